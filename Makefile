@@ -1,0 +1,177 @@
+# The one entry for building, testing and running everything. `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+SCENARIO ?= smoke
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+RELEASE := $(CARGO_TARGET_DIR)/release
+LOGS := .cache/logs
+
+XK6 := bin/xk6
+XK6_REAL := bin/libexec/xk6
+CORE := xk6-barrier/internal/core/lib/libbarrier_ffi.a xk6-barrier/internal/core/buildid.go
+NODE_MODULES := js/node_modules/.package-lock.json
+HEADER := rust-core/ffi/include/barrier.h
+
+TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
+GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
+SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh)
+
+# What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
+GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
+
+say = @echo "==> $(1)"
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Build
+
+.PHONY: tools
+tools: $(XK6) ## Build bin/xk6, which builds k6 with extensions of this tree
+
+$(XK6_REAL): tools/go.mod tools/go.sum
+	$(call say,building the pinned xk6)
+	@scripts/ensure-tools.sh go git
+	@go -C tools build -o ../$@ go.k6.io/xk6
+	@touch $@
+
+$(XK6): $(TOOLS_SOURCES) $(XK6_REAL)
+	$(call say,building $@)
+	@go -C tools build -o ../$@ ./xk6
+	@touch $@
+
+.PHONY: core
+core: $(CORE) ## Build the Rust core and put it where the Go module links it
+
+# Cargo knows best whether the core is up to date; the script touches these files only when they change.
+$(CORE) &: FORCE
+	$(call say,bringing the Rust core up to date)
+	@scripts/ensure-tools.sh gcc cargo
+	@scripts/build-core.sh --quiet
+
+k6: $(XK6) $(CORE) $(GO_SOURCES) ## Build ./k6 with all modules of this project
+	$(call say,building k6 (the log is in $(LOGS)/k6-build.log))
+	@mkdir -p $(LOGS)
+	@rm -f $@.new
+	@$(XK6) build --verbose --with ./xk6-barrier --output $@.new >$(LOGS)/k6-build.log 2>&1 || { tail -n 30 $(LOGS)/k6-build.log >&2; exit 1; }
+	@mv $@.new $@
+	@./$@ version
+
+.PHONY: binaries
+binaries: ## Build the runner and the reference waiting room in release
+	$(call say,building barrier-bench and waiting-room)
+	@scripts/ensure-tools.sh gcc cargo
+	@cargo build --release --locked --quiet --package barrier-bench --package waiting-room
+
+# --- Run
+
+.PHONY: bench
+bench: k6 binaries ## Run the waiting-room suite on this machine: SCENARIO=smoke (default), baseline, ...
+	$(call say,making sure that a redis-server is there)
+	@scripts/ensure-redis.sh
+	$(call say,running the waiting-room suite, scenario $(SCENARIO))
+	@PATH="$(CURDIR)/bin:$(RELEASE):$$PATH" $(RELEASE)/barrier-bench run suites/waiting-room.toml --scenario $(SCENARIO)
+
+# --- Test
+
+.PHONY: test
+test: unit integration e2e ## Run all tests
+
+.PHONY: unit
+unit: test-tools test-js types ## Run the tests that need neither a server nor k6
+
+.PHONY: integration
+integration: test-rust test-go ## Run the tests of the Rust crates and of the Go module, with a real Redis
+
+.PHONY: test-rust
+test-rust:
+	$(call say,testing the Rust crates)
+	@scripts/ensure-tools.sh gcc cargo redis-server
+	@cargo test --workspace --locked
+
+.PHONY: test-go
+test-go: $(CORE)
+	$(call say,testing the Go module with the race detector)
+	@scripts/ensure-tools.sh gcc go redis-server
+	@$(GO_WITH_CORE) go test -race ./...
+
+.PHONY: test-tools
+test-tools:
+	$(call say,testing bin/xk6)
+	@scripts/ensure-tools.sh go
+	@go -C tools test -race ./...
+
+.PHONY: test-js
+test-js:
+	$(call say,testing the pure parts of the harness)
+	@scripts/ensure-tools.sh node
+	@node --test js/test/unit/
+
+.PHONY: e2e
+e2e: k6 binaries ## Run the harness and the examples with the built k6, a real Redis and the waiting room
+	$(call say,running the harness and the examples end to end)
+	@scripts/ensure-tools.sh node redis-server
+	@WAITING_ROOM=$(RELEASE)/waiting-room K6=$(CURDIR)/k6 node --test js/test/e2e/
+
+# --- Lint
+
+.PHONY: lint
+lint: lint-rust lint-go lint-shell types drift ## Run all linters and drift checks
+
+.PHONY: lint-rust
+lint-rust:
+	$(call say,linting Rust)
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+.PHONY: lint-go
+lint-go: $(CORE)
+	$(call say,linting Go)
+	@unformatted=$$(gofmt -l tools xk6-barrier); if [[ -n $$unformatted ]]; then echo "not formatted by gofmt: $$unformatted" >&2; exit 1; fi
+	@go -C tools vet ./...
+	@$(GO_WITH_CORE) go vet ./...
+	@cd xk6-barrier && CGO_ENABLED=0 go vet ./...
+
+.PHONY: lint-shell
+lint-shell:
+	$(call say,linting shell scripts)
+	@scripts/shellcheck.sh $(SHELL_SCRIPTS)
+
+.PHONY: types
+types: $(NODE_MODULES) ## Type-check the scripts and index.d.ts
+	$(call say,type-checking the scripts against the modules' typings)
+	@js/node_modules/.bin/tsc --project js/jsconfig.json
+
+$(NODE_MODULES): js/package.json js/package-lock.json
+	$(call say,installing the type checker)
+	@scripts/ensure-tools.sh node npm
+	@npm --prefix js ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: drift
+drift: ## Check that generated files that are committed are up to date
+	$(call say,comparing generated files with committed ones)
+	@scripts/header.sh --check
+
+.PHONY: header
+header: ## Generate the C header of the core
+	@scripts/header.sh
+
+.PHONY: fmt
+fmt: ## Format Rust and Go
+	@cargo fmt --all
+	@gofmt -w tools xk6-barrier
+
+.PHONY: clean
+clean: ## Remove what was built, but not evidence
+	@rm -rf bin k6 k6.new .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid.go
+	@cargo clean --quiet
+
+FORCE:

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Makes sure that commands are there: scripts/ensure-tools.sh gcc git node
+#
+# What Debian packages is installed where root may do so. For the rest, and everywhere else, one line per missing
+# command says what to install, and the script ends with exit code 1.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$root/rust-toolchain.toml")
+
+# The Debian package that brings a command; empty where Debian's is absent or too old for this project.
+package_of() {
+  case $1 in
+    gcc) echo gcc libc6-dev ;;
+    node) echo nodejs ;;
+    redis-server | npm | git) echo "$1" ;;
+    *) echo ;;
+  esac
+}
+
+remedy_for() {
+  case $1 in
+    cargo) echo "install Rust $rust by rustup" ;;
+    go) echo "install Go 1.25 or later" ;;
+    *) echo "install it, on Debian as root: apt-get install $(package_of "$1")" ;;
+  esac
+}
+
+missing=()
+packages=()
+for command in "$@"; do
+  command -v "$command" >/dev/null && continue
+  missing+=("$command")
+  read -ra needed <<<"$(package_of "$command")"
+  packages+=("${needed[@]}")
+done
+
+if ((${#packages[@]})) && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+  echo "ensure-tools: installing ${packages[*]} by apt-get"
+  log=$(mktemp)
+  if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${packages[@]}"; } \
+    >"$log" 2>&1 </dev/null; then
+    tail -n 5 "$log" >&2
+    echo "ensure-tools: apt-get failed; its whole output is in $log" >&2
+  else
+    rm "$log"
+  fi
+fi
+
+failed=0
+for command in "${missing[@]}"; do
+  if ! command -v "$command" >/dev/null; then
+    echo "ensure-tools: $command is not on the PATH: $(remedy_for "$command")" >&2
+    failed=1
+  fi
+done
+exit "$failed"
