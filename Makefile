@@ -112,13 +112,13 @@ test-tools:
 test-js:
 	$(call say,testing the pure parts of the harness)
 	@scripts/ensure-tools.sh node
-	@node --test js/test/unit/
+	@node --test --test-reporter=spec js/test/unit/*.test.mjs
 
 .PHONY: e2e
 e2e: k6 binaries ## Run the harness and the examples with the built k6, a real Redis and the waiting room
 	$(call say,running the harness and the examples end to end)
 	@scripts/ensure-tools.sh node redis-server
-	@WAITING_ROOM=$(RELEASE)/waiting-room K6=$(CURDIR)/k6 node --test js/test/e2e/
+	@WAITING_ROOM=$(RELEASE)/waiting-room K6=$(CURDIR)/k6 node --test js/test/e2e/*.test.mjs
 
 # --- Lint
 

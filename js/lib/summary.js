@@ -1,0 +1,39 @@
+// @ts-check
+/** The text that closes a run. */
+
+/**
+ * @typedef {{ metrics: Record<string, { values: Record<string, number> }> }} SummaryData
+ * @typedef {import('./config.js').Config} Config
+ */
+
+/**
+ * @param {SummaryData} data
+ * @param {Config} config
+ * @returns {string}
+ */
+export function summaryText({ metrics }, config) {
+  const count = (/** @type {string} */ name) => metrics[name]?.values.count ?? 0;
+  const ms = (/** @type {string} */ name, /** @type {string} */ statistic, /** @type {number} */ decimals) => {
+    const value = metrics[name]?.values[statistic];
+    return typeof value === 'number' ? `${value.toFixed(decimals)} ms` : 'n/a';
+  };
+  const lines = {
+    BASE_URL: config.baseUrl,
+    Scenario: config.scenario || 'custom',
+    'Event IDs': `${config.eventIds.length} (hot ratio ${Math.round(config.hotRatio * 100)}%)`,
+    'Users (vus/iterations)': config.vus,
+    'Success rate': `${((count('completed_users') / config.vus) * 100).toFixed(2)}%`,
+    'P95 connection time': ms('sse_connection_time', 'p(95)', 2),
+    'Completed users': count('completed_users'),
+    'IN_ENTRY events': count('in_entry_events'),
+    'SSE events': count('sse_events'),
+    'Login failures': count('login_failures'),
+    'Login final failures': count('login_final_failures'),
+    'SSE failures': count('sse_failures'),
+    'Disconnect failures': count('disconnect_failures'),
+    'Barrier wait max': ms('barrier_wait_ms', 'max', 0),
+    'P95 OPEN->IN_PROGRESS': ms('open_to_promote_ms', 'p(95)', 2),
+    'P95 login batch delay': ms('login_batch_delay_ms', 'p(95)', 0),
+  };
+  return ['SSE Throughput Test Summary', ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`), ''].join('\n');
+}

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+globalThis.__ENV = {};
+const { readConfig } = await import('../../lib/config.js');
+
+test('defaults are those of the reference', () => {
+  assert.deepEqual(
+    { ...readConfig({}) },
+    {
+      eventIds: [],
+      baseUrl: 'http://localhost:8080',
+      brokerBaseUrl: 'http://localhost:8080',
+      redisUrl: 'redis://127.0.0.1:6379',
+      runId: '',
+      scenario: '',
+      vus: 1,
+      holdMs: 0,
+      hotRatio: 0,
+      hotEventId: '',
+      burstOffsetMs: 3000,
+      loginBatchSize: 100,
+      loginBatchIntervalMs: 1000,
+      loginBatchJitterMs: 0,
+      loginTimeoutMs: 10000,
+      maxLoginAttempts: 10,
+      loginRetryDelayMs: 0,
+      loginEmailDomain: 'example.com',
+      adminEmail: 'admin@example.com',
+      adminPassword: 'password123',
+      sseTimeoutMs: 120000,
+      sseIdleTimeoutMs: 15000,
+      disconnectTimeoutMs: 2000,
+      sseP95Threshold: 5000,
+      barrierTimeoutMs: 300000,
+      barrierTtlSeconds: 3600,
+      writeOpenAt: true,
+      verbose: false,
+      warnings: [],
+    },
+  );
+});
+
+test('the settings are frozen', () => {
+  const config = readConfig({ EVENT_IDS: 'a' });
+  assert.ok(Object.isFrozen(config));
+  assert.ok(Object.isFrozen(config.eventIds));
+});
+
+test('event ids are trimmed, not empty and not repeated', () => {
+  assert.deepEqual(readConfig({ EVENT_IDS: ' a, b ,,a, ' }).eventIds, ['a', 'b']);
+});
+
+test('a preset gives way to VUS, HOLD_MS and HOT_RATIO', () => {
+  const facts = ({ vus, holdMs, hotRatio }) => [vus, holdMs, hotRatio];
+  assert.deepEqual(facts(readConfig({ SCENARIO: 'baseline' })), [2000, 300000, 0.5]);
+  assert.deepEqual(facts(readConfig({ SCENARIO: 'target' })), [10000, 600000, 0.6]);
+  assert.deepEqual(facts(readConfig({ SCENARIO: 'stress' })), [30000, 60000, 0.7]);
+  assert.deepEqual(facts(readConfig({ SCENARIO: 'custom', VUS: '50' })), [50, 0, 0]);
+  assert.deepEqual(facts(readConfig({ SCENARIO: 'toString' })), [1, 0, 0]);
+  assert.deepEqual(facts(readConfig({ SCENARIO: 'target', VUS: '7', HOLD_MS: '1', HOT_RATIO: '0' })), [7, 1, 0]);
+});
+
+test('the broker is behind the base address unless it has its own', () => {
+  assert.equal(readConfig({ BASE_URL: 'http://gate:1/' }).brokerBaseUrl, 'http://gate:1');
+  assert.equal(readConfig({ BASE_URL: 'http://gate:1', BROKER_BASE_URL: 'http://broker:2/' }).brokerBaseUrl, 'http://broker:2');
+});
+
+test('a hot ratio is a share or a percentage, and never fails', () => {
+  const ratio = (value) => readConfig({ HOT_RATIO: value }).hotRatio;
+  assert.deepEqual(['0.25', '1', '25', '250', '-1', 'many', ''].map(ratio), [0.25, 1, 0.25, 1, 0, 0, 0]);
+});
+
+test('what is too small becomes the least that is allowed', () => {
+  const config = readConfig({ VUS: '0', LOGIN_BATCH_SIZE: '-5', MAX_LOGIN_RETRIES: '0', BURST_OFFSET_MS: '-1' });
+  assert.deepEqual(
+    [config.vus, config.loginBatchSize, config.maxLoginAttempts, config.burstOffsetMs],
+    [1, 1, 1, 0],
+  );
+});
+
+test('an unusable value is refused with its name', () => {
+  assert.throws(() => readConfig({ VUS: 'ten' }), /VUS must be a whole number, got "ten"/);
+  assert.throws(() => readConfig({ SSE_TIMEOUT_MS: '1.5' }), /SSE_TIMEOUT_MS must be a whole number, got "1.5"/);
+  assert.throws(() => readConfig({ VERBOSE_LOGS: 'yes' }), /VERBOSE_LOGS must be 0 or 1, got "yes"/);
+});
+
+test('an empty variable is an unset one', () => {
+  assert.deepEqual(readConfig({ VUS: '', BASE_URL: ' ', WRITE_OPEN_AT_REDIS: '' }), readConfig({}));
+});
+
+test('settings without effect are warned of', () => {
+  const names = (env) => readConfig(env).warnings.map((warning) => warning.split(' ')[0]);
+  assert.deepEqual(names({ ADMIN_OPEN_DELAY_MS: '1', WAIT_FOR_IN_ENTRY: '1', BARRIER_POLL_INTERVAL_MS: '200', HOT_RATIO: '0.5' }), [
+    'ADMIN_OPEN_DELAY_MS',
+    'WAIT_FOR_IN_ENTRY',
+    'BARRIER_POLL_INTERVAL_MS',
+    'HOT_RATIO',
+  ]);
+  assert.deepEqual(names({ SCENARIO: 'target' }), []);
+  assert.deepEqual(names({ HOT_RATIO: '0.5', HOT_EVENT_ID: 'a' }), []);
+});

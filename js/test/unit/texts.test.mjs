@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+globalThis.__ENV = {};
+const { readConfig } = await import('../../lib/config.js');
+const { accountingText, failedUsers } = await import('../../lib/accounting.js');
+const { errorText, withoutPasswords } = await import('../../lib/errors.js');
+const { summaryText } = await import('../../lib/summary.js');
+
+test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
+  assert.equal(accountingText({ arrived: 9, failed: { login: 1 } }), 'joined=9, loginFail=1, sseFail=0');
+  const others = { arrived: 0, failed: { login: 0, sse: 2, 'iteration-ended': 3, other: 0 } };
+  assert.equal(accountingText(others), 'joined=0, loginFail=0, sseFail=2, iteration-ended=3');
+  assert.equal(failedUsers(others), 5);
+  assert.equal(failedUsers({ arrived: 1, failed: {} }), 0);
+});
+
+test('errors of every kind have a text', () => {
+  assert.equal(errorText(new Error('why')), 'why');
+  assert.equal(errorText('why'), 'why');
+  assert.equal(errorText({ toString: () => 'why' }), 'why');
+  assert.equal(errorText(undefined), 'undefined');
+});
+
+test('passwords of URLs are masked', () => {
+  assert.equal(
+    withoutPasswords('parse "redis://user:s3:cr@t@host:1/0": no; rediss://:x@h'),
+    'parse "redis://user:***@host:1/0": no; rediss://:***@h',
+  );
+  assert.equal(withoutPasswords('redis://host:6379/0 at 10:30'), 'redis://host:6379/0 at 10:30');
+});
+
+const config = readConfig({ EVENT_IDS: 'a,b', SCENARIO: 'baseline', VUS: '8', BASE_URL: 'http://gate:1' });
+const trend = (values) => ({ values });
+const count = (value) => ({ values: { count: value } });
+
+test('the summary has its lines in order', () => {
+  const metrics = {
+    completed_users: count(7),
+    in_entry_events: count(6),
+    sse_events: count(60),
+    login_failures: count(3),
+    login_final_failures: count(1),
+    sse_failures: count(2),
+    disconnect_failures: count(4),
+    sse_connection_time: trend({ 'p(95)': 1234.567 }),
+    barrier_wait_ms: trend({ max: 3330.4 }),
+    open_to_promote_ms: trend({ 'p(95)': 900 }),
+    login_batch_delay_ms: trend({ 'p(95)': 2999.5 }),
+  };
+  assert.equal(
+    summaryText({ metrics }, config),
+    `SSE Throughput Test Summary
+BASE_URL: http://gate:1
+Scenario: baseline
+Event IDs: 2 (hot ratio 50%)
+Users (vus/iterations): 8
+Success rate: 87.50%
+P95 connection time: 1234.57 ms
+Completed users: 7
+IN_ENTRY events: 6
+SSE events: 60
+Login failures: 3
+Login final failures: 1
+SSE failures: 2
+Disconnect failures: 4
+Barrier wait max: 3330 ms
+P95 OPEN->IN_PROGRESS: 900.00 ms
+P95 login batch delay: 3000 ms
+`,
+  );
+});
+
+test('what was never recorded reads 0 or n/a', () => {
+  const text = summaryText({ metrics: {} }, readConfig({ EVENT_IDS: 'a' }));
+  assert.match(text, /^Scenario: custom$/m);
+  assert.match(text, /^Success rate: 0.00%$/m);
+  assert.match(text, /^SSE failures: 0$/m);
+  assert.equal(text.match(/: n\/a$/gm)?.length, 4);
+});
