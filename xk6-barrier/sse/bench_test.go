@@ -1,0 +1,5 @@
+package sse
+
+const benchServerEnv = "K6_SSE_BENCH_SERVER"
+
+func runBenchServer() {}
