@@ -90,7 +90,7 @@ export function meetAll(barrier) {
   }
   // Only now: nothing of this iteration runs after an abort, the recording above included.
   if (failure !== '') {
-    endRun(`${failure}, waiting: ${waitingCountsText()}`);
+    endRun(`${failure}; ${waitingCountsText()}`);
   }
   return Date.now() - start;
 }

@@ -20,10 +20,11 @@ export function waitingCounts() {
   return new QueueCounter({ redis: config.redisUrl, keys: config.eventIds.map(waitingKey) }).counts();
 }
 
-/** The counts for a message, which must not fail over them. */
+/** The counts for a message, which must not fail over them: `WAITING:a=120, WAITING:b=80`. */
 export function waitingCountsText() {
   try {
-    return JSON.stringify(waitingCounts());
+    const counts = waitingCounts();
+    return config.eventIds.map((eventId) => `${waitingKey(eventId)}=${counts[waitingKey(eventId)]}`).join(', ');
   } catch (error) {
     return `unknown (${withoutPasswords(errorText(error))})`;
   }

@@ -14,8 +14,9 @@
 export function summaryText({ metrics }, config) {
   const count = (/** @type {string} */ name) => metrics[name]?.values.count ?? 0;
   const ms = (/** @type {string} */ name, /** @type {string} */ statistic, /** @type {number} */ decimals) => {
-    const value = metrics[name]?.values[statistic];
-    return typeof value === 'number' ? `${value.toFixed(decimals)} ms` : 'n/a';
+    const values = metrics[name]?.values;
+    // A metric with a threshold reads 0 where nothing was ever recorded.
+    return values && values.max > 0 ? `${values[statistic].toFixed(decimals)} ms` : 'n/a';
   };
   const lines = {
     BASE_URL: config.baseUrl,

@@ -43,10 +43,10 @@ test('the summary has its lines in order', () => {
     login_final_failures: count(1),
     sse_failures: count(2),
     disconnect_failures: count(4),
-    sse_connection_time: trend({ 'p(95)': 1234.567 }),
+    sse_connection_time: trend({ 'p(95)': 1234.567, max: 2000 }),
     barrier_wait_ms: trend({ max: 3330.4 }),
-    open_to_promote_ms: trend({ 'p(95)': 900 }),
-    login_batch_delay_ms: trend({ 'p(95)': 2999.5 }),
+    open_to_promote_ms: trend({ 'p(95)': 900, max: 900 }),
+    login_batch_delay_ms: trend({ 'p(95)': 2999.5, max: 3000 }),
   };
   assert.equal(
     summaryText({ metrics }, config),
@@ -72,7 +72,8 @@ P95 login batch delay: 3000 ms
 });
 
 test('what was never recorded reads 0 or n/a', () => {
-  const text = summaryText({ metrics: {} }, readConfig({ EVENT_IDS: 'a' }));
+  const metrics = { barrier_wait_ms: trend({ max: 0, 'p(95)': 0 }) };
+  const text = summaryText({ metrics }, readConfig({ EVENT_IDS: 'a' }));
   assert.match(text, /^Scenario: custom$/m);
   assert.match(text, /^Success rate: 0.00%$/m);
   assert.match(text, /^SSE failures: 0$/m);

@@ -1,0 +1,166 @@
+/**
+ * What an end-to-end test runs in: a Redis and a waiting room of its own on free ports, in a folder of its own, and k6.
+ * Everything ends with the test.
+ */
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const js = resolve(fileURLToPath(import.meta.url), '../../..');
+
+export const HARNESS = join(js, 'sse-throughput-test.js');
+export const EXAMPLES = join(js, 'examples');
+export const EVENTS = ['event-a', 'event-b'];
+
+const K6 = process.env.K6 ?? join(js, '../k6');
+const WAITING_ROOM = process.env.WAITING_ROOM ?? join(js, '../target/release/waiting-room');
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A server, ready when its stdout has a line that matches. It gets SIGTERM when the test is over. */
+async function serve(t, command, args, ready) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const exited = once(child, 'exit');
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await exited;
+  });
+  let output = '';
+  child.stderr.on('data', (chunk) => (output += chunk));
+  const found = await new Promise((done, fail) => {
+    child.stdout.on('data', (chunk) => {
+      output += chunk;
+      const match = ready.exec(output);
+      if (match) {
+        done(match);
+      }
+    });
+    child.once('error', fail);
+    child.once('exit', () => fail(new Error(`${command} ended before it was ready:\n${output}`)));
+  });
+  return found;
+}
+
+/**
+ * A folder with a private Redis, and a waiting room with the given arguments in front of it.
+ *
+ * @returns {Promise<World>}
+ */
+export async function startWorld(t, waitingRoomArgs = []) {
+  const world = await startRedis(t);
+  const args = ['--redis', world.redisUrl, '--events', EVENTS.join(','), ...waitingRoomArgs];
+  const [, baseUrl] = await serve(t, WAITING_ROOM, args, /listening on (\S+)/);
+  return Object.assign(world, { baseUrl });
+}
+
+/** The same without a waiting room. */
+export async function startRedis(t) {
+  const folder = await mkdtemp(join(tmpdir(), 'k6-barrier-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const port = await freePort();
+  await serve(t, 'redis-server', ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder], /Ready to accept/);
+  return new World(t, folder, port);
+}
+
+export class World {
+  constructor(t, folder, redisPort) {
+    Object.assign(this, { t, folder, redisPort, redisUrl: `redis://127.0.0.1:${redisPort}`, baseUrl: 'http://127.0.0.1:1' });
+  }
+
+  /** Runs one Redis command; the answer is what redis-cli prints. */
+  async redis(...args) {
+    const { stdout } = await run('redis-cli', ['-p', this.redisPort, ...args]);
+    return stdout.trim();
+  }
+
+  /** The run's keys whose name starts with the prefix, by name without the run id. */
+  async keys(prefix) {
+    return (await this.redis('--scan', '--pattern', `${prefix}*`)).split('\n').filter((key) => key !== '');
+  }
+
+  /**
+   * Runs the harness, or another script, to its end. Nothing of this process's own settings reaches it.
+   *
+   * @param {Record<string, string | number>} env
+   * @param {{ script?: string, args?: string[], onLine?: (line: string) => void }} options
+   * @returns {Promise<Outcome>}
+   */
+  async k6(env, { script = HARNESS, args = [], onLine } = {}) {
+    const child = spawn(K6, ['run', '--quiet', '--no-color', ...args, script], {
+      cwd: this.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: process.env.PATH,
+        HOME: this.folder,
+        K6_AUTO_EXTENSION_RESOLUTION: 'false',
+        K6_NO_USAGE_REPORT: 'true',
+        EVENT_IDS: EVENTS.join(','),
+        REDIS_URL: this.redisUrl,
+        BASE_URL: this.baseUrl,
+        BURST_OFFSET_MS: '0',
+        SSE_P95_THRESHOLD: '60000',
+        ...Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])),
+      },
+    });
+    this.t.after(() => child.kill('SIGKILL'));
+    let output = '';
+    let seen = 0;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (chunk) => {
+        output += chunk;
+        for (let end; onLine && (end = output.indexOf('\n', seen)) >= 0; seen = end + 1) {
+          onLine(output.slice(seen, end));
+        }
+      });
+    }
+    const start = Date.now();
+    const [code] = await once(child, 'close');
+    return new Outcome(code, output, Date.now() - start, await this.#summary());
+  }
+
+  async #summary() {
+    try {
+      return JSON.parse(await readFile(join(this.folder, 'summary.json'), 'utf8'));
+    } catch (error) {
+      assert.equal(error.code, 'ENOENT');
+      return undefined;
+    }
+  }
+}
+
+/** How a run ended. */
+class Outcome {
+  constructor(code, output, elapsedMs, summary) {
+    Object.assign(this, { code, output, elapsedMs, summary });
+  }
+
+  /** A statistic of a metric, 0 where a counter was never increased. */
+  value(metric, statistic = 'count') {
+    return this.summary.metrics[metric]?.values[statistic] ?? 0;
+  }
+
+  /** Fails with the run's whole output unless it ended with the code and printed the texts or patterns. */
+  expect(code, ...expected) {
+    assert.equal(this.code, code, this.output);
+    for (const text of expected) {
+      const found = text instanceof RegExp ? text.test(this.output) : this.output.includes(text);
+      assert.ok(found, `not printed: ${text}\n${this.output}`);
+    }
+    return this;
+  }
+}
