@@ -7,12 +7,8 @@ import (
 	"strings"
 )
 
-const (
-	// Keep Go's own resolver: with cgo on, the C library's would otherwise change how k6 looks up names.
-	pureGoTags = "netgo,osusergo"
-	// The core unwinds its stack on a panic. Taken from the static libgcc, so that k6 needs no libgcc_s.so at run time.
-	staticLibgcc = "-static-libgcc"
-)
+// Keep Go's own resolver: with cgo on, the C library's would otherwise change how k6 looks up names.
+const pureGoTags = "netgo,osusergo"
 
 // linkEnv adds to env what a k6 with the Rust core inside needs, where the user has not decided otherwise.
 // lookup gives the Go tool's own value of a variable, whichever way it was set.
@@ -23,26 +19,17 @@ func linkEnv(env []string, call invocation, lookup func(name string) (string, er
 		env = append(env, "CGO_ENABLED=1")
 	}
 
-	// Set by environment and not by --build-flags: giving that flag once drops xk6's own defaults.
+	if call.tags {
+		return env, nil
+	}
+
+	// By environment and not by --build-flags: giving that flag once drops xk6's own defaults.
 	flags, err := lookup("GOFLAGS")
 	if err != nil {
 		return nil, err
 	}
 
-	if !call.tags {
-		env = append(env, "GOFLAGS="+addTags(flags, pureGoTags))
-	}
-
-	ldflags, err := lookup("CGO_LDFLAGS")
-	if err != nil {
-		return nil, err
-	}
-
-	if !slices.Contains(strings.Fields(ldflags), staticLibgcc) {
-		env = append(env, "CGO_LDFLAGS="+strings.TrimSpace(ldflags+" "+staticLibgcc))
-	}
-
-	return env, nil
+	return append(env, "GOFLAGS="+addTags(flags, pureGoTags)), nil
 }
 
 // cgoOff tells whether the user asked for a build without cgo. Such a k6 has the extension's stub, and needs no core.

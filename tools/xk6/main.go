@@ -7,7 +7,7 @@
 //
 //   - rewrites "--with ./DIR" to "--with MODULE=./DIR", with MODULE read from DIR/go.mod;
 //   - and, where one of these directories is this project's extension, first brings the Rust core up to date and sets
-//     the environment that the static link needs (cgo, build tags, libgcc).
+//     the environment that its build needs (cgo, build tags).
 //
 // Every other argument, every other command, the standard streams and the exit code are those of the real xk6.
 package main
