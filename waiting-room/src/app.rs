@@ -1,0 +1,166 @@
+//! The running system: what its parts share, its start and its end.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Tokens;
+use crate::broker::{self, Registry};
+use crate::faults::Silence;
+use crate::queue::Queue;
+use crate::sse::Encoder;
+use crate::{Config, RedisUrl, http, promote};
+
+/// Open requests and streams have this long to end when the server stops.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// The server cannot start or go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Redis did not answer at start-up.
+    #[error("cannot reach Redis at {url}")]
+    Redis {
+        /// The address, without secrets.
+        url: RedisUrl,
+        /// Why.
+        source: redis::RedisError,
+    },
+    /// The listening socket failed.
+    #[error("the HTTP server failed")]
+    Http(#[from] io::Error),
+    /// A periodic round panicked; going on without it would distort what is measured.
+    #[error("a periodic round ended unexpectedly")]
+    Round,
+}
+
+/// What the parts share.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) redis: Connections,
+    pub(crate) queue: Queue,
+    pub(crate) registry: Registry,
+    pub(crate) encoder: Encoder,
+    pub(crate) tokens: Tokens,
+    pub(crate) silence: Arc<Silence>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// One connection per kind of work, so that a long reply of one does not hold up the others.
+pub(crate) struct Connections {
+    pub(crate) requests: ConnectionManager,
+    pub(crate) positions: ConnectionManager,
+    pub(crate) promotion: ConnectionManager,
+}
+
+impl Connections {
+    async fn open(url: &RedisUrl) -> Result<Self, redis::RedisError> {
+        let client = redis::Client::open(url.connection_info())?;
+        // One attempt per use: a request must fail soon when Redis is down, and the rounds try again every second.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(Duration::from_secs(2)))
+            .set_response_timeout(Some(Duration::from_secs(5)));
+        let connect = || ConnectionManager::new_with_config(client.clone(), config.clone());
+        Ok(Self {
+            requests: connect().await?,
+            positions: connect().await?,
+            promotion: connect().await?,
+        })
+    }
+}
+
+/// A waiting room that has reached its Redis and waits to be given a socket.
+pub struct WaitingRoom(Arc<App>);
+
+impl WaitingRoom {
+    /// Connects to Redis. Nothing is read or written there before the first request.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Redis`] if Redis does not answer.
+    pub async fn connect(config: Config) -> Result<Self, StartError> {
+        let redis = Connections::open(&config.redis)
+            .await
+            .map_err(|source| StartError::Redis {
+                url: config.redis.clone(),
+                source,
+            })?;
+        let silence = Arc::new(Silence::new(&config.faults));
+        Ok(Self(Arc::new(App {
+            queue: Queue::new(config.queue, format!("{:016x}", rand::random::<u64>())),
+            registry: Registry::new(Arc::clone(&silence)),
+            encoder: Encoder::new(config.faults.double_encode),
+            tokens: Tokens::new(),
+            stop: CancellationToken::new(),
+            silence,
+            redis,
+            config,
+        })))
+    }
+
+    /// Serves until `shutdown` completes, then ends all streams. What is in Redis stays there.
+    ///
+    /// # Errors
+    ///
+    /// If the socket fails or a periodic round panics. A Redis that stops answering is no error: joins fail, rounds are
+    /// tried again.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), StartError> {
+        let app = self.0;
+        let mut rounds = JoinSet::new();
+        let (entries, promoted) = promote::entries();
+        rounds.spawn(broker::position_rounds(Arc::clone(&app)));
+        rounds.spawn(broker::heartbeat_rounds(Arc::clone(&app)));
+        rounds.spawn(promote::promotion_rounds(Arc::clone(&app), entries));
+        rounds.spawn(promote::notifications(Arc::clone(&app), promoted));
+
+        // Small messages must not wait for each other.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "cannot switch off delayed sending");
+            }
+        });
+        let server = axum::serve(listener, http::router(Arc::clone(&app)))
+            .with_graceful_shutdown(app.stop.clone().cancelled_owned());
+        let mut server = std::pin::pin!(server.into_future());
+        let outcome = tokio::select! {
+            served = &mut server => return served.map_err(StartError::from),
+            _ = rounds.join_next() => Err(StartError::Round),
+            () = shutdown => Ok(()),
+        };
+        app.stop.cancel();
+        rounds.shutdown().await;
+        if tokio::time::timeout(GRACE, server).await.is_err() {
+            tracing::info!("some clients did not take the end of their stream; leaving them");
+        }
+        outcome
+    }
+}
+
+/// Connects to Redis and serves on `listener` until `shutdown` completes.
+///
+/// # Errors
+///
+/// As [`WaitingRoom::connect`] and [`WaitingRoom::serve`].
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    WaitingRoom::connect(config)
+        .await?
+        .serve(listener, shutdown)
+        .await
+}

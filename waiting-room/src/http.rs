@@ -1,0 +1,329 @@
+//! The HTTP surface: gateway, authentication and event service in front of the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::auth::{Account, REFRESH_LIFETIME, Role};
+use crate::broker::{self, JoinOutcome};
+use crate::queue::EVENT_STATUSES;
+use crate::sse::EventStream;
+
+const REFRESH_COOKIE: &str = "refreshToken";
+const BODY_LIMIT: usize = 16 * 1024;
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let delay = app.config.faults.delay;
+    let api = Router::new()
+        .route("/api/v1/auth/login", post(login))
+        .route("/api/v1/events/{event}", get(event).patch(set_event_status))
+        .route(
+            "/api/v1/broker/events/{event}/tickets/waiting",
+            get(waiting),
+        )
+        .route(
+            "/api/v1/broker/events/{event}/tickets/disconnect",
+            post(disconnect),
+        )
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(
+            move |request: Request, next: Next| async move {
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                next.run(request).await
+            },
+        ));
+    Router::new()
+        .route("/health", get(health))
+        .merge(api)
+        .fallback(not_found)
+        .with_state(app)
+}
+
+/// An answer in the form of the gateway's services.
+fn answer(status: StatusCode, message: &str, data: &Value) -> Response {
+    let code = status.as_u16().to_string();
+    (
+        status,
+        Json(json!({ "code": code, "message": message, "data": data })),
+    )
+        .into_response()
+}
+
+/// An answer other than success.
+#[derive(Debug)]
+enum Failure {
+    Unauthorized(&'static str),
+    BadRequest(String),
+    WrongRole,
+    UnknownStatus(String),
+    UnknownEvent(String),
+    AlreadyQueued,
+    Unavailable,
+    Internal,
+}
+
+impl Failure {
+    /// The cause stays in the server's own log.
+    fn redis(error: &redis::RedisError) -> Self {
+        tracing::debug!(%error, "request failed in Redis");
+        Self::Internal
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let json = |status, message: &str| answer(status, message, &Value::Null);
+        let text = |status, message: String| (status, message).into_response();
+        match self {
+            Self::Unauthorized(message) => json(StatusCode::UNAUTHORIZED, message),
+            Self::BadRequest(message) => json(StatusCode::BAD_REQUEST, &message),
+            Self::UnknownEvent(event) => json(
+                StatusCode::NOT_FOUND,
+                &format!("there is no event {event:?}"),
+            ),
+            Self::Unavailable => json(StatusCode::SERVICE_UNAVAILABLE, "service unavailable"),
+            Self::AlreadyQueued => text(
+                StatusCode::CONFLICT,
+                "already waiting for this event".to_owned(),
+            ),
+            // The real system answers the following with 500 too.
+            Self::WrongRole => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the account's role does not allow this".to_owned(),
+            ),
+            Self::UnknownStatus(status) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("unknown status {status:?}; allowed are OPEN and CLOSED"),
+            ),
+            Self::Internal => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal error".to_owned(),
+            ),
+        }
+    }
+}
+
+/// The account that a call is made for.
+struct Caller(Account);
+
+impl Caller {
+    fn require(self, role: Role) -> Result<Account, Failure> {
+        if self.0.role == role {
+            Ok(self.0)
+        } else {
+            Err(Failure::WrongRole)
+        }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let bearer = parts
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or(Failure::Unauthorized("the access token is missing"))?;
+        if !has_refresh_cookie(&parts.headers) {
+            return Err(Failure::Unauthorized("the cookie refreshToken is missing"));
+        }
+        let account = app.tokens.verify_access(bearer);
+        account
+            .map(Self)
+            .ok_or(Failure::Unauthorized("the access token is not valid"))
+    }
+}
+
+fn has_refresh_cookie(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .any(|(name, value)| name == REFRESH_COOKIE && !value.is_empty())
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    email: String,
+    password: String,
+}
+
+async fn login(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Failure> {
+    let credentials: Credentials = serde_json::from_slice(&body).map_err(|error| {
+        // Only the place: the serialiser's own text can repeat the password.
+        Failure::BadRequest(format!(
+            "expected a JSON object with email and password; unusable at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let account = Account::authenticate(&app.config, &credentials.email, &credentials.password)
+        .filter(|account| !app.config.faults.fail_logins.hits(account.number))
+        .ok_or(Failure::Unauthorized("email or password is wrong"))?;
+    let cookie = format!(
+        "{REFRESH_COOKIE}={}; Max-Age={}; Path=/; Secure; SameSite=None",
+        app.tokens.refresh(&account),
+        REFRESH_LIFETIME.as_secs()
+    );
+    let headers = [
+        (AUTHORIZATION, app.tokens.access(&account)),
+        (SET_COOKIE, cookie),
+    ];
+    let data = json!({ "accountId": account.id, "role": account.role });
+    Ok((headers, answer(StatusCode::OK, "logged in", &data)).into_response())
+}
+
+fn require_event(app: &App, event: String) -> Result<String, Failure> {
+    if app.config.events.contains(&event) {
+        Ok(event)
+    } else {
+        Err(Failure::UnknownEvent(event))
+    }
+}
+
+async fn event(
+    State(app): State<Arc<App>>,
+    _caller: Caller,
+    Path(event): Path<String>,
+) -> Result<Response, Failure> {
+    let event = require_event(&app, event)?;
+    let data = json!({ "eventId": event, "seatCount": app.config.seats });
+    Ok(answer(StatusCode::OK, "event found", &data))
+}
+
+#[derive(Deserialize)]
+struct StatusQuery {
+    #[serde(default)]
+    status: String,
+}
+
+async fn set_event_status(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(event): Path<String>,
+    Query(StatusQuery { status }): Query<StatusQuery>,
+) -> Result<Response, Failure> {
+    caller.require(Role::Manager)?;
+    let is = |name: &str| status.trim().eq_ignore_ascii_case(name);
+    if !is("OPEN") && !is("CLOSED") {
+        return Err(Failure::UnknownStatus(status));
+    }
+    let event = require_event(&app, event)?;
+    let mut redis = app.redis.requests.clone();
+    let () = redis::cmd("HSET")
+        .arg(EVENT_STATUSES)
+        .arg(&event)
+        .arg(&status)
+        .query_async(&mut redis)
+        .await
+        .map_err(|error| Failure::redis(&error))?;
+    if is("OPEN") {
+        app.silence.event_opened();
+    }
+    let data = json!({ "eventId": event, "status": status });
+    Ok(answer(StatusCode::OK, "status changed", &data))
+}
+
+async fn waiting(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(event): Path<String>,
+) -> Result<Response, Failure> {
+    let user = caller.require(Role::User)?;
+    if app.config.faults.fail_streams.hits(user.number) {
+        return Err(Failure::Unavailable);
+    }
+    // A task of its own: a client that hangs up early must not leave a join half done.
+    let joining = tokio::spawn({
+        let app = Arc::clone(&app);
+        async move { broker::join(&app, &user.id, &event).await }
+    });
+    let outcome = joining.await.map_err(|_panicked| Failure::Internal)?;
+    match outcome.map_err(|error| Failure::redis(&error))? {
+        JoinOutcome::AlreadyQueued => Err(Failure::AlreadyQueued),
+        JoinOutcome::Stream(frames) => {
+            let stream = EventStream::new(
+                frames,
+                app.config.cut_after_silence,
+                Arc::clone(&app.silence),
+                app.stop.clone(),
+            );
+            Ok(([(CONTENT_TYPE, "text/event-stream")], stream.into_body()).into_response())
+        }
+    }
+}
+
+async fn disconnect(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(event): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let user = caller.require(Role::User)?;
+    let outcome = broker::disconnect(&app, &user.id, &event).await;
+    outcome
+        .map(|()| StatusCode::OK)
+        .map_err(|error| Failure::redis(&error))
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    let mut redis = app.redis.requests.clone();
+    let command = redis::cmd("PING");
+    let ping = command.query_async::<String>(&mut redis);
+    let up = matches!(tokio::time::timeout(HEALTH_TIMEOUT, ping).await, Ok(Ok(_)));
+    let status = if up {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = json!({
+        "status": if up { "UP" } else { "DOWN" },
+        "queue": app.config.queue.to_string(),
+        "events": app.config.events,
+        "redis": app.config.redis.to_string(),
+    });
+    (status, Json(body)).into_response()
+}
+
+async fn not_found() -> Response {
+    answer(StatusCode::NOT_FOUND, "there is no such path", &Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refresh_cookie_is_found_among_others() {
+        let has = |cookies: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for cookie in cookies {
+                headers.append(COOKIE, axum::http::HeaderValue::from_static(cookie));
+            }
+            has_refresh_cookie(&headers)
+        };
+        assert!(has(&["a=1; refreshToken=x"]));
+        assert!(has(&["a=1", "refreshToken=x"]));
+        assert!(!has(&[]));
+        assert!(!has(&["refreshToken="]));
+        assert!(!has(&["xrefreshToken=x", "refreshToken"]));
+    }
+}

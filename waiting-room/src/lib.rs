@@ -1,0 +1,26 @@
+//! A ticketing waiting room with server-sent events over a real Redis: the reference target of the barrier benchmark.
+//!
+//! One process is gateway, authentication, event service, broker and dispatcher at once. Users log in, join the queue of
+//! an event and hold a stream open; once a second everybody hears their position, and while an event is open users are
+//! promoted as slots become free. The queue is a sorted set or a hash ([`QueueKind`]), with the work pattern that goes
+//! with each, because the cost of these two patterns is what the benchmark compares.
+//!
+//! This crate deliberately shares no code with the harness or the barrier: a reference built from the parts it
+//! examines would prove nothing.
+
+mod app;
+mod auth;
+mod broker;
+pub mod cli;
+mod config;
+mod faults;
+mod http;
+mod promote;
+mod queue;
+mod rounds;
+mod sse;
+
+pub use app::{StartError, WaitingRoom, run};
+pub use config::{Config, DEFAULT_EVENT_IDS, RedisUrl, RedisUrlError};
+pub use faults::{Faults, Percent, PercentError, Share, ShareError};
+pub use queue::QueueKind;

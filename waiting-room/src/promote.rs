@@ -1,0 +1,125 @@
+//! The dispatcher: lets users in as slots become free, and the part of the broker that tells them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::RedisResult;
+use redis::aio::ConnectionManager;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::app::App;
+use crate::auth::ENTRY_LIFETIME;
+use crate::broker::{Gone, Marked, release};
+use crate::queue;
+use crate::rounds::{OutageLog, RoundErrors};
+
+/// The distance of promotion rounds.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Promoted users that may wait to be told. A full channel slows promotion down instead of growing.
+const UNTOLD: usize = 4096;
+
+/// Promoted users that are told together.
+const BATCH: usize = 256;
+
+/// A user who has left the queue and holds a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Promoted {
+    pub(crate) event: Arc<str>,
+    pub(crate) user: String,
+}
+
+/// The way from the dispatcher to the broker.
+pub(crate) type Entries = mpsc::Sender<Promoted>;
+
+/// The two ends of the way from the dispatcher to the broker.
+pub(crate) fn entries() -> (Entries, mpsc::Receiver<Promoted>) {
+    mpsc::channel(UNTOLD)
+}
+
+/// Promotes once a second from start-up.
+pub(crate) async fn promotion_rounds(app: Arc<App>, entries: Entries) {
+    let mut redis = app.redis.promotion.clone();
+    let mut log = OutageLog::new("promotion");
+    let period = app.config.faults.promotion_slowdown.added_to(INTERVAL);
+    let mut interval = tokio::time::interval(period);
+    // A round that took too long is not followed by rounds in a row to catch up.
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        if !app.silence.reached() {
+            log.note(&promotion_round(&app, &mut redis, &entries).await);
+        }
+    }
+}
+
+async fn promotion_round(
+    app: &App,
+    redis: &mut ConnectionManager,
+    entries: &Entries,
+) -> RedisResult<()> {
+    let mut errors = RoundErrors::default();
+    for event in queue::waiting_events(redis).await? {
+        let status: RedisResult<Option<String>> = redis::cmd("HGET")
+            .arg(queue::EVENT_STATUSES)
+            .arg(&event)
+            .query_async(redis)
+            .await;
+        let status = errors.note(status)?.flatten();
+        if status.is_some_and(|status| status.trim().eq_ignore_ascii_case("OPEN")) {
+            errors.note(app.queue.promote(redis, &event.into(), entries).await)?;
+        }
+    }
+    errors.finish()
+}
+
+/// Tells promoted users, until the dispatcher is gone.
+pub(crate) async fn notifications(app: Arc<App>, mut entries: mpsc::Receiver<Promoted>) {
+    let mut redis = app.redis.promotion.clone();
+    let mut log = OutageLog::new("notification");
+    let mut batch = Vec::with_capacity(BATCH);
+    while entries.recv_many(&mut batch, BATCH).await > 0 {
+        log.note(&notify(&app, &mut redis, &batch).await);
+        batch.clear();
+    }
+}
+
+async fn notify(app: &App, redis: &mut ConnectionManager, batch: &[Promoted]) -> RedisResult<()> {
+    let mut pipeline = redis::pipe();
+    let mut told = Vec::with_capacity(batch.len());
+    for Promoted { event, user } in batch {
+        match app.registry.mark_promoted(user, event) {
+            Marked::Promoted { id } => {
+                let token = app.tokens.entry(user, event);
+                let lifetime = ENTRY_LIFETIME.as_secs();
+                pipeline
+                    .set_ex(queue::entry_token_key(user), &token, lifetime)
+                    .ignore();
+                told.push((user, id, app.encoder.promotion(user, event, &token)));
+            }
+            Marked::Unused => {
+                pipeline.add_command(queue::return_slot(event)).ignore();
+            }
+            // Not acknowledged in the real system: the slot stays taken.
+            Marked::OtherEvent => {
+                tracing::warn!(user, %event, "promoted user waits for another event; the slot stays taken");
+            }
+        }
+    }
+    let stored: RedisResult<()> = pipeline.query_async(redis).await;
+    let mut closed = Vec::new();
+    let mut orphaned = redis::pipe();
+    for (user, id, frame) in told {
+        match app.registry.send(user, id, frame) {
+            Ok(broken) => closed.extend(broken),
+            // Disconnected between the two steps, perhaps before the token was stored.
+            Err(Gone) => {
+                orphaned.del(queue::entry_token_key(user)).ignore();
+            }
+        }
+    }
+    stored?;
+    let () = orphaned.query_async(redis).await?;
+    release(app, redis, closed).await
+}

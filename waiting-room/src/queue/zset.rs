@@ -1,0 +1,144 @@
+//! The queue as a sorted set: the member is a JSON object with the user, the score is the join index.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use redis::aio::ConnectionManager;
+use redis::{Cmd, RedisResult, Script};
+use serde::{Deserialize, Serialize};
+
+use super::{Entries, EventKeys, PIPELINE, SLOTS, enter};
+
+#[derive(Serialize, Deserialize)]
+struct Member<'a> {
+    #[serde(rename = "userId", borrow)]
+    user_id: Cow<'a, str>,
+}
+
+/// One event in one atomic step. A member that is not ours is left alone, as it holds no user to promote.
+static PROMOTE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local waiting, user_ids, index_record, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+        local event = ARGV[1]
+        local capacity = tonumber(redis.call('HGET', slots, event) or '0') or 0
+        if capacity <= 0 then
+            return {}
+        end
+        local promoted = {}
+        for _, member in ipairs(redis.call('ZRANGE', waiting, 0, capacity - 1)) do
+            local decoded, content = pcall(cjson.decode, member)
+            if decoded and type(content) == 'table' and type(content.userId) == 'string' then
+                redis.call('HINCRBY', slots, event, -1)
+                redis.call('ZREM', waiting, member)
+                redis.call('HDEL', index_record, content.userId)
+                redis.call('HDEL', user_ids, content.userId)
+                promoted[#promoted + 1] = content.userId
+            end
+        end
+        return promoted
+        ",
+    )
+});
+
+fn member(user: &str) -> String {
+    // Built by the same serialiser at joining and at removal, so that the bytes are equal.
+    serde_json::json!(Member {
+        user_id: user.into()
+    })
+    .to_string()
+}
+
+fn user_of(member: &[u8]) -> Option<String> {
+    let member: Member<'_> = serde_json::from_slice(member).ok()?;
+    Some(member.user_id.into_owned())
+}
+
+pub(super) fn add(keys: &EventKeys, user: &str, index: u64) -> Cmd {
+    let mut command = redis::cmd("ZADD");
+    command.arg(&keys.waiting).arg(index).arg(member(user));
+    command
+}
+
+pub(super) fn remove(keys: &EventKeys, user: &str) -> Cmd {
+    let mut command = redis::cmd("ZREM");
+    command.arg(&keys.waiting).arg(member(user));
+    command
+}
+
+/// Lists the queue in order, then asks for the rank of each wanted user by a command of its own.
+pub(super) async fn ranks(
+    redis: &mut ConnectionManager,
+    keys: &EventKeys,
+    wanted: impl Fn(&str) -> bool,
+) -> RedisResult<Vec<(String, u64)>> {
+    let members: Vec<Vec<u8>> = redis::cmd("ZRANGE")
+        .arg(&keys.waiting)
+        .arg(0)
+        .arg(-1)
+        .query_async(redis)
+        .await?;
+    let mut users: Vec<(String, Vec<u8>)> = members
+        .into_iter()
+        .filter_map(|member| Some((user_of(&member)?, member)))
+        .filter(|(user, _)| wanted(user))
+        .collect();
+    let mut ranked = Vec::with_capacity(users.len());
+    while !users.is_empty() {
+        let chunk: Vec<_> = users.drain(..users.len().min(PIPELINE)).collect();
+        let mut pipeline = redis::pipe();
+        for (_, member) in &chunk {
+            pipeline.cmd("ZRANK").arg(&keys.waiting).arg(member);
+        }
+        let ranks: Vec<Option<u64>> = pipeline.query_async(redis).await?;
+        // Without a rank the user left the queue since it was listed.
+        ranked.extend(
+            chunk
+                .into_iter()
+                .zip(ranks)
+                .filter_map(|((user, _), rank)| Some((user, rank?))),
+        );
+    }
+    Ok(ranked)
+}
+
+pub(super) async fn promote(
+    redis: &mut ConnectionManager,
+    keys: &EventKeys,
+    event: &Arc<str>,
+    entries: &Entries,
+) -> RedisResult<()> {
+    let users: Vec<String> = PROMOTE
+        .key(&keys.waiting)
+        .key(&keys.user_ids)
+        .key(&keys.index_record)
+        .key(SLOTS)
+        .arg(&**event)
+        .invoke_async(redis)
+        .await?;
+    for user in users {
+        enter(entries, event, user).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn member_holds_only_the_user() {
+        assert_eq!(member("acc-7"), r#"{"userId":"acc-7"}"#);
+        assert_eq!(
+            user_of(member("acc-7").as_bytes()).as_deref(),
+            Some("acc-7")
+        );
+    }
+
+    #[test]
+    fn foreign_members_hold_no_user() {
+        for foreign in ["", "acc-7", "[]", "{}", r#"{"userId":7}"#] {
+            assert_eq!(user_of(foreign.as_bytes()), None, "{foreign}");
+        }
+    }
+}

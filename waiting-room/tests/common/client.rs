@@ -1,0 +1,205 @@
+//! A client of the waiting room, as a load generator would be one.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use reqwest::{RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use super::CONDITION_LIMIT;
+
+/// Somebody who is logged in.
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+    cookie: String,
+}
+
+pub async fn login(address: SocketAddr, email: &str, password: &str) -> Response {
+    reqwest::Client::new()
+        .post(format!("http://{address}/api/v1/auth/login"))
+        .json(&json!({ "email": email, "password": password }))
+        .send()
+        .await
+        .expect("login is answered")
+}
+
+impl Client {
+    pub async fn log_in(address: SocketAddr, email: &str) -> Self {
+        let response = login(address, email, "password123").await;
+        assert_eq!(response.status(), 200);
+        let header = |name| {
+            response.headers()[name]
+                .to_str()
+                .expect("header is text")
+                .to_owned()
+        };
+        let cookie = header(SET_COOKIE)
+            .split(';')
+            .next()
+            .expect("cookie has a value")
+            .to_owned();
+        Self {
+            http: reqwest::Client::new(),
+            base: format!("http://{address}/api/v1"),
+            token: header(AUTHORIZATION),
+            cookie,
+        }
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
+        request
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(COOKIE, &self.cookie)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Response {
+        self.authorised(request)
+            .send()
+            .await
+            .expect("request is answered")
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub async fn set_status(&self, event: &str, status: &str) -> Response {
+        let url = format!("{}/events/{event}?status={status}", self.base);
+        self.send(self.http.patch(url)).await
+    }
+
+    pub async fn event(&self, event: &str) -> Response {
+        self.send(self.http.get(format!("{}/events/{event}", self.base)))
+            .await
+    }
+
+    pub async fn waiting(&self, event: &str) -> Response {
+        let url = format!("{}/broker/events/{event}/tickets/waiting", self.base);
+        self.send(self.http.get(url)).await
+    }
+
+    /// Joins and takes the greeting.
+    pub async fn join(&self, event: &str) -> Stream {
+        let response = self.waiting(event).await;
+        assert_eq!(response.status(), 200);
+        let mut stream = Stream {
+            response,
+            buffer: String::new(),
+        };
+        let greeting = stream.block().await;
+        assert!(
+            greeting.starts_with("data:") && greeting.contains("userId:acc-"),
+            "{greeting}"
+        );
+        stream
+    }
+
+    pub async fn disconnect(&self, event: &str) {
+        let url = format!("{}/broker/events/{event}/tickets/disconnect", self.base);
+        let response = self.send(self.http.post(url)).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.text().await.expect("body arrives"), "");
+    }
+}
+
+/// An open stream.
+pub struct Stream {
+    response: Response,
+    buffer: String,
+}
+
+impl Stream {
+    /// A stream that has sent nothing yet.
+    pub fn silent(response: Response) -> Self {
+        Self {
+            response,
+            buffer: String::new(),
+        }
+    }
+
+    /// The bytes up to the next empty line, without it. `None` if the stream ended, `Err` if it broke.
+    pub async fn next(&mut self) -> Result<Option<String>, reqwest::Error> {
+        loop {
+            if let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let block = block.to_owned();
+                self.buffer = rest.to_owned();
+                return Ok(Some(block));
+            }
+            let Some(bytes) = self.response.chunk().await? else {
+                return Ok(None);
+            };
+            self.buffer
+                .push_str(std::str::from_utf8(&bytes).expect("stream is text"));
+        }
+    }
+
+    pub async fn block(&mut self) -> String {
+        let next = tokio::time::timeout(CONDITION_LIMIT, self.next()).await;
+        next.expect("a message arrives")
+            .expect("stream is whole")
+            .expect("stream goes on")
+    }
+
+    /// The next block that `accept` takes.
+    pub async fn find(&mut self, accept: impl Fn(&str) -> bool) -> String {
+        loop {
+            let block = self.block().await;
+            if accept(&block) {
+                return block;
+            }
+        }
+    }
+
+    /// The next position or promotion.
+    pub async fn message(&mut self) -> Value {
+        let block = self.find(|block| block.starts_with("data:")).await;
+        serde_json::from_str(block.strip_prefix("data:").expect("block has data"))
+            .expect("data is JSON")
+    }
+
+    /// Skips positions until the promotion.
+    pub async fn promotion(&mut self) -> Value {
+        loop {
+            let message = self.message().await;
+            if message["status"] == "IN_PROGRESS" {
+                return message;
+            }
+        }
+    }
+
+    /// Skips positions until this place is reached.
+    pub async fn until_order(&mut self, order: u64) {
+        loop {
+            let message = self.message().await;
+            assert_eq!(message["status"], "IN_ENTRY", "{message}");
+            if message["order"] == order {
+                return;
+            }
+        }
+    }
+
+    /// Fails if a byte arrives within the time.
+    pub async fn assert_silent_for(&mut self, time: Duration) {
+        let next = tokio::time::timeout(time, self.next()).await;
+        assert!(next.is_err(), "stream is not silent: {next:?}");
+    }
+
+    /// The end of the stream: true if it ended in order, false if it broke off.
+    pub async fn ended_in_order(&mut self) -> bool {
+        let end = async {
+            loop {
+                match self.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+        };
+        tokio::time::timeout(CONDITION_LIMIT, end)
+            .await
+            .expect("stream ends")
+    }
+}
