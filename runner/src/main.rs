@@ -1,2 +1,45 @@
-//! Runner.
-fn main() {}
+//! `barrier-bench` executes benchmark suites.
+//!
+//! A suite is a TOML file that declares targets, cleaning, scenarios, derived values and gates. For each run the
+//! program checks the preconditions, starts the target, cleans Redis within the declared scope, runs k6, and then
+//! always collects the evidence, derives the values and judges the gates, whatever k6's exit code was.
+//!
+//! Reading order: [`suite`] (what can be declared), [`plan`] (which runs follow from it), [`run`] (one run from
+//! precondition to verdict).
+
+mod clean;
+mod cli;
+mod derive;
+mod doctor;
+mod events;
+mod evidence;
+mod exit;
+mod gates;
+mod host;
+mod k6;
+mod limits;
+mod lock;
+mod mask;
+mod meta;
+mod plan;
+mod process;
+mod redis_client;
+mod redis_server;
+mod run;
+mod scope;
+mod suite;
+mod target;
+
+use clap::Parser;
+
+fn main() {
+    let cli = cli::Cli::parse();
+    let code = match cli::dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("barrier-bench: {}", mask::masked(&format!("{error:#}")));
+            exit::code_of(&error)
+        }
+    };
+    std::process::exit(code);
+}

@@ -1,0 +1,259 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::mask::say;
+use crate::plan::{Plan, Selection};
+use crate::suite::vars::Given;
+use crate::suite::{self, Suite};
+use crate::{clean, doctor, exit, run};
+
+/// Runs benchmark suites with k6 and keeps evidence of every run.
+///
+/// A suite (suites/*.toml) declares targets, cleaning, scenarios, derived values and gates. A run checks its preconditions,
+/// starts the target, cleans Redis within the declared scope, runs k6, and then always collects the evidence, derives the
+/// values and judges the gates, whatever k6 said.
+#[derive(Debug, Parser)]
+#[command(name = "barrier-bench", version, after_help = AFTER, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong use or set-up, nothing judged; 3 a gate failed;
+4 interrupted; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted by the script),
+handed on where the suite says exit = \"k6_first\".
+
+Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what
+scripts/ensure-redis.sh unpacked. WAITING_ROOM_BIN, else waiting-room beside this program.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run scenarios of a suite and judge them
+    ///
+    /// Without --scenario the suite's own order runs. Each scenario runs once per variant. The last line names the
+    /// evidence folder. Without REDIS_URL a private Redis is started, without BASE_URL the reference target; both are
+    /// ended again, also by Ctrl-C.
+    Run {
+        #[command(flatten)]
+        what: What,
+        /// Print the plan; start, clean and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Clean Redis within the suite's scope, as before a run
+    ///
+    /// Only keys and fields of the given events are touched; the plan is printed first, the result is read back. Needs
+    /// REDIS_URL: a private Redis has nothing to clean.
+    Clean {
+        #[command(flatten)]
+        what: What,
+        /// Print what would be deleted and what is there; change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Look for what would spoil a run, and say how to mend it
+    ///
+    /// k6 and its modules, Redis, targets, harness, open files, ports, time limits. Starts and changes nothing.
+    Doctor {
+        #[command(flatten)]
+        what: What,
+    },
+    /// List suites with their scenarios and variants
+    List {
+        /// Suite file, or the name of one in suites/; all when left out
+        suite: Option<String>,
+    },
+    /// Check suite files for unknown keys, wrong references and impossible gates
+    Validate {
+        /// Suite files; all of suites/ when left out
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct What {
+    /// Suite file, or the name of one in suites/
+    suite: String,
+    /// Scenario to run; may be repeated or a comma list
+    #[arg(
+        long,
+        short,
+        value_name = "ID",
+        env = "SCENARIO",
+        value_delimiter = ','
+    )]
+    scenario: Vec<String>,
+    /// Variant to run; may be repeated or a comma list
+    #[arg(long, short = 'V', value_name = "NAME", value_delimiter = ',')]
+    variant: Vec<String>,
+    /// Value of a variable of the suite; may be repeated
+    ///
+    /// Order: --set, the scenario's own value, the environment variable NAME, the suite's default. An empty value counts as not given.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+impl What {
+    fn load(self) -> anyhow::Result<(Suite, Selection)> {
+        let suite = Suite::load(&self.suite)?;
+        let given = Given::new(&self.set)?;
+        let scenarios = self
+            .scenario
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect();
+        Ok((
+            suite,
+            Selection {
+                scenarios,
+                variants: self.variant,
+                given,
+            },
+        ))
+    }
+}
+
+/// Does what the command line says and returns the exit code.
+///
+/// # Errors
+/// See [`exit::code_of`] for the codes that errors become.
+pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
+    match cli.verb {
+        Verb::Run { what, dry_run } => {
+            let (suite, selection) = what.load()?;
+            let plan = Plan::new(&suite, &selection)?;
+            if dry_run {
+                run::print_plan(&suite, &plan)?;
+                return Ok(exit::OK);
+            }
+            run::run(&suite, plan)
+        }
+        Verb::Clean { what, dry_run } => clean(what, dry_run),
+        Verb::Doctor { what } => {
+            let (suite, selection) = what.load()?;
+            let plan = Plan::new(&suite, &selection)?;
+            let report = doctor::examine(&suite, &plan);
+            report
+                .findings
+                .iter()
+                .for_each(|finding| say(&finding.to_string()));
+            Ok(if report.healthy() {
+                exit::OK
+            } else {
+                exit::SET_UP
+            })
+        }
+        Verb::List { suite } => {
+            let suites = match suite {
+                Some(name) => vec![Suite::load(&name)?],
+                None => load_all(&[])?,
+            };
+            suites.iter().for_each(list);
+            Ok(exit::OK)
+        }
+        Verb::Validate { files } => {
+            for suite in load_all(&files)? {
+                say(&format!(
+                    "{}: valid, {} scenarios",
+                    suite.path.display(),
+                    suite.file.scenario.len()
+                ));
+            }
+            Ok(exit::OK)
+        }
+    }
+}
+
+fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
+    let found = if files.is_empty() {
+        suite::in_folder(Path::new("suites")).map_err(|_| {
+            exit::set_up("no folder suites/ here; call from the repository root, or name the files")
+        })?
+    } else {
+        files.to_vec()
+    };
+    found
+        .iter()
+        .map(|path| Suite::load(&path.display().to_string()))
+        .collect()
+}
+
+fn list(suite: &Suite) {
+    let head = &suite.file.suite;
+    let order: Vec<&str> = head
+        .order
+        .iter()
+        .map(|name| name.get_ref().as_str())
+        .collect();
+    say(&format!(
+        "{}  {} ({})",
+        head.id,
+        head.title,
+        suite.path.display()
+    ));
+    for scenario in &suite.file.scenario {
+        let variants: Vec<&str> = scenario
+            .variants
+            .iter()
+            .map(|variant| variant.get_ref().as_str())
+            .collect();
+        let set: Vec<String> = scenario
+            .set
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.get_ref(), suite::vars::plain(value)))
+            .collect();
+        let id = scenario.id.get_ref().as_str();
+        let by_default = if order.contains(&id) {
+            "  (runs by default)"
+        } else {
+            ""
+        };
+        say(&format!(
+            "  {id:<10} variants {:<12} {}{by_default}",
+            variants.join(", "),
+            set.join(" ")
+        ));
+    }
+}
+
+fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
+    let (suite, selection) = what.load()?;
+    let plan = Plan::new(&suite, &selection)?;
+    let Some(run) = plan.runs.into_iter().next() else {
+        return Err(exit::set_up("the plan holds no run"));
+    };
+    let vars = run.vars;
+    if vars.get("REDIS_URL").is_none() {
+        return Err(exit::set_up(
+            "REDIS_URL is missing: a private Redis starts empty; name the Redis to clean",
+        ));
+    }
+    let Some(cleaning) = clean::Plan::new(&suite, &vars, &[])? else {
+        say("the suite declares nothing to clean");
+        return Ok(exit::OK);
+    };
+    say(&format!("clean    {}", cleaning.shown_address()));
+    cleaning
+        .summary()
+        .iter()
+        .for_each(|line| say(&format!("         {line}")));
+    let mut log = Vec::new();
+    let result = cleaning.execute(dry_run, &mut log);
+    log.iter().for_each(|line| say(line));
+    result.map(|()| exit::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definition_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,349 @@
+//! What would spoil a run, found beforehand, each with its mend.
+
+use crate::exit;
+use crate::k6::Binary;
+use crate::limits::Limits;
+use crate::plan::{Plan, PlannedRun};
+use crate::redis_client::Server;
+use crate::redis_server::{find_program, info_field};
+use crate::suite::Suite;
+use crate::suite::schema::TargetKind;
+use crate::suite::vars::RunValues;
+use crate::{host, mask, target};
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Good,
+    /// Worth knowing; the run goes on.
+    Warning,
+    /// The run would fail.
+    Fault,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) level: Level,
+    pub(crate) text: String,
+    /// What to do about it.
+    pub(crate) mend: Option<String>,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mark = match self.level {
+            Level::Good => "ok     ",
+            Level::Warning => "warning",
+            Level::Fault => "fault  ",
+        };
+        write!(f, "{mark}  {}", self.text)?;
+        self.mend
+            .as_ref()
+            .map_or(Ok(()), |mend| write!(f, "\n         mend: {mend}"))
+    }
+}
+
+/// The findings, and the k6 that was found on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) k6: Option<Binary>,
+}
+
+impl Report {
+    fn good(&mut self, text: impl Into<String>) {
+        self.add(Level::Good, text, None);
+    }
+
+    fn add(&mut self, level: Level, text: impl Into<String>, mend: Option<&str>) {
+        let finding = Finding {
+            level,
+            text: mask::masked(&text.into()),
+            mend: mend.map(str::to_owned),
+        };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    fn note(&mut self, result: anyhow::Result<String>, mend: Option<&str>) {
+        match result {
+            Ok(text) => self.good(text),
+            Err(error) => self.add(Level::Fault, format!("{error:#}"), mend),
+        }
+    }
+
+    /// Whether nothing stands in the way of a run.
+    pub(crate) fn healthy(&self) -> bool {
+        self.findings
+            .iter()
+            .all(|finding| finding.level != Level::Fault)
+    }
+
+    /// What to read before a run: everything but the good news.
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = &Finding> {
+        self.findings
+            .iter()
+            .filter(|finding| finding.level != Level::Good)
+    }
+}
+
+/// Looks at everything the planned runs need. Starts nothing but `k6 version`, changes nothing.
+pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
+    let mut report = Report::default();
+    for name in [
+        "K6_VUS",
+        "K6_DURATION",
+        "K6_ITERATIONS",
+        "K6_STAGES",
+        "K6_EXECUTION_SEGMENT",
+    ] {
+        if std::env::var_os(name).is_some() {
+            report.add(
+                Level::Fault,
+                format!("{name} is set: it would replace the suite's load"),
+                Some(&format!("unset {name}")),
+            );
+        }
+    }
+    for run in &plan.runs {
+        for need in &suite.file.suite.needs {
+            let values = run
+                .limits
+                .as_ref()
+                .map(Limits::run_values)
+                .unwrap_or_default();
+            need_met(suite, need.get_ref(), run, &values, &mut report);
+        }
+        if run.script.is_file() {
+            report.good(format!("harness {}", run.script.display()));
+        } else {
+            report.add(
+                Level::Fault,
+                format!("the harness {} is missing", run.script.display()),
+                Some("call from the repository root, or mend `script` in the suite file"),
+            );
+        }
+        target_present(suite, run, &mut report);
+        if let Some(limits) = &run.limits {
+            report.good(format!(
+                "{}: {} users, {} events with {} slots, last login after {} ms, drain {} ms, bound {} s",
+                run.title(),
+                limits.users,
+                limits.events,
+                limits.slots,
+                limits.skew_ms,
+                limits.drain_ms,
+                run.bound.as_secs()
+            ));
+            machine_carries(limits, &mut report);
+        }
+    }
+    report
+}
+
+fn need_met(
+    suite: &Suite,
+    need: &str,
+    run: &PlannedRun<'_>,
+    values: &RunValues,
+    report: &mut Report,
+) {
+    if let Some(modules) = need.strip_prefix("k6") {
+        let modules: Vec<&str> = modules
+            .split('+')
+            .filter(|module| !module.is_empty())
+            .collect();
+        if report.k6.is_none() {
+            match Binary::find(&suite.root) {
+                Ok(binary) => report.k6 = Some(binary),
+                Err(error) => return report.add(Level::Fault, format!("{error:#}"), None),
+            }
+        }
+        let Some(binary) = &report.k6 else { return };
+        let missing = binary.missing(&modules);
+        let text = format!("{} ({})", binary.version_line(), binary.path.display());
+        if missing.is_empty() {
+            report.good(format!("{text} with {}", modules.join(", ")));
+        } else {
+            report.add(
+                Level::Fault,
+                format!("{text} lacks {}", missing.join(", ")),
+                Some("build k6 with `make k6`, or point K6_BIN to one that has them"),
+            );
+        }
+    } else if need == "redis" {
+        redis_usable(suite, run, report);
+    } else if let Some(bound) = need.strip_prefix("nofile>=") {
+        match run
+            .vars
+            .expand(bound, values)
+            .ok()
+            .and_then(|text| text.parse().ok())
+        {
+            Some(needed) => open_files(needed, report),
+            None => report.add(
+                Level::Fault,
+                format!("need `{need}`: not a number"),
+                Some("mend `needs` in the suite file"),
+            ),
+        }
+    } else {
+        report.add(
+            Level::Fault,
+            format!("unknown need `{need}`"),
+            Some("allowed: k6+MODULE+…, redis, nofile>=N"),
+        );
+    }
+}
+
+fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
+    let Some(address) = run.vars.text("REDIS_URL") else {
+        let found = find_program(&suite.root).map(|path| {
+            format!(
+                "private Redis from {} (REDIS_URL is not given)",
+                path.display()
+            )
+        });
+        return report.note(found, None);
+    };
+    let shown = mask::masked_address(&address);
+    let mut log = Vec::new();
+    let server = Server::connect(&address).and_then(|mut server| {
+        let info = server.ask(&["INFO", "server"], &mut log)?;
+        let clients = server.ask(&["CONFIG", "GET", "maxclients"], &mut log).ok();
+        Ok((
+            info_field(&info, "redis_version").unwrap_or_default(),
+            clients,
+        ))
+    });
+    match server {
+        Err(error) => report.add(
+            Level::Fault,
+            format!("{error:#}"),
+            Some("start Redis, mend REDIS_URL, or leave it out for a private one"),
+        ),
+        Ok((version, clients)) => {
+            report.good(format!("Redis {version} at {shown}"));
+            let most = clients.and_then(|text| {
+                text.trim_matches(['[', ']'])
+                    .rsplit(", ")
+                    .next()?
+                    .parse::<i64>()
+                    .ok()
+            });
+            let users = run.limits.as_ref().map_or(0, |limits| limits.users);
+            match most {
+                Some(most) if most < users => report.add(
+                    Level::Warning,
+                    format!("Redis allows {most} connections, the run has {users} users; a target with one connection per user fails"),
+                    Some(&format!("redis-cli CONFIG SET maxclients {}", users + 1024)),
+                ),
+                Some(most) => report.good(format!("Redis allows {most} connections")),
+                None => report.add(Level::Warning, "Redis does not tell how many connections it allows", None),
+            }
+        }
+    }
+}
+
+fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
+    if run.target.kind == TargetKind::External {
+        let answered = target::ask_once(run.target, &run.vars)
+            .map(|()| format!("target {} answers", run.target.id));
+        return report.note(
+            answered,
+            Some("start its services, or leave out BASE_URL to use the reference target"),
+        );
+    }
+    report.note(
+        target::program(suite, run.target)
+            .map(|path| format!("target {}: {}", run.target.id, path.display())),
+        None,
+    );
+}
+
+fn machine_carries(limits: &Limits, report: &mut Report) {
+    let Some(ports) = host::local_ports() else {
+        return;
+    };
+    let users = limits.users.unsigned_abs();
+    let mend = "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"";
+    if ports < users {
+        report.add(
+            Level::Fault,
+            format!("{users} users need a local port each, the system has {ports}"),
+            Some(mend),
+        );
+    } else if ports < 2 * users {
+        report.add(Level::Warning, format!("{ports} local ports for {users} users: a stream and a login connection each may not fit"), Some(mend));
+    } else {
+        report.good(format!("{ports} local ports"));
+    }
+}
+
+fn open_files(needed: u64, report: &mut Report) {
+    let (_, hard) = host::open_files();
+    match hard {
+        Some(hard) if hard < needed => report.add(
+            Level::Fault,
+            format!("{needed} open files are needed by k6 and by the target, the limit is {hard}"),
+            Some(&format!(
+                "ulimit -Hn {needed} as root, LimitNOFILE={needed} of a service, --ulimit nofile={needed} of a container, or fewer users (--set VUS=…)"
+            )),
+        ),
+        Some(hard) => report.good(format!("open files: {needed} needed, {hard} allowed")),
+        None => report.good(format!("open files: {needed} needed, unlimited")),
+    }
+}
+
+/// Refuses a run that something stands in the way of.
+///
+/// # Errors
+/// Every fault with its mend, exit code 2.
+pub(crate) fn require(report: &Report) -> anyhow::Result<&Binary> {
+    if report.healthy() {
+        return report.k6.as_ref().ok_or_else(|| {
+            exit::set_up("the suite does not need k6 (`needs`), so there is nothing to run")
+        });
+    }
+    let faults: Vec<String> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.level == Level::Fault)
+        .map(|finding| format!("  {finding}"))
+        .collect();
+    Err(exit::set_up(format!(
+        "the run cannot start:\n{}",
+        faults.join("\n")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_open_files_are_a_fault_with_a_mend() {
+        let mut report = Report::default();
+        open_files(u64::MAX, &mut report);
+        if let (_, Some(_)) = host::open_files() {
+            let text = require(&report).expect_err("refused").to_string();
+            assert!(
+                text.contains("open files are needed") && text.contains("mend: ulimit -Hn"),
+                "{text}"
+            );
+        }
+        let mut report = Report::default();
+        open_files(1, &mut report);
+        assert!(report.healthy());
+    }
+
+    #[test]
+    fn a_finding_is_reported_once() {
+        let mut report = Report::default();
+        report.good("same");
+        report.good("same");
+        assert_eq!(report.findings.len(), 1);
+    }
+}

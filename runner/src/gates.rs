@@ -1,0 +1,290 @@
+//! Gates: the one place that turns evidence into a verdict.
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::derive::statistic;
+use crate::suite::schema::{Class, GateTable, Op};
+use crate::suite::vars::{RunValues, Vars};
+
+/// What a run is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Verdict {
+    /// Every gate that judges holds.
+    Pass,
+    /// An objective was missed; the evidence is sound.
+    Fail,
+    /// The evidence is not good enough to say anything.
+    Invalid,
+    /// A signal ended the run.
+    Interrupted,
+    /// k6 was never started.
+    NotRun,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Invalid => "INVALID",
+            Self::Interrupted => "INTERRUPTED",
+            Self::NotRun => "NOT_RUN",
+        })
+    }
+}
+
+/// The evidence that gates look at.
+#[derive(Debug)]
+pub(crate) struct Evidence<'a> {
+    pub(crate) summary: Option<&'a Json>,
+    pub(crate) derived: &'a Map<String, Json>,
+    pub(crate) vars: &'a Vars,
+    pub(crate) run_values: &'a RunValues,
+}
+
+/// One gate, judged.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Judged {
+    pub(crate) id: String,
+    pub(crate) class: Class,
+    pub(crate) holds: bool,
+    /// What was looked at and what was expected, in words.
+    pub(crate) text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<f64>,
+    /// The metric had no value and the gate declares none for that case.
+    pub(crate) missing: bool,
+}
+
+impl Judged {
+    /// A gate that holds for every suite without being declared.
+    pub(crate) fn built_in(id: &str, holds: bool, text: impl Into<String>) -> Self {
+        Self {
+            id: id.to_owned(),
+            class: Class::Validity,
+            holds,
+            text: text.into(),
+            value: None,
+            missing: false,
+        }
+    }
+}
+
+/// Judges the declared gates of a scenario.
+///
+/// # Errors
+/// A limit names a variable without a value, or is not a number.
+pub(crate) fn judge(
+    gates: &[GateTable],
+    scenario: &str,
+    evidence: &Evidence<'_>,
+) -> anyhow::Result<Vec<Judged>> {
+    gates
+        .iter()
+        .filter(|gate| {
+            gate.scenarios.is_empty()
+                || gate.scenarios.iter().any(|name| name.get_ref() == scenario)
+        })
+        .map(|gate| judge_one(gate, evidence))
+        .collect()
+}
+
+fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
+    let (metric, stat) = (gate.metric.get_ref(), gate.stat.get_ref());
+    let limit = limit(gate, evidence)?;
+    let found = match evidence.derived.get(metric) {
+        Some(value) => value.as_f64(),
+        None => evidence
+            .summary
+            .and_then(|summary| statistic(summary, metric, stat)),
+    };
+    // A missing metric may only stand for a value when there is a summary that it is missing from.
+    let value = found.or(if evidence.summary.is_some() {
+        gate.absent
+    } else {
+        None
+    });
+    let holds = value.is_some_and(|value| compare(value, gate.op, limit));
+    let unit = gate
+        .unit
+        .as_deref()
+        .map(|unit| format!(" {unit}"))
+        .unwrap_or_default();
+    let received = match (found, value) {
+        (Some(value), _) => format!("{value}{unit}"),
+        (None, Some(value)) => format!("absent, which stands for {value}{unit}"),
+        (None, None) => "absent".to_owned(),
+    };
+    let text = format!(
+        "{metric} {stat}: {received}; expected {} {limit}{unit}",
+        sign(gate.op)
+    );
+    Ok(Judged {
+        id: gate.id.get_ref().clone(),
+        class: gate.class,
+        holds,
+        text,
+        value,
+        missing: value.is_none(),
+    })
+}
+
+fn limit(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<f64> {
+    let text = match gate.limit.get_ref() {
+        toml::Value::String(text) => evidence.vars.expand(text, evidence.run_values)?,
+        other => other.to_string(),
+    };
+    text.parse().map_err(|_| {
+        crate::exit::set_up(format!(
+            "gate {}: the limit `{text}` is not a number",
+            gate.id.get_ref()
+        ))
+    })
+}
+
+#[expect(
+    clippy::float_cmp,
+    reason = "`==` is meant for counts, which are exact"
+)]
+fn compare(value: f64, op: Op, limit: f64) -> bool {
+    match op {
+        Op::Less => value < limit,
+        Op::AtMost => value <= limit,
+        Op::Greater => value > limit,
+        Op::AtLeast => value >= limit,
+        Op::Equal => value == limit,
+    }
+}
+
+fn sign(op: Op) -> &'static str {
+    match op {
+        Op::Less => "<",
+        Op::AtMost => "<=",
+        Op::Greater => ">",
+        Op::AtLeast => ">=",
+        Op::Equal => "==",
+    }
+}
+
+/// The verdict over all gates; gates of class watch never change it.
+pub(crate) fn verdict(gates: &[Judged]) -> Verdict {
+    let failed = |class: Class| gates.iter().any(|gate| gate.class == class && !gate.holds);
+    let slo_unknown = gates
+        .iter()
+        .any(|gate| gate.class == Class::Slo && gate.missing);
+    if failed(Class::Validity) || slo_unknown {
+        Verdict::Invalid
+    } else if failed(Class::Slo) {
+        Verdict::Fail
+    } else {
+        Verdict::Pass
+    }
+}
+
+/// Why the verdict is not PASS, one reason per failed gate.
+pub(crate) fn reasons(gates: &[Judged]) -> Vec<String> {
+    gates
+        .iter()
+        .filter(|gate| !gate.holds && gate.class != Class::Watch)
+        .map(|gate| format!("{}: {}", gate.id, gate.text))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::tests::suite;
+    use crate::suite::vars::{Origin, Value};
+
+    const HEAD: &str = "[env.VUS]\ntype = \"int\"\n[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
+
+    fn judge_with(gate: &str, summary: &Json) -> Judged {
+        let suite = suite(&format!("{HEAD}[[gate]]\nid = \"g\"\n{gate}\n")).expect("suite");
+        let mut vars = Vars::default();
+        vars.supply("VUS", Value::Int(50), Origin::CommandLine);
+        let derived = Map::from_iter([
+            ("drainMs".to_owned(), Json::Null),
+            ("known".to_owned(), Json::from(3)),
+        ]);
+        let evidence = Evidence {
+            summary: Some(summary),
+            derived: &derived,
+            vars: &vars,
+            run_values: &RunValues::new(),
+        };
+        judge(&suite.file.gate, "smoke", &evidence)
+            .expect("judged")
+            .remove(0)
+    }
+
+    fn completed(count: u32) -> Json {
+        serde_json::json!({ "metrics": { "completed_users": { "values": { "count": count } } } })
+    }
+
+    const ALL: &str = "class = \"validity\"\nmetric = \"completed_users\"\nstat = \"count\"\nop = \"==\"\nlimit = \"${VUS}\"";
+
+    #[test]
+    fn a_limit_may_be_a_variable() {
+        let gate = judge_with(ALL, &completed(50));
+        assert!(gate.holds);
+        let gate = judge_with(ALL, &completed(49));
+        assert_eq!(
+            (gate.holds, gate.text.as_str()),
+            (false, "completed_users count: 49; expected == 50")
+        );
+        assert_eq!(verdict(&[gate]), Verdict::Invalid);
+    }
+
+    #[test]
+    fn absence_is_invalid_unless_declared() {
+        let gate = judge_with(ALL, &serde_json::json!({ "metrics": {} }));
+        assert!(gate.missing && !gate.holds);
+        let zero = "class = \"validity\"\nmetric = \"sse_failures\"\nstat = \"count\"\nop = \"<=\"\nlimit = 0\nabsent = 0";
+        assert!(judge_with(zero, &serde_json::json!({ "metrics": {} })).holds);
+        let slo = "class = \"slo\"\nmetric = \"latency\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 5";
+        assert_eq!(
+            verdict(&[judge_with(slo, &serde_json::json!({ "metrics": {} }))]),
+            Verdict::Invalid
+        );
+    }
+
+    #[test]
+    fn classes_decide_the_verdict() {
+        let summary =
+            serde_json::json!({ "metrics": { "latency": { "values": { "p(95)": 7.5 } } } });
+        let gate = |class: &str| {
+            judge_with(
+                &format!(
+                    "class = \"{class}\"\nmetric = \"latency\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 5"
+                ),
+                &summary,
+            )
+        };
+        assert_eq!(verdict(&[gate("slo")]), Verdict::Fail);
+        assert_eq!(verdict(&[gate("watch")]), Verdict::Pass);
+        assert!(reasons(&[gate("watch")]).is_empty());
+        assert_eq!(
+            reasons(&[gate("slo")]),
+            ["g: latency p(95): 7.5; expected < 5"]
+        );
+    }
+
+    #[test]
+    fn operators() {
+        for (op, holds) in [
+            ("<", false),
+            ("<=", true),
+            (">", false),
+            (">=", true),
+            ("==", true),
+        ] {
+            let gate = format!(
+                "class = \"slo\"\nmetric = \"completed_users\"\nstat = \"count\"\nop = \"{op}\"\nlimit = 50"
+            );
+            assert_eq!(judge_with(&gate, &completed(50)).holds, holds, "{op}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Running k6: which binary, with what environment, and never longer than its bound.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::events::{Event, Events};
+use crate::evidence::Folder;
+use crate::exit;
+use crate::mask::say;
+use crate::process::{Supervised, find_on_path};
+use crate::suite::vars::Vars;
+use crate::target::clean_environment;
+
+/// After an interrupt k6 runs teardown and writes its summary; this is its time for both.
+const END_LIMIT: Duration = Duration::from_secs(90);
+const KILL_GRACE: Duration = Duration::from_secs(2);
+/// k6 fetches extensions it does not know and reports usage unless told not to.
+const QUIET: [(&str, &str); 3] = [
+    ("K6_AUTO_EXTENSION_RESOLUTION", "false"),
+    ("K6_NO_USAGE_REPORT", "true"),
+    ("K6_NO_COLOR", "true"),
+];
+
+/// A k6 binary.
+#[derive(Debug, Clone)]
+pub(crate) struct Binary {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What `k6 version` prints.
+    pub(crate) version: String,
+}
+
+impl Binary {
+    /// Finds k6: `K6_BIN`, `k6` in the project's root, then the path; asks for its version.
+    ///
+    /// # Errors
+    /// There is none, or it does not run.
+    pub(crate) fn find(root: &Path) -> anyhow::Result<Self> {
+        let path = match std::env::var_os("K6_BIN").filter(|given| !given.is_empty()) {
+            Some(given) => PathBuf::from(given),
+            None => Some(root.join("k6"))
+                .filter(|path| path.is_file())
+                .or_else(|| find_on_path("k6"))
+                .ok_or_else(|| exit::set_up("no k6: neither K6_BIN nor ./k6 nor the path has one; build it with `make k6`"))?,
+        };
+        // k6 runs in a folder of its own, so a relative path would not be found there.
+        let path =
+            std::path::absolute(&path).with_context(|| format!("resolving {}", path.display()))?;
+        let mut command = Command::new(&path);
+        clean_environment(&mut command);
+        let output = command
+            .envs(QUIET)
+            .arg("version")
+            .output()
+            .map_err(|error| {
+                exit::set_up(format!(
+                    "{} does not run: {error}; build k6 with `make k6`",
+                    path.display()
+                ))
+            })?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() || version.is_empty() {
+            return Err(exit::set_up(format!(
+                "{} version: {}; build k6 with `make k6`",
+                path.display(),
+                output.status
+            )));
+        }
+        Ok(Self { path, version })
+    }
+
+    /// The first line of the version.
+    pub(crate) fn version_line(&self) -> &str {
+        self.version.lines().next().unwrap_or_default()
+    }
+
+    /// The modules of a list that this k6 does not contain.
+    pub(crate) fn missing<'a>(&self, modules: &[&'a str]) -> Vec<&'a str> {
+        let has = |module: &str| {
+            self.version
+                .split([' ', ',', '\n'])
+                .any(|word| word == module)
+        };
+        modules
+            .iter()
+            .copied()
+            .filter(|module| !has(module))
+            .collect()
+    }
+}
+
+/// A k6 command line, complete.
+#[derive(Debug)]
+pub(crate) struct Call {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    shown: String,
+}
+
+impl Call {
+    /// Builds the call: every variable of the suite reaches the harness, nothing of the runner's own environment does.
+    ///
+    /// Plain values go by `-e`, so that the command can be read and repeated. Secrets go by the process environment: the
+    /// command line of a process can be read by every user of the machine.
+    pub(crate) fn new(binary: &Path, script: &Path, vars: &Vars, run_id: &str) -> Self {
+        let mut environment: Vec<(String, String)> = QUIET
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut shown: Vec<String> = environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let mut arguments = vec!["run".to_owned(), "--include-system-env-vars".to_owned()];
+        let mut plain = |name: &str, value: &str| {
+            arguments.extend(["-e".to_owned(), format!("{name}={value}")]);
+        };
+        for (name, value, _) in vars.iter() {
+            if vars.is_secret(name) {
+                environment.push((name.to_owned(), value.to_string()));
+                shown.push(format!("{name}={}", vars.shown(name).unwrap_or_default()));
+            } else {
+                plain(name, &value.to_string());
+            }
+        }
+        plain("RUN_ID", run_id);
+        arguments.push(script.display().to_string());
+        shown.push(quoted(&binary.display().to_string()));
+        shown.extend(arguments.iter().map(|argument| quoted(argument)));
+        Self {
+            program: binary.to_owned(),
+            arguments,
+            environment,
+            shown: shown.join(" "),
+        }
+    }
+
+    /// The command as it could be typed, secrets masked.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Runs k6 in a fresh working directory, so that a summary found there is of this run. Its output goes to the
+    /// terminal and to `stdout.txt`.
+    ///
+    /// # Errors
+    /// k6 cannot be started or its output cannot be kept.
+    pub(crate) fn run(
+        &self,
+        folder: &Folder,
+        limit: Duration,
+        events: &mut Events,
+    ) -> anyhow::Result<Finished> {
+        let work = TempDir::with_prefix("barrier-bench-k6-")
+            .context("making a working directory for k6")?;
+        let mut output = folder.begin("stdout.txt")?;
+        std::io::Write::write_all(&mut output, format!("[k6] {}\n", self.shown).as_bytes())
+            .context("writing stdout.txt")?;
+        let mut command = Command::new(&self.program);
+        clean_environment(&mut command);
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .args(&self.arguments)
+            .current_dir(work.path());
+
+        let began = jiff::Zoned::now();
+        let mut process = Supervised::start("k6", &mut command, output, true, KILL_GRACE)?;
+        process.watch(events);
+        let cause = wait(&mut process, limit, events);
+        let ended = jiff::Zoned::now();
+        let status = process.end()?;
+        folder.finish("stdout.txt")?;
+        Ok(Finished {
+            code: status.code(),
+            wall_clock_ms: ended.timestamp().as_millisecond() - began.timestamp().as_millisecond(),
+            began,
+            ended,
+            cause,
+            work,
+        })
+    }
+}
+
+/// Why k6 ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// By itself.
+    Own,
+    /// A signal reached the runner.
+    Interrupt,
+    /// The wall-clock bound was reached.
+    Limit,
+}
+
+/// A k6 run that is over.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// k6's exit code; `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Directly before the start.
+    pub(crate) began: jiff::Zoned,
+    /// Directly after the end.
+    pub(crate) ended: jiff::Zoned,
+    /// Between the two.
+    pub(crate) wall_clock_ms: i64,
+    /// Why it ended.
+    pub(crate) cause: Cause,
+    work: TempDir,
+}
+
+impl Finished {
+    /// The summary that the harness wrote, as bytes; `None` if there is none.
+    pub(crate) fn summary(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.work.path().join("summary.json")).ok()
+    }
+}
+
+/// Waits for the end. One interrupt is handed on to k6 (a second would keep it from its teardown); a further one, or the
+/// end of its time, kills it.
+fn wait(process: &mut Supervised, limit: Duration, events: &mut Events) -> Cause {
+    let mut cause = Cause::Own;
+    let mut deadline = Instant::now() + limit;
+    loop {
+        match events.next(deadline) {
+            Some(Event::Exited(id)) if id == process.id() => return cause,
+            Some(Event::Exited(_)) => {}
+            Some(Event::Interrupt) if cause == Cause::Own => {
+                say(&format!(
+                    "interrupted: k6 ends its run and writes its summary (at most {} s; interrupt again to end it at once)",
+                    END_LIMIT.as_secs()
+                ));
+                cause = Cause::Interrupt;
+                process.signal(Signal::INT);
+                deadline = Instant::now() + END_LIMIT;
+            }
+            None if cause == Cause::Own => {
+                say(&format!(
+                    "k6 runs longer than its bound of {} s: interrupting it",
+                    limit.as_secs()
+                ));
+                cause = Cause::Limit;
+                process.signal(Signal::INT);
+                deadline = Instant::now() + END_LIMIT;
+            }
+            Some(Event::Interrupt) | None => {
+                process.signal(Signal::KILL);
+                return if events.interrupts() > 0 {
+                    Cause::Interrupt
+                } else {
+                    cause
+                };
+            }
+        }
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(safe) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Invocation;
+    use crate::suite::schema::Kind;
+    use crate::suite::vars::{Origin, Value, parse};
+
+    #[test]
+    fn missing_modules_are_found_by_whole_names() {
+        let binary = Binary {
+            path: PathBuf::from("k6"),
+            version:
+                "k6 v2.2.0\nExtensions:\n  github.com/grafana/xk6-redis v0.4.3, k6/x/redis [js]"
+                    .to_owned(),
+        };
+        assert_eq!(
+            binary.missing(&["k6/x/redis", "k6/x/red", "k6/x/sse"]),
+            ["k6/x/red", "k6/x/sse"]
+        );
+        assert_eq!(binary.version_line(), "k6 v2.2.0");
+    }
+
+    #[test]
+    fn plain_values_are_arguments_and_run_ids_too() {
+        let mut vars = Vars::default();
+        vars.supply("VUS", Value::Int(50), Origin::Default);
+        vars.supply(
+            "TITLE",
+            parse("TITLE", Kind::String, "it's two").expect("text"),
+            Origin::Default,
+        );
+        let call = Call::new(Path::new("/bin/k6"), Path::new("/s.js"), &vars, "1-2");
+        assert_eq!(
+            call.arguments,
+            [
+                "run",
+                "--include-system-env-vars",
+                "-e",
+                "TITLE=it's two",
+                "-e",
+                "VUS=50",
+                "-e",
+                "RUN_ID=1-2",
+                "/s.js"
+            ]
+        );
+        assert!(call.shown().ends_with("/bin/k6 run --include-system-env-vars -e 'TITLE=it'\\''s two' -e VUS=50 -e RUN_ID=1-2 /s.js"));
+    }
+
+    fn shell(script: &str, limit: Duration, events: &mut Events) -> (Finished, String) {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = Invocation::create(root.path(), "t")
+            .and_then(|i| i.run_folder("r"))
+            .expect("folder");
+        let arguments = vec!["-c".to_owned(), script.to_owned()];
+        let call = Call {
+            program: PathBuf::from("/bin/sh"),
+            arguments,
+            environment: Vec::new(),
+            shown: "sh".to_owned(),
+        };
+        let finished = call.run(&folder, limit, events).expect("run");
+        (
+            finished,
+            std::fs::read_to_string(folder.path().join("stdout.txt")).expect("stdout"),
+        )
+    }
+
+    #[test]
+    fn the_exit_code_and_the_summary_are_those_of_this_run() {
+        let mut events = Events::without_signals();
+        let limit = Duration::from_secs(20);
+        let (finished, output) = shell(
+            "echo out; echo err >&2; echo '{}' > summary.json; exit 99",
+            limit,
+            &mut events,
+        );
+        assert_eq!((finished.code, finished.cause), (Some(99), Cause::Own));
+        assert_eq!(
+            (finished.summary().as_deref(), output.as_str()),
+            (Some(b"{}\n".as_slice()), "[k6] sh\nout\nerr\n")
+        );
+        let (finished, _) = shell("exit 0", limit, &mut events);
+        assert_eq!(finished.summary(), None);
+    }
+
+    #[test]
+    fn a_run_beyond_its_bound_is_interrupted_and_still_sums_up() {
+        let script =
+            "trap 'echo \"{}\" > summary.json; exit 105' INT; while :; do sleep 0.05; done";
+        let (finished, _) = shell(
+            script,
+            Duration::from_secs(1),
+            &mut Events::without_signals(),
+        );
+        assert_eq!((finished.code, finished.cause), (Some(105), Cause::Limit));
+        assert!(finished.summary().is_some());
+    }
+
+    #[test]
+    fn the_second_interrupt_kills() {
+        let mut events = Events::without_signals();
+        let sender = events.sender();
+        sender
+            .send(Event::Interrupt)
+            .and_then(|()| sender.send(Event::Interrupt))
+            .expect("sent");
+        let (finished, _) = shell(
+            "trap '' INT; while :; do sleep 0.05; done",
+            Duration::from_secs(60),
+            &mut events,
+        );
+        assert_eq!((finished.code, finished.cause), (None, Cause::Interrupt));
+    }
+}

@@ -1,0 +1,108 @@
+//! Secrets never reach the terminal, an error or the evidence.
+//!
+//! A secret is registered once, when its value is read; everything that leaves the program passes [`masked`].
+
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+/// What stands in the place of a secret.
+pub(crate) const MASK: &str = "***";
+
+static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Remembers a value that must never be shown. Empty values are ignored.
+pub(crate) fn register(secret: &str) {
+    if secret.is_empty() {
+        return;
+    }
+    let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !secrets.iter().any(|known| known == secret) {
+        secrets.push(secret.to_owned());
+        // A secret that contains another one must be replaced first.
+        secrets.sort_by_key(|known| std::cmp::Reverse(known.len()));
+    }
+}
+
+/// Registers the password of an address, as written and decoded; tells whether there is one.
+pub(crate) fn register_url(address: &url::Url) -> bool {
+    let Some(password) = address.password() else {
+        return false;
+    };
+    register(password);
+    register(&percent_decoded(password));
+    true
+}
+
+/// The text with every registered secret replaced.
+pub(crate) fn masked(text: &str) -> String {
+    let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    secrets.iter().fold(text.to_owned(), |text, secret| {
+        text.replace(secret.as_str(), MASK)
+    })
+}
+
+/// Prints one masked line (or block of lines). A closed terminal is no reason to end a run.
+pub(crate) fn say(text: &str) {
+    let mut terminal = std::io::stdout().lock();
+    let _ = writeln!(terminal, "{}", masked(text));
+    let _ = terminal.flush();
+}
+
+/// An address for display: whatever stands between the user and the host is replaced, also if it does not parse.
+pub(crate) fn masked_address(text: &str) -> String {
+    if let Ok(mut address) = url::Url::parse(text)
+        && address.password().is_some()
+        && address.set_password(Some(MASK)).is_ok()
+    {
+        return address.to_string();
+    }
+    match (text.find("://"), text.rfind('@')) {
+        (Some(start), Some(end)) if start + 3 < end && url::Url::parse(text).is_err() => {
+            format!("{}{MASK}{}", &text[..start + 3], &text[end..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    url::form_urlencoded::parse(format!("v={}", text.replace('+', "%2B")).as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_of_an_address_is_masked_in_both_spellings() {
+        let address =
+            url::Url::parse("redis://app:s%40cret%2Bone@127.0.0.1:6380/2").expect("valid");
+        assert!(register_url(&address));
+        assert_eq!(
+            masked("AUTH s@cret+one via s%40cret%2Bone"),
+            format!("AUTH {MASK} via {MASK}")
+        );
+        assert_eq!(
+            masked_address(address.as_str()),
+            format!("redis://app:{MASK}@127.0.0.1:6380/2")
+        );
+    }
+
+    #[test]
+    fn longer_secrets_are_replaced_first() {
+        register("abcmask");
+        register("abcmask-and-more");
+        assert_eq!(masked("abcmask-and-more abcmask"), format!("{MASK} {MASK}"));
+    }
+
+    #[test]
+    fn addresses_without_password_stay() {
+        assert_eq!(masked_address("redis://127.0.0.1"), "redis://127.0.0.1");
+        assert_eq!(
+            masked_address("redis://app:pw@[broken"),
+            format!("redis://{MASK}@[broken")
+        );
+    }
+}

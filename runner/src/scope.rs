@@ -1,0 +1,92 @@
+//! What a suite may touch in Redis, as a language that cannot say more than that.
+
+use crate::suite::vars::Vars;
+
+/// Commands that `statements` may hold: none of them changes anything.
+const READING: &[&str] = &[
+    "EXISTS", "GET", "HGET", "HLEN", "LLEN", "SCARD", "TTL", "TYPE", "XLEN", "XPENDING", "ZCARD",
+];
+
+/// Whether a statement only reads.
+pub(crate) fn is_reading_command(statement: &str) -> bool {
+    statement
+        .split_whitespace()
+        .next()
+        .is_some_and(|name| READING.contains(&name.to_ascii_uppercase().as_str()))
+}
+
+/// `before_run`, or `before_run if NAME=VALUE`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Condition<'a>(Option<(&'a str, &'a str)>);
+
+impl<'a> Condition<'a> {
+    /// Reads a `when`.
+    ///
+    /// # Errors
+    /// The text says what is allowed.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
+        if text == "before_run" {
+            return Ok(Self(None));
+        }
+        text.strip_prefix("before_run if ")
+            .and_then(|rest| rest.split_once('='))
+            .map(|(name, value)| Self(Some((name.trim(), value.trim()))))
+            .ok_or_else(|| format!("`when = \"{text}\"` is not known; allowed: before_run, before_run if NAME=VALUE"))
+    }
+
+    /// The variable it looks at.
+    pub(crate) fn variable(&self) -> Option<&'a str> {
+        self.0.map(|(name, _)| name)
+    }
+
+    /// Whether it holds for a run.
+    pub(crate) fn holds(&self, vars: &Vars) -> bool {
+        self.0
+            .is_none_or(|(name, value)| vars.text(name).as_deref() == Some(value))
+    }
+}
+
+/// One entry of `scope`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Scope<'a> {
+    /// A whole key.
+    Key(&'a str),
+    /// A field of a hash, removed or set.
+    Field {
+        hash: &'a str,
+        field: &'a str,
+        value: Option<&'a str>,
+    },
+}
+
+impl<'a> Scope<'a> {
+    /// Reads an entry; refuses one that could reach beyond the events.
+    ///
+    /// # Errors
+    /// The text says what is allowed.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
+        let allowed = "allowed: KEY:{event}, KEY:{earlier_run}, HASH[{event}], HASH[{event}]=VALUE";
+        let refuse = |why: &str| Err(format!("scope `{text}` {why}; {allowed}"));
+        if text.contains(['*', '?', '\\']) || text.chars().any(char::is_whitespace) {
+            return refuse("holds a pattern or a space");
+        }
+        if let Some((hash, rest)) = text.split_once('[') {
+            let Some((field, tail)) = rest.split_once(']') else {
+                return refuse("lacks a closing bracket");
+            };
+            let value = match tail.strip_prefix('=') {
+                Some(value) if !value.is_empty() => Some(value),
+                None if tail.is_empty() => None,
+                _ => return refuse("has no value after `=`, or something else there"),
+            };
+            if hash.is_empty() || hash.contains('{') || field != "{event}" {
+                return refuse("must name a hash, and as field the event alone");
+            }
+            return Ok(Self::Field { hash, field, value });
+        }
+        match text.find("{event}").or_else(|| text.find("{earlier_run}")) {
+            Some(place) if place > 0 => Ok(Self::Key(text)),
+            _ => refuse("would touch a key that belongs to no event"),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Checks of a suite file that go beyond its shape: references, placeholders, what a gate may ask of a metric.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::schema::{Class, File, GateTable, MetricKind, TargetKind, parse_duration};
+use super::vars::{Part, parts, plain};
+use super::{SCHEMA, suggestion};
+use crate::limits;
+use crate::scope::{Condition, Scope, is_reading_command};
+
+/// A fault in a suite file and its place.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) span: Range<usize>,
+    pub(super) text: String,
+}
+
+fn problem<T>(place: &Spanned<T>, text: impl Into<String>) -> Problem {
+    Problem {
+        span: place.span(),
+        text: text.into(),
+    }
+}
+
+/// Run values that are known where a folder name is made.
+const FOLDER_VALUES: &[&str] = &["timestamp", "branch", "scenario", "events", "slot_mode"];
+/// Run values that are known where a target is started or asked.
+const TARGET_VALUES: &[&str] = &["port_file", "address"];
+
+/// Checks the whole file; the first problem wins.
+pub(super) fn check(file: &File) -> Result<(), Problem> {
+    let schema = &file.suite.schema;
+    if *schema.get_ref() != SCHEMA {
+        return Err(problem(
+            schema,
+            format!(
+                "schema {} is not known; allowed: {SCHEMA}",
+                schema.get_ref()
+            ),
+        ));
+    }
+    let scenarios: Vec<&str> = file
+        .scenario
+        .iter()
+        .map(|scenario| scenario.id.get_ref().as_str())
+        .collect();
+    unique(
+        file.scenario.iter().map(|scenario| &scenario.id),
+        "scenario",
+    )?;
+    unique(file.gate.iter().map(|gate| &gate.id), "gate")?;
+    unique(file.derive.iter().map(|derive| &derive.id), "derive")?;
+    for name in &file.suite.order {
+        known(name, &scenarios, "scenario")?;
+    }
+    for need in &file.suite.needs {
+        placeholders(file, need, limits::RUN_VALUES)?;
+    }
+    check_env(file)?;
+    placeholders(file, &file.evidence.root, &[])?;
+    placeholders(file, &file.evidence.folder, FOLDER_VALUES)?;
+    if !file.evidence.folder.get_ref().starts_with("{timestamp}/") {
+        return Err(problem(
+            &file.evidence.folder,
+            "`folder` must begin with {timestamp}/: each call of the runner gets a folder of its own",
+        ));
+    }
+    check_targets(file)?;
+    check_clean(file)?;
+    check_scenarios(file)?;
+    for derive in &file.derive {
+        for from in &derive.from {
+            check_source(file, from)?;
+        }
+    }
+    file.gate
+        .iter()
+        .try_for_each(|gate| check_gate(file, gate, &scenarios))
+}
+
+fn check_env(file: &File) -> Result<(), Problem> {
+    for (name, table) in &file.env {
+        let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        if !name.get_ref().chars().all(upper) {
+            return Err(problem(
+                name,
+                format!("`{}`: a variable has an upper-case name", name.get_ref()),
+            ));
+        }
+        let Some(default) = &table.default else {
+            continue;
+        };
+        let text = plain(default.get_ref());
+        if text.contains('{') {
+            placeholders_in(file, default, &text, limits::RUN_VALUES)?;
+        } else if super::vars::parse(name.get_ref(), table.kind, &text).is_err() {
+            return Err(problem(
+                default,
+                format!("the default of {} is not of its type", name.get_ref()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_targets(file: &File) -> Result<(), Problem> {
+    for target in &file.target {
+        for argument in &target.start {
+            placeholders(file, argument, TARGET_VALUES)?;
+        }
+        if let Some(faults) = &target.faults {
+            placeholders(file, faults, &[])?;
+        }
+        match (&target.ready.url, &target.ready.tcp) {
+            (Some(address), None) | (None, Some(address)) => {
+                placeholders(file, address, TARGET_VALUES)?;
+            }
+            (Some(address), Some(_)) => {
+                return Err(problem(
+                    address,
+                    "`ready` has either `url` or `tcp`, not both",
+                ));
+            }
+            (None, None) => {
+                let place = target.start.first().map_or(0..0, Spanned::span);
+                return Err(Problem {
+                    span: place,
+                    text: format!("target {}: `ready` needs `url` or `tcp`", target.id),
+                });
+            }
+        }
+        let starts = target.kind != TargetKind::External;
+        if starts == target.start.is_empty() {
+            let place = target.start.first().map_or(0..0, Spanned::span);
+            let text = if starts {
+                "needs `start`"
+            } else {
+                "is external and has no `start`"
+            };
+            return Err(Problem {
+                span: place,
+                text: format!("target {} {text}", target.id),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_clean(file: &File) -> Result<(), Problem> {
+    for clean in &file.clean {
+        placeholders(file, &clean.target, &[])?;
+        let condition =
+            Condition::parse(clean.when.get_ref()).map_err(|text| problem(&clean.when, text))?;
+        if let Some(name) = condition.variable() {
+            variable(file, &clean.when, name)?;
+        }
+        for scope in &clean.scope {
+            placeholders(file, scope, &["event", "earlier_run"])?;
+            Scope::parse(scope.get_ref()).map_err(|text| problem(scope, text))?;
+        }
+        for statement in &clean.statements {
+            placeholders(file, statement, &["event"])?;
+            if !is_reading_command(statement.get_ref()) {
+                return Err(problem(
+                    statement,
+                    format!(
+                        "`{}`: only commands that read are allowed here; what is deleted or set goes to `scope`",
+                        statement.get_ref()
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_scenarios(file: &File) -> Result<(), Problem> {
+    let variants: Vec<&str> = file
+        .target
+        .iter()
+        .filter_map(|target| target.variant.as_ref())
+        .map(|variant| variant.get_ref().as_str())
+        .collect();
+    for scenario in &file.scenario {
+        for name in scenario.set.keys() {
+            variable(file, name, name.get_ref())?;
+        }
+        for variant in &scenario.variants {
+            known(variant, &variants, "target variant")?;
+        }
+        if scenario.cycles == 0 {
+            return Err(problem(&scenario.id, "`cycles` must be at least 1"));
+        }
+        placeholders(file, &scenario.limit, limits::RUN_VALUES)?;
+        let limit = scenario.limit.get_ref();
+        if !limit.contains('{') {
+            parse_duration(limit).map_err(|text| problem(&scenario.limit, text))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
+    match from.get_ref().split_once('.') {
+        Some(("summary", path)) if !path.is_empty() => Ok(()),
+        Some(("env", name)) => variable(file, from, name),
+        _ => Err(problem(
+            from,
+            format!("`{}`: allowed: summary.PATH or env.NAME", from.get_ref()),
+        )),
+    }
+}
+
+fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), Problem> {
+    for name in &gate.scenarios {
+        known(name, scenarios, "scenario")?;
+    }
+    let stat = gate.stat.get_ref().as_str();
+    let derived = file
+        .derive
+        .iter()
+        .any(|derive| derive.id.get_ref() == gate.metric.get_ref());
+    let kind = gate.kind.or_else(|| kind_of(gate.metric.get_ref()));
+    let allowed: Vec<&str> = match kind {
+        _ if derived => vec!["value"],
+        Some(MetricKind::Counter) => vec!["count", "rate"],
+        Some(MetricKind::Gauge) => vec!["value", "min", "max"],
+        Some(MetricKind::Rate) => vec!["rate"],
+        Some(MetricKind::Trend) => vec!["avg", "min", "med", "max", "p(N)"],
+        None => vec!["count", "rate", "value", "avg", "min", "med", "max", "p(N)"],
+    };
+    let percentile = stat
+        .strip_prefix("p(")
+        .and_then(|rest| rest.strip_suffix(')'))
+        .is_some_and(|n| n.parse::<f64>().is_ok());
+    if !allowed
+        .iter()
+        .any(|&name| name == stat || (name == "p(N)" && percentile))
+    {
+        let what = match kind {
+            _ if derived => "a derived value",
+            Some(MetricKind::Counter) => "a counter",
+            Some(MetricKind::Gauge) => "a gauge",
+            Some(MetricKind::Rate) => "a rate",
+            Some(MetricKind::Trend) => "a trend",
+            None => "a metric",
+        };
+        let metric = gate.metric.get_ref();
+        return Err(problem(
+            &gate.stat,
+            format!(
+                "{metric}: {what} has no `{stat}`; allowed: {}",
+                allowed.join(", ")
+            ),
+        ));
+    }
+    match gate.limit.get_ref() {
+        toml::Value::Integer(_) | toml::Value::Float(_) => {}
+        toml::Value::String(text) => placeholders_in(file, &gate.limit, text, limits::RUN_VALUES)?,
+        _ => {
+            return Err(problem(
+                &gate.limit,
+                "`limit` must be a number or a text with a variable, as in \"${VUS}\"",
+            ));
+        }
+    }
+    if gate.absent.is_some() && gate.class == Class::Watch {
+        return Err(problem(
+            &gate.id,
+            "a gate of class watch judges nothing and takes no `absent`",
+        ));
+    }
+    Ok(())
+}
+
+/// Types of the metrics that k6 itself records.
+fn kind_of(metric: &str) -> Option<MetricKind> {
+    match metric {
+        "http_req_failed" | "checks" => Some(MetricKind::Rate),
+        "http_reqs" | "iterations" | "data_sent" | "data_received" | "dropped_iterations" => {
+            Some(MetricKind::Counter)
+        }
+        "vus" | "vus_max" => Some(MetricKind::Gauge),
+        "iteration_duration" | "group_duration" => Some(MetricKind::Trend),
+        name if name.starts_with("http_req_") => Some(MetricKind::Trend),
+        _ => None,
+    }
+}
+
+fn unique<'a>(ids: impl Iterator<Item = &'a Spanned<String>>, what: &str) -> Result<(), Problem> {
+    let mut seen: Vec<&str> = Vec::new();
+    for id in ids {
+        if seen.contains(&id.get_ref().as_str()) {
+            return Err(problem(
+                id,
+                format!("a second {what} has the id `{}`", id.get_ref()),
+            ));
+        }
+        seen.push(id.get_ref());
+    }
+    Ok(())
+}
+
+fn known(name: &Spanned<String>, allowed: &[&str], what: &str) -> Result<(), Problem> {
+    if allowed.contains(&name.get_ref().as_str()) {
+        return Ok(());
+    }
+    let near = suggestion(name.get_ref(), allowed);
+    Err(problem(
+        name,
+        format!(
+            "no {what} `{}`{near}; allowed: {}",
+            name.get_ref(),
+            allowed.join(", ")
+        ),
+    ))
+}
+
+fn variable<T>(file: &File, place: &Spanned<T>, name: &str) -> Result<(), Problem> {
+    if file.env.contains_key(name) {
+        return Ok(());
+    }
+    let declared: Vec<&str> = file.env.keys().map(|key| key.get_ref().as_str()).collect();
+    Err(problem(
+        place,
+        format!("no table [env.{name}]{}", suggestion(name, &declared)),
+    ))
+}
+
+fn placeholders(file: &File, text: &Spanned<String>, run: &[&str]) -> Result<(), Problem> {
+    placeholders_in(file, text, text.get_ref(), run)
+}
+
+fn placeholders_in<T>(
+    file: &File,
+    place: &Spanned<T>,
+    text: &str,
+    run: &[&str],
+) -> Result<(), Problem> {
+    for part in parts(text).map_err(|text| problem(place, text))? {
+        match part {
+            Part::Text(_) => {}
+            Part::Variable(name) => variable(file, place, name)?,
+            Part::RunValue(name) if run.contains(&name) => {}
+            Part::RunValue(name) => {
+                let allowed = if run.is_empty() {
+                    "none".to_owned()
+                } else {
+                    run.join(", ")
+                };
+                return Err(problem(
+                    place,
+                    format!("no run value `{{{name}}}` here; allowed: {allowed}"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! Suite files: reading, and messages that name file, line and key.
+
+mod check;
+pub(crate) mod schema;
+pub(crate) mod vars;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::exit;
+use schema::{File, ScenarioTable};
+
+/// Version of the schema that this runner reads.
+const SCHEMA: u32 = 1;
+
+/// A suite file that has been read and checked.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// The file, as it was named.
+    pub(crate) path: PathBuf,
+    /// The folder that paths in the file are relative to.
+    pub(crate) root: PathBuf,
+    /// Its content.
+    pub(crate) file: File,
+}
+
+impl Suite {
+    /// Finds and reads a suite: a path, or the name of a file in `suites/`.
+    ///
+    /// # Errors
+    /// There is no such file, or it is not a valid suite.
+    pub(crate) fn load(name: &str) -> anyhow::Result<Self> {
+        let path = locate(name)?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&path, &text)
+    }
+
+    /// Reads a suite from its text.
+    ///
+    /// # Errors
+    /// The text is not a valid suite.
+    pub(crate) fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let message = explain(error.message());
+            located(path, text, error.span(), &message)
+        })?;
+        let suite = Self {
+            path: path.to_owned(),
+            root: root_of(path)?,
+            file,
+        };
+        if let Err(problem) = check::check(&suite.file) {
+            return Err(located(path, text, Some(problem.span), &problem.text));
+        }
+        Ok(suite)
+    }
+
+    /// The scenario with this id.
+    ///
+    /// # Errors
+    /// There is none; the message lists those there are.
+    pub(crate) fn scenario(&self, id: &str) -> anyhow::Result<&ScenarioTable> {
+        self.file
+            .scenario
+            .iter()
+            .find(|scenario| scenario.id.get_ref() == id)
+            .ok_or_else(|| {
+                let known: Vec<&str> = self
+                    .file
+                    .scenario
+                    .iter()
+                    .map(|scenario| scenario.id.get_ref().as_str())
+                    .collect();
+                exit::set_up(format!(
+                    "unknown scenario `{id}`{}; allowed: {}",
+                    suggestion(id, &known),
+                    known.join(", ")
+                ))
+            })
+    }
+
+    /// A path of the file, absolute.
+    pub(crate) fn resolve(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+/// The suite files of a folder, sorted.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn in_folder(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn locate(name: &str) -> anyhow::Result<PathBuf> {
+    let path = PathBuf::from(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let named = Path::new("suites").join(format!("{name}.toml"));
+    if named.is_file() {
+        return Ok(named);
+    }
+    Err(exit::set_up(format!(
+        "no suite `{name}`: neither that file nor {} exists",
+        named.display()
+    )))
+}
+
+/// Suite files lie in the project's folder `suites`; anywhere else their own folder is the root.
+fn root_of(path: &Path) -> anyhow::Result<PathBuf> {
+    let path =
+        std::path::absolute(path).with_context(|| format!("resolving {}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let root = if folder.file_name().is_some_and(|name| name == "suites") {
+        folder.parent()
+    } else {
+        None
+    };
+    Ok(root.unwrap_or(folder).to_owned())
+}
+
+fn located(path: &Path, text: &str, span: Option<Range<usize>>, message: &str) -> anyhow::Error {
+    let place = span.map_or_else(String::new, |span| {
+        let before = &text[..span.start.min(text.len())];
+        format!(":{}", before.matches('\n').count() + 1)
+    });
+    exit::set_up(format!("{}{place}: {message}", path.display()))
+}
+
+/// Turns the parser's message about an unknown key into one that proposes the nearest known key.
+fn explain(message: &str) -> String {
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    match (message.starts_with("unknown field"), names.split_first()) {
+        (true, Some((unknown, known))) => {
+            format!(
+                "unknown key `{unknown}`{}; allowed here: {}",
+                suggestion(unknown, known),
+                known.join(", ")
+            )
+        }
+        _ => message.trim().to_owned(),
+    }
+}
+
+/// `, did you mean …?` if a known name is near enough to be a slip of the finger.
+pub(crate) fn suggestion(name: &str, known: &[&str]) -> String {
+    known
+        .iter()
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(name, candidate),
+                candidate,
+            )
+        })
+        .filter(|(likeness, _)| *likeness > 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, candidate)| {
+            format!(", did you mean `{candidate}`?")
+        })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const HEAD: &str = "[suite]\nschema = 1\nid = \"t\"\ntitle = \"T\"\norder = [\"smoke\"]\n\
+        [evidence]\nroot = \"evidence\"\nfolder = \"{timestamp}/{branch}/{scenario}\"\n";
+
+    /// A suite made of a fixed head and the given rest; the rest starts at line 9.
+    pub(crate) fn suite(rest: &str) -> anyhow::Result<Suite> {
+        Suite::parse(Path::new("suites/t.toml"), &format!("{HEAD}{rest}"))
+    }
+
+    const SCENARIO: &str = "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
+
+    fn refused(rest: &str) -> String {
+        suite(rest).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn unknown_keys_and_tables_are_located() {
+        let text = refused("[[scenario]]\nid = \"smoke\"\nscrpt = \"s.js\"\nlimit = \"30s\"\n");
+        assert!(
+            text.starts_with("suites/t.toml:11: unknown key `scrpt`, did you mean `script`?"),
+            "{text}"
+        );
+        let text = refused(&format!("{SCENARIO}[[gates]]\nid = \"x\"\n"));
+        assert!(
+            text.starts_with("suites/t.toml:13: unknown key `gates`, did you mean `gate`?"),
+            "{text}"
+        );
+        assert!(text.contains("allowed here: suite, env"), "{text}");
+    }
+
+    #[test]
+    fn references_are_checked() {
+        let gate = |keys: &str| {
+            format!("{SCENARIO}[[gate]]\nid = \"g\"\nclass = \"slo\"\nop = \"<\"\n{keys}")
+        };
+        let text = refused(&gate(
+            "scenarios = [\"smok\"]\nmetric = \"m\"\nstat = \"count\"\nlimit = 1\n",
+        ));
+        assert!(
+            text.starts_with("suites/t.toml:17:") && text.contains("`smok`, did you mean `smoke`?"),
+            "{text}"
+        );
+        let text = refused(&gate(
+            "metric = \"http_req_failed\"\nstat = \"avg\"\nlimit = 1\n",
+        ));
+        assert!(
+            text.starts_with("suites/t.toml:18:") && text.contains("a rate has no `avg`"),
+            "{text}"
+        );
+        let text = refused(&gate(
+            "metric = \"m\"\nstat = \"count\"\nlimit = \"${NOPE}\"\n",
+        ));
+        assert!(
+            text.starts_with("suites/t.toml:19:") && text.contains("NOPE"),
+            "{text}"
+        );
+        let text = refused("[[scenario]]\nid = \"other\"\nscript = \"s.js\"\nlimit = \"30s\"\n");
+        assert!(
+            text.starts_with("suites/t.toml:5:") && text.contains("smoke"),
+            "{text}"
+        );
+        let text = refused(&format!("{SCENARIO}set = {{ VUS = 1 }}\n"));
+        assert!(
+            text.starts_with("suites/t.toml:13:") && text.contains("VUS"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn cleaning_cannot_leave_its_events() {
+        let clean = |scope: &str| {
+            format!(
+                "{SCENARIO}[[clean]]\nid = \"c\"\nkind = \"redis\"\nwhen = \"before_run\"\ntarget = \"redis://h\"\nscope = [\"{scope}\"]\n"
+            )
+        };
+        for scope in [
+            "WAITING",
+            "WAITING_QUEUE_IDX[x]",
+            "WAITING:*",
+            "A[{event}",
+            "{event}",
+        ] {
+            let text = refused(&clean(scope));
+            assert!(text.starts_with("suites/t.toml:18:"), "{scope}: {text}");
+        }
+        for scope in ["WAITING:{event}", "IDX[{event}]", "SLOTS[{event}]=5"] {
+            suite(&clean(scope)).expect(scope);
+        }
+        let statement = clean("A:{event}") + "statements = [\"FLUSHALL\"]\n";
+        assert!(refused(&statement).contains("FLUSHALL"));
+    }
+
+    #[test]
+    fn another_schema_is_refused() {
+        let text = Suite::parse(
+            Path::new("t.toml"),
+            &HEAD.replace("schema = 1", "schema = 2"),
+        )
+        .expect_err("refused")
+        .to_string();
+        assert!(text.starts_with("t.toml:2: schema 2"), "{text}");
+    }
+}

@@ -1,0 +1,347 @@
+//! The tables and keys of a suite file, as written. An unknown table or key is an error.
+//!
+//! References between tables are checked in [`super::check`]; a field that takes part in such a check keeps its place in
+//! the file (`Spanned`), so that the message can name the line.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::exit::Policy;
+
+/// A suite file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) suite: SuiteTable,
+    #[serde(default)]
+    pub(crate) env: BTreeMap<Spanned<String>, EnvTable>,
+    pub(crate) evidence: EvidenceTable,
+    #[serde(default)]
+    pub(crate) target: Vec<TargetTable>,
+    #[serde(default)]
+    pub(crate) clean: Vec<CleanTable>,
+    #[serde(default)]
+    pub(crate) scenario: Vec<ScenarioTable>,
+    #[serde(default)]
+    pub(crate) derive: Vec<DeriveTable>,
+    #[serde(default)]
+    pub(crate) gate: Vec<GateTable>,
+}
+
+/// `[suite]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SuiteTable {
+    /// Version of this schema.
+    pub(crate) schema: Spanned<u32>,
+    pub(crate) id: String,
+    pub(crate) title: String,
+    /// Scenarios that run when none is named, in this order.
+    pub(crate) order: Vec<Spanned<String>>,
+    /// Which exit code is handed on.
+    #[serde(default)]
+    pub(crate) exit: Policy,
+    /// Hosts that addresses in variables may name.
+    #[serde(default)]
+    pub(crate) allow_hosts: Vec<String>,
+    /// What the machine must offer: `k6+MODULE+…`, `redis`, `nofile>=N`.
+    #[serde(default)]
+    pub(crate) needs: Vec<Spanned<String>>,
+}
+
+/// `[env.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EnvTable {
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+    pub(crate) default: Option<Spanned<toml::Value>>,
+    pub(crate) allowed: Option<Vec<toml::Value>>,
+    #[serde(default)]
+    pub(crate) secret: bool,
+}
+
+/// Type of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Int,
+    Float,
+    String,
+    Url,
+    List,
+}
+
+/// `[evidence]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EvidenceTable {
+    pub(crate) root: Spanned<String>,
+    pub(crate) folder: Spanned<String>,
+    /// Files that must exist after a run.
+    #[serde(default)]
+    pub(crate) files: Vec<String>,
+}
+
+/// `[[target]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetTable {
+    pub(crate) id: String,
+    pub(crate) kind: TargetKind,
+    pub(crate) variant: Option<Spanned<String>>,
+    /// Program and arguments.
+    #[serde(default)]
+    pub(crate) start: Vec<Spanned<String>>,
+    pub(crate) ready: Ready,
+    /// Further arguments, split at white space: the fault switches of a reference target.
+    pub(crate) faults: Option<Spanned<String>>,
+}
+
+/// Who starts a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TargetKind {
+    /// A program of this project, started by the runner.
+    Builtin,
+    /// Any other program, started by the runner.
+    Process,
+    /// Started by a person; the runner only looks whether it answers.
+    External,
+}
+
+/// `target.ready`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ready {
+    /// Address that must answer with `status`.
+    pub(crate) url: Option<Spanned<String>>,
+    /// Address that must accept a connection.
+    pub(crate) tcp: Option<Spanned<String>>,
+    pub(crate) status: Option<u16>,
+    #[serde(with = "duration")]
+    pub(crate) every: std::time::Duration,
+    #[serde(with = "duration")]
+    pub(crate) limit: std::time::Duration,
+}
+
+/// `[[clean]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CleanTable {
+    pub(crate) id: String,
+    pub(crate) kind: CleanKind,
+    /// `before_run`, or `before_run if NAME=VALUE`.
+    pub(crate) when: Spanned<String>,
+    pub(crate) target: Spanned<String>,
+    /// What may be touched: `KEY`, `HASH[FIELD]`, `HASH[FIELD]=VALUE`.
+    #[serde(default)]
+    pub(crate) scope: Vec<Spanned<String>>,
+    /// Types that a key to be deleted may have.
+    #[serde(default)]
+    pub(crate) types: Vec<String>,
+    /// Reading commands whose replies are recorded.
+    #[serde(default)]
+    pub(crate) statements: Vec<Spanned<String>>,
+}
+
+/// What is cleaned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CleanKind {
+    Redis,
+}
+
+/// `[[scenario]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScenarioTable {
+    pub(crate) id: Spanned<String>,
+    pub(crate) script: String,
+    #[serde(default)]
+    pub(crate) plan: PlanKind,
+    #[serde(default)]
+    pub(crate) variants: Vec<Spanned<String>>,
+    #[serde(default = "one")]
+    pub(crate) cycles: u32,
+    #[serde(default)]
+    pub(crate) cycle_order: CycleOrder,
+    /// Wall-clock bound of k6: a duration, or a run value in milliseconds.
+    pub(crate) limit: Spanned<String>,
+    #[serde(default)]
+    pub(crate) set: BTreeMap<Spanned<String>, toml::Value>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// How points arise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PlanKind {
+    #[default]
+    Single,
+}
+
+/// How variants alternate from cycle to cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CycleOrder {
+    #[default]
+    AsListed,
+    /// A B, B A, A B, …
+    Alternate,
+}
+
+/// `[[derive]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeriveTable {
+    pub(crate) id: Spanned<String>,
+    /// `summary.PATH` or `env.NAME`; the first that has a value counts.
+    pub(crate) from: Vec<Spanned<String>>,
+    pub(crate) how: How,
+}
+
+/// What becomes of the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum How {
+    /// As it is; absent stays absent.
+    Copy,
+    /// As it is; absent is 0 (k6 leaves out a counter that was never increased).
+    CopyOrZero,
+}
+
+/// `[[gate]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GateTable {
+    pub(crate) id: Spanned<String>,
+    /// Scenarios it judges; all when empty.
+    #[serde(default)]
+    pub(crate) scenarios: Vec<Spanned<String>>,
+    pub(crate) class: Class,
+    pub(crate) metric: Spanned<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<MetricKind>,
+    pub(crate) stat: Spanned<String>,
+    pub(crate) op: Op,
+    pub(crate) limit: Spanned<toml::Value>,
+    pub(crate) unit: Option<String>,
+    /// The value that absence stands for; without it absence is invalid.
+    pub(crate) absent: Option<f64>,
+}
+
+/// What a failed gate means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Class {
+    /// The evidence is not good enough: `INVALID`.
+    Validity,
+    /// The objective was missed: `FAIL`.
+    Slo,
+    /// Recorded only.
+    Watch,
+}
+
+/// Type of a k6 metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MetricKind {
+    Counter,
+    Gauge,
+    Rate,
+    Trend,
+}
+
+/// Comparison of the value with the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+pub(crate) enum Op {
+    #[serde(rename = "<")]
+    Less,
+    #[serde(rename = "<=")]
+    AtMost,
+    #[serde(rename = ">")]
+    Greater,
+    #[serde(rename = ">=")]
+    AtLeast,
+    #[serde(rename = "==")]
+    Equal,
+}
+
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, de::Error as _};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        super::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Reads `500ms`, `30s`, `5m`, `1h`.
+///
+/// # Errors
+/// A text that says what was received and what is allowed.
+pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let refuse = || {
+        format!(
+            "not a duration: `{text}`; allowed: a whole number with the unit ms, s, m or h, as in `30s`"
+        )
+    };
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(refuse)?;
+    let number: u64 = text[..split].parse().map_err(|_| refuse())?;
+    let unit = match &text[split..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(refuse()),
+    };
+    number
+        .checked_mul(unit)
+        .map(std::time::Duration::from_millis)
+        .ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(std::time::Duration::from_millis(millis))
+            );
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "1d",
+            "-1s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(
+                parse_duration(text).is_err_and(|error| error.contains("allowed")),
+                "{text}"
+            );
+        }
+    }
+}

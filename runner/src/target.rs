@@ -1,0 +1,535 @@
+//! Targets: which one a run uses, starting it, asking whether it answers, ending it.
+
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use crate::events::Events;
+use crate::evidence::Folder;
+use crate::exit;
+use crate::process::{Supervised, find_on_path, tail};
+use crate::suite::Suite;
+use crate::suite::schema::{TargetKind, TargetTable};
+use crate::suite::vars::{Origin, Part, RunValues, Value, Vars, parts};
+
+const STOP_GRACE: Duration = Duration::from_secs(5);
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Events of the reference target, in the order in which users are spread over them.
+const BUILTIN_EVENTS: [&str; 5] = [
+    "0dc2efd8-f760-11f0-8e3b-2a897f646219",
+    "b55834d0-f834-11f0-999b-a7e49b723099",
+    "ba1d5e02-f834-11f0-999b-05d0f9a25396",
+    "bc113ec4-f834-11f0-999b-1786beee8658",
+    "be54c626-f834-11f0-999b-9fdbde76a760",
+];
+
+/// The variables of the runner's own environment that a child gets; all others stay outside.
+const PASSED_ON: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
+
+/// Empties the environment of a child but for what programs cannot do without.
+pub(crate) fn clean_environment(command: &mut Command) {
+    command.env_clear();
+    for name in PASSED_ON {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+}
+
+/// The target of a variant: an external one whose address the user gave, else the one that the runner starts.
+///
+/// # Errors
+/// There is none for the variant.
+pub(crate) fn choose<'a>(
+    suite: &'a Suite,
+    variant: Option<&str>,
+    vars: &Vars,
+) -> anyhow::Result<&'a TargetTable> {
+    let targets = &suite.file.target;
+    let of_variant = |target: &&TargetTable| {
+        target
+            .variant
+            .as_ref()
+            .is_none_or(|own| Some(own.get_ref().as_str()) == variant)
+    };
+    let external = targets.iter().find(|target| {
+        target.kind == TargetKind::External && of_variant(target) && addressed(target, vars)
+    });
+    external
+        .or_else(|| {
+            targets
+                .iter()
+                .find(|target| target.kind != TargetKind::External && of_variant(target))
+        })
+        .ok_or_else(|| {
+            let names: Vec<&str> = targets.iter().flat_map(address_variables).collect();
+            exit::set_up(format!(
+                "no target for variant {}: the runner starts none, and no address is given ({})",
+                variant.unwrap_or("(none)"),
+                names.join(", ")
+            ))
+        })
+}
+
+/// The variables that the address of a target is made of.
+fn address_variables(target: &TargetTable) -> Vec<&str> {
+    let address = target.ready.url.as_ref().or(target.ready.tcp.as_ref());
+    let parts = address
+        .map(|address| parts(address.get_ref()).unwrap_or_default())
+        .unwrap_or_default();
+    parts
+        .into_iter()
+        .filter_map(|part| {
+            if let Part::Variable(name) = part {
+                Some(name)
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn addressed(target: &TargetTable, vars: &Vars) -> bool {
+    address_variables(target)
+        .iter()
+        .all(|name| vars.get(name).is_some())
+}
+
+/// Gives the variables that come with a target.
+///
+/// # Errors
+/// The user gave an address that contradicts a target started by the runner.
+pub(crate) fn supply(target: &TargetTable, vars: &mut Vars) -> anyhow::Result<()> {
+    if target.kind == TargetKind::External {
+        return Ok(());
+    }
+    if let Some(address) = vars.shown("BROKER_BASE_URL") {
+        return Err(exit::set_up(format!(
+            "BROKER_BASE_URL={address} is given without BASE_URL: a target that the runner starts has one address; give both, or none"
+        )));
+    }
+    if target.kind == TargetKind::Builtin {
+        let events = BUILTIN_EVENTS.map(str::to_owned).to_vec();
+        vars.supply("EVENT_IDS", Value::List(events), Origin::Default);
+    }
+    Ok(())
+}
+
+/// The program of a target that the runner starts.
+///
+/// # Errors
+/// It is not there; the text says how to get it.
+pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<PathBuf> {
+    let name = target
+        .start
+        .first()
+        .map(|word| word.get_ref().as_str())
+        .unwrap_or_default();
+    if target.kind == TargetKind::Process {
+        let path = if name.contains('/') {
+            Some(suite.resolve(name)).filter(|path| path.is_file())
+        } else {
+            find_on_path(name)
+        };
+        return path
+            .ok_or_else(|| exit::set_up(format!("target {}: no program `{name}`", target.id)));
+    }
+    let variable = format!("{}_BIN", name.to_ascii_uppercase().replace('-', "_"));
+    if let Some(given) = std::env::var_os(&variable).filter(|given| !given.is_empty()) {
+        let path = PathBuf::from(given);
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(exit::set_up(format!(
+                "{variable}={}: no such file",
+                path.display()
+            )))
+        };
+    }
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join(name)));
+    [beside, Some(suite.resolve("target/release").join(name))]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            exit::set_up(format!(
+                "no program `{name}` for target {}; build it with `make`, or give {variable}",
+                target.id
+            ))
+        })
+}
+
+/// A target that answers.
+#[derive(Debug)]
+pub(crate) struct Target {
+    id: String,
+    question: Question,
+    started: Option<Started>,
+}
+
+#[derive(Debug)]
+struct Started {
+    process: Supervised,
+    log: String,
+    _folder: TempDir,
+}
+
+/// How a target is asked whether it answers.
+#[derive(Debug)]
+enum Question {
+    Http { address: String, status: u16 },
+    Tcp { address: String },
+}
+
+impl Question {
+    fn new(table: &TargetTable, vars: &Vars, run: &RunValues) -> anyhow::Result<Self> {
+        Ok(match (&table.ready.url, &table.ready.tcp) {
+            (Some(address), _) => Self::Http {
+                address: vars.expand(address.get_ref(), run)?,
+                status: table.ready.status.unwrap_or(200),
+            },
+            (None, Some(address)) => Self::Tcp {
+                address: vars.expand(address.get_ref(), run)?,
+            },
+            (None, None) => {
+                return Err(exit::set_up(format!(
+                    "target {}: `ready` needs `url` or `tcp`",
+                    table.id
+                )));
+            }
+        })
+    }
+
+    /// Asks once; the text of a refusal says what came instead.
+    fn ask(&self) -> Result<(), String> {
+        match self {
+            Self::Http { address, status } => {
+                let agent: ureq::Agent = ureq::Agent::config_builder()
+                    .timeout_global(Some(PROBE_LIMIT))
+                    .http_status_as_error(false)
+                    .proxy(None)
+                    .build()
+                    .into();
+                match agent.get(address).call() {
+                    Ok(answer) if answer.status().as_u16() == *status => Ok(()),
+                    Ok(answer) => Err(format!(
+                        "GET {address}: status {}, expected {status}",
+                        answer.status().as_u16()
+                    )),
+                    Err(error) => Err(format!("GET {address}: {error}")),
+                }
+            }
+            Self::Tcp { address } => {
+                connect(address).map_err(|error| format!("connecting to {address}: {error}"))
+            }
+        }
+    }
+}
+
+fn connect(address: &str) -> anyhow::Result<()> {
+    let url = url::Url::parse(address)?;
+    let host = url.host_str().context("no host")?.trim_matches(['[', ']']);
+    let port = url.port_or_known_default().context("no port")?;
+    let mut last = None;
+    for place in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&place, PROBE_LIMIT) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| anyhow::anyhow!("the host has no address"), Into::into))
+}
+
+/// Asks an external target once, for `doctor`.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) fn ask_once(table: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    Question::new(table, vars, &RunValues::new())?
+        .ask()
+        .map_err(exit::set_up)
+}
+
+impl Target {
+    /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`.
+    ///
+    /// # Errors
+    /// It does not start or does not answer within its limit (exit code 2), or a signal arrived.
+    pub(crate) fn start(
+        suite: &Suite,
+        table: &TargetTable,
+        vars: &mut Vars,
+        folder: &Folder,
+        events: &mut Events,
+    ) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + table.ready.limit;
+        if table.kind == TargetKind::External {
+            let question = Question::new(table, vars, &RunValues::new())?;
+            let mut target = Self {
+                id: table.id.clone(),
+                question,
+                started: None,
+            };
+            target.wait(table.ready.every, deadline, folder, events)?;
+            return Ok(target);
+        }
+        let private = TempDir::with_prefix("barrier-bench-target-")
+            .context("making a folder for the target")?;
+        let port_file = private.path().join("address");
+        let mut command = Command::new(program(suite, table)?);
+        let run = RunValues::from([("port_file", port_file.display().to_string())]);
+        for word in table.start.iter().skip(1) {
+            command.arg(vars.expand(word.get_ref(), &run)?);
+        }
+        if let Some(faults) = table
+            .faults
+            .as_ref()
+            .and_then(|faults| vars.expand(faults.get_ref(), &run).ok())
+        {
+            command.args(faults.split_whitespace());
+        }
+        // The suite's variables come by the environment: an argument with a password could be read by every user of the
+        // machine.
+        clean_environment(&mut command);
+        command.envs(
+            vars.iter()
+                .map(|(name, value, _)| (name.to_owned(), value.to_string())),
+        );
+        let log = format!("{}.log", crate::evidence::component(&table.id));
+        let process = Supervised::start(
+            &table.id,
+            &mut command,
+            folder.begin(&log)?,
+            false,
+            STOP_GRACE,
+        )?;
+        let mut started = Started {
+            process,
+            log,
+            _folder: private,
+        };
+        let address = started.address(
+            &table.id,
+            &port_file,
+            table.ready.every,
+            deadline,
+            folder,
+            events,
+        )?;
+        vars.supply("BASE_URL", Value::Text(address.clone()), Origin::Started);
+        let question = Question::new(table, vars, &RunValues::from([("address", address)]))?;
+        let mut target = Self {
+            id: table.id.clone(),
+            question,
+            started: Some(started),
+        };
+        target.wait(table.ready.every, deadline, folder, events)?;
+        Ok(target)
+    }
+
+    fn wait(
+        &mut self,
+        every: Duration,
+        deadline: Instant,
+        folder: &Folder,
+        events: &mut Events,
+    ) -> anyhow::Result<()> {
+        loop {
+            events.check()?;
+            let Err(answer) = self.question.ask() else {
+                return Ok(());
+            };
+            if let Some(started) = &mut self.started {
+                started.still_runs(&self.id, folder)?;
+            }
+            if Instant::now() >= deadline {
+                let who = if self.started.is_some() {
+                    ""
+                } else {
+                    "; start its services, or leave out its address to use the reference target"
+                };
+                return Err(exit::set_up(format!(
+                    "target {} is not ready: {answer}{who}",
+                    self.id
+                )));
+            }
+            events.pause(every)?;
+        }
+    }
+
+    /// Whether it answers now.
+    ///
+    /// # Errors
+    /// The text says what came instead.
+    pub(crate) fn healthy(&self) -> Result<(), String> {
+        self.question.ask()
+    }
+
+    /// Ends a target that the runner started and completes its log.
+    ///
+    /// # Errors
+    /// The log cannot be completed.
+    pub(crate) fn stop(self, folder: &Folder) -> anyhow::Result<()> {
+        let Some(mut started) = self.started else {
+            return Ok(());
+        };
+        started.process.stop();
+        folder.finish(&started.log)
+    }
+}
+
+impl Started {
+    fn address(
+        &mut self,
+        id: &str,
+        file: &Path,
+        every: Duration,
+        deadline: Instant,
+        folder: &Folder,
+        events: &mut Events,
+    ) -> anyhow::Result<String> {
+        loop {
+            if let Ok(text) = std::fs::read_to_string(file)
+                && let Some(line) = text.lines().next()
+            {
+                return Ok(line.trim().to_owned());
+            }
+            self.still_runs(id, folder)?;
+            if Instant::now() >= deadline {
+                return Err(exit::set_up(format!(
+                    "target {id} did not tell its address; its last words:\n{}",
+                    self.tail(folder)
+                )));
+            }
+            events.pause(every)?;
+        }
+    }
+
+    fn still_runs(&mut self, id: &str, folder: &Folder) -> anyhow::Result<()> {
+        let Some(status) = self.process.ended()? else {
+            return Ok(());
+        };
+        self.process.stop();
+        Err(exit::set_up(format!(
+            "target {id} ended during its start ({status}); its last words:\n{}",
+            self.tail(folder)
+        )))
+    }
+
+    fn tail(&self, folder: &Folder) -> String {
+        tail(&folder.partial(&self.log), 5)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Invocation;
+    use crate::suite::tests::suite;
+
+    const ENV: &str = "[env.BASE_URL]\ntype = \"url\"\n[env.EVENT_IDS]\ntype = \"list\"\n[env.FAULT]\ntype = \"string\"\n\
+        [[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
+    const EXTERNAL: &str = "[[target]]\nid = \"gateway\"\nkind = \"external\"\n\
+        ready = { tcp = \"${BASE_URL}\", every = \"10ms\", limit = \"50ms\" }\n";
+
+    fn process(script: &str, ready: &str) -> String {
+        format!(
+            "[[target]]\nid = \"own\"\nkind = \"process\"\nvariant = \"zset\"\nfaults = \"${{FAULT}}\"\n\
+             start = [\"sh\", \"-c\", '''{script}''', \"sh\", \"{{port_file}}\"]\nready = {ready}\n"
+        )
+    }
+
+    fn start(suite: &Suite, vars: &mut Vars) -> anyhow::Result<(Target, Folder, TempDir)> {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = Invocation::create(root.path(), "t")
+            .and_then(|i| i.run_folder("r"))
+            .expect("folder");
+        let table = choose(suite, Some("zset"), vars)?;
+        supply(table, vars)?;
+        let target = Target::start(suite, table, vars, &folder, &mut Events::without_signals())?;
+        Ok((target, folder, root))
+    }
+
+    #[test]
+    fn an_external_address_wins_over_a_target_to_start() {
+        let suite = suite(&format!(
+            "{ENV}{}{EXTERNAL}",
+            process(
+                "exit 0",
+                "{ url = \"{address}\", every = \"10ms\", limit = \"5s\" }"
+            )
+        ))
+        .expect("suite");
+        let mut vars = Vars::default();
+        assert_eq!(
+            choose(&suite, Some("zset"), &vars).expect("target").id,
+            "own"
+        );
+        vars.supply(
+            "BASE_URL",
+            Value::Text("http://127.0.0.1:1".to_owned()),
+            Origin::CommandLine,
+        );
+        assert_eq!(
+            choose(&suite, Some("zset"), &vars).expect("target").id,
+            "gateway"
+        );
+        let text = start(&suite, &mut vars)
+            .expect_err("nothing answers there")
+            .to_string();
+        assert!(
+            text.contains("gateway is not ready") && text.contains("127.0.0.1:1"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_started_target_tells_its_address_and_leaves_a_log() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
+        let address = format!("http://{}", listener.local_addr().expect("address"));
+        let script = format!("echo \"with $2 $3\"; echo {address} > \"$1\"; exec sleep 60");
+        let suite = suite(&format!(
+            "{ENV}{}",
+            process(
+                &script,
+                "{ tcp = \"{address}\", every = \"10ms\", limit = \"5s\" }"
+            )
+        ))
+        .expect("suite");
+        let mut vars = Vars::default();
+        vars.supply(
+            "FAULT",
+            Value::Text("--fail-logins 3".to_owned()),
+            Origin::CommandLine,
+        );
+        let (target, folder, _root) = start(&suite, &mut vars).expect("ready");
+        assert_eq!(vars.text("BASE_URL"), Some(address));
+        target.healthy().expect("healthy");
+        target.stop(&folder).expect("stopped");
+        let log = std::fs::read_to_string(folder.path().join("own.log")).expect("log");
+        assert_eq!(log, "with --fail-logins 3\n");
+    }
+
+    #[test]
+    fn a_target_that_ends_early_is_quoted() {
+        let suite = suite(&format!(
+            "{ENV}{}",
+            process(
+                "echo no seats; exit 7",
+                "{ tcp = \"{address}\", every = \"10ms\", limit = \"5s\" }"
+            )
+        ))
+        .expect("suite");
+        let error = start(&suite, &mut Vars::default()).expect_err("refused");
+        assert_eq!(exit::code_of(&error), exit::SET_UP);
+        let text = error.to_string();
+        assert!(text.contains("no seats") && text.contains('7'), "{text}");
+    }
+}
