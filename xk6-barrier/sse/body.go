@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,6 +95,9 @@ func newDecoder(src io.Reader, encoding string) (io.Reader, error) {
 		// The standard asks for zlib, but servers that send the bare format exist and browsers read them.
 		buffered := bufio.NewReader(src)
 		head, err := buffered.Peek(2)
+		if len(head) == 1 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return nil, err
 		}
