@@ -4,16 +4,14 @@
  */
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 
-const run = promisify(execFile);
 const js = resolve(fileURLToPath(import.meta.url), '../../..');
 
 export const HARNESS = join(js, 'sse-throughput-test.js');
@@ -21,7 +19,8 @@ export const EXAMPLES = join(js, 'examples');
 export const EVENTS = ['event-a', 'event-b'];
 
 const K6 = process.env.K6 ?? join(js, '../k6');
-const WAITING_ROOM = process.env.WAITING_ROOM ?? join(js, '../target/release/waiting-room');
+const WAITING_ROOM = process.env.WAITING_ROOM ?? join(js, '../bin/waiting-room');
+const REDIS_SERVER = process.env.REDIS_SERVER_BIN || 'redis-server';
 
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
@@ -73,7 +72,7 @@ export async function startRedis(t) {
   const folder = await mkdtemp(join(tmpdir(), 'k6-barrier-'));
   t.after(() => rm(folder, { recursive: true }));
   const port = await freePort();
-  await serve(t, 'redis-server', ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder], /Ready to accept/);
+  await serve(t, REDIS_SERVER, ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder], /Ready to accept/);
   return new World(t, folder, port);
 }
 
@@ -82,15 +81,23 @@ export class World {
     Object.assign(this, { t, folder, redisPort, redisUrl: `redis://127.0.0.1:${redisPort}`, baseUrl: 'http://127.0.0.1:1' });
   }
 
-  /** Runs one Redis command; the answer is what redis-cli prints. */
+  /** Runs one Redis command. Numbers and texts come as they are, nil as null. */
   async redis(...args) {
-    const { stdout } = await run('redis-cli', ['-p', this.redisPort, ...args]);
-    return stdout.trim();
-  }
-
-  /** The run's keys whose name starts with the prefix, by name without the run id. */
-  async keys(prefix) {
-    return (await this.redis('--scan', '--pattern', `${prefix}*`)).split('\n').filter((key) => key !== '');
+    const socket = connect(this.redisPort, '127.0.0.1').setEncoding('utf8');
+    try {
+      socket.write(`*${args.length}\r\n${args.map((arg) => `$${Buffer.byteLength(arg)}\r\n${arg}\r\n`).join('')}`);
+      let received = '';
+      for await (const chunk of socket) {
+        received += chunk;
+        const reply = parseReply(received);
+        if (reply) {
+          return reply.value;
+        }
+      }
+      throw new Error(`Redis closed the connection after ${received}`);
+    } finally {
+      socket.destroy();
+    }
   }
 
   /**
@@ -101,7 +108,7 @@ export class World {
    * @returns {Promise<Outcome>}
    */
   async k6(env, { script = HARNESS, args = [], onLine } = {}) {
-    const child = spawn(K6, ['run', '--quiet', '--no-color', ...args, script], {
+    const child = spawn(K6, ['run', '--quiet', '--no-color', '--address', '', ...args, script], {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
@@ -140,6 +147,43 @@ export class World {
       assert.equal(error.code, 'ENOENT');
       return undefined;
     }
+  }
+}
+
+/** The value at the head of a reply, and what follows it; undefined while the reply is not complete. */
+function parseReply(text) {
+  const end = text.indexOf('\r\n');
+  if (end < 0) {
+    return undefined;
+  }
+  const head = text.slice(1, end);
+  let rest = text.slice(end + 2);
+  switch (text[0]) {
+    case '-':
+      throw new Error(head);
+    case ':':
+      return { value: Number(head), rest };
+    case '$': {
+      const length = Number(head);
+      if (length < 0) {
+        return { value: null, rest };
+      }
+      return rest.length < length + 2 ? undefined : { value: rest.slice(0, length), rest: rest.slice(length + 2) };
+    }
+    case '*': {
+      const value = [];
+      for (let left = Number(head); left > 0; left--) {
+        const item = parseReply(rest);
+        if (!item) {
+          return undefined;
+        }
+        value.push(item.value);
+        rest = item.rest;
+      }
+      return { value, rest };
+    }
+    default:
+      return { value: head, rest };
   }
 }
 
