@@ -25,6 +25,9 @@ SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh)
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
 
+# A redis-server on the path, wherever it comes from.
+WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVER_BIN PATH="$${REDIS_SERVER_BIN%/*}:$$PATH"
+
 say = @echo "==> $(1)"
 
 .PHONY: help
@@ -65,19 +68,21 @@ k6: $(XK6) $(CORE) $(GO_SOURCES) ## Build ./k6 with all modules of this project
 	@./$@ version
 
 .PHONY: binaries
-binaries: ## Build the runner and the reference waiting room in release
-	$(call say,building barrier-bench and waiting-room)
+binaries: ## Build bin/barrier-bench, the runner, and bin/waiting-room, the reference target
+	$(call say,building bin/barrier-bench and bin/waiting-room)
 	@scripts/ensure-tools.sh gcc cargo
 	@cargo build --release --locked --quiet --package barrier-bench --package waiting-room
+	@install -D -t bin $(RELEASE)/barrier-bench $(RELEASE)/waiting-room
+
+.PHONY: build
+build: k6 binaries ## Build everything
 
 # --- Run
 
 .PHONY: bench
-bench: k6 binaries ## Run the waiting-room suite on this machine: SCENARIO=smoke (default), baseline, ...
-	$(call say,making sure that a redis-server is there)
-	@scripts/ensure-redis.sh
-	$(call say,running the waiting-room suite, scenario $(SCENARIO))
-	@PATH="$(CURDIR)/bin:$(RELEASE):$$PATH" $(RELEASE)/barrier-bench run suites/waiting-room.toml --scenario $(SCENARIO)
+bench: build ## Run the waiting-room suite on this machine: SCENARIO=smoke (default), baseline, ...
+	$(call say,running the waiting-room suite: $(SCENARIO))
+	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run suites/waiting-room.toml --scenario $(SCENARIO)
 
 # --- Test
 
@@ -93,14 +98,14 @@ integration: test-rust test-go ## Run the tests of the Rust crates and of the Go
 .PHONY: test-rust
 test-rust:
 	$(call say,testing the Rust crates)
-	@scripts/ensure-tools.sh gcc cargo redis-server
-	@cargo test --workspace --locked
+	@scripts/ensure-tools.sh gcc cargo
+	@$(WITH_REDIS) && cargo test --workspace --locked
 
 .PHONY: test-go
 test-go: $(CORE)
 	$(call say,testing the Go module with the race detector)
-	@scripts/ensure-tools.sh gcc go redis-server
-	@$(GO_WITH_CORE) go test -race ./...
+	@scripts/ensure-tools.sh gcc go
+	@$(WITH_REDIS) && $(GO_WITH_CORE) go test -race ./...
 
 .PHONY: test-tools
 test-tools:
@@ -115,10 +120,10 @@ test-js:
 	@node --test --test-reporter=spec js/test/unit/*.test.mjs
 
 .PHONY: e2e
-e2e: k6 binaries ## Run the harness and the examples with the built k6, a real Redis and the waiting room
+e2e: build ## Run the harness and the examples with the built k6, a real Redis and the waiting room
 	$(call say,running the harness and the examples end to end)
-	@scripts/ensure-tools.sh node redis-server
-	@WAITING_ROOM=$(RELEASE)/waiting-room K6=$(CURDIR)/k6 node --test js/test/e2e/*.test.mjs
+	@scripts/ensure-tools.sh node
+	@$(WITH_REDIS) && node --test js/test/e2e/*.test.mjs
 
 # --- Lint
 
@@ -148,6 +153,7 @@ lint-shell:
 types: $(NODE_MODULES) ## Type-check the scripts and index.d.ts
 	$(call say,type-checking the scripts against the modules' typings)
 	@js/node_modules/.bin/tsc --project js/jsconfig.json
+	@js/node_modules/.bin/tsc --project js/examples/jsconfig.json
 
 $(NODE_MODULES): js/package.json js/package-lock.json
 	$(call say,installing the type checker)

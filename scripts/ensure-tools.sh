@@ -13,7 +13,7 @@ package_of() {
   case $1 in
     gcc) echo gcc libc6-dev ;;
     node) echo nodejs ;;
-    redis-server | npm | git) echo "$1" ;;
+    npm | git) echo "$1" ;;
     *) echo ;;
   esac
 }
