@@ -1,0 +1,220 @@
+//! What the tests of the runner share: the real programs, and a place where nothing of the machine interferes.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+/// The repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the repository")
+        .to_owned()
+}
+
+/// k6: `K6_BIN`, else `./k6`.
+pub(crate) fn k6() -> PathBuf {
+    program("K6_BIN", &[root().join("k6")], "make k6")
+}
+
+/// The reference target: `WAITING_ROOM_BIN`, else beside the runner, else the release build.
+pub(crate) fn waiting_room() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_barrier-bench")).with_file_name("waiting-room");
+    let release = root().join("target/release/waiting-room");
+    program(
+        "WAITING_ROOM_BIN",
+        &[beside, release],
+        "cargo build -p waiting-room",
+    )
+}
+
+fn program(variable: &str, places: &[PathBuf], build: &str) -> PathBuf {
+    let given = std::env::var_os(variable)
+        .filter(|given| !given.is_empty())
+        .map(PathBuf::from);
+    let found = match given {
+        Some(given) => vec![std::path::absolute(given).expect("a path")],
+        None => places.to_vec(),
+    };
+    found
+        .iter()
+        .find(|path| path.is_file())
+        .cloned()
+        .unwrap_or_else(|| {
+            panic!("none of {found:?} exists: build it with `{build}`, or set {variable}")
+        })
+}
+
+/// A place for one test: a working directory, temporary files and evidence of its own.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("tmp")).expect("a folder");
+        Self { folder }
+    }
+
+    pub(crate) fn evidence(&self) -> PathBuf {
+        self.folder.path().join("evidence")
+    }
+
+    /// The runner with an environment that holds nothing but what the test gives.
+    pub(crate) fn runner(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_barrier-bench"));
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .env("TMPDIR", self.folder.path().join("tmp"))
+            .env("EVIDENCE_ROOT", self.evidence())
+            .current_dir(root())
+            .stdin(Stdio::null());
+        if let Some(redis) = std::env::var_os("REDIS_SERVER_BIN") {
+            command.env("REDIS_SERVER_BIN", redis);
+        }
+        command
+    }
+
+    /// The folder of the only run with this path below the folder of its call.
+    pub(crate) fn run_folder(&self, below: &str) -> PathBuf {
+        let calls: Vec<_> = std::fs::read_dir(self.evidence())
+            .expect("evidence")
+            .map(|entry| entry.expect("entry").path())
+            .collect();
+        assert_eq!(calls.len(), 1, "one call: {calls:?}");
+        let folder = calls[0].join(below);
+        assert!(folder.is_dir(), "{} exists", folder.display());
+        folder
+    }
+
+    /// Temporary files that are left over; the lock is meant to stay.
+    pub(crate) fn left_over(&self) -> Vec<String> {
+        std::fs::read_dir(self.folder.path().join("tmp"))
+            .expect("tmp")
+            .map(|entry| {
+                entry
+                    .expect("entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .filter(|name| name != "barrier-bench.lock")
+            .collect()
+    }
+}
+
+/// Exit code, and both outputs as one text.
+pub(crate) fn finish(command: &mut Command) -> (i32, String) {
+    told(command.output().expect("the runner starts"))
+}
+
+/// The same for a runner that was started in the background.
+pub(crate) fn wait(child: Child) -> (i32, String) {
+    told(child.wait_with_output().expect("the runner ends"))
+}
+
+fn told(output: Output) -> (i32, String) {
+    let text = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
+    (output.status.code().expect("an exit code"), text)
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(crate) fn json(path: &Path) -> Json {
+    serde_json::from_str(&text(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A Redis of the test's own, ended when dropped.
+pub(crate) struct Redis {
+    child: Child,
+    pub(crate) address: String,
+    _folder: TempDir,
+}
+
+impl Redis {
+    pub(crate) fn start(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let program = std::env::var_os("REDIS_SERVER_BIN")
+            .filter(|given| !given.is_empty())
+            .unwrap_or_else(|| "redis-server".into());
+        let child = Command::new(program)
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--dir",
+            ])
+            .arg(folder.path())
+            .args(more)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server starts; get one with scripts/ensure-redis.sh");
+        let address = format!("redis://127.0.0.1:{port}");
+        let redis = Self {
+            child,
+            address,
+            _folder: folder,
+        };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(std::time::Instant::now() < deadline, "redis-server answers");
+            std::thread::yield_now();
+        }
+        redis
+    }
+
+    pub(crate) fn connect(&self) -> redis::Connection {
+        self.connect_as("")
+    }
+
+    /// With credentials, as in `user:password@`.
+    pub(crate) fn connect_as(&self, credentials: &str) -> redis::Connection {
+        redis::Client::open(self.with(credentials))
+            .and_then(|client| client.get_connection())
+            .expect("a connection")
+    }
+
+    pub(crate) fn with(&self, credentials: &str) -> String {
+        self.address
+            .replace("redis://", &format!("redis://{credentials}"))
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,289 @@
+//! Whole runs with a real k6 and a real Redis; the target is a mere listener and the script a few lines.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use common::{Place, Redis, files, finish, json, k6, text};
+
+struct Probe {
+    place: Place,
+    listener: TcpListener,
+}
+
+impl Probe {
+    fn new() -> Self {
+        Self {
+            place: Place::new(),
+            listener: TcpListener::bind("127.0.0.1:0").expect("listener"),
+        }
+    }
+
+    fn command(&self, mode: &str) -> Command {
+        let mut command = self.place.runner();
+        let suite = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/suites/probe.toml"
+        );
+        let address = self.listener.local_addr().expect("address");
+        command
+            .args([
+                "run",
+                suite,
+                "--set",
+                &format!("MODE={mode}"),
+                "--set",
+                &format!("BASE_URL=http://{address}"),
+            ])
+            .env("K6_BIN", k6())
+            .env("OUTSIDE", "leaks");
+        command
+    }
+
+    fn folder(&self, scenario: &str) -> PathBuf {
+        let calls: Vec<_> = std::fs::read_dir(self.place.evidence())
+            .expect("evidence")
+            .collect();
+        assert_eq!(calls.len(), 1);
+        let call = calls
+            .into_iter()
+            .next()
+            .expect("one")
+            .expect("entry")
+            .path();
+        let branch = std::fs::read_dir(&call)
+            .expect("call")
+            .map(|entry| entry.expect("entry").path())
+            .find(|path| path.is_dir())
+            .expect("a branch");
+        branch.join(scenario)
+    }
+
+    /// Runs to the end and returns the exit code, what was printed, and the verdict file.
+    fn run(&self, mode: &str) -> (i32, String, serde_json::Value) {
+        let (code, printed) = finish(&mut self.command(mode));
+        assert!(
+            self.place.left_over().is_empty(),
+            "{:?}",
+            self.place.left_over()
+        );
+        (
+            code,
+            printed,
+            json(&self.folder("probe").join("verdict.json")),
+        )
+    }
+}
+
+fn reasons(verdict: &serde_json::Value) -> String {
+    verdict["reasons"].to_string()
+}
+
+#[test]
+fn a_passing_run_leaves_complete_evidence_without_secrets() {
+    let redis = Redis::start(&["--requirepass", "topsecret5"]);
+    let mut connection = redis.connect_as(":topsecret5@");
+    let _: i64 = redis::cmd("ZADD")
+        .arg("WAITING:e1")
+        .arg(1)
+        .arg("u")
+        .query(&mut connection)
+        .expect("zadd");
+    let probe = Probe::new();
+    let (code, printed) = finish(
+        probe
+            .command("pass")
+            .env("REDIS_URL", redis.with(":topsecret5@"))
+            .env("ADMIN_PASSWORD", "topsecret6"),
+    );
+    assert_eq!(code, 0, "{printed}");
+    let last: Vec<&str> = printed.trim_end().lines().rev().take(2).collect();
+    assert!(
+        last[0].starts_with("evidence: ") && last[1] == "OK",
+        "{printed}"
+    );
+
+    let folder = probe.folder("probe");
+    let names: Vec<String> = files(&folder)
+        .iter()
+        .map(|path| {
+            path.file_name()
+                .expect("name")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    for name in [
+        "meta.txt",
+        "meta.json",
+        "cleanup.txt",
+        "stdout.txt",
+        "summary.json",
+        "derived.json",
+        "verdict.json",
+    ] {
+        assert!(names.iter().any(|own| own == name), "{name} in {names:?}");
+    }
+    assert_eq!(names.len(), 7, "nothing else: {names:?}");
+    for path in files(&probe.place.evidence()) {
+        let content = text(&path);
+        assert!(
+            !content.contains("topsecret"),
+            "{} holds a secret",
+            path.display()
+        );
+    }
+    assert!(!printed.contains("topsecret"), "{printed}");
+
+    let stdout = text(&folder.join("stdout.txt"));
+    assert!(
+        stdout.starts_with("[k6] ") && stdout.contains("summed up"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("password *** run ") && stdout.contains("outside undefined"),
+        "{stdout}"
+    );
+    assert!(text(&folder.join("cleanup.txt")).contains("> DEL WAITING:e1\n< (integer) 1"));
+    let derived = json(&folder.join("derived.json"));
+    assert_eq!(
+        (&derived["completedUsers"], &derived["sseFailures"]),
+        (&3.into(), &0.into())
+    );
+    let meta = json(&folder.join("meta.json"));
+    let wall_clock = meta["k6Run"]["wallClockMs"].as_f64().expect("a number");
+    assert!(wall_clock >= derived["testRunDurationMs"].as_f64().expect("a number"));
+    assert!(
+        meta["k6"]["version"]
+            .as_str()
+            .is_some_and(|version| version.contains("v2."))
+    );
+    assert_eq!(meta["environment"]["ADMIN_PASSWORD"]["value"], "***");
+    let meta = text(&folder.join("meta.txt"));
+    assert!(
+        meta.contains("[k6] exit_code=0\n")
+            && meta.contains("[k6] wall_clock_ms=")
+            && meta.contains("[k6] OK "),
+        "{meta}"
+    );
+}
+
+#[test]
+fn the_code_of_k6_is_handed_on_and_the_run_is_judged_all_the_same() {
+    for (mode, expected) in [("cross", 99), ("abort", 108)] {
+        let (code, printed, verdict) = Probe::new().run(mode);
+        assert_eq!(
+            (code, &verdict["k6ExitCode"]),
+            (expected, &expected.into()),
+            "{printed}"
+        );
+        assert_eq!(verdict["verdict"], "INVALID");
+        assert!(reasons(&verdict).contains("k6-exit"), "{verdict}");
+        assert!(
+            verdict["gates"]
+                .as_array()
+                .is_some_and(|gates| gates.iter().any(|gate| gate["id"] == "all-escaped"))
+        );
+    }
+}
+
+#[test]
+fn a_failed_gate_and_a_missing_summary_have_codes_of_their_own() {
+    let (code, printed, verdict) = Probe::new().run("few");
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        reasons(&verdict).contains("completed_users count: 2; expected == 3"),
+        "{verdict}"
+    );
+    let (code, printed, verdict) = Probe::new().run("silent");
+    assert_eq!(code, 2, "{printed}");
+    assert!(reasons(&verdict).contains("summary.json"), "{verdict}");
+}
+
+#[test]
+fn a_run_that_hangs_is_ended_at_its_bound() {
+    let probe = Probe::new();
+    let (code, printed) = finish(probe.command("hang").args(["--scenario", "short"]));
+    let verdict = json(&probe.folder("short").join("verdict.json"));
+    assert_eq!(code, 105, "k6's code after an interrupt: {printed}");
+    assert!(reasons(&verdict).contains("k6-in-time"), "{verdict}");
+}
+
+#[test]
+fn an_interrupt_ends_everything_and_keeps_the_evidence() {
+    let probe = Probe::new();
+    let mut child = probe
+        .command("hang")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the runner starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout"))
+        .lines()
+        .map(|line| line.expect("text"));
+    let redis = lines.find_map(|line| {
+        Some(
+            line.split_once("redis    private ")?
+                .1
+                .split_once(" at ")?
+                .1
+                .to_owned(),
+        )
+    });
+    let redis = redis.expect("the private Redis is named");
+    lines
+        .find(|line| line.contains("run ") && line.contains("outside"))
+        .expect("the script runs");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signal");
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().expect("end").code(), Some(4), "{rest:?}");
+    let folder = probe.folder("probe");
+    let verdict = json(&folder.join("verdict.json"));
+    assert_eq!(
+        (&verdict["verdict"], &verdict["exitCode"]),
+        (&"INTERRUPTED".into(), &4.into())
+    );
+    assert!(folder.join("summary.json").is_file(), "k6 summed up");
+    assert!(
+        redis::Client::open(redis)
+            .expect("address")
+            .get_connection()
+            .is_err(),
+        "the private Redis has ended"
+    );
+    assert!(probe.place.left_over().is_empty());
+}
+
+#[test]
+fn only_one_run_at_a_time() {
+    let probe = Probe::new();
+    let mut first = probe
+        .command("hang")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the runner starts");
+    let mut lines = BufReader::new(first.stdout.take().expect("stdout"))
+        .lines()
+        .map(|line| line.expect("text"));
+    lines
+        .find(|line| line.starts_with("run 1 of 1"))
+        .expect("the first run is active");
+    let (code, printed) = finish(&mut probe.command("pass"));
+    let pid = rustix::process::Pid::from_child(&first);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal");
+    lines.for_each(drop);
+    assert_eq!(first.wait().expect("end").code(), Some(4));
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains(&format!(
+            "another run is active: suite probe, process {}",
+            first.id()
+        )),
+        "{printed}"
+    );
+}
