@@ -95,8 +95,9 @@ unit: test-tools test-js types ## Run the tests that need neither a server nor k
 .PHONY: integration
 integration: test-rust test-go ## Run the tests of the Rust crates and of the Go module, with a real Redis
 
+# The runner's tests run whole benchmarks.
 .PHONY: test-rust
-test-rust:
+test-rust: build
 	$(call say,testing the Rust crates)
 	@scripts/ensure-tools.sh gcc cargo
 	@$(WITH_REDIS) && cargo test --workspace --locked

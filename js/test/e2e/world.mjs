@@ -18,8 +18,8 @@ export const HARNESS = join(js, 'sse-throughput-test.js');
 export const EXAMPLES = join(js, 'examples');
 export const EVENTS = ['event-a', 'event-b'];
 
-const K6 = process.env.K6 ?? join(js, '../k6');
-const WAITING_ROOM = process.env.WAITING_ROOM ?? join(js, '../bin/waiting-room');
+const K6 = process.env.K6_BIN ?? join(js, '../k6');
+const WAITING_ROOM = process.env.WAITING_ROOM_BIN ?? join(js, '../bin/waiting-room');
 const REDIS_SERVER = process.env.REDIS_SERVER_BIN || 'redis-server';
 
 async function freePort() {
