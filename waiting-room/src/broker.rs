@@ -303,7 +303,7 @@ pub(crate) async fn release(
                 .ignore();
             pipeline.del(queue::entry_token_key(&closed.user)).ignore();
         }
-        let () = pipeline.query_async(redis).await?;
+        queue::run(&pipeline, redis).await?;
     }
     Ok(())
 }

@@ -107,7 +107,8 @@ async fn notify(app: &App, redis: &mut ConnectionManager, batch: &[Promoted]) ->
             }
         }
     }
-    let stored: RedisResult<()> = pipeline.query_async(redis).await;
+    // What follows is done even if this fails: the users hold their slots either way.
+    let stored = queue::run(&pipeline, redis).await;
     let mut closed = Vec::new();
     let mut orphaned = redis::pipe();
     for (user, id, frame) in told {
@@ -119,7 +120,7 @@ async fn notify(app: &App, redis: &mut ConnectionManager, batch: &[Promoted]) ->
             }
         }
     }
-    stored?;
-    let () = orphaned.query_async(redis).await?;
-    release(app, redis, closed).await
+    let cleared = queue::run(&orphaned, redis).await;
+    let released = release(app, redis, closed).await;
+    stored.and(cleared).and(released)
 }

@@ -171,6 +171,41 @@ async fn slot_comes_back_once_however_the_user_leaves() {
 }
 
 #[tokio::test]
+async fn no_slot_is_lost_to_users_who_leave_at_any_moment() {
+    for_both_kinds(async |kind| {
+        let room = Room::start(kind, |_| {}).await;
+        room.set_status(EVENT, "OPEN").await;
+        // The joins go on through several rounds, so some streams break before and some during a promotion.
+        let mut leaving = Vec::new();
+        for number in 1..=60 {
+            let client = room.user(number).await;
+            let stream = client.join(EVENT).await;
+            leaving.push(tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(u64::from(number) * 25)).await;
+                drop(stream);
+            }));
+        }
+        for leave in leaving {
+            leave.await.expect("stream is dropped");
+        }
+        room.redis.until(&["EXISTS", WAITING], false).await;
+        room.redis.until(&SLOTS, Some("3".to_owned())).await;
+        let mut last = room.join(EVENT, 61..=63).await;
+        for (_, stream) in &mut last {
+            stream.promotion().await;
+        }
+        assert_eq!(room.redis.ask::<String>(&SLOTS), "0");
+        assert_eq!(
+            room.redis
+                .ask::<Vec<String>>(&["KEYS", "ENTRY_TOKEN:*"])
+                .len(),
+            3
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn disconnect_silences_the_stream_and_leaves_it_open() {
     let room = Room::start(QueueKind::Hash, |_| {}).await;
     let mut users = room.join(EVENT, 1..=2).await;

@@ -160,7 +160,7 @@ impl Queue {
                     pipeline.add_command(command).ignore();
                 }
             }
-            let () = pipeline.query_async(redis).await?;
+            run(&pipeline, redis).await?;
         }
         Ok(())
     }
@@ -239,6 +239,18 @@ pub(crate) async fn waiting_events(redis: &mut ConnectionManager) -> RedisResult
             return Ok(events);
         }
         cursor = next;
+    }
+}
+
+/// Runs a pipeline whose replies do not matter; an empty one is no work, where the client library reports an error.
+pub(crate) async fn run(
+    pipeline: &redis::Pipeline,
+    redis: &mut ConnectionManager,
+) -> RedisResult<()> {
+    if pipeline.is_empty() {
+        Ok(())
+    } else {
+        pipeline.query_async(redis).await
     }
 }
 
