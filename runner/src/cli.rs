@@ -28,7 +28,7 @@ Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong use or set-up, nothi
 handed on where the suite says exit = \"k6_first\".
 
 Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what
-scripts/ensure-redis.sh unpacked. WAITING_ROOM_BIN, else waiting-room beside this program.";
+scripts/ensure-redis.sh unpacked. WAITING_ROOM_BIN, else waiting-room beside this program or in bin/.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

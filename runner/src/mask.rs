@@ -5,6 +5,8 @@
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::Value as Json;
+
 /// What stands in the place of a secret.
 pub(crate) const MASK: &str = "***";
 
@@ -39,6 +41,32 @@ pub(crate) fn masked(text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| {
         text.replace(secret.as_str(), MASK)
     })
+}
+
+/// A JSON text as it is, unless a secret occurs in it: then its strings are masked, and only those, so that a secret
+/// that looks like a number cannot spoil the figures.
+pub(crate) fn masked_json(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let hidden = masked(&text);
+    if hidden == text {
+        return bytes.to_vec();
+    }
+    match serde_json::from_slice::<Json>(bytes) {
+        Ok(mut value) => {
+            mask_strings(&mut value);
+            format!("{value:#}\n").into_bytes()
+        }
+        Err(_) => hidden.into_bytes(),
+    }
+}
+
+fn mask_strings(value: &mut Json) {
+    match value {
+        Json::String(text) => *text = masked(text),
+        Json::Array(items) => items.iter_mut().for_each(mask_strings),
+        Json::Object(fields) => fields.values_mut().for_each(mask_strings),
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
 }
 
 /// Prints one masked line (or block of lines). A closed terminal is no reason to end a run.
@@ -95,6 +123,18 @@ mod tests {
         register("abcmask");
         register("abcmask-and-more");
         assert_eq!(masked("abcmask-and-more abcmask"), format!("{MASK} {MASK}"));
+    }
+
+    #[test]
+    fn a_secret_that_looks_like_a_number_leaves_the_figures() {
+        register("90210");
+        let json = br#"{"count":90210,"text":"code 90210"}"#;
+        let value: Json = serde_json::from_slice(&masked_json(json)).expect("still JSON");
+        assert_eq!(
+            value,
+            serde_json::json!({ "count": 90210, "text": "code ***" })
+        );
+        assert_eq!(masked_json(b"{ \"a\": 1 }"), b"{ \"a\": 1 }");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::gates::{self, Judged, Verdict};
 use crate::k6::{Binary, Call, Cause, Finished};
 use crate::limits::Limits;
 use crate::lock::RunLock;
-use crate::mask::{masked, say};
+use crate::mask::{self, masked, say};
 use crate::meta::Meta;
 use crate::plan::{Plan, PlannedRun};
 use crate::redis_server::{PrivateRedis, find_program};
@@ -319,10 +319,7 @@ impl Session<'_> {
     ) -> anyhow::Result<i32> {
         let bytes = finished.summary();
         if let Some(bytes) = &bytes {
-            folder.write(
-                "summary.json",
-                masked(&String::from_utf8_lossy(bytes)).as_bytes(),
-            )?;
+            folder.write("summary.json", &mask::masked_json(bytes))?;
         }
         let summary: Option<Json> = bytes
             .as_deref()

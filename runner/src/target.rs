@@ -154,7 +154,7 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
     let beside = std::env::current_exe()
         .ok()
         .and_then(|own| Some(own.parent()?.join(name)));
-    [beside, Some(suite.resolve("target/release").join(name))]
+    [beside, Some(suite.resolve("bin").join(name))]
         .into_iter()
         .flatten()
         .find(|path| path.is_file())

@@ -5,7 +5,8 @@ mod common;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Place, Redis, files, finish, json, k6, text};
 
@@ -76,6 +77,11 @@ impl Probe {
             json(&self.folder("probe").join("verdict.json")),
         )
     }
+}
+
+fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signal");
 }
 
 fn reasons(verdict: &serde_json::Value) -> String {
@@ -215,8 +221,26 @@ fn a_run_that_hangs_is_ended_at_its_bound() {
 #[test]
 fn an_interrupt_ends_everything_and_keeps_the_evidence() {
     let probe = Probe::new();
-    let mut child = probe
-        .command("hang")
+    let (mut child, redis, lines) = hanging(&probe);
+    interrupt(&child);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().expect("end").code(), Some(4), "{rest:?}");
+    let folder = probe.folder("probe");
+    let verdict = json(&folder.join("verdict.json"));
+    assert_eq!(
+        (&verdict["verdict"], &verdict["exitCode"]),
+        (&"INTERRUPTED".into(), &4.into())
+    );
+    assert!(folder.join("summary.json").is_file(), "k6 summed up");
+    assert!(!answers(&redis), "the private Redis has ended");
+    assert!(probe.place.left_over().is_empty());
+}
+
+/// A runner that has started its Redis and its script, which hangs; the address of the Redis, and the rest of the output.
+fn hanging(probe: &Probe) -> (Child, String, impl Iterator<Item = String> + use<>) {
+    let mut command = probe.command("hang");
+    command.env("ADMIN_PASSWORD", "topsecret8");
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -235,27 +259,65 @@ fn an_interrupt_ends_everything_and_keeps_the_evidence() {
     });
     let redis = redis.expect("the private Redis is named");
     lines
-        .find(|line| line.contains("run ") && line.contains("outside"))
+        .find(|line| line.contains("outside undefined"))
         .expect("the script runs");
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signal");
-    let rest: Vec<String> = lines.collect();
-    assert_eq!(child.wait().expect("end").code(), Some(4), "{rest:?}");
+    (child, redis, lines)
+}
+
+fn answers(redis: &str) -> bool {
+    redis::Client::open(redis)
+        .expect("address")
+        .get_connection()
+        .is_ok()
+}
+
+#[test]
+fn a_killed_runner_takes_its_processes_along() {
+    let probe = Probe::new();
+    let (mut child, redis, lines) = hanging(&probe);
+    assert!(answers(&redis));
+    child.kill().expect("killed");
+    child.wait().expect("end");
+    // k6 holds the other end until it has ended as well.
+    lines.for_each(drop);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while answers(&redis) {
+        assert!(Instant::now() < deadline, "the private Redis ends");
+        common::pause();
+    }
+}
+
+#[test]
+fn secrets_are_not_in_the_process_list() {
+    let probe = Probe::new();
+    let (child, _, lines) = hanging(&probe);
+    let listed: Vec<String> = std::fs::read_dir("/proc")
+        .expect("processes")
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .collect();
+    interrupt(&child);
+    lines.for_each(drop);
+    let mut child = child;
+    assert_eq!(child.wait().expect("end").code(), Some(4));
+    assert!(listed.iter().any(|line| line.contains("MODE=hang")));
+    assert!(!listed.iter().any(|line| line.contains("topsecret8")));
+}
+
+#[test]
+fn neither_redis_cli_nor_git_is_needed() {
+    let redis = Redis::start(&[]);
+    let probe = Probe::new();
+    let (code, printed) = finish(
+        probe
+            .command("pass")
+            .env("REDIS_URL", &redis.address)
+            .env("PATH", "/nowhere"),
+    );
+    assert_eq!(code, 0, "{printed}");
     let folder = probe.folder("probe");
-    let verdict = json(&folder.join("verdict.json"));
-    assert_eq!(
-        (&verdict["verdict"], &verdict["exitCode"]),
-        (&"INTERRUPTED".into(), &4.into())
-    );
-    assert!(folder.join("summary.json").is_file(), "k6 summed up");
-    assert!(
-        redis::Client::open(redis)
-            .expect("address")
-            .get_connection()
-            .is_err(),
-        "the private Redis has ended"
-    );
-    assert!(probe.place.left_over().is_empty());
+    assert!(text(&folder.join("cleanup.txt")).contains("note: redis-cli is not on the path"));
+    assert_eq!(json(&folder.join("meta.json"))["branch"], "unknown");
 }
 
 #[test]

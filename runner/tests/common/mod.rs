@@ -21,15 +21,11 @@ pub(crate) fn k6() -> PathBuf {
     program("K6_BIN", &[root().join("k6")], "make k6")
 }
 
-/// The reference target: `WAITING_ROOM_BIN`, else beside the runner, else the release build.
+/// The reference target: `WAITING_ROOM_BIN`, else beside the runner, else the one in `bin/`.
 pub(crate) fn waiting_room() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_barrier-bench")).with_file_name("waiting-room");
-    let release = root().join("target/release/waiting-room");
-    program(
-        "WAITING_ROOM_BIN",
-        &[beside, release],
-        "cargo build -p waiting-room",
-    )
+    let installed = root().join("bin/waiting-room");
+    program("WAITING_ROOM_BIN", &[beside, installed], "make binaries")
 }
 
 fn program(variable: &str, places: &[PathBuf], build: &str) -> PathBuf {
@@ -108,6 +104,11 @@ impl Place {
             .filter(|name| name != "barrier-bench.lock")
             .collect()
     }
+}
+
+/// Between two looks at a condition.
+pub(crate) fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
 }
 
 /// Exit code, and both outputs as one text.
@@ -190,7 +191,7 @@ impl Redis {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(std::time::Instant::now() < deadline, "redis-server answers");
-            std::thread::yield_now();
+            pause();
         }
         redis
     }

@@ -1,0 +1,222 @@
+//! The waiting-room suite end to end: k6 with the modules of this project, the harness, the reference target, Redis.
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::{Place, Redis, finish, json, k6, root, text, waiting_room};
+
+/// The runner for the suite, small and quick, on a Redis of its own.
+fn bench(place: &Place, more: &[&str]) -> Command {
+    let mut command = place.runner();
+    command
+        .args([
+            "run",
+            "suites/waiting-room.toml",
+            "--scenario",
+            "custom",
+            "--set",
+            "VUS=10",
+        ])
+        .args(["--set", "BURST_OFFSET_MS=500"])
+        .args(more)
+        .env("K6_BIN", k6())
+        .env("WAITING_ROOM_BIN", waiting_room());
+    command
+}
+
+fn folder(place: &Place, variant: &str) -> PathBuf {
+    place.run_folder(&format!("{variant}/5/seat-limited/custom"))
+}
+
+#[test]
+fn both_variants_let_everybody_in() {
+    let place = Place::new();
+    let (code, printed) = finish(&mut bench(&place, &["--set", "SEATS=1"]));
+    assert_eq!(code, 0, "{printed}");
+    for variant in ["zset", "hash"] {
+        let folder = folder(&place, variant);
+        let derived = json(&folder.join("derived.json"));
+        assert_eq!(derived["completedUsers"], 10, "{derived}");
+        for name in ["testRunDurationMs", "drainMs", "barrierWaitMaxMs"] {
+            assert!(
+                derived[name].as_f64().is_some_and(|value| value > 0.0),
+                "{name}: {derived}"
+            );
+        }
+        let verdict = json(&folder.join("verdict.json"));
+        assert_eq!(verdict["verdict"], "PASS", "{verdict}");
+        let stdout = text(&folder.join("stdout.txt"));
+        assert!(
+            stdout.contains("Barrier met") && !stdout.contains("WRONGTYPE"),
+            "{stdout}"
+        );
+        assert!(folder.join(format!("waiting-room-{variant}.log")).is_file());
+    }
+    assert!(place.left_over().is_empty(), "{:?}", place.left_over());
+}
+
+#[test]
+fn boosted_slots_are_there_before_the_run() {
+    let place = Place::new();
+    let (code, printed) = finish(&mut bench(
+        &place,
+        &["--variant", "hash", "--set", "SLOT_BOOST=1"],
+    ));
+    assert_eq!(code, 0, "{printed}");
+    let cleanup = text(
+        &place
+            .run_folder("hash/5/slot-boosted/custom")
+            .join("cleanup.txt"),
+    );
+    assert!(cleanup.ends_with("< 10000\n[cleanup] done\n"), "{cleanup}");
+}
+
+#[test]
+fn failed_users_end_the_run_with_their_number() {
+    for (fault, expected) in [
+        ("--fail-logins 1", "loginFail=1"),
+        ("--fail-streams 10", "sseFail=10"),
+    ] {
+        let place = Place::new();
+        let fault = format!("TARGET_ARGS={fault}");
+        let more = [
+            "--variant",
+            "zset",
+            "--set",
+            &fault,
+            "--set",
+            "MAX_LOGIN_RETRIES=2",
+        ];
+        let (code, printed) = finish(&mut bench(&place, &more));
+        assert_eq!(code, 108, "{printed}");
+        let folder = folder(&place, "zset");
+        assert!(
+            text(&folder.join("stdout.txt")).contains(expected),
+            "{expected}: {printed}"
+        );
+        let verdict = json(&folder.join("verdict.json"));
+        assert_eq!(
+            (&verdict["verdict"], &verdict["k6ExitCode"]),
+            (&"INVALID".into(), &108.into())
+        );
+    }
+}
+
+#[test]
+fn a_target_that_falls_silent_ends_at_the_idle_limit() {
+    let place = Place::new();
+    let more = [
+        "--variant",
+        "zset",
+        "--set",
+        "SEATS=1",
+        "--set",
+        "SSE_IDLE_TIMEOUT_MS=4000",
+    ];
+    let silent = ["--set", "TARGET_ARGS=--silent-after-ms 100"];
+    let (code, printed) = finish(bench(&place, &more).args(silent));
+    assert_eq!(code, 99, "the users never got in: {printed}");
+    let verdict = json(&folder(&place, "zset").join("verdict.json"));
+    let reasons = verdict["reasons"].to_string();
+    assert!(
+        reasons.contains("all-escaped") && reasons.contains("streams-held"),
+        "{verdict}"
+    );
+    assert!(!reasons.contains("k6-in-time"), "{verdict}");
+}
+
+#[test]
+fn a_crossed_threshold_is_handed_on() {
+    let place = Place::new();
+    let (code, printed) = finish(&mut bench(
+        &place,
+        &["--variant", "zset", "--set", "SSE_P95_THRESHOLD=1"],
+    ));
+    assert_eq!(code, 99, "{printed}");
+    let meta = text(&folder(&place, "zset").join("meta.txt"));
+    assert!(
+        meta.contains("[k6] exit_code=99\n[k6] wall_clock_ms="),
+        "{meta}"
+    );
+}
+
+#[test]
+fn the_script_benchmarks_services_that_a_person_started() {
+    let redis = Redis::start(&["--requirepass", "topsecret7"]);
+    let mut connection = redis.connect_as(":topsecret7@");
+    let mut ask = |command: &str| {
+        let words: Vec<&str> = command.split(' ').collect();
+        redis::cmd(words[0])
+            .arg(&words[1..])
+            .query::<i64>(&mut connection)
+            .expect("reply")
+    };
+    for command in [
+        "HSET WAITING_QUEUE_IDX e1 3 other 7",
+        "HSET ENTRY_QUEUE_SLOTS other 8",
+        "ZADD WAITING:other 1 u",
+    ] {
+        ask(command);
+    }
+    let place = Place::new();
+    let port_file = place.evidence().with_file_name("address");
+    let mut services = Command::new(waiting_room())
+        .args(["--queue", "hash", "--events", "e1,e2", "--port-file"])
+        .arg(&port_file)
+        .env("REDIS_URL", redis.with(":topsecret7@"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the waiting room starts");
+    let address = loop {
+        assert!(
+            services.try_wait().expect("state").is_none(),
+            "the waiting room runs"
+        );
+        match std::fs::read_to_string(&port_file) {
+            Ok(address) => break address.trim().to_owned(),
+            Err(_) => common::pause(),
+        }
+    };
+    let mut command = Command::new(root().join("scripts/run-k6-barrier-benchmark.sh"));
+    let (path, tmp) = (
+        std::env::var_os("PATH").unwrap_or_default(),
+        place.evidence().with_file_name("tmp"),
+    );
+    command
+        .current_dir(root())
+        .env_clear()
+        .env("PATH", path)
+        .env("TMPDIR", tmp)
+        .env("EVIDENCE_ROOT", place.evidence());
+    command
+        .env("BARRIER_BENCH_BIN", env!("CARGO_BIN_EXE_barrier-bench"))
+        .env("K6_BIN", k6());
+    command
+        .env("BASE_URL", address)
+        .env("REDIS_URL", redis.with(":topsecret7@"))
+        .env("BURST_OFFSET_MS", "500");
+    let (code, printed) = finish(
+        command
+            .env("EVENT_IDS", " e1 , e2,")
+            .env("SCENARIO", "custom")
+            .env("VUS", "10"),
+    );
+    let stopped = services.kill().and_then(|()| services.wait());
+    assert_eq!(code, 0, "{printed}");
+    stopped.expect("the waiting room ends");
+    assert!(!printed.contains("topsecret7"), "{printed}");
+    for path in common::files(&place.evidence()) {
+        assert!(!text(&path).contains("topsecret7"), "{}", path.display());
+    }
+    assert_eq!(
+        (
+            ask("HLEN WAITING_QUEUE_IDX"),
+            ask("HEXISTS WAITING_QUEUE_IDX other"),
+            ask("ZCARD WAITING:other")
+        ),
+        (3, 1, 1)
+    );
+}
