@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grafana/sobek"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -96,7 +98,18 @@ func TestTheEndOfTheIterationEndsStreamsAtOnce(t *testing.T) {
 			v.set("park", func() { <-ctx.Done() })
 			v.set("no", func() { t.Error("a handler was called after the iteration had ended") })
 			v.set("url", rawServer(t, test.serve))
-			v.eval("const fail = (client) => { client.on('event', no); client.on('error', no); }; %s", test.script)
+			v.set("blocks", strings.HasPrefix(name, "open"))
+			_, err := v.run(`
+				const fail = (client) => { client.on('event', no); client.on('error', no); };
+				try { %s } finally { if (blocks) no(); }
+				if (blocks) no();`, test.script)
+			if strings.HasPrefix(name, "open") {
+				var interrupted *sobek.InterruptedError
+				require.ErrorAs(t, err, &interrupted, "the script must not take it for the end of the stream")
+				assert.Equal(t, context.Canceled, interrupted.Value(), "k6 knows it by this value")
+			} else {
+				require.NoError(t, err)
+			}
 			<-ctx.Done()
 			assert.Less(t, time.Since(cancelled), farAway/10)
 			assert.Empty(t, v.logged())

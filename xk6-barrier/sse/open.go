@@ -59,6 +59,11 @@ func (mi *instance) open(args ...sobek.Value) *sobek.Object {
 	if isException(err) {
 		throw(rt, err)
 	}
+	if s.ctx.Err() != nil {
+		// k6 interrupts the script now. Without this the script could run on for a moment and take the stream for one that
+		// ended by itself.
+		rt.Interrupt(context.Canceled)
+	}
 	if failure != nil && s.req.throw {
 		throw(rt, failure)
 	}
