@@ -76,8 +76,8 @@ pub struct Cli {
 struct FaultArgs {
     /// Answer logins of some users with 401, at every attempt
     ///
-    /// N: users 1 to N. P%: spread evenly, so that of the users 1 to n exactly n × P ÷ 100, rounded down, are hit; 6% hits
-    /// users 17, 34, 50, 67, 84, 100 and so on.
+    /// N: users 1 to N. P%: spread evenly, so that of the users 1 to n exactly n × P ÷ 100, rounded down, are hit; 6%
+    /// hits users 17, 34, 50, 67, 84, 100 and so on.
     #[arg(long, value_name = "N|P%")]
     fail_logins: Option<Share>,
 

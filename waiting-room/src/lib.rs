@@ -1,7 +1,7 @@
 //! A ticketing waiting room with server-sent events over a real Redis: the reference target of the barrier benchmark.
 //!
-//! One process is gateway, authentication, event service, broker and dispatcher at once. Users log in, join the queue of
-//! an event and hold a stream open; once a second everybody hears their position, and while an event is open users are
+//! One process is gateway, authentication, event service, broker and dispatcher at once. Users log in, join the queue
+//! of an event and hold a stream open; once a second everybody hears their position, and while an event is open users are
 //! promoted as slots become free. The queue is a sorted set or a hash ([`QueueKind`]), with the work pattern that goes
 //! with each, because the cost of these two patterns is what the benchmark compares.
 //!
