@@ -22,13 +22,11 @@ pub(crate) struct Cli {
     verb: Verb,
 }
 
-const AFTER: &str = "\
-Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong use or set-up, nothing judged; 3 a gate failed;
-4 interrupted; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted by the script),
-handed on where the suite says exit = \"k6_first\".
-
-Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what
-scripts/ensure-redis.sh unpacked. WAITING_ROOM_BIN, else waiting-room beside this program or in bin/.";
+const AFTER: &str = "Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong use or set-up, nothing judged; \
+    3 a gate failed; 4 interrupted; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted \
+    by the script), handed on where the suite says exit = \"k6_first\".\n\n\
+    Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what \
+    scripts/ensure-redis.sh unpacked. WAITING_ROOM_BIN, else waiting-room beside this program or in bin/.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -108,6 +108,7 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         }
     }
     for run in &plan.runs {
+        overruled(run, &mut report);
         for need in &suite.file.suite.needs {
             let values = run
                 .limits
@@ -141,6 +142,23 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         }
     }
     report
+}
+
+/// A value in the environment that the scenario overrules is easily taken for the one that counts.
+fn overruled(run: &PlannedRun<'_>, report: &mut Report) {
+    let scenario = run.scenario.id.get_ref();
+    for name in run.scenario.set.keys().map(toml::Spanned::get_ref) {
+        let (Ok(outside), Some(own)) = (std::env::var(name), run.vars.text(name)) else {
+            continue;
+        };
+        if !outside.is_empty() && outside != own && outside != *scenario {
+            report.add(
+                Level::Warning,
+                format!("{name} in the environment is not used: scenario {scenario} runs with {name}={own}"),
+                Some(&format!("--set {name}=… overrules the scenario")),
+            );
+        }
+    }
 }
 
 fn need_met(

@@ -34,9 +34,12 @@ use clap::Parser;
 
 fn main() {
     let cli = cli::Cli::parse();
-    let code = match cli::dispatch(cli) {
-        Ok(code) => code,
-        Err(error) => {
+    // A panic has been reported by its hook, and unwinding has ended what was started.
+    let result = std::panic::catch_unwind(|| cli::dispatch(cli));
+    let code = match result {
+        Err(_) => exit::FAULT,
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             eprintln!("barrier-bench: {}", mask::masked(&format!("{error:#}")));
             exit::code_of(&error)
         }

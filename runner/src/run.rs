@@ -85,6 +85,8 @@ pub(crate) fn run(suite: &Suite, plan: Plan<'_>) -> anyhow::Result<i32> {
     let Some(first) = plan.runs.first() else {
         return Err(exit::set_up("the plan holds no run"));
     };
+    // Before the evidence folder, so that a Redis that does not start leaves none.
+    let redis = start_redis(suite, &plan, &mut events)?;
     let root = suite.resolve(
         &first
             .vars
@@ -94,7 +96,6 @@ pub(crate) fn run(suite: &Suite, plan: Plan<'_>) -> anyhow::Result<i32> {
         &root,
         &jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string(),
     )?;
-    let redis = start_redis(suite, &plan, &mut events)?;
 
     let count = plan.runs.len();
     let mut session = Session {
