@@ -226,6 +226,19 @@ impl Plan {
         for (action, _) in &self.actions {
             server.ask(&action.words(), log)?;
         }
+        self.read_back(&mut server, log)
+    }
+
+    /// Looks once more, directly before k6: a target that has started meanwhile must not have brought anything back.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or something is left over.
+    pub(crate) fn verify(&self, log: &mut Vec<String>) -> anyhow::Result<()> {
+        log.push("[cleanup] the target is ready".to_owned());
+        self.read_back(&mut Server::connect(&self.address)?, log)
+    }
+
+    fn read_back(&self, server: &mut Server, log: &mut Vec<String>) -> anyhow::Result<()> {
         log.push("[cleanup] read back".to_owned());
         for (action, _) in &self.actions {
             let found = server.ask(&action.question(), log)?;

@@ -92,7 +92,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes a file that grows with the run (the meta files): the new content replaces the old one in one step.
+    /// Writes a file that grows with the run (the meta files, the record of the cleaning): the new content replaces the old one in one step.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -73,6 +73,28 @@ impl Judged {
     }
 }
 
+/// Checks before a run that each limit of its gates will be a number.
+///
+/// # Errors
+/// A limit names a variable without a value, or is not a number.
+pub(crate) fn check_limits(
+    gates: &[GateTable],
+    scenario: &str,
+    vars: &Vars,
+    run_values: &RunValues,
+) -> anyhow::Result<()> {
+    of_scenario(gates, scenario).try_for_each(|gate| limit(gate, vars, run_values).map(drop))
+}
+
+fn of_scenario<'a>(
+    gates: &'a [GateTable],
+    scenario: &'a str,
+) -> impl Iterator<Item = &'a GateTable> {
+    gates.iter().filter(move |gate| {
+        gate.scenarios.is_empty() || gate.scenarios.iter().any(|name| name.get_ref() == scenario)
+    })
+}
+
 /// Judges the declared gates of a scenario.
 ///
 /// # Errors
@@ -82,19 +104,14 @@ pub(crate) fn judge(
     scenario: &str,
     evidence: &Evidence<'_>,
 ) -> anyhow::Result<Vec<Judged>> {
-    gates
-        .iter()
-        .filter(|gate| {
-            gate.scenarios.is_empty()
-                || gate.scenarios.iter().any(|name| name.get_ref() == scenario)
-        })
+    of_scenario(gates, scenario)
         .map(|gate| judge_one(gate, evidence))
         .collect()
 }
 
 fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
     let (metric, stat) = (gate.metric.get_ref(), gate.stat.get_ref());
-    let limit = limit(gate, evidence)?;
+    let limit = limit(gate, evidence.vars, evidence.run_values)?;
     let found = match evidence.derived.get(metric) {
         Some(value) => value.as_f64(),
         None => evidence
@@ -132,9 +149,9 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
     })
 }
 
-fn limit(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<f64> {
+fn limit(gate: &GateTable, vars: &Vars, run_values: &RunValues) -> anyhow::Result<f64> {
     let text = match gate.limit.get_ref() {
-        toml::Value::String(text) => evidence.vars.expand(text, evidence.run_values)?,
+        toml::Value::String(text) => vars.expand(text, run_values)?,
         other => other.to_string(),
     };
     text.parse().map_err(|_| {

@@ -16,6 +16,7 @@ mod evidence;
 mod exit;
 mod gates;
 mod host;
+mod judge;
 mod k6;
 mod limits;
 mod lock;

@@ -10,7 +10,7 @@ use crate::suite::schema::{
     CycleOrder, PlanKind, ScenarioTable, TargetKind, TargetTable, parse_duration,
 };
 use crate::suite::vars::{Given, RunValues, Value, Vars};
-use crate::{exit, host, target};
+use crate::{exit, gates, host, target};
 
 /// What the user asked for.
 #[derive(Debug, Default)]
@@ -154,6 +154,7 @@ fn planned<'a>(
         Ok(millis) => Duration::from_millis(millis),
         Err(_) => parse_duration(&bound).map_err(exit::set_up)?,
     };
+    gates::check_limits(&suite.file.gate, scenario.id.get_ref(), &vars, &run_values)?;
     let branch = match (&variant, target.kind) {
         (_, TargetKind::External) => host::git().0,
         (Some(variant), _) => variant.clone(),

@@ -1,19 +1,16 @@
 //! Running a plan: for each run, from its precondition to its verdict.
 
-use std::path::Path;
-
 use anyhow::Context as _;
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 
-use crate::derive::derive;
 use crate::events::Events;
 use crate::evidence::{Folder, Invocation};
-use crate::exit::{self, RunOutcome, Stop};
-use crate::gates::{self, Judged, Verdict};
-use crate::k6::{Binary, Call, Cause, Finished};
-use crate::limits::Limits;
+use crate::exit::{self, Stop};
+use crate::gates::Verdict;
+use crate::judge::{judge, shown};
+use crate::k6::{Binary, Call, Finished};
 use crate::lock::RunLock;
-use crate::mask::{self, masked, say};
+use crate::mask::{masked, say};
 use crate::meta::Meta;
 use crate::plan::{Plan, PlannedRun};
 use crate::redis_server::{PrivateRedis, find_program};
@@ -177,15 +174,6 @@ fn start_redis(
     Ok(Some(redis))
 }
 
-/// A path for the terminal: relative where that is shorter.
-fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here)
-        .unwrap_or(path)
-        .display()
-        .to_string()
-}
-
 /// What the runs of one call share.
 struct Session<'a> {
     suite: &'a Suite,
@@ -250,6 +238,8 @@ impl Session<'_> {
         folder: &Folder,
         meta: &mut Meta,
     ) -> anyhow::Result<i32> {
+        // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
+        let mut cleaning = self.clean(&run.vars, folder)?;
         let target = Target::start(
             self.suite,
             run.target,
@@ -261,12 +251,12 @@ impl Session<'_> {
         say(&format!("target   {} at {address}", run.target.id));
         meta.target_ready(run);
         meta.write(folder)?;
-        let judged = self.with_target(&target, run, run_id, folder, meta);
+        let judged = self.with_target(&target, run, run_id, &mut cleaning, folder, meta);
         // The target ends before its log is judged complete, and also when something went wrong.
         let stopped = target.stop(folder);
         let (finished, health) = judged?;
         stopped?;
-        self.judge(run, &finished, health, folder, meta)
+        judge(self.suite, run, &finished, health, folder, meta)
     }
 
     fn with_target(
@@ -274,10 +264,11 @@ impl Session<'_> {
         target: &Target,
         run: &PlannedRun<'_>,
         run_id: &str,
+        cleaning: &mut Cleaning,
         folder: &Folder,
         meta: &mut Meta,
     ) -> anyhow::Result<(Finished, Result<(), String>)> {
-        self.clean(&run.vars, folder)?;
+        cleaning.step(folder, clean::Plan::verify)?;
         self.events.check()?;
         let call = Call::new(&self.k6.path, &run.script, &run.vars, run_id);
         let finished = call.run(folder, run.bound, &mut self.events)?;
@@ -287,94 +278,20 @@ impl Session<'_> {
         Ok((finished, health))
     }
 
-    fn clean(&self, vars: &Vars, folder: &Folder) -> anyhow::Result<()> {
-        let Some(plan) = clean::Plan::new(self.suite, vars, &self.earlier)? else {
-            return folder.write(
-                "cleanup.txt",
-                b"[cleanup] the suite declares nothing to clean\n",
-            );
-        };
-        say(&format!("clean    {}", plan.shown_address()));
-        plan.summary()
-            .iter()
-            .for_each(|line| say(&format!("         {line}")));
-        let mut log = Vec::new();
-        let result = plan.execute(false, &mut log);
-        if let Err(error) = &result {
-            log.push(format!("[cleanup] failed: {error:#}"));
+    fn clean(&self, vars: &Vars, folder: &Folder) -> anyhow::Result<Cleaning> {
+        let plan = clean::Plan::new(self.suite, vars, &self.earlier)?;
+        if let Some(plan) = &plan {
+            say(&format!("clean    {}", plan.shown_address()));
+            plan.summary()
+                .iter()
+                .for_each(|line| say(&format!("         {line}")));
         }
-        folder.write(
-            "cleanup.txt",
-            masked(&format!("{}\n", log.join("\n"))).as_bytes(),
-        )?;
-        result
-    }
-
-    fn judge(
-        &self,
-        run: &PlannedRun<'_>,
-        finished: &Finished,
-        health: Result<(), String>,
-        folder: &Folder,
-        meta: &mut Meta,
-    ) -> anyhow::Result<i32> {
-        let bytes = finished.summary();
-        if let Some(bytes) = &bytes {
-            folder.write("summary.json", &mask::masked_json(bytes))?;
-        }
-        let summary: Option<Json> = bytes
-            .as_deref()
-            .and_then(|bytes| serde_json::from_slice(bytes).ok());
-        let derived = derive(&self.suite.file.derive, summary.as_ref(), &run.vars);
-        folder.write_json("derived.json", &Json::Object(derived.clone()))?;
-
-        let mut judged = built_in(self.suite, finished, summary.is_some(), health, folder);
-        let run_values = run
-            .limits
-            .as_ref()
-            .map(Limits::run_values)
-            .unwrap_or_default();
-        let evidence = gates::Evidence {
-            summary: summary.as_ref(),
-            derived: &derived,
-            vars: &run.vars,
-            run_values: &run_values,
+        let mut cleaning = Cleaning {
+            plan,
+            log: Vec::new(),
         };
-        judged.extend(gates::judge(
-            &self.suite.file.gate,
-            run.scenario.id.get_ref(),
-            &evidence,
-        )?);
-        let interrupted = finished.cause == Cause::Interrupt;
-        let verdict = if interrupted {
-            Verdict::Interrupted
-        } else {
-            gates::verdict(&judged)
-        };
-        let outcome = RunOutcome {
-            k6: finished.code,
-            summary: summary.is_some(),
-            passed: verdict == Verdict::Pass,
-            interrupted,
-        };
-        let code = exit::of_run(self.suite.file.suite.exit, outcome);
-        let mut reasons = gates::reasons(&judged);
-        if interrupted {
-            reasons.insert(0, "a signal interrupted the run".to_owned());
-        }
-        let record = json!({
-            "schemaVersion": 1,
-            "verdict": verdict,
-            "reasons": reasons.iter().map(|reason| masked(reason)).collect::<Vec<_>>(),
-            "k6ExitCode": finished.code,
-            "exitCode": code,
-            "gates": judged,
-        });
-        folder.write_json("verdict.json", &record)?;
-        meta.ended(&verdict.to_string(), code, folder);
-        meta.write(folder)?;
-        print_block(run, &derived, verdict, &judged, &reasons, folder);
-        Ok(code)
+        cleaning.step(folder, |plan, log| plan.execute(false, log))?;
+        Ok(cleaning)
     }
 
     /// Ends the private Redis and keeps its log.
@@ -391,83 +308,31 @@ impl Session<'_> {
     }
 }
 
-/// The gates that hold for every run without being declared.
-fn built_in(
-    suite: &Suite,
-    finished: &Finished,
-    summary: bool,
-    health: Result<(), String>,
-    folder: &Folder,
-) -> Vec<Judged> {
-    let code = finished.code.map_or_else(
-        || "none, a signal ended it".to_owned(),
-        |code| code.to_string(),
-    );
-    let missing: Vec<&str> = suite
-        .file
-        .evidence
-        .files
-        .iter()
-        .map(String::as_str)
-        .filter(|name| *name != "verdict.json" && !folder.has(name))
-        .collect();
-    vec![
-        Judged::built_in(
-            "k6-exit",
-            finished.code == Some(0),
-            format!("k6's exit code: {code}; expected 0"),
-        ),
-        Judged::built_in(
-            "k6-in-time",
-            finished.cause != Cause::Limit,
-            "k6 ends by itself within its bound",
-        ),
-        Judged::built_in(
-            "summary",
-            summary,
-            "summary.json exists, was written by this run, and is JSON",
-        ),
-        Judged::built_in(
-            "target-healthy",
-            health.is_ok(),
-            health
-                .err()
-                .unwrap_or_else(|| "the target answers before and after the run".to_owned()),
-        ),
-        Judged::built_in(
-            "evidence-complete",
-            missing.is_empty(),
-            if missing.is_empty() {
-                "every declared file is there".to_owned()
-            } else {
-                format!("missing: {}", missing.join(", "))
-            },
-        ),
-    ]
+/// The cleaning of a run and its record.
+struct Cleaning {
+    plan: Option<clean::Plan>,
+    log: Vec<String>,
 }
 
-fn print_block(
-    run: &PlannedRun<'_>,
-    derived: &Map<String, Json>,
-    verdict: Verdict,
-    judged: &[Judged],
-    reasons: &[String],
-    folder: &Folder,
-) {
-    let width = derived.keys().map(String::len).max().unwrap_or(0);
-    say(&format!("\nverdict  {verdict}  {}", run.title()));
-    for (name, value) in derived {
-        let value = if value.is_null() {
-            "unknown".to_owned()
-        } else {
-            value.to_string()
+impl Cleaning {
+    /// Does a part of the work and records it, also when it fails.
+    fn step(
+        &mut self,
+        folder: &Folder,
+        work: impl Fn(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Some(plan) = &self.plan else {
+            return folder.update(
+                "cleanup.txt",
+                b"[cleanup] the suite declares nothing to clean\n",
+            );
         };
-        say(&format!("         {name:<width$}  {value}"));
+        let result = work(plan, &mut self.log);
+        if let Err(error) = &result {
+            self.log.push(format!("[cleanup] failed: {error:#}"));
+        }
+        let text = masked(&format!("{}\n", self.log.join("\n")));
+        folder.update("cleanup.txt", text.as_bytes())?;
+        result
     }
-    let holding = judged.iter().filter(|gate| gate.holds).count();
-    say(&format!("gates    {holding} of {} hold", judged.len()));
-    reasons
-        .iter()
-        .for_each(|reason| say(&format!("         {reason}")));
-    say(&format!("folder   {}", shown(folder.path())));
 }

@@ -74,6 +74,31 @@ fn boosted_slots_are_there_before_the_run() {
 }
 
 #[test]
+fn what_the_other_variant_left_behind_is_never_seen() {
+    let redis = Redis::start(&[]);
+    let event = "0dc2efd8-f760-11f0-8e3b-2a897f646219";
+    let mut connection = redis.connect();
+    for command in [
+        format!("ZADD WAITING:{event} 1 user"),
+        format!("HSET event_statuses {event} OPEN"),
+        format!("HSET ENTRY_QUEUE_SLOTS {event} 4"),
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let _: i64 = redis::cmd(words[0])
+            .arg(&words[1..])
+            .query(&mut connection)
+            .expect("reply");
+    }
+    let place = Place::new();
+    let more = ["--variant", "hash", "--set", "SEATS=1"];
+    let (code, printed) = finish(bench(&place, &more).env("REDIS_URL", &redis.address));
+    assert_eq!(code, 0, "{printed}");
+    for path in common::files(&place.evidence()) {
+        assert!(!text(&path).contains("WRONGTYPE"), "{}", path.display());
+    }
+}
+
+#[test]
 fn failed_users_end_the_run_with_their_number() {
     for (fault, expected) in [
         ("--fail-logins 1", "loginFail=1"),
