@@ -1,7 +1,7 @@
 //! One run per machine: two runs at once would disturb each other's figures.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 
 use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
@@ -21,13 +21,22 @@ impl RunLock {
     /// Another run is active (exit code 2, the text names it), or the file cannot be used.
     pub(crate) fn take(what: &str) -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join("barrier-bench.lock");
-        let mut file = OpenOptions::new()
+        let writable = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
+            .open(&path);
+        let (mut file, own) = match writable {
+            Ok(file) => (file, true),
+            // Another user's file: it locks just as well, it only cannot be told who holds it.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let file =
+                    File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+                (file, false)
+            }
+            Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
+        };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut active = String::new();
             file.read_to_string(&mut active).ok();
@@ -36,10 +45,12 @@ impl RunLock {
                 active.trim()
             )));
         }
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .context("writing the lock")?;
-        writeln!(file, "{what}, process {}", std::process::id()).context("writing the lock")?;
+        if own {
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| writeln!(file, "{what}, process {}", std::process::id()))
+                .context("writing the lock")?;
+        }
         Ok(Self { _file: file })
     }
 }
