@@ -1,0 +1,53 @@
+//! What the core wants users to read: a bounded ring that the host drains. The core itself prints nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+const LINES_MAX: usize = 1000;
+
+/// How urgent a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// News.
+    Info,
+    /// Something to look into.
+    Warn,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// How urgent it is.
+    pub level: Level,
+    /// The text.
+    pub message: String,
+}
+
+/// The newest lines that nobody has read.
+#[derive(Debug, Default)]
+pub struct LogRing {
+    lines: Mutex<VecDeque<Line>>,
+}
+
+impl LogRing {
+    pub(crate) fn push(&self, level: Level, message: String) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == LINES_MAX {
+            lines.pop_front();
+        }
+        lines.push_back(Line { level, message });
+    }
+
+    /// The oldest line; it stays where `keep` says so.
+    pub fn next(&self, keep: impl FnOnce(&Line) -> bool) -> Option<Line> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.front()?.clone();
+        if !keep(&line) {
+            lines.pop_front();
+        }
+        Some(line)
+    }
+}

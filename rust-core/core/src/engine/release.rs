@@ -1,0 +1,98 @@
+//! When a decided release lets its waiters go.
+
+use std::time::{Duration, Instant};
+
+use crate::clock::epoch_micros;
+use crate::ledger::{Answered, Token};
+use crate::protocol::{Outcome, Release, StoreTime};
+use crate::session::Done;
+use crate::store::memory::RELEASES_KEPT;
+
+use super::barrier::{Barrier, Fired, State, Submitted};
+use super::{Emission, lock};
+
+impl Barrier {
+    /// A release became known: it fires at its instant, but no later than its delay after it became known, so that a step
+    /// of the server's clock can hold nobody.
+    pub(super) fn released(&self, state: &mut State, release: Release, news: &mut Vec<Emission>) {
+        let now = Instant::now();
+        let delay: Duration = release.delay.into();
+        let instant = StoreTime(release.at.0.saturating_add(release.delay.0));
+        let due = if self.is_shared() {
+            state.clock.instant(instant, now).unwrap_or(now)
+        } else {
+            now
+        };
+        let due = due.min(now + delay);
+        if due <= now && state.due == 0 {
+            self.fire(state, release, due, news);
+            return;
+        }
+        state.due += 1;
+        let me = self.me.clone();
+        self.shared.runtime.spawn(async move {
+            // Tokio's timer has whole milliseconds and rounds up: the last one is waited for with a finer clock.
+            tokio::time::sleep_until((due - Duration::from_millis(2).min(delay)).into()).await;
+            while Instant::now() < due {
+                tokio::task::yield_now().await;
+            }
+            if let Some(me) = me.upgrade() {
+                let mut state = lock(&me.state);
+                let mut news = Vec::new();
+                state.due -= 1;
+                me.fire(&mut state, release, due, &mut news);
+                me.tell_broken(&mut state, &mut news);
+                me.shared.sink.emit(&mut news);
+            }
+        });
+    }
+
+    fn fire(&self, state: &mut State, release: Release, due: Instant, news: &mut Vec<Emission>) {
+        let phase = release.phase;
+        let at = epoch_micros(due);
+        let newest = state.fired.keys().next_back().copied();
+        state.fired.insert(phase, Fired { at, release });
+        let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
+        state.fired.retain(|p, _| p.0 >= oldest);
+        if newest.is_none_or(|newest| newest < phase) {
+            news.push(Emission::Released {
+                barrier: self.key(),
+                phase,
+                at,
+            });
+        }
+        for (token, answered) in std::mem::take(&mut state.held) {
+            if let Submitted::Done(result) = state.now_or_held(token, answered) {
+                news.push(Emission::Done {
+                    token,
+                    result,
+                    standing: None,
+                });
+            }
+        }
+    }
+
+    /// Tells of the break once, after the releases that were decided before it.
+    pub(super) fn tell_broken(&self, state: &mut State, news: &mut Vec<Emission>) {
+        if state.session.broken().is_some() && state.due == 0 && !state.broken_told {
+            state.broken_told = true;
+            news.push(Emission::Broken {
+                barrier: self.key(),
+            });
+        }
+    }
+}
+
+impl State {
+    /// A late participant never returns before the instant of the release that it missed.
+    pub(super) fn now_or_held(&mut self, token: Token, answered: Answered) -> Submitted {
+        let early = answered.outcome == Outcome::Late
+            && self.due > 0
+            && self.fired.keys().next_back() < Some(&answered.phase);
+        if early {
+            self.held.push((token, answered.clone()));
+            return Submitted::Pending(Some(answered));
+        }
+        Submitted::Done(Ok(Done::Outcome(answered)))
+    }
+}

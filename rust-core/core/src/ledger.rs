@@ -1,0 +1,478 @@
+//! The process's own record of its participants' outcomes.
+//!
+//! The ledger decides which outcome of a participant is the first and hands only that one to the store. It knows no
+//! clock and no socket; [`crate::session`] carries what it queues to a store and brings the answers back.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::error::Error;
+use crate::ids::{Participant, Phase, Reason};
+use crate::protocol::{Item, ItemAnswer, ItemKind, Outcome};
+
+/// A caller's number for a call; its completion carries it back.
+pub type Token = u64;
+
+/// The largest batch that one operation carries: bounds how long the script holds a shared server.
+pub const BATCH_MAX: usize = 256;
+
+/// What a participant reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It arrived; the number names the caller (the VU), so that two callers that share an id are found out.
+    Arrive {
+        /// Who makes the call.
+        owner: u64,
+    },
+    /// It failed, and why; anybody may say so.
+    Fail(Reason),
+    /// It leaves.
+    Leave,
+}
+
+/// The answer to a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The outcome that stands.
+    pub outcome: Outcome,
+    /// Counts arrivals from 1; 0 for other outcomes.
+    pub index: u32,
+    /// The phase of the outcome.
+    pub phase: Phase,
+    /// This call made the outcome; a repeat finds it.
+    pub first: bool,
+}
+
+/// What the ledger says to a report.
+#[derive(Debug)]
+pub enum Decision {
+    /// The answer is known.
+    Now(Answered),
+    /// The store is asked; the answer comes under the caller's token. Index and outcome may still change.
+    Later(Answered),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// Waits for its turn, or is on its way.
+    Owed,
+    /// The store has answered.
+    Held,
+}
+
+#[derive(Debug)]
+struct Own {
+    outcome: Outcome,
+    phase: Phase,
+    index: u32,
+    owner: Option<u64>,
+    delivery: Delivery,
+    /// It was sent before, so the store may hold it already.
+    tried: bool,
+    /// Who waits for the answer; the flag says whose call made the outcome.
+    waiting: Vec<(Token, bool)>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    outcome: Option<Own>,
+    /// Outcomes of earlier phases that the store has not answered to, though a later phase has one already: seldom any.
+    earlier: Vec<Own>,
+    leave: Option<Own>,
+    nameable: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Queued {
+    participant: Participant,
+    phase: Phase,
+    leave: bool,
+    resend: bool,
+}
+
+/// A batch on its way to the store; comes back to the ledger with its answers or, where none came, without.
+#[derive(Debug)]
+pub struct Batch {
+    phase: Phase,
+    resend: bool,
+    queued: Vec<Queued>,
+}
+
+impl Batch {
+    /// The phase of all its items.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether its items may have been executed before.
+    #[must_use]
+    pub const fn resend(&self) -> bool {
+        self.resend
+    }
+}
+
+/// A token with its answer.
+pub type Completion = (Token, Result<Answered, Error>);
+
+/// See the [module's](self) description.
+#[derive(Debug)]
+pub struct Ledger {
+    cyclic: bool,
+    open: Phase,
+    entries: HashMap<Participant, Entry>,
+    queue: VecDeque<Queued>,
+    held_outcomes: u32,
+    held_leaves: u32,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(cyclic: bool) -> Self {
+        Self {
+            cyclic,
+            open: Phase(0),
+            entries: HashMap::new(),
+            queue: VecDeque::new(),
+            held_outcomes: 0,
+            held_leaves: 0,
+        }
+    }
+
+    /// The phase that is open as far as this process knows.
+    #[must_use]
+    pub const fn open(&self) -> Phase {
+        self.open
+    }
+
+    /// Whether any outcome waits to be sent.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// How many outcomes of the open phase and how many leaves the store has acknowledged.
+    #[must_use]
+    pub const fn acknowledged(&self) -> (u32, u32) {
+        (self.held_outcomes, self.held_leaves)
+    }
+
+    /// Whether this process knows any outcome of the participant, in any phase.
+    #[must_use]
+    pub fn knows(&self, participant: &Participant) -> bool {
+        self.entries.contains_key(participant)
+    }
+
+    /// The phase that opens next became known: outcomes of the one before it are no longer replayed.
+    pub fn move_to(&mut self, open: Phase) {
+        if open > self.open {
+            self.open = open;
+            self.held_outcomes = 0;
+        }
+    }
+
+    /// Takes a participant's report.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when another VU of this process arrived as the same participant in this phase.
+    pub fn report(
+        &mut self,
+        participant: &Participant,
+        report: &Report,
+        nameable: bool,
+        token: Token,
+    ) -> Result<Decision, Error> {
+        let open = self.open;
+        let over = !self.cyclic && open > Phase(0);
+        let entry = self.entries.entry(participant.clone()).or_insert(Entry {
+            nameable,
+            ..Entry::default()
+        });
+        if let Some(leave) = &mut entry.leave {
+            let gone = leave.phase <= open || *report == Report::Leave;
+            if gone {
+                return Ok(leave.standing(token));
+            }
+        }
+        if let Some(own) = &mut entry.outcome {
+            let stands = own.phase == open || !self.cyclic;
+            if stands && !(self.cyclic && *report == Report::Leave) {
+                if let (Report::Arrive { owner }, Outcome::Arrived, Some(first)) =
+                    (report, &own.outcome, own.owner)
+                    && *owner != first
+                {
+                    return Err(Error::Conflict(format!(
+                        "participant {participant} has already arrived in this phase, from another VU; give each VU its \
+                         own participant id, or run the processes on execution segments"
+                    )));
+                }
+                return Ok(own.standing(token));
+            }
+        }
+        let (outcome, owner) = match report {
+            // A leave after the end of a one-shot barrier changes nothing; any other report comes late.
+            Report::Leave => (Outcome::Left, None),
+            _ if over => (Outcome::Late, None),
+            Report::Arrive { owner } => (Outcome::Arrived, Some(*owner)),
+            Report::Fail(reason) => (Outcome::Failed(reason.clone()), None),
+        };
+        let leave = outcome == Outcome::Left;
+        let phase = if over { Phase(0) } else { open };
+        let from = match &entry.outcome {
+            Some(own) if leave && own.phase == open => open.next(),
+            _ => phase,
+        };
+        let own = Own {
+            outcome: outcome.clone(),
+            phase: if leave { from } else { phase },
+            index: 0,
+            owner,
+            delivery: Delivery::Owed,
+            tried: false,
+            waiting: vec![(token, true)],
+        };
+        let answer = own.answer(true);
+        if leave {
+            entry.leave = Some(own);
+        } else {
+            let before = entry.outcome.replace(own);
+            let owed = before.filter(|o| o.delivery == Delivery::Owed);
+            entry.earlier.extend(owed);
+        }
+        self.queue.push_back(Queued {
+            participant: participant.clone(),
+            phase,
+            leave,
+            resend: false,
+        });
+        Ok(Decision::Later(answer))
+    }
+
+    /// The next batch to send: items of one phase that all are, or all are not, sent again.
+    pub fn next_batch(&mut self) -> Option<(Batch, Vec<Item>)> {
+        let first = self.queue.front()?;
+        let (phase, resend) = (first.phase, first.resend);
+        let mut queued = Vec::new();
+        let mut items = Vec::new();
+        while let Some(next) = self
+            .queue
+            .pop_front_if(|q| q.phase == phase && q.resend == resend && items.len() < BATCH_MAX)
+        {
+            let Some(entry) = self.entries.get_mut(&next.participant) else {
+                continue;
+            };
+            let nameable = entry.nameable;
+            let Some(own) = entry.own(next.leave, phase) else {
+                continue;
+            };
+            own.tried = true;
+            items.push(Item {
+                participant: next.participant.clone(),
+                what: match &own.outcome {
+                    Outcome::Left => ItemKind::Left { from: own.phase },
+                    Outcome::Failed(reason) => ItemKind::Failed(reason.clone()),
+                    Outcome::Arrived | Outcome::Late => ItemKind::Arrived,
+                },
+                nameable,
+            });
+            queued.push(next);
+        }
+        let batch = Batch {
+            phase,
+            resend,
+            queued,
+        };
+        Some((batch, items))
+    }
+
+    /// No answer came: the batch goes again, before everything else, in its own phase.
+    pub fn take_back(&mut self, batch: Batch) {
+        for mut queued in batch.queued.into_iter().rev() {
+            queued.resend = true;
+            self.queue.push_front(queued);
+        }
+    }
+
+    /// Applies the store's answers to a batch.
+    pub fn acknowledge(
+        &mut self,
+        batch: Batch,
+        answers: Vec<ItemAnswer>,
+        done: &mut Vec<Completion>,
+    ) {
+        for (queued, answer) in batch.queued.into_iter().zip(answers) {
+            let Some(entry) = self.entries.get_mut(&queued.participant) else {
+                continue;
+            };
+            let Some(own) = entry.own(queued.leave, queued.phase) else {
+                continue;
+            };
+            match answer {
+                ItemAnswer::Recorded(index) => own.index = index,
+                ItemAnswer::Standing(outcome, index) => {
+                    if !queued.leave {
+                        own.outcome = outcome;
+                    }
+                    own.index = index;
+                }
+                ItemAnswer::Late(phase) => {
+                    own.outcome = Outcome::Late;
+                    own.phase = phase;
+                    own.owner = None;
+                }
+                ItemAnswer::Released => {}
+                ItemAnswer::Conflict => {
+                    let waiting = std::mem::take(&mut own.waiting);
+                    let error = Error::Conflict(format!(
+                        "participant {} belongs to another process of this run; run the processes on execution segments, \
+                         or give explicit participant ids that differ between them",
+                        queued.participant
+                    ));
+                    done.extend(waiting.into_iter().map(|(t, _)| (t, Err(error.clone()))));
+                    // Nothing of it is ours: it must not be replayed.
+                    self.entries.remove(&queued.participant);
+                    continue;
+                }
+                // Those who wait hear of the break; nothing more is owed.
+                ItemAnswer::Broken => {
+                    own.delivery = Delivery::Held;
+                    continue;
+                }
+            }
+            own.delivery = Delivery::Held;
+            if queued.leave {
+                self.held_leaves += 1;
+            } else if own.phase == self.open && own.outcome != Outcome::Late {
+                self.held_outcomes += 1;
+            }
+            let waiting = std::mem::take(&mut own.waiting);
+            done.extend(
+                waiting
+                    .into_iter()
+                    .map(|(t, first)| (t, Ok(own.answer(first)))),
+            );
+            entry.earlier.retain(|o| o.delivery == Delivery::Owed);
+        }
+    }
+
+    /// The store may have lost its memory: everything that it should hold is owed again, leaves first.
+    pub fn replay(&mut self) {
+        self.held_outcomes = 0;
+        self.held_leaves = 0;
+        let mut queue = VecDeque::new();
+        let still_owed: Vec<Queued> = self.queue.drain(..).collect();
+        for (participant, entry) in &mut self.entries {
+            if let Some(leave) = &mut entry.leave {
+                leave.delivery = Delivery::Owed;
+                queue.push_front(Queued {
+                    participant: participant.clone(),
+                    // A leave from the next phase on was made in this one or an earlier one.
+                    phase: self.open,
+                    leave: true,
+                    resend: leave.tried,
+                });
+            }
+            if let Some(own) = &mut entry.outcome
+                && own.phase == self.open
+                && own.outcome != Outcome::Late
+            {
+                own.delivery = Delivery::Owed;
+                queue.push_back(Queued {
+                    participant: participant.clone(),
+                    phase: own.phase,
+                    leave: false,
+                    resend: own.tried,
+                });
+            }
+        }
+        // Outcomes of phases that are over and late ones keep their place, once each.
+        for queued in still_owed {
+            let over = self
+                .entries
+                .get_mut(&queued.participant)
+                .and_then(|e| e.own(false, queued.phase))
+                .is_some_and(|o| o.phase != self.open || o.outcome == Outcome::Late);
+            if !queued.leave && over {
+                queue.push_back(queued);
+            }
+        }
+        // Batches are runs of equal phase and resend mark: order them so that runs are long. The sort is stable.
+        queue
+            .make_contiguous()
+            .sort_by_key(|q| (!q.leave, q.phase, !q.resend));
+        self.queue = queue;
+    }
+
+    /// Nobody waits for this token any more; the outcome that it waited for, where it did.
+    pub fn forget(&mut self, participant: &Participant, token: Token) -> Option<Answered> {
+        for own in self.entries.get_mut(participant)?.all() {
+            if let Some(at) = own.waiting.iter().position(|(t, _)| *t == token) {
+                let (_, first) = own.waiting.remove(at);
+                return Some(own.answer(first));
+            }
+        }
+        None
+    }
+
+    /// All tokens that wait, each taken out: the barrier is broken or closed.
+    pub fn take_waiting(&mut self) -> Vec<Token> {
+        self.entries
+            .values_mut()
+            .flat_map(Entry::all)
+            .flat_map(|own| std::mem::take(&mut own.waiting))
+            .map(|(token, _)| token)
+            .collect()
+    }
+
+    /// What this process holds to be the outcome of each of its participants in the phase, for the model test.
+    pub fn outcomes(&self, phase: Phase) -> impl Iterator<Item = (&Participant, &Outcome)> {
+        self.entries.iter().filter_map(move |(id, e)| {
+            let own = e.outcome.as_ref().filter(|o| o.phase == phase)?;
+            Some((id, &own.outcome))
+        })
+    }
+
+    /// The participants that have left and from which phase on, for the model test.
+    pub fn leaves(&self) -> impl Iterator<Item = (&Participant, Phase)> {
+        self.entries
+            .iter()
+            .filter_map(|(id, e)| Some((id, e.leave.as_ref()?.phase)))
+    }
+}
+
+impl Entry {
+    /// What a queued item of this phase speaks of.
+    fn own(&mut self, leave: bool, phase: Phase) -> Option<&mut Own> {
+        if leave {
+            return self.leave.as_mut();
+        }
+        let owed = |own: &&mut Own| own.phase == phase && own.delivery == Delivery::Owed;
+        self.outcome.iter_mut().chain(&mut self.earlier).find(owed)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Own> {
+        self.outcome
+            .iter_mut()
+            .chain(&mut self.earlier)
+            .chain(&mut self.leave)
+    }
+}
+
+impl Own {
+    fn answer(&self, first: bool) -> Answered {
+        Answered {
+            outcome: self.outcome.clone(),
+            index: self.index,
+            phase: self.phase,
+            first,
+        }
+    }
+
+    fn standing(&mut self, token: Token) -> Decision {
+        if self.delivery == Delivery::Held {
+            return Decision::Now(self.answer(false));
+        }
+        self.waiting.push((token, false));
+        Decision::Later(self.answer(false))
+    }
+}

@@ -1,0 +1,460 @@
+//! What a barrier is opened with: parsed from JSON, checked once, here.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::OptionError;
+use crate::ids::{BarrierName, Reason, RunId, quoted};
+
+/// Most participants that a barrier can expect.
+pub const PARTIES_MAX: u32 = 10_000_000;
+/// Shortest life of the keys in a shared store.
+pub const TTL_MIN: Duration = Duration::from_secs(60);
+const TTL_DEFAULT: Duration = Duration::from_secs(3600);
+const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+const OP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// When a phase is released before all are accounted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Quorum {
+    /// At this many arrivals.
+    Count(u32),
+    /// At this share of `parties - left`, in whole per cent, rounded up.
+    Percent(u32),
+}
+
+impl Quorum {
+    /// How many arrivals release a phase from which `left` of `parties` have left.
+    #[must_use]
+    pub fn arrivals(self, parties: u32, left: u32) -> u32 {
+        match self {
+            Self::Count(n) => n,
+            Self::Percent(p) => {
+                let rest = u64::from(parties.saturating_sub(left));
+                u32::try_from((rest * u64::from(p)).div_ceil(100)).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
+/// What a participant gets that comes after the release.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Late {
+    /// It passes and is counted as late.
+    #[default]
+    Pass,
+    /// Its call fails.
+    Error,
+}
+
+/// What the first wait to expire does to the phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTimeout {
+    /// Nothing; the wait fails.
+    #[default]
+    Throw,
+    /// It releases everyone.
+    Release,
+    /// It breaks the barrier for everyone.
+    Abort,
+}
+
+/// The options that every opener of a barrier must give alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedOptions {
+    /// How many participants are expected.
+    pub parties: u32,
+    /// Whether the barrier has more than one phase.
+    pub cyclic: bool,
+    /// Release before all are accounted for.
+    pub release: Option<Quorum>,
+    /// The barrier breaks when more than this many fail.
+    pub max_failures: Option<u32>,
+    /// What late participants get.
+    pub late: Late,
+    /// What the first wait to expire does.
+    pub on_timeout: OnTimeout,
+    /// Scenarios whose users are participants.
+    pub fail_unaccounted: BTreeSet<String>,
+}
+
+impl SharedOptions {
+    /// The one text form that stores keep and compare.
+    ///
+    /// # Panics
+    /// Never: the type has no map with keys other than strings.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(self).expect("plain data always has a JSON form")
+    }
+
+    /// The first option in which two openers differ, as an error that shows both values.
+    #[must_use]
+    pub fn difference(mine: &str, theirs: &str) -> OptionError {
+        let parse = |text: &str| {
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+                .unwrap_or_default()
+        };
+        let (mine, theirs) = (parse(mine), parse(theirs));
+        for (option, got) in &mine {
+            let there = theirs.get(option).unwrap_or(&serde_json::Value::Null);
+            if got != there {
+                return OptionError::new(
+                    option,
+                    got.to_string(),
+                    format!("{there}, which the barrier was opened with elsewhere"),
+                );
+            }
+        }
+        OptionError::new("options", "others", "those the barrier was opened with")
+    }
+}
+
+/// Where a barrier's record lives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum StoreAddress {
+    /// In this process.
+    Memory,
+    /// In Redis or Valkey.
+    Redis(RedisAddress),
+}
+
+/// A Redis server: the URL, and the address that its host stands for where the caller resolved it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RedisAddress {
+    url: String,
+    addr: Option<std::net::SocketAddr>,
+}
+
+impl RedisAddress {
+    /// Checks a `redis://` URL.
+    ///
+    /// # Errors
+    /// Names the option; the URL is shown without its password.
+    pub fn new(
+        option: &str,
+        url: &str,
+        addr: Option<std::net::SocketAddr>,
+    ) -> Result<Self, OptionError> {
+        let allowed = "redis://[[user]:password@]host[:port][/database]";
+        let bad = |got: String| OptionError::new(option, got, allowed);
+        let parsed = url::Url::parse(url).map_err(|e| bad(format!("no URL ({e})")))?;
+        let this = Self {
+            url: url.into(),
+            addr,
+        };
+        if parsed.scheme() == "rediss" {
+            return Err(OptionError::new(
+                option,
+                this.masked(),
+                format!("{allowed}; TLS is not built into this version"),
+            ));
+        }
+        if parsed.scheme() != "redis" || parsed.host_str().is_none_or(str::is_empty) {
+            return Err(bad(this.masked()));
+        }
+        let database = parsed.path().trim_start_matches('/');
+        if !database.is_empty() && database.parse::<u32>().is_err() {
+            return Err(bad(this.masked()));
+        }
+        // What redis-rs itself refuses is found here rather than at the first connection.
+        redis::IntoConnectionInfo::into_connection_info(url).map_err(|_| bad(this.masked()))?;
+        Ok(this)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) const fn addr(&self) -> Option<std::net::SocketAddr> {
+        self.addr
+    }
+
+    /// Host and port, for messages.
+    #[must_use]
+    pub fn host_port(&self) -> String {
+        let Ok(url) = url::Url::parse(&self.url) else {
+            return "?".into();
+        };
+        format!(
+            "{}:{}",
+            url.host_str().unwrap_or("?"),
+            url.port().unwrap_or(6379)
+        )
+    }
+
+    /// The URL with its user and password replaced.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let Ok(mut url) = url::Url::parse(&self.url) else {
+            return "?".into();
+        };
+        if url.password().is_some() && url.set_password(Some("***")).is_err() {
+            return "?".into();
+        }
+        url.to_string()
+    }
+}
+
+impl std::fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+/// Everything a barrier is opened with.
+#[derive(Debug, Clone)]
+pub struct BarrierOptions {
+    /// Where the record lives.
+    pub store: StoreAddress,
+    /// The run; empty only with the memory store.
+    pub run_id: Option<RunId>,
+    /// The barrier's name.
+    pub name: BarrierName,
+    /// What every opener must give alike.
+    pub shared: SharedOptions,
+    /// Whether the caller said `late: 'pass'` itself.
+    pub late_is_explicit: bool,
+    /// Reasons whose counters exist from the start.
+    pub reasons: BTreeSet<Reason>,
+    /// Life of the keys in a shared store after the last write.
+    pub ttl: Duration,
+    /// Replaces the measured delay between decision and release.
+    pub release_delay: Option<Duration>,
+    /// How long a first connection may take.
+    pub connect_timeout: Duration,
+    /// How long a call waits for the store's answer.
+    pub op_timeout: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Raw {
+    store: Option<String>,
+    addr: Option<std::net::SocketAddr>,
+    run_id: Option<String>,
+    name: String,
+    parties: serde_json::Number,
+    #[serde(default)]
+    cyclic: bool,
+    release: Option<Quorum>,
+    max_failures: Option<serde_json::Number>,
+    late: Option<Late>,
+    on_timeout: Option<OnTimeout>,
+    #[serde(default)]
+    fail_unaccounted: BTreeSet<String>,
+    #[serde(default)]
+    reasons: BTreeSet<String>,
+    ttl_ms: Option<u64>,
+    release_delay_ms: Option<u64>,
+    connect_timeout_ms: Option<u64>,
+    op_timeout_ms: Option<u64>,
+    /// Accepted for the caller's convenience; the core does not need it.
+    #[serde(default, rename = "randomRunId")]
+    _random_run_id: bool,
+}
+
+impl BarrierOptions {
+    /// Parses and checks the JSON form of the options.
+    ///
+    /// # Errors
+    /// Names the first option that is wrong, what it was and what is allowed.
+    pub fn from_json(json: &[u8]) -> Result<Self, OptionError> {
+        let raw: Raw = serde_json::from_slice(json)
+            .map_err(|e| OptionError::new("options", e.to_string(), "the documented options"))?;
+        let parties = whole("parties", &raw.parties, 1, PARTIES_MAX)?;
+        if let Some(quorum) = raw.release {
+            check_quorum(quorum, parties)?;
+        }
+        let max_failures = raw
+            .max_failures
+            .as_ref()
+            .map(|n| whole("maxFailures", n, 0, parties))
+            .transpose()?;
+        let store = match raw.store.as_deref() {
+            None | Some("memory") => StoreAddress::Memory,
+            Some(url) => StoreAddress::Redis(RedisAddress::new("store", url, raw.addr)?),
+        };
+        let run_id = raw.run_id.as_deref().map(RunId::new).transpose()?;
+        if run_id.is_none() && store != StoreAddress::Memory {
+            return Err(OptionError::new(
+                "runId",
+                "nothing",
+                "an id that all processes of the run share, with a Redis store",
+            ));
+        }
+        for scenario in &raw.fail_unaccounted {
+            if scenario.is_empty() {
+                return Err(OptionError::new(
+                    "failUnaccounted",
+                    "an empty name",
+                    "names of scenarios",
+                ));
+            }
+        }
+        let ttl = raw.ttl_ms.map_or(TTL_DEFAULT, Duration::from_millis);
+        if ttl < TTL_MIN {
+            return Err(OptionError::new(
+                "ttl",
+                format!("{} ms", ttl.as_millis()),
+                format!("at least {} ms", TTL_MIN.as_millis()),
+            ));
+        }
+        Ok(Self {
+            store,
+            run_id,
+            name: BarrierName::new(&raw.name)?,
+            shared: SharedOptions {
+                parties,
+                cyclic: raw.cyclic,
+                release: raw.release,
+                max_failures,
+                late: raw.late.unwrap_or_default(),
+                on_timeout: raw.on_timeout.unwrap_or_default(),
+                fail_unaccounted: raw.fail_unaccounted,
+            },
+            late_is_explicit: raw.late == Some(Late::Pass),
+            reasons: raw
+                .reasons
+                .iter()
+                .map(|r| Reason::new("reasons", r))
+                .collect::<Result<_, _>>()?,
+            ttl,
+            release_delay: raw.release_delay_ms.map(Duration::from_millis),
+            connect_timeout: timeout("connectTimeout", raw.connect_timeout_ms)?
+                .unwrap_or(CONNECT_TIMEOUT_DEFAULT),
+            op_timeout: timeout("opTimeout", raw.op_timeout_ms)?.unwrap_or(OP_TIMEOUT_DEFAULT),
+        })
+    }
+}
+
+fn timeout(option: &str, ms: Option<u64>) -> Result<Option<Duration>, OptionError> {
+    match ms {
+        Some(0) => Err(OptionError::new(option, "0 ms", "more than 0 ms")),
+        other => Ok(other.map(Duration::from_millis)),
+    }
+}
+
+fn whole(option: &str, n: &serde_json::Number, min: u32, max: u32) -> Result<u32, OptionError> {
+    // A script's numbers are doubles: 3.0 is the integer 3.
+    let value = n.as_f64().unwrap_or(f64::NAN);
+    if value.fract() == 0.0 && (f64::from(min)..=f64::from(max)).contains(&value) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked above
+        return Ok(value as u32);
+    }
+    Err(OptionError::new(
+        option,
+        n.to_string(),
+        format!("an integer from {min} to {max}"),
+    ))
+}
+
+fn check_quorum(quorum: Quorum, parties: u32) -> Result<(), OptionError> {
+    let (got, good, allowed) = match quorum {
+        Quorum::Count(n) => (
+            n.to_string(),
+            (1..=parties).contains(&n),
+            format!("an integer from 1 to parties ({parties})"),
+        ),
+        Quorum::Percent(p) => (
+            quoted(&format!("{p}%")),
+            (1..=100).contains(&p),
+            "a whole percentage from 1% to 100%".into(),
+        ),
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(OptionError::new("release", got, allowed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<BarrierOptions, OptionError> {
+        BarrierOptions::from_json(json.as_bytes())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_reference() {
+        let o = parse(r#"{"name":"default","parties":3}"#).expect("valid");
+        assert_eq!(o.store, StoreAddress::Memory);
+        assert_eq!(o.ttl, Duration::from_secs(3600));
+        assert_eq!(o.shared.late, Late::Pass);
+        assert!(!o.late_is_explicit);
+    }
+
+    #[test]
+    fn every_bad_value_is_named() {
+        for (json, option) in [
+            (r#"{"name":"a b","parties":1}"#, "name"),
+            (r#"{"name":"d","parties":0}"#, "parties"),
+            (r#"{"name":"d","parties":1.5}"#, "parties"),
+            (r#"{"name":"d","parties":-1}"#, "parties"),
+            (
+                r#"{"name":"d","parties":2,"release":{"count":3}}"#,
+                "release",
+            ),
+            (
+                r#"{"name":"d","parties":2,"release":{"percent":101}}"#,
+                "release",
+            ),
+            (
+                r#"{"name":"d","parties":2,"maxFailures":-1}"#,
+                "maxFailures",
+            ),
+            (r#"{"name":"d","parties":2,"reasons":["Login"]}"#, "reasons"),
+            (r#"{"name":"d","parties":2,"ttlMs":59999}"#, "ttl"),
+            (r#"{"name":"d","parties":2,"store":"redis://h"}"#, "runId"),
+            (
+                r#"{"name":"d","parties":2,"store":"http://h","runId":"r"}"#,
+                "store",
+            ),
+            (
+                r#"{"name":"d","parties":2,"store":"redis://h","runId":"r/1"}"#,
+                "runId",
+            ),
+            (
+                r#"{"name":"d","parties":2,"connectTimeoutMs":0}"#,
+                "connectTimeout",
+            ),
+            (r#"{"name":"d","parties":2,"partys":2}"#, "options"),
+        ] {
+            let error = parse(json).expect_err(json);
+            assert_eq!(error.option, option, "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let a = RedisAddress::new("store", "redis://u:sEcret@h:1/2", None).expect("valid");
+        assert!(!format!("{a:?} {} {}", a.masked(), a.host_port()).contains("sEcret"));
+        let e = RedisAddress::new("store", "http://u:sEcret@h", None).expect_err("scheme");
+        assert!(!e.to_string().contains("sEcret"), "{e}");
+    }
+
+    #[test]
+    fn a_percentage_is_of_those_who_have_not_left_and_rounds_up() {
+        assert_eq!(Quorum::Percent(95).arrivals(10, 0), 10);
+        assert_eq!(Quorum::Percent(95).arrivals(20, 0), 19);
+        assert_eq!(Quorum::Percent(50).arrivals(10, 3), 4);
+        assert_eq!(Quorum::Count(7).arrivals(10, 3), 7);
+    }
+
+    #[test]
+    fn openers_that_differ_are_told_where() {
+        let a = parse(r#"{"name":"d","parties":2}"#).expect("valid").shared;
+        let b = parse(r#"{"name":"d","parties":3}"#).expect("valid").shared;
+        let e = SharedOptions::difference(&b.canonical(), &a.canonical());
+        assert_eq!((e.option.as_str(), e.got.as_str()), ("parties", "3"));
+        assert!(e.allowed.starts_with('2'), "{e}");
+    }
+}

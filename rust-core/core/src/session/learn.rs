@@ -1,0 +1,190 @@
+//! What a session learns from answers and messages.
+
+use super::*;
+use crate::store::memory::RELEASES_KEPT;
+
+/// Polls that may find a phase over without learning how it ended, before its end is taken as given.
+const GAP_POLLS: u32 = 3;
+
+impl Session {
+    pub(super) fn opened(&mut self, reply: &Reply, events: &mut Vec<Event>) {
+        let first = !self.registered;
+        self.link = Link::Live;
+        self.incarnation.clone_from(&reply.incarnation);
+        self.registered = true;
+        if first {
+            if let Some(newest) = &reply.newest {
+                self.learn_release(newest, events);
+            }
+            self.ledger.move_to(reply.open);
+            if self.options.shared.cyclic {
+                self.opened_at = self.ledger.open();
+            }
+        }
+        self.learn(reply, events);
+        self.ledger.replay();
+        for token in self.opening.drain(..) {
+            events.push(Event::Done(token, Ok(Done::Opened(self.opened_at))));
+        }
+    }
+
+    pub(super) fn items(
+        &mut self,
+        batch: Batch,
+        answers: Vec<ItemAnswer>,
+        events: &mut Vec<Event>,
+    ) {
+        let mut done = Vec::new();
+        self.ledger.acknowledge(batch, answers, &mut done);
+        events.extend(
+            done.into_iter()
+                .map(|(token, result)| Event::Done(token, result.map(Done::Outcome))),
+        );
+    }
+
+    pub(super) fn ended(&mut self, end: &End, answer: &Answer, events: &mut Vec<Event>) {
+        let abort = matches!(
+            end.op,
+            Op::Abort {
+                only_phase: false,
+                ..
+            }
+        );
+        let done = match answer {
+            Answer::Broken if abort => Ok(Done::BrokenNow),
+            Answer::Broken => Err(self
+                .broken_error()
+                .unwrap_or_else(|| Error::Broken("the barrier is broken".into()))),
+            Answer::Released if abort => Ok(Done::NothingToAbort),
+            _ => Ok(Done::Over),
+        };
+        if end.token != NOBODY {
+            events.push(Event::Done(end.token, done));
+        }
+    }
+
+    /// Takes what every answer carries.
+    pub(super) fn learn(&mut self, reply: &Reply, events: &mut Vec<Event>) {
+        self.counts = reply.counts.clone();
+        self.late = reply.late;
+        self.unnameable = reply.unnameable;
+        self.processes = reply.processes;
+        for release in [&reply.release, &reply.newest].into_iter().flatten() {
+            self.learn_release(release, events);
+        }
+        if let Some(broken) = &reply.broken {
+            self.learn_break(broken, events);
+        }
+        if reply.open > self.ledger.open() {
+            self.gap(reply, events);
+        } else {
+            self.gap_polls = 0;
+        }
+    }
+
+    /// The store says that the open phase is over, not how: whoever knows will tell it, so ask again; but nobody may be
+    /// left who knows.
+    fn gap(&mut self, reply: &Reply, events: &mut Vec<Event>) {
+        self.gap_polls += 1;
+        self.beat_wanted = true;
+        if self.gap_polls < GAP_POLLS {
+            return;
+        }
+        self.gap_polls = 0;
+        if let Some(phase) = reply.open.previous() {
+            events.push(Event::Warn(format!(
+                "barrier {}: the store lost how phase {phase} ended, and nobody is left who knows; its counts are shown as 0",
+                self.options.name
+            )));
+            let release = Release {
+                phase,
+                // The likeliest way for such a barrier.
+                why: match self.options.shared.release {
+                    None => Why::All,
+                    Some(_) => Why::Quorum,
+                },
+                counts: Counts::default(),
+                at: reply.now,
+                delay: Micros(0),
+            };
+            self.learn_release(&release, events);
+        }
+    }
+
+    fn learn_release(&mut self, release: &Release, events: &mut Vec<Event>) {
+        if let Some(known) = self.releases.get(&release.phase) {
+            if known != release {
+                events.push(Event::Warn(format!(
+                    "barrier {}: another release of phase {} is ignored; the first one stands",
+                    self.options.name, release.phase
+                )));
+            }
+            return;
+        }
+        let newest = self.releases.keys().next_back();
+        if newest.is_some_and(|n| n.0 >= release.phase.0 + RELEASES_KEPT) {
+            return;
+        }
+        self.releases.insert(release.phase, release.clone());
+        let newest = self.releases.keys().next_back().map_or(0, |p| p.0);
+        self.releases.retain(|p, _| p.0 + RELEASES_KEPT > newest);
+        if release.phase >= self.ledger.open() {
+            self.ledger.move_to(release.phase.next());
+            self.gap_polls = 0;
+            if !self.options.shared.cyclic {
+                self.counts = release.counts.clone();
+            }
+            events.push(Event::Released(release.clone()));
+        }
+    }
+
+    fn learn_break(&mut self, broken: &Broken, events: &mut Vec<Event>) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.broken = Some(broken.clone());
+        let error = Error::Broken(broken_text(broken));
+        for token in self.ledger.take_waiting() {
+            events.push(Event::Done(token, Err(error.clone())));
+        }
+        events.push(Event::Broken);
+    }
+
+    /// Each reply says what the store holds of this process: less than it acknowledged means that it lost its memory.
+    pub(super) fn check_memory(&mut self, reply: &Reply) {
+        if !matches!(self.link, Link::Live) || reply.incarnation.is_none() {
+            return;
+        }
+        let open = self.ledger.open();
+        let (outcomes, leaves) = self.ledger.acknowledged();
+        let held = if reply.held_phase == open {
+            reply.held_outcomes
+        } else {
+            0
+        };
+        let lost_break = self.broken.is_some() && reply.broken.is_none();
+        let lost = held < outcomes || reply.held_leaves < leaves;
+        if lost || lost_break || reply.open < open || reply.was_behind {
+            self.link = Link::MustOpen(Others::Accept);
+        }
+    }
+
+    /// A message from the store; true where the process should answer with a heartbeat.
+    pub fn pushed(&mut self, push: &Push, events: &mut Vec<Event>) {
+        if !self.registered {
+            return;
+        }
+        match push {
+            Push::Release { inc, release } if self.incarnation.as_ref() == Some(inc) => {
+                self.learn_release(release, events);
+            }
+            Push::Broken { inc, broken } if self.incarnation.as_ref() == Some(inc) => {
+                self.learn_break(broken, events);
+            }
+            // A record that this process does not know: ask, and find out.
+            Push::Release { .. } | Push::Broken { .. } => self.beat_wanted = true,
+            Push::Hello { process } if *process != self.process => self.beat_wanted = true,
+            Push::Hello { .. } | Push::Ping { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What a session knows, for the engine's answers and for tests.
+
+use super::*;
+
+impl Session {
+    /// The ledger.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What the barrier was opened with.
+    #[must_use]
+    pub const fn options(&self) -> &BarrierOptions {
+        &self.options
+    }
+
+    /// This process.
+    #[must_use]
+    pub const fn process(&self) -> &ProcessId {
+        &self.process
+    }
+
+    /// The record that this process knows.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<&Incarnation> {
+        self.incarnation.as_ref()
+    }
+
+    /// Newest counts heard of: of the open phase, or of the released one of a one-shot barrier.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Late participants heard of, ids that cannot be named among them, and registered processes.
+    #[must_use]
+    pub const fn tally(&self) -> (u32, bool, u32) {
+        (self.late, self.unnameable, self.processes)
+    }
+
+    /// The newest releases, at most 16.
+    #[must_use]
+    pub const fn releases(&self) -> &BTreeMap<Phase, Release> {
+        &self.releases
+    }
+
+    /// How the barrier broke, if it did.
+    #[must_use]
+    pub const fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// Whether the record is open and the store answers.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self.link, Link::Live)
+    }
+
+    /// Whether the process has ever been registered in the store.
+    #[must_use]
+    pub const fn is_registered(&self) -> bool {
+        self.registered
+    }
+
+    /// The barrier cannot be opened, now and later.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        matches!(self.link, Link::Refused(_))
+    }
+
+    /// The others that were found have not answered yet.
+    #[must_use]
+    pub const fn awaits_others(&self) -> bool {
+        matches!(self.link, Link::AwaitOthers { .. })
+    }
+
+    /// Nothing is on its way and nothing is owed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let owes = self.ledger.owes() && self.broken.is_none();
+        self.in_flight.is_none() && !owes && self.ends.is_empty() && !self.beat_wanted
+    }
+
+    /// What the next operations report as the time from a decision to its receipt.
+    pub const fn set_push_latency(&mut self, latency: Micros) {
+        self.push_latency = latency;
+    }
+}

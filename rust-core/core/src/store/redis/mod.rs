@@ -1,0 +1,381 @@
+//! The store in Redis or Valkey: one hash per barrier, changed by one script.
+//!
+//! This file knows keys, the script's arguments and its answers; the connection is [`crate::engine`]'s.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use redis::{FromRedisValue, Script, ScriptInvocation, Value};
+use serde::de::DeserializeOwned;
+
+use crate::ids::{BarrierName, Incarnation, Phase, RunId};
+use crate::ledger::BATCH_MAX;
+use crate::options::BarrierOptions;
+use crate::protocol::{
+    Answer, BreakKind, Counts, ItemAnswer, ItemKind, Missing, Op, Others, Outcome, Reply, Request,
+    StoreTime, Why,
+};
+
+/// The script that all operations are.
+pub const SCRIPT: &str = include_str!("scripts/barrier.lua");
+const MISSING_SCRIPT: &str = include_str!("scripts/missing.lua");
+
+// `unpack` in the script gets four fields per item at once; Lua's stack bounds that at about 8,000.
+const _: () = assert!(BATCH_MAX <= 1000);
+
+/// Names of a barrier's keys and of its channel.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    suffix: String,
+}
+
+impl Keys {
+    /// The keys of the barrier `name` in run `run`; the name `default` is left out.
+    #[must_use]
+    pub fn new(run: &RunId, name: &BarrierName) -> Self {
+        let suffix = match name.as_str() {
+            "default" => run.to_string(),
+            name => format!("{run}:{name}"),
+        };
+        Self { suffix }
+    }
+
+    /// The hash that is the truth.
+    #[must_use]
+    pub fn state(&self) -> String {
+        format!("K6_BARRIER_STATE:{}", self.suffix)
+    }
+
+    /// The set of those who arrived in phase 0, for outside readers.
+    #[must_use]
+    pub fn joined(&self) -> String {
+        format!("K6_BARRIER_JOINED:{}", self.suffix)
+    }
+
+    /// The channel of releases, breaks and greetings.
+    #[must_use]
+    pub fn channel(&self) -> String {
+        format!("K6_BARRIER_EVENTS:{}", self.suffix)
+    }
+}
+
+/// The scripts, ready to be called for one barrier.
+#[derive(Debug, Clone)]
+pub struct Scripts {
+    keys: Keys,
+    ttl_ms: u64,
+    barrier: Arc<Script>,
+    missing: Arc<Script>,
+}
+
+impl Scripts {
+    /// For the barrier with these options.
+    ///
+    /// # Panics
+    /// Where the options have no run id, which [`BarrierOptions::from_json`] refuses for this store.
+    #[must_use]
+    pub fn new(options: &BarrierOptions) -> Self {
+        Self::with_source(options, SCRIPT)
+    }
+
+    /// As [`Scripts::new`], with another text of the main script: the model test removes rules from it.
+    ///
+    /// # Panics
+    /// As [`Scripts::new`].
+    #[must_use]
+    pub fn with_source(options: &BarrierOptions, source: &str) -> Self {
+        let run = options
+            .run_id
+            .as_ref()
+            .expect("a run id is required with Redis");
+        Self {
+            keys: Keys::new(run, &options.name),
+            ttl_ms: u64::try_from(options.ttl.as_millis()).unwrap_or(u64::MAX),
+            barrier: Arc::new(Script::new(source)),
+            missing: Arc::new(Script::new(MISSING_SCRIPT)),
+        }
+    }
+
+    /// The keys.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The main script's hash, for `EVALSHA` by hand.
+    #[must_use]
+    pub fn barrier(&self) -> &Script {
+        &self.barrier
+    }
+
+    /// The call for an operation.
+    #[must_use]
+    pub fn invocation(&self, request: &Request) -> ScriptInvocation<'_> {
+        let mut call = self.barrier.prepare_invoke();
+        call.key(self.keys.state()).key(self.keys.joined());
+        call.arg(name_of(&request.op))
+            .arg(request.process.as_str())
+            .arg(request.incarnation.as_ref().map_or("", |i| i.as_str()))
+            .arg(request.phase.0)
+            .arg(u8::from(request.resend))
+            .arg(self.ttl_ms)
+            .arg(&self.keys.suffix);
+        arguments(&mut call, &request.op);
+        call
+    }
+
+    /// The call that asks who is missing.
+    #[must_use]
+    pub fn missing(&self, limit: usize) -> ScriptInvocation<'_> {
+        let mut call = self.missing.prepare_invoke();
+        call.key(self.keys.state()).arg(limit);
+        call
+    }
+}
+
+const fn name_of(op: &Op) -> &'static str {
+    match op {
+        Op::Open { .. } => "open",
+        Op::Outcomes(_) => "outcomes",
+        Op::Release(_) => "release",
+        Op::Abort { .. } => "abort",
+        Op::Beat { .. } => "beat",
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data always has a JSON form")
+}
+
+fn arguments(call: &mut ScriptInvocation<'_>, op: &Op) {
+    match op {
+        Op::Open {
+            new_incarnation,
+            options,
+            reasons,
+            last_release,
+            broken,
+            others,
+            push_latency,
+        } => {
+            let reasons: Vec<_> = reasons.iter().map(|r| r.as_str()).collect();
+            call.arg(new_incarnation.as_str())
+                .arg(options)
+                .arg(reasons.join(" "))
+                .arg(last_release.as_ref().map(json).unwrap_or_default())
+                .arg(broken.as_ref().map(json).unwrap_or_default())
+                .arg(match others {
+                    Others::Refuse => String::new(),
+                    Others::Accept => "*".into(),
+                    Others::HeardAfter(then) => then.0.to_string(),
+                })
+                .arg(push_latency.0);
+        }
+        Op::Outcomes(items) => {
+            for item in items {
+                call.arg(item.participant.as_str());
+                match &item.what {
+                    ItemKind::Arrived => call.arg("A").arg(""),
+                    ItemKind::Failed(reason) => call.arg("F").arg(reason.as_str()),
+                    ItemKind::Left { from } => call.arg("L").arg(from.0),
+                };
+                call.arg(u8::from(item.nameable));
+            }
+        }
+        Op::Release(why) => {
+            call.arg(match why {
+                Why::All => "all",
+                Why::Quorum => "quorum",
+                Why::Timeout => "timeout",
+                Why::Operator => "operator",
+            });
+        }
+        Op::Abort {
+            kind,
+            message,
+            only_phase,
+        } => {
+            call.arg(match kind {
+                BreakKind::Abort => "abort",
+                BreakKind::MaxFailures => "maxFailures",
+                BreakKind::Timeout => "timeout",
+            })
+            .arg(message)
+            .arg(u8::from(*only_phase));
+        }
+        Op::Beat {
+            push_latency,
+            closing,
+        } => {
+            call.arg(push_latency.0).arg(u8::from(*closing));
+        }
+    }
+}
+
+/// Why an answer of the script could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the store's answer cannot be read: {0}")]
+pub struct Unreadable(String);
+
+/// Reads the script's answer.
+///
+/// # Errors
+/// Where the answer has another shape, as after a change of the script on one side only.
+pub fn decode(value: Value) -> Result<Reply, Unreadable> {
+    let texts: Vec<String> = Vec::from_redis_value(value).map_err(|e| Unreadable(e.to_string()))?;
+    let mut fields = Fields {
+        texts: texts.iter(),
+        at: 0,
+    };
+    let answer = fields.text()?.to_owned();
+    let detail = fields.text()?.to_owned();
+    let now = StoreTime(fields.parse()?);
+    let refused = match answer.as_str() {
+        "REOPEN" => Some(Answer::Reopen),
+        "OPTIONS" => Some(Answer::Options(detail.clone())),
+        "OTHERS" => Some(Answer::Others {
+            released: detail == "1",
+        }),
+        _ => None,
+    };
+    if let Some(answer) = refused {
+        return Ok(Reply {
+            answer,
+            incarnation: None,
+            open: Phase(0),
+            counts: Counts::default(),
+            late: 0,
+            unnameable: false,
+            processes: 0,
+            held_phase: Phase(0),
+            held_outcomes: 0,
+            held_leaves: 0,
+            was_behind: false,
+            broken: None,
+            release: None,
+            newest: None,
+            now,
+        });
+    }
+    let incarnation = Some(Incarnation::from_store(fields.text()?));
+    let open = Phase(fields.parse()?);
+    let arrived = fields.parse()?;
+    let failed = failures(fields.text()?)?;
+    let left = fields.parse()?;
+    let mut reply = Reply {
+        answer: Answer::Ok,
+        incarnation,
+        open,
+        counts: Counts {
+            arrived,
+            failed,
+            left,
+        },
+        late: fields.parse()?,
+        unnameable: fields.text()? == "1",
+        processes: fields.parse()?,
+        held_phase: Phase(fields.parse()?),
+        held_outcomes: fields.parse()?,
+        held_leaves: fields.parse()?,
+        was_behind: fields.text()? == "1",
+        broken: fields.json()?,
+        release: fields.json()?,
+        newest: fields.json()?,
+        now,
+    };
+    reply.answer = match answer.as_str() {
+        "OK" => Answer::Ok,
+        "RELEASED" => Answer::Released,
+        "BROKEN" => Answer::Broken,
+        "ITEMS" => Answer::Items(fields.texts.map(|t| item(t)).collect::<Result<_, _>>()?),
+        other => return Err(Unreadable(format!("unknown answer {other:?}"))),
+    };
+    Ok(reply)
+}
+
+/// Reads the answer of [`Scripts::missing`].
+///
+/// # Errors
+/// Where the answer has another shape.
+pub fn decode_missing(value: Value) -> Result<Missing, Unreadable> {
+    let texts: Vec<String> = Vec::from_redis_value(value).map_err(|e| Unreadable(e.to_string()))?;
+    let mut fields = Fields {
+        texts: texts.iter(),
+        at: 0,
+    };
+    Ok(Missing {
+        count: fields.parse()?,
+        ids: fields.texts.map(|t| t.as_str().into()).collect(),
+    })
+}
+
+struct Fields<'a> {
+    texts: std::slice::Iter<'a, String>,
+    at: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn text(&mut self) -> Result<&'a str, Unreadable> {
+        self.at += 1;
+        self.texts
+            .next()
+            .map(String::as_str)
+            .ok_or_else(|| Unreadable(format!("field {} is missing", self.at)))
+    }
+
+    fn parse<T: std::str::FromStr>(&mut self) -> Result<T, Unreadable> {
+        let text = self.text()?;
+        text.parse()
+            .map_err(|_| Unreadable(format!("field {} is {text:?}", self.at)))
+    }
+
+    fn json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Unreadable> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(text)
+            .map(Some)
+            .map_err(|e| Unreadable(format!("field {}: {e}", self.at)))
+    }
+}
+
+fn failures(text: &str) -> Result<BTreeMap<String, u32>, Unreadable> {
+    text.split_ascii_whitespace()
+        .map(|pair| {
+            let (reason, n) = pair.split_once('=')?;
+            Some((reason.to_owned(), n.parse().ok()?))
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| Unreadable(format!("failures are {text:?}")))
+}
+
+fn item(text: &str) -> Result<ItemAnswer, Unreadable> {
+    let bad = || Unreadable(format!("an item's answer is {text:?}"));
+    let mut parts = text.split('|');
+    let code = parts.next().ok_or_else(bad)?;
+    let mut number = || parts.next()?.parse::<u32>().ok();
+    Ok(match code {
+        "R" => ItemAnswer::Recorded(number().ok_or_else(bad)?),
+        "T" => ItemAnswer::Late(Phase(number().ok_or_else(bad)?)),
+        "P" => ItemAnswer::Released,
+        "C" => ItemAnswer::Conflict,
+        "B" => ItemAnswer::Broken,
+        "S" => {
+            let outcome = parts.next().ok_or_else(bad)?;
+            let index = parts.next().and_then(|n| n.parse().ok()).ok_or_else(bad)?;
+            let reason = parts.next().unwrap_or_default();
+            let outcome = match outcome {
+                "A" => Outcome::Arrived,
+                "T" => Outcome::Late,
+                "L" => Outcome::Left,
+                "F" => {
+                    Outcome::Failed(crate::ids::Reason::new("reason", reason).map_err(|_| bad())?)
+                }
+                _ => return Err(bad()),
+            };
+            ItemAnswer::Standing(outcome, index)
+        }
+        _ => return Err(bad()),
+    })
+}

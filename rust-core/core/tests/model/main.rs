@@ -1,0 +1,132 @@
+//! The model test: random runs of one to three processes over a network that loses requests and answers and a store that
+//! loses its memory, for both stores; and the same with each rule of the script removed, which must be found out.
+//!
+//! `K6_BARRIER_MODEL_RUNS` and `K6_BARRIER_MODEL_SEED` set how many runs there are and where they start.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod stores;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use barrier_core::store::redis::SCRIPT;
+use stores::{Memory, Real, Store};
+use world::{Plan, World};
+
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => default,
+    }
+}
+
+fn seeds(runs: u64) -> std::ops::Range<u64> {
+    let first = number("K6_BARRIER_MODEL_SEED", 1);
+    first..first + number("K6_BARRIER_MODEL_RUNS", runs)
+}
+
+fn run(seed: u64, store: &mut dyn Store) -> usize {
+    World::new(Plan::from_seed(seed), store).run()
+}
+
+#[test]
+fn the_memory_store_keeps_every_rule() {
+    let mut released = 0;
+    for seed in seeds(3000) {
+        released += run(seed, &mut Memory::default());
+    }
+    assert!(released > 0, "no run released anything");
+}
+
+#[test]
+fn the_script_answers_as_the_memory_store_does() {
+    let server = support::RedisServer::start();
+    let mut connection = server.connection();
+    let mut released = 0;
+    for seed in seeds(300) {
+        let options = Plan::from_seed(seed).options();
+        released += run(
+            seed,
+            &mut Real::new(&mut connection, &options, SCRIPT, true),
+        );
+    }
+    assert!(released > 0, "no run released anything");
+}
+
+/// A rule's text in the script and what stands there when it is removed.
+const RULES: [(&str, &str, &str); 7] = [
+    (
+        "the first outcome stands",
+        "if standing and not leaves_later then -- rule: first stands",
+        "if false then",
+    ),
+    (
+        "a leave is for a participant without an outcome in the open phase",
+        "local from = tonumber(detail)",
+        "local from = phase",
+    ),
+    (
+        "all means accounted and left",
+        "elseif record.arrived + failed + record.left >= parties then -- rule: all",
+        "elseif record.arrived + failed >= parties then",
+    ),
+    (
+        "an operation stays in its phase",
+        "if op == 'outcomes' then\n",
+        "if op == 'outcomes' then\n  phase = record.open\n",
+    ),
+    (
+        "an operation for a phase proves that the one before was released",
+        "local function move_up(n) -- rule: move-up\n",
+        "local function move_up(n)\n  if true then return end\n",
+    ),
+    (
+        "a resend is never late",
+        "if resend then return 'P' end -- rule: a resend is never late",
+        "",
+    ),
+    (
+        "only open creates, another incarnation is refused",
+        "if not record or record.inc ~= known_inc then return reply('REOPEN') end -- rule: only open creates",
+        "if not record then create(known_inc, '{\"parties\":' .. 12 .. ',\"cyclic\":true}', '') end",
+    ),
+];
+
+#[test]
+fn each_rule_of_the_script_is_needed() {
+    let server = support::RedisServer::start();
+    let mut connection = server.connection();
+    // The failures of this thread are wanted and not worth reading.
+    let hook = std::panic::take_hook();
+    let here = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() != here {
+            hook(info);
+        }
+    }));
+    let mut unnoticed = Vec::new();
+    for (rule, text, without) in RULES {
+        assert_eq!(
+            SCRIPT.matches(text).count(),
+            1,
+            "{rule}: its text is not in the script once"
+        );
+        let source = SCRIPT.replace(text, without);
+        let found = (1..600).find(|seed| {
+            let options = Plan::from_seed(*seed).options();
+            let mut store = Real::new(&mut connection, &options, &source, false);
+            catch_unwind(AssertUnwindSafe(|| run(*seed, &mut store))).is_err()
+        });
+        if found.is_none() {
+            unnoticed.push(rule);
+        }
+    }
+    assert!(
+        unnoticed.is_empty(),
+        "removed without being noticed: {unnoticed:?}"
+    );
+}

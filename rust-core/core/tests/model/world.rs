@@ -1,0 +1,500 @@
+//! Processes, a store and a network that loses things; and what must hold whatever it loses.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use barrier_core::ids::{Participant, Phase, ProcessId, Reason};
+use barrier_core::ledger::{Decision, Report, Token};
+use barrier_core::options::{BarrierOptions, OnTimeout, Quorum};
+use barrier_core::protocol::{Counts, Outcome, Push, Release, Why};
+use barrier_core::session::{Done, Event, Session};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use crate::stores::Store;
+
+/// What one run is made of, drawn from its seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) processes: usize,
+    pub(crate) participants: u32,
+    pub(crate) parties: u32,
+    pub(crate) cyclic: bool,
+    pub(crate) quorum: Option<Quorum>,
+    pub(crate) leaves: bool,
+    pub(crate) losses: bool,
+    pub(crate) amnesia: bool,
+    pub(crate) ends: bool,
+    pub(crate) max_failures: Option<u32>,
+    pub(crate) on_timeout: OnTimeout,
+    pub(crate) steps: u32,
+}
+
+impl Plan {
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let participants = rng.random_range(2..=12);
+        let quorum = match rng.random_range(0..6) {
+            0 => Some(Quorum::Count(rng.random_range(1..=participants))),
+            1 => Some(Quorum::Percent(rng.random_range(30..=100))),
+            _ => None,
+        };
+        let ends = rng.random_bool(0.2);
+        Self {
+            seed,
+            processes: rng.random_range(1..=3),
+            participants,
+            parties: participants,
+            cyclic: rng.random_bool(0.5),
+            quorum,
+            leaves: rng.random_bool(0.3),
+            losses: rng.random_bool(0.7),
+            amnesia: rng.random_bool(0.4),
+            ends,
+            max_failures: rng.random_bool(0.1).then(|| rng.random_range(0..3)),
+            on_timeout: [OnTimeout::Throw, OnTimeout::Release, OnTimeout::Abort]
+                [rng.random_range(0..3)],
+            steps: rng.random_range(50..400),
+        }
+    }
+
+    /// Every participant is waited for and nothing else ends a phase: then nobody can be late, and counts are exact.
+    fn exact(&self) -> bool {
+        self.quorum.is_none() && !self.ends && self.max_failures.is_none()
+    }
+
+    pub(crate) fn options(&self) -> BarrierOptions {
+        let release = match self.quorum {
+            Some(Quorum::Count(n)) => format!(r#","release":{{"count":{n}}}"#),
+            Some(Quorum::Percent(p)) => format!(r#","release":{{"percent":{p}}}"#),
+            None => String::new(),
+        };
+        let max = self
+            .max_failures
+            .map_or(String::new(), |n| format!(r#","maxFailures":{n}"#));
+        let on_timeout = format!("{:?}", self.on_timeout).to_lowercase();
+        let json = format!(
+            r#"{{"name":"model","parties":{},"cyclic":{},"store":"redis://127.0.0.1","runId":"r","reasons":["login"],
+               "onTimeout":"{on_timeout}"{release}{max}}}"#,
+            self.parties, self.cyclic
+        );
+        BarrierOptions::from_json(json.as_bytes()).expect("valid options")
+    }
+}
+
+struct Process {
+    session: Session,
+    connected: bool,
+    inbox: VecDeque<Push>,
+    released: Vec<Release>,
+    broken: bool,
+    members: Vec<Participant>,
+    /// Tokens that have not been completed.
+    pending: BTreeSet<Token>,
+}
+
+/// The whole of one run.
+pub(crate) struct World<'a> {
+    plan: Plan,
+    rng: StdRng,
+    store: &'a mut dyn Store,
+    processes: Vec<Process>,
+    next_token: Token,
+    /// What the ledgers decided, as nothing but the test knows it: per phase, who and what.
+    truth: BTreeMap<Phase, HashMap<Participant, Outcome>>,
+    truth_left: HashMap<Participant, Phase>,
+    /// The newest phase that any process knew to be open.
+    furthest: Phase,
+    traced: bool,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(plan: Plan, store: &'a mut dyn Store) -> Self {
+        let rng = StdRng::seed_from_u64(plan.seed ^ 0x9e37_79b9);
+        let processes = (0..plan.processes)
+            .map(|i| Process {
+                session: Session::new(ProcessId::random(), plan.options()),
+                connected: false,
+                inbox: VecDeque::new(),
+                released: Vec::new(),
+                broken: false,
+                members: (1..=plan.participants)
+                    .filter(|n| *n as usize % plan.processes == i)
+                    .map(|n| Participant::new(&n.to_string()).expect("valid"))
+                    .collect(),
+                pending: BTreeSet::new(),
+            })
+            .collect();
+        Self {
+            plan,
+            rng,
+            store,
+            processes,
+            next_token: 0,
+            truth: BTreeMap::new(),
+            truth_left: HashMap::new(),
+            furthest: Phase(0),
+            traced: std::env::var_os("K6_BARRIER_MODEL_TRACE").is_some(),
+        }
+    }
+
+    /// Runs to the end and returns how many phases were released.
+    pub(crate) fn run(mut self) -> usize {
+        for p in 0..self.processes.len() {
+            let token = self.token();
+            self.processes[p].pending.insert(token);
+            self.with_events(p, |s, e| s.open(token, e));
+        }
+        for _ in 0..self.plan.steps {
+            self.step();
+        }
+        self.settle();
+        self.check_end();
+        self.processes
+            .iter()
+            .map(|p| p.released.len())
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn token(&mut self) -> Token {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    fn step(&mut self) {
+        let p = self.rng.random_range(0..self.processes.len());
+        match self.rng.random_range(0..100) {
+            0..35 => self.someone_reports(p),
+            35..45 => self.deliver_push(p),
+            45..48 => self.processes[p].session.want_beat(),
+            48..51 if self.plan.losses => self.disconnect(p),
+            51 if self.plan.amnesia => {
+                self.trace(|| "the store is wiped".into());
+                self.store.wipe();
+            }
+            52..54 if self.plan.amnesia => self.store.save(),
+            54 if self.plan.amnesia => {
+                self.trace(|| "the store is rolled back".into());
+                self.store.roll_back();
+            }
+            55 if self.plan.ends => self.someone_expires(p),
+            56 if self.plan.ends && self.rng.random_bool(0.1) => {
+                let token = self.token();
+                self.processes[p].pending.insert(token);
+                self.with_events(p, |s, e| s.abort("enough", token, e));
+            }
+            _ => self.exchange(p),
+        }
+    }
+
+    fn someone_reports(&mut self, p: usize) {
+        let Some(id) = self.processes[p].members.choose(&mut self.rng).cloned() else {
+            return;
+        };
+        let owner = id.as_str().parse().expect("a number");
+        let report = match self.rng.random_range(0..20) {
+            0..3 => Report::Fail(Reason::new("reason", "login").expect("valid")),
+            3 if self.plan.leaves => Report::Leave,
+            _ => Report::Arrive { owner },
+        };
+        let token = self.token();
+        let process = &mut self.processes[p];
+        let open = process.session.ledger().open();
+        if self.traced {
+            println!("{p}: {id} reports {report:?} in {open}");
+        }
+        match process.session.report(&id, &report, true, token) {
+            Ok(Decision::Later(answer)) => {
+                process.pending.insert(token);
+                if answer.first {
+                    self.remember(&id, answer.phase, answer.outcome, open);
+                }
+            }
+            Ok(Decision::Now(answer)) => {
+                assert!(!answer.first, "a first outcome is the store's to keep");
+            }
+            Err(error) => assert!(process.broken, "{error}"),
+        }
+    }
+
+    fn remember(&mut self, id: &Participant, phase: Phase, outcome: Outcome, open: Phase) {
+        match outcome {
+            Outcome::Left => {
+                self.truth_left.insert(id.clone(), phase);
+            }
+            Outcome::Late => assert!(!self.plan.cyclic && open > Phase(0)),
+            outcome => {
+                let before = self
+                    .truth
+                    .entry(phase)
+                    .or_default()
+                    .insert(id.clone(), outcome);
+                assert_eq!(before, None, "{id} has two first outcomes in phase {phase}");
+            }
+        }
+    }
+
+    fn someone_expires(&mut self, p: usize) {
+        let phase = self.processes[p].session.ledger().open();
+        let token = self.token();
+        self.processes[p].pending.insert(token);
+        self.with_events(p, |s, e| s.expire(phase, token, e));
+    }
+
+    fn disconnect(&mut self, p: usize) {
+        let process = &mut self.processes[p];
+        process.connected = false;
+        process.inbox.clear();
+        process.session.disconnected();
+    }
+
+    /// One operation of one process, or its loss.
+    fn exchange(&mut self, p: usize) {
+        if !self.processes[p].connected {
+            self.processes[p].connected = true;
+            self.processes[p].session.connected();
+        }
+        self.processes[p].session.ask_others_again();
+        let Some(request) = self.processes[p].session.next_request() else {
+            return;
+        };
+        let fate = if self.plan.losses {
+            self.rng.random_range(0..100)
+        } else {
+            100
+        };
+        if fate < 8 {
+            self.disconnect(p); // the request was lost
+            return;
+        }
+        let mut pushes = Vec::new();
+        let reply = self.store.apply(&request, &mut pushes);
+        self.publish(&pushes);
+        if fate < 16 {
+            self.trace(|| format!("{p} asks {request:?}\n    -> lost: {reply:?}"));
+            self.disconnect(p);
+            return;
+        }
+        self.trace(|| format!("{p} asks {request:?}\n    -> {reply:?}"));
+        self.with_events(p, |s, e| s.answered(&reply, e));
+    }
+
+    /// `K6_BARRIER_MODEL_TRACE=1` prints what happens, for one seed at a time.
+    fn trace(&self, text: impl FnOnce() -> String) {
+        if self.traced {
+            println!("{}", text());
+        }
+    }
+
+    fn publish(&mut self, pushes: &[Push]) {
+        for push in pushes {
+            for i in 0..self.processes.len() {
+                let heard = self.processes[i].connected && !self.rng.random_bool(0.1);
+                if heard {
+                    self.processes[i].inbox.push_back(push.clone());
+                }
+            }
+        }
+    }
+
+    fn deliver_push(&mut self, p: usize) {
+        if let Some(push) = self.processes[p].inbox.pop_front() {
+            self.with_events(p, |s, e| s.pushed(&push, e));
+        }
+    }
+
+    fn with_events(&mut self, p: usize, f: impl FnOnce(&mut Session, &mut Vec<Event>)) {
+        let mut events = Vec::new();
+        f(&mut self.processes[p].session, &mut events);
+        for event in events {
+            self.event(p, event);
+        }
+    }
+
+    fn event(&mut self, p: usize, event: Event) {
+        match event {
+            Event::Done(token, result) => {
+                let known = self.processes[p].pending.remove(&token);
+                assert!(known, "call {token} was completed twice");
+                if let Ok(Done::Outcome(answer)) = result
+                    && self.plan.exact()
+                {
+                    let over = !self.plan.cyclic;
+                    assert!(
+                        answer.outcome != Outcome::Late || over,
+                        "nobody can be late where all are waited for: {answer:?}"
+                    );
+                }
+            }
+            Event::Released(release) => self.check_release(p, release),
+            Event::Broken => self.processes[p].broken = true,
+            // The model's other processes live: they are heard of at once.
+            Event::SayHello => {
+                let others: Vec<_> = (0..self.processes.len()).filter(|i| *i != p).collect();
+                for other in others {
+                    self.processes[other].session.want_beat();
+                }
+            }
+            Event::Warn(_) => {}
+        }
+    }
+
+    fn check_release(&mut self, p: usize, release: Release) {
+        let n = release.phase;
+        let decided = self.truth.get(&n).cloned().unwrap_or_default();
+        let left = self.truth_left.values().filter(|from| **from <= n).count();
+        let arrived = decided.values().filter(|o| **o == Outcome::Arrived).count();
+        let failed = decided.len() - arrived;
+        let counts = &release.counts;
+        let text = format!(
+            "{:?}: process {p} saw {release:?}, true are {arrived} arrived, {failed} failed, {left} left",
+            self.plan
+        );
+        let lost = *counts == Counts::default() && release.why != Why::Timeout;
+        if lost {
+            // The record is gone with all who had it: then somebody must have been past the phase.
+            assert!(
+                self.plan.amnesia && self.furthest > n,
+                "released early: {text}"
+            );
+        }
+        match release.why {
+            _ if lost => {}
+            Why::All => assert!(
+                decided.len() + left >= self.plan.parties as usize,
+                "released early: {text}"
+            ),
+            Why::Quorum => {
+                let quorum = self.plan.quorum.expect("a quorum");
+                let enough =
+                    quorum.arrivals(self.plan.parties, u32::try_from(left).expect("small"));
+                assert!(arrived >= enough as usize, "released early: {text}");
+            }
+            Why::Timeout => assert_eq!(self.plan.on_timeout, OnTimeout::Release, "{text}"),
+            Why::Operator => panic!("nobody released by hand: {text}"),
+        }
+        if !lost {
+            assert!(
+                counts.arrived as usize <= arrived,
+                "counted too many: {text}"
+            );
+            assert!(
+                counts.failed_total() as usize <= failed,
+                "counted too many: {text}"
+            );
+            assert!(counts.left as usize <= left, "counted too many: {text}");
+        }
+        if self.plan.exact() && !lost {
+            assert_eq!(
+                counts.accounted() as usize,
+                self.plan.parties as usize,
+                "wrong counts: {text}"
+            );
+        }
+        self.furthest = self.furthest.max(n.next());
+        let process = &mut self.processes[p];
+        if let Some(last) = process.released.last() {
+            assert!(
+                last.phase < n,
+                "phase {n} was released after {}",
+                last.phase
+            );
+        }
+        process.released.push(release);
+    }
+
+    /// The network and the store are well from now on: everything owed arrives.
+    fn settle(&mut self) {
+        self.plan.losses = false;
+        for p in 0..self.processes.len() {
+            self.disconnect(p);
+        }
+        for _ in 0..20 {
+            for p in 0..self.processes.len() {
+                self.processes[p].session.want_beat();
+                for _ in 0..20 {
+                    self.exchange(p);
+                }
+                while !self.processes[p].inbox.is_empty() {
+                    self.deliver_push(p);
+                }
+            }
+        }
+    }
+
+    fn check_end(&mut self) {
+        let plan = format!("{:?}", self.plan);
+        let broken = self.processes.iter().any(|p| p.broken);
+        let furthest = self
+            .processes
+            .iter()
+            .map(|p| p.session.ledger().open())
+            .max()
+            .unwrap_or_default();
+        for (i, process) in self.processes.iter().enumerate() {
+            assert!(
+                process.session.is_live(),
+                "process {i} is not connected: {plan}"
+            );
+            assert!(
+                process.pending.is_empty(),
+                "calls of process {i} hang: {:?}, {:?}: {plan}",
+                process.pending,
+                process.session
+            );
+            assert_eq!(
+                process.broken, broken,
+                "process {i} alone knows of the break: {plan}"
+            );
+            if !broken {
+                assert_eq!(
+                    process.session.ledger().open(),
+                    furthest,
+                    "process {i} is behind: {plan}"
+                );
+            }
+        }
+        if broken {
+            return;
+        }
+        let left = self
+            .truth_left
+            .values()
+            .filter(|from| **from <= furthest)
+            .count();
+        let decided = self.truth.get(&furthest).map_or(0, HashMap::len);
+        let one_shot_over = !self.plan.cyclic && furthest > Phase(0);
+        if !one_shot_over && decided > 0 {
+            assert!(
+                decided + left < self.plan.parties as usize,
+                "phase {furthest} hangs: {decided} accounted, {left} left: {plan}"
+            );
+        }
+        let arrived: BTreeSet<String> = self
+            .truth
+            .get(&furthest)
+            .into_iter()
+            .flatten()
+            .filter(|(_, outcome)| **outcome == Outcome::Arrived)
+            .map(|(id, _)| id.to_string())
+            .collect();
+        if let (Some(joined), false) = (self.store.joined(furthest), one_shot_over)
+            && self.plan.quorum.is_none()
+        {
+            assert_eq!(
+                joined, arrived,
+                "outside readers are told otherwise: {plan}"
+            );
+        }
+        let counts = self.processes[0].session.counts();
+        if self.plan.cyclic && self.plan.exact() {
+            assert_eq!(
+                (counts.arrived + counts.failed_total()) as usize,
+                decided,
+                "the open phase has wrong counts: {plan}"
+            );
+        }
+    }
+}

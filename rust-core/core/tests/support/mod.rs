@@ -1,0 +1,123 @@
+//! A real redis-server of the test's own, on a free port, in a folder of its own, gone when dropped.
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running server.
+pub(crate) struct RedisServer {
+    child: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl RedisServer {
+    /// Starts `REDIS_SERVER_BIN`, or the `redis-server` on the path.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        // The port is free when asked for; another process may take it before the server does, so ask again then.
+        for _ in 0..10 {
+            let port = free_port();
+            let mut child = spawn(port, folder.path());
+            if ready(&mut child, port) {
+                return Self {
+                    child,
+                    port,
+                    folder,
+                };
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!(
+            "redis-server did not come up; see {}",
+            folder.path().display()
+        );
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn connection(&self) -> redis::Connection {
+        redis::Client::open(self.url())
+            .and_then(|c| c.get_connection())
+            .expect("the test's own redis-server answers")
+    }
+
+    /// Kills the server and starts an empty one on the same port.
+    pub(crate) fn restart_empty(&mut self) {
+        self.kill();
+        self.child = spawn(self.port, self.folder.path());
+        assert!(ready(&mut self.child, self.port), "redis-server came back");
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(port: u16, folder: &std::path::Path) -> Child {
+    let binary = std::env::var_os("REDIS_SERVER_BIN")
+        .map_or_else(|| PathBuf::from("redis-server"), PathBuf::from);
+    Command::new(&binary)
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+        ])
+        .args(["--appendonly", "no", "--maxclients", "20000", "--dir"])
+        .arg(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{} starts ({e}); install redis-server", binary.display()))
+}
+
+fn ready(child: &mut Child, port: u16) -> bool {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < give_up {
+        if child.try_wait().expect("child").is_some() {
+            return false;
+        }
+        let answers = redis::Client::open(format!("redis://127.0.0.1:{port}"))
+            .and_then(|c| c.get_connection_with_timeout(Duration::from_secs(1)))
+            .and_then(|mut c| redis::cmd("PING").query::<String>(&mut c));
+        if answers.is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port()
+}
