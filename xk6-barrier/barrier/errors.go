@@ -1,0 +1,162 @@
+package barrier
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/js/common"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+// The names of the errors that scripts see. index.d.ts lists the same; TestCodesAgree compares them.
+const (
+	timeoutError      = "BarrierTimeoutError"
+	brokenError       = "BarrierBrokenError"
+	optionError       = "BarrierOptionError"
+	storeError        = "BarrierStoreError"
+	conflictError     = "BarrierConflictError"
+	lateError         = "BarrierLateError"
+	queueTypeError    = "QueueTypeError"
+	queueTimeoutError = "QueueTimeoutError"
+	internalError     = "BarrierError" // none of the above: a closed engine, too many calls, a bug
+)
+
+// lateCode is the only code that is no status of the core: being late is an outcome there.
+const lateCode = "KBAR_LATE"
+
+// Error is an error of this module before it becomes a JavaScript one.
+type Error struct {
+	name    string
+	code    string
+	call    string
+	reason  string
+	option  string // with optionError: which option, what it was, and what it may be
+	got     string
+	allowed string
+	key     string // with queueTypeError
+	kind    string
+	pending bool
+	status  *core.BarrierStatus
+	cause   error
+}
+
+func (e *Error) Error() string { return e.call + "() failed; reason: " + e.reason }
+
+func (e *Error) Unwrap() error { return e.cause }
+
+// newOptionError says which option was wrong, what it was and what it may be.
+func newOptionError(option, got, allowed string) *Error {
+	return &Error{
+		name: optionError, code: core.Option.String(),
+		reason: fmt.Sprintf("option %q: got %s, allowed is %s", option, got, allowed),
+		option: option, got: got, allowed: allowed,
+	}
+}
+
+// of says which call an error belongs to.
+func (e *Error) of(call string) *Error {
+	e.call = call
+	return e
+}
+
+// wrapError gives an error of the core its name.
+func wrapError(call string, err error) *Error {
+	var known *Error
+	if errors.As(err, &known) {
+		if known.call == "" {
+			known.call = call
+		}
+		return known
+	}
+	e := &Error{name: internalError, code: core.Closed.String(), call: call, reason: err.Error(), cause: err}
+	var status *core.Error
+	if !errors.As(err, &status) {
+		return e
+	}
+	e.code = status.Status.String()
+	e.pending = status.Pending
+	e.option, e.got, e.allowed = status.Option, status.Got, status.Allowed
+	e.key, e.kind = status.Key, status.Type
+	if name, ok := map[core.Status]string{
+		core.Timeout:   timeoutError,
+		core.Broken:    brokenError,
+		core.Option:    optionError,
+		core.Store:     storeError,
+		core.Conflict:  conflictError,
+		core.QueueType: queueTypeError,
+	}[status.Status]; ok {
+		e.name = name
+	}
+	if e.option != "" {
+		e.reason = newOptionError(e.option, e.got, e.allowed).reason
+	}
+	return e
+}
+
+// errorConstructor keeps the runtime's own Error, so that a script that replaces the global one changes nothing here.
+func errorConstructor(rt *sobek.Runtime) func(message string) *sobek.Object {
+	constructor := rt.GlobalObject().Get("Error")
+	return func(message string) *sobek.Object {
+		object, err := rt.New(constructor, rt.ToValue(message))
+		if err != nil {
+			panic(err)
+		}
+		return object
+	}
+}
+
+// errorValue makes the JavaScript error. It must be called where JavaScript may run.
+func (i *instance) errorValue(err error) sobek.Value {
+	var e *Error
+	if !errors.As(err, &e) {
+		return i.newError(err.Error())
+	}
+	rt := i.vu.Runtime()
+	value := i.newError(e.Error())
+	set := func(name string, v any) {
+		// A plain data property of a fresh object: setting it cannot fail.
+		_ = value.DefineDataProperty(name, rt.ToValue(v), sobek.FLAG_TRUE, sobek.FLAG_TRUE, sobek.FLAG_FALSE)
+	}
+	set("name", e.name)
+	set("code", e.code)
+	set("pending", e.pending)
+	if e.option != "" {
+		set("option", e.option)
+		set("got", e.got)
+		set("allowed", e.allowed)
+	}
+	if e.key != "" {
+		set("key", e.key)
+		set("type", e.kind)
+	}
+	if e.status != nil {
+		set("status", statusValue(rt, e.status))
+	}
+	return value
+}
+
+// interruption is what k6 itself raises when it ends a virtual user: no catch clause sees it, and nothing is logged.
+// There is no other way to make one than to interrupt some runtime.
+var interruption = sync.OnceValue(func() error { //nolint:gochecknoglobals // a constant that has to be computed
+	rt := sobek.New()
+	rt.Interrupt(core.ErrEnded)
+	_, err := rt.RunString("0")
+	return err
+})
+
+// throw ends the running JavaScript with an error. Where k6 ended the iteration, JavaScript ends as it does in sleep().
+func (i *instance) throw(err error) {
+	if errors.Is(err, core.ErrEnded) {
+		panic(interruption())
+	}
+	panic(i.errorValue(err))
+}
+
+// initContextError refuses a call that needs a running test.
+func initContextError(call string) error {
+	return common.NewInitContextError(call + "() failed; reason: the init context has no virtual user yet; " +
+		"construct the barrier there and call it in setup(), a scenario's function or teardown()")
+}

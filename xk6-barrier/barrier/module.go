@@ -1,0 +1,173 @@
+// Package barrier is the JavaScript module k6/x/barrier: a barrier at which virtual users meet and at which every one
+// of them is accounted for, and a counter of queues in Redis.
+//
+// The package reads options, parks goroutines, and makes JavaScript values, errors and metrics. What a barrier means is
+// decided by the Rust core behind package core. Every call is synchronous and may be made in a handler that blocks the
+// virtual user's event loop; its async twin returns a promise.
+package barrier
+
+import (
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/grafana/sobek"
+	"github.com/sirupsen/logrus"
+	"go.k6.io/k6/v2/js/common"
+	"go.k6.io/k6/v2/js/modules"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+// runIDEnv names the run for all barriers of the process that have no option runId.
+const runIDEnv = "K6_BARRIER_RUN_ID"
+
+// closeDeadline is how long the end of k6 may be held up by what is not delivered yet.
+const closeDeadline = 3 * time.Second
+
+type (
+	// RootModule is what the virtual users of a process share: the engine, the open barriers and the open counters.
+	RootModule struct {
+		newEngine     func() (core.Engine, error)
+		progressEvery time.Duration
+
+		loadOnce  sync.Once
+		engine    core.Engine
+		engineErr error
+
+		startOnce sync.Once
+		client    *core.Client
+		startErr  error
+
+		loggerOnce sync.Once
+		logger     logrus.FieldLogger
+
+		randomRunID func() string
+		checked     sync.Map // the JSON of options that the core found good
+		opens       sync.Map // the JSON of options -> *opening
+		shared      sync.Map // handle -> *shared
+		counters    sync.Map // the JSON of counter options -> *counting
+	}
+
+	// instance is the module as one virtual user has it.
+	instance struct {
+		root     *RootModule
+		vu       modules.VU
+		metrics  *barrierMetrics
+		runID    string
+		newError func(message string) *sobek.Object
+		watcher  iterationWatcher
+
+		mu    sync.Mutex
+		users map[string]*user // by the barrier's identity
+	}
+)
+
+var (
+	_ modules.Module   = &RootModule{}
+	_ modules.Instance = &instance{}
+)
+
+// New makes the module.
+func New() *RootModule { return newRootModule(core.NewEngine) }
+
+func newRootModule(newEngine func() (core.Engine, error)) *RootModule {
+	return &RootModule{
+		newEngine:     newEngine,
+		progressEvery: progressEvery,
+		randomRunID:   sync.OnceValue(func() string { return "random-" + rand.Text() }),
+	}
+}
+
+// NewModuleInstance is called once for each virtual user that imports the module, in its init context.
+func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
+	r.loadOnce.Do(func() { r.engine, r.engineErr = r.newEngine() })
+	if r.engineErr != nil {
+		common.Throw(vu.Runtime(), r.engineErr)
+	}
+
+	env := vu.InitEnv()
+	r.loggerOnce.Do(func() { r.logger = env.Logger.WithField("source", "barrier") })
+
+	metrics, err := registerMetrics(env.Registry)
+	if err != nil {
+		common.Throw(vu.Runtime(), err)
+	}
+	i := &instance{
+		root:     r,
+		vu:       vu,
+		metrics:  metrics,
+		newError: errorConstructor(vu.Runtime()),
+		users:    make(map[string]*user),
+	}
+	if env.LookupEnv != nil {
+		i.runID, _ = env.LookupEnv(runIDEnv)
+	}
+	return i
+}
+
+// Exports are the classes of the module.
+func (i *instance) Exports() modules.Exports {
+	return modules.Exports{Named: map[string]any{
+		"Barrier":      i.class("Barrier", i.newBarrier),
+		"QueueCounter": i.class("QueueCounter", i.newQueueCounter),
+	}}
+}
+
+// class makes a constructor that goes by its JavaScript name rather than by that of a Go function.
+func (i *instance) class(name string, construct func(sobek.ConstructorCall) *sobek.Object) sobek.Value {
+	rt := i.vu.Runtime()
+	class := rt.ToValue(construct).ToObject(rt)
+	_ = class.DefineDataProperty("name", rt.ToValue(name), sobek.FLAG_FALSE, sobek.FLAG_TRUE, sobek.FLAG_FALSE)
+	return class
+}
+
+// start starts the engine with the first call that needs it, and closes it when k6 exits.
+func (r *RootModule) start(events common.Events) (*core.Client, error) {
+	r.startOnce.Do(func() {
+		r.client, r.startErr = core.NewClient(r.engine, r.logLine)
+		if r.startErr == nil {
+			r.closeOnExit(events)
+		}
+	})
+	return r.client, r.startErr
+}
+
+// closeOnExit tells the core that this process is leaving, so that the others need not find out by its silence. It is
+// best effort: a second Ctrl-C ends k6 at once.
+func (r *RootModule) closeOnExit(events common.Events) {
+	if events.Global == nil {
+		return
+	}
+	exit, ok := eventNamed(events.Global.Subscribe, "Exit")
+	if !ok {
+		return
+	}
+	_, exits := events.Global.Subscribe(exit)
+	go func() {
+		event, ok := <-exits
+		r.client.Close(closeDeadline)
+		if ok {
+			event.Done()
+		}
+	}()
+}
+
+// logLine passes a line of the core on to k6.
+func (r *RootModule) logLine(line core.LogLine) {
+	level, err := logrus.ParseLevel(line.Level)
+	if err != nil {
+		level = logrus.InfoLevel
+	}
+	entry := r.logger.WithFields(line.Fields)
+	switch {
+	case level <= logrus.ErrorLevel:
+		entry.Error(line.Message)
+	case level == logrus.WarnLevel:
+		entry.Warn(line.Message)
+	case level == logrus.InfoLevel:
+		entry.Info(line.Message)
+	default:
+		entry.Debug(line.Message)
+	}
+}

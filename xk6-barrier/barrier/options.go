@@ -1,0 +1,451 @@
+package barrier
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/js/common"
+	"go.k6.io/k6/v2/lib/types"
+)
+
+const (
+	defaultTimeout = 300 * time.Second
+	memoryStore    = "memory"
+	maxSafeInteger = 1<<53 - 1
+	maxParticipant = 128  // bytes
+	maxAbortReason = 1024 // bytes
+	maxMissing     = 1000
+)
+
+// What is allowed, for messages.
+const (
+	allowedDuration    = `a duration above 0: milliseconds, or a string such as "30s" or "5m"`
+	allowedDelay       = `a duration of 0 or more: milliseconds, or a string such as "200ms"`
+	allowedWhole       = "a whole number"
+	allowedParticipant = "a string of 1 to 128 bytes or a whole number from 0 to 2^53 - 1"
+	allowedRelease     = `a number of arrivals such as 90, or a whole percentage such as "90%"`
+)
+
+type (
+	// config is a barrier's checked options.
+	config struct {
+		name            string
+		store           string
+		reasons         []string
+		failUnaccounted []string
+		timeout         time.Duration
+		lateIsError     bool
+		randomRunID     bool
+		parties         uint64
+		runID           string
+		core            coreOptions
+		json            []byte // of core
+		identity        string // store, run id and name: what makes two barriers the same
+	}
+
+	// coreOptions are the options as the core takes them.
+	coreOptions struct {
+		Store           string   `json:"store"`
+		Addr            string   `json:"addr,omitempty"`
+		RunID           string   `json:"runId,omitempty"`
+		Name            string   `json:"name"`
+		Parties         int64    `json:"parties"`
+		Cyclic          bool     `json:"cyclic,omitempty"`
+		Release         *release `json:"release,omitempty"`
+		MaxFailures     *int64   `json:"maxFailures,omitempty"`
+		Late            string   `json:"late,omitempty"`
+		OnTimeout       string   `json:"onTimeout,omitempty"`
+		FailUnaccounted []string `json:"failUnaccounted,omitempty"`
+		Reasons         []string `json:"reasons,omitempty"`
+		TTL             *int64   `json:"ttlMs,omitempty"`
+		ReleaseDelay    *int64   `json:"releaseDelayMs,omitempty"`
+		RandomRunID     bool     `json:"randomRunId,omitempty"`
+	}
+
+	release struct {
+		Count   int64 `json:"count,omitempty"`
+		Percent int64 `json:"percent,omitempty"`
+	}
+)
+
+// readConfig checks a barrier's options: types, names and durations here, all other rules in the core.
+func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID, error) {
+	o, err := newOptions(i.vu.Runtime(), given)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &config{timeout: defaultTimeout}
+	c.core = coreOptions{
+		Store:           memoryStore,
+		Name:            o.text("name", name, ""),
+		Parties:         o.required("parties").whole(o, "parties"),
+		Cyclic:          o.boolean("cyclic"),
+		Release:         o.release("release"),
+		MaxFailures:     o.optionalWhole("maxFailures"),
+		Late:            o.choice("late", "pass", "error"),
+		OnTimeout:       o.choice("onTimeout", "throw", "release", "abort"),
+		FailUnaccounted: o.strings("failUnaccounted"),
+		Reasons:         o.strings("reasons"),
+		RunID:           o.string("runId"),
+	}
+	if store := o.string("store"); store != "" {
+		c.core.Store = store
+	}
+	if d := o.duration("timeout", allowedDuration, time.Nanosecond); d != nil {
+		c.timeout = *d
+	}
+	c.core.TTL = milliseconds(o.duration("ttl", allowedDuration, time.Nanosecond))
+	c.core.ReleaseDelay = milliseconds(o.duration("releaseDelay", allowedDelay, 0))
+	participant := o.participant()
+	if err := o.done(); err != nil {
+		return nil, nil, err
+	}
+
+	if c.core.RunID == "" {
+		c.core.RunID = i.runID
+	}
+	if c.core.RunID == "" && c.core.Store != memoryStore {
+		c.core.RunID = i.root.randomRunID()
+		c.core.RandomRunID = true
+	}
+	return c, participant, i.root.check(c)
+}
+
+// check lets the core judge what only it knows: grammar, ranges and what excludes what.
+func (r *RootModule) check(c *config) error {
+	c.name, c.store, c.runID = c.core.Name, c.core.Store, c.core.RunID
+	c.parties = uint64(max(c.core.Parties, 0)) //nolint:gosec // not negative
+	c.reasons, c.failUnaccounted = c.core.Reasons, c.core.FailUnaccounted
+	c.lateIsError, c.randomRunID = c.core.Late == "error", c.core.RandomRunID
+	c.identity = strings.Join([]string{c.store, c.runID, c.name}, "\n")
+
+	var err error
+	if c.json, err = json.Marshal(c.core); err != nil {
+		return fmt.Errorf("writing the options: %w", err)
+	}
+	if _, ok := r.checked.Load(string(c.json)); ok {
+		return nil
+	}
+	if err := r.engine.CheckOptions(c.json); err != nil {
+		return err
+	}
+	r.checked.Store(string(c.json), struct{}{})
+	return nil
+}
+
+// options reads an options object and keeps the first thing that is wrong with it.
+type options struct {
+	rt     *sobek.Runtime
+	object *sobek.Object // nil where no options were given
+	known  []string
+	err    *Error
+}
+
+// newOptions takes an object, or nothing.
+func newOptions(rt *sobek.Runtime, given sobek.Value) (*options, error) {
+	o := &options{rt: rt}
+	if common.IsNullish(given) {
+		return o, nil
+	}
+	object, ok := given.(*sobek.Object)
+	if !ok || object.ClassName() != "Object" {
+		return nil, newOptionError("options", describe(given), "an object such as { timeout: '30s' }")
+	}
+	o.object = object
+	return o, nil
+}
+
+// fail keeps the first error.
+func (o *options) fail(option string, got sobek.Value, allowed string) {
+	if o.err == nil {
+		o.err = newOptionError(option, describe(got), allowed)
+	}
+}
+
+// get reads an option; nullish is nil, which means the default.
+func (o *options) get(option string) sobek.Value {
+	o.known = append(o.known, option)
+	if o.object == nil {
+		return nil
+	}
+	if v := o.object.Get(option); !common.IsNullish(v) {
+		return v
+	}
+	return nil
+}
+
+// done reports the first error, or an option that does not exist.
+func (o *options) done() error {
+	if o.err == nil && o.object != nil {
+		for _, key := range o.object.Keys() {
+			if !slices.Contains(o.known, key) {
+				slices.Sort(o.known)
+				o.err = newOptionError(key, describe(o.object.Get(key)),
+					"no option of this name; there are "+strings.Join(o.known, ", "))
+				break
+			}
+		}
+	}
+	if o.err != nil {
+		return o.err
+	}
+	return nil
+}
+
+// present is an option that has to be there.
+type present struct{ value sobek.Value }
+
+func (o *options) required(option string) present { return present{o.get(option)} }
+
+func (p present) whole(o *options, option string) int64 {
+	n, ok := wholeNumber(p.value)
+	if !ok {
+		o.fail(option, p.value, allowedWhole)
+	}
+	return n
+}
+
+func (o *options) optionalWhole(option string) *int64 {
+	v := o.get(option)
+	if v == nil {
+		return nil
+	}
+	n := present{v}.whole(o, option)
+	return &n
+}
+
+func (o *options) boolean(option string) bool {
+	v := o.get(option)
+	if v == nil {
+		return false
+	}
+	b, ok := v.Export().(bool)
+	if !ok {
+		o.fail(option, v, "true or false")
+	}
+	return b
+}
+
+// text is a string that was not given as an option, or that has a fallback.
+func (o *options) text(option string, v sobek.Value, fallback string) string {
+	if common.IsNullish(v) {
+		if fallback == "" {
+			o.fail(option, v, "a string")
+		}
+		return fallback
+	}
+	s, ok := v.Export().(string)
+	if !ok {
+		o.fail(option, v, "a string")
+	}
+	return s
+}
+
+func (o *options) string(option string) string {
+	v := o.get(option)
+	if v == nil {
+		return ""
+	}
+	s := o.text(option, v, "")
+	if s == "" && o.err == nil {
+		o.fail(option, v, "a string that is not empty")
+	}
+	return s
+}
+
+// choice is one of a few strings.
+func (o *options) choice(option string, allowed ...string) string {
+	s := o.string(option)
+	if s != "" && !slices.Contains(allowed, s) {
+		o.fail(option, o.object.Get(option), "one of '"+strings.Join(allowed, "', '")+"'")
+	}
+	return s
+}
+
+func (o *options) strings(option string) []string {
+	v := o.get(option)
+	if v == nil {
+		return nil
+	}
+	const allowed = "an array of strings"
+	items, ok := v.Export().([]any)
+	if !ok {
+		o.fail(option, v, allowed)
+		return nil
+	}
+	list := make([]string, 0, len(items))
+	for at, item := range items {
+		s, ok := item.(string)
+		if !ok {
+			o.fail(fmt.Sprintf("%s[%d]", option, at), o.rt.ToValue(item), "a string")
+			return nil
+		}
+		list = append(list, s)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func (o *options) duration(option, allowed string, least time.Duration) *time.Duration {
+	v := o.get(option)
+	if v == nil {
+		return nil
+	}
+	exported := v.Export()
+	if f, ok := exported.(float64); ok && !(math.Abs(f) <= maxSafeInteger/1000) {
+		o.fail(option, v, allowed)
+		return nil
+	}
+	d, err := types.GetDurationValue(exported)
+	if err != nil || d < least {
+		o.fail(option, v, allowed)
+		return nil
+	}
+	return &d
+}
+
+var percentage = regexp.MustCompile(`^[0-9]{1,9}%$`)
+
+func (o *options) release(option string) *release {
+	v := o.get(option)
+	if v == nil {
+		return nil
+	}
+	if n, ok := wholeNumber(v); ok && n > 0 {
+		return &release{Count: n}
+	}
+	if s, ok := v.Export().(string); ok && percentage.MatchString(s) {
+		if n, err := strconv.ParseInt(strings.TrimSuffix(s, "%"), 10, 64); err == nil && n > 0 {
+			return &release{Percent: n}
+		}
+	}
+	o.fail(option, v, allowedRelease)
+	return nil
+}
+
+// participantID is a participant that the script named.
+type participantID struct{ id string }
+
+// participant reads the option participant; nil means the default.
+func (o *options) participant() *participantID {
+	v := o.get("participant")
+	if v == nil {
+		return nil
+	}
+	if n, ok := wholeNumber(v); ok && n >= 0 {
+		return &participantID{strconv.FormatInt(n, 10)}
+	}
+	if s, ok := v.Export().(string); ok && s != "" && len(s) <= maxParticipant && utf8.ValidString(s) {
+		return &participantID{s}
+	}
+	o.fail("participant", v, allowedParticipant)
+	return nil
+}
+
+// wholeNumber is the value of a safe integer.
+func wholeNumber(v sobek.Value) (int64, bool) {
+	if v == nil {
+		return 0, false
+	}
+	switch n := v.Export().(type) {
+	case int64:
+		return n, n <= maxSafeInteger && n >= -maxSafeInteger
+	case float64:
+		return int64(n), n == math.Trunc(n) && math.Abs(n) <= maxSafeInteger
+	}
+	return 0, false
+}
+
+// milliseconds rounds up, so that what is above 0 stays so.
+func milliseconds(d *time.Duration) *int64 {
+	if d == nil {
+		return nil
+	}
+	ms := int64((*d + time.Millisecond - 1) / time.Millisecond)
+	return &ms
+}
+
+// describe shows a value in a message. A URL is shown without what may be a secret.
+func describe(v sobek.Value) string {
+	if common.IsNullish(v) {
+		return "nothing"
+	}
+	switch x := v.Export().(type) {
+	case string:
+		return quote(x)
+	case int64, float64, bool:
+		return v.String()
+	case []any:
+		return "an array"
+	default:
+		if reflect.TypeOf(x) != nil && reflect.TypeOf(x).Kind() == reflect.Func {
+			return "a function"
+		}
+		return "an object"
+	}
+}
+
+// quote shows a string of any length.
+func quote(s string) string {
+	const most = 64
+	if strings.Contains(s, "://") {
+		return "a URL"
+	}
+	if utf8.RuneCountInString(s) > most {
+		return strconv.Quote(string([]rune(s)[:most])) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// callOptions are the options of a single call.
+type callOptions struct {
+	participant *participantID
+	timeout     *time.Duration
+}
+
+// readCallOptions reads those of participant and timeout that the call takes.
+func (i *instance) readCallOptions(given sobek.Value, takes ...string) (callOptions, error) {
+	var c callOptions
+	o, err := newOptions(i.vu.Runtime(), given)
+	if err != nil {
+		return c, err
+	}
+	if slices.Contains(takes, "participant") {
+		c.participant = o.participant()
+	}
+	if slices.Contains(takes, "timeout") {
+		c.timeout = o.duration("timeout", allowedDuration, time.Nanosecond)
+	}
+	return c, o.done()
+}
+
+// needParticipant is the answer where no virtual user stands for the participant.
+func needParticipant() error {
+	return newOptionError("participant", "nothing", allowedParticipant+"; setup() and teardown() have no virtual user "+
+		"whose id could stand for it")
+}
+
+// checkSegments refuses what can only work in one process, where this process is one of several.
+func (c *config) checkSegments(segment interface{ FloatLength() float64 }, text string) error {
+	if segment.FloatLength() >= 1 {
+		return nil
+	}
+	switch {
+	case c.store == memoryStore:
+		return newOptionError("store", quote(memoryStore)+" under the execution segment "+text,
+			"a redis:// URL that all processes of the run share")
+	case c.randomRunID:
+		return newOptionError("runId", "nothing under the execution segment "+text,
+			"the option runId or the environment variable "+runIDEnv+", the same in all processes of the run")
+	}
+	return nil
+}

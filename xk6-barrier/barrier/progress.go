@@ -1,0 +1,160 @@
+package barrier
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+const (
+	// progressEvery is the time between two lines of progress of a barrier.
+	progressEvery = 5 * time.Second
+	// shownMissing is how many missing participants a message names.
+	shownMissing = 10
+)
+
+// progress reports now and then how a barrier fares while someone waits at it, once per process.
+type progress struct {
+	mu      sync.Mutex
+	waiting int
+	stop    chan struct{}
+}
+
+// joinProgress counts a waiter; the first one starts the reports.
+func (s *shared) joinProgress() {
+	s.progress.mu.Lock()
+	defer s.progress.mu.Unlock()
+	s.progress.waiting++
+	if s.progress.waiting == 1 {
+		s.progress.stop = make(chan struct{})
+		go s.reportProgress(s.progress.stop)
+	}
+}
+
+// leaveProgress takes a waiter off; the last one ends the reports.
+func (s *shared) leaveProgress() {
+	s.progress.mu.Lock()
+	defer s.progress.mu.Unlock()
+	s.progress.waiting--
+	if s.progress.waiting == 0 {
+		close(s.progress.stop)
+	}
+}
+
+func (s *shared) reportProgress(stop <-chan struct{}) {
+	ticker := time.NewTicker(s.root.progressEvery)
+	defer ticker.Stop()
+	said := false
+	for {
+		select {
+		case <-ticker.C:
+			if line, err := s.describeProgress(context.Background()); err == nil {
+				s.root.logger.Infof("barrier %q: %s", s.config.name, line)
+				said = true
+			}
+		case <-s.Lost():
+			return
+		case <-stop:
+			if line := s.describeEnd(); said && line != "" {
+				s.root.logger.Infof("barrier %q: %s", s.config.name, line)
+			}
+			return
+		}
+	}
+}
+
+// describeProgress is the counts and who is missing.
+func (s *shared) describeProgress(ctx context.Context) (string, error) {
+	status, err := s.Status()
+	if err != nil {
+		return "", err
+	}
+	return progressText(status, s.missingFor(ctx)), nil
+}
+
+// describeEnd is how the newest phase was released, or nothing where it was not.
+func (s *shared) describeEnd() string {
+	status, err := s.Status()
+	if err != nil {
+		return ""
+	}
+	if status.Broken != nil {
+		return "broken: " + status.Broken.Message
+	}
+	if len(status.Released) == 0 {
+		return ""
+	}
+	release := s.Release(slices.Max(status.Released))
+	if release == nil {
+		return ""
+	}
+	return fmt.Sprintf("released (%s): %s", release.Reason,
+		countsText(release.Arrived, release.Parties, release.FailedTotal, release.Failed, release.Left))
+}
+
+// progressText is `8,412 of 10,000 arrived, 3 failed (login 3), missing 17, 42, …`.
+func progressText(status *core.BarrierStatus, missing *core.MissingIDs) string {
+	text := countsText(status.Arrived, status.Parties, status.FailedTotal, status.Failed, status.Left)
+	count := status.Missing()
+	if count == 0 {
+		return text
+	}
+	if missing == nil || len(missing.IDs) == 0 {
+		return text + ", missing " + grouped(count)
+	}
+	text += ", missing " + strings.Join(missing.IDs[:min(len(missing.IDs), shownMissing)], ", ")
+	if missing.Count > shownMissing {
+		text += ", …"
+	}
+	return text
+}
+
+func countsText(arrived, parties, failedTotal uint64, failed map[string]uint64, left uint64) string {
+	text := grouped(arrived) + " of " + grouped(parties) + " arrived"
+	if failedTotal > 0 {
+		text += ", " + grouped(failedTotal) + " failed (" + reasonsText(failed) + ")"
+	}
+	if left > 0 {
+		text += ", " + grouped(left) + " left"
+	}
+	return text
+}
+
+// reasonsText lists the reasons that occurred, the most frequent first.
+func reasonsText(failed map[string]uint64) string {
+	var reasons []string
+	for reason, n := range failed {
+		if n > 0 {
+			reasons = append(reasons, reason)
+		}
+	}
+	slices.SortFunc(reasons, func(a, b string) int {
+		if failed[a] != failed[b] {
+			return int(min(failed[b], 1<<31)) - int(min(failed[a], 1<<31)) //nolint:gosec // bounded
+		}
+		return strings.Compare(a, b)
+	})
+	for i, reason := range reasons {
+		reasons[i] = reason + " " + grouped(failed[reason])
+	}
+	return strings.Join(reasons, ", ")
+}
+
+// grouped is a number with a comma after every third digit.
+func grouped(n uint64) string {
+	digits := strconv.FormatUint(n, 10)
+	var b strings.Builder
+	for i, digit := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(digit)
+	}
+	return b.String()
+}

@@ -1,0 +1,264 @@
+package barrier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+const (
+	defaultQueueWait     = 60 * time.Second
+	defaultQueueInterval = 250 * time.Millisecond
+	leastQueueInterval   = 10 * time.Millisecond
+)
+
+type (
+	// QueueCounter is the class of the same name.
+	QueueCounter struct {
+		inst    *instance
+		options counterOptions
+		key     string // the options as text
+	}
+
+	// counterOptions are a counter's options as the core takes them.
+	counterOptions struct {
+		Redis     string   `json:"redis"`
+		Addr      string   `json:"addr,omitempty"`
+		Keys      []string `json:"keys"`
+		OpTimeout *int64   `json:"opTimeoutMs,omitempty"`
+	}
+
+	// counting is an open counter, which all virtual users of the process share.
+	counting struct {
+		mu     sync.Mutex
+		opened bool
+		client *core.Client
+		handle uint64
+	}
+)
+
+// newQueueCounter is `new QueueCounter(options)`. It checks the options and does nothing else.
+func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
+	const name = "new QueueCounter"
+	o, err := newOptions(i.vu.Runtime(), call.Argument(0))
+	if err != nil {
+		i.throw(wrapError(name, err))
+	}
+	q := &QueueCounter{inst: i, options: counterOptions{
+		Redis:     o.redisURL("redis"),
+		Keys:      o.strings("keys"),
+		OpTimeout: milliseconds(o.duration("timeout", allowedDuration, time.Nanosecond)),
+	}}
+	if len(q.options.Keys) == 0 || slices.Contains(q.options.Keys, "") {
+		o.fail("keys", o.get("keys"), "an array of at least one key, none of them empty")
+	}
+	if err := o.done(); err != nil {
+		i.throw(wrapError(name, err))
+	}
+	key, err := marshal(q.options)
+	if err != nil {
+		i.throw(wrapError(name, err))
+	}
+	q.key = string(key)
+	return i.object(q, call)
+}
+
+// redisURL checks what can be checked without a connection; the core does the rest.
+func (o *options) redisURL(option string) string {
+	v := o.get(option)
+	var s string
+	if v != nil {
+		s, _ = v.Export().(string)
+	}
+	if u, err := url.Parse(s); err != nil || u.Hostname() == "" {
+		o.fail(option, v, "redis://[[user]:password@]host[:port][/database]")
+	}
+	return s
+}
+
+// Counts is the length of each queue.
+func (q *QueueCounter) Counts(sobek.FunctionCall) sobek.Value { return q.inst.sync(q.counts("counts")) }
+
+// AsyncCounts is Counts with a promise.
+func (q *QueueCounter) AsyncCounts(sobek.FunctionCall) sobek.Value {
+	return q.inst.async(q.counts("asyncCounts"))
+}
+
+func (q *QueueCounter) counts(name string) task {
+	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
+		counts, err := count(ctx)
+		return func(rt *sobek.Runtime) sobek.Value { return countsValue(rt, counts) }, err
+	})
+}
+
+// Total is the length of all queues together.
+func (q *QueueCounter) Total(sobek.FunctionCall) sobek.Value { return q.inst.sync(q.total("total")) }
+
+// AsyncTotal is Total with a promise.
+func (q *QueueCounter) AsyncTotal(sobek.FunctionCall) sobek.Value {
+	return q.inst.async(q.total("asyncTotal"))
+}
+
+func (q *QueueCounter) total(name string) task {
+	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
+		counts, err := count(ctx)
+		return func(rt *sobek.Runtime) sobek.Value { return rt.ToValue(sum(counts)) }, err
+	})
+}
+
+// WaitFor waits until the queues hold at least so many together.
+func (q *QueueCounter) WaitFor(fc sobek.FunctionCall) sobek.Value {
+	return q.inst.sync(q.waitFor("waitFor", fc))
+}
+
+// AsyncWaitFor is WaitFor with a promise.
+func (q *QueueCounter) AsyncWaitFor(fc sobek.FunctionCall) sobek.Value {
+	return q.inst.async(q.waitFor("asyncWaitFor", fc))
+}
+
+func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
+	n, ok := wholeNumber(fc.Argument(0))
+	if !ok || n < 0 {
+		return failedTask(newOptionError("n", describe(fc.Argument(0)), "a whole number of at least 0").of(name))
+	}
+	o, err := newOptions(q.inst.vu.Runtime(), fc.Argument(1))
+	if err != nil {
+		return failedTask(wrapError(name, err))
+	}
+	timeout, interval := defaultQueueWait, defaultQueueInterval
+	if d := o.duration("timeout", allowedDuration, time.Nanosecond); d != nil {
+		timeout = *d
+	}
+	if d := o.duration("interval", "a duration of at least 10 ms", leastQueueInterval); d != nil {
+		interval = *d
+	}
+	if err := o.done(); err != nil {
+		return failedTask(wrapError(name, err))
+	}
+	w := queueWait{least: uint64(n), timeout: timeout, interval: interval} //nolint:gosec // not negative
+	return q.task(name, w.run)
+}
+
+// counter counts the queues once.
+type counter func(ctx context.Context) (map[string]uint64, error)
+
+// task captures what belongs to the virtual user and opens the counter when the task runs.
+func (q *QueueCounter) task(name string, use func(context.Context, counter) (jsValue, error)) task {
+	state := q.inst.vu.State()
+	if state == nil {
+		return failedTask(initContextError(name))
+	}
+	ctx := q.inst.vu.Context()
+	return task{run: func() (jsValue, error) {
+		opened, err := q.open(state)
+		var result jsValue
+		if err == nil {
+			result, err = use(ctx, func(ctx context.Context) (map[string]uint64, error) {
+				return opened.client.Counts(ctx, opened.handle)
+			})
+		}
+		if err != nil && !errors.Is(err, core.ErrEnded) {
+			err = wrapError(name, err)
+		}
+		return result, err
+	}}
+}
+
+// open gives the counter that all virtual users with the same options share. Opening it connects nothing yet.
+func (q *QueueCounter) open(state *lib.State) (*counting, error) {
+	client, err := q.inst.root.start(q.inst.vu.Events())
+	if err != nil {
+		return nil, err
+	}
+	found, _ := q.inst.root.counters.LoadOrStore(q.key, &counting{client: client})
+	c := found.(*counting) //nolint:forcetypeassert // the map holds nothing else
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.opened {
+		return c, nil
+	}
+	options := q.options
+	if options.Addr, err = resolve(state, "redis", options.Redis); err != nil {
+		return nil, err
+	}
+	text, err := marshal(options)
+	if err != nil {
+		return nil, err
+	}
+	if c.handle, err = client.OpenCounter(text); err != nil {
+		return nil, err
+	}
+	c.opened = true
+	return c, nil
+}
+
+// queueWait is one waitFor.
+type queueWait struct {
+	least             uint64
+	timeout, interval time.Duration
+}
+
+func (w queueWait) run(ctx context.Context, count counter) (jsValue, error) {
+	started := time.Now()
+	deadline := started.Add(w.timeout)
+	if limit, ok := ctx.Deadline(); ok {
+		// Ours, which has counts, comes before k6's.
+		if latest := limit.Add(-min(time.Second, limit.Sub(started)/10)); latest.Before(deadline) {
+			deadline = latest
+		}
+	}
+	for {
+		counts, err := count(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if total := sum(counts); total >= w.least {
+			lasted := time.Since(started)
+			return func(rt *sobek.Runtime) sobek.Value {
+				return object(rt, field{"total", total}, field{"counts", countsValue(rt, counts)},
+					field{"waitedMs", float64(lasted) / float64(time.Millisecond)})
+			}, nil
+		}
+		if left := time.Until(deadline); left <= 0 {
+			return nil, &Error{
+				name: queueTimeoutError, code: core.Timeout.String(),
+				reason: fmt.Sprintf("the queues hold %s of %s after %s", grouped(sum(counts)), grouped(w.least),
+					time.Since(started).Round(time.Millisecond)),
+			}
+		}
+		pause := time.NewTimer(min(w.interval, time.Until(deadline)))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, core.ErrEnded
+		}
+	}
+}
+
+func sum(counts map[string]uint64) uint64 {
+	var total uint64
+	for _, n := range counts {
+		total += n
+	}
+	return total
+}
+
+// marshal writes options for the core.
+func marshal(v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("writing the options: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,185 @@
+package barrier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/v2/lib"
+)
+
+// redisServer is a real server on a port of its own, in a folder of its own, that ends with the test.
+type redisServer struct {
+	t       *testing.T
+	port    int
+	process *exec.Cmd
+	*redis.Client
+}
+
+func startRedis(t *testing.T) *redisServer {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &redisServer{t: t, port: listener.Addr().(*net.TCPAddr).Port} //nolint:forcetypeassert // it is TCP
+	require.NoError(t, listener.Close())
+
+	s.process = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(s.port), //nolint:gosec // ours
+		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	require.NoError(t, s.process.Start(), "redis-server has to be installed")
+	t.Cleanup(func() {
+		_ = s.process.Process.Kill()
+		_ = s.process.Wait()
+	})
+	s.Client = redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.port)})
+	t.Cleanup(func() { _ = s.Client.Close() })
+	require.Eventually(t, func() bool { return s.Ping(t.Context()).Err() == nil }, wakeLimit, 10*time.Millisecond)
+	return s
+}
+
+func (s *redisServer) url() string { return fmt.Sprintf("redis://127.0.0.1:%d", s.port) }
+
+func TestProcessesShareABarrierOverRedis(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 4, store: '%s', timeout: '20s', reasons: ['login', 'sse'] })`,
+		server.url())
+	one, two := newProcess(t), newProcess(t)
+	one.env[runIDEnv], two.env[runIDEnv] = "run-1", "run-1"
+	users := []*virtualUser{one.user(1, script), one.user(2, script), two.user(3, script)}
+
+	failed := two.user(4, script)
+	assert.Equal(t, `{"outcome":"failed","reason":"login","phase":0}`, failed.json(`b.fail('login')`))
+	for _, result := range together(users, `(({ reason, arrived, failed, serverReleasedAt }) =>
+		[reason, arrived, failed.login, serverReleasedAt > 1.6e12])(b.arriveAndWait({ participant: 'x' + Math.random() }))`) {
+		assert.Equal(t, `["all",3,1,true]`, result)
+	}
+	assert.Equal(t, `["redis","run-1",true]`, failed.json(`[b.status().store, b.status().runId, b.status().connected]`))
+	joined, err := server.SCard(t.Context(), "K6_BARRIER_JOINED:run-1").Result()
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, joined, "as readers outside k6 see it")
+	assert.Equal(t, "1", server.Get(t.Context(), "K6_BARRIER_LOGIN_FAIL:run-1").Val())
+	assert.Equal(t, "0", server.Get(t.Context(), "K6_BARRIER_SSE_FAIL:run-1").Val())
+}
+
+func TestRandomRunIDIsLogged(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	p := newProcess(t)
+	v := p.user(1, fmt.Sprintf(`const b = new Barrier('default', { parties: 1, store: '%s' })`, server.url()))
+	assert.Equal(t, `"all"`, v.json(`b.arriveAndWait().reason`))
+	id := v.mustRun(`b.status().runId`).String()
+	assert.Contains(t, strings.Join(p.messages(), "\n"), fmt.Sprintf(`barrier "default" has the random run id %q`, id))
+}
+
+func TestStoreThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	v := p.user(1, `const b = new Barrier('default', { parties: 1, store: 'redis://127.0.0.1:1', runId: 'r' })`)
+	assert.Equal(t, "BarrierStoreError,KBAR_STORE,true", v.errorOf(`b.arrive()`,
+		`[e.name, e.code, e.message.startsWith('arrive() failed; reason: ')]`))
+	assert.Equal(t, "BarrierStoreError", v.errorOf(`b.arrive()`, `e.name`), "the next call tries again")
+}
+
+func TestHostsAreResolvedAsK6Does(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	p := newProcess(t)
+	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 1, store: 'redis://redis.test:%d', runId: 'r' });
+		const q = new QueueCounter({ redis: 'redis://redis.test:%[1]d', keys: ['k'] })`, server.port)
+	known := p.user(1, script, func(s *lib.State) { s.Dialer = resolver{"redis.test": net.IPv4(127, 0, 0, 1)} })
+	assert.Equal(t, `1`, known.json(`b.arrive().index`))
+	assert.Equal(t, `0`, known.json(`q.total()`))
+
+	blocked := newProcess(t).user(1, script, func(s *lib.State) { s.Dialer = resolver{} })
+	for _, call := range []string{`b.arrive()`, `q.total()`} {
+		assert.Regexp(t, `^BarrierStoreError: (arrive|total)\(\) failed; reason: the address redis.test:\d+ could not be `+
+			`resolved: blocked$`, blocked.errorOf(call, `e`))
+	}
+}
+
+// resolver stands in for k6's dialer.
+type resolver map[string]net.IP
+
+func (resolver) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (r resolver) ResolveAddr(address string) (net.IP, int, error) {
+	host, _, err := net.SplitHostPort(address)
+	if ip, ok := r[host]; ok {
+		return ip, 0, err
+	}
+	return nil, 0, errors.New("blocked")
+}
+
+func TestQueueCounter(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	ctx := t.Context()
+	require.NoError(t, server.ZAdd(ctx, "zset", redis.Z{Member: "a"}, redis.Z{Member: "b"}).Err())
+	require.NoError(t, server.HSet(ctx, "hash", "c", 1).Err())
+	require.NoError(t, server.Set(ctx, "text", "x", 0).Err())
+
+	p := newProcess(t)
+	v := p.user(1, fmt.Sprintf(`const redis = '%s', q = new QueueCounter({ redis, keys: ['zset', 'hash', 'none'] }),
+		wrong = new QueueCounter({ redis, keys: ['zset', 'text'] })`, server.url()))
+	assert.Equal(t, `{"hash":1,"none":0,"zset":2}`, v.json(`q.counts()`))
+	assert.Equal(t, `3`, v.json(`q.total()`))
+	assert.Equal(t, "QueueTypeError,KBAR_QUEUE_TYPE,text,string", v.errorOf(`wrong.counts()`, `[e.name, e.code, e.key, e.type]`))
+	assert.Equal(t, `[3,true]`, v.json(`(({ total, waitedMs }) => [total, waitedMs > 0])(q.waitFor(3))`))
+	assert.Regexp(t, `^QueueTimeoutError: waitFor\(\) failed; reason: the queues hold 3 of 1,000 after [0-9.]+ms$`,
+		v.errorOf(`q.waitFor(1000, { timeout: 30, interval: 10 })`, `e`))
+	assert.Equal(t, `3`, v.mustRun(`(async () => String(await q.asyncTotal()))()`).String())
+	assert.Equal(t, `2`, v.mustRun(`(async () => String((await q.asyncCounts()).zset))()`).String())
+
+	filled := make(chan []string)
+	go func() { filled <- together([]*virtualUser{v}, `q.waitFor(4, { interval: 10 }).counts`) }()
+	require.NoError(t, server.HSet(ctx, "hash", "d", 1).Err())
+	assert.Equal(t, `{"hash":2,"none":0,"zset":2}`, (<-filled)[0])
+}
+
+func TestEndOfTheIterationEndsWaitFor(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	p := newProcess(t)
+	v := p.user(1, fmt.Sprintf(`const q = new QueueCounter({ redis: '%s', keys: ['k'] })`, server.url()))
+	v.mustRun(`q.total()`)
+	ended := make(chan error)
+	go func() { _, err := v.run(`q.waitFor(1, { timeout: '1h' })`); ended <- err }()
+	v.cancel()
+	require.Error(t, <-ended)
+}
+
+func TestBarrierSurvivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	p := newProcess(t)
+	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 3, store: '%s', runId: 'r', timeout: '20s' })`, server.url())
+	users := p.users(3, script)
+	users[0].mustRun(`b.arrive()`)
+	waited := make(chan []string)
+	go func() { waited <- together(users[1:2], `b.arriveAndWait().arrived`) }()
+	require.Eventually(t, func() bool { return p.waiting("default") == 1 }, wakeLimit, wakeTick)
+
+	require.NoError(t, server.process.Process.Signal(syscall.SIGKILL))
+	_ = server.process.Wait()
+	again := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(server.port), //nolint:gosec // ours
+		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	require.NoError(t, again.Start())
+	server.process = again
+	require.Eventually(t, func() bool { return server.Ping(t.Context()).Err() == nil }, wakeLimit, 10*time.Millisecond)
+
+	result := together(users[2:], `(() => { try { return b.arriveAndWait().arrived } catch (e) {
+		if (!e.pending) throw e; return b.wait().arrived } })()`)
+	assert.Equal(t, []string{`3`}, result, "the arrivals before the restart were replayed")
+	assert.Equal(t, []string{`3`}, <-waited)
+}

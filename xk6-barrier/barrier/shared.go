@@ -1,0 +1,169 @@
+package barrier
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+// shared is an open barrier, as all virtual users of the process share it.
+type shared struct {
+	*core.Barrier
+
+	config   *config
+	root     *RootModule
+	zeros    sync.Once
+	progress progress
+
+	missingMu sync.Mutex
+	missing   *core.MissingIDs
+	missingAt time.Time
+}
+
+// opening is the one attempt to open a barrier that all who need it wait for.
+type opening struct {
+	done   chan struct{}
+	shared *shared
+	err    error
+}
+
+// open gives the open barrier. Whoever comes first opens it for all, on a goroutine of its own so that the end of one
+// virtual user does not fail the others.
+func (c *call) open() (*shared, error) {
+	if s := c.config.opened(c.inst.root); s != nil {
+		c.pushZeros(s)
+		return s, nil
+	}
+	if segment := c.state.Options.ExecutionSegment; segment != nil {
+		if err := c.config.checkSegments(segment, segment.String()); err != nil {
+			return nil, err
+		}
+	}
+	client, err := c.inst.root.start(c.inst.vu.Events())
+	if err != nil {
+		return nil, err
+	}
+
+	key := string(c.config.json)
+	mine := &opening{done: make(chan struct{})}
+	found, others := c.inst.root.opens.LoadOrStore(key, mine)
+	o := found.(*opening) //nolint:forcetypeassert // the map holds nothing else
+	if !others {
+		go o.run(client, c.inst.root, c.config, c.state)
+	}
+	select {
+	case <-o.done:
+	case <-c.ctx.Done():
+		return nil, core.ErrEnded
+	}
+	if o.err != nil {
+		return nil, o.err
+	}
+	c.pushZeros(o.shared)
+	return o.shared, nil
+}
+
+// opened is the barrier if this process has opened it.
+func (c *config) opened(r *RootModule) *shared {
+	found, ok := r.opens.Load(string(c.json))
+	if !ok {
+		return nil
+	}
+	o := found.(*opening) //nolint:forcetypeassert // the map holds nothing else
+	select {
+	case <-o.done:
+		return o.shared
+	default:
+		return nil
+	}
+}
+
+func (o *opening) run(client *core.Client, r *RootModule, c *config, state *lib.State) {
+	defer close(o.done)
+
+	withAddress := c.core
+	var err error
+	if withAddress.Addr, err = resolve(state, "store", c.store); err != nil {
+		o.err = err
+	} else if options, err := marshal(withAddress); err != nil {
+		o.err = err
+	} else if opened, err := client.Open(context.Background(), options); err != nil {
+		o.err = err
+	} else {
+		s, _ := r.shared.LoadOrStore(opened.Handle(), &shared{Barrier: opened, config: c, root: r})
+		o.shared = s.(*shared) //nolint:forcetypeassert // the map holds nothing else
+		if c.randomRunID {
+			r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
+				c.name, c.runID, runIDEnv)
+		}
+		return
+	}
+	// What the store did not do now it may do later. All other errors stay.
+	if e := wrapError("", o.err); e.name == storeError {
+		r.opens.Delete(string(c.json))
+	}
+}
+
+// resolve looks the host of a Redis URL up as k6 does for its own connections: with its hosts, dns and block lists.
+func resolve(state *lib.State, option, store string) (string, error) {
+	if store == memoryStore {
+		return "", nil
+	}
+	u, err := url.Parse(store)
+	if err != nil || u.Hostname() == "" {
+		return "", newOptionError(option, "a URL without a host", "redis://[[user]:password@]host[:port][/database]")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "6379"
+	}
+	resolver := state.GetAddrResolver()
+	if resolver == nil {
+		return "", nil
+	}
+	address := net.JoinHostPort(u.Hostname(), port)
+	ip, _, err := resolver.ResolveAddr(address)
+	if err != nil {
+		return "", &Error{
+			name: storeError, code: core.Store.String(), cause: err,
+			reason: "the address " + address + " could not be resolved: " + err.Error(),
+		}
+	}
+	return net.JoinHostPort(ip.String(), port), nil
+}
+
+// missingFor names who is missing, once a second at most however many ask: when a barrier times out, all its
+// virtual users ask at once.
+func (s *shared) missingFor(ctx context.Context) *core.MissingIDs {
+	const fresh = time.Second
+	s.missingMu.Lock()
+	known, at := s.missing, s.missingAt
+	if known == nil || time.Since(at) >= fresh {
+		s.missingAt = time.Now() // the others are content with what is known
+	}
+	s.missingMu.Unlock()
+	if known != nil && time.Since(at) < fresh {
+		return known
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, fresh)
+	defer cancel()
+	asked, err := s.Barrier.Missing(ctx, shownMissing)
+	if err != nil {
+		if !errors.Is(err, core.ErrEnded) {
+			s.root.logger.WithError(err).Debug("asking who is missing")
+		}
+		return known
+	}
+	s.missingMu.Lock()
+	s.missing = asked
+	s.missingMu.Unlock()
+	return asked
+}

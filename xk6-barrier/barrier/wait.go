@@ -1,0 +1,223 @@
+package barrier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/grafana/sobek"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+// waited is how a wait ended well.
+type waited struct {
+	release *core.Release
+	outcome core.Outcome // of the participant that waited; none for a spectator
+	lasted  time.Duration
+}
+
+// deadlines are when a wait expires and when its last look at the store has to be over.
+type deadlines struct {
+	wait    time.Time
+	look    time.Time // zero: the core's own limit
+	clamped time.Duration
+}
+
+// deadlines keeps a wait below the limit that k6 sets, so that our error, which has counts, comes before k6's.
+func (c *call) deadlines() deadlines {
+	d := deadlines{wait: c.started.Add(c.timeout)}
+	limit, ok := c.ctx.Deadline()
+	if !ok {
+		return d
+	}
+	left := limit.Sub(c.started)
+	margin := min(time.Second, left/10)
+	d.look = limit.Add(-margin / 4)
+	if latest := limit.Add(-margin); latest.Before(d.wait) {
+		d.wait, d.clamped = latest, left
+	}
+	return d
+}
+
+// wait waits for a release without taking part.
+func (c *call) wait() (jsValue, error) {
+	s, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	return c.await(s, c.user.waitPhase(s.OpenPhase), core.OutcomeNone)
+}
+
+// arriveAndWait arrives and waits for the release of the phase of the arrival. With an outcome other than an arrival it
+// waits as wait does.
+func (c *call) arriveAndWait() (jsValue, error) {
+	s, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	if phase, ok := c.user.rejoins(c.participant); ok && s.Release(phase) != nil {
+		return c.await(s, phase, core.OutcomeArrived)
+	}
+	answer, err := c.do(s, core.Arrive, "")
+	if err != nil {
+		return nil, err
+	}
+	phase := answer.Phase
+	if answer.Outcome == core.OutcomeLeft {
+		phase = max(phase, c.user.waitPhase(s.OpenPhase))
+	}
+	return c.await(s, phase, answer.Outcome)
+}
+
+// await parks the goroutine until the phase is released, the barrier broken, the time over, or k6 ends the iteration.
+func (c *call) await(s *shared, phase uint32, outcome core.Outcome) (jsValue, error) {
+	gate := s.Gate(phase)
+	if !isClosed(gate) {
+		asleep, err := c.sleep(s, phase, gate)
+		if err != nil {
+			return nil, err
+		}
+		if asleep {
+			return c.released(s, phase, outcome, true)
+		}
+	}
+	return c.released(s, phase, outcome, false)
+}
+
+// sleep reports whether the release itself ended it.
+func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}) (bool, error) {
+	d := c.deadlines()
+	timer := time.NewTimer(time.Until(d.wait))
+	defer timer.Stop()
+	s.joinProgress()
+	defer s.leaveProgress()
+
+	select {
+	case <-gate:
+		return true, nil
+	case <-s.Broken():
+		if isClosed(gate) { // what was decided first stands
+			return true, nil
+		}
+		return false, c.broken(s)
+	case <-timer.C:
+		return false, c.expire(s, phase, gate, d)
+	case <-c.ctx.Done():
+		return false, core.ErrEnded
+	case <-s.Lost():
+		return false, s.LostError()
+	}
+}
+
+// expire takes the last look at the store, which may find the phase released, and does what onTimeout says.
+func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines) error {
+	ctx, cancel := c.ctx, context.CancelFunc(func() {})
+	if !d.look.IsZero() {
+		ctx, cancel = context.WithDeadline(c.ctx, d.look)
+	}
+	defer cancel()
+
+	request := c.request(core.Expire)
+	request.Phase = phase
+	_, err := s.Do(ctx, request, "", "")
+	if err == nil { // released, perhaps at an instant that has yet to come
+		select {
+		case <-gate:
+			return nil
+		case <-c.ctx.Done():
+			return core.ErrEnded
+		case <-s.Lost():
+			return s.LostError()
+		}
+	}
+
+	var status *core.Error
+	switch {
+	case isClosed(gate):
+		return nil
+	case c.ctx.Err() != nil:
+		return core.ErrEnded
+	case errors.Is(err, core.ErrEnded): // the look took too long
+		return c.timedOut(s, phase, d)
+	case errors.As(err, &status) && status.Status == core.Timeout:
+		return c.timedOut(s, phase, d)
+	case errors.As(err, &status) && status.Status == core.Broken:
+		return c.broken(s)
+	}
+	return err
+}
+
+// released is the result of a wait that is over.
+func (c *call) released(s *shared, phase uint32, outcome core.Outcome, slept bool) (jsValue, error) {
+	woke := time.Now()
+	release := s.Release(phase)
+	if release == nil {
+		return nil, &Error{
+			name: internalError, code: core.Empty.String(),
+			reason: fmt.Sprintf("phase %d is released, but its record is not kept any more: only the last 16 are", phase),
+		}
+	}
+	w := waited{release: release, outcome: outcome, lasted: woke.Sub(c.started)}
+	var skew *time.Duration
+	if slept {
+		d := max(0, time.Duration(float64(woke.UnixNano())-release.ReleasedAt*float64(time.Millisecond)))
+		skew = &d
+	}
+	c.user.returnedFrom(phase)
+	c.pushWait(phase, w.lasted, skew)
+	return func(rt *sobek.Runtime) sobek.Value { return waitedValue(rt, w) }, nil
+}
+
+// timedOut is the error of a wait that expired. It names who is missing.
+func (c *call) timedOut(s *shared, phase uint32, d deadlines) error {
+	lasted := time.Since(c.started)
+	c.user.timedOut(phase, c.participant)
+	c.pushTimeout(phase, lasted)
+
+	e := &Error{name: timeoutError, code: core.Timeout.String(), call: c.name}
+	e.reason = fmt.Sprintf("barrier %q: not released within %s", c.config.name, lasted.Round(time.Millisecond))
+	if d.clamped > 0 {
+		e.reason += fmt.Sprintf(" (kept below the %s that k6 allows here, such as setupTimeout)",
+			d.clamped.Round(time.Millisecond))
+	}
+	status, err := s.Status()
+	if err != nil {
+		return e
+	}
+	e.status = status
+	e.reason += ": " + progressText(status, s.missingFor(c.ctx))
+	return e
+}
+
+// broken is the error of everyone who waits at a barrier that broke.
+func (c *call) broken(s *shared) error {
+	e := &Error{name: brokenError, code: core.Broken.String(), call: c.name}
+	e.reason = fmt.Sprintf("barrier %q is broken", c.config.name)
+	if status, err := s.Status(); err == nil {
+		e.status = status
+		if status.Broken != nil {
+			e.reason += fmt.Sprintf(" (%s): %s", status.Broken.Reason, status.Broken.Message)
+		}
+	}
+	return e
+}
+
+// late is the error of late: 'error'.
+func (c *call) late(phase uint32) error {
+	return &Error{
+		name: lateError, code: lateCode, call: c.name,
+		reason: fmt.Sprintf("barrier %q: %s came after the release of phase %d, and late is 'error'",
+			c.config.name, c.participant, phase),
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,437 @@
+/// <reference path="./sse/index.d.ts" />
+
+/**
+ * A barrier at which virtual users meet and at which every one of them is accounted for, and a counter of queues in
+ * Redis.
+ *
+ * Every call is synchronous and may be made inside a handler that blocks the virtual user's event loop, such as one of
+ * `k6/x/sse`. A call parks the virtual user, no thread. Each call that may wait has a twin with the prefix `async` that
+ * returns a promise; promises settle only while the event loop runs, so not inside such a handler.
+ */
+declare module 'k6/x/barrier' {
+  /** A number of milliseconds, or a string with units such as `'500ms'`, `'30s'`, `'5m'` or `'1d12h'`. */
+  export type Duration = number | string;
+
+  /**
+   * Who takes part: a string of 1 to 128 bytes of UTF-8, or a whole number from 0 to 2^53 - 1, which is the same as its
+   * decimal text.
+   */
+  export type Participant = string | number;
+
+  /** What a participant has in a phase. The first one stands; a repeated call returns the one that stands. */
+  export type Outcome = 'arrived' | 'failed' | 'left' | 'late';
+
+  /** Why a phase was released. */
+  export type ReleaseReason = 'all' | 'quorum' | 'timeout' | 'operator';
+
+  /** How many failed, by reason. */
+  export type FailedByReason = Record<string, number>;
+
+  /**
+   * Options of a barrier. A process, and all processes that share a barrier, must agree on `parties`, `cyclic`,
+   * `release`, `maxFailures`, `late`, `onTimeout` and `failUnaccounted`. An option that is `null` or `undefined` has its
+   * default; one that does not exist is an error.
+   */
+  export interface BarrierOptions {
+    /** How many participants are expected: a whole number of at least 1. */
+    parties: number;
+
+    /**
+     * Where the barrier's record lives: `'memory'` for one k6 process, or `redis://[[user]:password@]host[:port][/database]`
+     * for several processes and for readers outside k6.
+     * @default 'memory'
+     */
+    store?: string;
+
+    /**
+     * Tells one run from another in a shared store: 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`. The memory store
+     * needs none. Without it a Redis store takes the environment variable `K6_BARRIER_RUN_ID`, else a random one, which
+     * is logged and refused under execution segments.
+     */
+    runId?: string;
+
+    /**
+     * Reasons of `fail()` whose counters exist from the start with 0. Others may still be used.
+     * Each is `[a-z][a-z0-9_-]{0,31}`.
+     */
+    reasons?: string[];
+
+    /**
+     * How long a wait may last. It is kept below the limit that k6 sets, such as `setupTimeout`, so that the error of
+     * the wait, which has counts, comes first.
+     * @default '300s'
+     */
+    timeout?: Duration;
+
+    /**
+     * How long the keys live in a shared store after the last write: at least `'60s'`.
+     * @default '1h'
+     */
+    ttl?: Duration;
+
+    /**
+     * Whether the barrier has phases: once all are accounted for, it can be crossed again.
+     * @default false
+     */
+    cyclic?: boolean;
+
+    /**
+     * Release before all are accounted for: at this many arrivals, or at this whole percentage of the participants that
+     * have not left, such as `'90%'`. Unset: only when all are accounted for.
+     */
+    release?: number | string;
+
+    /** The barrier breaks for everyone when more than this many fail in a phase. Unset: it never does. */
+    maxFailures?: number;
+
+    /**
+     * What a participant gets that comes after the release: `'pass'` lets it go on and counts it as late, `'error'`
+     * throws a {@link BarrierLateError}.
+     * @default 'pass'
+     */
+    late?: 'pass' | 'error';
+
+    /**
+     * What the first wait that times out does: `'throw'` fails that wait only, `'release'` releases everyone who waits,
+     * `'abort'` breaks the barrier for everyone.
+     * @default 'throw'
+     */
+    onTimeout?: 'throw' | 'release' | 'abort';
+
+    /**
+     * Names of scenarios whose virtual users are participants. Where an iteration of one of them ends without an
+     * outcome, its participant has failed with the reason `iteration-ended`.
+     */
+    failUnaccounted?: string[];
+
+    /** Replaces the measured delay between the decision and the common instant of release with several processes. */
+    releaseDelay?: Duration;
+
+    /** The same as `register({ participant })` right after construction. */
+    participant?: Participant;
+  }
+
+  /** Options of calls that are about a participant. */
+  export interface ParticipantOptions {
+    /**
+     * Who. Required in setup() and teardown(), which have no virtual user.
+     * @default the registered participant, else the id of the virtual user in the test (`exec.vu.idInTest`)
+     */
+    participant?: Participant;
+  }
+
+  /** Options of calls that wait. */
+  export interface WaitOptions {
+    /** @default the barrier's `timeout` */
+    timeout?: Duration;
+  }
+
+  /** What `arrive`, `fail` and `leave` return. */
+  export interface OutcomeResult {
+    /** The outcome that stands, which need not be the one that was asked for. */
+    outcome: Outcome;
+    /** With `failed`: why. */
+    reason?: string;
+    /** With `arrived`: 1 for the first arrival of the phase, 2 for the second, and so on. */
+    index?: number;
+    /** The phase of the outcome; 0 unless the barrier is cyclic. */
+    phase: number;
+  }
+
+  /** What `wait` and `arriveAndWait` return. */
+  export interface WaitResult {
+    /** Why the phase was released, or `late` for a participant that came afterwards. */
+    reason: ReleaseReason | 'late';
+    /** With `arriveAndWait`: the outcome that stands. */
+    outcome?: Outcome;
+    arrived: number;
+    failed: FailedByReason;
+    failedTotal: number;
+    left: number;
+    parties: number;
+    phase: number;
+    /** From the call to its return, in milliseconds. */
+    waitedMs: number;
+    /** The instant of release by the clock of this process, in milliseconds since the epoch. */
+    releasedAt: number;
+    /** The same by the clock of the store's server; with the memory store that is this process. */
+    serverReleasedAt: number;
+  }
+
+  /** A barrier as this process knows it. */
+  export interface BarrierStatus {
+    name: string;
+    runId: string;
+    store: 'memory' | 'redis';
+    parties: number;
+    /** The open phase; a barrier that is not cyclic has 0 only. */
+    phase: number;
+    arrived: number;
+    failed: FailedByReason;
+    failedTotal: number;
+    left: number;
+    late: number;
+    /** How many have no outcome yet. */
+    missing: number;
+    /** The newest released phases. */
+    released: number[];
+    /** When the newest phase was released, in milliseconds since the epoch by this process's clock. */
+    releasedAt: number | null;
+    serverReleasedAt: number | null;
+    /** Why the barrier is broken for everyone, if it is. */
+    broken: { reason: 'abort' | 'maxFailures' | 'timeout'; message: string; phase: number; at: number } | null;
+    /** How many processes share the barrier. */
+    processes: number;
+    /** Whether the store can be reached. */
+    connected: boolean;
+    /** How far off the clocks of this process and the store's server may be, in milliseconds. */
+    clockBoundMs: number | null;
+    /** How long a message from the store takes, in milliseconds. */
+    pushLatencyMs: number | null;
+  }
+
+  /**
+   * A barrier. Two with the same store, run id and name are the same barrier.
+   *
+   * @example
+   * ```js
+   * import { Barrier } from 'k6/x/barrier';
+   *
+   * const barrier = new Barrier('start', { parties: 10 });
+   *
+   * export const options = { vus: 10, iterations: 10 };
+   *
+   * export default function () {
+   *   const { arrived } = barrier.arriveAndWait(); // nobody goes on before all ten are here
+   * }
+   * ```
+   */
+  export class Barrier {
+    /**
+     * Checks the options, and connects to nothing: the first call does. It may be constructed in the init context; the
+     * calls need a running test.
+     * @param name 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`
+     * @throws {@link BarrierOptionError} names the option, what it got and what is allowed
+     */
+    constructor(name: string, options: BarrierOptions);
+
+    /**
+     * Records an arrival and does not wait for the others.
+     * @throws {@link BarrierConflictError} the participant belongs to another virtual user or process
+     * @throws {@link BarrierStoreError} the store did not answer; with `pending: true` the arrival stands all the same
+     */
+    arrive(options?: ParticipantOptions): OutcomeResult;
+    asyncArrive(options?: ParticipantOptions): Promise<OutcomeResult>;
+
+    /**
+     * Records that a participant will not arrive in this phase, so that nobody waits for it.
+     * @param reason `[a-z][a-z0-9_-]{0,31}`, such as `'login'`
+     */
+    fail(reason: string, options?: ParticipantOptions): OutcomeResult;
+    asyncFail(reason: string, options?: ParticipantOptions): Promise<OutcomeResult>;
+
+    /**
+     * Arrives and waits until the phase is released. With an outcome that stands from before it waits all the same.
+     * After a time-out the arrival stands, and the next call waits for the same phase.
+     * @throws {@link BarrierTimeoutError} not released in time; the message says who is missing
+     * @throws {@link BarrierBrokenError} the barrier was broken by `abort`, `maxFailures` or `onTimeout`
+     */
+    arriveAndWait(options?: ParticipantOptions & WaitOptions): WaitResult;
+    asyncArriveAndWait(options?: ParticipantOptions & WaitOptions): Promise<WaitResult>;
+
+    /**
+     * Waits for a release without taking part. A virtual user that has arrived waits for the phase of its arrival, any
+     * other for the phase after the last one that it waited for. A phase that is released already returns at once.
+     * @throws {@link BarrierTimeoutError} not released in time; the message says who is missing
+     * @throws {@link BarrierBrokenError} the barrier was broken
+     */
+    wait(options?: WaitOptions): WaitResult;
+    asyncWait(options?: WaitOptions): Promise<WaitResult>;
+
+    /** What this process knows, without any I/O: cheap enough for a handler that runs often. */
+    status(): BarrierStatus;
+
+    /**
+     * How many participants have no outcome in the open phase. They are named only where all ids are numbers from 1 to
+     * `parties` that scripts gave themselves; otherwise `ids` is empty.
+     * @param limit at most this many ids, 0 to 1000
+     * @default 10
+     */
+    missing(limit?: number): { count: number; ids: string[] };
+    asyncMissing(limit?: number): Promise<{ count: number; ids: string[] }>;
+
+    /**
+     * Breaks the barrier for everyone, in all processes. After the release of a barrier that is not cyclic it does
+     * nothing, and says so by `broken: false`.
+     * @param why 1 to 1024 bytes
+     */
+    abort(why: string): { broken: boolean; phase: number };
+    asyncAbort(why: string): Promise<{ broken: boolean; phase: number }>;
+
+    /**
+     * Takes a participant without an outcome in the open phase off the barrier, in a cyclic one for good, so that
+     * nobody waits for it.
+     */
+    leave(options?: ParticipantOptions): OutcomeResult;
+    asyncLeave(options?: ParticipantOptions): Promise<OutcomeResult>;
+
+    /**
+     * Says which participant this virtual user is from now on: it is the default of later calls, and the one that
+     * `failUnaccounted` accounts for. It does no I/O and may be called in the init context.
+     */
+    register(options: Required<ParticipantOptions>): void;
+  }
+
+  /** Options of a queue counter. */
+  export interface QueueCounterOptions {
+    /** `redis://[[user]:password@]host[:port][/database]` */
+    redis: string;
+    /** The queues' keys: at least one. */
+    keys: string[];
+    /**
+     * How long one count may take.
+     * @default '10s'
+     */
+    timeout?: Duration;
+  }
+
+  /**
+   * Counts queues in Redis, of whatever type they are: a sorted set by ZCARD, a hash by HLEN, a missing key as 0. All
+   * keys are counted in one round trip.
+   *
+   * @example
+   * ```js
+   * import { QueueCounter } from 'k6/x/barrier';
+   *
+   * const queues = new QueueCounter({ redis: 'redis://127.0.0.1:6379', keys: ['WAITING:e1', 'WAITING:e2'] });
+   *
+   * export default function () {
+   *   queues.waitFor(100, { timeout: '60s' });
+   *   console.log(queues.counts()['WAITING:e1']);
+   * }
+   * ```
+   */
+  export class QueueCounter {
+    /**
+     * Checks the options, and connects to nothing: the first call does.
+     * @throws {@link BarrierOptionError} names the option, what it got and what is allowed
+     */
+    constructor(options: QueueCounterOptions);
+
+    /**
+     * The length of each queue.
+     * @throws {@link QueueTypeError} a key holds another type
+     * @throws {@link BarrierStoreError} the server did not answer
+     */
+    counts(): Record<string, number>;
+    asyncCounts(): Promise<Record<string, number>>;
+
+    /** The length of all queues together. */
+    total(): number;
+    asyncTotal(): Promise<number>;
+
+    /**
+     * Waits until the queues hold at least `n` together. It asks again every `interval`.
+     * @throws {@link QueueTimeoutError} they did not in time
+     */
+    waitFor(n: number, options?: QueueWaitOptions): QueueWaitResult;
+    asyncWaitFor(n: number, options?: QueueWaitOptions): Promise<QueueWaitResult>;
+  }
+
+  export interface QueueWaitOptions {
+    /** @default '60s' */
+    timeout?: Duration;
+    /**
+     * At least 10 ms.
+     * @default '250ms'
+     */
+    interval?: Duration;
+  }
+
+  export interface QueueWaitResult {
+    total: number;
+    counts: Record<string, number>;
+    /** From the call to its return, in milliseconds. */
+    waitedMs: number;
+  }
+
+  /**
+   * What calls throw, and promises reject with. Each is an `Error` with a stack; tell them apart by `name`. The message
+   * starts with the call that failed: `wait() failed; reason: ...`.
+   */
+  export interface BarrierErrorBase extends Error {
+    /** The status of the core: stable, where a message may change. */
+    code: BarrierErrorCode;
+    /** The outcome stands in this process and is delivered later. */
+    pending: boolean;
+    /** The barrier when the error was made, where it was open. */
+    status?: BarrierStatus;
+  }
+
+  /** A wait was not released in time. The message has the counts and names who is missing. */
+  export interface BarrierTimeoutError extends BarrierErrorBase {
+    name: 'BarrierTimeoutError';
+  }
+
+  /** The barrier is broken for everyone, for good. */
+  export interface BarrierBrokenError extends BarrierErrorBase {
+    name: 'BarrierBrokenError';
+  }
+
+  /** An option or argument is wrong, or differs from that of another opener of the barrier. */
+  export interface BarrierOptionError extends BarrierErrorBase {
+    name: 'BarrierOptionError';
+    option: string;
+    got: string;
+    allowed: string;
+  }
+
+  /** The store did not answer, or refused. */
+  export interface BarrierStoreError extends BarrierErrorBase {
+    name: 'BarrierStoreError';
+  }
+
+  /** Two virtual users or processes claim the same participant. */
+  export interface BarrierConflictError extends BarrierErrorBase {
+    name: 'BarrierConflictError';
+  }
+
+  /** A participant came after the release, and `late` is `'error'`. */
+  export interface BarrierLateError extends BarrierErrorBase {
+    name: 'BarrierLateError';
+  }
+
+  /** A queue's key holds a type that is not counted. */
+  export interface QueueTypeError extends BarrierErrorBase {
+    name: 'QueueTypeError';
+    key: string;
+    type: string;
+  }
+
+  /** The queues did not fill in time. */
+  export interface QueueTimeoutError extends BarrierErrorBase {
+    name: 'QueueTimeoutError';
+  }
+
+  /** Anything else: a closed engine, too many calls at once, or a bug of this extension. */
+  export interface BarrierError extends BarrierErrorBase {
+    name: 'BarrierError';
+  }
+
+  /** The codes of errors. */
+  export type BarrierErrorCode =
+    | 'KBAR_CLOSED'
+    | 'KBAR_INVALID'
+    | 'KBAR_BUSY'
+    | 'KBAR_PANIC'
+    | 'KBAR_OPTION'
+    | 'KBAR_STORE'
+    | 'KBAR_CONFLICT'
+    | 'KBAR_BROKEN'
+    | 'KBAR_TIMEOUT'
+    | 'KBAR_CANCELLED'
+    | 'KBAR_BUFFER'
+    | 'KBAR_QUEUE_TYPE'
+    | 'KBAR_EMPTY'
+    | 'KBAR_LATE';
+}

@@ -1,0 +1,218 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+)
+
+// keptReleases is how many release records a process keeps; the core keeps the last 16.
+const keptReleases = 16
+
+// Barrier is an open barrier of this process. All its virtual users share it.
+type Barrier struct {
+	client *Client
+	handle uint64
+	gates  *gates
+	// OpenPhase is the phase that was open when this process opened the barrier.
+	OpenPhase uint32
+
+	mu       sync.Mutex
+	releases map[uint32]*Release
+}
+
+// Release is the record of a released phase.
+type Release struct {
+	Phase            uint32            `json:"phase"`
+	Reason           string            `json:"reason"`
+	Arrived          uint64            `json:"arrived"`
+	Failed           map[string]uint64 `json:"failed"`
+	FailedTotal      uint64            `json:"failedTotal"`
+	Left             uint64            `json:"left"`
+	Parties          uint64            `json:"parties"`
+	ReleasedAt       float64           `json:"releasedAt"`
+	ServerReleasedAt *float64          `json:"serverReleasedAt"`
+}
+
+// BrokenInfo says why a barrier is broken.
+type BrokenInfo struct {
+	Reason  string  `json:"reason"`
+	Message string  `json:"message"`
+	Phase   uint32  `json:"phase"`
+	At      float64 `json:"at"`
+}
+
+// BarrierStatus is a barrier as this process knows it.
+type BarrierStatus struct {
+	Name             string            `json:"name"`
+	RunID            string            `json:"runId"`
+	Store            string            `json:"store"`
+	Parties          uint64            `json:"parties"`
+	Phase            uint32            `json:"phase"`
+	Arrived          uint64            `json:"arrived"`
+	Failed           map[string]uint64 `json:"failed"`
+	FailedTotal      uint64            `json:"failedTotal"`
+	Left             uint64            `json:"left"`
+	Late             uint64            `json:"late"`
+	Released         []uint32          `json:"released"`
+	ReleasedAt       *float64          `json:"releasedAt"`
+	ServerReleasedAt *float64          `json:"serverReleasedAt"`
+	Broken           *BrokenInfo       `json:"broken"`
+	Processes        uint64            `json:"processes"`
+	Connected        bool              `json:"connected"`
+	ClockBoundMs     *float64          `json:"clockBoundMs"`
+	PushLatencyMs    *float64          `json:"pushLatencyMs"`
+}
+
+// Missing is how many participants of the open phase have no outcome yet.
+func (s *BarrierStatus) Missing() uint64 {
+	accounted := s.Arrived + s.FailedTotal + s.Left
+	return s.Parties - min(accounted, s.Parties)
+}
+
+// MissingIDs names participants without an outcome, where the core can name them.
+type MissingIDs struct {
+	Count uint64   `json:"count"`
+	IDs   []string `json:"ids"`
+}
+
+// Open opens a barrier and waits until that is done.
+func (c *Client) Open(ctx context.Context, options []byte) (*Barrier, error) {
+	var handle uint64
+	frame, _, err := c.call(ctx, func(token uint64, _ *Frame) Status {
+		var status Status
+		handle, status = c.engine.Open(token, options)
+		return status
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Barrier{
+		client:    c,
+		handle:    handle,
+		gates:     c.gates(handle),
+		OpenPhase: frame.Phase,
+		releases:  make(map[uint32]*Release),
+	}, nil
+}
+
+// Handle tells one open barrier from another.
+func (b *Barrier) Handle() uint64 { return b.handle }
+
+// Answer is what an operation brought.
+type Answer struct {
+	Outcome Outcome
+	Phase   uint32
+	Index   uint32 // of an arrival: 1 for the first one
+	First   bool   // the outcome is new; otherwise it stood already
+	Reason  string // of a failure that stood already, where the core tells
+}
+
+// Do carries out one operation and waits for its answer. Where it returns an error, the answer says what stands.
+func (b *Barrier) Do(ctx context.Context, request Request, participant, reason string) (Answer, error) {
+	request.Barrier = b.handle
+	frame, text, err := b.client.call(ctx, func(token uint64, frame *Frame) Status {
+		return b.client.engine.Submit(&request, token, participant, reason, frame)
+	})
+	answer := Answer{
+		Outcome: frame.Outcome, Phase: frame.Phase, Index: frame.Index, First: frame.Flags&First != 0,
+	}
+	if len(text) > 0 {
+		var standing struct {
+			Reason string `json:"reason"`
+		}
+		if json.Unmarshal(text, &standing) == nil {
+			answer.Reason = standing.Reason
+		}
+	}
+	return answer, err
+}
+
+// Gate is closed once the phase is released.
+func (b *Barrier) Gate(phase uint32) <-chan struct{} {
+	gate, first := b.gates.gate(phase)
+	if first && b.Release(phase) != nil {
+		// It was released before this process listened. From here on each release is a frame.
+		b.gates.release(phase)
+	}
+	return gate
+}
+
+// Broken is closed once the barrier is broken.
+func (b *Barrier) Broken() <-chan struct{} { return b.gates.broken }
+
+// Lost is closed when the core is gone; LostError says why.
+func (b *Barrier) Lost() <-chan struct{} { return b.client.lost }
+
+// LostError says why Lost was closed.
+func (b *Barrier) LostError() error { return b.client.lostError }
+
+// Release is the record of a released phase, or nil. It is read once and shared by all who wait.
+func (b *Barrier) Release(phase uint32) *Release {
+	b.mu.Lock()
+	known := b.releases[phase]
+	b.mu.Unlock()
+	if known != nil {
+		return known
+	}
+
+	text, status := b.client.engine.ReleaseInfo(b.handle, phase)
+	if status != OK {
+		return nil
+	}
+	release := new(Release)
+	if json.Unmarshal(text, release) != nil {
+		return nil
+	}
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.releases[phase] = release
+	for p := range b.releases {
+		if p+keptReleases < phase {
+			delete(b.releases, p)
+		}
+	}
+	return release
+}
+
+// Status is the barrier as this process knows it, without I/O.
+func (b *Barrier) Status() (*BarrierStatus, error) {
+	text, status := b.client.engine.BarrierStatus(b.handle)
+	if status != OK {
+		return nil, newError(status, nil)
+	}
+	s := new(BarrierStatus)
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("reading the core's answer: %w", err)
+	}
+	return s, nil
+}
+
+// Missing asks who has no outcome in the open phase.
+func (b *Barrier) Missing(ctx context.Context, limit uint32) (*MissingIDs, error) {
+	answer := new(MissingIDs)
+	question := struct {
+		Op    string `json:"op"`
+		Limit uint32 `json:"limit"`
+	}{"missing", limit}
+	if err := b.client.Query(ctx, b.handle, question, answer); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// Counts asks a queue counter for the length of each of its queues.
+func (c *Client) Counts(ctx context.Context, counter uint64) (map[string]uint64, error) {
+	var answer struct {
+		Counts map[string]uint64 `json:"counts"`
+	}
+	question := struct {
+		Op string `json:"op"`
+	}{"counts"}
+	if err := c.Query(ctx, counter, question, &answer); err != nil {
+		return nil, err
+	}
+	return answer.Counts, nil
+}

@@ -1,0 +1,217 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrEnded is returned by calls whose context ended first.
+var ErrEnded = errors.New("k6 ended the iteration")
+
+// pipeGrace is how long the end of the pipe may come after the end of the engine.
+const pipeGrace = time.Second
+
+// LogLine is a line of the core's log.
+type LogLine struct {
+	Level   string
+	Message string
+	Fields  map[string]any
+}
+
+// Client lets goroutines wait for the core. One goroutine reads the pipe, another one the log.
+type Client struct {
+	engine   Engine
+	pipe     io.Closer
+	tokens   *tokens
+	barriers sync.Map // handle -> *gates; made by whoever names a handle first, the reader included
+	log      func(LogLine)
+	logs     chan struct{} // of capacity 1
+	strays   atomic.Uint64
+
+	lost      chan struct{} // closed when nothing can complete any more
+	lostError error         // set before lost is closed
+	closeOnce sync.Once
+	closing   atomic.Bool
+	done      sync.WaitGroup
+}
+
+// NewClient starts the engine. The log function is called on a goroutine of the client.
+func NewClient(engine Engine, log func(LogLine)) (*Client, error) {
+	pipe, err := engine.Start()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		engine: engine,
+		pipe:   pipe,
+		tokens: newTokens(),
+		log:    log,
+		logs:   make(chan struct{}, 1),
+		lost:   make(chan struct{}),
+	}
+	c.done.Add(2)
+	go c.read(pipe)
+	go c.drainLogs()
+	return c, nil
+}
+
+// read runs until the pipe ends, and then fails everyone who still waits.
+func (c *Client) read(pipe io.ReadCloser) {
+	defer c.done.Done()
+	defer func() { _ = pipe.Close() }()
+
+	err := readFrames(pipe, c.handle)
+	c.lostError = &Error{Status: Closed, Message: "the barrier's engine is closed"}
+	if !c.closing.Load() {
+		c.lostError = &Error{Status: Closed, Message: "the core is lost: " + err.Error()}
+	}
+	close(c.lost)
+}
+
+// handle does three things: look up, hand over, and nothing else. It must not block.
+func (c *Client) handle(frame Frame) {
+	switch frame.Kind {
+	case FrameDone:
+		if !c.tokens.deliver(frame) {
+			c.strays.Add(1)
+		}
+	case FrameRelease:
+		c.gates(frame.Token).release(frame.Phase)
+	case FrameBroken:
+		c.gates(frame.Token).breakAll()
+	case FrameLog:
+		select {
+		case c.logs <- struct{}{}:
+		default: // a drain is due already and will see these lines too
+		}
+	}
+}
+
+func (c *Client) drainLogs() {
+	defer c.done.Done()
+	for {
+		select {
+		case <-c.logs:
+			c.drainLog()
+		case <-c.lost:
+			c.drainLog()
+			return
+		}
+	}
+}
+
+func (c *Client) drainLog() {
+	for {
+		text, status := c.engine.NextLog()
+		if status != OK {
+			return
+		}
+		var fields map[string]any
+		if json.Unmarshal(text, &fields) != nil {
+			fields = map[string]any{"message": string(text)}
+		}
+		line := LogLine{Fields: fields}
+		line.Level, _ = fields["level"].(string)
+		line.Message, _ = fields["message"].(string)
+		delete(fields, "level")
+		delete(fields, "message")
+		c.log(line)
+	}
+}
+
+// Close ends the engine, which may take as long as the deadline, and waits for the client's goroutines. All who wait
+// are failed. It may be called more than once.
+func (c *Client) Close(deadline time.Duration) {
+	c.closeOnce.Do(func() {
+		c.closing.Store(true)
+		c.engine.Close(deadline)
+		// The core closes its end of the pipe, which ends the reader. Nobody is kept waiting should it not.
+		late := time.AfterFunc(pipeGrace, func() { _ = c.pipe.Close() })
+		defer late.Stop()
+		<-c.lost
+	})
+	c.done.Wait()
+}
+
+// Lost is closed when the core cannot complete anything any more.
+func (c *Client) Lost() <-chan struct{} { return c.lost }
+
+// LostError says why Lost was closed.
+func (c *Client) LostError() error { return c.lostError }
+
+func (c *Client) gates(handle uint64) *gates {
+	if g, ok := c.barriers.Load(handle); ok {
+		return g.(*gates) //nolint:forcetypeassert // the map holds nothing else
+	}
+	g, _ := c.barriers.LoadOrStore(handle, newGates())
+	return g.(*gates) //nolint:forcetypeassert // the map holds nothing else
+}
+
+// call submits with a token and waits for its frame. The context's end gives the token up.
+func (c *Client) call(ctx context.Context, submit func(token uint64, frame *Frame) Status) (Frame, []byte, error) {
+	token, w := c.tokens.reserve()
+	var frame Frame
+	switch status := submit(token, &frame); status {
+	case OK:
+		c.tokens.forget(token, w)
+		frame.Token, frame.Status = token, OK
+		return frame, c.text(frame), nil
+	case Pending:
+	default:
+		c.tokens.forget(token, w)
+		text, _ := c.engine.TakeText(token)
+		return frame, nil, newError(status, text)
+	}
+
+	select {
+	case frame = <-w.frame:
+		c.tokens.release(w)
+	case <-ctx.Done():
+		c.engine.Cancel(token)
+		c.tokens.forget(token, w)
+		return frame, nil, fmt.Errorf("%w: %w", ErrEnded, context.Cause(ctx))
+	case <-c.lost:
+		c.tokens.forget(token, w)
+		return frame, nil, c.lostError
+	}
+
+	if frame.Status != OK {
+		text, _ := c.engine.TakeText(token)
+		return frame, nil, newError(frame.Status, text)
+	}
+	return frame, c.text(frame), nil
+}
+
+// text is what belongs to a frame beyond its numbers. Only an arrival has a number where others have the text's length.
+func (c *Client) text(frame Frame) []byte {
+	if frame.Index == 0 || frame.Outcome == OutcomeArrived {
+		return nil
+	}
+	text, _ := c.engine.TakeText(frame.Token)
+	return text
+}
+
+// Query asks about a barrier or a counter and decodes the answer.
+func (c *Client) Query(ctx context.Context, handle uint64, question, answer any) error {
+	asked, err := json.Marshal(question)
+	if err != nil {
+		return fmt.Errorf("asking the core: %w", err)
+	}
+	_, text, err := c.call(ctx, func(token uint64, _ *Frame) Status { return c.engine.Query(handle, token, asked) })
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("reading the core's answer: %w", err)
+	}
+	return nil
+}
+
+// OpenCounter opens a queue counter.
+func (c *Client) OpenCounter(options []byte) (uint64, error) { return c.engine.OpenCounter(options) }

@@ -1,0 +1,81 @@
+package core
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// FrameSize is the size of a frame on the pipe, in bytes.
+const FrameSize = 32
+
+// FrameKind says what a [Frame] reports.
+type FrameKind uint16
+
+// The kinds of frames.
+const (
+	FrameDone    FrameKind = 1 // the call of Token is complete
+	FrameRelease FrameKind = 2 // Phase of the barrier Token, and all before it, is released
+	FrameBroken  FrameKind = 3 // the barrier Token is broken for good
+	FrameLog     FrameKind = 4 // log lines wait
+)
+
+// First marks the first acknowledgement of an outcome; a repeat that only returned the standing one lacks it.
+const First uint8 = 1
+
+// Frame is one completion, as it lies on the pipe: fixed in size, without a pointer, in the machine's byte order.
+type Frame struct {
+	Token      uint64
+	Kind       FrameKind
+	Outcome    Outcome
+	Flags      uint8
+	Status     Status
+	Phase      uint32
+	Index      uint32
+	TimeMicros uint64
+}
+
+// decodeFrame reads the first FrameSize bytes of b.
+func decodeFrame(b []byte) Frame {
+	order := binary.NativeEndian
+	return Frame{
+		Token:      order.Uint64(b[0:]),
+		Kind:       FrameKind(order.Uint16(b[8:])),
+		Outcome:    Outcome(b[10]),
+		Flags:      b[11],
+		Status:     Status(order.Uint32(b[12:])), //nolint:gosec // the same 32 bits
+		Phase:      order.Uint32(b[16:]),
+		Index:      order.Uint32(b[20:]),
+		TimeMicros: order.Uint64(b[24:]),
+	}
+}
+
+// errPipeClosed is the end of the pipe that a close brings about.
+var errPipeClosed = errors.New("the core closed the completion pipe")
+
+// readFrames reads the pipe until it ends and hands each frame to handle, which must not block. A frame that arrives in
+// parts waits for its rest. It returns why the pipe ended, never nil.
+func readFrames(pipe io.Reader, handle func(Frame)) error {
+	buf := make([]byte, 2048*FrameSize)
+	have := 0
+	for {
+		n, err := pipe.Read(buf[have:])
+		have += n
+		whole := have - have%FrameSize
+		for at := 0; at < whole; at += FrameSize {
+			handle(decodeFrame(buf[at:]))
+		}
+		have = copy(buf, buf[whole:have])
+
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF) && have == 0:
+			return errPipeClosed
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("the completion pipe ended inside a frame (%d of %d bytes)", have, FrameSize)
+		default:
+			return fmt.Errorf("reading the completion pipe: %w", err)
+		}
+	}
+}
