@@ -8,8 +8,8 @@ import (
 
 // This is the only file that registers callbacks with the event loop.
 
-// loop runs functions on the event loop for one goroutine, one after another. It holds one registered callback as long as it
-// lives, so that the iteration does not end meanwhile: finish must be called exactly once.
+// loop runs functions on the event loop for one goroutine, one after another. It holds one registered callback as long
+// as it lives, so that the iteration does not end meanwhile: finish must be called exactly once.
 type loop struct {
 	ctx      context.Context //nolint:containedctx // that of the iteration
 	register func() func(func() error)
@@ -19,11 +19,17 @@ type loop struct {
 
 // newLoop must be called on the VU's goroutine.
 func newLoop(vu modules.VU) *loop {
-	return &loop{ctx: vu.Context(), register: vu.RegisterCallback, enqueue: vu.RegisterCallback(), done: make(chan error, 1)}
+	return &loop{
+		ctx:      vu.Context(),
+		register: vu.RegisterCallback,
+		enqueue:  vu.RegisterCallback(),
+		done:     make(chan error, 1),
+	}
 }
 
-// run has f called on the event loop and waits until it returned; its error goes to the caller, not to the loop. Once the
-// iteration is over, f is not called any more: k6 still runs callbacks then, but no handler may follow an exception.
+// run has f called on the event loop and waits until it returned; its error goes to the caller, not to the loop. Once
+// the iteration is over, f is not called any more: k6 still runs callbacks then, but no handler may follow an
+// exception.
 //
 // While the VU's goroutine blocks, so does run, and with it the reading of the stream.
 func (l *loop) run(f func() error) error {
@@ -42,8 +48,8 @@ func (l *loop) run(f func() error) error {
 	return <-l.done
 }
 
-// finish has f called on the event loop, if the iteration is not over, and lets the iteration end. An error of f ends the
-// iteration as an exception would.
+// finish has f called on the event loop, if the iteration is not over, and lets the iteration end. An error of f ends
+// the iteration as an exception would.
 func (l *loop) finish(f func() error) {
 	l.enqueue(func() error {
 		if l.ctx.Err() != nil {

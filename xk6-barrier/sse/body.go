@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// wireBody reads a response body as it comes over the wire, counts it, and runs the idle clock while it waits. The clock
-// stands still while a handler works, because nothing is read then.
+// wireBody reads a response body as it comes over the wire, counts it, and runs the idle clock while it waits. The
+// clock stands still while a handler works, because nothing is read then.
 type wireBody struct {
 	src   io.Reader
 	idle  time.Duration
@@ -51,8 +51,8 @@ func (e *unsupportedEncodingError) Error() string {
 	return fmt.Sprintf("got Content-Encoding %q; allowed are gzip, deflate and identity", e.encoding)
 }
 
-// decoded undoes the Content-Encoding of a response. The readers are made at the first read: their headers come over the
-// wire, and the open handler must not wait for them.
+// decoded undoes the Content-Encoding of a response. The readers are made at the first read: their headers come over
+// the wire, and the open handler must not wait for them.
 func decoded(wire io.Reader, header http.Header) io.Reader {
 	var encodings []string
 	for _, value := range header.Values("Content-Encoding") {

@@ -22,8 +22,8 @@ const (
 	stateClosed     = 2
 )
 
-// eventSource is one object of the class EventSource. Its JavaScript side, which is all but the fields of the last group,
-// belongs to the VU's goroutine; run belongs to a goroutine of its own.
+// eventSource is one object of the class EventSource. Its JavaScript side, which is all but the fields of the last
+// group, belongs to the VU's goroutine; run belongs to a goroutine of its own.
 type eventSource struct {
 	target
 	ctx    context.Context //nolint:containedctx // that of the iteration
@@ -149,8 +149,8 @@ func (s *eventSource) run(first *stream, lifetime time.Duration) {
 	})
 }
 
-// serve takes one connection from its beginning to its end, and reports whether another one should follow. The error is one
-// that came out of a handler.
+// serve takes one connection from its beginning to its end, and reports whether another one should follow. The error
+// is one that came out of a handler.
 func (s *eventSource) serve(current *stream) (failure *streamError, again bool, err error) {
 	connected, failure := current.connect(s.resumeFrom)
 	var readErr error

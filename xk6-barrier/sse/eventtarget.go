@@ -84,7 +84,8 @@ func (t *target) addEventListener(call sobek.FunctionCall) sobek.Value {
 	}
 	f, ok := sobek.AssertFunction(value)
 	if !ok {
-		throw(t.rt, newOptionError("addEventListener()", "the listener of %q: got %s; expected a function", name, describe(value)))
+		throw(t.rt, newOptionError("addEventListener()",
+			"the listener of %q: got %s; expected a function", name, describe(value)))
 	}
 	if t.find(name, value) != nil {
 		return sobek.Undefined()
@@ -119,7 +120,8 @@ func (t *target) find(name string, value sobek.Value) *listener {
 func (t *target) remove(name string, l *listener) {
 	l.removed = true
 	// A new slice, because dispatch may be going through the old one.
-	t.listeners[name] = slices.DeleteFunc(slices.Clone(t.listeners[name]), func(other *listener) bool { return other == l })
+	remaining := slices.Clone(t.listeners[name])
+	t.listeners[name] = slices.DeleteFunc(remaining, func(other *listener) bool { return other == l })
 }
 
 func (t *target) listens(name string) bool { return len(t.listeners[name]) > 0 }

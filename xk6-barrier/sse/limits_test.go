@@ -46,6 +46,11 @@ func TestABlockedHandlerStopsTheReading(t *testing.T) {
 						w.send(line[n:], fmt.Sprintf("data: total %d\n\ndata: end\n\n", i))
 						return
 					}
+					if err != nil {
+						t.Error("the client gave the stream up:", err)
+						close(stalled)
+						return
+					}
 				}
 			}))
 			received, total := -1, 0

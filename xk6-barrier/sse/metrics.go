@@ -23,7 +23,8 @@ type streamMetrics struct {
 	received   *metrics.Metric // bytes of the body, as they came over the wire
 }
 
-// registerMetrics is called in the init context, where k6 allows it. The registry answers a repeat with the same metric.
+// registerMetrics is called in the init context, where k6 allows it. The registry answers a repeat with the same
+// metric.
 func registerMetrics(registry *metrics.Registry) (*streamMetrics, error) {
 	var (
 		m   streamMetrics

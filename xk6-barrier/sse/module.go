@@ -1,13 +1,14 @@
 // Package sse implements the k6 module k6/x/sse: Server-Sent Events for load tests.
 //
 // **sse.open() blocks the VU's event loop until the stream has ended.** Handlers run one after another on the VU's
-// goroutine; promises and timers that they start go on only after open returned, although the work behind them has begun.
-// Calls that park the VU's goroutine, such as sleep() or the synchronous calls of k6/x/barrier, may be used in them.
-// sse.asyncOpen() and the class EventSource do not block: their handlers run on the event loop.
+// goroutine; promises and timers that they start go on only after open returned, although the work behind them has
+// begun. Calls that park the VU's goroutine, such as sleep() or the synchronous calls of k6/x/barrier, may be used in
+// them. sse.asyncOpen() and the class EventSource do not block: their handlers run on the event loop.
 //
-// A request goes through the VU's own transport. From there on the way of an event is short: parser (the grammar, free of
-// k6) reads from decoded (gzip, deflate) and wireBody (idle clock) on the goroutine that calls the handlers. No goroutine
-// reads ahead, so a handler that takes its time stops the reading, and nothing but the buffers of the connection fills up.
+// A request goes through the VU's own transport. From there on the way of an event is short: parser (the grammar,
+// free of k6) reads from decoded (gzip, deflate) and wireBody (idle clock) on the goroutine that calls the handlers.
+// No goroutine reads ahead, so a handler that takes its time stops the reading, and nothing but the buffers of the
+// connection fills up.
 package sse
 
 import (
@@ -82,8 +83,8 @@ func (mi *instance) vuState(call string) *lib.State {
 	return state
 }
 
-// firstSamples gives the counters a sample of 0. Without any, a counter is missing from the summary, and a threshold on it
-// passes whatever happened.
+// firstSamples gives the counters a sample of 0. Without any, a counter is missing from the summary, and a threshold
+// on it passes whatever happened.
 func (mi *instance) firstSamples(s *stream) {
 	if mi.counted {
 		return

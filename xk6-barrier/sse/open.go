@@ -25,8 +25,8 @@ const (
 
 var clientEvents = []string{onOpen, onEvent, onError} //nolint:gochecknoglobals // constant
 
-// session is one call of open or asyncOpen. Everything in it belongs to the VU's goroutine, except that run may be called on
-// another one, which hands over to the VU's goroutine by do.
+// session is one call of open or asyncOpen. Everything in it belongs to the VU's goroutine, except that run may be
+// called on another one, which hands over to the VU's goroutine by do.
 type session struct {
 	mi       *instance
 	rt       *sobek.Runtime

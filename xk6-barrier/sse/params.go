@@ -59,6 +59,8 @@ type request struct {
 type option func(p *paramsParser, value sobek.Value) error
 
 // Every call knows the options of its own table and no others.
+//
+//nolint:gochecknoglobals // constant tables
 var (
 	commonOptions = map[string]option{
 		"connectTimeout": durationOption("connectTimeout", func(r *request) *time.Duration { return &r.connectTimeout }),
@@ -313,7 +315,8 @@ func (p *paramsParser) jarOption(value sobek.Value) error {
 func (p *paramsParser) maxEventSizeOption(value sobek.Value) error {
 	size := value.ToFloat()
 	if _, isString := value.Export().(string); isString || size != math.Trunc(size) || size < 1 || size > maxMaxEventSize {
-		return fmt.Errorf("maxEventSize: got %s; expected a whole number of bytes from 1 to %d", describe(value), maxMaxEventSize)
+		return fmt.Errorf("maxEventSize: got %s; expected a whole number of bytes from 1 to %d",
+			describe(value), maxMaxEventSize)
 	}
 	p.request.maxEventSize = int(size)
 	return nil

@@ -130,8 +130,8 @@ func (p *parser) scan(ev *event) (bool, error) {
 	}
 }
 
-// dropMarks skips a byte order mark at the very beginning and the line feed of a CRLF pair. It reports false if it takes
-// more bytes to decide.
+// dropMarks skips a byte order mark at the very beginning and the line feed of a CRLF pair. It reports false if it
+// takes more bytes to decide.
 func (p *parser) dropMarks() bool {
 	const bom = "\xEF\xBB\xBF"
 	unread := p.buf[p.start:p.end]

@@ -19,14 +19,15 @@ import (
 	"go.k6.io/k6/v2/metrics"
 )
 
-// A response that is no event stream is read to its end, so that its connection can serve again, but no further than this.
+// A response that is no event stream is read to its end, so that its connection can serve again, but no further than
+// this.
 const (
 	drainBytes = 64 << 10
 	drainTime  = 500 * time.Millisecond
 )
 
-// stream is one HTTP response that is read as an event stream. It knows nothing of JavaScript. One goroutine at a time may
-// use it, except for close, which any goroutine may call.
+// stream is one HTTP response that is read as an event stream. It knows nothing of JavaScript. One goroutine at a
+// time may use it, except for close, which any goroutine may call.
 type stream struct {
 	ctx     context.Context //nolint:containedctx // that of the iteration
 	state   *lib.State
@@ -168,7 +169,8 @@ func (s *stream) client() *http.Client {
 	}
 }
 
-// next waits for the next event. It returns nil when there is one; else the stream is over, and the error goes to finish.
+// next waits for the next event. It returns nil when there is one; else the stream is over, and the error goes to
+// finish.
 func (s *stream) next(ev *event) error {
 	if err := s.reqCtx.Err(); err != nil {
 		return err
@@ -252,8 +254,8 @@ func (s *stream) wrongType() bool {
 		s.ctx.Err() == nil && !errors.Is(context.Cause(s.reqCtx), errClosed)
 }
 
-// failure says what err means, given who ended the connection. It is nil where nobody is to be told: the script closed the
-// stream, or k6 is ending the VU.
+// failure says what err means, given who ended the connection. It is nil where nobody is to be told: the script
+// closed the stream, or k6 is ending the VU.
 func (s *stream) failure(err error, wrap func(string, error) *streamError) *streamError {
 	var known *streamError
 	switch cause := context.Cause(s.reqCtx); {

@@ -98,8 +98,8 @@ func systemTags(enabled *metrics.SystemTagSet, tags metrics.TagsAndMeta, name st
 	return tags
 }
 
-// errorTags adds what tells a stream that failed from one that did not. Unlike k6/http it leaves the status of a response
-// that was received in place.
+// errorTags adds what tells a stream that failed from one that did not. Unlike k6/http it leaves the status of a
+// response that was received in place.
 func errorTags(enabled *metrics.SystemTagSet, tags metrics.TagsAndMeta, failure *streamError) metrics.TagsAndMeta {
 	tags = tags.Clone()
 	tags.SetSystemTagOrMetaIfEnabled(enabled, metrics.TagError, failure.label)
