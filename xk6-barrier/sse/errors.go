@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"syscall"
@@ -102,6 +103,18 @@ func newTimeoutError(op, name, option string, limit time.Duration, what string) 
 		reason: fmt.Sprintf("%s within %s (%s)", what, limit, option),
 		cause:  context.DeadlineExceeded,
 	}
+}
+
+// newStatusError is for what cannot go on without a 200.
+func newStatusError(op string, status int) *streamError {
+	e := &streamError{
+		op: op, name: nameStatusError, code: codeDefault, label: "unexpected status",
+		reason: fmt.Sprintf("got the status %d; expected %d", status, http.StatusOK),
+	}
+	if status >= http.StatusBadRequest {
+		e.code = codeHTTPStatus + status
+	}
+	return e
 }
 
 // newConnectError is for everything before the response headers.

@@ -3,7 +3,6 @@ package sse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -168,10 +167,7 @@ func (s *eventSource) serve(current *stream) (failure *streamError, again bool, 
 	}
 	failure = current.finish(readErr)
 	if failure == nil && connected && current.status() != http.StatusOK {
-		failure = &streamError{
-			op: opEventSource, name: nameStatusError, code: codeHTTPStatus + current.status(),
-			reason: fmt.Sprintf("got the status %d; expected 200", current.status()),
-		}
+		failure = newStatusError(opEventSource, current.status())
 	}
 	if s.scope.Err() != nil {
 		return failure, false, err

@@ -136,23 +136,24 @@ func TestEventSourceStopsForGood(t *testing.T) {
 	for name, test := range map[string]struct {
 		serve func(*wire)
 		want  string
+		code  int64
 	}{
-		"204": {func(w *wire) { w.head(http.StatusNoContent) }, "StatusError: EventSource failed; reason: got the status 204; expected 200"},
-		"401": {func(w *wire) { w.head(http.StatusUnauthorized, "Content-Type: text/event-stream") }, "StatusError: EventSource failed; reason: got the status 401; expected 200"},
-		"503": {func(w *wire) { w.head(http.StatusServiceUnavailable) }, "StatusError: EventSource failed; reason: got the status 503; expected 200"},
+		"204": {func(w *wire) { w.head(http.StatusNoContent) }, "StatusError: EventSource failed; reason: got the status 204; expected 200", 1000},
+		"401": {func(w *wire) { w.head(http.StatusUnauthorized, "Content-Type: text/event-stream") }, "StatusError: EventSource failed; reason: got the status 401; expected 200", 1401},
+		"503": {func(w *wire) { w.head(http.StatusServiceUnavailable) }, "StatusError: EventSource failed; reason: got the status 503; expected 200", 1503},
 		"another type": {
 			func(w *wire) { w.head(http.StatusOK, "Content-Type: text/html") },
-			`ContentTypeError: EventSource failed; reason: got Content-Type "text/html"; expected text/event-stream`,
+			`ContentTypeError: EventSource failed; reason: got Content-Type "text/html"; expected text/event-stream`, 1000,
 		},
 		"too large": {
 			func(w *wire) { w.stream(); w.send("data: 0123456789\n\n"); w.hang() },
-			"EventTooLargeError: EventSource failed; reason: event too large: more than maxEventSize = 10 bytes without an end",
+			"EventTooLargeError: EventSource failed; reason: event too large: more than maxEventSize = 10 bytes without an end", 1000,
 		},
 		"the end of its time while open": {
-			func(w *wire) { w.stream(); w.hang() }, "TimeoutError: EventSource failed; reason: the source was not closed within 200ms (timeout)",
+			func(w *wire) { w.stream(); w.hang() }, "TimeoutError: EventSource failed; reason: the source was not closed within 200ms (timeout)", 1050,
 		},
 		"the end of its time while connecting": {
-			(*wire).hang, "TimeoutError: EventSource failed; reason: the source was not closed within 200ms (timeout)",
+			(*wire).hang, "TimeoutError: EventSource failed; reason: the source was not closed within 200ms (timeout)", 1050,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,8 +163,8 @@ func TestEventSourceStopsForGood(t *testing.T) {
 			out := v.eval(`
 				var out = [];
 				const source = new EventSource(url, { reconnectDelay: 1, maxEventSize: 10, timeout: 200 });
-				source.onerror = (e) => out.push(source.readyState, String(e.error), e.message === e.error.message);`)
-			assert.Equal(t, []any{int64(2), test.want, true}, out)
+				source.onerror = (e) => out.push(source.readyState, String(e.error), e.error.code, e.message === e.error.message);`)
+			assert.Equal(t, []any{int64(2), test.want, test.code, true}, out)
 		})
 	}
 }
