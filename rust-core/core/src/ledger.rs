@@ -195,7 +195,8 @@ impl Ledger {
             }
         }
         if let Some(own) = &mut entry.outcome {
-            let stands = own.phase == open || !self.cyclic;
+            // Ahead of the open phase is a late one's: the store knew of a release that this process has not heard of yet.
+            let stands = own.phase >= open || !self.cyclic;
             if stands && !(self.cyclic && *report == Report::Leave) {
                 if let (Report::Arrive { owner }, Outcome::Arrived, Some(first)) =
                     (report, &own.outcome, own.owner)

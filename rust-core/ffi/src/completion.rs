@@ -33,77 +33,74 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The write end of the pipe. Whoever has frames writes them at once; what the pipe does not take at once is left to a
 /// thread, so that no caller ever waits for the reader.
 struct Pipe {
-    file: File,
     queue: Mutex<Queue>,
     more: Condvar,
 }
 
-#[derive(Default)]
 struct Queue {
+    /// None once nothing can or shall be written any more: dropping it is what the reader sees as the end.
+    file: Option<Arc<File>>,
     bytes: Vec<u8>,
-    closed: bool,
 }
 
-impl Pipe {
-    fn send(&self, frames: &[u8]) {
-        let mut queue = lock(&self.queue);
-        if queue.closed {
-            return;
-        }
-        let mut rest = frames;
-        if queue.bytes.is_empty() {
-            rest = self.write_some(rest, &mut queue);
-        }
-        if !rest.is_empty() {
-            queue.bytes.extend_from_slice(rest);
-            self.more.notify_one();
-        }
+impl Queue {
+    fn close(&mut self) {
+        self.file = None;
+        self.bytes.clear();
     }
 
     /// Writes what the pipe takes; the rest comes back.
-    fn write_some<'a>(&self, mut bytes: &'a [u8], queue: &mut Queue) -> &'a [u8] {
-        while !bytes.is_empty() {
-            match (&self.file).write(bytes) {
+    fn write_some<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
+        while let (Some(file), false) = (&self.file, bytes.is_empty()) {
+            match (&**file).write(bytes) {
                 Ok(0) => break,
                 Ok(n) => bytes = &bytes[n..],
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => {
                     // The reader is gone: nobody can be told anything any more.
-                    queue.closed = true;
-                    queue.bytes.clear();
+                    self.close();
                     return &[];
                 }
             }
         }
         bytes
     }
+}
+
+impl Pipe {
+    fn send(&self, frames: &[u8]) {
+        let mut queue = lock(&self.queue);
+        let mut rest = frames;
+        if queue.bytes.is_empty() {
+            rest = queue.write_some(rest);
+        }
+        if !rest.is_empty() && queue.file.is_some() {
+            queue.bytes.extend_from_slice(rest);
+            self.more.notify_one();
+        }
+    }
 
     fn drain(&self) {
         let mut queue = lock(&self.queue);
-        loop {
-            while queue.bytes.is_empty() {
-                if queue.closed {
-                    return;
-                }
+        while let Some(file) = queue.file.clone() {
+            if queue.bytes.is_empty() {
+                drop(file);
                 queue = self
                     .more
                     .wait(queue)
                     .unwrap_or_else(PoisonError::into_inner);
-            }
-            if queue.closed {
-                return;
+                continue;
             }
             drop(queue);
-            let mut room = [PollFd::new(&self.file, PollFlags::OUT)];
-            // An interrupted poll is tried again by the loop.
-            let _ = poll(&mut room, None);
+            // An interrupted poll is tried again by the loop; a reader that is gone ends it.
+            let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], None);
             queue = lock(&self.queue);
             let bytes = std::mem::take(&mut queue.bytes);
-            let rest = self.write_some(&bytes, &mut queue).len();
-            if !queue.closed {
-                let sent = bytes.len() - rest;
+            let rest = queue.write_some(&bytes).len();
+            if queue.file.is_some() {
                 queue.bytes = bytes;
+                let sent = queue.bytes.len() - rest;
                 queue.bytes.drain(..sent);
             }
         }
@@ -126,8 +123,10 @@ impl Host {
         #[cfg(target_os = "linux")]
         let _ = rustix::pipe::fcntl_setpipe_size(&write_end, PIPE_SIZE); // a smaller one works too
         let pipe = Arc::new(Pipe {
-            file: File::from(write_end),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                file: Some(Arc::new(File::from(write_end))),
+                bytes: Vec::new(),
+            }),
             more: Condvar::new(),
         });
         let drainer = Arc::clone(&pipe);
@@ -144,7 +143,7 @@ impl Host {
 
     /// Ends the pipe: what is not in it yet is lost.
     pub(crate) fn close(&self) {
-        lock(&self.pipe.queue).closed = true;
+        lock(&self.pipe.queue).close();
         self.pipe.more.notify_one();
     }
 

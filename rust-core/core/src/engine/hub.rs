@@ -96,6 +96,9 @@ impl Hub {
 
     /// The barrier has something to send.
     pub(super) fn wake(self: &Arc<Self>, barrier: Arc<Barrier>) {
+        if self.is_closing() {
+            return;
+        }
         self.start();
         lock(&self.woken).push(barrier);
         self.work.notify_one();
@@ -241,6 +244,8 @@ async fn run(hub: Arc<Hub>) {
             () = hub.asked.notified() => {}
         }
     }
+    // Barriers hold their hub: what it holds of them must go.
+    lock(&hub.woken).clear();
     hub.ended.send_replace(true);
 }
 

@@ -37,6 +37,7 @@ fn run(seed: u64, store: &mut dyn Store) -> usize {
 fn the_memory_store_keeps_every_rule() {
     let mut released = 0;
     for seed in seeds(3000) {
+        println!("seed {seed}"); // shown where the test fails
         released += run(seed, &mut Memory::default());
     }
     assert!(released > 0, "no run released anything");
