@@ -207,7 +207,7 @@ func BenchmarkOpenStream(b *testing.B) {
 					v.set("park", p.park)
 					v.set("reached", p.reached.Done)
 					return func() {
-						if _, err := v.run("park(); %s", script); err != nil {
+						if _, err := v.run("park(); %s", script); err != nil && p.ctx.Err() == nil {
 							b.Error(err)
 						}
 					}
