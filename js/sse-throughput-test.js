@@ -142,9 +142,9 @@ export default function (data) {
       log('joined the queue');
     },
     promoted: () => {
-      const sinceRelease = Date.now() - (barrier.status().releasedAt ?? Infinity);
-      if (sinceRelease >= 0) {
-        openToPromoteMs.add(sinceRelease);
+      const { releasedAt } = barrier.status();
+      if (releasedAt !== null) {
+        openToPromoteMs.add(Math.max(Date.now() - releasedAt, 0));
       }
       log('promoted');
     },
