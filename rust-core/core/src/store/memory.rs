@@ -159,12 +159,8 @@ impl MemoryStore {
                 message,
                 only_phase,
             } => {
-                let over = if *only_phase || !record.options.cyclic {
-                    request.phase < record.open
-                } else {
-                    false
-                };
-                if over {
+                let one_shot_is_over = !record.options.cyclic && record.open > Phase(0);
+                if one_shot_is_over || (*only_phase && request.phase < record.open) {
                     return Answer::Released;
                 }
                 record.move_up(request.phase, effects);

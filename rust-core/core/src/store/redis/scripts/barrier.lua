@@ -497,8 +497,8 @@ end
 
 if op == 'abort' then
   local only_phase = ARGV[10] == '1'
-  if (only_phase or not cyclic) and phase < record.open then return finish('RELEASED') end
-  if phase > record.open then move_up(phase) end
+  if over() or (only_phase and phase < record.open) then return finish('RELEASED') end
+  move_up(phase)
   break_up(ARGV[8], ARGV[9])
   return finish('BROKEN')
 end

@@ -1,0 +1,96 @@
+//! Queues of any type.
+
+use std::collections::BTreeMap;
+
+use barrier_core::engine::CounterOptions;
+use barrier_core::error::Error;
+
+use super::Process;
+use super::support::RedisServer;
+
+pub(crate) fn count(
+    process: &Process,
+    server: &RedisServer,
+    keys: &[&str],
+) -> Result<BTreeMap<String, u64>, Error> {
+    let json = serde_json::json!({ "redis": server.url(), "keys": keys }).to_string();
+    let options = CounterOptions::from_json(json.as_bytes())?;
+    let token = process.fresh_token();
+    process.engine.counter(options)?.counts(token);
+    let text = process.text(token)?;
+    let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    Ok(serde_json::from_value(answer["counts"].clone()).expect("counts"))
+}
+
+#[test]
+fn each_type_is_counted_in_its_own_way() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    redis::pipe()
+        .cmd("ZADD")
+        .arg("z")
+        .arg(1)
+        .arg("a")
+        .arg(2)
+        .arg("b")
+        .cmd("HSET")
+        .arg("h")
+        .arg("a")
+        .arg(1)
+        .arg("b")
+        .arg(2)
+        .arg("c")
+        .arg(3)
+        .exec(&mut server.connection())
+        .expect("the test's own server");
+    let counts = count(&process, &server, &["z", "h", "none"]).expect("counted");
+    assert_eq!(
+        counts,
+        BTreeMap::from([("h".into(), 3), ("none".into(), 0), ("z".into(), 2)])
+    );
+}
+
+#[test]
+fn another_type_is_an_error_that_names_key_and_type() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    redis::cmd("SET")
+        .arg("WAITING:e1")
+        .arg("x")
+        .exec(&mut server.connection())
+        .expect("the test's own server");
+    let error = count(&process, &server, &["z", "WAITING:e1"]).expect_err("a string is no queue");
+    assert_eq!(
+        error,
+        Error::QueueType {
+            key: "WAITING:e1".into(),
+            kind: "string".into()
+        }
+    );
+}
+
+#[test]
+fn any_number_of_keys_is_one_round_trip() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let keys: Vec<String> = (0..100).map(|n| format!("q{n}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let reads = || -> u64 {
+        let info: String = redis::cmd("INFO")
+            .arg("stats")
+            .query(&mut server.connection())
+            .expect("stats");
+        let line = info
+            .lines()
+            .find_map(|l| l.strip_prefix("total_reads_processed:"));
+        line.expect("Redis 6 counts reads")
+            .trim()
+            .parse()
+            .expect("a number")
+    };
+    count(&process, &server, &keys).expect("connected");
+    let before = reads();
+    count(&process, &server, &keys).expect("counted");
+    // One read of the counter's; this test's own connection takes up to three for itself.
+    assert!(reads() - before <= 5, "{} reads", reads() - before);
+}
