@@ -124,7 +124,7 @@ test-js:
 e2e: build ## Run the harness and the examples with the built k6, a real Redis and the waiting room
 	$(call say,running the harness and the examples end to end)
 	@scripts/ensure-tools.sh node
-	@$(WITH_REDIS) && node --test js/test/e2e/*.test.mjs
+	@$(WITH_REDIS) && node --test --test-reporter=spec js/test/e2e/*.test.mjs
 
 # --- Lint
 
