@@ -1,0 +1,296 @@
+//! Each export with what a careless host may hand it, and one whole barrier through the ABI. Runs under Miri too.
+
+use std::io::Read;
+use std::os::fd::IntoRawFd;
+use std::ptr::{null, null_mut};
+
+use barrier_ffi::*;
+
+/// An engine and the read end of its pipe.
+struct Host {
+    engine: u64,
+    frames: std::fs::File,
+}
+
+impl Host {
+    fn start() -> Self {
+        let (read, write) = rustix::pipe::pipe().expect("a pipe");
+        let mut engine = 0;
+        // SAFETY: the options are readable, the place for the handle is writable, the descriptor is handed over.
+        let status = unsafe { kbar_start(b"{}".as_ptr(), 2, write.into_raw_fd(), &raw mut engine) };
+        assert_eq!(status, KBAR_OK);
+        Self {
+            engine,
+            frames: read.into(),
+        }
+    }
+
+    fn open(&self, token: u64, json: &str) -> (i32, u64) {
+        let mut barrier = 0;
+        // SAFETY: the JSON is readable, the place for the handle is writable.
+        let status = unsafe {
+            kbar_open(
+                self.engine,
+                token,
+                json.as_ptr(),
+                json.len(),
+                &raw mut barrier,
+            )
+        };
+        (status, barrier)
+    }
+
+    fn frame(&mut self) -> KbarFrame {
+        let mut bytes = [0u8; 32];
+        self.frames.read_exact(&mut bytes).expect("a frame");
+        let number = |range: std::ops::Range<usize>| {
+            let mut eight = [0u8; 8];
+            eight[..range.len()].copy_from_slice(&bytes[range]);
+            u64::from_le_bytes(eight)
+        };
+        #[expect(clippy::cast_possible_truncation)]
+        KbarFrame {
+            token: number(0..8),
+            kind: number(8..10) as u16,
+            outcome: bytes[10],
+            flags: bytes[11],
+            status: i32::from_le_bytes(bytes[12..16].try_into().expect("four")),
+            phase: number(16..20) as u32,
+            index: number(20..24) as u32,
+            time_us: number(24..32),
+        }
+    }
+
+    fn text(&self, token: u64) -> String {
+        let mut needed = 0;
+        // SAFETY: a null buffer of length 0, a writable place for the length.
+        let status = unsafe { kbar_take_text(self.engine, token, null_mut(), 0, &raw mut needed) };
+        assert_eq!(status, KBAR_BUFFER, "there is a text");
+        let mut text = vec![0u8; needed];
+        // SAFETY: the buffer is writable for its length.
+        let status = unsafe {
+            kbar_take_text(
+                self.engine,
+                token,
+                text.as_mut_ptr(),
+                text.len(),
+                &raw mut needed,
+            )
+        };
+        assert_eq!(status, KBAR_OK);
+        String::from_utf8(text).expect("UTF-8")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        assert_eq!(kbar_close(self.engine, 1000), KBAR_OK);
+        assert_eq!(kbar_close(self.engine, 1000), KBAR_CLOSED);
+        let mut rest = Vec::new();
+        self.frames
+            .read_to_end(&mut rest)
+            .expect("the pipe ends with its engine");
+    }
+}
+
+fn submit(request: &KbarRequest, text: &[u8]) -> (i32, KbarFrame) {
+    let mut frame = KbarFrame::default();
+    // SAFETY: request and text are readable, the frame is writable.
+    let status = unsafe { kbar_submit(request, text.as_ptr(), text.len(), &raw mut frame) };
+    (status, frame)
+}
+
+const OPTIONS: &str = r#"{"name":"default","parties":2}"#;
+
+#[test]
+fn a_whole_barrier_through_the_abi() {
+    let mut host = Host::start();
+    let (status, barrier) = host.open(1, OPTIONS);
+    assert_eq!(status, KBAR_PENDING);
+    let opened = host.frame();
+    assert_eq!(
+        (opened.token, opened.kind, opened.status),
+        (1, KBAR_FRAME_DONE, KBAR_OK)
+    );
+    assert_eq!(
+        host.open(2, OPTIONS),
+        (KBAR_PENDING, barrier),
+        "the same barrier has the same handle"
+    );
+    assert_eq!(host.frame().token, 2);
+
+    let mut request = KbarRequest {
+        barrier,
+        token: 3,
+        owner: 1,
+        participant_len: 1,
+        kind: KBAR_ARRIVE,
+        flags: KBAR_EXPLICIT,
+        ..KbarRequest::default()
+    };
+    let (status, frame) = submit(&request, b"1");
+    assert_eq!(
+        (status, frame.outcome, frame.index),
+        (KBAR_OK, KBAR_OUTCOME_ARRIVED, 1)
+    );
+    assert_eq!(frame.flags & KBAR_FIRST, KBAR_FIRST);
+
+    (request.token, request.owner) = (4, 2);
+    let (status, _) = submit(&request, b"1");
+    assert_eq!(
+        status, KBAR_CONFLICT,
+        "another VU with the same participant"
+    );
+    assert!(host.text(4).contains("another VU"));
+
+    (request.token, request.kind) = (5, KBAR_FAIL);
+    let (status, frame) = submit(&request, b"2login");
+    assert_eq!((status, frame.outcome), (KBAR_OK, KBAR_OUTCOME_FAILED));
+    let release = host.frame();
+    assert_eq!(
+        (release.kind, release.token, release.phase),
+        (KBAR_FRAME_RELEASE, barrier, 0)
+    );
+    assert!(release.time_us > 0);
+
+    (request.token, request.kind) = (6, KBAR_ARRIVE);
+    let (_, frame) = submit(&request, b"2");
+    assert_eq!(
+        (frame.outcome, frame.flags & KBAR_FIRST),
+        (KBAR_OUTCOME_FAILED, 0)
+    );
+    assert_eq!(host.text(6), r#"{"reason":"login"}"#);
+}
+
+#[test]
+fn malformed_arguments_are_refused_and_touch_nothing() {
+    let mut host = Host::start();
+    let (_, barrier) = host.open(1, OPTIONS);
+    host.frame();
+    let good = KbarRequest {
+        barrier,
+        token: 2,
+        participant_len: 1,
+        kind: KBAR_ARRIVE,
+        ..KbarRequest::default()
+    };
+    let too_long = KbarRequest {
+        participant_len: 3,
+        ..good
+    };
+    let unknown = KbarRequest { kind: 99, ..good };
+    let no_token = KbarRequest { token: 0, ..good };
+    assert_eq!(submit(&too_long, b"1").0, KBAR_INVALID);
+    assert_eq!(submit(&unknown, b"1").0, KBAR_INVALID);
+    assert_eq!(submit(&no_token, b"1").0, KBAR_INVALID);
+    assert_eq!(submit(&good, &[0xff]).0, KBAR_INVALID, "bad UTF-8");
+    let empty = KbarRequest {
+        participant_len: 0,
+        ..good
+    };
+    assert_eq!(submit(&empty, b"").0, KBAR_OPTION, "an empty participant");
+    let reason = KbarRequest {
+        kind: KBAR_FAIL,
+        ..good
+    };
+    assert_eq!(submit(&reason, b"1Not a reason").0, KBAR_OPTION);
+    for wrong in [0, 1, barrier + 1, u64::MAX, host.engine] {
+        let stale = KbarRequest {
+            barrier: wrong,
+            ..good
+        };
+        assert_eq!(submit(&stale, b"1").0, KBAR_CLOSED, "handle {wrong}");
+    }
+    let mut frame = KbarFrame::default();
+    // SAFETY: null pointers with lengths are what this test is about; the ABI refuses them.
+    unsafe {
+        assert_eq!(
+            kbar_submit(null(), b"1".as_ptr(), 1, &raw mut frame),
+            KBAR_INVALID
+        );
+        assert_eq!(
+            kbar_submit(&raw const good, null(), 1, &raw mut frame),
+            KBAR_INVALID
+        );
+        assert_eq!(
+            kbar_open(host.engine, 9, null(), 5, null_mut()),
+            KBAR_INVALID
+        );
+        assert_eq!(
+            kbar_check_options(null(), 5, null_mut(), 0, null_mut()),
+            KBAR_INVALID
+        );
+        assert_eq!(
+            kbar_query(host.engine, barrier, 9, b"{}".as_ptr(), 2),
+            KBAR_INVALID
+        );
+        assert_eq!(
+            kbar_query(host.engine, 77, 9, b"{}".as_ptr(), 2),
+            KBAR_CLOSED
+        );
+        assert_eq!(kbar_status(77, null_mut(), 0, null_mut()), KBAR_CLOSED);
+        assert_eq!(
+            kbar_release_info(barrier, 0, null_mut(), 0, null_mut()),
+            KBAR_EMPTY
+        );
+        assert_eq!(
+            kbar_next_log(host.engine, null_mut(), 0, null_mut()),
+            KBAR_EMPTY
+        );
+        assert_eq!(
+            kbar_take_text(host.engine, 12345, null_mut(), 0, null_mut()),
+            KBAR_EMPTY
+        );
+        assert_eq!(kbar_start(b"{}".as_ptr(), 2, -1, null_mut()), KBAR_INVALID);
+    }
+    assert_eq!(kbar_cancel(77, 1), KBAR_CLOSED);
+    // Nobody arrived by any of this.
+    let (status, frame) = submit(&good, b"1");
+    assert_eq!((status, frame.index), (KBAR_OK, 1));
+}
+
+#[test]
+fn options_are_explained_and_a_short_buffer_says_what_it_needs() {
+    let json = r#"{"name":"default","parties":0}"#;
+    let mut needed = 0;
+    let mut text = vec![0u8; 1024];
+    // SAFETY: all pointers are to live memory of the stated lengths.
+    let status = unsafe {
+        kbar_check_options(
+            json.as_ptr(),
+            json.len(),
+            text.as_mut_ptr(),
+            text.len(),
+            &raw mut needed,
+        )
+    };
+    assert_eq!(status, KBAR_OPTION);
+    let text = String::from_utf8(text[..needed].to_vec()).expect("UTF-8");
+    assert!(text.contains(r#""option":"parties""#), "{text}");
+    let mut short = [0u8; 4];
+    // SAFETY: as above.
+    let status = unsafe {
+        kbar_check_options(
+            json.as_ptr(),
+            json.len(),
+            short.as_mut_ptr(),
+            short.len(),
+            &raw mut needed,
+        )
+    };
+    assert_eq!((status, needed), (KBAR_BUFFER, text.len()));
+    assert_eq!(short, [0; 4], "nothing is copied by halves");
+}
+
+#[test]
+fn the_descriptor_is_closed_where_the_start_fails() {
+    let (read, write) = rustix::pipe::pipe().expect("a pipe");
+    // SAFETY: the options are readable; the descriptor is handed over; the handle is not needed.
+    let status = unsafe { kbar_start(b"[1]".as_ptr(), 3, write.into_raw_fd(), null_mut()) };
+    assert_eq!(status, KBAR_INVALID);
+    let mut rest = Vec::new();
+    std::fs::File::from(read)
+        .read_to_end(&mut rest)
+        .expect("nobody can write any more");
+    assert!(rest.is_empty());
+}
