@@ -24,6 +24,7 @@ export const options = {
     'barrier_failures{reason:login}': ['count==1'],
     'barrier_failures{reason:sse}': ['count==1'],
     'barrier_failures{reason:iteration-ended}': ['count==1'],
+    'barrier_wait_duration{scenario:controller}': ['max>0'],
   },
 };
 

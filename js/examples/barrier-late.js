@@ -7,7 +7,11 @@ const strict = new Barrier('strict', { parties: 2, release: 1, late: 'error' });
 
 export const options = {
   scenarios: { users: { executor: 'per-vu-iterations', vus: 1, iterations: 1 } },
-  thresholds: { checks: ['rate==1'], 'barrier_arrivals{barrier:tolerant}': ['count==1'] },
+  thresholds: {
+    checks: ['rate==1'],
+    'barrier_arrivals{barrier:tolerant}': ['count==1'],
+    'barrier_arrivals{barrier:strict}': ['count==1'],
+  },
 };
 
 export default function () {

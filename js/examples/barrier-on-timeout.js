@@ -14,6 +14,7 @@ export const options = {
     checks: ['rate==1'],
     'barrier_timeouts{barrier:throws}': [`count==${USERS}`],
     'barrier_timeouts{barrier:releases}': ['count==0'],
+    'barrier_arrivals{barrier:aborts}': [`count==${USERS}`],
   },
 };
 

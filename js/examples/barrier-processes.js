@@ -23,6 +23,7 @@ export const options = {
     checks: ['rate==1'],
     barrier_timeouts: ['count==0'],
     'barrier_arrivals{barrier:everywhere}': ['count>0'],
+    'barrier_wait_duration{barrier:everywhere}': ['max>0'],
   },
 };
 

@@ -33,7 +33,7 @@ func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
 	if participant != nil {
 		u.register(participant)
 	}
-	if len(c.failUnaccounted) > 0 {
+	if len(c.FailUnaccounted) > 0 {
 		i.watchIterations()
 	}
 	return i.object(&Barrier{inst: i, config: c, user: u}, call)
@@ -230,8 +230,8 @@ func (c *config) status(r *RootModule) (*core.BarrierStatus, error) {
 		return s.Status()
 	}
 	store := memoryStore
-	if c.store != memoryStore {
+	if c.Store != memoryStore {
 		store = "redis"
 	}
-	return &core.BarrierStatus{Name: c.name, RunID: c.runID, Store: store, Parties: c.parties}, nil
+	return &core.BarrierStatus{Name: c.Name, RunID: c.RunID, Store: store, Parties: uint64(c.Parties)}, nil //nolint:gosec // checked
 }

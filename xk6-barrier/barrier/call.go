@@ -112,7 +112,7 @@ func (c *call) do(s *shared, kind core.Kind, reason string) (core.Answer, error)
 		c.pushOutcome(answer, answer.Reason)
 		c.user.record(answer, c.own || kind == core.Arrive)
 	}
-	if err == nil && answer.Outcome == core.OutcomeLate && c.config.lateIsError {
+	if err == nil && answer.Outcome == core.OutcomeLate && c.config.Late == "error" {
 		return answer, c.late(answer.Phase)
 	}
 	return answer, err
@@ -159,11 +159,11 @@ func (c *call) abort(why string) (jsValue, error) {
 		return nil, err
 	}
 	broken := answer.Outcome == core.OutcomeBroken
-	log := c.inst.root.logger.WithFields(logrus.Fields{"barrier": c.config.name})
+	log := c.inst.root.logger.WithFields(logrus.Fields{"barrier": c.config.Name})
 	if broken {
-		log.Warnf("barrier %q: aborted: %s", c.config.name, why)
+		log.Warnf("barrier %q: aborted: %s", c.config.Name, why)
 	} else {
-		log.Warnf("barrier %q: abort did nothing, because it was released before", c.config.name)
+		log.Warnf("barrier %q: abort did nothing, because it was released before", c.config.Name)
 	}
 	return func(rt *sobek.Runtime) sobek.Value {
 		return object(rt, field{"broken", broken}, field{"phase", answer.Phase})

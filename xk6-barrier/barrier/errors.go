@@ -66,10 +66,11 @@ func (e *Error) of(call string) *Error {
 func wrapError(call string, err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
-		if known.call == "" {
-			known.call = call
+		mine := *known // others may have got the same one
+		if mine.call == "" {
+			mine.call = call
 		}
-		return known
+		return &mine
 	}
 	e := &Error{name: internalError, code: core.Closed.String(), call: call, reason: err.Error(), cause: err}
 	var status *core.Error

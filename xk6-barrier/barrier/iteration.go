@@ -82,7 +82,7 @@ func (i *instance) iterationEnded(scenario string) {
 	i.mu.Unlock()
 
 	for _, u := range users {
-		if !u.endIteration() && slices.Contains(u.config.failUnaccounted, scenario) {
+		if !u.endIteration() && slices.Contains(u.config.FailUnaccounted, scenario) {
 			i.failUnaccounted(u)
 		}
 	}
@@ -100,7 +100,7 @@ func (i *instance) failUnaccounted(u *user) {
 	c.ifUnknown = true
 	if _, err := c.outcome(core.Fail, iterationEnded); err != nil {
 		i.root.logger.WithError(err).Warnf("barrier %q: %s could not be failed after its iteration ended",
-			u.config.name, c.participant)
+			u.config.Name, c.participant)
 	}
 }
 

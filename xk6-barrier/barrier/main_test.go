@@ -226,10 +226,8 @@ const (
 func (p *process) waiting(name string) int {
 	n := 0
 	p.root.shared.Range(func(_, found any) bool {
-		if s := found.(*shared); s.config.name == name { //nolint:forcetypeassert // the map holds nothing else
-			s.progress.mu.Lock()
-			n += s.progress.waiting
-			s.progress.mu.Unlock()
+		if s := found.(*shared); s.config.Name == name { //nolint:forcetypeassert // the map holds nothing else
+			n += int(s.progress.waiting.Load())
 		}
 		return true
 	})

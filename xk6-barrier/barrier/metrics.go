@@ -40,7 +40,7 @@ func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
 // sample makes a sample with the tags that the virtual user had when the call was made.
 func (c *call) sample(metric *metrics.Metric, value float64, phase uint32, tags ...string) metrics.Sample {
 	current := c.tags.Clone()
-	current.SetTag("barrier", c.config.name)
+	current.SetTag("barrier", c.config.Name)
 	for i := 0; i+1 < len(tags); i += 2 {
 		current.SetTag(tags[i], tags[i+1])
 	}
@@ -62,10 +62,10 @@ func (c *call) pushZeros(s *shared) {
 			c.sample(m.arrivals, 0, s.OpenPhase),
 			c.sample(m.timeouts, 0, s.OpenPhase),
 		}
-		if len(c.config.reasons) == 0 {
+		if len(c.config.Reasons) == 0 {
 			zeros = append(zeros, c.sample(m.failures, 0, s.OpenPhase))
 		}
-		for _, reason := range c.config.reasons {
+		for _, reason := range c.config.Reasons {
 			zeros = append(zeros, c.sample(m.failures, 0, s.OpenPhase, "reason", reason))
 		}
 		c.push(zeros)

@@ -1,7 +1,6 @@
 package barrier
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -18,8 +17,6 @@ import (
 )
 
 const (
-	defaultTimeout = 300 * time.Second
-	memoryStore    = "memory"
 	maxSafeInteger = 1<<53 - 1
 	maxParticipant = 128  // bytes
 	maxAbortReason = 1024 // bytes
@@ -34,113 +31,6 @@ const (
 	allowedParticipant = "a string of 1 to 128 bytes or a whole number from 0 to 2^53 - 1"
 	allowedRelease     = `a number of arrivals such as 90, or a whole percentage such as "90%"`
 )
-
-type (
-	// config is a barrier's checked options.
-	config struct {
-		name            string
-		store           string
-		reasons         []string
-		failUnaccounted []string
-		timeout         time.Duration
-		lateIsError     bool
-		randomRunID     bool
-		parties         uint64
-		runID           string
-		core            coreOptions
-		json            []byte // of core
-		identity        string // store, run id and name: what makes two barriers the same
-	}
-
-	// coreOptions are the options as the core takes them.
-	coreOptions struct {
-		Store           string   `json:"store"`
-		Addr            string   `json:"addr,omitempty"`
-		RunID           string   `json:"runId,omitempty"`
-		Name            string   `json:"name"`
-		Parties         int64    `json:"parties"`
-		Cyclic          bool     `json:"cyclic,omitempty"`
-		Release         *release `json:"release,omitempty"`
-		MaxFailures     *int64   `json:"maxFailures,omitempty"`
-		Late            string   `json:"late,omitempty"`
-		OnTimeout       string   `json:"onTimeout,omitempty"`
-		FailUnaccounted []string `json:"failUnaccounted,omitempty"`
-		Reasons         []string `json:"reasons,omitempty"`
-		TTL             *int64   `json:"ttlMs,omitempty"`
-		ReleaseDelay    *int64   `json:"releaseDelayMs,omitempty"`
-		RandomRunID     bool     `json:"randomRunId,omitempty"`
-	}
-
-	release struct {
-		Count   int64 `json:"count,omitempty"`
-		Percent int64 `json:"percent,omitempty"`
-	}
-)
-
-// readConfig checks a barrier's options: types, names and durations here, all other rules in the core.
-func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID, error) {
-	o, err := newOptions(i.vu.Runtime(), given)
-	if err != nil {
-		return nil, nil, err
-	}
-	c := &config{timeout: defaultTimeout}
-	c.core = coreOptions{
-		Store:           memoryStore,
-		Name:            o.text("name", name, ""),
-		Parties:         o.required("parties").whole(o, "parties"),
-		Cyclic:          o.boolean("cyclic"),
-		Release:         o.release("release"),
-		MaxFailures:     o.optionalWhole("maxFailures"),
-		Late:            o.choice("late", "pass", "error"),
-		OnTimeout:       o.choice("onTimeout", "throw", "release", "abort"),
-		FailUnaccounted: o.strings("failUnaccounted"),
-		Reasons:         o.strings("reasons"),
-		RunID:           o.string("runId"),
-	}
-	if store := o.string("store"); store != "" {
-		c.core.Store = store
-	}
-	if d := o.duration("timeout", allowedDuration, time.Nanosecond); d != nil {
-		c.timeout = *d
-	}
-	c.core.TTL = milliseconds(o.duration("ttl", allowedDuration, time.Nanosecond))
-	c.core.ReleaseDelay = milliseconds(o.duration("releaseDelay", allowedDelay, 0))
-	participant := o.participant()
-	if err := o.done(); err != nil {
-		return nil, nil, err
-	}
-
-	if c.core.RunID == "" {
-		c.core.RunID = i.runID
-	}
-	if c.core.RunID == "" && c.core.Store != memoryStore {
-		c.core.RunID = i.root.randomRunID()
-		c.core.RandomRunID = true
-	}
-	return c, participant, i.root.check(c)
-}
-
-// check lets the core judge what only it knows: grammar, ranges and what excludes what.
-func (r *RootModule) check(c *config) error {
-	c.name, c.store, c.runID = c.core.Name, c.core.Store, c.core.RunID
-	c.parties = uint64(max(c.core.Parties, 0)) //nolint:gosec // not negative
-	c.reasons, c.failUnaccounted = c.core.Reasons, c.core.FailUnaccounted
-	c.lateIsError, c.randomRunID = c.core.Late == "error", c.core.RandomRunID
-	c.identity = strings.Join([]string{c.store, c.runID, c.name}, "\n")
-
-	var err error
-	if c.json, err = json.Marshal(c.core); err != nil {
-		return fmt.Errorf("writing the options: %w", err)
-	}
-	if _, ok := r.checked.Load(string(c.json)); ok {
-		return nil
-	}
-	if err := r.engine.CheckOptions(c.json); err != nil {
-		return err
-	}
-	r.checked.Store(string(c.json), struct{}{})
-	return nil
-}
 
 // options reads an options object and keeps the first thing that is wrong with it.
 type options struct {
@@ -235,19 +125,15 @@ func (o *options) boolean(option string) bool {
 	return b
 }
 
-// text is a string that was not given as an option, or that has a fallback.
-func (o *options) text(option string, v sobek.Value, fallback string) string {
-	if common.IsNullish(v) {
-		if fallback == "" {
-			o.fail(option, v, "a string")
+// text is a value that has to be a string.
+func (o *options) text(option string, v sobek.Value) string {
+	if v != nil {
+		if s, ok := v.Export().(string); ok {
+			return s
 		}
-		return fallback
 	}
-	s, ok := v.Export().(string)
-	if !ok {
-		o.fail(option, v, "a string")
-	}
-	return s
+	o.fail(option, v, "a string")
+	return ""
 }
 
 func (o *options) string(option string) string {
@@ -255,7 +141,7 @@ func (o *options) string(option string) string {
 	if v == nil {
 		return ""
 	}
-	s := o.text(option, v, "")
+	s := o.text(option, v)
 	if s == "" && o.err == nil {
 		o.fail(option, v, "a string that is not empty")
 	}
@@ -432,20 +318,4 @@ func (i *instance) readCallOptions(given sobek.Value, takes ...string) (callOpti
 func needParticipant() error {
 	return newOptionError("participant", "nothing", allowedParticipant+"; setup() and teardown() have no virtual user "+
 		"whose id could stand for it")
-}
-
-// checkSegments refuses what can only work in one process, where this process is one of several.
-func (c *config) checkSegments(segment interface{ FloatLength() float64 }, text string) error {
-	if segment.FloatLength() >= 1 {
-		return nil
-	}
-	switch {
-	case c.store == memoryStore:
-		return newOptionError("store", quote(memoryStore)+" under the execution segment "+text,
-			"a redis:// URL that all processes of the run share")
-	case c.randomRunID:
-		return newOptionError("runId", "nothing under the execution segment "+text,
-			"the option runId or the environment variable "+runIDEnv+", the same in all processes of the run")
-	}
-	return nil
 }

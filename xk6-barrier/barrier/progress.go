@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
@@ -19,19 +20,22 @@ const (
 	shownMissing = 10
 )
 
-// progress reports now and then how a barrier fares while someone waits at it, once per process.
+// progress reports now and then how a barrier fares while someone waits at it, once per process. Ten thousand who wake
+// at once must not queue up for a lock, so that only the first and the last one take it.
 type progress struct {
+	waiting atomic.Int64
 	mu      sync.Mutex
-	waiting int
-	stop    chan struct{}
+	stop    chan struct{} // nil while nobody reports
 }
 
 // joinProgress counts a waiter; the first one starts the reports.
 func (s *shared) joinProgress() {
+	if s.progress.waiting.Add(1) != 1 {
+		return
+	}
 	s.progress.mu.Lock()
 	defer s.progress.mu.Unlock()
-	s.progress.waiting++
-	if s.progress.waiting == 1 {
+	if s.progress.stop == nil {
 		s.progress.stop = make(chan struct{})
 		go s.reportProgress(s.progress.stop)
 	}
@@ -39,11 +43,15 @@ func (s *shared) joinProgress() {
 
 // leaveProgress takes a waiter off; the last one ends the reports.
 func (s *shared) leaveProgress() {
+	if s.progress.waiting.Add(-1) != 0 {
+		return
+	}
 	s.progress.mu.Lock()
 	defer s.progress.mu.Unlock()
-	s.progress.waiting--
-	if s.progress.waiting == 0 {
+	// Someone may have come since; whoever leaves last finds nobody.
+	if s.progress.waiting.Load() == 0 && s.progress.stop != nil {
 		close(s.progress.stop)
+		s.progress.stop = nil
 	}
 }
 
@@ -55,14 +63,14 @@ func (s *shared) reportProgress(stop <-chan struct{}) {
 		select {
 		case <-ticker.C:
 			if line, err := s.describeProgress(context.Background()); err == nil {
-				s.root.logger.Infof("barrier %q: %s", s.config.name, line)
+				s.root.logger.Infof("barrier %q: %s", s.config.Name, line)
 				said = true
 			}
 		case <-s.Lost():
 			return
 		case <-stop:
 			if line := s.describeEnd(); said && line != "" {
-				s.root.logger.Infof("barrier %q: %s", s.config.name, line)
+				s.root.logger.Infof("barrier %q: %s", s.config.Name, line)
 			}
 			return
 		}

@@ -85,30 +85,36 @@ func (c *config) opened(r *RootModule) *shared {
 	}
 }
 
+// run opens the barrier for all who wait for that.
 func (o *opening) run(client *core.Client, r *RootModule, c *config, state *lib.State) {
 	defer close(o.done)
-
-	withAddress := c.core
-	var err error
-	if withAddress.Addr, err = resolve(state, "store", c.store); err != nil {
-		o.err = err
-	} else if options, err := marshal(withAddress); err != nil {
-		o.err = err
-	} else if opened, err := client.Open(context.Background(), options); err != nil {
-		o.err = err
-	} else {
-		s, _ := r.shared.LoadOrStore(opened.Handle(), &shared{Barrier: opened, config: c, root: r})
-		o.shared = s.(*shared) //nolint:forcetypeassert // the map holds nothing else
-		if c.randomRunID {
-			r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
-				c.name, c.runID, runIDEnv)
-		}
-		return
-	}
+	o.shared, o.err = r.openBarrier(client, c, state)
 	// What the store did not do now it may do later. All other errors stay.
-	if e := wrapError("", o.err); e.name == storeError {
+	if o.err != nil && wrapError("", o.err).name == storeError {
 		r.opens.Delete(string(c.json))
 	}
+}
+
+func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.State) (*shared, error) {
+	withAddress := c.coreOptions
+	var err error
+	if withAddress.Addr, err = resolve(state, "store", c.Store); err != nil {
+		return nil, err
+	}
+	options, err := marshal(withAddress)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := client.Open(context.Background(), options)
+	if err != nil {
+		return nil, err
+	}
+	if c.RandomRunID {
+		r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
+			c.Name, c.RunID, runIDEnv)
+	}
+	s, _ := r.shared.LoadOrStore(opened.Handle(), &shared{Barrier: opened, config: c, root: r})
+	return s.(*shared), nil //nolint:forcetypeassert // the map holds nothing else
 }
 
 // resolve looks the host of a Redis URL up as k6 does for its own connections: with its hosts, dns and block lists.

@@ -73,7 +73,7 @@ func (u *user) waitPhase(openPhase uint32) uint32 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
-	case !u.config.core.Cyclic:
+	case !u.config.Cyclic:
 		return 0
 	case u.arrived != none:
 		return uint32(u.arrived) //nolint:gosec // a phase

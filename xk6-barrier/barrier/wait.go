@@ -73,21 +73,18 @@ func (c *call) arriveAndWait() (jsValue, error) {
 
 // await parks the goroutine until the phase is released, the barrier broken, the time over, or k6 ends the iteration.
 func (c *call) await(s *shared, phase uint32, outcome core.Outcome) (jsValue, error) {
-	gate := s.Gate(phase)
-	if !isClosed(gate) {
-		asleep, err := c.sleep(s, phase, gate)
-		if err != nil {
+	var woke time.Time
+	if gate := s.Gate(phase); !isClosed(gate) {
+		var err error
+		if woke, err = c.sleep(s, phase, gate); err != nil {
 			return nil, err
 		}
-		if asleep {
-			return c.released(s, phase, outcome, true)
-		}
 	}
-	return c.released(s, phase, outcome, false)
+	return c.released(s, phase, outcome, woke)
 }
 
-// sleep reports whether the release itself ended it.
-func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}) (bool, error) {
+// sleep returns when the release woke it, or zero where it was found to be released.
+func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}) (time.Time, error) {
 	d := c.deadlines()
 	timer := time.NewTimer(time.Until(d.wait))
 	defer timer.Stop()
@@ -96,18 +93,18 @@ func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}) (bool, error
 
 	select {
 	case <-gate:
-		return true, nil
+		return time.Now(), nil
 	case <-s.Broken():
 		if isClosed(gate) { // what was decided first stands
-			return true, nil
+			return time.Now(), nil
 		}
-		return false, c.broken(s)
+		return time.Time{}, c.broken(s)
 	case <-timer.C:
-		return false, c.expire(s, phase, gate, d)
+		return time.Time{}, c.expire(s, phase, gate, d)
 	case <-c.ctx.Done():
-		return false, core.ErrEnded
+		return time.Time{}, core.ErrEnded
 	case <-s.Lost():
-		return false, s.LostError()
+		return time.Time{}, s.LostError()
 	}
 }
 
@@ -150,8 +147,7 @@ func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines
 }
 
 // released is the result of a wait that is over.
-func (c *call) released(s *shared, phase uint32, outcome core.Outcome, slept bool) (jsValue, error) {
-	woke := time.Now()
+func (c *call) released(s *shared, phase uint32, outcome core.Outcome, woke time.Time) (jsValue, error) {
 	release := s.Release(phase)
 	if release == nil {
 		return nil, &Error{
@@ -159,9 +155,9 @@ func (c *call) released(s *shared, phase uint32, outcome core.Outcome, slept boo
 			reason: fmt.Sprintf("phase %d is released, but its record is not kept any more: only the last 16 are", phase),
 		}
 	}
-	w := waited{release: release, outcome: outcome, lasted: woke.Sub(c.started)}
+	w := waited{release: release, outcome: outcome, lasted: time.Since(c.started)}
 	var skew *time.Duration
-	if slept {
+	if !woke.IsZero() {
 		d := max(0, time.Duration(float64(woke.UnixNano())-release.ReleasedAt*float64(time.Millisecond)))
 		skew = &d
 	}
@@ -177,7 +173,7 @@ func (c *call) timedOut(s *shared, phase uint32, d deadlines) error {
 	c.pushTimeout(phase, lasted)
 
 	e := &Error{name: timeoutError, code: core.Timeout.String(), call: c.name}
-	e.reason = fmt.Sprintf("barrier %q: not released within %s", c.config.name, lasted.Round(time.Millisecond))
+	e.reason = fmt.Sprintf("barrier %q: not released within %s", c.config.Name, lasted.Round(time.Millisecond))
 	if d.clamped > 0 {
 		e.reason += fmt.Sprintf(" (kept below the %s that k6 allows here, such as setupTimeout)",
 			d.clamped.Round(time.Millisecond))
@@ -194,7 +190,7 @@ func (c *call) timedOut(s *shared, phase uint32, d deadlines) error {
 // broken is the error of everyone who waits at a barrier that broke.
 func (c *call) broken(s *shared) error {
 	e := &Error{name: brokenError, code: core.Broken.String(), call: c.name}
-	e.reason = fmt.Sprintf("barrier %q is broken", c.config.name)
+	e.reason = fmt.Sprintf("barrier %q is broken", c.config.Name)
 	if status, err := s.Status(); err == nil {
 		e.status = status
 		if status.Broken != nil {
@@ -209,7 +205,7 @@ func (c *call) late(phase uint32) error {
 	return &Error{
 		name: lateError, code: lateCode, call: c.name,
 		reason: fmt.Sprintf("barrier %q: %s came after the release of phase %d, and late is 'error'",
-			c.config.name, c.participant, phase),
+			c.config.Name, c.participant, phase),
 	}
 }
 

@@ -1,0 +1,127 @@
+package barrier
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/grafana/sobek"
+)
+
+const (
+	defaultTimeout = 300 * time.Second
+	memoryStore    = "memory"
+)
+
+type (
+	// config is a barrier's checked options.
+	config struct {
+		coreOptions
+
+		timeout  time.Duration
+		json     []byte // of coreOptions
+		identity string // store, run id and name: what makes two barriers the same
+	}
+
+	// coreOptions are the options as the core takes them.
+	coreOptions struct {
+		Store           string   `json:"store"`
+		Addr            string   `json:"addr,omitempty"`
+		RunID           string   `json:"runId,omitempty"`
+		Name            string   `json:"name"`
+		Parties         int64    `json:"parties"`
+		Cyclic          bool     `json:"cyclic,omitempty"`
+		Release         *release `json:"release,omitempty"`
+		MaxFailures     *int64   `json:"maxFailures,omitempty"`
+		Late            string   `json:"late,omitempty"`
+		OnTimeout       string   `json:"onTimeout,omitempty"`
+		FailUnaccounted []string `json:"failUnaccounted,omitempty"`
+		Reasons         []string `json:"reasons,omitempty"`
+		TTL             *int64   `json:"ttlMs,omitempty"`
+		ReleaseDelay    *int64   `json:"releaseDelayMs,omitempty"`
+		RandomRunID     bool     `json:"randomRunId,omitempty"`
+	}
+
+	release struct {
+		Count   int64 `json:"count,omitempty"`
+		Percent int64 `json:"percent,omitempty"`
+	}
+)
+
+// readConfig checks a barrier's options: types, names and durations here, all other rules in the core.
+func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID, error) {
+	o, err := newOptions(i.vu.Runtime(), given)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &config{timeout: defaultTimeout}
+	c.coreOptions = coreOptions{
+		Store:           memoryStore,
+		Name:            o.text("name", name),
+		Parties:         o.required("parties").whole(o, "parties"),
+		Cyclic:          o.boolean("cyclic"),
+		Release:         o.release("release"),
+		MaxFailures:     o.optionalWhole("maxFailures"),
+		Late:            o.choice("late", "pass", "error"),
+		OnTimeout:       o.choice("onTimeout", "throw", "release", "abort"),
+		FailUnaccounted: o.strings("failUnaccounted"),
+		Reasons:         o.strings("reasons"),
+		RunID:           o.string("runId"),
+	}
+	if store := o.string("store"); store != "" {
+		c.Store = store
+	}
+	if d := o.duration("timeout", allowedDuration, time.Nanosecond); d != nil {
+		c.timeout = *d
+	}
+	c.TTL = milliseconds(o.duration("ttl", allowedDuration, time.Nanosecond))
+	c.ReleaseDelay = milliseconds(o.duration("releaseDelay", allowedDelay, 0))
+	participant := o.participant()
+	if err := o.done(); err != nil {
+		return nil, nil, err
+	}
+
+	if c.RunID == "" {
+		c.RunID = i.runID
+	}
+	if c.RunID == "" && c.Store != memoryStore {
+		c.RunID = i.root.randomRunID()
+		c.RandomRunID = true
+	}
+	return c, participant, i.root.check(c)
+}
+
+// check lets the core judge what only it knows: grammar, ranges and what excludes what.
+func (r *RootModule) check(c *config) error {
+	c.identity = strings.Join([]string{c.Store, c.RunID, c.Name}, "\n")
+
+	var err error
+	if c.json, err = json.Marshal(c.coreOptions); err != nil {
+		return fmt.Errorf("writing the options: %w", err)
+	}
+	if _, ok := r.checked.Load(string(c.json)); ok {
+		return nil
+	}
+	if err := r.engine.CheckOptions(c.json); err != nil {
+		return err
+	}
+	r.checked.Store(string(c.json), struct{}{})
+	return nil
+}
+
+// checkSegments refuses what can only work in one process, where this process is one of several.
+func (c *config) checkSegments(segment interface{ FloatLength() float64 }, text string) error {
+	if segment.FloatLength() >= 1 {
+		return nil
+	}
+	switch {
+	case c.Store == memoryStore:
+		return newOptionError("store", quote(memoryStore)+" under the execution segment "+text,
+			"a redis:// URL that all processes of the run share")
+	case c.RandomRunID:
+		return newOptionError("runId", "nothing under the execution segment "+text,
+			"the option runId or the environment variable "+runIDEnv+", the same in all processes of the run")
+	}
+	return nil
+}
