@@ -120,7 +120,7 @@ impl Host {
     pub(crate) fn new(write_end: OwnedFd) -> std::io::Result<Self> {
         use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
         fcntl_setfl(&write_end, fcntl_getfl(&write_end)? | OFlags::NONBLOCK)?;
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         let _ = rustix::pipe::fcntl_setpipe_size(&write_end, PIPE_SIZE); // a smaller one works too
         let pipe = Arc::new(Pipe {
             queue: Mutex::new(Queue {
