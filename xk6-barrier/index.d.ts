@@ -122,7 +122,10 @@ declare module 'k6/x/barrier' {
 
   /** Options of calls that wait. */
   export interface WaitOptions {
-    /** @default the barrier's `timeout` */
+    /**
+     * How long to wait at most.
+     * @default the barrier's `timeout`
+     */
     timeout?: Duration;
   }
 
@@ -144,11 +147,17 @@ declare module 'k6/x/barrier' {
     reason: ReleaseReason | 'late';
     /** With `arriveAndWait`: the outcome that stands. */
     outcome?: Outcome;
+    /** How many had arrived at the release; who comes later changes none of these counts. */
     arrived: number;
+    /** How many had failed, by reason. */
     failed: FailedByReason;
+    /** How many had failed for any reason. */
     failedTotal: number;
+    /** How many have left the barrier. */
     left: number;
+    /** How many were expected. */
     parties: number;
+    /** The phase that was released; 0 unless the barrier is cyclic. */
     phase: number;
     /** From the call to its return, in milliseconds. */
     waitedMs: number;
@@ -160,16 +169,25 @@ declare module 'k6/x/barrier' {
 
   /** A barrier as this process knows it. */
   export interface BarrierStatus {
+    /** As constructed. */
     name: string;
+    /** The run; empty where the memory store needs none. */
     runId: string;
+    /** Where the record lives. */
     store: 'memory' | 'redis';
+    /** How many are expected. */
     parties: number;
     /** The open phase; a barrier that is not cyclic has 0 only. */
     phase: number;
+    /** How many have arrived in the phase. */
     arrived: number;
+    /** How many have failed in it, by reason. */
     failed: FailedByReason;
+    /** How many have failed in it for any reason. */
     failedTotal: number;
+    /** How many have left the barrier. */
     left: number;
+    /** How many came after a release. */
     late: number;
     /** How many have no outcome yet. */
     missing: number;
@@ -177,6 +195,7 @@ declare module 'k6/x/barrier' {
     released: number[];
     /** When the newest phase was released, in milliseconds since the epoch by this process's clock. */
     releasedAt: number | null;
+    /** The same by the clock of the store's server. */
     serverReleasedAt: number | null;
     /** Why the barrier is broken for everyone, if it is. */
     broken: { reason: 'abort' | 'maxFailures' | 'timeout'; message: string; phase: number; at: number } | null;
@@ -221,6 +240,7 @@ declare module 'k6/x/barrier' {
      * @throws {@link BarrierStoreError} the store did not answer; with `pending: true` the arrival stands all the same
      */
     arrive(options?: ParticipantOptions): OutcomeResult;
+    /** {@link Barrier.arrive} with a promise, which also rejects for wrong arguments. */
     asyncArrive(options?: ParticipantOptions): Promise<OutcomeResult>;
 
     /**
@@ -228,6 +248,7 @@ declare module 'k6/x/barrier' {
      * @param reason `[a-z][a-z0-9_-]{0,31}`, such as `'login'`
      */
     fail(reason: string, options?: ParticipantOptions): OutcomeResult;
+    /** {@link Barrier.fail} with a promise, which also rejects for wrong arguments. */
     asyncFail(reason: string, options?: ParticipantOptions): Promise<OutcomeResult>;
 
     /**
@@ -237,6 +258,7 @@ declare module 'k6/x/barrier' {
      * @throws {@link BarrierBrokenError} the barrier was broken by `abort`, `maxFailures` or `onTimeout`
      */
     arriveAndWait(options?: ParticipantOptions & WaitOptions): WaitResult;
+    /** {@link Barrier.arriveAndWait} with a promise, which also rejects for wrong arguments. */
     asyncArriveAndWait(options?: ParticipantOptions & WaitOptions): Promise<WaitResult>;
 
     /**
@@ -246,6 +268,7 @@ declare module 'k6/x/barrier' {
      * @throws {@link BarrierBrokenError} the barrier was broken
      */
     wait(options?: WaitOptions): WaitResult;
+    /** {@link Barrier.wait} with a promise, which also rejects for wrong arguments. */
     asyncWait(options?: WaitOptions): Promise<WaitResult>;
 
     /** What this process knows, without any I/O: cheap enough for a handler that runs often. */
@@ -258,6 +281,7 @@ declare module 'k6/x/barrier' {
      * @default 10
      */
     missing(limit?: number): { count: number; ids: string[] };
+    /** {@link Barrier.missing} with a promise, which also rejects for wrong arguments. */
     asyncMissing(limit?: number): Promise<{ count: number; ids: string[] }>;
 
     /**
@@ -266,6 +290,7 @@ declare module 'k6/x/barrier' {
      * @param why 1 to 1024 bytes
      */
     abort(why: string): { broken: boolean; phase: number };
+    /** {@link Barrier.abort} with a promise, which also rejects for wrong arguments. */
     asyncAbort(why: string): Promise<{ broken: boolean; phase: number }>;
 
     /**
@@ -273,6 +298,7 @@ declare module 'k6/x/barrier' {
      * nobody waits for it.
      */
     leave(options?: ParticipantOptions): OutcomeResult;
+    /** {@link Barrier.leave} with a promise, which also rejects for wrong arguments. */
     asyncLeave(options?: ParticipantOptions): Promise<OutcomeResult>;
 
     /**
@@ -324,10 +350,12 @@ declare module 'k6/x/barrier' {
      * @throws {@link BarrierStoreError} the server did not answer
      */
     counts(): Record<string, number>;
+    /** {@link QueueCounter.counts} with a promise, which also rejects for wrong arguments. */
     asyncCounts(): Promise<Record<string, number>>;
 
     /** The length of all queues together. */
     total(): number;
+    /** {@link QueueCounter.total} with a promise, which also rejects for wrong arguments. */
     asyncTotal(): Promise<number>;
 
     /**
@@ -335,21 +363,29 @@ declare module 'k6/x/barrier' {
      * @throws {@link QueueTimeoutError} they did not in time
      */
     waitFor(n: number, options?: QueueWaitOptions): QueueWaitResult;
+    /** {@link QueueCounter.waitFor} with a promise, which also rejects for wrong arguments. */
     asyncWaitFor(n: number, options?: QueueWaitOptions): Promise<QueueWaitResult>;
   }
 
+  /** Options of `waitFor`. */
   export interface QueueWaitOptions {
-    /** @default '60s' */
+    /**
+     * How long to wait at most; kept below the limit that k6 sets.
+     * @default '60s'
+     */
     timeout?: Duration;
     /**
-     * At least 10 ms.
+     * The time between two counts: at least 10 ms.
      * @default '250ms'
      */
     interval?: Duration;
   }
 
+  /** What `waitFor` returns. */
   export interface QueueWaitResult {
+    /** The length of all queues together. */
     total: number;
+    /** The length of each. */
     counts: Record<string, number>;
     /** From the call to its return, in milliseconds. */
     waitedMs: number;
@@ -381,8 +417,11 @@ declare module 'k6/x/barrier' {
   /** An option or argument is wrong, or differs from that of another opener of the barrier. */
   export interface BarrierOptionError extends BarrierErrorBase {
     name: 'BarrierOptionError';
+    /** Which option or argument. */
     option: string;
+    /** What it was. */
     got: string;
+    /** What it may be. */
     allowed: string;
   }
 
@@ -404,7 +443,9 @@ declare module 'k6/x/barrier' {
   /** A queue's key holds a type that is not counted. */
   export interface QueueTypeError extends BarrierErrorBase {
     name: 'QueueTypeError';
+    /** The key. */
     key: string;
+    /** What the server's TYPE says it is. */
     type: string;
   }
 

@@ -175,8 +175,11 @@ func (c *call) timedOut(s *shared, phase uint32, d deadlines) error {
 	e := &Error{name: timeoutError, code: core.Timeout.String(), call: c.name}
 	e.reason = fmt.Sprintf("barrier %q: not released within %s", c.config.Name, lasted.Round(time.Millisecond))
 	if d.clamped > 0 {
-		e.reason += fmt.Sprintf(" (kept below the %s that k6 allows here, such as setupTimeout)",
-			d.clamped.Round(time.Millisecond))
+		limit := "were left until the end of the scenario"
+		if c.owner == 0 {
+			limit = "k6 allows here, see setupTimeout and teardownTimeout"
+		}
+		e.reason += fmt.Sprintf(" (kept below the %s that %s)", d.clamped.Round(time.Millisecond), limit)
 	}
 	status, err := s.Status()
 	if err != nil {

@@ -61,7 +61,7 @@ func TestErrorWithCountsComesBeforeTheLimitOfK6(t *testing.T) {
 	message := v.errorOf(`b.wait()`, `e.message`)
 	require.NoError(t, ctx.Err(), "before the limit")
 	assert.Regexp(t, `^wait\(\) failed; reason: barrier "default": not released within [0-9.]+ms `+
-		`\(kept below the [0-9.]+m?s that k6 allows here, such as setupTimeout\): 0 of 5 arrived, missing 1, 2, 3, 4, 5$`, message)
+		`\(kept below the [0-9.]+m?s that k6 allows here, see setupTimeout and teardownTimeout\): 0 of 5 arrived, missing 1, 2, 3, 4, 5$`, message)
 }
 
 func TestEndOfTheIterationEndsAWait(t *testing.T) {

@@ -1,0 +1,65 @@
+package barrier
+
+import (
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+// benchBarrier opens a barrier on an engine of its own.
+func benchBarrier(b *testing.B, options string) *core.Barrier {
+	b.Helper()
+	engine, err := core.NewEngine()
+	require.NoError(b, err)
+	client, err := core.NewClient(engine, func(core.LogLine) {})
+	require.NoError(b, err)
+	b.Cleanup(func() { client.Close(time.Second) })
+	barrier, err := client.Open(b.Context(), []byte(options))
+	require.NoError(b, err)
+	return barrier
+}
+
+// BenchmarkArriveAgain is a call to the core and back: an arrival that stands already changes nothing.
+func BenchmarkArriveAgain(b *testing.B) {
+	barrier := benchBarrier(b, `{"store":"memory","name":"bench","parties":1000000}`)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := barrier.Do(b.Context(), core.Request{Kind: core.Arrive, Owner: 1}, "1", ""); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+// BenchmarkRelease is one phase of a cyclic barrier with a thousand goroutines: all arrive, all are released.
+func BenchmarkRelease(b *testing.B) {
+	const parties = 1000
+	barrier := benchBarrier(b, `{"store":"memory","name":"bench","parties":1000,"cyclic":true}`)
+	ids := make([]string, parties)
+	for at := range ids {
+		ids[at] = strconv.Itoa(at + 1)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var all sync.WaitGroup
+		for at, id := range ids {
+			all.Go(func() {
+				request := core.Request{Kind: core.Arrive, Owner: uint64(at + 1), Flags: core.Explicit} //nolint:gosec // small
+				answer, err := barrier.Do(b.Context(), request, id, "")
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				<-barrier.Gate(answer.Phase)
+			})
+		}
+		all.Wait()
+	}
+}
