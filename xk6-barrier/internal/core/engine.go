@@ -189,7 +189,7 @@ func checkBuild(abi uint32, buildID string) error {
 			abi, ABIVersion, RebuildCommand)
 	case wantBuildID == "":
 		return fmt.Errorf("this k6 was built without internal/core/buildid.go, so it cannot tell which core is linked; "+
-			"build it with %q or tools/xk6, which generate that file", RebuildCommand)
+			"build it with %q or bin/xk6, which generate that file", RebuildCommand)
 	case wantBuildID != buildID:
 		return fmt.Errorf("the linked core has build id %s, this module was built for %s; rebuild both with %q",
 			buildID, wantBuildID, RebuildCommand)
@@ -199,4 +199,4 @@ func checkBuild(abi uint32, buildID string) error {
 
 // ErrNoCgo is the error of every call in a k6 that was built without cgo.
 var ErrNoCgo = errors.New("this k6 was built without cgo, so k6/x/barrier has no core; " +
-	"build it again with CGO_ENABLED=1 on Linux or macOS, or with tools/xk6, which sets it")
+	"build it again with CGO_ENABLED=1 on Linux or macOS, or with bin/xk6, which sets it")
