@@ -157,12 +157,6 @@ impl Ledger {
         (self.held_outcomes, self.held_leaves)
     }
 
-    /// Whether this process knows any outcome of the participant, in any phase.
-    #[must_use]
-    pub fn knows(&self, participant: &Participant) -> bool {
-        self.entries.contains_key(participant)
-    }
-
     /// The phase that opens next became known: outcomes of the one before it are no longer replayed.
     pub fn move_to(&mut self, open: Phase) {
         if open > self.open {

@@ -138,12 +138,6 @@
 #define KBAR_EXPLICIT 1
 
 /**
- * KbarRequest.flags: do nothing where this process knows an outcome of the participant in any phase; answers KBAR_OK with
- * KBAR_OUTCOME_NONE then.
- */
-#define KBAR_IF_UNKNOWN 2
-
-/**
  * KbarFrame.outcome: none.
  */
 #define KBAR_OUTCOME_NONE 0
@@ -227,7 +221,7 @@ typedef struct KbarRequest {
    */
   uint16_t kind;
   /**
-   * KBAR_EXPLICIT, KBAR_IF_UNKNOWN.
+   * KBAR_EXPLICIT.
    */
   uint16_t flags;
   /**

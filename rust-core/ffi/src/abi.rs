@@ -54,10 +54,6 @@ pub const KBAR_RELEASE_NOW: u16 = 6;
 
 /// KbarRequest.flags: the participant was given by the caller rather than derived from it.
 pub const KBAR_EXPLICIT: u16 = 1;
-/// KbarRequest.flags: do nothing where this process knows an outcome of the participant in any phase; answers KBAR_OK with
-/// KBAR_OUTCOME_NONE then.
-pub const KBAR_IF_UNKNOWN: u16 = 2;
-
 /// KbarFrame.outcome: none.
 pub const KBAR_OUTCOME_NONE: u8 = 0;
 /// KbarFrame.outcome: arrived; .index counts from 1.
@@ -121,7 +117,7 @@ pub struct KbarRequest {
     pub phase: u32,
     /// KBAR_ARRIVE to KBAR_RELEASE_NOW.
     pub kind: u16,
-    /// KBAR_EXPLICIT, KBAR_IF_UNKNOWN.
+    /// KBAR_EXPLICIT.
     pub flags: u16,
     /// 0.
     pub reserved: u32,

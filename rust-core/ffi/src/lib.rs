@@ -399,7 +399,6 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
         participant: Participant::new(participant).map_err(Parse::Option)?,
         report,
         explicit: request.flags & KBAR_EXPLICIT != 0,
-        if_unknown: request.flags & KBAR_IF_UNKNOWN != 0,
     })
 }
 

@@ -37,8 +37,6 @@ pub enum Call {
         report: Report,
         /// The id was given by the script rather than derived from the VU.
         explicit: bool,
-        /// Do nothing where this process knows any outcome of the participant, in any phase.
-        if_unknown: bool,
     },
     /// A wait for the phase has expired.
     Expire(Phase),
@@ -200,11 +198,7 @@ impl Barrier {
                 participant,
                 report,
                 explicit,
-                if_unknown,
             } => {
-                if if_unknown && state.session.knows(&participant) {
-                    return Submitted::Done(Ok(Done::Over));
-                }
                 let decision = state.session.report(&participant, &report, explicit, token);
                 let answered = match decision {
                     Err(error) => return Submitted::Done(Err(error)),

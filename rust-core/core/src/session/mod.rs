@@ -170,12 +170,6 @@ impl Session {
         self.ledger.report(participant, report, nameable, token)
     }
 
-    /// Whether this process knows an outcome of the participant, in any phase.
-    #[must_use]
-    pub fn knows(&self, participant: &Participant) -> bool {
-        self.ledger.knows(participant)
-    }
-
     /// A wait for the phase has expired: looks once more, then does what `onTimeout` says.
     pub fn expire(&mut self, phase: Phase, token: Token, events: &mut Vec<Event>) {
         let phase = self.existing(phase);

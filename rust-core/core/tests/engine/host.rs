@@ -205,6 +205,5 @@ pub(crate) fn call(participant: u32, report: Report) -> Call {
         participant: id(participant),
         report,
         explicit: true,
-        if_unknown: false,
     }
 }
