@@ -2,12 +2,13 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running server.
 pub(crate) struct RedisServer {
+    binary: PathBuf,
     child: Child,
     port: u16,
     folder: tempfile::TempDir,
@@ -16,13 +17,21 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts `REDIS_SERVER_BIN`, or the `redis-server` on the path.
     pub(crate) fn start() -> Self {
+        let binary = std::env::var_os("REDIS_SERVER_BIN")
+            .map_or_else(|| PathBuf::from("redis-server"), PathBuf::from);
+        Self::start_with(binary)
+    }
+
+    /// Starts this program.
+    pub(crate) fn start_with(binary: PathBuf) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         // The port is free when asked for; another process may take it before the server does, so ask again then.
         for _ in 0..10 {
             let port = free_port();
-            let mut child = spawn(port, folder.path());
+            let mut child = spawn(&binary, port, folder.path());
             if ready(&mut child, port) {
                 return Self {
+                    binary,
                     child,
                     port,
                     folder,
@@ -54,7 +63,7 @@ impl RedisServer {
     /// Kills the server and starts an empty one on the same port.
     pub(crate) fn restart_empty(&mut self) {
         self.kill();
-        self.child = spawn(self.port, self.folder.path());
+        self.child = spawn(&self.binary, self.port, self.folder.path());
         assert!(ready(&mut self.child, self.port), "redis-server came back");
     }
 
@@ -78,10 +87,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, folder: &std::path::Path) -> Child {
-    let binary = std::env::var_os("REDIS_SERVER_BIN")
-        .map_or_else(|| PathBuf::from("redis-server"), PathBuf::from);
-    Command::new(&binary)
+fn spawn(binary: &Path, port: u16, folder: &Path) -> Child {
+    Command::new(binary)
         .args([
             "--port",
             &port.to_string(),

@@ -1,0 +1,236 @@
+//! One process: an engine, every call that was made of it, and everything that was heard of it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use barrier_core::engine::{Barrier, Call, Emission, Engine, Sink, Submitted};
+use barrier_core::error::Error;
+use barrier_core::ids::{Participant, Phase, Reason};
+use barrier_core::ledger::{Answered, Report, Token};
+use barrier_core::options::BarrierOptions;
+use barrier_core::session::Done;
+
+/// How a call ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) at: Instant,
+    pub(crate) result: Result<Done, Error>,
+    /// The outcome that stands though the call failed.
+    pub(crate) standing: Option<Answered>,
+}
+
+/// What was heard of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) ended: HashMap<Token, Ended>,
+    pub(crate) released: Vec<(Phase, Instant)>,
+    pub(crate) broken: u32,
+    /// Tokens that were completed again.
+    pub(crate) twice: Vec<Token>,
+}
+
+impl Heard {
+    fn end(&mut self, token: Token, ended: Ended) {
+        if self.ended.insert(token, ended).is_some() {
+            self.twice.push(token);
+        }
+    }
+
+    /// All phases before this one are released.
+    pub(crate) fn open(&self) -> u32 {
+        self.released
+            .iter()
+            .map(|(phase, _)| phase.0 + 1)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+#[derive(Default)]
+struct Ear {
+    heard: Mutex<Heard>,
+    news: Condvar,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sink for Ear {
+    fn emit(&self, news: &mut Vec<Emission>) {
+        let at = Instant::now();
+        let mut heard = lock(&self.heard);
+        for item in news.drain(..) {
+            match item {
+                Emission::Done {
+                    token,
+                    result,
+                    standing,
+                } => heard.end(
+                    token,
+                    Ended {
+                        at,
+                        result,
+                        standing,
+                    },
+                ),
+                Emission::Released { phase, .. } => heard.released.push((phase, at)),
+                Emission::Broken { .. } => heard.broken += 1,
+                Emission::Text { .. } | Emission::Log => {}
+            }
+        }
+        self.news.notify_all();
+    }
+}
+
+/// A call as it was made.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) token: Token,
+    /// Whose outcome was reported; none for other calls.
+    pub(crate) participant: Option<u32>,
+    pub(crate) at: Instant,
+    /// How long the engine may take by its options.
+    pub(crate) limit: Duration,
+    /// What the ledger said at once.
+    pub(crate) decision: Option<Answered>,
+}
+
+/// See the [module's](self) description.
+pub(crate) struct Process {
+    engine: Engine,
+    barrier: Arc<Barrier>,
+    ear: Arc<Ear>,
+    next: AtomicU64,
+    made: Mutex<Vec<Made>>,
+}
+
+impl Process {
+    pub(crate) fn start(options: &str) -> Self {
+        let ear = Arc::new(Ear::default());
+        let engine = Engine::start(Arc::clone(&ear) as Arc<dyn Sink>).expect("an engine");
+        let options = BarrierOptions::from_json(options.as_bytes()).expect("valid options");
+        let barrier = engine.barrier(options).expect("a new engine");
+        barrier.key_or_init(|| 1);
+        Self {
+            engine,
+            barrier,
+            ear,
+            next: AtomicU64::new(1),
+            made: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn barrier(&self) -> &Arc<Barrier> {
+        &self.barrier
+    }
+
+    pub(crate) fn made(&self) -> Vec<Made> {
+        lock(&self.made).clone()
+    }
+
+    pub(crate) fn heard(&self) -> MutexGuard<'_, Heard> {
+        lock(&self.ear.heard)
+    }
+
+    /// Waits until something is found among what was heard, or `give_up` says that this took too long.
+    pub(crate) fn until<T>(
+        &self,
+        mut found: impl FnMut(&Heard) -> Option<T>,
+        mut give_up: impl FnMut() -> bool,
+    ) -> Option<T> {
+        let mut heard = self.heard();
+        loop {
+            if let Some(found) = found(&heard) {
+                return Some(found);
+            }
+            if give_up() {
+                return None;
+            }
+            // The turns serve `give_up` alone.
+            let turn = Duration::from_millis(20);
+            heard = match self.ear.news.wait_timeout(heard, turn) {
+                Ok((heard, _)) => heard,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    fn call(
+        &self,
+        participant: Option<u32>,
+        limit: Duration,
+        submit: impl FnOnce(&Barrier, Token) -> Submitted,
+    ) -> Token {
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let at = Instant::now();
+        let decision = match submit(&self.barrier, token) {
+            Submitted::Pending(decision) => decision,
+            Submitted::Done(result) => {
+                let decision = match &result {
+                    Ok(Done::Outcome(answered)) => Some(answered.clone()),
+                    _ => None,
+                };
+                let ended = Ended {
+                    at: Instant::now(),
+                    result,
+                    standing: None,
+                };
+                self.heard().end(token, ended);
+                decision
+            }
+        };
+        lock(&self.made).push(Made {
+            token,
+            participant,
+            at,
+            limit,
+            decision,
+        });
+        token
+    }
+
+    pub(crate) fn open(&self) -> Token {
+        // A greeting of the others takes up to 2 s, beside the connection.
+        let limit = self.barrier.options().connect_timeout + Duration::from_secs(2);
+        self.call(None, limit, Barrier::open)
+    }
+
+    pub(crate) fn report(&self, participant: u32, report: Report) -> Token {
+        let call = Call::Report {
+            participant: Participant::new(&participant.to_string()).expect("a number"),
+            report,
+            explicit: true,
+        };
+        let limit = self.barrier.options().op_timeout;
+        self.call(Some(participant), limit, |b, token| b.submit(call, token))
+    }
+
+    pub(crate) fn expire(&self, phase: u32) -> Token {
+        let limit = self.barrier.options().op_timeout;
+        let call = Call::Expire(Phase(phase));
+        self.call(None, limit, |b, token| b.submit(call, token))
+    }
+
+    pub(crate) fn abort(&self) -> Token {
+        let limit = self.barrier.options().op_timeout;
+        let call = Call::Abort("the run says so".into());
+        self.call(None, limit, |b, token| b.submit(call, token))
+    }
+
+    pub(crate) fn close(&self) {
+        self.engine.close(Duration::from_secs(2));
+    }
+}
+
+pub(crate) fn arrival(participant: u32) -> Report {
+    Report::Arrive {
+        owner: participant.into(),
+    }
+}
+
+pub(crate) fn failure(reason: &str) -> Report {
+    Report::Fail(Reason::new("reason", reason).expect("valid"))
+}

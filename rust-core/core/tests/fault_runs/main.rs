@@ -1,0 +1,297 @@
+//! Random faults on real parts: engines, threads and a Redis server, with a way between them that can be slow, cut and
+//! silent. Whatever happens, every participant is counted once and nobody waits for ever.
+//!
+//! | environment | |
+//! |---|---|
+//! | `K6_BARRIER_FAULT_RUNS` | how many runs; 20 unless told |
+//! | `K6_BARRIER_FAULT_SEED` | seed of the first run; each further one has the next; 1 unless told |
+//! | `K6_BARRIER_FAULT_JOBS` | runs at the same time, each on a server of its own; 4 unless told |
+//! | `REDIS_SERVER_BIN` | a server, beside those on the path; runs take turns on all versions found |
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crowd;
+mod host;
+mod plan;
+mod proxy;
+mod run;
+mod trouble;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use plan::{KINDS, Plan};
+use run::Figures;
+use support::RedisServer;
+use verdict::Wrong;
+
+/// No further run begins after so long.
+const TIME_MAX: Duration = Duration::from_secs(20 * 60);
+/// No further run begins after so many that went wrong.
+const WRONG_MAX: usize = 20;
+/// A run that lasts so long is stuck: each of its waits ends within [`crowd::BOUND`].
+const RUN_MAX: Duration = Duration::from_secs(150);
+const PROGRESS: u64 = 50;
+
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => default,
+    }
+}
+
+/// One server program per version that this machine has, in the order of their versions.
+fn servers() -> Vec<(String, PathBuf)> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
+    let given = std::env::var_os("REDIS_SERVER_BIN").map(PathBuf::from);
+    let mut found = BTreeMap::new();
+    for program in given.into_iter().chain(on_path) {
+        let Ok(output) = Command::new(&program).arg("--version").output() else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text.split_whitespace().find_map(|w| w.strip_prefix("v="));
+        if let Some(version) = version {
+            found.entry(version.to_owned()).or_insert(program);
+        }
+    }
+    assert!(!found.is_empty(), "no redis-server; install one");
+    found.into_iter().collect()
+}
+
+#[derive(Default)]
+struct Totals {
+    runs: u64,
+    by_server: Vec<u64>,
+    forgetful: u64,
+    sum: Figures,
+    wrong: Vec<(u64, Wrong, String)>,
+}
+
+impl Totals {
+    fn add(&mut self, plan: &Plan, server: usize, figures: Figures) {
+        self.runs += 1;
+        self.by_server[server] += 1;
+        self.forgetful += u64::from(figures.trouble.amnesia);
+        let sum = &mut self.sum;
+        for (to, from) in [
+            (&mut sum.phases, figures.phases),
+            (&mut sum.releases, figures.releases),
+            (&mut sum.counts_lost, figures.counts_lost),
+            (&mut sum.participants, figures.participants),
+            (&mut sum.outcomes, figures.outcomes),
+            (&mut sum.late, figures.late),
+            (&mut sum.calls, figures.calls),
+            (&mut sum.pending, figures.pending),
+            (&mut sum.mirrors, figures.mirrors),
+        ] {
+            *to += from;
+        }
+        for (to, from) in sum.trouble.by_kind.iter_mut().zip(figures.trouble.by_kind) {
+            *to += from;
+        }
+        for (wrong, text) in figures.found {
+            println!("seed {}: {wrong:?}: {text}", plan.seed);
+            self.wrong.push((plan.seed, wrong, text));
+        }
+    }
+
+    fn wrong(&self, kind: Wrong) -> usize {
+        self.wrong.iter().filter(|(_, w, _)| *w == kind).count()
+    }
+
+    fn print(&self, versions: &[(String, PathBuf)], first: u64, took: Duration) {
+        let row = |name: &str, value: String| println!("| {name} | {value} |");
+        println!("| | |\n|---|---|");
+        row("runs", self.runs.to_string());
+        for ((version, _), runs) in versions.iter().zip(&self.by_server) {
+            row(&format!("on Redis {version}"), runs.to_string());
+        }
+        row("first seed", first.to_string());
+        row("duration", format!("{} s", took.as_secs()));
+        row("participants", self.sum.participants.to_string());
+        row("outcomes", self.sum.outcomes.to_string());
+        row("calls", self.sum.calls.to_string());
+        row(
+            "calls that ended before their outcome was delivered",
+            self.sum.pending.to_string(),
+        );
+        row("late participants", self.sum.late.to_string());
+        row("phases released", self.sum.phases.to_string());
+        row("releases seen by processes", self.sum.releases.to_string());
+        row(
+            "of these, counts lost with the server's memory",
+            self.sum.counts_lost.to_string(),
+        );
+        row(
+            "runs in which the server forgot",
+            self.forgetful.to_string(),
+        );
+        row(
+            "runs whose mirrors were compared",
+            self.sum.mirrors.to_string(),
+        );
+        for (kind, n) in KINDS.iter().zip(self.sum.trouble.by_kind) {
+            row(&format!("fault: {kind}"), n.to_string());
+        }
+        row("**double counts**", self.wrong(Wrong::Double).to_string());
+        row("**losses**", self.wrong(Wrong::Loss).to_string());
+        row("**hangs**", self.wrong(Wrong::Hang).to_string());
+        row("**early releases**", self.wrong(Wrong::Early).to_string());
+        row(
+            "**anything else wrong**",
+            self.wrong(Wrong::Other).to_string(),
+        );
+    }
+}
+
+/// What all jobs work on.
+struct Work {
+    first: u64,
+    runs: u64,
+    servers: Vec<(String, PathBuf)>,
+    /// The next seed of each server: a seed runs on the same version, however many jobs there are.
+    next: Vec<AtomicU64>,
+    stop: AtomicBool,
+    /// Port of each job's server, and what runs there since when.
+    running: Mutex<BTreeMap<u16, (u64, Instant)>>,
+}
+
+impl Work {
+    fn job(&self, at: usize, ended: &mpsc::Sender<(Plan, usize, Figures)>) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let program = &self.servers[at].1;
+        let mut server = RedisServer::start_with(program.clone());
+        while !self.stop.load(Ordering::Relaxed) {
+            let seed = self.next[at].fetch_add(self.servers.len() as u64, Ordering::Relaxed);
+            if seed >= self.first + self.runs {
+                return;
+            }
+            let plan = Plan::from_seed(seed);
+            self.running(server.port(), Some(seed));
+            let run = AssertUnwindSafe(|| run::run(&plan, &mut server, runtime.handle()));
+            let figures = catch_unwind(run);
+            self.running(server.port(), None);
+            let figures = figures.unwrap_or_else(|_| {
+                server = RedisServer::start_with(program.clone());
+                Figures {
+                    found: vec![(Wrong::Other, "the run panicked".into())],
+                    ..Figures::default()
+                }
+            });
+            if ended.send((plan, at, figures)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn running(&self, port: u16, seed: Option<u64>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match seed {
+            Some(seed) => running.insert(port, (seed, Instant::now())),
+            None => running.remove(&port),
+        };
+    }
+
+    /// A run in which something holds a thread for ever; its server is ended, as its owner will not do it.
+    fn stuck(&self) -> Option<u64> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let long = |(_, at): &&(u64, Instant)| at.elapsed() > RUN_MAX;
+        let (seed, _) = *running.values().find(long)?;
+        for port in running.keys() {
+            let server = redis::Client::open(("127.0.0.1", *port)).and_then(|c| c.get_connection());
+            if let Ok(mut server) = server {
+                let _ = redis::cmd("SHUTDOWN").arg("NOSAVE").exec(&mut server);
+            }
+        }
+        Some(seed)
+    }
+}
+
+#[test]
+fn faults_count_nobody_twice_lose_nobody_and_hang_nobody() {
+    let (runs, first) = (
+        number("K6_BARRIER_FAULT_RUNS", 20),
+        number("K6_BARRIER_FAULT_SEED", 1),
+    );
+    let servers = servers();
+    let kinds = servers.len() as u64;
+    let jobs = number("K6_BARRIER_FAULT_JOBS", 4).max(kinds);
+    let mut totals = Totals {
+        by_server: vec![0; servers.len()],
+        ..Totals::default()
+    };
+    let start = Instant::now();
+    let work = Arc::new(Work {
+        first,
+        runs,
+        next: (0..kinds)
+            .map(|k| AtomicU64::new(first + (kinds + k - first % kinds) % kinds))
+            .collect(),
+        servers,
+        stop: AtomicBool::new(false),
+        running: Mutex::default(),
+    });
+    let (ended_in, ended) = mpsc::channel();
+    let threads: Vec<_> = (0..jobs)
+        .map(|job| {
+            let (work, ended_in) = (Arc::clone(&work), ended_in.clone());
+            let at = usize::try_from(job % kinds).expect("small");
+            std::thread::spawn(move || work.job(at, &ended_in))
+        })
+        .collect();
+    drop(ended_in);
+    loop {
+        match ended.recv_timeout(Duration::from_secs(1)) {
+            Ok((plan, at, figures)) => totals.add(&plan, at, figures),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(seed) = work.stuck() {
+                    panic!("a thread is stuck; {}", again(seed));
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if totals.runs.is_multiple_of(PROGRESS) {
+            let (done, wrong) = (totals.runs, totals.wrong.len());
+            let took = start.elapsed().as_secs();
+            println!("{done} of {runs} runs, {wrong} findings, {took} s");
+        }
+        if totals.wrong.len() > WRONG_MAX || start.elapsed() > TIME_MAX {
+            work.stop.store(true, Ordering::Relaxed);
+        }
+    }
+    for thread in threads {
+        thread.join().expect("a job's own parts do not fail");
+    }
+    totals.print(&work.servers, first, start.elapsed());
+    if let Some((seed, _, _)) = totals.wrong.first() {
+        panic!("{} findings; {}", totals.wrong.len(), again(*seed));
+    }
+    assert_eq!(
+        totals.runs, runs,
+        "the time was up before all runs were made"
+    );
+}
+
+fn again(seed: u64) -> String {
+    format!(
+        "again: K6_BARRIER_FAULT_RUNS=1 K6_BARRIER_FAULT_SEED={seed} cargo test -p barrier-core --release --test fault_runs -- \
+         --nocapture"
+    )
+}
