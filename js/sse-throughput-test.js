@@ -12,13 +12,14 @@
  */
 
 import exec from 'k6/execution';
-import { fail, sleep } from 'k6';
+import { sleep } from 'k6';
 
 import { barrierOf, MAIN_SCENARIO, meetAll, record, whyNoBarrier } from './lib/barrier.js';
 import { config } from './lib/config.js';
 import { EVENT_TIMEOUT_MS, setEventStatus } from './lib/events.js';
 import { login, loginAsAdmin } from './lib/login.js';
 import { loginBatchDelayMs, openToPromoteMs } from './lib/metrics.js';
+import { tellFailure } from './lib/notices.js';
 import { controllerMaxDurationS, eventOf, loginOffsetMs, mainMaxDurationS, whyImpossible } from './lib/plan.js';
 import { storeOpenAt, whyNotEmpty } from './lib/queues.js';
 import { endRun } from './lib/run.js';
@@ -83,8 +84,8 @@ export async function setup() {
     endRun(`setup: ${refusal}`);
   }
   const session = loginAsAdmin();
-  if (!session) {
-    endRun(`setup: the admin ${config.adminEmail} cannot log in, so event status cannot be controlled`);
+  if (typeof session === 'string') {
+    endRun(`setup: ${session}, so event status cannot be controlled`);
   }
   for (const eventId of config.eventIds) {
     const failure = setEventStatus(session, eventId, 'CLOSED');
@@ -111,6 +112,7 @@ export default function (data) {
   const userId = exec.scenario.iterationInTest + 1;
   const eventId = eventOf(config, userId);
   const participant = { participant: userId };
+  const tell = (/** @type {string} */ text) => tellFailure(data.runId, userId, text);
   const log = (/** @type {string} */ text) => {
     if (config.verbose) {
       console.log(`user ${userId} (VU ${exec.vu.idInTest}, event ${eventId}): ${text}`);
@@ -118,7 +120,7 @@ export default function (data) {
   };
 
   const barrier = barrierOf(data.runId);
-  record(() => barrier.register(participant));
+  record(() => barrier.register(participant), tell);
 
   const delayMs = data.burstStartMs + loginOffsetMs(config, userId) - Date.now();
   if (delayMs > 0) {
@@ -126,10 +128,12 @@ export default function (data) {
     sleep(delayMs / 1000);
   }
 
-  const session = login(`user${userId}@${config.loginEmailDomain}`, 'password123');
+  const session = login(`user${userId}@${config.loginEmailDomain}`, 'password123', {
+    failed: (why) => tell(`could not log in: ${why}`),
+  });
   if (!session) {
-    record(() => barrier.fail('login', participant));
-    fail(`user ${userId} could not log in`);
+    record(() => barrier.fail('login', participant), tell);
+    return;
   }
   log('logged in');
 
@@ -138,7 +142,7 @@ export default function (data) {
     joined: () => {
       joined = true;
       // Inside the stream's handler, where only a call that does not need the event loop gets anywhere.
-      record(() => barrier.arrive(participant));
+      record(() => barrier.arrive(participant), tell);
       log('joined the queue');
     },
     promoted: () => {
@@ -149,23 +153,20 @@ export default function (data) {
       log('promoted');
     },
     failed: (reason) => {
-      console.warn(`user ${userId}: the stream of event ${eventId} failed: ${reason}`);
+      tell(`lost the stream of event ${eventId}: ${reason}`);
       if (!joined) {
-        record(() => barrier.fail('sse', participant));
+        record(() => barrier.fail('sse', participant), tell);
       }
     },
   });
-  if (!established) {
-    fail(`user ${userId} could not wait for event ${eventId}`);
-  }
-  log('done');
+  log(established ? 'done' : 'could not wait');
 }
 
 /** @param {SetupData} data */
 export async function adminController(data) {
   const session = loginAsAdmin();
-  if (!session) {
-    endRun(`admin controller: the admin ${config.adminEmail} cannot log in, so the events stay CLOSED`);
+  if (typeof session === 'string') {
+    endRun(`admin controller: ${session}, so the events stay CLOSED`);
   }
   const waitedMs = meetAll(barrierOf(data.runId));
   const stored = config.writeOpenAt ? storeOpenAt(data.runId) : undefined;
@@ -184,9 +185,10 @@ export async function adminController(data) {
 
 export function teardown() {
   console.log('teardown: the events go OPEN');
-  const session = loginAsAdmin();
-  if (!session) {
-    console.error(`teardown: the admin ${config.adminEmail} cannot log in; the events stay as they are`);
+  // One attempt: a target that has stopped answering should not hold up the end of the run for each of them.
+  const session = loginAsAdmin(1);
+  if (typeof session === 'string') {
+    console.error(`teardown: ${session}; the events stay as they are`);
     return;
   }
   for (const eventId of config.eventIds) {

@@ -19,8 +19,22 @@ export function failedUsers({ failed }) {
  */
 export function accountingText({ arrived, failed }) {
   const { login = 0, sse = 0, ...others } = failed;
-  const further = Object.entries(others)
-    .filter(([, count]) => count > 0)
-    .map(([reason, count]) => `, ${reason}=${count}`);
+  const further = occurred(others).map(([reason, count]) => `, ${reason}=${count}`);
   return `joined=${arrived}, loginFail=${login}, sseFail=${sse}${further.join('')}`;
+}
+
+/**
+ * The same for people: `9 arrived, 1 failed (login 1)`.
+ *
+ * @param {Accounting} accounting
+ */
+export function accountingWords(accounting) {
+  const reasons = occurred(accounting.failed).map(([reason, count]) => `${reason} ${count}`);
+  const failed = reasons.length > 0 ? `, ${failedUsers(accounting)} failed (${reasons.join(', ')})` : '';
+  return `${accounting.arrived} arrived${failed}`;
+}
+
+/** @param {Record<string, number>} failed */
+function occurred(failed) {
+  return Object.entries(failed).filter(([, count]) => count > 0);
 }

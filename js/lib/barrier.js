@@ -3,12 +3,15 @@
 
 import { Barrier } from 'k6/x/barrier';
 
-import { accountingText, failedUsers } from './accounting.js';
+import { accountingText, accountingWords, failedUsers } from './accounting.js';
 import { config } from './config.js';
 import { errorText, withoutPasswords } from './errors.js';
 import { barrierWaitMs } from './metrics.js';
 import { waitingCountsText } from './queues.js';
 import { endRun } from './run.js';
+
+/** How the module's errors begin: which call and which barrier, of which there is one here. */
+const CALL = /^wait\(\) failed; reason: (barrier "[^"]*": )?/;
 
 /** The scenario whose users must all be accounted for. */
 export const MAIN_SCENARIO = 'main_scenario';
@@ -54,8 +57,9 @@ export function whyNoBarrier(runId) {
  * wrong would leave the user unaccounted for, and everybody waiting for the time-out: it ends the run.
  *
  * @param {() => unknown} outcome
+ * @param {(text: string) => void} tell gets why an outcome will be late
  */
-export function record(outcome) {
+export function record(outcome, tell) {
   try {
     outcome();
   } catch (error) {
@@ -63,7 +67,7 @@ export function record(outcome) {
     if (/** @type {any} */ (error).pending !== true) {
       endRun(`Barrier failed: ${text}`);
     }
-    console.warn(`an outcome will reach the barrier's store later: ${text}`);
+    tell(`has an outcome that the barrier's store will get later: ${text}`);
   }
 }
 
@@ -79,11 +83,11 @@ export function meetAll(barrier) {
   try {
     const outcome = barrier.wait({ timeout: config.barrierTimeoutMs });
     if (failedUsers(outcome) > 0) {
-      failure = `Barrier failed: ${accountingText(outcome)}`;
+      failure = `Barrier failed: ${accountingWords(outcome)}; ${accountingText(outcome)}`;
     }
   } catch (error) {
     failure =
-      `Barrier failed: ${withoutPasswords(errorText(error))}; ${accountingText(barrier.status())}, ` +
+      `Barrier failed: ${withoutPasswords(errorText(error)).replace(CALL, '')}; ${accountingText(barrier.status())}, ` +
       `expected=${config.vus}, elapsed=${Date.now() - start} ms`;
   } finally {
     barrierWaitMs.add(Date.now() - start);

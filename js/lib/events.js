@@ -1,10 +1,10 @@
 // @ts-check
 /** Opening and closing events. */
 
-import http from 'k6/http';
 import { check } from 'k6';
 
 import { config } from './config.js';
+import { answerText, request } from './http.js';
 import { authorization } from './login.js';
 
 /** Limit of one status change, ms. */
@@ -20,7 +20,7 @@ export const EVENT_TIMEOUT_MS = 10000;
  */
 export function setEventStatus(session, eventId, status) {
   const url = `${config.baseUrl}/api/v1/events/${encodeURIComponent(eventId)}?status=${status}`;
-  const response = http.patch(url, null, {
+  const response = request('PATCH', url, null, {
     headers: authorization(session),
     timeout: EVENT_TIMEOUT_MS,
     tags: { name: 'update_event_status_api' },
@@ -28,8 +28,5 @@ export function setEventStatus(session, eventId, status) {
   if (check(response, { 'update status 200': (answer) => answer.status === 200 })) {
     return '';
   }
-  return (
-    `event ${eventId} could not be set to ${status}: status ${response.status}, ` +
-    (response.status === 0 ? response.error : `body ${response.body}`)
-  );
+  return `event ${eventId} could not be set to ${status}: ${answerText(response)}`;
 }

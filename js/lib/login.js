@@ -5,6 +5,7 @@ import http from 'k6/http';
 import { check, sleep } from 'k6';
 
 import { config } from './config.js';
+import { answerText, request } from './http.js';
 import { loginFailures, loginFinalFailures } from './metrics.js';
 
 /**
@@ -27,27 +28,40 @@ if (config.baseUrl !== config.brokerBaseUrl) {
  *
  * @param {string} email
  * @param {string} password
+ * @param {{ attempts?: number, failed?: (why: string) => void }} options `failed` gets what went wrong last
  * @returns {Session | undefined} undefined when all attempts failed
  */
-export function login(email, password) {
-  for (let attempt = 1; attempt <= config.maxLoginAttempts; attempt++) {
-    const session = attemptLogin(email, password);
-    if (session) {
-      keepCookie(session.refreshToken);
-      return session;
+export function login(email, password, { attempts = config.maxLoginAttempts, failed = () => {} } = {}) {
+  let why = '';
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    const result = attemptLogin(email, password);
+    if (typeof result !== 'string') {
+      keepCookie(result.refreshToken);
+      return result;
     }
+    why = result;
     loginFailures.add(1);
-    if (attempt < config.maxLoginAttempts && config.loginRetryDelayMs > 0) {
+    if (attempt < attempts && config.loginRetryDelayMs > 0) {
       sleep(config.loginRetryDelayMs / 1000);
     }
   }
   loginFinalFailures.add(1);
+  failed(why);
   return undefined;
 }
 
-/** Logs in as the account that controls the events. */
-export function loginAsAdmin() {
-  return login(config.adminEmail, config.adminPassword);
+/**
+ * Logs in as the account that controls the events.
+ *
+ * @param {number} [attempts]
+ * @returns {Session | string} what went wrong, where it did
+ */
+export function loginAsAdmin(attempts) {
+  let text = '';
+  const failed = (/** @type {string} */ why) => {
+    text = `the admin ${config.adminEmail} cannot log in at ${config.baseUrl} (${why})`;
+  };
+  return login(config.adminEmail, config.adminPassword, { attempts, failed }) ?? text;
 }
 
 /**
@@ -62,10 +76,10 @@ export function authorization({ token }) {
 /**
  * @param {string} email
  * @param {string} password
- * @returns {Session | undefined}
+ * @returns {Session | string} what came instead of a session
  */
 function attemptLogin(email, password) {
-  const response = http.post(`${config.baseUrl}/api/v1/auth/login`, JSON.stringify({ email, password }), {
+  const response = request('POST', `${config.baseUrl}/api/v1/auth/login`, JSON.stringify({ email, password }), {
     headers,
     timeout: config.loginTimeoutMs,
     tags: { name: 'login' },
@@ -78,7 +92,10 @@ function attemptLogin(email, password) {
     'authorization header exists': () => token !== '',
     'refresh token cookie exists': () => refreshToken !== '',
   });
-  return good ? { token, refreshToken } : undefined;
+  if (good) {
+    return { token, refreshToken };
+  }
+  return response.status === 200 ? 'status 200 without token or cookie' : answerText(response);
 }
 
 /**

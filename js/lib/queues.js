@@ -26,7 +26,7 @@ export function waitingCountsText() {
     const counts = waitingCounts();
     return config.eventIds.map((eventId) => `${waitingKey(eventId)}=${counts[waitingKey(eventId)]}`).join(', ');
   } catch (error) {
-    return `unknown (${withoutPasswords(errorText(error))})`;
+    return `queue sizes unknown (${withoutPasswords(errorText(error))})`;
   }
 }
 

@@ -1,11 +1,11 @@
 // @ts-check
 /** One user's waiting stream. */
 
-import http from 'k6/http';
 import sse from 'k6/x/sse';
 import { check } from 'k6';
 
 import { config } from './config.js';
+import { request } from './http.js';
 import { authorization } from './login.js';
 import { decodeMessage, IN_ENTRY, IN_PROGRESS } from './messages.js';
 import {
@@ -26,6 +26,9 @@ import {
  * @property {() => void} promoted
  * @property {(reason: string) => void} failed at most once, before promotion
  */
+
+/** How the module's errors begin; there is only one call here. */
+const CALL = /^sse\.open\(\) failed; reason: /;
 
 const ticketsUrl = (/** @type {string} */ eventId) =>
   `${config.brokerBaseUrl}/api/v1/broker/events/${encodeURIComponent(eventId)}/tickets`;
@@ -49,7 +52,7 @@ export function holdStream(session, eventId, reactions) {
     if (!failed && !promoted) {
       failed = true;
       sseFailures.add(1);
-      reactions.failed(reason);
+      reactions.failed(reason.replace(CALL, ''));
     }
   };
 
@@ -114,7 +117,7 @@ export function holdStream(session, eventId, reactions) {
  * @param {string} eventId
  */
 function disconnect(session, eventId) {
-  const response = http.post(`${ticketsUrl(eventId)}/disconnect`, null, {
+  const response = request('POST', `${ticketsUrl(eventId)}/disconnect`, null, {
     headers: authorization(session),
     timeout: config.disconnectTimeoutMs,
     tags: { name: 'disconnect' },

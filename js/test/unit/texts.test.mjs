@@ -3,7 +3,7 @@ import { test } from 'node:test';
 
 globalThis.__ENV = {};
 const { readConfig } = await import('../../lib/config.js');
-const { accountingText, failedUsers } = await import('../../lib/accounting.js');
+const { accountingText, accountingWords, failedUsers } = await import('../../lib/accounting.js');
 const { errorText, withoutPasswords } = await import('../../lib/errors.js');
 const { summaryText } = await import('../../lib/summary.js');
 
@@ -11,6 +11,8 @@ test('the accounting has joined, loginFail and sseFail, and what else there is',
   assert.equal(accountingText({ arrived: 9, failed: { login: 1 } }), 'joined=9, loginFail=1, sseFail=0');
   const others = { arrived: 0, failed: { login: 0, sse: 2, 'iteration-ended': 3, other: 0 } };
   assert.equal(accountingText(others), 'joined=0, loginFail=0, sseFail=2, iteration-ended=3');
+  assert.equal(accountingWords(others), '0 arrived, 5 failed (sse 2, iteration-ended 3)');
+  assert.equal(accountingWords({ arrived: 9, failed: { login: 0 } }), '9 arrived');
   assert.equal(failedUsers(others), 5);
   assert.equal(failedUsers({ arrived: 1, failed: {} }), 0);
 });
