@@ -37,6 +37,40 @@ for (const queue of ['zset', 'hash']) {
   });
 }
 
+for (const queue of ['zset', 'hash']) {
+  test(`a single user gets through a ${queue} queue`, async (t) => {
+    const world = await startWorld(t, ['--queue', queue]);
+    const run = (await world.k6({ VUS: 1, SCENARIO: 'custom' })).expect(0, 'Barrier met after');
+    assert.equal(run.value('completed_users'), 1);
+  });
+}
+
+test('the accounting can be read from outside while the run is on', async (t) => {
+  const world = await startWorld(t);
+  const keys = ['JOINED', 'LOGIN_FAIL', 'SSE_FAIL'].map((name) => `K6_BARRIER_${name}:watched`);
+  let ended = false;
+  // Users of the second batch keep the barrier from being met until somebody has looked.
+  const env = { VUS: 10, RUN_ID: 'watched', LOGIN_BATCH_SIZE: 5, LOGIN_BATCH_INTERVAL_MS: 2500, K6_BARRIER_TTL_SECONDS: 90 };
+  let met = false;
+  const run = world.k6(env, { onLine: (line) => (met ||= line.includes('Barrier met')) }).finally(() => (ended = true));
+  while ((await world.redis('EXISTS', ...keys)) < keys.length) {
+    assert.ok(!ended, 'the run ended before all keys were there');
+  }
+  const types = await Promise.all(keys.map((key) => world.redis('TYPE', key)));
+  const ttls = await Promise.all(keys.map((key) => world.redis('TTL', key)));
+  assert.ok(!met && !ended, 'all this was seen while users were still missing');
+  assert.deepEqual(types, ['set', 'string', 'string']);
+  assert.ok(
+    ttls.every((ttl) => ttl >= 1 && ttl <= 90),
+    `TTL ${ttls}`,
+  );
+
+  (await run).expect(0, 'Barrier met after', 'all events are OPEN');
+  assert.equal(await world.redis('SCARD', keys[0]), 10);
+  assert.equal(await world.redis('GET', keys[1]), '0');
+  assert.equal(await world.redis('GET', keys[2]), '0');
+});
+
 test('wrapped and doubly prefixed messages are understood', async (t) => {
   const world = await startWorld(t, ['--double-encode']);
   const run = (await world.k6({ VUS: 4 })).expect(0);
@@ -88,14 +122,27 @@ test('users who cannot log in fail the barrier, once all are accounted for', asy
   const world = await startWorld(t, ['--fail-logins', '1']);
   const run = (await world.k6({ VUS: 10, MAX_LOGIN_RETRIES: 2, RUN_ID: 'one' })).expect(
     ABORTED,
-    'joined=9, loginFail=1, sseFail=0',
+    'Barrier failed: 9 arrived, 1 failed (login 1); joined=9, loginFail=1, sseFail=0',
+    'user 1 could not log in: status 401',
     `WAITING:${EVENTS[0]}=4, WAITING:${EVENTS[1]}=5`,
   );
   assert.equal(run.value('login_failures'), 2);
   assert.equal(run.value('login_final_failures'), 1);
-  assert.ok(run.value('barrier_wait_ms', 'max') > 0);
+  const waitedMs = run.value('barrier_wait_ms', 'max');
+  assert.ok(waitedMs > 0 && waitedMs < 100_000, `${waitedMs} ms are far from the time-out of 300 s`);
   assert.equal(await world.redis('GET', 'K6_BARRIER_LOGIN_FAIL:one'), '1');
   assert.equal(await world.redis('SCARD', 'K6_BARRIER_JOINED:one'), 9);
+});
+
+test('many who fail do not bury the line that explains the run', async (t) => {
+  const world = await startWorld(t, ['--fail-logins', '100%']);
+  const run = (await world.k6({ VUS: 40, MAX_LOGIN_RETRIES: 1 })).expect(
+    ABORTED,
+    'Barrier failed: 0 arrived, 40 failed (login 40); joined=0, loginFail=40, sseFail=0',
+    '10 failures were told, all others are only counted; VERBOSE_LOGS=1 tells each',
+  );
+  assert.equal(run.output.match(/could not log in/g).length, 10);
+  assert.doesNotMatch(run.output, /stacktrace|Request Failed/);
 });
 
 test('a run in which nobody can log in ends at once', async (t) => {
@@ -120,7 +167,7 @@ test('a user who never joins is waited for until the time-out', async (t) => {
   const world = await startWorld(t, ['--silent-after-messages', '2']);
   const run = (await world.k6({ VUS: 3, BARRIER_TIMEOUT_MS: 3000 })).expect(
     ABORTED,
-    /joined=2, loginFail=0, sseFail=0, expected=3, elapsed=3\d\d\d ms; WAITING:/,
+    /Barrier failed: not released within 3\S+: 2 of 3 arrived, missing \d; joined=2, loginFail=0, sseFail=0, expected=3, elapsed=3\d\d\d ms; WAITING:/,
   );
   assert.ok(run.value('barrier_wait_ms', 'max') >= 3000);
 });
@@ -148,8 +195,15 @@ test('what cannot succeed is refused before anything is touched', async (t) => {
 
 test('a run that reaches nothing ends by itself', async (t) => {
   const world = await startRedis(t);
-  (await world.k6({ VUS: 1 })).expect(ABORTED, 'event status cannot be controlled');
+  const unserved = (await world.k6({ VUS: 1 })).expect(
+    ABORTED,
+    /cannot log in at http:\/\/127.0.0.1:1 \(.*connection refused\), so event status cannot be controlled/,
+  );
+  assert.doesNotMatch(unserved.output, /Request Failed/);
   const address = 'redis://:s3cret@127.0.0.1:1';
-  const run = (await world.k6({ VUS: 1, REDIS_URL: address })).expect(ABORTED, 'Redis precondition check failed');
+  const run = (await world.k6({ VUS: 1, REDIS_URL: address })).expect(
+    ABORTED,
+    /Redis precondition check failed: .*127.0.0.1:1 cannot be reached/,
+  );
   assert.doesNotMatch(run.output, /s3cret/);
 });

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -22,6 +23,23 @@ const K6 = process.env.K6_BIN ?? join(js, '../k6');
 const WAITING_ROOM = process.env.WAITING_ROOM_BIN ?? join(js, '../bin/waiting-room');
 const REDIS_SERVER = process.env.REDIS_SERVER_BIN || 'redis-server';
 
+/** What must not outlive this process, however it ends. */
+const children = new Set();
+const folders = new Set();
+process.on('exit', () => {
+  children.forEach((child) => child.kill('SIGKILL'));
+  folders.forEach((folder) => rmSync(folder, { recursive: true, force: true }));
+});
+['SIGINT', 'SIGTERM', 'SIGHUP'].forEach((signal) => process.on(signal, () => process.exit(1)));
+
+/** Starts a process that ends with this one. */
+function launch(command, args, options) {
+  const child = spawn(command, args, options);
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -31,28 +49,33 @@ async function freePort() {
   return port;
 }
 
-/** A server, ready when its stdout has a line that matches. It gets SIGTERM when the test is over. */
+/**
+ * A server, ready when its stdout has a line that matches. It ends with the test.
+ *
+ * @returns {Promise<{ child: import('node:child_process').ChildProcess, match: RegExpExecArray }>}
+ */
 async function serve(t, command, args, ready) {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = launch(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   t.after(async () => {
+    child.kill('SIGCONT');
     child.kill('SIGTERM');
     await exited;
   });
   let output = '';
   child.stderr.on('data', (chunk) => (output += chunk));
-  const found = await new Promise((done, fail) => {
+  const match = await new Promise((done, fail) => {
     child.stdout.on('data', (chunk) => {
       output += chunk;
-      const match = ready.exec(output);
-      if (match) {
-        done(match);
+      const found = ready.exec(output);
+      if (found) {
+        done(found);
       }
     });
     child.once('error', fail);
     child.once('exit', () => fail(new Error(`${command} ended before it was ready:\n${output}`)));
   });
-  return found;
+  return { child, match };
 }
 
 /**
@@ -63,17 +86,22 @@ async function serve(t, command, args, ready) {
 export async function startWorld(t, waitingRoomArgs = []) {
   const world = await startRedis(t);
   const args = ['--redis', world.redisUrl, '--events', EVENTS.join(','), ...waitingRoomArgs];
-  const [, baseUrl] = await serve(t, WAITING_ROOM, args, /listening on (\S+)/);
-  return Object.assign(world, { baseUrl });
+  const { child, match } = await serve(t, WAITING_ROOM, args, /listening on (\S+)/);
+  return Object.assign(world, { baseUrl: match[1], waitingRoom: child });
 }
 
 /** The same without a waiting room. */
 export async function startRedis(t) {
   const folder = await mkdtemp(join(tmpdir(), 'k6-barrier-'));
-  t.after(() => rm(folder, { recursive: true }));
+  folders.add(folder);
+  t.after(async () => {
+    await rm(folder, { recursive: true });
+    folders.delete(folder);
+  });
   const port = await freePort();
-  await serve(t, REDIS_SERVER, ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder], /Ready to accept/);
-  return new World(t, folder, port);
+  const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder];
+  const { child } = await serve(t, REDIS_SERVER, args, /Ready to accept/);
+  return Object.assign(new World(t, folder, port), { redisServer: child });
 }
 
 export class World {
@@ -108,7 +136,7 @@ export class World {
    * @returns {Promise<Outcome>}
    */
   async k6(env, { script = HARNESS, args = [], onLine } = {}) {
-    const child = spawn(K6, ['run', '--quiet', '--no-color', '--address', '', ...args, script], {
+    const child = launch(K6, ['run', '--quiet', '--no-color', '--address', '', ...args, script], {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {

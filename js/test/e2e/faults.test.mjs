@@ -1,0 +1,84 @@
+/** Redis or the target dies while users are connected: the run ends by itself, says why, and sums up. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { startWorld } from './world.mjs';
+
+const ABORTED = 108;
+const THRESHOLDS = 99;
+const BARRIER_TIMEOUT_MS = 6000;
+/** How much longer than the barrier's time-out a run may take. */
+const RESERVE_MS = 30_000;
+
+/** Slow enough that there is a time in which all are connected and nobody has been promoted. */
+const settings = {
+  VUS: 6,
+  BARRIER_TIMEOUT_MS,
+  SSE_TIMEOUT_MS: 8000,
+  SSE_IDLE_TIMEOUT_MS: 4000,
+  LOGIN_TIMEOUT_MS: 2000,
+  VERBOSE_LOGS: 1,
+};
+/** The second half of the users comes when the first half has long been waiting. */
+const twoBatches = { LOGIN_BATCH_SIZE: 3, LOGIN_BATCH_INTERVAL_MS: 3000 };
+
+/** Runs the harness, and once a line has the text, does something to a process. */
+async function disturbedRun(world, env, text, disturb) {
+  let disturbed = false;
+  const onLine = (line) => {
+    if (!disturbed && line.includes(text)) {
+      disturbed = true;
+      disturb();
+    }
+  };
+  const run = await world.k6({ ...settings, ...env }, { onLine });
+  assert.ok(disturbed, `"${text}" was printed\n${run.output}`);
+  assert.ok(run.elapsedMs < BARRIER_TIMEOUT_MS + RESERVE_MS, `it took ${run.elapsedMs} ms\n${run.output}`);
+  assert.ok(run.summary, 'it sums up');
+  return run;
+}
+
+test('Redis dies before all users have met', async (t) => {
+  const world = await startWorld(t);
+  const run = await disturbedRun(world, twoBatches, 'joined the queue', () => world.redisServer.kill('SIGKILL'));
+  run.expect(
+    ABORTED,
+    new RegExp(`Barrier failed: .*127.0.0.1:${world.redisPort}.*; joined=\\d, loginFail=0, sseFail=\\d, expected=6`),
+    /queue sizes unknown \(.*cannot be reached/,
+  );
+  assert.ok(run.value('barrier_wait_ms', 'max') > 0);
+});
+
+test('Redis dies after the events have opened', async (t) => {
+  const world = await startWorld(t, ['--seats', '1']);
+  const run = await disturbedRun(world, {}, 'all events are OPEN', () => world.redisServer.kill('SIGKILL'));
+  run.expect(THRESHOLDS, 'Barrier met', 'lost the stream of event');
+  assert.ok(run.value('completed_users') < 6);
+});
+
+test('the target dies before all users have met', async (t) => {
+  const world = await startWorld(t);
+  const run = await disturbedRun(world, twoBatches, 'joined the queue', () => world.waitingRoom.kill('SIGKILL'));
+  // Those who had joined before stay so: they were in the queue.
+  run.expect(ABORTED, /Barrier failed: \d arrived, \d failed \(.*login 3.*\); joined=/, /could not log in: .*connection refused/);
+});
+
+test('the target dies after the events have opened', async (t) => {
+  const world = await startWorld(t, ['--seats', '1']);
+  const run = await disturbedRun(world, {}, 'all events are OPEN', () => world.waitingRoom.kill('SIGKILL'));
+  run.expect(THRESHOLDS, 'lost the stream of event', /teardown: the admin \S+ cannot log in at .*connection refused/);
+  assert.ok(run.value('sse_failures') > 0);
+});
+
+test('the target freezes before all users have met', async (t) => {
+  const world = await startWorld(t);
+  const run = await disturbedRun(world, twoBatches, 'joined the queue', () => world.waitingRoom.kill('SIGSTOP'));
+  run.expect(ABORTED, /Barrier failed: .*joined=\d, loginFail=\d, sseFail=\d/, /teardown: the admin .* cannot log in/);
+});
+
+test('the target freezes after the events have opened', async (t) => {
+  const world = await startWorld(t, ['--seats', '1']);
+  const run = await disturbedRun(world, {}, 'all events are OPEN', () => world.waitingRoom.kill('SIGSTOP'));
+  run.expect(THRESHOLDS, 'nothing was received within 4s', /teardown: the admin .* cannot log in/);
+});
