@@ -7,6 +7,9 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 SCENARIO ?= smoke
+RUNS ?= 1000
+SEED ?= 1
+FUZZ_SECONDS ?= 60
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 RELEASE := $(CARGO_TARGET_DIR)/release
@@ -125,6 +128,28 @@ e2e: build ## Run the harness and the examples with the built k6, a real Redis a
 	$(call say,running the harness and the examples end to end)
 	@scripts/ensure-tools.sh node
 	@$(WITH_REDIS) && node --test --test-reporter=spec js/test/e2e/*.test.mjs
+
+# --- Longer checks, not part of `make test`
+
+.PHONY: fault-runs
+fault-runs: ## Run 1,000 randomised fault runs against real Redis servers: RUNS=1000 SEED=1
+	$(call say,running $(RUNS) fault runs from seed $(SEED))
+	@$(WITH_REDIS) && cargo test --release --locked --package barrier-core --test fault_runs -- --runs $(RUNS) --seed $(SEED)
+
+.PHONY: rules
+rules: ## Remove each rule of the ledger and the session once and see the model test notice
+	@scripts/ensure-tools.sh gcc cargo node
+	@$(WITH_REDIS) && node scripts/remove-rules.mjs
+
+.PHONY: miri
+miri: ## Run the tests of the C ABI under Miri (needs a nightly toolchain with it)
+	@MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --package barrier-ffi --lib --test abi
+
+# Leaks are not looked for: a thread that ends a moment after its engine looks like one.
+.PHONY: fuzz
+fuzz: ## Fuzz the C ABI with any handles, lengths and bytes for FUZZ_SECONDS=60 (needs a nightly toolchain)
+	@[[ -x .cache/cargo-fuzz/bin/cargo-fuzz ]] || cargo install --quiet --locked --root .cache/cargo-fuzz cargo-fuzz
+	@cd rust-core/ffi && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
 
 # --- Lint
 

@@ -58,6 +58,20 @@ fn the_script_answers_as_the_memory_store_does() {
     assert!(released > 0, "no run released anything");
 }
 
+#[test]
+fn a_release_seen_is_told_to_a_store_that_lost_it() {
+    world::release_survives_in_whoever_saw_it(&mut Memory::default());
+    let server = support::RedisServer::start();
+    let mut connection = server.connection();
+    let options = Plan::from_seed(1).options();
+    world::release_survives_in_whoever_saw_it(&mut Real::new(
+        &mut connection,
+        &options,
+        SCRIPT,
+        true,
+    ));
+}
+
 /// A rule's text in the script and what stands there when it is removed.
 const RULES: [(&str, &str, &str); 7] = [
     (

@@ -408,8 +408,11 @@ impl<'a> World<'a> {
     /// The network and the store are well from now on: everything owed arrives.
     fn settle(&mut self) {
         self.plan.losses = false;
-        for p in 0..self.processes.len() {
-            self.disconnect(p);
+        // Half of the time no connection is made anew: then the answers alone must show what a store has lost.
+        if self.plan.seed % 2 == 0 {
+            for p in 0..self.processes.len() {
+                self.disconnect(p);
+            }
         }
         for _ in 0..20 {
             for p in 0..self.processes.len() {
@@ -497,4 +500,58 @@ impl<'a> World<'a> {
             );
         }
     }
+}
+
+/// One process saw how a phase ended, the store forgot it, the other process had not heard of it: it hears the very same.
+pub(crate) fn release_survives_in_whoever_saw_it(store: &mut dyn Store) {
+    let plan = Plan {
+        processes: 2,
+        participants: 4,
+        parties: 4,
+        cyclic: true,
+        quorum: Some(Quorum::Count(2)),
+        leaves: false,
+        losses: false,
+        amnesia: true,
+        ends: false,
+        max_failures: None,
+        on_timeout: OnTimeout::Throw,
+        ..Plan::from_seed(1)
+    };
+    let mut world = World::new(plan, store);
+    for p in 0..2 {
+        let token = world.token();
+        world.processes[p].pending.insert(token);
+        world.with_events(p, |s, e| s.open(token, e));
+        world.exchange(p);
+    }
+    // The second process finds the first, which answers its greeting.
+    world.processes[0].session.want_beat();
+    world.exchange(0);
+    world.exchange(1);
+    for id in world.processes[0].members.clone() {
+        let token = world.token();
+        let owner = 1;
+        world.processes[0].pending.insert(token);
+        let decision =
+            world.processes[0]
+                .session
+                .report(&id, &Report::Arrive { owner }, true, token);
+        assert!(matches!(decision, Ok(Decision::Later(_))));
+        world.remember(&id, Phase(0), Outcome::Arrived, Phase(0));
+    }
+    world.exchange(0);
+    let seen = world.processes[0]
+        .released
+        .first()
+        .cloned()
+        .expect("a quorum");
+    world.processes[1].inbox.clear();
+    world.store.wipe();
+    // The one that knows finds the store empty at its next heartbeat, and tells it.
+    for p in [0, 0, 1, 1, 1] {
+        world.processes[p].session.want_beat();
+        world.exchange(p);
+    }
+    assert_eq!(world.processes[1].released, [seen]);
 }
