@@ -301,6 +301,30 @@ pub struct Reply {
     pub now: StoreTime,
 }
 
+impl Reply {
+    /// The reply to an operation that found no record of its own and wrote nothing.
+    #[must_use]
+    pub fn without_record(answer: Answer, now: StoreTime) -> Self {
+        Self {
+            answer,
+            incarnation: None,
+            open: Phase(0),
+            counts: Counts::default(),
+            late: 0,
+            unnameable: false,
+            processes: 0,
+            held_phase: Phase(0),
+            held_outcomes: 0,
+            held_leaves: 0,
+            was_behind: false,
+            broken: None,
+            release: None,
+            newest: None,
+            now,
+        }
+    }
+}
+
 /// A message that reaches every process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]

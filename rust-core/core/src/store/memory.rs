@@ -256,23 +256,7 @@ impl MemoryStore {
             Answer::Reopen | Answer::Others { .. } | Answer::Options(_)
         );
         let Some(record) = self.record.as_ref().filter(|_| !unwritten) else {
-            return Reply {
-                answer,
-                incarnation: None,
-                open: Phase(0),
-                counts: Counts::default(),
-                late: 0,
-                unnameable: false,
-                processes: 0,
-                held_phase: Phase(0),
-                held_outcomes: 0,
-                held_leaves: 0,
-                was_behind: false,
-                broken: None,
-                release: None,
-                newest: None,
-                now,
-            };
+            return Reply::without_record(answer, now);
         };
         let own = record.processes.get(&request.process);
         Reply {

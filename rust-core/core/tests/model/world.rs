@@ -409,7 +409,7 @@ impl<'a> World<'a> {
     fn settle(&mut self) {
         self.plan.losses = false;
         // Half of the time no connection is made anew: then the answers alone must show what a store has lost.
-        if self.plan.seed % 2 == 0 {
+        if self.plan.seed.is_multiple_of(2) {
             for p in 0..self.processes.len() {
                 self.disconnect(p);
             }

@@ -239,23 +239,7 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
         _ => None,
     };
     if let Some(answer) = refused {
-        return Ok(Reply {
-            answer,
-            incarnation: None,
-            open: Phase(0),
-            counts: Counts::default(),
-            late: 0,
-            unnameable: false,
-            processes: 0,
-            held_phase: Phase(0),
-            held_outcomes: 0,
-            held_leaves: 0,
-            was_behind: false,
-            broken: None,
-            release: None,
-            newest: None,
-            now,
-        });
+        return Ok(Reply::without_record(answer, now));
     }
     let incarnation = Some(Incarnation::from_store(fields.text()?));
     let open = Phase(fields.parse()?);
