@@ -25,6 +25,9 @@ pub(crate) enum Wrong {
     Other,
 }
 
+/// How many releases a process remembers at least.
+const RELEASES_KEPT: u32 = 16;
+
 /// What is wrong, and in words.
 pub(crate) type Finding = (Wrong, String);
 
@@ -149,8 +152,7 @@ fn first_outcome(
         return;
     };
     let told = match (&ended.result, &ended.standing) {
-        (Ok(Done::Outcome(told)), None) => told,
-        (Err(_), Some(told)) => told,
+        (Ok(Done::Outcome(told)), None) | (Err(_), Some(told)) => told,
         // A break reaches callers whose outcome it overtook.
         (Err(_), None) if plan.abort => decision,
         other => {
@@ -241,7 +243,7 @@ pub(crate) fn releases(
             (heard.released.clone(), heard.broken, heard.open())
         };
         if released.windows(2).any(|w| w[0].0 >= w[1].0) {
-            let text = format!("process {at} was released out of order: {:?}", released);
+            let text = format!("process {at} was released out of order: {released:?}");
             found.push((Wrong::Double, text));
         }
         if breaks != u32::from(broken) || (broken && !plan.abort) {
@@ -250,10 +252,8 @@ pub(crate) fn releases(
         }
         let expected = if broken { 0 } else { plan.phases };
         if open < expected {
-            let text = format!(
-                "process {at} waits in phase {open} of {expected}; {:?}",
-                process.barrier().status()
-            );
+            let status = process.barrier().status();
+            let text = format!("process {at} waits in phase {open} of {expected}; {status:?}");
             found.push((Wrong::Hang, text));
         }
         for (phase, instant) in &released {
@@ -262,6 +262,14 @@ pub(crate) fn releases(
                 continue;
             };
             releases.seen += 1;
+            if info.phase != *phase {
+                // A process remembers the newest releases only.
+                if phase.0 + RELEASES_KEPT >= open {
+                    let text = format!("process {at}: {phase:?} is shown as {info:?}");
+                    found.push((Wrong::Other, text));
+                }
+                continue;
+            }
             let text = format!(
                 "process {at} was told {info:?}, true is {}",
                 show(truth, phase.0)
