@@ -1,13 +1,13 @@
 //! One barrier of this process: its session, its store or the way there, and who waits for what.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::clock::{StoreClock, epoch_micros};
 use crate::error::Error;
-use crate::ids::{Participant, Phase};
+use crate::ids::{Participant, Phase, ProcessId, Reason};
 use crate::ledger::{Answered, Decision, Report, Token};
 use crate::options::BarrierOptions;
 use crate::protocol::{Missing, Push, Release, Reply, Request, StoreTime};
@@ -109,7 +109,11 @@ impl Barrier {
         shared: &Arc<Shared>,
     ) -> Arc<Self> {
         let now = Instant::now();
-        let mut session = Session::new(shared.process.clone(), options.clone());
+        let mut session = Session::new(
+            hub.as_ref()
+                .map_or_else(ProcessId::random, |hub| hub.process().clone()),
+            options.clone(),
+        );
         if hub.is_none() {
             session.connected();
         }
@@ -160,6 +164,13 @@ impl Barrier {
     #[must_use]
     pub const fn options(&self) -> &BarrierOptions {
         &self.options
+    }
+
+    /// Another opener of this process counts failures of these reasons too.
+    pub(super) fn add_reasons(&self, reasons: &BTreeSet<Reason>) {
+        let mut state = lock(&self.state);
+        state.session.add_reasons(reasons);
+        self.go_on(&mut state, Vec::new(), None);
     }
 
     pub(super) const fn is_shared(&self) -> bool {

@@ -13,6 +13,7 @@ use redis::{AsyncConnectionConfig, FromRedisValue, PushInfo, PushKind, RedisErro
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::error::Error;
+use crate::ids::ProcessId;
 use crate::options::RedisAddress;
 use crate::protocol::{Missing, Push};
 use crate::store::redis::{Scripts, decode, decode_missing};
@@ -41,6 +42,8 @@ struct Line {
 /// See the [module's](self) description.
 pub(super) struct Hub {
     address: RedisAddress,
+    /// One server under two names is two stores: whoever meets himself there is found out as another process is.
+    process: ProcessId,
     shared: Arc<Shared>,
     barriers: Mutex<Vec<Weak<Barrier>>>,
     woken: Mutex<Vec<Arc<Barrier>>>,
@@ -57,6 +60,7 @@ impl Hub {
     pub(super) fn new(address: RedisAddress, shared: &Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             address,
+            process: ProcessId::random(),
             shared: Arc::clone(shared),
             barriers: Mutex::default(),
             woken: Mutex::default(),
@@ -107,6 +111,10 @@ impl Hub {
     /// Somebody waits for a first connection: the next attempt is made soon.
     pub(super) fn ask(&self) {
         self.asked.notify_one();
+    }
+
+    pub(super) const fn process(&self) -> &ProcessId {
+        &self.process
     }
 
     pub(super) const fn shared(&self) -> &Arc<Shared> {
@@ -418,7 +426,7 @@ async fn say_hello(hub: &Hub, barrier: &Barrier, connection: &mut MultiplexedCon
         return;
     };
     let hello = Push::Hello {
-        process: hub.shared.process.clone(),
+        process: hub.process.clone(),
     };
     let hello = serde_json::to_string(&hello).unwrap_or_default();
     let sent: Result<Value, _> = redis::cmd("PUBLISH")

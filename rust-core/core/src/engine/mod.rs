@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, OptionError};
 use crate::ids::Phase;
-use crate::ids::{BarrierName, ProcessId, RunId};
+use crate::ids::{BarrierName, RunId};
 use crate::ledger::{Answered, Token};
 use crate::options::{BarrierOptions, RedisAddress, SharedOptions, StoreAddress};
 use crate::session::Done;
@@ -78,7 +78,6 @@ pub trait Sink: Send + Sync + 'static {
 
 /// What barriers and connections share.
 pub(crate) struct Shared {
-    pub(crate) process: ProcessId,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) log: LogRing,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -128,7 +127,6 @@ impl Engine {
         runtime.spawn(watch_deadlines(Arc::downgrade(&registry)));
         Ok(Self {
             shared: Arc::new(Shared {
-                process: ProcessId::random(),
                 sink,
                 log: LogRing::default(),
                 runtime: runtime.handle().clone(),
@@ -165,6 +163,7 @@ impl Engine {
                     SharedOptions::difference(&options.shared.canonical(), &theirs.canonical());
                 return Err(difference.into());
             }
+            known.add_reasons(&options.reasons);
             return Ok(Arc::clone(known));
         }
         let hub = match &options.store {

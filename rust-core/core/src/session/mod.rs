@@ -3,10 +3,10 @@
 //! A session says what to send next and is told what came back, or that nothing did. The engine drives it over a real
 //! store, the model test over one that loses requests, answers and its memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::error::Error;
-use crate::ids::{Incarnation, Participant, Phase, ProcessId};
+use crate::ids::{Incarnation, Participant, Phase, ProcessId, Reason};
 pub use crate::ledger::Answered;
 use crate::ledger::{Batch, Decision, Ledger, Report, Token};
 use crate::options::{BarrierOptions, Late, OnTimeout, SharedOptions};
@@ -149,6 +149,17 @@ impl Session {
                 events.push(Event::Done(token, Ok(Done::Opened(self.opened_at))));
             }
             _ => self.opening.push(token),
+        }
+    }
+
+    /// Another opener of this process counts failures of these reasons too: their counters exist from now on.
+    pub fn add_reasons(&mut self, reasons: &BTreeSet<Reason>) {
+        if reasons.is_subset(&self.options.reasons) {
+            return;
+        }
+        self.options.reasons.extend(reasons.iter().cloned());
+        if matches!(self.link, Link::Live) {
+            self.link = Link::MustOpen(Others::Accept);
         }
     }
 

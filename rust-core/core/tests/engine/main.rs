@@ -221,6 +221,35 @@ fn an_abort_after_the_release_of_a_one_shot_barrier_does_nothing() {
 }
 
 #[test]
+fn reasons_of_every_opener_have_counters() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let one = process.open(&options(&server, "reasons", 2)).expect("open");
+    process.arrive(&one, 1).expect("recorded");
+    let json = options(&server, "reasons", 2).replace(r#""sse""#, r#""sse","payment""#);
+    let two = process.open(&json).expect("reasons may differ");
+    // Operations keep their order, so the counter is there once this one is answered.
+    process.report(&two, 2, failure("login")).expect("recorded");
+    let counter: Option<String> = redis::cmd("GET")
+        .arg("K6_BARRIER_PAYMENT_FAIL:reasons")
+        .query(&mut server.connection())
+        .expect("the mirror");
+    assert_eq!(counter.as_deref(), Some("0"));
+}
+
+#[test]
+fn one_server_under_two_names_is_two_stores() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let one = process.open(&options(&server, "names", 2)).expect("open");
+    let other_name = options(&server, "names", 2).replace("127.0.0.1", "localhost");
+    let two = process.open(&other_name).expect("the first one answers");
+    process.arrive(&one, 1).expect("recorded");
+    let error = process.arrive(&two, 1).expect_err("somebody else's");
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+}
+
+#[test]
 fn openers_must_agree() {
     let server = RedisServer::start();
     let (one, two) = (Process::start(), Process::start());
