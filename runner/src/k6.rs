@@ -13,6 +13,7 @@ use crate::evidence::Folder;
 use crate::exit;
 use crate::mask::say;
 use crate::process::{Supervised, find_on_path};
+use crate::scratch;
 use crate::suite::vars::Vars;
 use crate::target::clean_environment;
 
@@ -157,8 +158,7 @@ impl Call {
         limit: Duration,
         events: &mut Events,
     ) -> anyhow::Result<Finished> {
-        let work = TempDir::with_prefix("barrier-bench-k6-")
-            .context("making a working directory for k6")?;
+        let work = scratch::folder("k6-").context("making a working directory for k6")?;
         let mut output = folder.begin("stdout.txt")?;
         std::io::Write::write_all(&mut output, format!("[k6] {}\n", self.shown).as_bytes())
             .context("writing stdout.txt")?;

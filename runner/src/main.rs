@@ -28,6 +28,7 @@ mod redis_client;
 mod redis_server;
 mod run;
 mod scope;
+mod scratch;
 mod suite;
 mod target;
 

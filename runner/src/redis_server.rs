@@ -13,6 +13,7 @@ use crate::events::Events;
 use crate::exit;
 use crate::process::{Supervised, find_on_path, tail};
 use crate::redis_client::Server;
+use crate::scratch;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -58,8 +59,7 @@ impl PrivateRedis {
         max_clients: i64,
         events: &mut Events,
     ) -> anyhow::Result<Result<Self, String>> {
-        let folder =
-            TempDir::with_prefix("barrier-bench-redis-").context("making a folder for Redis")?;
+        let folder = scratch::folder("redis-").context("making a folder for Redis")?;
         let log = folder.path().join("redis.log");
         let port = free_port()?;
         let mut command = Command::new(program);

@@ -14,6 +14,7 @@ use crate::mask::{masked, say};
 use crate::meta::Meta;
 use crate::plan::{Plan, PlannedRun};
 use crate::redis_server::{PrivateRedis, find_program};
+use crate::scratch::Scratch;
 use crate::suite::Suite;
 use crate::suite::vars::{Origin, RunValues, Value, Vars};
 use crate::target::Target;
@@ -79,6 +80,7 @@ pub(crate) fn run(suite: &Suite, plan: Plan<'_>) -> anyhow::Result<i32> {
         .for_each(|finding| say(&finding.to_string()));
 
     let mut events = Events::install()?;
+    let _scratch = Scratch::open()?;
     let Some(first) = plan.runs.first() else {
         return Err(exit::set_up("the plan holds no run"));
     };

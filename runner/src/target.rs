@@ -12,6 +12,7 @@ use crate::events::Events;
 use crate::evidence::Folder;
 use crate::exit;
 use crate::process::{Supervised, find_on_path, tail};
+use crate::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Origin, Part, RunValues, Value, Vars, parts};
@@ -280,8 +281,7 @@ impl Target {
             target.wait(table.ready.every, deadline, folder, events)?;
             return Ok(target);
         }
-        let private = TempDir::with_prefix("barrier-bench-target-")
-            .context("making a folder for the target")?;
+        let private = scratch::folder("target-").context("making a folder for the target")?;
         let port_file = private.path().join("address");
         let mut command = Command::new(program(suite, table)?);
         let run = RunValues::from([("port_file", port_file.display().to_string())]);
