@@ -67,6 +67,26 @@ fn an_aggressive_cleaning_is_refused_before_redis_is_touched() {
             .expect("count")
             .to_owned()
     };
+    let events = ["0dc2efd8-f760-11f0-8e3b-2a897f646219", "foreign"];
+    for event in events {
+        let _: i64 = redis::cmd("ZADD")
+            .arg(format!("WAITING:{event}"))
+            .arg(1)
+            .arg("u")
+            .query(&mut connection)
+            .expect("zadd");
+    }
+    let content = |connection: &mut redis::Connection| {
+        let size: i64 = redis::cmd("DBSIZE").query(connection).expect("dbsize");
+        let dumps = events.map(|event| {
+            redis::cmd("DUMP")
+                .arg(format!("WAITING:{event}"))
+                .query::<Vec<u8>>(connection)
+                .expect("dump")
+        });
+        (size, dumps)
+    };
+    let filled = content(&mut connection);
     let before = received(&mut connection);
     let text = refused(
         &["run", SUITE],
@@ -76,7 +96,8 @@ fn an_aggressive_cleaning_is_refused_before_redis_is_touched() {
         text.contains("AGGRESSIVE_CLEAN=1 is not allowed; allowed: 0"),
         "{text}"
     );
-    assert_eq!(received(&mut connection), before);
+    assert_eq!(received(&mut connection), before, "nobody connected");
+    assert_eq!(content(&mut connection), filled);
 }
 
 #[test]

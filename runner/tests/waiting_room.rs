@@ -93,6 +93,21 @@ fn what_the_other_variant_left_behind_is_never_seen() {
     let more = ["--variant", "hash", "--set", "SEATS=1"];
     let (code, printed) = finish(bench(&place, &more).env("REDIS_URL", &redis.address));
     assert_eq!(code, 0, "{printed}");
+    let cleanup = text(&folder(&place, "hash").join("cleanup.txt"));
+    let (_, ready) = cleanup
+        .split_once("[cleanup] the target is ready\n")
+        .expect("looked at once more, directly before k6");
+    for asked in [
+        format!("> TYPE WAITING:{event}\n< none\n"),
+        format!("> HGET ENTRY_QUEUE_SLOTS {event}\n< (nil)\n"),
+    ] {
+        assert!(ready.contains(&asked), "{asked}: {cleanup}");
+    }
+    let slots: Option<i64> = redis::cmd("HGET")
+        .arg(&["ENTRY_QUEUE_SLOTS", event])
+        .query(&mut connection)
+        .expect("reply");
+    assert_eq!(slots, Some(1), "the seats, since the first join");
     for path in common::files(&place.evidence()) {
         assert!(!text(&path).contains("WRONGTYPE"), "{}", path.display());
     }
