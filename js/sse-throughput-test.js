@@ -159,7 +159,7 @@ export default function (data) {
       }
     },
   });
-  log(established ? 'done' : 'could not wait');
+  log(established ? 'the stream has ended' : 'could not wait');
 }
 
 /** @param {SetupData} data */

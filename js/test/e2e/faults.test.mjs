@@ -17,7 +17,7 @@ const settings = {
   BARRIER_TIMEOUT_MS,
   SSE_TIMEOUT_MS: 8000,
   SSE_IDLE_TIMEOUT_MS: 4000,
-  LOGIN_TIMEOUT_MS: 2000,
+  LOGIN_TIMEOUT_MS: 4000,
   VERBOSE_LOGS: 1,
 };
 /** The second half of the users comes when the first half has long been waiting. */
