@@ -1,6 +1,12 @@
 package barrier
 
-import "github.com/grafana/sobek"
+import (
+	"errors"
+
+	"github.com/grafana/sobek"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
 
 type (
 	// jsValue is a result that becomes a JavaScript value where JavaScript may run.
@@ -23,6 +29,9 @@ func (i *instance) sync(t task) sobek.Value {
 	}
 	result, err := t.run()
 	if err != nil {
+		if errors.Is(err, core.ErrEnded) {
+			i.interrupted()
+		}
 		i.throw(err)
 	}
 	return result(i.vu.Runtime())

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/js/common"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
@@ -23,20 +24,26 @@ func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
 	if err != nil {
 		i.throw(wrapError(name, err))
 	}
+	u := i.user(c)
+	if participant != nil {
+		u.register(participant)
+	}
+	if len(c.FailUnaccounted) > 0 {
+		i.root.watch.add(c)
+	}
+	return i.object(&Barrier{inst: i, config: c, user: u}, call)
+}
+
+// user is what this virtual user has done at the barrier.
+func (i *instance) user(c *config) *user {
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	u, known := i.users[c.identity]
 	if !known {
 		u = newUser(c)
 		i.users[c.identity] = u
 	}
-	i.mu.Unlock()
-	if participant != nil {
-		u.register(participant)
-	}
-	if len(c.FailUnaccounted) > 0 {
-		i.watchIterations()
-	}
-	return i.object(&Barrier{inst: i, config: c, user: u}, call)
+	return u
 }
 
 // object wraps a Go value as an instance of the class that is being constructed.
@@ -165,7 +172,7 @@ func (b *Barrier) missing(name string, fc sobek.FunctionCall) task {
 		return failedTask(err)
 	}
 	limit := int64(shownMissing)
-	if v := fc.Argument(0); !sobek.IsUndefined(v) {
+	if v := fc.Argument(0); !common.IsNullish(v) {
 		n, ok := wholeNumber(v)
 		if !ok || n < 0 || n > maxMissing {
 			return failedTask(newOptionError("limit", describe(v), "a whole number from 0 to 1000").of(name))

@@ -22,6 +22,7 @@ type call struct {
 	user        *user
 	name        string
 	ctx         context.Context //nolint:containedctx // a call is the lifetime of this context
+	limited     context.Context //nolint:containedctx // of operations: the same, or one that ends soon after the deadline
 	state       *lib.State
 	tags        metrics.TagsAndMeta
 	owner       uint64
@@ -29,7 +30,6 @@ type call struct {
 	participant string
 	explicit    bool
 	own         bool // the participant stands for this virtual user
-	ifUnknown   bool // do nothing for a participant with an outcome in any phase
 	timeout     time.Duration
 	started     time.Time
 }
@@ -47,7 +47,7 @@ func (b *Barrier) begin(name string, given sobek.Value, takes ...string) (*call,
 	ctx := b.inst.vu.Context()
 	c := &call{
 		inst: b.inst, config: b.config, user: b.user, name: name,
-		ctx: ctx, state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal,
+		ctx: ctx, limited: ctx, state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal,
 		push:    func(s metrics.SampleContainer) { metrics.PushIfNotDone(ctx, state.Samples, s) },
 		timeout: b.config.timeout, started: time.Now(),
 	}
@@ -95,22 +95,22 @@ func (c *call) request(kind core.Kind) core.Request {
 	if c.explicit {
 		r.Flags |= core.Explicit
 	}
-	if c.ifUnknown {
-		r.Flags |= core.IfUnknown
-	}
 	return r
 }
 
 // do carries out an operation on an outcome, counts it and remembers it. A store that did not answer changes nothing of
 // that: the outcome stands and is delivered later.
 func (c *call) do(s *shared, kind core.Kind, reason string) (core.Answer, error) {
-	answer, err := s.Do(c.ctx, c.request(kind), c.participant, reason)
+	answer, err := s.Do(c.limited, c.request(kind), c.participant, reason)
 	if answer.First && answer.Outcome == core.OutcomeFailed {
 		answer.Reason = reason
 	}
 	if answer.Outcome != core.OutcomeNone {
 		c.pushOutcome(answer, answer.Reason)
-		c.user.record(answer, c.own || kind == core.Arrive)
+		if c.own || kind == core.Arrive {
+			c.user.record(answer)
+			c.inst.accounted()
+		}
 	}
 	if err == nil && answer.Outcome == core.OutcomeLate && c.config.Late == "error" {
 		return answer, c.late(answer.Phase)

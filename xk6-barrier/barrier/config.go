@@ -51,7 +51,7 @@ type (
 
 // readConfig checks a barrier's options: types, names and durations here, all other rules in the core.
 func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID, error) {
-	o, err := newOptions(i.vu.Runtime(), given)
+	o, err := newOptions(i.vu.Runtime(), given, "{ parties: 10 }")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,6 +71,9 @@ func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID,
 	}
 	if store := o.string("store"); store != "" {
 		c.Store = store
+		if store != memoryStore && !strings.Contains(store, "://") {
+			o.fail("store", o.get("store"), "'"+memoryStore+"' or "+allowedRedisURL)
+		}
 	}
 	if d := o.duration("timeout", allowedDuration, time.Nanosecond); d != nil {
 		c.timeout = *d

@@ -2,10 +2,12 @@ package barrier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/metrics"
@@ -30,28 +32,130 @@ func eventNamed[T interface {
 	return 0, false
 }
 
-// iterationWatcher sees the ends of a virtual user's iterations.
-type iterationWatcher struct {
-	once sync.Once
+// watch is what a process has to know to account for virtual users that die before they have even constructed their
+// barrier: the barriers with failUnaccounted that any of its virtual users has constructed.
+type watch struct {
+	mu        sync.Mutex
+	barriers  []*config
+	instances []*instance
+	closed    bool
+	endings   sync.WaitGroup
 }
 
-// watchIterations subscribes to the ends of iterations, for virtual users with a barrier that has failUnaccounted. All
-// others are spared the detour through a goroutine that k6 makes of each event.
+// enrol adds a virtual user. Its iterations are watched from the first barrier with failUnaccounted on; all others are
+// spared the detour through goroutines that k6 makes of each event.
+func (w *watch) enrol(i *instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.instances = append(w.instances, i)
+	if len(w.barriers) > 0 {
+		i.watchIterations()
+	}
+}
+
+// add adds a barrier with failUnaccounted, constructed by any virtual user.
+func (w *watch) add(c *config) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.ContainsFunc(w.barriers, func(known *config) bool { return known.identity == c.identity }) {
+		return
+	}
+	w.barriers = append(w.barriers, c)
+	if len(w.barriers) == 1 {
+		for _, i := range w.instances {
+			i.watchIterations()
+		}
+	}
+}
+
+// of lists the barriers whose participants are the virtual users of a scenario.
+func (w *watch) of(scenario string) []*config {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var found []*config
+	for _, c := range w.barriers {
+		if slices.Contains(c.FailUnaccounted, scenario) {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// run accounts for an iteration that k6 does not wait for. Once the process is closing it is too late for that.
+func (w *watch) run(end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.endings.Go(end)
+	}
+}
+
+// close waits for what run started, but not for longer than the deadline.
+func (w *watch) close(deadline time.Duration) {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		w.endings.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(deadline):
+	}
+}
+
+// iterationWatcher sees the iterations of one virtual user.
+//
+// k6 emits IterEnd and waits for its subscribers until the context of the scenario ends. Where that has ended already,
+// which is what interrupts a virtual user, the wait chooses at random between the end of the context and a subscriber
+// that is done, and warns "context is done before all 'IterEnd' events were processed", however fast the subscriber was
+// (event.System.Emit of k6 v2.2.0). Only a virtual user without a subscription is sure to be spared the warning. So the
+// subscription lasts no longer than it is needed: from the start of an iteration until its virtual user is accounted
+// for, or k6 interrupts it in a call of this module. What remains is a virtual user that k6 interrupts elsewhere, such
+// as in sleep(), before it has an outcome: no extension is told about that in time.
+type iterationWatcher struct {
+	once sync.Once
+
+	mu          sync.Mutex
+	scenario    string                // of the iteration; empty while its start was not seen
+	subscribe   func() (again func()) // to the end of the iteration
+	unsubscribe func()                // nil while there is no subscription
+}
+
+// watchIterations subscribes to the starts of iterations, and to the end of the one under way.
 func (i *instance) watchIterations() {
 	i.watcher.once.Do(func() {
-		events := i.vu.Events().Local
+		events := i.events.Local
 		if events == nil {
 			return
 		}
-		end, ok := eventNamed(events.Subscribe, "IterEnd")
-		if !ok {
+		start, ok := eventNamed(events.Subscribe, "IterStart")
+		end, ok2 := eventNamed(events.Subscribe, "IterEnd")
+		if !ok || !ok2 {
 			i.root.logger.Warn("this k6 does not tell when an iteration ends, so failUnaccounted has no effect")
 			return
 		}
-		_, ends := events.Subscribe(end)
+		w := &i.watcher
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.subscribe = func() func() {
+			id, ends := events.Subscribe(end)
+			go func() {
+				for event := range ends {
+					i.iterationEnded(scenarioOf(event.Data))
+					event.Done()
+				}
+			}()
+			return func() { events.Unsubscribe(id) }
+		}
+		w.unsubscribe = w.subscribe()
+
+		_, starts := events.Subscribe(start)
 		go func() {
-			for event := range ends {
-				i.iterationEnded(scenarioOf(event.Data))
+			for event := range starts {
+				i.iterationStarted(scenarioOf(event.Data))
 				event.Done()
 			}
 		}()
@@ -71,37 +175,110 @@ func scenarioOf(data any) string {
 	return name.String()
 }
 
-// iterationEnded fails the participants of this virtual user that have no outcome. k6 waits for it, unless the
-// scenario is over.
-func (i *instance) iterationEnded(scenario string) {
+// iterationStarted subscribes to the end of the iteration where that matters.
+func (i *instance) iterationStarted(scenario string) {
 	i.mu.Lock()
-	users := make([]*user, 0, len(i.users))
 	for _, u := range i.users {
-		users = append(users, u)
+		u.startIteration()
 	}
 	i.mu.Unlock()
 
-	for _, u := range users {
-		if !u.endIteration() && slices.Contains(u.config.FailUnaccounted, scenario) {
-			i.failUnaccounted(u)
+	expected := len(i.root.watch.of(scenario)) > 0
+	w := &i.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.scenario = scenario
+	switch {
+	case expected && w.unsubscribe == nil:
+		w.unsubscribe = w.subscribe()
+	case !expected:
+		w.ignore()
+	}
+}
+
+// ignore ends the subscription to the end of the iteration.
+func (w *iterationWatcher) ignore() {
+	if w.unsubscribe != nil {
+		w.unsubscribe()
+		w.unsubscribe = nil
+	}
+}
+
+// accounted is called after each outcome of the virtual user. Once all barriers have one, the end of the iteration does
+// not matter any more.
+func (i *instance) accounted() {
+	w := &i.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unsubscribe == nil || w.scenario == "" {
+		return
+	}
+	for _, c := range i.root.watch.of(w.scenario) {
+		if !i.user(c).isAccounted() {
+			return
+		}
+	}
+	w.ignore()
+}
+
+// interrupted is called when k6 ends the virtual user inside a call of this module.
+func (i *instance) interrupted() {
+	w := &i.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unsubscribe == nil {
+		return
+	}
+	w.ignore()
+	scenario := w.scenario
+	if state := lib.GetScenarioState(i.vu.Context()); scenario == "" && state != nil {
+		scenario = state.Name
+	}
+	i.root.watch.run(func() { i.iterationEnded(scenario) })
+}
+
+// iterationEnded fails the participants of this virtual user that have no outcome. k6 waits for it, unless the
+// scenario is over.
+func (i *instance) iterationEnded(scenario string) {
+	for _, c := range i.root.watch.of(scenario) {
+		if u := i.user(c); !u.isAccounted() && !u.spectates() {
+			i.failUnaccounted(c, u)
 		}
 	}
 }
 
-func (i *instance) failUnaccounted(u *user) {
+func (i *instance) failUnaccounted(config *config, u *user) {
 	state := i.vu.State()
+	// The iteration's context has ended, and k6 does not show its parent. The core bounds each operation by itself.
+	ctx := context.Background()
 	c := &call{
-		inst: i, config: u.config, user: u, name: "failUnaccounted",
-		// The iteration's context has ended, and k6 does not show its parent. The core bounds each operation by itself.
-		ctx: context.Background(), state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal,
-		push: pushAfterIteration(i.vu),
+		inst: i, config: config, user: u, name: "failUnaccounted", ctx: ctx, limited: ctx,
+		state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal, push: pushAfterIteration(i.vu), own: true,
 	}
 	c.participant, c.explicit = u.participant(state.VUIDGlobal)
-	c.ifUnknown = true
-	if _, err := c.outcome(core.Fail, iterationEnded); err != nil {
-		i.root.logger.WithError(err).Warnf("barrier %q: %s could not be failed after its iteration ended",
-			u.config.Name, c.participant)
+	if err := c.failLast(); err != nil {
+		if _, said := i.root.unaccounted.LoadOrStore(config.identity, struct{}{}); !said {
+			i.root.logger.WithError(err).Warnf("barrier %q: %s could not be failed after its iteration ended; "+
+				"the same for others is not logged", config.Name, c.participant)
+		}
 	}
+}
+
+// failLast fails the participant, unless nobody waits for it any more: it would only count as late.
+func (c *call) failLast() error {
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	if isClosed(s.Broken()) || !c.config.Cyclic && isClosed(s.Gate(0)) {
+		return nil
+	}
+	_, err = c.do(s, core.Fail, iterationEnded)
+	var status *core.Error
+	if errors.As(err, &status) && status.Status == core.Broken {
+		return nil
+	}
+	return err
 }
 
 // pushAfterIteration pushes samples when an iteration, and with it its context, has ended. k6 waits for the handler of

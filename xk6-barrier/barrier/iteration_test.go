@@ -2,10 +2,13 @@ package barrier
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/metrics"
@@ -34,32 +37,46 @@ type (
 	// events stands in for k6's event system.
 	events[T eventType, E interface{ ~eventData[T] }] struct {
 		mu          sync.Mutex
-		subscribers map[T][]chan *E
+		last        uint64
+		subscribers map[T]map[uint64]chan *E
 	}
 )
 
 // newEvents infers what it must not name.
 func newEvents[S subscriber[T, E], T eventType, E interface{ ~eventData[T] }](_ S) *events[T, E] {
-	return &events[T, E]{subscribers: make(map[T][]chan *E)}
+	return &events[T, E]{subscribers: make(map[T]map[uint64]chan *E)}
 }
 
 func (e *events[T, E]) Subscribe(types ...T) (uint64, <-chan *E) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := make(chan *E, 1)
+	e.last++
 	for _, t := range types {
-		e.subscribers[t] = append(e.subscribers[t], c)
+		if e.subscribers[t] == nil {
+			e.subscribers[t] = make(map[uint64]chan *E)
+		}
+		e.subscribers[t][e.last] = c
 	}
-	return 1, c
+	return e.last, c
 }
 
-func (e *events[T, E]) Unsubscribe(uint64) {}
+func (e *events[T, E]) Unsubscribe(id uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, subscribers := range e.subscribers {
+		if c, ok := subscribers[id]; ok {
+			close(c)
+			delete(subscribers, id)
+		}
+	}
+}
 
 // emit sends an event and waits until it is dealt with, as k6 does. It returns how many were told.
 func (e *events[T, E]) emit(name string, data any) int {
 	t, _ := eventNamed(e.Subscribe, name)
 	e.mu.Lock()
-	subscribers := e.subscribers[t]
+	subscribers := slices.Collect(maps.Values(e.subscribers[t]))
 	e.mu.Unlock()
 	for _, c := range subscribers {
 		done := make(chan struct{})
@@ -72,9 +89,12 @@ func (e *events[T, E]) emit(name string, data any) int {
 
 // close ends all subscriptions.
 func (e *events[T, E]) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, subscribers := range e.subscribers {
-		for _, c := range subscribers {
+		for id, c := range subscribers {
 			close(c)
+			delete(subscribers, id)
 		}
 	}
 }
@@ -87,14 +107,29 @@ type iterationData struct {
 	Error        error
 }
 
-// watchedUser is a virtual user whose iterations can be ended.
-func watchedUser(p *process, id uint64, script string) (v *virtualUser, endIteration func(scenario string) int) {
+// watched is a virtual user whose iterations a test starts and ends.
+type watched struct {
+	*virtualUser
+
+	emit func(name, scenario string) int
+}
+
+func (p *process) watched(id uint64, script string) watched {
 	local := newEvents(common.Events{}.Local)
 	p.t.Cleanup(local.close)
 	p.events = common.Events{Local: local}
-	return p.user(id, script), func(scenario string) int {
-		return local.emit("IterEnd", iterationData{VUID: id, ScenarioName: scenario})
-	}
+	defer func() { p.events = common.Events{} }()
+	return watched{p.user(id, script), func(name, scenario string) int {
+		return local.emit(name, iterationData{VUID: id, ScenarioName: scenario})
+	}}
+}
+
+// iterate runs an iteration and returns how many were told of its end.
+func (w watched) iterate(scenario, code string) int {
+	w.process.t.Helper()
+	w.emit("IterStart", scenario)
+	w.mustRun(code)
+	return w.emit("IterEnd", scenario)
 }
 
 func TestIterationWithoutAnOutcomeFails(t *testing.T) {
@@ -102,21 +137,19 @@ func TestIterationWithoutAnOutcomeFails(t *testing.T) {
 	p := newProcess(t)
 	const script = `const b = new Barrier('default', { parties: 9, cyclic: true, failUnaccounted: ['users', 'others'] })`
 
-	silent, end := watchedUser(p, 1, script)
-	end("controllers")
-	assert.Equal(t, `0`, silent.json(`b.status().failedTotal`), "not of a scenario that is named")
-	end("users")
+	silent := p.watched(1, script)
+	silent.iterate("controllers", ``)
+	assert.Equal(t, `0`, silent.json(`b.status().failedTotal`), "only of scenarios that are named")
+	silent.iterate("users", ``)
 	assert.Equal(t, `[1,{"iteration-ended":1}]`, silent.json(`[b.status().failedTotal, b.status().failed]`))
 	assert.Equal(t, `"failed"`, silent.json(`b.arrive().outcome`), "under its own id")
 
-	arrived, end := watchedUser(p, 2, script)
-	arrived.mustRun(`b.arrive()`)
-	end("users")
+	arrived := p.watched(2, script)
+	arrived.iterate("users", `b.arrive()`)
 	assert.Equal(t, `1`, arrived.json(`b.status().failedTotal`))
 
-	helper, end := watchedUser(p, 3, script)
-	helper.mustRun(`b.register({ participant: 'helper' }); b.fail('crash', { participant: 'another' })`)
-	end("others")
+	helper := p.watched(3, script)
+	helper.iterate("others", `b.register({ participant: 'helper' }); b.fail('crash', { participant: 'another' })`)
 	assert.Equal(t, `{"crash":1,"iteration-ended":2}`, helper.json(`b.status().failed`), "an outcome of another is not its own")
 	assert.Equal(t, `"failed"`, helper.json(`b.arrive({ participant: 'helper' }).outcome`), "under the registered id")
 
@@ -126,24 +159,106 @@ func TestIterationWithoutAnOutcomeFails(t *testing.T) {
 	assert.Equal(t, iterationEnded, reason)
 }
 
-func TestIterationsAreWatchedOnlyWhereItMatters(t *testing.T) {
+func TestEachIterationIsAccountedFor(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	_, end := watchedUser(p, 1, `new Barrier('default', { parties: 9 })`)
-	assert.Zero(t, end("users"))
-	_, end = watchedUser(p, 2, `new Barrier('a', { parties: 9, failUnaccounted: ['users'] });
-		new Barrier('b', { parties: 9, failUnaccounted: ['users'] })`)
-	assert.Equal(t, 1, end("none"))
+	v := p.watched(1, `const b = new Barrier('default', { parties: 1, cyclic: true, failUnaccounted: ['users'] })`)
+	spectator := p.user(2, `const b = new Barrier('default', { parties: 1, cyclic: true, failUnaccounted: ['users'] })`)
+	v.iterate("users", `b.arriveAndWait()`)
+	v.iterate("users", ``)
+	v.iterate("users", `b.arriveAndWait()`)
+	for phase, want := range []string{`[0,1,0]`, `[1,0,1]`, `[2,1,0]`} {
+		assert.Equal(t, want, spectator.json(`(({ phase, arrived, failedTotal }) => [phase, arrived, failedTotal])(b.wait())`), phase)
+	}
+}
+
+func TestNobodyIsFailedAfterTheLastRelease(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	v := p.watched(1, `const b = new Barrier('default', { parties: 1, failUnaccounted: ['users'] })`)
+	v.iterate("users", `b.arriveAndWait({ participant: 'once' })`)
+	assert.Equal(t, 1, v.iterate("users", ``))
+	assert.Equal(t, `[1,0,0]`, v.json(`[b.status().arrived, b.status().failedTotal, b.status().late]`))
+
+	broken := p.watched(2, `const c = new Barrier('broken', { parties: 2, failUnaccounted: ['users'] }); `)
+	broken.iterate("users", `c.abort('down')`)
+	assert.Equal(t, `0`, broken.json(`c.status().failedTotal`))
+	for _, line := range p.messages() {
+		assert.NotContains(t, line, "could not be failed")
+	}
+}
+
+func TestWhoOnlyWaitsIsNoParticipant(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('default', { parties: 2, cyclic: true, timeout: 10, failUnaccounted: ['users'] })`
+	spectator := p.watched(1, script)
+	spectator.iterate("users", `try { b.wait() } catch {}`)
+	assert.Equal(t, `0`, spectator.json(`b.status().failedTotal`))
+
+	named := p.watched(2, script)
+	named.iterate("users", `b.register({ participant: 'two' }); try { b.wait() } catch {}`)
+	assert.Equal(t, `1`, named.json(`b.status().failedTotal`), "who has said who it is takes part")
+}
+
+func TestVirtualUserThatDiesBeforeItsBarrierIsAccountedFor(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	early, bystander := p.watched(1, ``), p.watched(3, ``)
+	assert.Zero(t, early.emit("IterStart", "users"), "nobody watches where no barrier asks for it")
+	constructor := p.watched(2, `const b = new Barrier('default', { parties: 2, failUnaccounted: ['users'] })`)
+
+	assert.Equal(t, 1, early.emit("IterEnd", "users"), "also in the middle of an iteration")
+	bystander.iterate("controllers", ``)
+	assert.Equal(t, `["all",1]`, constructor.json(`(({ reason, failed }) => [reason, failed['iteration-ended']])((b.arrive(), b.wait()))`))
+	late := p.watched(4, ``)
+	assert.Equal(t, 1, late.iterate("users", ``), "and one that is made afterwards")
+}
+
+// Every subscription that is left when k6 interrupts a virtual user costs a warning.
+func TestEndOfAnIterationIsWatchedOnlyWhereItMatters(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	assert.Zero(t, p.watched(1, `new Barrier('default', { parties: 9 })`).iterate("users", ``))
+
+	v := p.watched(2, `const options = { parties: 9, cyclic: true, failUnaccounted: ['users'] };
+		const a = new Barrier('a', options), b = new Barrier('b', options)`)
+	assert.Zero(t, v.iterate("none", ``))
+	assert.Equal(t, 1, v.iterate("users", ``), "one subscription for all barriers")
+	assert.Equal(t, 1, v.iterate("users", `a.arrive()`), "b is missing")
+	assert.Zero(t, v.iterate("users", `a.arrive(); b.fail('x')`))
+	assert.Equal(t, 1, v.iterate("users", ``))
+}
+
+func TestInterruptedVirtualUserIsAccountedForWithoutAWarning(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`
+	v, observer := p.watched(1, script), p.user(2, script)
+	v.mustRun(`b.register({ participant: 'one' })`)
+	v.emit("IterStart", "users")
+	ended := make(chan error)
+	go func() { _, err := v.run(`b.wait()`); ended <- err }()
+	require.Eventually(t, func() bool { return p.waiting("default") == 1 }, wakeLimit, wakeTick)
+	v.cancel()
+	require.Error(t, <-ended)
+
+	assert.Zero(t, v.emit("IterEnd", "users"), "a subscriber would make k6 warn")
+	require.Eventually(t, func() bool { return observer.json(`b.status().failed`) == `{"iteration-ended":1}` }, wakeLimit, wakeTick)
+	require.Eventually(t, func() bool {
+		v := values(p.collected("barrier_failures"))
+		return len(v) > 0 && v[len(v)-1] == 1
+	}, wakeLimit, wakeTick)
 }
 
 func TestSamplesAfterTheTestEndAreDropped(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	v, end := watchedUser(p, 1, `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`)
+	v := p.watched(1, `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`)
 	closed := make(chan metrics.SampleContainer)
 	close(closed)
 	v.VU.StateField.Samples = closed
-	end("users")
+	v.emit("IterEnd", "users")
 	assert.Equal(t, `1`, p.user(2, `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`,
 		func(*lib.State) {}).json(`b.status().failedTotal`))
 }

@@ -1,10 +1,12 @@
 package barrier
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/metrics"
 )
 
@@ -72,4 +74,40 @@ func TestFailureWithoutDeclaredReasonsHasAZeroToo(t *testing.T) {
 	p := newProcess(t)
 	p.user(1, `const b = new Barrier('gate', { parties: 2 })`).mustRun(`b.arrive()`)
 	assert.Equal(t, []float64{0}, values(p.collected("barrier_failures")))
+}
+
+// Every sample has the tags and the metadata that its virtual user had when it made the call, and the barrier's own.
+func TestEverySampleHasTheTagsOfItsVirtualUser(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	v := p.user(1, `const b = new Barrier('gate', { parties: 2, timeout: 10, reasons: ['login'] })`, func(s *lib.State) {
+		s.Tags.Modify(func(current *metrics.TagsAndMeta) {
+			current.SetTag("group", "::checkout")
+			current.SetTag("mine", "custom")
+			current.SetMetadata("trace", "7")
+		})
+	})
+	v.mustRun(`b.fail('login', { participant: 2 }); try { b.wait() } catch {}; b.arriveAndWait()`)
+	sleeper := p.users(2, `const c = new Barrier('skew', { parties: 2 })`)
+	together(sleeper, `c.arriveAndWait().reason`)
+
+	names := map[string]map[string]string{
+		"barrier_arrivals": {}, "barrier_failures": {"reason": "login"}, "barrier_timeouts": {}, "barrier_wait_duration": {},
+	}
+	for name, more := range names {
+		want := map[string]string{"scenario": "users", "group": "::checkout", "mine": "custom", "barrier": "gate"}
+		maps.Copy(want, more)
+		found := 0
+		for _, s := range p.collected(name) {
+			if barrier, _ := s.Tags.Get("barrier"); barrier == "gate" {
+				found++
+				assert.Equal(t, want, s.Tags.Map(), name)
+				assert.Equal(t, map[string]string{"trace": "7", "phase": "0"}, s.Metadata, name)
+			}
+		}
+		assert.Positive(t, found, name)
+	}
+	for _, s := range p.collected("barrier_skew_duration") {
+		assert.Equal(t, map[string]string{"scenario": "users", "barrier": "skew"}, s.Tags.Map())
+	}
 }

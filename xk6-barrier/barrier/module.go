@@ -22,8 +22,12 @@ import (
 // runIDEnv names the run for all barriers of the process that have no option runId.
 const runIDEnv = "K6_BARRIER_RUN_ID"
 
-// closeDeadline is how long the end of k6 may be held up by what is not delivered yet.
-const closeDeadline = 3 * time.Second
+const (
+	// closeDeadline is how long the end of k6 may be held up by what is not delivered yet.
+	closeDeadline = 3 * time.Second
+	// endingsDeadline is the same for what is not even handed to the core yet.
+	endingsDeadline = time.Second
+)
 
 type (
 	// RootModule is what the virtual users of a process share: the engine, the open barriers and the open counters.
@@ -47,12 +51,15 @@ type (
 		opens       sync.Map // the JSON of options -> *opening
 		shared      sync.Map // handle -> *shared
 		counters    sync.Map // the JSON of counter options -> *counting
+		watch       watch
+		unaccounted sync.Map // the identities of barriers whose failUnaccounted failed
 	}
 
 	// instance is the module as one virtual user has it.
 	instance struct {
 		root     *RootModule
 		vu       modules.VU
+		events   common.Events
 		metrics  *barrierMetrics
 		runID    string
 		newError func(message string) *sobek.Object
@@ -96,6 +103,7 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 	i := &instance{
 		root:     r,
 		vu:       vu,
+		events:   vu.Events(),
 		metrics:  metrics,
 		newError: errorConstructor(vu.Runtime()),
 		users:    make(map[string]*user),
@@ -103,6 +111,7 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 	if env.LookupEnv != nil {
 		i.runID, _ = env.LookupEnv(runIDEnv)
 	}
+	r.watch.enrol(i)
 	return i
 }
 
@@ -146,6 +155,7 @@ func (r *RootModule) closeOnExit(events common.Events) {
 	_, exits := events.Global.Subscribe(exit)
 	go func() {
 		event, ok := <-exits
+		r.watch.close(endingsDeadline)
 		r.client.Close(closeDeadline)
 		if ok {
 			event.Done()

@@ -21,6 +21,8 @@ const (
 	maxParticipant = 128  // bytes
 	maxAbortReason = 1024 // bytes
 	maxMissing     = 1000
+
+	maxMilliseconds = math.MaxInt64 / 1_000_000 // of a time.Duration
 )
 
 // What is allowed, for messages.
@@ -29,6 +31,7 @@ const (
 	allowedDelay       = `a duration of 0 or more: milliseconds, or a string such as "200ms"`
 	allowedWhole       = "a whole number"
 	allowedParticipant = "a string of 1 to 128 bytes or a whole number from 0 to 2^53 - 1"
+	allowedRedisURL    = "redis://[[user]:password@]host[:port][/database]"
 	allowedRelease     = `a number of arrivals such as 90, or a whole percentage such as "90%"`
 )
 
@@ -40,15 +43,15 @@ type options struct {
 	err    *Error
 }
 
-// newOptions takes an object, or nothing.
-func newOptions(rt *sobek.Runtime, given sobek.Value) (*options, error) {
+// newOptions takes an object, or nothing. The example is for the message about anything else.
+func newOptions(rt *sobek.Runtime, given sobek.Value, example string) (*options, error) {
 	o := &options{rt: rt}
 	if common.IsNullish(given) {
 		return o, nil
 	}
 	object, ok := given.(*sobek.Object)
 	if !ok || object.ClassName() != "Object" {
-		return nil, newOptionError("options", describe(given), "an object such as { timeout: '30s' }")
+		return nil, newOptionError("options", describe(given), "an object such as "+example)
 	}
 	o.object = object
 	return o, nil
@@ -79,8 +82,8 @@ func (o *options) done() error {
 		for _, key := range o.object.Keys() {
 			if !slices.Contains(o.known, key) {
 				slices.Sort(o.known)
-				o.err = newOptionError(key, describe(o.object.Get(key)),
-					"no option of this name; there are "+strings.Join(o.known, ", "))
+				o.err = newOptionError(key, describe(o.object.Get(key)), strings.Join(o.known, ", "))
+				o.err.reason = fmt.Sprintf("option %q does not exist, allowed are: %s", key, o.err.allowed)
 				break
 			}
 		}
@@ -150,9 +153,13 @@ func (o *options) string(option string) string {
 
 // choice is one of a few strings.
 func (o *options) choice(option string, allowed ...string) string {
-	s := o.string(option)
-	if s != "" && !slices.Contains(allowed, s) {
-		o.fail(option, o.object.Get(option), "one of '"+strings.Join(allowed, "', '")+"'")
+	v := o.get(option)
+	if v == nil {
+		return ""
+	}
+	s, ok := v.Export().(string)
+	if !ok || !slices.Contains(allowed, s) {
+		o.fail(option, v, "'"+strings.Join(allowed, "' or '")+"'")
 	}
 	return s
 }
@@ -187,9 +194,15 @@ func (o *options) duration(option, allowed string, least time.Duration) *time.Du
 		return nil
 	}
 	exported := v.Export()
-	if f, ok := exported.(float64); ok && !(math.Abs(f) <= maxSafeInteger/1000) {
-		o.fail(option, v, allowed)
-		return nil
+	switch n := exported.(type) { // k6 does not look for an overflow
+	case float64:
+		if !(math.Abs(n) <= maxMilliseconds) {
+			exported = nil
+		}
+	case int64:
+		if n > maxMilliseconds || n < -maxMilliseconds {
+			exported = nil
+		}
 	}
 	d, err := types.GetDurationValue(exported)
 	if err != nil || d < least {
@@ -271,6 +284,9 @@ func describe(v sobek.Value) string {
 	case int64, float64, bool:
 		return v.String()
 	case []any:
+		if len(x) == 0 {
+			return "an empty array"
+		}
 		return "an array"
 	default:
 		if reflect.TypeOf(x) != nil && reflect.TypeOf(x).Kind() == reflect.Func {
@@ -301,7 +317,11 @@ type callOptions struct {
 // readCallOptions reads those of participant and timeout that the call takes.
 func (i *instance) readCallOptions(given sobek.Value, takes ...string) (callOptions, error) {
 	var c callOptions
-	o, err := newOptions(i.vu.Runtime(), given)
+	example := "{ timeout: '30s' }"
+	if slices.Contains(takes, "participant") {
+		example = "{ participant: 7 }"
+	}
+	o, err := newOptions(i.vu.Runtime(), given, example)
 	if err != nil {
 		return c, err
 	}

@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,17 +49,19 @@ type (
 // newQueueCounter is `new QueueCounter(options)`. It checks the options and does nothing else.
 func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 	const name = "new QueueCounter"
-	o, err := newOptions(i.vu.Runtime(), call.Argument(0))
+	o, err := newOptions(i.vu.Runtime(), call.Argument(0), "{ redis: 'redis://localhost', keys: ['queue'] }")
 	if err != nil {
 		i.throw(wrapError(name, err))
 	}
 	q := &QueueCounter{inst: i, options: counterOptions{
-		Redis:     o.redisURL("redis"),
+		Redis:     o.redisURL("redis", i.root.engine),
 		Keys:      o.strings("keys"),
 		OpTimeout: milliseconds(o.duration("timeout", allowedDuration, time.Nanosecond)),
 	}}
-	if len(q.options.Keys) == 0 || slices.Contains(q.options.Keys, "") {
-		o.fail("keys", o.get("keys"), "an array of at least one key, none of them empty")
+	if len(q.options.Keys) == 0 {
+		o.fail("keys", o.get("keys"), "an array of at least one key")
+	} else if q.options.Keys[0] == "" { // they are sorted
+		o.fail("keys", i.vu.Runtime().ToValue(""), "keys that are not empty")
 	}
 	if err := o.done(); err != nil {
 		i.throw(wrapError(name, err))
@@ -73,15 +74,24 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 	return i.object(q, call)
 }
 
-// redisURL checks what can be checked without a connection; the core does the rest.
-func (o *options) redisURL(option string) string {
+// redisURL lets the core check a URL as it checks a barrier's store, without a connection.
+func (o *options) redisURL(option string, engine core.Engine) string {
 	v := o.get(option)
 	var s string
 	if v != nil {
 		s, _ = v.Export().(string)
 	}
-	if u, err := url.Parse(s); err != nil || u.Hostname() == "" {
-		o.fail(option, v, "redis://[[user]:password@]host[:port][/database]")
+	if !strings.Contains(s, "://") {
+		o.fail(option, v, allowedRedisURL)
+		return ""
+	}
+	store, err := marshal(coreOptions{Store: s, RunID: "any", Name: "any", Parties: 1})
+	if err == nil {
+		err = engine.CheckOptions(store)
+	}
+	if err != nil && o.err == nil {
+		o.err = wrapError("", err)
+		o.err = newOptionError(option, o.err.got, o.err.allowed)
 	}
 	return s
 }
@@ -131,7 +141,7 @@ func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
 	if !ok || n < 0 {
 		return failedTask(newOptionError("n", describe(fc.Argument(0)), "a whole number of at least 0").of(name))
 	}
-	o, err := newOptions(q.inst.vu.Runtime(), fc.Argument(1))
+	o, err := newOptions(q.inst.vu.Runtime(), fc.Argument(1), "{ timeout: '30s' }")
 	if err != nil {
 		return failedTask(wrapError(name, err))
 	}
@@ -139,7 +149,7 @@ func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
 	if d := o.duration("timeout", allowedDuration, time.Nanosecond); d != nil {
 		timeout = *d
 	}
-	if d := o.duration("interval", "a duration of at least 10 ms", leastQueueInterval); d != nil {
+	if d := o.duration("interval", `a duration of at least 10 ms: milliseconds, or a string such as "250ms"`, leastQueueInterval); d != nil {
 		interval = *d
 	}
 	if err := o.done(); err != nil {
@@ -217,24 +227,27 @@ func (w queueWait) run(ctx context.Context, count counter) (jsValue, error) {
 			deadline = latest
 		}
 	}
+	limited, cancel := context.WithDeadline(ctx, deadline.Add(w.grace(ctx, deadline)))
+	defer cancel()
+	var held uint64
 	for {
-		counts, err := count(ctx)
+		counts, err := count(limited)
+		if errors.Is(err, core.ErrEnded) && ctx.Err() == nil {
+			return nil, w.timedOut(started, held, "; the server does not answer")
+		}
 		if err != nil {
 			return nil, err
 		}
-		if total := sum(counts); total >= w.least {
+		held = sum(counts)
+		if held >= w.least {
 			lasted := time.Since(started)
 			return func(rt *sobek.Runtime) sobek.Value {
-				return object(rt, field{"total", total}, field{"counts", countsValue(rt, counts)},
+				return object(rt, field{"total", held}, field{"counts", countsValue(rt, counts)},
 					field{"waitedMs", float64(lasted) / float64(time.Millisecond)})
 			}, nil
 		}
 		if left := time.Until(deadline); left <= 0 {
-			return nil, &Error{
-				name: queueTimeoutError, code: core.Timeout.String(),
-				reason: fmt.Sprintf("the queues hold %s of %s after %s", grouped(sum(counts)), grouped(w.least),
-					time.Since(started).Round(time.Millisecond)),
-			}
+			return nil, w.timedOut(started, held, "")
 		}
 		pause := time.NewTimer(min(w.interval, time.Until(deadline)))
 		select {
@@ -243,6 +256,22 @@ func (w queueWait) run(ctx context.Context, count counter) (jsValue, error) {
 			pause.Stop()
 			return nil, core.ErrEnded
 		}
+	}
+}
+
+// grace is how long the last count may outlast the deadline.
+func (w queueWait) grace(ctx context.Context, deadline time.Time) time.Duration {
+	if limit, ok := ctx.Deadline(); ok {
+		return min(lookTimeout, limit.Sub(deadline)*3/4)
+	}
+	return lookTimeout
+}
+
+func (w queueWait) timedOut(started time.Time, held uint64, why string) error {
+	return &Error{
+		name: queueTimeoutError, code: core.Timeout.String(),
+		reason: fmt.Sprintf("the queues hold %s of %s after %s%s", grouped(held), grouped(w.least),
+			time.Since(started).Round(time.Millisecond), why),
 	}
 }
 

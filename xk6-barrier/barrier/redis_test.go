@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -182,4 +183,101 @@ func TestBarrierSurvivesARestartOfTheServer(t *testing.T) {
 		if (!e.pending) throw e; return b.wait().arrived } })()`)
 	assert.Equal(t, []string{`3`}, result, "the arrivals before the restart were replayed")
 	assert.Equal(t, []string{`3`}, <-waited)
+}
+
+// pause makes the server hang: connections stay open, nothing is answered.
+func (s *redisServer) pause() (goOn func()) {
+	require.NoError(s.t, s.process.Process.Signal(syscall.SIGSTOP))
+	goOn = sync.OnceFunc(func() { _ = s.process.Process.Signal(syscall.SIGCONT) })
+	s.t.Cleanup(goOn)
+	return goOn
+}
+
+// The core waits 10 s for an answer, and 7 s for a connection: much longer than these waits may last.
+func TestStoreThatHangsDoesNotProlongAWait(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	p := newProcess(t)
+	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 3, store: '%s', runId: 'r', cyclic: true });
+		const q = new QueueCounter({ redis: '%[1]s', keys: ['k'] })`, server.url())
+	users := p.users(3, script)
+	users[0].mustRun(`b.missing(); q.total()`)
+	goOn := server.pause()
+
+	const lasted = `(call) => { const started = Date.now(); try { call() } catch (e) { e.lasted = Date.now() - started; throw e } }`
+	for at, test := range []struct{ call, want string }{
+		{`b.arriveAndWait({ timeout: 100 })`, `^BarrierStoreError,true,arriveAndWait\(\) failed; reason: barrier "default": ` +
+			`the store has not answered within 2[0-9.]*s; the outcome stands and is delivered later,true$`},
+		{`b.wait({ timeout: 100 })`, `^BarrierTimeoutError,false,wait\(\) failed; reason: barrier "default": not released within ` +
+			`2[0-9.]*s: 0 of 3 arrived, missing 3; the store did not answer when it was asked for the last time,true$`},
+		{`q.waitFor(1, { timeout: 100 })`, `^QueueTimeoutError,false,waitFor\(\) failed; reason: the queues hold 0 of 1 after ` +
+			`2[0-9.]*s; the server does not answer,true$`},
+	} {
+		assert.Regexp(t, test.want, users[at].errorOf(`(`+lasted+`)(() => `+test.call+`)`,
+			`[e.name, e.pending, e.message, e.lasted < 6000]`), test.call)
+	}
+	goOn()
+	waited := make(chan []string)
+	go func() { waited <- together(users[:1], `b.arriveAndWait({ timeout: '30s' }).phase`) }()
+	users[1].mustRun(`b.arrive()`)
+	users[2].mustRun(`b.arrive()`)
+	assert.Equal(t, []string{`0`}, <-waited, "the arrival was delivered, and its call joins it again")
+}
+
+func TestAbortReachesWaitersOfOtherProcesses(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 9, store: '%s', runId: 'r', timeout: '20s' })`, server.url())
+	one, two := newProcess(t), newProcess(t)
+	broken := make(chan []string)
+	go func() {
+		broken <- together(one.users(2, script), `(() => { try { b.arriveAndWait() } catch (e) { return e.message } })()`)
+	}()
+	require.Eventually(t, func() bool { return one.waiting("default") == 2 }, wakeLimit, wakeTick)
+	two.user(3, script).mustRun(`b.abort('the target is down')`)
+	for _, message := range <-broken {
+		assert.Equal(t, `"arriveAndWait() failed; reason: barrier \"default\" is broken (abort): the target is down"`, message)
+	}
+}
+
+// A server that accepts connections and never says a word: opening the barrier, too, is part of the wait.
+func TestSilentServerDoesNotProlongAWait(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = silent.Close() }()
+	v := newProcess(t).user(1, fmt.Sprintf(`const b = new Barrier('default', { parties: 1, store: 'redis://%s', runId: 'r', timeout: 10 })`,
+		silent.Addr()))
+	for _, call := range []string{"wait", "arriveAndWait"} {
+		assert.Regexp(t, `^BarrierStoreError,false,`+call+`\(\) failed; reason: barrier "default": the store has not answered within 2[0-9.]*s$`,
+			v.errorOf(`b.`+call+`()`, `[e.name, e.pending, e.message]`))
+	}
+}
+
+// What goes wrong when several processes are started, each with the remedy.
+func TestProcessesThatDoNotBelongTogether(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	script := func(options string) string {
+		return fmt.Sprintf(`const b = new Barrier('default', { store: '%s', runId: 'r', %s })`, server.url(), options)
+	}
+	first := newProcess(t)
+	first.user(1, script(`parties: 2`)).mustRun(`b.arrive()`)
+
+	assert.Equal(t, `BarrierOptionError: arrive() failed; reason: option "parties": got 3, allowed is 2, which the barrier was `+
+		`opened with elsewhere`, newProcess(t).user(2, script(`parties: 3`)).errorOf(`b.arrive()`, `e`))
+	assert.Regexp(t, `^BarrierConflictError: arrive\(\) failed; reason: .*participant "?1"?.*execution segments.*participant`,
+		newProcess(t).user(1, script(`parties: 2`)).errorOf(`b.arrive()`, `e`))
+
+	// A process that was killed says no goodbye. What it left behind is no run to join.
+	abandoned := newProcess(t)
+	abandoned.user(1, fmt.Sprintf(`const b = new Barrier('old', { store: '%s', runId: 'r', parties: 2 })`, server.url())).mustRun(`b.arrive()`)
+	left, err := server.Dump(t.Context(), "K6_BARRIER_STATE:r:old").Result()
+	require.NoError(t, err)
+	abandoned.root.client.Close(5 * time.Second)
+	require.NoError(t, server.RestoreReplace(t.Context(), "K6_BARRIER_STATE:r:old", time.Minute, left).Err())
+	message := newProcess(t).user(2, fmt.Sprintf(`const b = new Barrier('old', { store: '%s', runId: 'r', parties: 2 })`,
+		server.url())).errorOf(`b.arrive()`, `[e.name, e.message]`)
+	assert.Regexp(t, `^BarrierConflictError,arrive\(\) failed; reason: .*earlier run.*`, message)
+	assert.Contains(t, message, "run id", "the remedy")
 }

@@ -60,7 +60,7 @@ func (c *call) open() (*shared, error) {
 	}
 	select {
 	case <-o.done:
-	case <-c.ctx.Done():
+	case <-c.limited.Done():
 		return nil, core.ErrEnded
 	}
 	if o.err != nil {
@@ -124,7 +124,7 @@ func resolve(state *lib.State, option, store string) (string, error) {
 	}
 	u, err := url.Parse(store)
 	if err != nil || u.Hostname() == "" {
-		return "", newOptionError(option, "a URL without a host", "redis://[[user]:password@]host[:port][/database]")
+		return "", newOptionError(option, "a URL without a host", allowedRedisURL)
 	}
 	port := u.Port()
 	if port == "" {

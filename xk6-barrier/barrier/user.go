@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 
@@ -16,15 +17,16 @@ type user struct {
 
 	mu         sync.Mutex
 	registered *participantID
-	accounted  bool   // an outcome was recorded in this iteration
-	arrived    int64  // the phase of its arrival, if that is its newest outcome
-	returned   int64  // the newest phase that its waits returned
-	expired    int64  // the phase of an arrival whose wait timed out
-	expiredID  string // and its participant
+	accounted  bool              // an outcome was recorded in this iteration
+	takesPart  bool              // or in an earlier one
+	waits      bool              // wait() was called
+	arrived    int64             // the phase of its arrival, if that is its newest outcome
+	returned   int64             // the newest phase that its waits returned
+	expired    map[string]uint32 // the phases of arrivals whose wait timed out, by participant
 }
 
 func newUser(c *config) *user {
-	return &user{config: c, arrived: none, returned: none, expired: none}
+	return &user{config: c, arrived: none, returned: none, expired: make(map[string]uint32)}
 }
 
 // participant is the id that stands for the virtual user: the registered one, else its id in the test.
@@ -44,28 +46,43 @@ func (u *user) register(id *participantID) {
 	u.registered = id
 }
 
-// record takes note of an outcome. own tells whether it is the virtual user's, rather than one that it reports for
-// another.
-func (u *user) record(answer core.Answer, own bool) {
-	if !own {
-		return
-	}
+// record takes note of an outcome of the virtual user.
+func (u *user) record(answer core.Answer) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.accounted = true
+	u.accounted, u.takesPart = true, true
 	u.arrived = none
 	if answer.Outcome == core.OutcomeArrived {
 		u.arrived = int64(answer.Phase)
 	}
 }
 
-// endIteration reports whether an outcome was recorded in the iteration that ends, and starts the next one.
-func (u *user) endIteration() bool {
+// startIteration forgets what belonged to the iteration before.
+func (u *user) startIteration() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	accounted := u.accounted
 	u.accounted = false
-	return accounted
+}
+
+// isAccounted reports whether an outcome was recorded in this iteration.
+func (u *user) isAccounted() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.accounted
+}
+
+// spectates reports whether the virtual user only ever waited, without a participant of its own.
+func (u *user) spectates() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.waits && !u.takesPart && u.registered == nil
+}
+
+// waited takes note of a call of wait().
+func (u *user) waited() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.waits = true
 }
 
 // waitPhase is the phase that a wait is for: that of the arrival, else the one after the last that was waited for.
@@ -83,14 +100,15 @@ func (u *user) waitPhase(openPhase uint32) uint32 {
 	return openPhase
 }
 
-// returnedFrom takes note of a wait that is over.
-func (u *user) returnedFrom(phase uint32) {
+// returnedFrom takes note of a wait that is over: that of one participant's arrival, or that of the virtual user
+// itself, which speaks for all its participants.
+func (u *user) returnedFrom(phase uint32, participant string, all bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.returned = max(u.returned, int64(phase))
-	if u.expired <= int64(phase) {
-		u.expired = none
-	}
+	maps.DeleteFunc(u.expired, func(id string, expired uint32) bool {
+		return expired <= phase && (all || id == participant)
+	})
 }
 
 // timedOut takes note of a wait that timed out. Where it was that of an arrival, the arrival stands, and the next
@@ -99,7 +117,7 @@ func (u *user) timedOut(phase uint32, participant string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.arrived == int64(phase) {
-		u.expired, u.expiredID = int64(phase), participant
+		u.expired[participant] = phase
 	}
 }
 
@@ -107,8 +125,6 @@ func (u *user) timedOut(phase uint32, participant string) {
 func (u *user) rejoins(participant string) (phase uint32, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.expired == none || u.expiredID != participant {
-		return 0, false
-	}
-	return uint32(u.expired), true //nolint:gosec // a phase
+	phase, ok = u.expired[participant]
+	return phase, ok
 }

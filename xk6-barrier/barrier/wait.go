@@ -18,10 +18,13 @@ type waited struct {
 	lasted  time.Duration
 }
 
+// lookTimeout is how long a wait may outlast its deadline while the store is asked for the last time.
+const lookTimeout = 2 * time.Second
+
 // deadlines are when a wait expires and when its last look at the store has to be over.
 type deadlines struct {
 	wait    time.Time
-	look    time.Time // zero: the core's own limit
+	look    time.Time
 	clamped time.Duration
 }
 
@@ -30,53 +33,87 @@ func (c *call) deadlines() deadlines {
 	d := deadlines{wait: c.started.Add(c.timeout)}
 	limit, ok := c.ctx.Deadline()
 	if !ok {
+		d.look = d.wait.Add(lookTimeout)
 		return d
 	}
 	left := limit.Sub(c.started)
 	margin := min(time.Second, left/10)
-	d.look = limit.Add(-margin / 4)
 	if latest := limit.Add(-margin); latest.Before(d.wait) {
 		d.wait, d.clamped = latest, left
+	}
+	d.look = d.wait.Add(lookTimeout)
+	if latest := limit.Add(-margin / 4); latest.Before(d.look) {
+		d.look = latest
 	}
 	return d
 }
 
+// limit bounds all that a waiting call asks of the store, so that a store that hangs cannot make it outlast its deadline.
+func (c *call) limit() (d deadlines, cancel context.CancelFunc) {
+	d = c.deadlines()
+	c.limited, cancel = context.WithDeadline(c.ctx, d.look)
+	return d, cancel
+}
+
+// unanswered is the error of a wait that ended while the store still owed it an answer.
+func (c *call) unanswered(err error, standing core.Outcome) error {
+	if !errors.Is(err, core.ErrEnded) || c.ctx.Err() != nil {
+		return err
+	}
+	e := &Error{name: storeError, code: core.Store.String(), call: c.name, pending: standing != core.OutcomeNone}
+	e.reason = fmt.Sprintf("barrier %q: the store has not answered within %s", c.config.Name,
+		time.Since(c.started).Round(time.Millisecond))
+	if e.pending {
+		e.reason += "; the outcome stands and is delivered later"
+	}
+	return e
+}
+
 // wait waits for a release without taking part.
 func (c *call) wait() (jsValue, error) {
+	d, cancel := c.limit()
+	defer cancel()
+	c.user.waited()
 	s, err := c.open()
 	if err != nil {
-		return nil, err
+		return nil, c.unanswered(err, core.OutcomeNone)
 	}
-	return c.await(s, c.user.waitPhase(s.OpenPhase), core.OutcomeNone)
+	return c.await(s, c.user.waitPhase(s.OpenPhase), core.OutcomeNone, d)
 }
 
 // arriveAndWait arrives and waits for the release of the phase of the arrival. With an outcome other than an arrival it
 // waits as wait does.
 func (c *call) arriveAndWait() (jsValue, error) {
+	d, cancel := c.limit()
+	defer cancel()
 	s, err := c.open()
 	if err != nil {
-		return nil, err
+		return nil, c.unanswered(err, core.OutcomeNone)
 	}
-	if phase, ok := c.user.rejoins(c.participant); ok && s.Release(phase) != nil {
-		return c.await(s, phase, core.OutcomeArrived)
+	if phase, ok := c.user.rejoins(c.participant); ok {
+		// The arrival stands. Another one could fall behind a release that comes between.
+		return c.await(s, phase, core.OutcomeArrived, d)
 	}
 	answer, err := c.do(s, core.Arrive, "")
 	if err != nil {
-		return nil, err
+		if answer.Outcome == core.OutcomeArrived {
+			c.user.timedOut(answer.Phase, c.participant)
+		}
+		return nil, c.unanswered(err, answer.Outcome)
 	}
 	phase := answer.Phase
 	if answer.Outcome == core.OutcomeLeft {
 		phase = max(phase, c.user.waitPhase(s.OpenPhase))
 	}
-	return c.await(s, phase, answer.Outcome)
+	return c.await(s, phase, answer.Outcome, d)
 }
 
 // await parks the goroutine until the phase is released, the barrier broken, the time over, or k6 ends the iteration.
-func (c *call) await(s *shared, phase uint32, outcome core.Outcome) (jsValue, error) {
+func (c *call) await(s *shared, phase uint32, outcome core.Outcome, d deadlines) (jsValue, error) {
 	var woke time.Time
 	if gate := s.Gate(phase); !isClosed(gate) {
 		var err error
-		if woke, err = c.sleep(s, phase, gate); err != nil {
+		if woke, err = c.sleep(s, phase, gate, d); err != nil {
 			return nil, err
 		}
 	}
@@ -84,8 +121,7 @@ func (c *call) await(s *shared, phase uint32, outcome core.Outcome) (jsValue, er
 }
 
 // sleep returns when the release woke it, or zero where it was found to be released.
-func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}) (time.Time, error) {
-	d := c.deadlines()
+func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}, d deadlines) (time.Time, error) {
 	timer := time.NewTimer(time.Until(d.wait))
 	defer timer.Stop()
 	s.joinProgress()
@@ -110,15 +146,9 @@ func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}) (time.Time, 
 
 // expire takes the last look at the store, which may find the phase released, and does what onTimeout says.
 func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines) error {
-	ctx, cancel := c.ctx, context.CancelFunc(func() {})
-	if !d.look.IsZero() {
-		ctx, cancel = context.WithDeadline(c.ctx, d.look)
-	}
-	defer cancel()
-
 	request := c.request(core.Expire)
 	request.Phase = phase
-	_, err := s.Do(ctx, request, "", "")
+	_, err := s.Do(c.limited, request, "", "")
 	if err == nil { // released, perhaps at an instant that has yet to come
 		select {
 		case <-gate:
@@ -137,17 +167,28 @@ func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines
 	case c.ctx.Err() != nil:
 		return core.ErrEnded
 	case errors.Is(err, core.ErrEnded): // the look took too long
-		return c.timedOut(s, phase, d)
+		return c.timedOut(s, phase, d, "; the store did not answer when it was asked for the last time")
 	case errors.As(err, &status) && status.Status == core.Timeout:
-		return c.timedOut(s, phase, d)
+		return c.timedOut(s, phase, d, "")
 	case errors.As(err, &status) && status.Status == core.Broken:
 		return c.broken(s)
 	}
-	return err
+	c.gaveUp(phase)
+	e := wrapError(c.name, err)
+	e.reason = fmt.Sprintf("barrier %q: not released within %s, and the store could not be asked: %s",
+		c.config.Name, time.Since(c.started).Round(time.Millisecond), e.reason)
+	return e
+}
+
+// gaveUp takes note of a wait that timed out.
+func (c *call) gaveUp(phase uint32) {
+	c.user.timedOut(phase, c.participant)
+	c.pushTimeout(phase, time.Since(c.started))
 }
 
 // released is the result of a wait that is over.
 func (c *call) released(s *shared, phase uint32, outcome core.Outcome, woke time.Time) (jsValue, error) {
+	c.user.returnedFrom(phase, c.participant, outcome == core.OutcomeNone)
 	release := s.Release(phase)
 	if release == nil {
 		return nil, &Error{
@@ -161,16 +202,14 @@ func (c *call) released(s *shared, phase uint32, outcome core.Outcome, woke time
 		d := max(0, time.Duration(float64(woke.UnixNano())-release.ReleasedAt*float64(time.Millisecond)))
 		skew = &d
 	}
-	c.user.returnedFrom(phase)
 	c.pushWait(phase, w.lasted, skew)
 	return func(rt *sobek.Runtime) sobek.Value { return waitedValue(rt, w) }, nil
 }
 
 // timedOut is the error of a wait that expired. It names who is missing.
-func (c *call) timedOut(s *shared, phase uint32, d deadlines) error {
+func (c *call) timedOut(s *shared, phase uint32, d deadlines, note string) error {
 	lasted := time.Since(c.started)
-	c.user.timedOut(phase, c.participant)
-	c.pushTimeout(phase, lasted)
+	c.gaveUp(phase)
 
 	e := &Error{name: timeoutError, code: core.Timeout.String(), call: c.name}
 	e.reason = fmt.Sprintf("barrier %q: not released within %s", c.config.Name, lasted.Round(time.Millisecond))
@@ -186,7 +225,7 @@ func (c *call) timedOut(s *shared, phase uint32, d deadlines) error {
 		return e
 	}
 	e.status = status
-	e.reason += ": " + progressText(status, s.missingFor(c.ctx))
+	e.reason += ": " + progressText(status, s.missingFor(c.limited)) + note
 	return e
 }
 

@@ -67,13 +67,8 @@ const (
 	ReleaseNow Kind = 6
 )
 
-// The flags of requests.
-const (
-	// Explicit marks a participant that the script gave itself.
-	Explicit uint16 = 1
-	// IfUnknown does nothing where this process knows an outcome of the participant in any phase.
-	IfUnknown uint16 = 2
-)
+// Explicit is the flag of requests that marks a participant that the script gave itself.
+const Explicit uint16 = 1
 
 // Outcome is what a participant has in a phase.
 type Outcome uint8
