@@ -33,7 +33,7 @@ declare module 'k6/x/barrier' {
    * default; one that does not exist is an error.
    */
   export interface BarrierOptions {
-    /** How many participants are expected: a whole number of at least 1. */
+    /** How many participants are expected: a whole number from 1 to 10,000,000. */
     parties: number;
 
     /**
@@ -81,7 +81,10 @@ declare module 'k6/x/barrier' {
      */
     release?: number | string;
 
-    /** The barrier breaks for everyone when more than this many fail in a phase. Unset: it never does. */
+    /**
+     * The barrier breaks for everyone when more than this many fail in a phase: a whole number from 0 to `parties`.
+     * Unset: it never does.
+     */
     maxFailures?: number;
 
     /**
@@ -99,12 +102,18 @@ declare module 'k6/x/barrier' {
     onTimeout?: 'throw' | 'release' | 'abort';
 
     /**
-     * Names of scenarios whose virtual users are participants. Where an iteration of one of them ends without an
-     * outcome, its participant has failed with the reason `iteration-ended`.
+     * Names of scenarios whose virtual users are participants. Where an iteration of one of them ends in which the
+     * virtual user recorded no outcome, its participant (the registered one, else the id of the virtual user in the
+     * test) has failed with the reason `iteration-ended`, unless it has an outcome in the open phase. The virtual user
+     * need not have constructed the barrier, as long as another one of its process had by then. One that only called
+     * `wait()` is no participant.
      */
     failUnaccounted?: string[];
 
-    /** Replaces the measured delay between the decision and the common instant of release with several processes. */
+    /**
+     * Replaces the measured delay between the decision and the common instant of release with several processes.
+     * 0 or more. Unset: measured.
+     */
     releaseDelay?: Duration;
 
     /** The same as `register({ participant })` right after construction. */

@@ -114,7 +114,7 @@ func progressText(status *core.BarrierStatus, missing *core.MissingIDs) string {
 		return text
 	}
 	if missing == nil || len(missing.IDs) == 0 {
-		return text + ", missing " + grouped(count)
+		return text + ", " + grouped(count) + " missing" // a number after the word is an id
 	}
 	text += ", missing " + strings.Join(missing.IDs[:min(len(missing.IDs), shownMissing)], ", ")
 	if missing.Count > shownMissing {

@@ -18,7 +18,7 @@ func TestProgressText(t *testing.T) {
 		status  core.BarrierStatus
 		missing *core.MissingIDs
 	}{
-		`8,412 of 10,000 arrived, 3 failed (login 3), missing 1,585`: {
+		`8,412 of 10,000 arrived, 3 failed (login 3), 1,585 missing`: {
 			status: core.BarrierStatus{Parties: 10_000, Arrived: 8412, FailedTotal: 3, Failed: map[string]uint64{"login": 3, "sse": 0}},
 		},
 		`1 of 4 arrived, missing 17, 42, 43`: {

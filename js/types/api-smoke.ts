@@ -1,0 +1,138 @@
+/**
+ * Uses every member of k6/x/barrier once, so that the type checker sees each with the types that its users expect. It is
+ * never run; TestTypingsAreComplete holds it against the code.
+ */
+import {
+  Barrier,
+  QueueCounter,
+  type BarrierBrokenError,
+  type BarrierConflictError,
+  type BarrierError,
+  type BarrierErrorBase,
+  type BarrierErrorCode,
+  type BarrierLateError,
+  type BarrierOptionError,
+  type BarrierOptions,
+  type BarrierStatus,
+  type BarrierStoreError,
+  type BarrierTimeoutError,
+  type Duration,
+  type FailedByReason,
+  type Outcome,
+  type OutcomeResult,
+  type Participant,
+  type ParticipantOptions,
+  type QueueCounterOptions,
+  type QueueTimeoutError,
+  type QueueTypeError,
+  type QueueWaitOptions,
+  type QueueWaitResult,
+  type ReleaseReason,
+  type WaitOptions,
+  type WaitResult,
+} from 'k6/x/barrier';
+
+const timeout: Duration = '30s';
+const participant: Participant = 7;
+
+const options: Required<BarrierOptions> = {
+  parties: 10,
+  store: 'redis://127.0.0.1:6379',
+  runId: 'run-1',
+  reasons: ['login'],
+  timeout,
+  ttl: 3_600_000,
+  cyclic: true,
+  release: '90%',
+  maxFailures: 1,
+  late: 'pass',
+  onTimeout: 'throw',
+  failUnaccounted: ['users'],
+  releaseDelay: '20ms',
+  participant,
+};
+const barrier = new Barrier('default', options);
+new Barrier('smallest', { parties: 1 });
+// @ts-expect-error parties are required
+new Barrier('wrong', {});
+// @ts-expect-error there is no such option
+new Barrier('wrong', { parties: 1, partys: 2 });
+
+const who: ParticipantOptions = { participant };
+const howLong: WaitOptions = { timeout };
+
+const outcomes: OutcomeResult[] = [barrier.arrive(), barrier.arrive(who), barrier.fail('login'), barrier.fail('login', who), barrier.leave(who)];
+const released: WaitResult[] = [barrier.arriveAndWait({ ...who, ...howLong }), barrier.wait(howLong), barrier.wait()];
+const missing: { count: number; ids: string[] } = barrier.missing(10);
+const aborted: { broken: boolean; phase: number } = barrier.abort('why');
+barrier.register({ participant: 'me' });
+// @ts-expect-error there is nothing to register
+barrier.register({});
+// @ts-expect-error a spectator has no participant
+barrier.wait(who);
+
+export async function twins(): Promise<void> {
+  outcomes.push(await barrier.asyncArrive(who), await barrier.asyncFail('login', who), await barrier.asyncLeave(who));
+  released.push(await barrier.asyncArriveAndWait(howLong), await barrier.asyncWait(howLong));
+  const more: typeof missing = await barrier.asyncMissing();
+  const done: typeof aborted = await barrier.asyncAbort('why');
+  console.log(more, done);
+}
+
+const [{ outcome, reason, index, phase }] = outcomes;
+const standing: Outcome = outcome;
+const numbers: (number | undefined)[] = [index, phase];
+const why: string | undefined = reason;
+
+const [result] = released;
+const failed: FailedByReason = result.failed;
+const ended: ReleaseReason | 'late' = result.reason;
+const of: Outcome | undefined = result.outcome;
+numbers.push(result.arrived, result.failedTotal, result.left, result.parties, result.phase, result.waitedMs, result.releasedAt, result.serverReleasedAt);
+
+const status: Required<BarrierStatus> = barrier.status();
+const texts: string[] = [status.name, status.runId, status.store];
+const counts: number[] = [status.parties, status.phase, status.arrived, status.failedTotal, status.left, status.late, status.missing, status.processes];
+const maybe: (number | null)[] = [status.releasedAt, status.serverReleasedAt, status.clockBoundMs, status.pushLatencyMs];
+const phases: number[] = status.released;
+const broken: { reason: 'abort' | 'maxFailures' | 'timeout'; message: string; phase: number; at: number } | null = status.broken;
+console.log(status.failed.login, status.connected, standing, numbers, why, failed, ended, of, texts, counts, maybe, phases, broken, missing, aborted);
+
+const counterOptions: Required<QueueCounterOptions> = { redis: 'redis://127.0.0.1:6379', keys: ['k'], timeout };
+const queues = new QueueCounter(counterOptions);
+const patience: Required<QueueWaitOptions> = { timeout, interval: 250 };
+const filled: QueueWaitResult = queues.waitFor(5, patience);
+const lengths: Record<string, number> = queues.counts();
+const total: number = queues.total();
+export const later: [Promise<Record<string, number>>, Promise<number>, Promise<QueueWaitResult>] = [
+  queues.asyncCounts(),
+  queues.asyncTotal(),
+  queues.asyncWaitFor(5),
+];
+console.log(filled.total, filled.counts.k, filled.waitedMs, lengths, total);
+
+type Thrown =
+  | BarrierTimeoutError
+  | BarrierBrokenError
+  | BarrierOptionError
+  | BarrierStoreError
+  | BarrierConflictError
+  | BarrierLateError
+  | QueueTypeError
+  | QueueTimeoutError
+  | BarrierError;
+
+export function explain(error: Thrown): string {
+  const base: BarrierErrorBase = error;
+  const code: BarrierErrorCode = base.code;
+  switch (error.name) {
+    case 'BarrierOptionError':
+      return `${error.option} ${error.got} ${error.allowed}`;
+    case 'QueueTypeError':
+      return `${error.key} ${error.type}`;
+    case 'BarrierStoreError':
+      return `${error.pending}`;
+    default:
+      return `${error.message} ${code} ${error.status?.arrived}`;
+  }
+}
