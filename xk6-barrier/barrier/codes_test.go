@@ -1,10 +1,13 @@
 package barrier
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -79,4 +82,89 @@ func find1(t *testing.T, text []byte, pattern string) []byte {
 	match := regexp.MustCompile(pattern).FindSubmatch(text)
 	require.NotNil(t, match, pattern)
 	return match[1]
+}
+
+// The reference lists what the code has, and the file that the type checker reads uses it.
+func TestReferenceIsComplete(t *testing.T) {
+	t.Parallel()
+	reference, err := os.ReadFile("../../docs/reference/barrier.md")
+	require.NoError(t, err)
+	smoke, err := os.ReadFile("../../js/types/api-smoke.ts")
+	require.NoError(t, err)
+	typings, err := os.ReadFile("../index.d.ts")
+	require.NoError(t, err)
+	p := newProcess(t)
+	v := p.initUser(1)
+	v.mustRun(`const b = new Barrier('x', { parties: 1 }), q = new QueueCounter({ redis: 'redis://localhost', keys: ['k'] })`)
+	optionsOf := func(code string) []string {
+		return find([]byte(v.errorOf(code, `e.allowed`)), `([a-zA-Z]+)`)
+	}
+
+	options := optionsOf(`new Barrier('x', { parties: 1, unknown: 1 })`)
+	table := find1(t, reference, "(?s)\\| option \\| default(.*?)\n\n")
+	assert.ElementsMatch(t, options, find(table, "(?m)^\\| `([a-zA-Z]+)` \\|"))
+	for _, option := range options {
+		assert.Regexp(t, `(?m)^  `+option+`[:,]`, string(smoke))
+	}
+	table = find1(t, reference, "(?s)\\| counter option \\| default(.*?)\n\n")
+	counterOptions := optionsOf(`new QueueCounter({ redis: 'redis://localhost', keys: ['k'], unknown: 1 })`)
+	assert.ElementsMatch(t, counterOptions, find(table, "(?m)^\\| `([a-zA-Z]+)` \\|"))
+
+	for object, name := range map[string]string{"b": "barrier", "q": "queues"} {
+		for _, method := range find([]byte(v.mustRun(`Object.keys(`+object+`).join(' ')`).String()), `([a-zA-Z]+)`) {
+			assert.Contains(t, string(smoke), name+"."+method+"(", method)
+			assert.Regexp(t, "`"+method+"(\\(|`)", string(reference), method)
+		}
+	}
+
+	for _, shape := range []string{"OutcomeResult", "WaitResult", "BarrierStatus", "QueueWaitResult"} {
+		declared := find1(t, typings, `(?s)interface `+shape+` \{(.*?)\n  \}`)
+		for _, property := range find(declared, `(?m)^    ([a-zA-Z]+)\??:`) {
+			assert.Regexp(t, `\b`+property+`\b`, string(reference), shape)
+			assert.Regexp(t, `[.{,] ?`+property+`\b`, string(smoke), shape)
+		}
+	}
+
+	names := find(typings, `name: '([A-Za-z]+Error)'`)
+	assert.ElementsMatch(t, names, find(find1(t, reference, "(?s)\\| name \\| code(.*?)\n\n"), "(?m)^\\| `([A-Za-z]+)` \\|"))
+	for _, name := range names {
+		assert.Contains(t, string(smoke), name)
+	}
+	for status := core.Closed; status >= core.Empty; status-- {
+		assert.Contains(t, string(reference), "`"+status.String()+"`")
+	}
+	assert.Contains(t, string(reference), "`"+lateCode+"`")
+
+	var metrics []string
+	for _, m := range p.registry.All() {
+		metrics = append(metrics, m.Name)
+	}
+	assert.ElementsMatch(t, metrics, find(find1(t, reference, "(?s)\\| metric \\| type(.*?)\n\n"), "(?m)^\\| `([a-z_]+)` \\|"))
+
+	for _, fact := range []string{
+		fmt.Sprintf("| `timeout` | `\"%.0fs\"` |", defaultTimeout.Seconds()),
+		fmt.Sprintf("(at most `limit`, 0 to %d)", maxMissing),
+		fmt.Sprintf("`missing(limit = %d)`", shownMissing),
+		fmt.Sprintf("`why` is 1 to %d bytes", maxAbortReason),
+		fmt.Sprintf("a string of 1 to %d bytes", maxParticipant),
+		fmt.Sprintf("`timeout` is `\"%.0fs\"`", defaultQueueWait.Seconds()),
+		fmt.Sprintf("`\"%dms\"` (at least %d ms)", defaultQueueInterval.Milliseconds(), leastQueueInterval.Milliseconds()),
+		fmt.Sprintf("at most %.0f seconds later where the store", lookTimeout.Seconds()),
+		fmt.Sprintf("logs every %.0f seconds", progressEvery.Seconds()),
+		fmt.Sprintf("within %.0f seconds at most", (closeDeadline + endingsDeadline).Seconds()),
+		"`" + runIDEnv + "`", "`" + iterationEnded + "`",
+	} {
+		assert.Contains(t, string(reference), fact)
+	}
+
+	examples, err := filepath.Glob("../../js/examples/*.js")
+	require.NoError(t, err)
+	for _, example := range examples {
+		if name := filepath.Base(example); strings.HasPrefix(name, "barrier-") || name == "queue-counter.js" {
+			assert.Contains(t, string(reference), name)
+		}
+	}
+	for _, name := range find(reference, "`(?:js/examples/)?((?:barrier|queue)-[a-z-]+\\.js)`") {
+		assert.FileExists(t, "../../js/examples/"+name)
+	}
 }
