@@ -98,3 +98,14 @@ func TestClosedEngineEndsWaits(t *testing.T) {
 	p.root.client.Close(time.Second)
 	assert.Equal(t, `"arriveAndWait() failed; reason: the barrier's engine is closed"`, (<-failure)[0])
 }
+
+func TestStoreThatRefusesTheLastLookIsAnErrorOfTheStore(t *testing.T) {
+	t.Parallel()
+	p, f := newFaultyProcess(t)
+	v := p.user(1, `const b = new Barrier('default', { parties: 2, timeout: 10 })`)
+	v.mustRun(`b.arrive()`)
+	f.submit = func() core.Status { return core.Store }
+	assert.Regexp(t, `^BarrierStoreError,wait\(\) failed; reason: barrier "default": not released within [0-9.]+ms, and the store `+
+		`could not be asked: the store did not answer,1$`, v.errorOf(`b.wait()`, `[e.name, e.message, e.status.arrived]`))
+	assert.Equal(t, []float64{0, 1}, values(p.collected("barrier_timeouts")), "it timed out all the same")
+}

@@ -275,3 +275,30 @@ func TestExitClosesTheEngine(t *testing.T) {
 	assert.Equal(t, 1, global.emit("Exit", nil))
 	assert.Equal(t, "KBAR_CLOSED", v.errorOf(`b.wait()`, `e.code`))
 }
+
+func TestExitWaitsForIterationsThatK6DidNotWaitFor(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	global := newEvents(common.Events{}.Global)
+	defer global.close()
+	p.events = common.Events{Global: global}
+	p.user(1, `const b = new Barrier('default', { parties: 2 })`).mustRun(`b.arrive()`)
+
+	ended := make(chan error, 1)
+	w := &p.root.watch
+	w.run(func() {
+		assert.Eventually(t, func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.closed
+		}, wakeLimit, wakeTick)
+		p.root.shared.Range(func(_, found any) bool {
+			_, err := found.(*shared).Status() //nolint:forcetypeassert // the map holds nothing else
+			ended <- err
+			return true
+		})
+	})
+	assert.Equal(t, 1, global.emit("Exit", nil))
+	require.NoError(t, <-ended, "the engine was still open")
+	w.run(func() { t.Error("too late") })
+}
