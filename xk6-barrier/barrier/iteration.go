@@ -46,9 +46,10 @@ type watch struct {
 // spared the detour through goroutines that k6 makes of each event.
 func (w *watch) enrol(i *instance) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.instances = append(w.instances, i)
-	if len(w.barriers) > 0 {
+	needed := len(w.barriers) > 0
+	w.mu.Unlock()
+	if needed {
 		i.watchIterations()
 	}
 }
@@ -56,15 +57,15 @@ func (w *watch) enrol(i *instance) {
 // add adds a barrier with failUnaccounted, constructed by any virtual user.
 func (w *watch) add(c *config) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if slices.ContainsFunc(w.barriers, func(known *config) bool { return known.identity == c.identity }) {
-		return
+	known := slices.ContainsFunc(w.barriers, func(known *config) bool { return known.identity == c.identity })
+	var instances []*instance
+	if !known {
+		w.barriers = append(w.barriers, c)
+		instances = slices.Clone(w.instances)
 	}
-	w.barriers = append(w.barriers, c)
-	if len(w.barriers) == 1 {
-		for _, i := range w.instances {
-			i.watchIterations()
-		}
+	w.mu.Unlock()
+	for _, i := range instances {
+		i.watchIterations()
 	}
 }
 
