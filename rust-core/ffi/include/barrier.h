@@ -173,7 +173,8 @@
 #define KBAR_FRAME_DONE 1
 
 /**
- * KbarFrame.kind: .phase and all before it of the barrier with handle .token are released now. One per phase, not per waiter.
+ * KbarFrame.kind: .phase and all before it of the barrier with handle .token are released now. One per phase, not per waiter;
+ * it may overtake the completion of the arrival that caused it.
  */
 #define KBAR_FRAME_RELEASE 2
 

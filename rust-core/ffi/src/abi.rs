@@ -69,7 +69,8 @@ pub const KBAR_OUTCOME_BROKEN: u8 = 5;
 
 /// KbarFrame.kind: the call with .token ended.
 pub const KBAR_FRAME_DONE: u16 = 1;
-/// KbarFrame.kind: .phase and all before it of the barrier with handle .token are released now. One per phase, not per waiter.
+/// KbarFrame.kind: .phase and all before it of the barrier with handle .token are released now. One per phase, not per waiter;
+/// it may overtake the completion of the arrival that caused it.
 pub const KBAR_FRAME_RELEASE: u16 = 2;
 /// KbarFrame.kind: the barrier with handle .token is broken for good; comes after the releases decided before.
 pub const KBAR_FRAME_BROKEN: u16 = 3;
