@@ -144,7 +144,7 @@ declare module 'k6/x/barrier' {
     outcome: Outcome;
     /** With `failed`: why. */
     reason?: string;
-    /** With `arrived`: 1 for the first arrival of the phase, 2 for the second, and so on. */
+    /** With `arrived`: counts arrivals from 1 on through all phases; starts anew where the store lost its memory. */
     index?: number;
     /** The phase of the outcome; 0 unless the barrier is cyclic. */
     phase: number;
