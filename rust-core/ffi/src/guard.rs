@@ -1,6 +1,6 @@
 //! No panic crosses the boundary: each becomes a status, and its message is kept for the text.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -8,14 +8,22 @@ use crate::abi::KBAR_PANIC;
 
 thread_local! {
     static MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps panics' messages instead of printing them over the host's screen.
+/// Keeps messages of the core's own panics instead of printing them over the host's screen. Panics of others, such as
+/// another Rust library in the same process, go the way they went.
 pub(crate) fn install_hook() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        std::panic::set_hook(Box::new(|info| {
-            MESSAGE.with(|m| *m.borrow_mut() = Some(info.to_string()));
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let thread = std::thread::current();
+            if GUARDED.get() || thread.name().is_some_and(|n| n.starts_with("k6-barrier")) {
+                MESSAGE.with(|m| *m.borrow_mut() = Some(info.to_string()));
+            } else {
+                others(info);
+            }
         }));
     });
 }
@@ -29,7 +37,10 @@ pub(crate) fn take_message() -> Option<String> {
 ///
 /// State that a panic leaves behind is plain data behind locks that ignore poisoning, so asserting unwind safety is sound.
 pub(crate) fn guard(body: impl FnOnce() -> i32) -> i32 {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(KBAR_PANIC)
+    let outer = GUARDED.replace(true);
+    let status = catch_unwind(AssertUnwindSafe(body)).unwrap_or(KBAR_PANIC);
+    GUARDED.set(outer);
+    status
 }
 
 #[cfg(test)]

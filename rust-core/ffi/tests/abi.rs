@@ -203,7 +203,9 @@ fn malformed_arguments_are_refused_and_touch_nothing() {
         ..good
     };
     assert_eq!(submit(&reason, b"1Not a reason").0, KBAR_OPTION);
-    for wrong in [0, 1, barrier + 1, u64::MAX, host.engine] {
+    // The place of this barrier in another generation; the next place may be another test's.
+    let stale = barrier + (1 << 32);
+    for wrong in [0, 1, stale, u64::MAX, host.engine] {
         let stale = KbarRequest {
             barrier: wrong,
             ..good
