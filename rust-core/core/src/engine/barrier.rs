@@ -19,8 +19,9 @@ use super::hub::Hub;
 use super::status::{ReleaseInfo, Status};
 use super::{Emission, Level, Shared, lock};
 
-/// How long the last look at the store may take when a wait expires.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the last look at the store may take when a wait expires. Hosts allow for 2 s: this answer, which says what is
+/// wrong with the store, comes before they give up.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long live processes may take to answer a greeting.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 const HELLO_POLL: Duration = Duration::from_millis(100);
