@@ -302,9 +302,7 @@ func TestManyStreamsAtOnce(t *testing.T) {
 
 func descriptors(t *testing.T) int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("this system does not list the descriptors of a process")
-	}
+	entries, err := os.ReadDir("/dev/fd") // Linux and macOS have it
+	require.NoError(t, err)
 	return len(entries)
 }

@@ -418,21 +418,6 @@ impl Ledger {
             .map(|(token, _)| token)
             .collect()
     }
-
-    /// What this process holds to be the outcome of each of its participants in the phase, for the model test.
-    pub fn outcomes(&self, phase: Phase) -> impl Iterator<Item = (&Participant, &Outcome)> {
-        self.entries.iter().filter_map(move |(id, e)| {
-            let own = e.outcome.as_ref().filter(|o| o.phase == phase)?;
-            Some((id, &own.outcome))
-        })
-    }
-
-    /// The participants that have left and from which phase on, for the model test.
-    pub fn leaves(&self) -> impl Iterator<Item = (&Participant, Phase)> {
-        self.entries
-            .iter()
-            .filter_map(|(id, e)| Some((id, e.leave.as_ref()?.phase)))
-    }
 }
 
 impl Entry {
