@@ -105,7 +105,7 @@ func TestStoreThatRefusesTheLastLookIsAnErrorOfTheStore(t *testing.T) {
 	v := p.user(1, `const b = new Barrier('default', { parties: 2, timeout: 10 })`)
 	v.mustRun(`b.arrive()`)
 	f.submit = func() core.Status { return core.Store }
-	assert.Regexp(t, `^BarrierStoreError,wait\(\) failed; reason: barrier "default": not released within [0-9.]+ms, and the store `+
-		`could not be asked: the store did not answer,1$`, v.errorOf(`b.wait()`, `[e.name, e.message, e.status.arrived]`))
+	assert.Regexp(t, `^BarrierStoreError,wait\(\) failed; reason: barrier "default": not released within [0-9.]+ms: 1 of 2 arrived, `+
+		`1 missing; the store could not be asked any more: the store did not answer,1$`, v.errorOf(`b.wait()`, `[e.name, e.message, e.status.arrived]`))
 	assert.Equal(t, []float64{0, 1}, values(p.collected("barrier_timeouts")), "it timed out all the same")
 }

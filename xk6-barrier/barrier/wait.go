@@ -167,23 +167,13 @@ func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines
 	case c.ctx.Err() != nil:
 		return core.ErrEnded
 	case errors.Is(err, core.ErrEnded): // the look took too long
-		return c.timedOut(s, phase, d, "; the store did not answer when it was asked for the last time")
+		err = &core.Error{Status: core.Store}
 	case errors.As(err, &status) && status.Status == core.Timeout:
-		return c.timedOut(s, phase, d, "")
+		return c.timedOut(s, phase, d, nil)
 	case errors.As(err, &status) && status.Status == core.Broken:
 		return c.broken(s)
 	}
-	c.gaveUp(phase)
-	e := wrapError(c.name, err)
-	e.reason = fmt.Sprintf("barrier %q: not released within %s, and the store could not be asked: %s",
-		c.config.Name, time.Since(c.started).Round(time.Millisecond), e.reason)
-	return e
-}
-
-// gaveUp takes note of a wait that timed out.
-func (c *call) gaveUp(phase uint32) {
-	c.user.timedOut(phase, c.participant)
-	c.pushTimeout(phase, time.Since(c.started))
+	return c.timedOut(s, phase, d, err)
 }
 
 // released is the result of a wait that is over.
@@ -206,12 +196,19 @@ func (c *call) released(s *shared, phase uint32, outcome core.Outcome, woke time
 	return func(rt *sobek.Runtime) sobek.Value { return waitedValue(rt, w) }, nil
 }
 
-// timedOut is the error of a wait that expired. It names who is missing.
-func (c *call) timedOut(s *shared, phase uint32, d deadlines, note string) error {
+// timedOut is the error of a wait that expired. It names who is missing; where the last look failed, it is an error of the
+// store with the counts that are known here, because the store may have released the phase.
+func (c *call) timedOut(s *shared, phase uint32, d deadlines, unasked error) error {
 	lasted := time.Since(c.started)
-	c.gaveUp(phase)
+	c.user.timedOut(phase, c.participant)
+	c.pushTimeout(phase, lasted)
 
 	e := &Error{name: timeoutError, code: core.Timeout.String(), call: c.name}
+	note := ""
+	if unasked != nil {
+		e = wrapError(c.name, unasked)
+		note = "; the store could not be asked any more: " + e.reason
+	}
 	e.reason = fmt.Sprintf("barrier %q: not released within %s", c.config.Name, lasted.Round(time.Millisecond))
 	if d.clamped > 0 {
 		limit := "were left until the end of the scenario"
@@ -220,12 +217,15 @@ func (c *call) timedOut(s *shared, phase uint32, d deadlines, note string) error
 		}
 		e.reason += fmt.Sprintf(" (kept below the %s that %s)", d.clamped.Round(time.Millisecond), limit)
 	}
-	status, err := s.Status()
-	if err != nil {
-		return e
+	if status, err := s.Status(); err == nil {
+		e.status = status
+		var missing *core.MissingIDs
+		if unasked == nil {
+			missing = s.missingFor(c.limited)
+		}
+		e.reason += ": " + progressText(status, missing)
 	}
-	e.status = status
-	e.reason += ": " + progressText(status, s.missingFor(c.limited)) + note
+	e.reason += note
 	return e
 }
 
