@@ -204,6 +204,18 @@ impl ProcessId {
     pub fn random() -> Self {
         Self(random_hex())
     }
+
+    /// Who acts on a barrier from outside: no process, so that the store registers none.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self("".into())
+    }
+
+    /// Whether this is [`ProcessId::operator`].
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Incarnation {

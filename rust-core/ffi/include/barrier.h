@@ -339,22 +339,6 @@ int32_t kbar_open(uint64_t engine,
                   uint64_t *handle);
 
 /**
- * Makes a queue counter; it connects at its first question. Options: {"redis","keys","addr"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
- *
- * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
- *
- * # Safety
- * `json` is readable for `len` bytes, `handle` writable, `buffer` (for the text of an error) writable for `capacity`, `needed` writable.
- */
-int32_t kbar_open_counter(uint64_t engine,
-                          const uint8_t *json,
-                          size_t len,
-                          uint64_t *handle,
-                          uint8_t *buffer,
-                          size_t capacity,
-                          size_t *needed);
-
-/**
  * The hot call: a participant's outcome, an expired wait, an abort. KBAR_OK with `*out` filled where the answer is known
  * at once, KBAR_PENDING (with what the process holds until then in `*out`), or an error whose text is under the token.
  *
@@ -367,21 +351,6 @@ int32_t kbar_submit(const struct KbarRequest *request,
                     const uint8_t *text,
                     size_t len,
                     struct KbarFrame *out);
-
-/**
- * A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
- * {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":{key:n}}.
- *
- * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
- *
- * # Safety
- * `json` is readable for `len` bytes.
- */
-int32_t kbar_query(uint64_t engine,
-                   uint64_t handle,
-                   uint64_t token,
-                   const uint8_t *json,
-                   size_t len);
 
 /**
  * The caller does not wait for the token any more; its completion is dropped. What it reported stands.
@@ -439,6 +408,57 @@ int32_t kbar_take_text(uint64_t engine,
  * `buffer` is writable for `capacity` bytes, `needed` writable.
  */
 int32_t kbar_next_log(uint64_t engine, uint8_t *buffer, size_t capacity, size_t *needed);
+
+/**
+ * Makes a queue counter; it connects at its first question. Options: {"redis","keys","addr"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
+ *
+ * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+ *
+ * # Safety
+ * `json` is readable for `len` bytes, `handle` writable, `buffer` (for the text of an error) writable for `capacity`, `needed` writable.
+ */
+int32_t kbar_open_counter(uint64_t engine,
+                          const uint8_t *json,
+                          size_t len,
+                          uint64_t *handle,
+                          uint8_t *buffer,
+                          size_t capacity,
+                          size_t *needed);
+
+/**
+ * Makes an operator, who sees and ends the barriers of a Redis store from outside; it connects at its first question.
+ * Options: {"redis","addr"?,"timeoutMs"?}.
+ *
+ * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+ *
+ * # Safety
+ * As [`kbar_open_counter`].
+ */
+int32_t kbar_open_operator(uint64_t engine,
+                           const uint8_t *json,
+                           size_t len,
+                           uint64_t *handle,
+                           uint8_t *buffer,
+                           size_t capacity,
+                           size_t *needed);
+
+/**
+ * A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
+ * {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":{key:n}}. To an operator
+ * {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
+ * gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
+ * give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before.
+ *
+ * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+ *
+ * # Safety
+ * `json` is readable for `len` bytes.
+ */
+int32_t kbar_query(uint64_t engine,
+                   uint64_t handle,
+                   uint64_t token,
+                   const uint8_t *json,
+                   size_t len);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -8,13 +8,14 @@ mod completion;
 mod guard;
 mod handle;
 mod memory;
+mod query;
 
 use std::ffi::c_char;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use barrier_core::engine::{Barrier, Call, CounterOptions, Engine, QueueCounter, Submitted};
+use barrier_core::engine::{Barrier, Call, Engine, Operator, QueueCounter, Submitted};
 use barrier_core::error::{Error, OptionError};
 use barrier_core::ids::{Participant, Phase, Reason};
 use barrier_core::ledger::Report;
@@ -26,12 +27,14 @@ use completion::{Host, TOKENS_MAX};
 use guard::{guard, install_hook, take_message};
 use handle::Handles;
 use memory::{bytes, copy_out, put};
+pub use query::{kbar_open_counter, kbar_open_operator, kbar_query};
 
 #[derive(Clone)]
 enum Object {
     Engine(Arc<Engine>),
     Barrier(Arc<Barrier>),
     Counter(Arc<QueueCounter>),
+    Operator(Arc<Operator>),
 }
 
 /// An object and the host that its completions go to.
@@ -253,57 +256,6 @@ pub unsafe extern "C" fn kbar_open(
     })
 }
 
-/// Makes a queue counter; it connects at its first question. Options: {"redis","keys","addr"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
-///
-/// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
-///
-/// # Safety
-/// `json` is readable for `len` bytes, `handle` writable, `buffer` (for the text of an error) writable for `capacity`, `needed` writable.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kbar_open_counter(
-    engine: u64,
-    json: *const u8,
-    len: usize,
-    handle: *mut u64,
-    buffer: *mut u8,
-    capacity: usize,
-    needed: *mut usize,
-) -> i32 {
-    guard(|| {
-        let Some((host, engine)) = self::engine(engine) else {
-            return KBAR_CLOSED;
-        };
-        // SAFETY: the caller's contract is that of `bytes`.
-        let json = unsafe { bytes(json, len) };
-        let counter = json
-            .ok_or_else(|| OptionError::new("options", "a null pointer", "JSON"))
-            .and_then(CounterOptions::from_json)
-            .map_err(Error::from)
-            .and_then(|options| engine.counter(options));
-        match counter {
-            Ok(counter) => {
-                let entry = Entry {
-                    host,
-                    object: Object::Counter(Arc::new(counter)),
-                };
-                // SAFETY: `handle` is writable by the caller's contract.
-                if unsafe { put(handle, HANDLES.insert(entry)) } {
-                    KBAR_OK
-                } else {
-                    KBAR_INVALID
-                }
-            }
-            Err(error) => {
-                // SAFETY: the caller's contract is that of `copy_out`.
-                match unsafe { copy_out(&error_text(&error), buffer, capacity, needed) } {
-                    KBAR_OK => status_of(&error),
-                    other => other,
-                }
-            }
-        }
-    })
-}
-
 /// The hot call: a participant's outcome, an expired wait, an abort. KBAR_OK with `*out` filled where the answer is known
 /// at once, KBAR_PENDING (with what the process holds until then in `*out`), or an error whose text is under the token.
 ///
@@ -399,54 +351,6 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
         participant: Participant::new(participant).map_err(Parse::Option)?,
         report,
         explicit: request.flags & KBAR_EXPLICIT != 0,
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
-enum Question {
-    Missing { limit: usize },
-    Counts,
-}
-
-/// A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
-/// {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":{key:n}}.
-///
-/// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
-///
-/// # Safety
-/// `json` is readable for `len` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kbar_query(
-    engine: u64,
-    handle: u64,
-    token: u64,
-    json: *const u8,
-    len: usize,
-) -> i32 {
-    guard(|| {
-        let (Some((host, _)), Some(entry)) = (self::engine(engine), HANDLES.get(handle)) else {
-            return KBAR_CLOSED;
-        };
-        // SAFETY: the caller's contract is that of `bytes`.
-        let json = unsafe { bytes(json, len) };
-        let Some(question) = json.and_then(|json| serde_json::from_slice(json).ok()) else {
-            return invalid(&host, token, "the question does not parse");
-        };
-        if !host.reserve() {
-            return fail(&host, token, &Error::Busy(TOKENS_MAX));
-        }
-        match (question, entry.object) {
-            (Question::Missing { limit }, Object::Barrier(barrier)) => {
-                barrier.missing(limit, token);
-            }
-            (Question::Counts, Object::Counter(counter)) => counter.counts(token),
-            _ => {
-                host.release();
-                return invalid(&host, token, "this handle does not take that question");
-            }
-        }
-        KBAR_PENDING
     })
 }
 

@@ -7,6 +7,7 @@ mod barrier;
 mod counter;
 mod hub;
 mod log;
+mod operator;
 mod redis_error;
 mod release;
 mod status;
@@ -25,6 +26,7 @@ use crate::session::Done;
 pub use barrier::{Barrier, Call, Submitted};
 pub use counter::{CounterOptions, QueueCounter};
 pub use log::{Level, Line, LogRing};
+pub use operator::{Operator, OperatorOptions, OperatorQuestion};
 pub use status::{ReleaseInfo, Status};
 
 use hub::Hub;
@@ -186,6 +188,19 @@ impl Engine {
         }
         let hub = registry.hub(&options.redis, &self.shared);
         Ok(QueueCounter::new(options, hub))
+    }
+
+    /// An operator of a server's barriers. Nothing is connected before its first question.
+    ///
+    /// # Errors
+    /// The engine is closed.
+    pub fn operator(&self, options: OperatorOptions) -> Result<Operator, Error> {
+        let mut registry = lock(&self.registry);
+        if registry.closed {
+            return Err(Error::Closed);
+        }
+        let hub = registry.hub(&options.redis, &self.shared);
+        Ok(Operator::new(options, hub))
     }
 
     /// Delivers what is owed, says goodbye to the stores, and ends everything by the deadline; what still waits then

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::ids::Phase;
 use crate::options::{BarrierOptions, StoreAddress};
-use crate::protocol::{BreakKind, Why};
+use crate::protocol::{BreakKind, Broken, Why};
 
 use super::barrier::State;
 
-fn ms(micros: i64) -> f64 {
+pub(super) fn ms(micros: i64) -> f64 {
     // Exact until the year 2255.
     #[expect(clippy::cast_precision_loss)]
     let micros = micros as f64;
@@ -28,6 +28,17 @@ pub struct BrokenInfo {
     pub phase: Phase,
     /// When, in ms since the epoch on the store's clock.
     pub at: f64,
+}
+
+impl BrokenInfo {
+    pub(super) fn of(broken: &Broken) -> Self {
+        Self {
+            reason: broken.kind,
+            message: broken.message.clone(),
+            phase: broken.phase,
+            at: ms(broken.at.0),
+        }
+    }
 }
 
 /// See the [module's](self) description. Counts are those of the open phase; of a one-shot barrier, of its only one.
@@ -102,12 +113,7 @@ impl Status {
             released: state.fired.keys().copied().collect(),
             released_at: newest.map(|f| ms(f.at)),
             server_released_at: newest.map(|f| ms(f.release.at.0 + f.release.delay.0)),
-            broken: session.broken().map(|b| BrokenInfo {
-                reason: b.kind,
-                message: b.message.clone(),
-                phase: b.phase,
-                at: ms(b.at.0),
-            }),
+            broken: session.broken().map(BrokenInfo::of),
             processes,
             connected: session.is_live(),
             trouble: state.trouble.clone(),

@@ -126,7 +126,7 @@ impl MemoryStore {
             let process = record.process(&request.process, now);
             process.push_latency = *push_latency;
             process.closed = *closing;
-        } else {
+        } else if !request.process.is_operator() {
             record.process(&request.process, now);
         }
         if record.broken.is_some() {

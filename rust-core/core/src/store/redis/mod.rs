@@ -16,6 +16,10 @@ use crate::protocol::{
     StoreTime, Why,
 };
 
+mod look;
+
+pub use look::{Look, decode_look, look_script, parse_state_key, state_pattern};
+
 /// The script that all operations are.
 pub const SCRIPT: &str = include_str!("scripts/barrier.lua");
 const MISSING_SCRIPT: &str = include_str!("scripts/missing.lua");
@@ -92,6 +96,17 @@ impl Scripts {
             keys: Keys::new(run, &options.name),
             ttl_ms: u64::try_from(options.ttl.as_millis()).unwrap_or(u64::MAX),
             barrier: Arc::new(Script::new(source)),
+            missing: Arc::new(Script::new(MISSING_SCRIPT)),
+        }
+    }
+
+    /// For an operator, who opens nothing and renews no key.
+    #[must_use]
+    pub fn for_operator(run: &RunId, name: &BarrierName) -> Self {
+        Self {
+            keys: Keys::new(run, name),
+            ttl_ms: 0,
+            barrier: Arc::new(Script::new(SCRIPT)),
             missing: Arc::new(Script::new(MISSING_SCRIPT)),
         }
     }

@@ -3,6 +3,7 @@
 -- KEYS[1]  the barrier's hash: the one truth. Everything else is a mirror for outside readers, written last.
 -- KEYS[2]  the set of those who arrived in phase 0
 -- ARGV     op, process, incarnation, phase, resend (0 or 1), ttl in ms, suffix of all keys, then what the op needs
+--          An operator is no process: with an empty one a release or an abort registers nobody and renews no key.
 -- Answer   a list of texts, in the order of `reply` below
 --
 -- The same state machine is store/memory.rs; the model test compares the two, operation by operation.
@@ -21,7 +22,7 @@ local now = time[1] .. string.rep('0', 6 - #time[2]) .. time[2]
 -- ---- the record -------------------------------------------------------------------------------------------------
 
 local fields = { 'inc', 'opt', 'open', 'arrived', 'by', 'left', 'left_next', 'late', 'index', 'unnameable', 'broken',
-  'procs', 'reasons', 'newest', 'leaves' }
+  'procs', 'reasons', 'newest', 'leaves', 'since' }
 local record
 do
   local values = redis.call('HMGET', state, unpack(fields))
@@ -234,6 +235,7 @@ local function touch_mirrors()
 end
 
 local function expire()
+  if me == '' then return end
   local n = cyclic and record.open or 0
   local function renew(key) redis.call('PEXPIRE', key, ttl) end
   renew(state)
@@ -400,7 +402,7 @@ end
 
 local function create(inc, opt, reasons)
   record = { inc = inc, opt = opt, open = 0, arrived = 0, by = '', left = 0, left_next = 0, late = 0, index = 0,
-    unnameable = '0', broken = '', procs = '', reasons = reasons, leaves = 0 }
+    unnameable = '0', broken = '', procs = '', reasons = reasons, leaves = 0, since = now }
   redis.call('DEL', joined_key(0))
 end
 
@@ -466,7 +468,7 @@ if op == 'open' then return open() end
 if not record or record.inc ~= known_inc then return reply('REOPEN') end -- rule: only open creates
 load_options()
 load_failures()
-local mine = my_process()
+local mine = me ~= '' and my_process()
 
 if op == 'beat' then
   mine.latency, mine.closed = tonumber(ARGV[8]), ARGV[9] == '1'

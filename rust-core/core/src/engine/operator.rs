@@ -1,0 +1,457 @@
+//! What an operator sees of barriers that others hold, and how one ends them by hand.
+//!
+//! An operator is no process of the run: looking registers nobody, renews nothing and changes nothing. A release or an
+//! abort is the store's own operation, so that every process hears of it as of any other.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::{RedisError, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, OptionError};
+use crate::ids::{BarrierName, Phase, ProcessId, RunId};
+use crate::ledger::Token;
+use crate::options::{Quorum, RedisAddress};
+use crate::protocol::{Answer, BreakKind, Op, Release, Request, Why};
+use crate::store::redis::{
+    Look, Scripts, decode, decode_look, decode_missing, look_script, parse_state_key, state_pattern,
+};
+
+use super::Emission;
+use super::hub::Hub;
+use super::status::{BrokenInfo, ms};
+
+/// Keys that the server looks at in one step: little enough to disturb nobody.
+const SCAN_COUNT: u32 = 500;
+/// Most barriers of one answer.
+const LIST_MAX: usize = 10_000;
+/// Most ids of one answer.
+const MISSING_MAX: usize = 1000;
+/// Longest text of an abort, in bytes.
+const MESSAGE_MAX: usize = 1024;
+
+/// What an operator is made with.
+#[derive(Debug, Clone)]
+pub struct OperatorOptions {
+    /// The server.
+    pub redis: RedisAddress,
+    /// How long a question may take, connecting included.
+    pub timeout: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawOptions {
+    redis: String,
+    addr: Option<std::net::SocketAddr>,
+    timeout_ms: Option<u64>,
+}
+
+impl OperatorOptions {
+    /// Parses and checks the JSON form of the options.
+    ///
+    /// # Errors
+    /// Names the first option that is wrong, what it was and what is allowed.
+    pub fn from_json(json: &[u8]) -> Result<Self, OptionError> {
+        let raw: RawOptions = serde_json::from_slice(json)
+            .map_err(|e| OptionError::new("options", e.to_string(), "the documented options"))?;
+        let timeout = raw.timeout_ms.unwrap_or(10_000);
+        if timeout == 0 {
+            return Err(OptionError::new("timeout", "0 ms", "more than 0 ms"));
+        }
+        Ok(Self {
+            redis: RedisAddress::new("redis", &raw.redis, raw.addr)?,
+            timeout: Duration::from_millis(timeout),
+        })
+    }
+}
+
+/// A question of an operator, as JSON with the name of the variant in `op`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(
+    tag = "op",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
+pub enum OperatorQuestion {
+    /// The barriers of the store, or of one run: `{"barriers":[…],"complete":true}`.
+    List {
+        /// Of this run only.
+        run_id: Option<String>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// One barrier: `{"barrier":{…}}`, with null where there is none.
+    Look {
+        /// The run.
+        run_id: String,
+        /// The name.
+        name: String,
+        /// At most so many ids of those who are missing.
+        missing: usize,
+    },
+    /// Releases a phase: `{"answer":"done"|"released"|"broken","barrier":{…}}`.
+    Release {
+        /// The run.
+        run_id: String,
+        /// The name.
+        name: String,
+        /// The phase that the operator saw open.
+        phase: Phase,
+    },
+    /// Breaks a barrier for good: as [`OperatorQuestion::Release`].
+    Abort {
+        /// The run.
+        run_id: String,
+        /// The name.
+        name: String,
+        /// What everyone is told.
+        message: String,
+    },
+}
+
+/// Where a barrier stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Standing {
+    Open,
+    Released,
+    Broken,
+}
+
+/// How a phase was released.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReleaseView {
+    phase: Phase,
+    reason: Why,
+    arrived: u32,
+    failed: BTreeMap<String, u32>,
+    left: u32,
+    /// The instant, in ms since the epoch on the server's clock.
+    at: f64,
+}
+
+/// A barrier as an operator sees it; times are ms since the epoch on the server's clock.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    run_id: String,
+    name: String,
+    state: Standing,
+    parties: u32,
+    cyclic: bool,
+    /// Arrivals that release a phase, where fewer than all do.
+    quorum: Option<u32>,
+    phase: Phase,
+    arrived: u32,
+    failed: BTreeMap<String, u32>,
+    failed_total: u32,
+    left: u32,
+    late: u32,
+    missing: u32,
+    /// Of those who are missing, where they were asked for and can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_ids: Option<Vec<Arc<str>>>,
+    /// Since when it is in this state and phase.
+    since: Option<f64>,
+    newest_release: Option<ReleaseView>,
+    broken: Option<BrokenInfo>,
+    processes: u32,
+    /// When a process was heard of last.
+    heard_at: Option<f64>,
+    /// How long the record lives if nobody writes any more.
+    ttl_ms: Option<u64>,
+    now: f64,
+}
+
+fn instant(release: &Release) -> f64 {
+    ms(release.at.0.saturating_add(release.delay.0))
+}
+
+impl View {
+    fn of(run: &RunId, name: &BarrierName, look: &Look) -> Self {
+        let options = &look.options;
+        let over = !options.cyclic && look.open > Phase(0);
+        let state = match (&look.broken, over) {
+            (Some(_), _) => Standing::Broken,
+            (None, true) => Standing::Released,
+            (None, false) => Standing::Open,
+        };
+        let since = match state {
+            Standing::Broken => look.broken.as_ref().map(|b| ms(b.at.0)),
+            // The open phase began when the one before it was released.
+            _ => look
+                .newest
+                .as_ref()
+                .map(instant)
+                .or_else(|| look.since.map(|t| ms(t.0))),
+        };
+        Self {
+            run_id: run.to_string(),
+            name: name.to_string(),
+            state,
+            parties: options.parties,
+            cyclic: options.cyclic,
+            quorum: options
+                .release
+                .map(|rule: Quorum| rule.arrivals(options.parties, look.counts.left)),
+            phase: if options.cyclic { look.open } else { Phase(0) },
+            arrived: look.counts.arrived,
+            failed: look.counts.failed.clone(),
+            failed_total: look.counts.failed_total(),
+            left: look.counts.left,
+            late: look.late,
+            missing: options.parties.saturating_sub(look.counts.accounted()),
+            missing_ids: None,
+            since,
+            newest_release: look.newest.as_ref().map(|release| ReleaseView {
+                phase: release.phase,
+                reason: release.why,
+                arrived: release.counts.arrived,
+                failed: release.counts.failed.clone(),
+                left: release.counts.left,
+                at: instant(release),
+            }),
+            broken: look.broken.as_ref().map(BrokenInfo::of),
+            processes: look.processes,
+            heard_at: look.heard.map(|t| ms(t.0)),
+            ttl_ms: look.ttl_ms,
+            now: ms(look.now.0),
+        }
+    }
+}
+
+/// Sees and ends barriers of one server. Cheap to clone; safe to share between threads.
+#[derive(Clone)]
+pub struct Operator {
+    options: Arc<OperatorOptions>,
+    hub: Arc<Hub>,
+}
+
+impl Operator {
+    pub(super) fn new(options: OperatorOptions, hub: Arc<Hub>) -> Self {
+        Self {
+            options: Arc::new(options),
+            hub,
+        }
+    }
+
+    /// Answers a question under the token, in JSON.
+    pub fn ask(&self, question: OperatorQuestion, token: Token) {
+        let this = self.clone();
+        self.hub.shared().runtime.spawn(async move {
+            let result = this.answer(question).await;
+            let mut news = vec![Emission::Text { token, result }];
+            this.hub.shared().sink.emit(&mut news);
+        });
+    }
+
+    /// Answers a question, in JSON.
+    ///
+    /// # Errors
+    /// A bad argument, no such barrier to be ended, or a server that does not answer in time.
+    pub async fn answer(&self, question: OperatorQuestion) -> Result<String, Error> {
+        let at = || self.hub.address().host_port();
+        let timeout = self.options.timeout;
+        tokio::time::timeout(timeout, self.carry_out(question))
+            .await
+            .map_err(|_| Error::store(format!("{} has not answered within {timeout:?}", at())))?
+            .map(|answer| answer.to_string())
+    }
+
+    async fn carry_out(&self, question: OperatorQuestion) -> Result<serde_json::Value, Error> {
+        match question {
+            OperatorQuestion::List { run_id, limit } => {
+                let run = run_id.as_deref().map(RunId::new).transpose()?;
+                within("limit", limit, LIST_MAX)?;
+                self.list(run, limit).await
+            }
+            OperatorQuestion::Look {
+                run_id,
+                name,
+                missing,
+            } => {
+                let (run, name) = (RunId::new(&run_id)?, BarrierName::new(&name)?);
+                within("missing", missing, MISSING_MAX)?;
+                let view = self.view(&run, &name, missing).await?;
+                Ok(serde_json::json!({ "barrier": view }))
+            }
+            OperatorQuestion::Release {
+                run_id,
+                name,
+                phase,
+            } => {
+                let (run, name) = (RunId::new(&run_id)?, BarrierName::new(&name)?);
+                self.end(&run, &name, Some(phase), Op::Release(Why::Operator))
+                    .await
+            }
+            OperatorQuestion::Abort {
+                run_id,
+                name,
+                message,
+            } => {
+                let (run, name) = (RunId::new(&run_id)?, BarrierName::new(&name)?);
+                if !(1..=MESSAGE_MAX).contains(&message.len()) {
+                    return Err(OptionError::new(
+                        "message",
+                        format!("{} bytes", message.len()),
+                        format!("1 to {MESSAGE_MAX} bytes"),
+                    )
+                    .into());
+                }
+                let op = Op::Abort {
+                    kind: BreakKind::Abort,
+                    message,
+                    only_phase: false,
+                };
+                self.end(&run, &name, None, op).await
+            }
+        }
+    }
+
+    async fn list(&self, run: Option<RunId>, limit: usize) -> Result<serde_json::Value, Error> {
+        let mut connection = self.hub.connection(self.options.timeout).await?;
+        let pattern = state_pattern(run.as_ref());
+        let mut found = BTreeMap::new();
+        let mut cursor = 0_u64;
+        let complete = loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.cursor_arg(cursor).arg("MATCH").arg(&pattern);
+            scan.arg("COUNT").arg(SCAN_COUNT);
+            let (next, keys): (u64, Vec<String>) =
+                self.asked(scan.query_async(&mut connection)).await?;
+            for (run_of, name) in keys.iter().filter_map(|key| parse_state_key(key)) {
+                if run.as_ref().is_none_or(|run| *run == run_of) {
+                    found.insert((run_of, name), ());
+                }
+            }
+            if next == 0 || found.len() > limit {
+                break next == 0 && found.len() <= limit;
+            }
+            cursor = next;
+        };
+        let mut barriers = Vec::new();
+        for (run, name) in found.into_keys().take(limit) {
+            // One that went away meanwhile is no barrier any more.
+            if let Some(look) = self.look(&mut connection, &run, &name).await? {
+                barriers.push(View::of(&run, &name, &look));
+            }
+        }
+        Ok(serde_json::json!({ "barriers": barriers, "complete": complete }))
+    }
+
+    async fn view(
+        &self,
+        run: &RunId,
+        name: &BarrierName,
+        missing: usize,
+    ) -> Result<Option<View>, Error> {
+        let mut connection = self.hub.connection(self.options.timeout).await?;
+        let Some(look) = self.look(&mut connection, run, name).await? else {
+            return Ok(None);
+        };
+        let mut view = View::of(run, name, &look);
+        if missing > 0 {
+            let scripts = Scripts::for_operator(run, name);
+            let call = scripts.missing(missing);
+            let value: Value = self.asked(call.invoke_async(&mut connection)).await?;
+            let named = decode_missing(value).map_err(|e| Error::store(e.to_string()))?;
+            view.missing_ids = Some(named.ids);
+        }
+        Ok(Some(view))
+    }
+
+    async fn look(
+        &self,
+        connection: &mut impl ConnectionLike,
+        run: &RunId,
+        name: &BarrierName,
+    ) -> Result<Option<Look>, Error> {
+        let scripts = Scripts::for_operator(run, name);
+        let script = look_script();
+        let mut call = script.prepare_invoke();
+        call.key(scripts.keys().state());
+        let value = self.asked(call.invoke_async(connection)).await?;
+        decode_look(value).map_err(|e| Error::store(format!("barrier {name} of run {run}: {e}")))
+    }
+
+    /// Ends the phase, or all where none is named.
+    async fn end(
+        &self,
+        run: &RunId,
+        name: &BarrierName,
+        phase: Option<Phase>,
+        op: Op,
+    ) -> Result<serde_json::Value, Error> {
+        let mut connection = self.hub.connection(self.options.timeout).await?;
+        let scripts = Scripts::for_operator(run, name);
+        // A record that is made anew in between is looked at again: it is another one, with counts of its own.
+        loop {
+            let Some(look) = self.look(&mut connection, run, name).await? else {
+                let at = self.hub.address().host_port();
+                return Err(Error::store(format!(
+                    "{at} holds no barrier {name} of run {run}"
+                )));
+            };
+            let request = Request {
+                process: ProcessId::operator(),
+                incarnation: Some(look.incarnation),
+                phase: phase.unwrap_or(if look.options.cyclic {
+                    look.open
+                } else {
+                    Phase(0)
+                }),
+                resend: false,
+                op: op.clone(),
+            };
+            if request.phase > look.open {
+                return Err(OptionError::new(
+                    "phase",
+                    request.phase.to_string(),
+                    format!("at most {}, the open one", look.open),
+                )
+                .into());
+            }
+            let call = scripts.invocation(&request);
+            let value = self.asked(call.invoke_async(&mut connection)).await?;
+            let reply = decode(value).map_err(|e| Error::store(e.to_string()))?;
+            let aborting = matches!(op, Op::Abort { .. });
+            let answer = match reply.answer {
+                Answer::Reopen => continue,
+                Answer::Released => "released",
+                // The answer to an abort is the break, whoever was first; only one that stood before is another's.
+                Answer::Broken if !aborting || look.broken.is_some() => "broken",
+                _ => "done",
+            };
+            let view = self
+                .look(&mut connection, run, name)
+                .await?
+                .map(|look| View::of(run, name, &look));
+            return Ok(serde_json::json!({ "answer": answer, "barrier": view }));
+        }
+    }
+
+    async fn asked<T>(
+        &self,
+        asking: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Error> {
+        asking.await.map_err(|e| self.hub.error(&e))
+    }
+}
+
+fn within(option: &str, got: usize, most: usize) -> Result<(), OptionError> {
+    if got <= most {
+        return Ok(());
+    }
+    Err(OptionError::new(
+        option,
+        got.to_string(),
+        format!("at most {most}"),
+    ))
+}

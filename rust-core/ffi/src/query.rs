@@ -1,0 +1,168 @@
+//! Objects that are only asked: queue counters and operators. And all rare questions.
+
+use std::sync::Arc;
+
+use barrier_core::engine::{CounterOptions, Engine, OperatorOptions, OperatorQuestion};
+use barrier_core::error::{Error, OptionError};
+use serde::Deserialize;
+
+use crate::abi::*;
+use crate::completion::TOKENS_MAX;
+use crate::guard::guard;
+use crate::memory::{bytes, copy_out, put};
+use crate::{Entry, HANDLES, Object, fail, invalid};
+
+/// Makes a queue counter; it connects at its first question. Options: {"redis","keys","addr"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
+///
+/// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+///
+/// # Safety
+/// `json` is readable for `len` bytes, `handle` writable, `buffer` (for the text of an error) writable for `capacity`, `needed` writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kbar_open_counter(
+    engine: u64,
+    json: *const u8,
+    len: usize,
+    handle: *mut u64,
+    buffer: *mut u8,
+    capacity: usize,
+    needed: *mut usize,
+) -> i32 {
+    let open = |engine: &Engine, json: &[u8]| {
+        let counter = engine.counter(CounterOptions::from_json(json)?)?;
+        Ok(Object::Counter(Arc::new(counter)))
+    };
+    // SAFETY: the caller's contract is that of `open_object`.
+    guard(|| unsafe { open_object(engine, json, len, handle, buffer, capacity, needed, open) })
+}
+
+/// Makes an operator, who sees and ends the barriers of a Redis store from outside; it connects at its first question.
+/// Options: {"redis","addr"?,"timeoutMs"?}.
+///
+/// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+///
+/// # Safety
+/// As [`kbar_open_counter`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kbar_open_operator(
+    engine: u64,
+    json: *const u8,
+    len: usize,
+    handle: *mut u64,
+    buffer: *mut u8,
+    capacity: usize,
+    needed: *mut usize,
+) -> i32 {
+    let open = |engine: &Engine, json: &[u8]| {
+        let operator = engine.operator(OperatorOptions::from_json(json)?)?;
+        Ok(Object::Operator(Arc::new(operator)))
+    };
+    // SAFETY: the caller's contract is that of `open_object`.
+    guard(|| unsafe { open_object(engine, json, len, handle, buffer, capacity, needed, open) })
+}
+
+/// # Safety
+/// `json` is readable for `len` bytes, `handle` writable, `buffer` writable for `capacity`, `needed` writable.
+#[expect(clippy::too_many_arguments)] // the C ABI's
+unsafe fn open_object(
+    engine: u64,
+    json: *const u8,
+    len: usize,
+    handle: *mut u64,
+    buffer: *mut u8,
+    capacity: usize,
+    needed: *mut usize,
+    open: impl FnOnce(&Engine, &[u8]) -> Result<Object, Error>,
+) -> i32 {
+    let Some((host, engine)) = crate::engine(engine) else {
+        return KBAR_CLOSED;
+    };
+    // SAFETY: the caller's contract is that of `bytes`.
+    let json = unsafe { bytes(json, len) };
+    let opened = json
+        .ok_or_else(|| OptionError::new("options", "a null pointer", "JSON").into())
+        .and_then(|json| open(&engine, json));
+    match opened {
+        Ok(object) => {
+            // SAFETY: `handle` is writable by the caller's contract.
+            if unsafe { put(handle, HANDLES.insert(Entry { host, object })) } {
+                KBAR_OK
+            } else {
+                KBAR_INVALID
+            }
+        }
+        Err(error) => {
+            // SAFETY: the caller's contract is that of `copy_out`.
+            match unsafe { copy_out(&error_text(&error), buffer, capacity, needed) } {
+                KBAR_OK => status_of(&error),
+                other => other,
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+enum BarrierQuestion {
+    Missing { limit: usize },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+enum CounterQuestion {
+    Counts,
+}
+
+/// A question that fits the object it is put to, ready to be asked under the token.
+fn question(object: Object, json: &[u8]) -> Option<Box<dyn FnOnce(u64)>> {
+    match object {
+        Object::Barrier(barrier) => {
+            let BarrierQuestion::Missing { limit } = serde_json::from_slice(json).ok()?;
+            Some(Box::new(move |token| barrier.missing(limit, token)))
+        }
+        Object::Counter(counter) => {
+            let CounterQuestion::Counts = serde_json::from_slice(json).ok()?;
+            Some(Box::new(move |token| counter.counts(token)))
+        }
+        Object::Operator(operator) => {
+            let question: OperatorQuestion = serde_json::from_slice(json).ok()?;
+            Some(Box::new(move |token| operator.ask(question, token)))
+        }
+        Object::Engine(_) => None,
+    }
+}
+
+/// A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
+/// {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":{key:n}}. To an operator
+/// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
+/// gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
+/// give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before.
+///
+/// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+///
+/// # Safety
+/// `json` is readable for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kbar_query(
+    engine: u64,
+    handle: u64,
+    token: u64,
+    json: *const u8,
+    len: usize,
+) -> i32 {
+    guard(|| {
+        let (Some((host, _)), Some(entry)) = (crate::engine(engine), HANDLES.get(handle)) else {
+            return KBAR_CLOSED;
+        };
+        // SAFETY: the caller's contract is that of `bytes`.
+        let json = unsafe { bytes(json, len) };
+        let Some(ask) = json.and_then(|json| question(entry.object, json)) else {
+            return invalid(&host, token, "this handle does not take that question");
+        };
+        if !host.reserve() {
+            return fail(&host, token, &Error::Busy(TOKENS_MAX));
+        }
+        ask(token);
+        KBAR_PENDING
+    })
+}
