@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/wording"
 )
 
 const (
@@ -103,66 +103,22 @@ func (s *shared) describeEnd() string {
 		return ""
 	}
 	return fmt.Sprintf("released (%s): %s", release.Reason,
-		countsText(release.Arrived, release.Parties, release.FailedTotal, release.Failed, release.Left))
+		wording.Counts(release.Arrived, release.Parties, release.FailedTotal, release.Failed, release.Left))
 }
 
 // progressText is `8,412 of 10,000 arrived, 3 failed (login 3), missing 17, 42, …`.
 func progressText(status *core.BarrierStatus, missing *core.MissingIDs) string {
-	text := countsText(status.Arrived, status.Parties, status.FailedTotal, status.Failed, status.Left)
+	text := wording.Counts(status.Arrived, status.Parties, status.FailedTotal, status.Failed, status.Left)
 	count := status.Missing()
 	if count == 0 {
 		return text
 	}
 	if missing == nil || len(missing.IDs) == 0 {
-		return text + ", " + grouped(count) + " missing" // a number after the word is an id
+		return text + ", " + wording.Grouped(count) + " missing" // a number after the word is an id
 	}
 	text += ", missing " + strings.Join(missing.IDs[:min(len(missing.IDs), shownMissing)], ", ")
 	if missing.Count > shownMissing {
 		text += ", …"
 	}
 	return text
-}
-
-func countsText(arrived, parties, failedTotal uint64, failed map[string]uint64, left uint64) string {
-	text := grouped(arrived) + " of " + grouped(parties) + " arrived"
-	if failedTotal > 0 {
-		text += ", " + grouped(failedTotal) + " failed (" + reasonsText(failed) + ")"
-	}
-	if left > 0 {
-		text += ", " + grouped(left) + " left"
-	}
-	return text
-}
-
-// reasonsText lists the reasons that occurred, the most frequent first.
-func reasonsText(failed map[string]uint64) string {
-	var reasons []string
-	for reason, n := range failed {
-		if n > 0 {
-			reasons = append(reasons, reason)
-		}
-	}
-	slices.SortFunc(reasons, func(a, b string) int {
-		if failed[a] != failed[b] {
-			return int(min(failed[b], 1<<31)) - int(min(failed[a], 1<<31)) //nolint:gosec // bounded
-		}
-		return strings.Compare(a, b)
-	})
-	for i, reason := range reasons {
-		reasons[i] = reason + " " + grouped(failed[reason])
-	}
-	return strings.Join(reasons, ", ")
-}
-
-// grouped is a number with a comma after every third digit.
-func grouped(n uint64) string {
-	digits := strconv.FormatUint(n, 10)
-	var b strings.Builder
-	for i, digit := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(digit)
-	}
-	return b.String()
 }

@@ -13,6 +13,7 @@ import (
 	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/wording"
 )
 
 const (
@@ -270,7 +271,7 @@ func (w queueWait) grace(ctx context.Context, deadline time.Time) time.Duration 
 func (w queueWait) timedOut(started time.Time, held uint64, why string) error {
 	return &Error{
 		name: queueTimeoutError, code: core.Timeout.String(),
-		reason: fmt.Sprintf("the queues hold %s of %s after %s%s", grouped(held), grouped(w.least),
+		reason: fmt.Sprintf("the queues hold %s of %s after %s%s", wording.Grouped(held), wording.Grouped(w.least),
 			time.Since(started).Round(time.Millisecond), why),
 	}
 }

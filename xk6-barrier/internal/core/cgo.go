@@ -12,6 +12,8 @@ package core
 #cgo nocallback kbar_open
 #cgo noescape kbar_open_counter
 #cgo nocallback kbar_open_counter
+#cgo noescape kbar_open_operator
+#cgo nocallback kbar_open_operator
 #cgo noescape kbar_submit
 #cgo nocallback kbar_submit
 #cgo noescape kbar_query
@@ -119,6 +121,17 @@ func (e *cgoEngine) OpenCounter(options []byte) (uint64, error) {
 		return 0, newError(status, text)
 	}
 	return uint64(counter), nil
+}
+
+func (e *cgoEngine) OpenOperator(options []byte) (uint64, error) {
+	var operator C.uint64_t
+	text, status := fill(func(buf *C.uint8_t, size C.size_t, needed *C.size_t) C.int32_t {
+		return C.kbar_open_operator(e.handle, bytesPtr(options), C.size_t(len(options)), &operator, buf, size, needed)
+	})
+	if status != OK {
+		return 0, newError(status, text)
+	}
+	return uint64(operator), nil
 }
 
 func (e *cgoEngine) Submit(request *Request, token uint64, participant, reason string, frame *Frame) Status {

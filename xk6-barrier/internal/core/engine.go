@@ -156,6 +156,8 @@ type Engine interface {
 	Open(token uint64, options []byte) (barrier uint64, status Status)
 	// OpenCounter opens a queue counter, at once.
 	OpenCounter(options []byte) (counter uint64, err error)
+	// OpenOperator opens an operator, at once.
+	OpenOperator(options []byte) (operator uint64, err error)
 	// Submit starts one operation. It fills the frame where it returns OK.
 	Submit(request *Request, token uint64, participant, reason string, frame *Frame) Status
 	// Query asks a rare question in JSON; a frame with the token follows where it returns Pending.

@@ -1,0 +1,134 @@
+/** `k6 x barrier` beside running tests: what it shows, and that what it ends is ended for every process. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { startRedis } from './world.mjs';
+
+const K6 = process.env.K6_BIN ?? resolve(fileURLToPath(import.meta.url), '../../../../k6');
+
+/** Four are expected, user 3 fails, nobody else comes: whoever arrives waits. */
+const SCRIPT = `
+import exec from 'k6/execution';
+import { Barrier } from 'k6/x/barrier';
+const barrier = new Barrier('default', { parties: 5, store: __ENV.REDIS_URL, timeout: '1h', reasons: ['login'] });
+export const options = { scenarios: { users: { executor: 'per-vu-iterations', vus: 3, iterations: 1, maxDuration: '1h' } } };
+export default function () {
+  const participant = exec.scenario.iterationInTest + 1;
+  if (participant === 3) {
+    barrier.fail('login', { participant });
+    return;
+  }
+  try {
+    const { reason, arrived, failed } = barrier.arriveAndWait({ participant });
+    console.log('went on: ' + reason + ' ' + arrived + ' ' + failed.login);
+  } catch (e) {
+    console.log('ended: ' + e.name + ' ' + e.status.broken.message);
+  }
+}`;
+
+/** Starts `k6 x barrier` with these arguments; `ended` gives its exit code. */
+function start(world, ...args) {
+  const child = spawn(K6, ['x', 'barrier', ...args], {
+    cwd: world.folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env.PATH,
+      HOME: world.folder,
+      K6_AUTO_EXTENSION_RESOLUTION: 'false',
+      K6_NO_USAGE_REPORT: 'true',
+      K6_BARRIER_REDIS: world.redisUrl,
+    },
+  });
+  world.t.after(() => child.kill('SIGKILL'));
+  const command = { child, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (chunk) => (command.stdout += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk) => (command.stderr += chunk));
+  command.ended = once(child, 'close').then(([code]) => code);
+  return command;
+}
+
+/** Runs it to its end, which must be this exit code. */
+async function operate(world, code, ...args) {
+  const command = start(world, ...args);
+  assert.equal(await command.ended, code, `${args.join(' ')}\n${command.stdout}${command.stderr}`);
+  return command;
+}
+
+async function startRun(t) {
+  const world = await startRedis(t);
+  const script = join(world.folder, 'script.js');
+  await writeFile(script, SCRIPT);
+  return { world, run: (...args) => world.k6({ K6_BARRIER_RUN_ID: 'load-7' }, { script, args }) };
+}
+
+/** Looks until so many have arrived and one has failed. */
+async function untilArrived(world, arrived) {
+  for (;;) {
+    const { stdout } = await operate(world, 0, 'list', '--json');
+    const [barrier] = JSON.parse(stdout).barriers;
+    if (barrier?.arrived === arrived && barrier.failedTotal === 1) {
+      return;
+    }
+  }
+}
+
+test('an operator sees who is missing, follows the barrier and lets the others go', async (t) => {
+  const { world, run } = await startRun(t);
+  const running = run();
+  await untilArrived(world, 2);
+
+  assert.match(
+    (await operate(world, 0, 'list')).stdout,
+    /^load-7 +default +open +0 +5 +2 +1 \(login 1\) +0 +0 +2 +\d+s ago$/m,
+  );
+  const status = (await operate(world, 0, 'status', '--run-id', 'load-7')).stdout;
+  for (const line of [/state +open, phase 0/, /expected +5/, /arrived +2/, /failed +1 \(login 1\)/, /missing +2: 4, 5$/m, /processes +1,/]) {
+    assert.match(status, line);
+  }
+
+  const watch = start(world, 'watch');
+  await once(watch.child.stdout, 'data');
+  assert.match(watch.stdout, /^\d\d:\d\d:\d\d load-7 default: 2 of 5 arrived, 1 failed \(login 1\), 2 missing$/m);
+
+  const refused = await operate(world, 1, 'release', '--run-id', 'load-7');
+  assert.match(refused.stderr, /give --yes to release/);
+  assert.match((await operate(world, 0, 'release', '--run-id', 'load-7', '--yes')).stdout, /released phase 0 of barrier/);
+  assert.equal(await watch.ended, 0, watch.stderr);
+  assert.match(watch.stdout, /load-7 default: released \(operator\): 2 of 5 arrived, 1 failed \(login 1\)$/m);
+
+  const outcome = (await running).expect(0);
+  assert.equal(outcome.output.match(/went on: operator 2 1/g)?.length, 2, outcome.output);
+  assert.match((await operate(world, 1, 'abort', '--run-id', 'load-7', '--yes')).stderr, /was released already: nothing was aborted/);
+});
+
+test('an abort ends the wait in every process', async (t) => {
+  const { world, run } = await startRun(t);
+  const sequence = ['--execution-segment-sequence', '0,1/3,1'];
+  const runs = [run('--execution-segment', '0:1/3', ...sequence), run('--execution-segment', '1/3:1', ...sequence)];
+  await untilArrived(world, 2);
+
+  const watch = start(world, 'watch', '--json');
+  await once(watch.child.stdout, 'data');
+  await operate(world, 0, 'abort', '--run-id', 'load-7', '--yes', '--reason', 'wrong build');
+  assert.equal(await watch.ended, 0, watch.stderr);
+  const lines = watch.stdout.trim().split('\n').map((line) => JSON.parse(line));
+  assert.equal(lines[0].processes, 2, 'the operator is none of them');
+  assert.equal(lines.at(-1).state, 'broken');
+
+  const output = (await Promise.all(runs)).map((outcome) => outcome.expect(0).output).join('');
+  assert.equal(output.match(/ended: BarrierBrokenError wrong build/g)?.length, 2, output);
+});
+
+test('a store that cannot be used is named without its password', async (t) => {
+  const world = await startRedis(t);
+  const wrong = world.redisUrl.replace('//', '//user:sEcret@');
+  const { stdout, stderr } = await operate(world, 1, 'list', '--redis', wrong);
+  assert.match(stderr, /user or password is missing or wrong/);
+  assert.doesNotMatch(stdout + stderr, /sEcret/);
+});

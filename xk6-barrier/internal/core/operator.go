@@ -1,0 +1,142 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Operator sees and ends barriers from outside. It takes part in none of them.
+type Operator struct {
+	client *Client
+	handle uint64
+}
+
+// OperatorOptions say which server an operator looks at.
+type OperatorOptions struct {
+	Redis   string `json:"redis"`
+	Timeout int64  `json:"timeoutMs"`
+}
+
+// Sight is a barrier as an operator sees it. Times are milliseconds since the epoch on the store's clock.
+type Sight struct {
+	RunID  string `json:"runId"`
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Phase  uint32 `json:"phase"`
+	Cyclic bool   `json:"cyclic"`
+
+	Parties     uint64            `json:"parties"`
+	Quorum      *uint64           `json:"quorum"`
+	Arrived     uint64            `json:"arrived"`
+	Failed      map[string]uint64 `json:"failed"`
+	FailedTotal uint64            `json:"failedTotal"`
+	Left        uint64            `json:"left"`
+	Late        uint64            `json:"late"`
+	Missing     uint64            `json:"missing"`
+	MissingIDs  []string          `json:"missingIds,omitempty"`
+
+	// Since is when the barrier came into this state and phase.
+	Since         *float64      `json:"since"`
+	NewestRelease *SightRelease `json:"newestRelease"`
+	Broken        *BrokenInfo   `json:"broken"`
+	Processes     uint64        `json:"processes"`
+	// HeardAt is when a process wrote last.
+	HeardAt *float64 `json:"heardAt"`
+	// TTLMs is how long the record lives if nobody writes any more.
+	TTLMs *uint64 `json:"ttlMs"`
+	// Now is when this was seen.
+	Now float64 `json:"now"`
+}
+
+// The states of a [Sight].
+const (
+	StateOpen     = "open"
+	StateReleased = "released"
+	StateBroken   = "broken"
+)
+
+// SightRelease is the release of a phase as an operator sees it.
+type SightRelease struct {
+	Phase   uint32            `json:"phase"`
+	Reason  string            `json:"reason"`
+	Arrived uint64            `json:"arrived"`
+	Failed  map[string]uint64 `json:"failed"`
+	Left    uint64            `json:"left"`
+	At      float64           `json:"at"`
+}
+
+// Ended says what became of the attempt to end a barrier.
+type Ended struct {
+	// Answer is Done, or what stood before and stands on.
+	Answer  string `json:"answer"`
+	Barrier *Sight `json:"barrier"`
+}
+
+// The answers of [Ended].
+const (
+	Done            = "done"
+	AlreadyReleased = "released"
+	AlreadyBroken   = "broken"
+)
+
+// OpenOperator makes an operator. Nothing is connected before its first question.
+func (c *Client) OpenOperator(options OperatorOptions) (*Operator, error) {
+	text, err := json.Marshal(options)
+	if err != nil {
+		return nil, fmt.Errorf("asking the core: %w", err)
+	}
+	handle, err := c.engine.OpenOperator(text)
+	if err != nil {
+		return nil, err
+	}
+	return &Operator{client: c, handle: handle}, nil
+}
+
+// operatorQuestion has the fields of the question that it is, and of no other.
+type operatorQuestion struct {
+	Op      string  `json:"op"`
+	RunID   string  `json:"runId,omitempty"`
+	Name    string  `json:"name,omitempty"`
+	Limit   *uint32 `json:"limit,omitempty"`
+	Missing *uint32 `json:"missing,omitempty"`
+	Phase   *uint32 `json:"phase,omitempty"`
+	Message *string `json:"message,omitempty"`
+}
+
+// List gives the barriers of a run, or of all where the run id is empty. It is not complete where there are more than
+// the limit.
+func (o *Operator) List(ctx context.Context, runID string, limit uint32) (barriers []Sight, complete bool, err error) {
+	var answer struct {
+		Barriers []Sight `json:"barriers"`
+		Complete bool    `json:"complete"`
+	}
+	err = o.client.Query(ctx, o.handle, operatorQuestion{Op: "list", RunID: runID, Limit: &limit}, &answer)
+	return answer.Barriers, answer.Complete, err
+}
+
+// Look gives one barrier with the ids of at most so many who are missing, or nil where there is none.
+func (o *Operator) Look(ctx context.Context, runID, name string, missing uint32) (*Sight, error) {
+	var answer struct {
+		Barrier *Sight `json:"barrier"`
+	}
+	question := operatorQuestion{Op: "look", RunID: runID, Name: name, Missing: &missing}
+	err := o.client.Query(ctx, o.handle, question, &answer)
+	return answer.Barrier, err
+}
+
+// Release lets everyone go who waits for the phase.
+func (o *Operator) Release(ctx context.Context, runID, name string, phase uint32) (*Ended, error) {
+	answer := new(Ended)
+	question := operatorQuestion{Op: "release", RunID: runID, Name: name, Phase: &phase}
+	err := o.client.Query(ctx, o.handle, question, answer)
+	return answer, err
+}
+
+// Abort breaks the barrier for everyone and for good.
+func (o *Operator) Abort(ctx context.Context, runID, name, message string) (*Ended, error) {
+	answer := new(Ended)
+	question := operatorQuestion{Op: "abort", RunID: runID, Name: name, Message: &message}
+	err := o.client.Query(ctx, o.handle, question, answer)
+	return answer, err
+}
