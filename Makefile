@@ -111,7 +111,7 @@ test-rust: build
 test-go: $(CORE)
 	$(call say,testing the Go module with the race detector)
 	@scripts/ensure-tools.sh gcc go
-	@$(WITH_REDIS) && $(GO_WITH_CORE) go test -race ./...
+	@$(WITH_REDIS) && $(GO_WITH_CORE) go test -race -parallel 8 ./...
 
 .PHONY: test-tools
 test-tools:

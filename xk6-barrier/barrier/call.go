@@ -26,7 +26,6 @@ type call struct {
 	state       *lib.State
 	tags        metrics.TagsAndMeta
 	owner       uint64
-	push        func(metrics.SampleContainer)
 	participant string
 	explicit    bool
 	own         bool // the participant stands for this virtual user
@@ -48,7 +47,6 @@ func (b *Barrier) begin(name string, given sobek.Value, takes ...string) (*call,
 	c := &call{
 		inst: b.inst, config: b.config, user: b.user, name: name,
 		ctx: ctx, limited: ctx, state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal,
-		push:    func(s metrics.SampleContainer) { metrics.PushIfNotDone(ctx, state.Samples, s) },
 		timeout: b.config.timeout, started: time.Now(),
 	}
 	if options.timeout != nil {

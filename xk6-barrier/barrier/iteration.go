@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.k6.io/k6/v2/lib"
-	"go.k6.io/k6/v2/metrics"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
@@ -254,7 +253,7 @@ func (i *instance) failUnaccounted(config *config, u *user) {
 	ctx := context.Background()
 	c := &call{
 		inst: i, config: config, user: u, name: "failUnaccounted", ctx: ctx, limited: ctx,
-		state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal, push: pushAfterIteration(i.vu), own: true,
+		state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal, own: true,
 	}
 	c.participant, c.explicit = u.participant(state.VUIDGlobal)
 	if err := c.failLast(); err != nil {
@@ -271,7 +270,7 @@ func (c *call) failLast() error {
 	if err != nil {
 		return err
 	}
-	if isClosed(s.Broken()) || !c.config.Cyclic && isClosed(s.Gate(0)) {
+	if isClosed(s.Broken()) || !c.config.Cyclic && isClosed(s.Gate(0)) && s.IsReleased(0) {
 		return nil
 	}
 	_, err = c.do(s, core.Fail, iterationEnded)
@@ -280,13 +279,4 @@ func (c *call) failLast() error {
 		return nil
 	}
 	return err
-}
-
-// pushAfterIteration pushes samples when an iteration, and with it its context, has ended. k6 waits for the handler of
-// the event while the scenario runs; once the test has ended, it may close the channel.
-func pushAfterIteration(vu interface{ State() *lib.State }) func(metrics.SampleContainer) {
-	return func(samples metrics.SampleContainer) {
-		defer func() { _ = recover() }() // the channel is closed: too late for this sample
-		vu.State().Samples <- samples
-	}
 }

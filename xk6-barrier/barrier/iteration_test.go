@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/js/common"
-	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/metrics"
 )
 
@@ -254,13 +253,20 @@ func TestInterruptedVirtualUserIsAccountedForWithoutAWarning(t *testing.T) {
 func TestSamplesAfterTheTestEndAreDropped(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	v := p.watched(1, `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`)
+	const script = `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`
+	v := p.watched(1, script)
+	global := newEvents(common.Events{}.Global)
+	defer global.close()
+	p.events = common.Events{Global: global}
+	observer := p.user(2, script)
+	observer.mustRun(`b.arrive()`)
+	require.Equal(t, 1, global.emit("TestEnd", nil))
+
 	closed := make(chan metrics.SampleContainer)
 	close(closed)
 	v.VU.StateField.Samples = closed
 	v.emit("IterEnd", "users")
-	assert.Equal(t, `1`, p.user(2, `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`,
-		func(*lib.State) {}).json(`b.status().failedTotal`))
+	assert.Equal(t, `1`, observer.json(`b.status().failedTotal`), "it counts all the same")
 }
 
 func TestExitClosesTheEngine(t *testing.T) {
@@ -273,6 +279,7 @@ func TestExitClosesTheEngine(t *testing.T) {
 	assert.Zero(t, global.emit("Exit", nil), "nothing to close before the first call")
 	v.mustRun(`b.arrive()`)
 	assert.Equal(t, 1, global.emit("Exit", nil))
+	assert.Equal(t, 1, global.emit("TestEnd", nil), "k6 emits it before, and waits for it")
 	assert.Equal(t, "KBAR_CLOSED", v.errorOf(`b.wait()`, `e.code`))
 }
 

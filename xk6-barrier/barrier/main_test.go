@@ -54,6 +54,7 @@ func newProcess(t *testing.T) *process {
 		if p.root.client != nil {
 			p.root.client.Close(5 * time.Second)
 		}
+		p.root.outbox.close()
 		close(p.pushed)
 		p.drains.Wait()
 	})

@@ -2,7 +2,6 @@ package barrier
 
 import (
 	"errors"
-	"strconv"
 	"time"
 
 	"go.k6.io/k6/v2/metrics"
@@ -10,8 +9,7 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
 
-// barrierMetrics are the metrics of the module. All carry the tag barrier; the phase is metadata, because it grows
-// without bound.
+// barrierMetrics are the metrics of the module. All carry the tag barrier, and the phase as metadata.
 type barrierMetrics struct {
 	waitDuration *metrics.Metric // from the call to its return, released or timed out
 	arrivals     *metrics.Metric // first acknowledgements in the ledger
@@ -37,19 +35,21 @@ func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
 	return m, errors.Join(failed...)
 }
 
-// sample makes a sample with the tags that the virtual user had when the call was made.
-func (c *call) sample(metric *metrics.Metric, value float64, phase uint32, tags ...string) metrics.Sample {
-	current := c.tags.Clone()
-	current.SetTag("barrier", c.config.Name)
-	for i := 0; i+1 < len(tags); i += 2 {
-		current.SetTag(tags[i], tags[i+1])
-	}
-	current.SetMetadata("phase", strconv.FormatUint(uint64(phase), 10))
-	return metrics.Sample{
-		TimeSeries: metrics.TimeSeries{Metric: metric, Tags: current.Tags},
-		Time:       time.Now(),
-		Metadata:   current.Metadata,
-		Value:      value,
+// reading notes down a value of one of the metrics.
+func (c *call) reading(metric *metrics.Metric, value float64, phase uint32) reading {
+	return reading{metric: metric, tags: c.tags, barrier: c.config.Name, phase: phase, at: time.Now(), value: value}
+}
+
+// because adds the reason of a failure.
+func (r reading) because(reason string) reading {
+	r.reason = reason
+	return r
+}
+
+// push hands readings on to k6, unless the iteration is over.
+func (c *call) push(readings ...reading) {
+	if c.ctx.Err() == nil {
+		c.inst.root.outbox.add(c.state.Samples, readings...)
 	}
 }
 
@@ -58,17 +58,14 @@ func (c *call) sample(metric *metrics.Metric, value float64, phase uint32, tags 
 func (c *call) pushZeros(s *shared) {
 	s.zeros.Do(func() {
 		m := c.inst.metrics
-		zeros := metrics.Samples{
-			c.sample(m.arrivals, 0, s.OpenPhase),
-			c.sample(m.timeouts, 0, s.OpenPhase),
-		}
+		zeros := []reading{c.reading(m.arrivals, 0, s.OpenPhase), c.reading(m.timeouts, 0, s.OpenPhase)}
 		if len(c.config.Reasons) == 0 {
-			zeros = append(zeros, c.sample(m.failures, 0, s.OpenPhase))
+			zeros = append(zeros, c.reading(m.failures, 0, s.OpenPhase))
 		}
 		for _, reason := range c.config.Reasons {
-			zeros = append(zeros, c.sample(m.failures, 0, s.OpenPhase, "reason", reason))
+			zeros = append(zeros, c.reading(m.failures, 0, s.OpenPhase).because(reason))
 		}
-		c.push(zeros)
+		c.push(zeros...)
 	})
 }
 
@@ -79,25 +76,23 @@ func (c *call) pushOutcome(answer core.Answer, reason string) {
 	}
 	switch answer.Outcome {
 	case core.OutcomeArrived:
-		c.push(c.sample(c.inst.metrics.arrivals, 1, answer.Phase))
+		c.push(c.reading(c.inst.metrics.arrivals, 1, answer.Phase))
 	case core.OutcomeFailed:
-		c.push(c.sample(c.inst.metrics.failures, 1, answer.Phase, "reason", reason))
+		c.push(c.reading(c.inst.metrics.failures, 1, answer.Phase).because(reason))
 	}
 }
 
 // pushWait records how long a wait took, and how late its virtual user woke where it really slept.
 func (c *call) pushWait(phase uint32, waited time.Duration, skew *time.Duration) {
-	samples := metrics.Samples{c.sample(c.inst.metrics.waitDuration, metrics.D(waited), phase)}
-	if skew != nil {
-		samples = append(samples, c.sample(c.inst.metrics.skewDuration, metrics.D(*skew), phase))
+	wait := c.reading(c.inst.metrics.waitDuration, metrics.D(waited), phase)
+	if skew == nil {
+		c.push(wait)
+		return
 	}
-	c.push(samples)
+	c.push(wait, c.reading(c.inst.metrics.skewDuration, metrics.D(*skew), phase))
 }
 
 // pushTimeout records a wait that timed out, with its whole length: leaving it out would flatter the others.
 func (c *call) pushTimeout(phase uint32, waited time.Duration) {
-	c.push(metrics.Samples{
-		c.sample(c.inst.metrics.waitDuration, metrics.D(waited), phase),
-		c.sample(c.inst.metrics.timeouts, 1, phase),
-	})
+	c.push(c.reading(c.inst.metrics.waitDuration, metrics.D(waited), phase), c.reading(c.inst.metrics.timeouts, 1, phase))
 }

@@ -52,6 +52,7 @@ type (
 		shared      sync.Map // handle -> *shared
 		counters    sync.Map // the JSON of counter options -> *counting
 		watch       watch
+		outbox      outbox
 		unaccounted sync.Map // the identities of barriers whose failUnaccounted failed
 	}
 
@@ -136,6 +137,7 @@ func (r *RootModule) start(events common.Events) (*core.Client, error) {
 	r.startOnce.Do(func() {
 		r.client, r.startErr = core.NewClient(r.engine, r.logLine)
 		if r.startErr == nil {
+			r.gatherSamples(events)
 			r.closeOnExit(events)
 		}
 	})

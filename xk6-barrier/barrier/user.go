@@ -106,6 +106,9 @@ func (u *user) returnedFrom(phase uint32, participant string, all bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.returned = max(u.returned, int64(phase))
+	if len(u.expired) == 0 {
+		return
+	}
 	maps.DeleteFunc(u.expired, func(id string, expired uint32) bool {
 		return expired <= phase && (all || id == participant)
 	})

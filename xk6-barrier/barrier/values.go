@@ -38,28 +38,27 @@ func outcomeValue(rt *sobek.Runtime, answer core.Answer) sobek.Value {
 }
 
 func waitedValue(rt *sobek.Runtime, w waited) sobek.Value {
-	reason := w.release.Reason
-	if w.outcome == core.OutcomeLate {
-		reason = w.outcome.String()
-	}
-	o := object(rt, field{"reason", reason})
-	if w.outcome != core.OutcomeNone {
-		_ = o.Set("outcome", w.outcome.String())
-	}
-	for _, f := range []field{
-		{"arrived", w.release.Arrived},
-		{"failed", countsValue(rt, w.release.Failed)},
-		{"failedTotal", w.release.FailedTotal},
-		{"left", w.release.Left},
-		{"parties", w.release.Parties},
-		{"phase", w.release.Phase},
-		{"waitedMs", float64(w.lasted) / float64(time.Millisecond)},
-		{"releasedAt", w.release.ReleasedAt},
-		{"serverReleasedAt", orNull(w.release.ServerReleasedAt)},
-	} {
-		_ = o.Set(f.name, f.value)
-	}
-	return o
+	return lazy(rt, func() []field {
+		reason := w.release.Reason
+		if w.outcome == core.OutcomeLate {
+			reason = w.outcome.String()
+		}
+		fields := []field{{"reason", reason}}
+		if w.outcome != core.OutcomeNone {
+			fields = append(fields, field{"outcome", w.outcome.String()})
+		}
+		return append(fields,
+			field{"arrived", w.release.Arrived},
+			field{"failed", countsValue(rt, w.release.Failed)},
+			field{"failedTotal", w.release.FailedTotal},
+			field{"left", w.release.Left},
+			field{"parties", w.release.Parties},
+			field{"phase", w.release.Phase},
+			field{"waitedMs", float64(w.lasted) / float64(time.Millisecond)},
+			field{"releasedAt", w.release.ReleasedAt},
+			field{"serverReleasedAt", orNull(w.release.ServerReleasedAt)},
+		)
+	})
 }
 
 func statusValue(rt *sobek.Runtime, s *core.BarrierStatus) sobek.Value {

@@ -51,8 +51,9 @@ func (c *call) deadlines() deadlines {
 // limit bounds all that a waiting call asks of the store, so that a store that hangs cannot make it outlast its deadline.
 func (c *call) limit() (d deadlines, cancel context.CancelFunc) {
 	d = c.deadlines()
-	c.limited, cancel = context.WithDeadline(c.ctx, d.look)
-	return d, cancel
+	l := &lateContext{Context: c.ctx, at: d.look}
+	c.limited = l
+	return d, l.cancel
 }
 
 // unanswered is the error of a wait that ended while the store still owed it an answer.
@@ -111,11 +112,14 @@ func (c *call) arriveAndWait() (jsValue, error) {
 // await parks the goroutine until the phase is released, the barrier broken, the time over, or k6 ends the iteration.
 func (c *call) await(s *shared, phase uint32, outcome core.Outcome, d deadlines) (jsValue, error) {
 	var woke time.Time
-	if gate := s.Gate(phase); !isClosed(gate) {
+	gate := s.Gate(phase)
+	if !isClosed(gate) {
 		var err error
 		if woke, err = c.sleep(s, phase, gate, d); err != nil {
 			return nil, err
 		}
+	} else if err := c.passed(s, phase); err != nil {
+		return nil, err
 	}
 	return c.released(s, phase, outcome, woke)
 }
@@ -129,19 +133,23 @@ func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}, d deadlines)
 
 	select {
 	case <-gate:
-		return time.Now(), nil
-	case <-s.Broken():
-		if isClosed(gate) { // what was decided first stands
-			return time.Now(), nil
-		}
-		return time.Time{}, c.broken(s)
+		return time.Now(), c.passed(s, phase)
 	case <-timer.C:
 		return time.Time{}, c.expire(s, phase, gate, d)
 	case <-c.ctx.Done():
 		return time.Time{}, core.ErrEnded
-	case <-s.Lost():
-		return time.Time{}, s.LostError()
 	}
+}
+
+// passed is nil where a release opened the gate, and otherwise what else did. What was decided first stands.
+func (c *call) passed(s *shared, phase uint32) error {
+	switch {
+	case s.IsReleased(phase):
+		return nil
+	case isClosed(s.Broken()):
+		return c.broken(s)
+	}
+	return s.LostError()
 }
 
 // expire takes the last look at the store, which may find the phase released, and does what onTimeout says.
@@ -152,18 +160,16 @@ func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines
 	if err == nil { // released, perhaps at an instant that has yet to come
 		select {
 		case <-gate:
-			return nil
+			return c.passed(s, phase)
 		case <-c.ctx.Done():
 			return core.ErrEnded
-		case <-s.Lost():
-			return s.LostError()
 		}
 	}
 
 	var status *core.Error
 	switch {
 	case isClosed(gate):
-		return nil
+		return c.passed(s, phase)
 	case c.ctx.Err() != nil:
 		return core.ErrEnded
 	case errors.Is(err, core.ErrEnded): // the look took too long

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // keptReleases is how many release records a process keeps; the core keeps the last 16.
@@ -18,6 +19,7 @@ type Barrier struct {
 	// OpenPhase is the phase that was open when this process opened the barrier.
 	OpenPhase uint32
 
+	newest   atomic.Pointer[Release] // what most who wake ask for, without a lock
 	mu       sync.Mutex
 	releases map[uint32]*Release
 }
@@ -129,7 +131,7 @@ func (b *Barrier) Do(ctx context.Context, request Request, participant, reason s
 	return answer, err
 }
 
-// Gate is closed once the phase is released.
+// Gate is closed once the phase is released, the barrier is broken or the core is lost: IsReleased and Broken tell which.
 func (b *Barrier) Gate(phase uint32) <-chan struct{} {
 	gate, first := b.gates.gate(phase)
 	if first && b.Release(phase) != nil {
@@ -138,6 +140,9 @@ func (b *Barrier) Gate(phase uint32) <-chan struct{} {
 	}
 	return gate
 }
+
+// IsReleased reports whether a release opened the gate of the phase.
+func (b *Barrier) IsReleased(phase uint32) bool { return b.gates.isReleased(phase) }
 
 // Broken is closed once the barrier is broken.
 func (b *Barrier) Broken() <-chan struct{} { return b.gates.broken }
@@ -150,6 +155,9 @@ func (b *Barrier) LostError() error { return b.client.lostError }
 
 // Release is the record of a released phase, or nil. It is read once and shared by all who wait.
 func (b *Barrier) Release(phase uint32) *Release {
+	if newest := b.newest.Load(); newest != nil && newest.Phase == phase {
+		return newest
+	}
 	b.mu.Lock()
 	known := b.releases[phase]
 	b.mu.Unlock()
@@ -169,6 +177,9 @@ func (b *Barrier) Release(phase uint32) *Release {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.releases[phase] = release
+	if newest := b.newest.Load(); newest == nil || newest.Phase < phase {
+		b.newest.Store(release)
+	}
 	for p := range b.releases {
 		if p+keptReleases < phase {
 			delete(b.releases, p)

@@ -72,6 +72,10 @@ func (c *Client) read(pipe io.ReadCloser) {
 		c.lostError = &Error{Status: Closed, Message: "the core is lost: " + err.Error()}
 	}
 	close(c.lost)
+	c.barriers.Range(func(_, g any) bool {
+		g.(*gates).lose() //nolint:forcetypeassert // the map holds nothing else
+		return true
+	})
 }
 
 // handle does three things: look up, hand over, and nothing else. It must not block.
@@ -149,8 +153,14 @@ func (c *Client) gates(handle uint64) *gates {
 	if g, ok := c.barriers.Load(handle); ok {
 		return g.(*gates) //nolint:forcetypeassert // the map holds nothing else
 	}
-	g, _ := c.barriers.LoadOrStore(handle, newGates())
-	return g.(*gates) //nolint:forcetypeassert // the map holds nothing else
+	found, _ := c.barriers.LoadOrStore(handle, newGates())
+	g := found.(*gates) //nolint:forcetypeassert // the map holds nothing else
+	select {
+	case <-c.lost:
+		g.lose()
+	default:
+	}
+	return g
 }
 
 // call submits with a token and waits for its frame. The context's end gives the token up.

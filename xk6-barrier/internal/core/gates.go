@@ -2,15 +2,18 @@ package core
 
 import (
 	"sync"
+	"sync/atomic"
 )
 
-// gates are the places where the waiters of one barrier stand. A release closes one channel, however many they are.
+// gates are the places where the waiters of one barrier stand. A release closes one channel, however many they are. So
+// does whatever else ends all waits: a waiter stands at one gate only, and looks around when it opens.
 type gates struct {
 	mu       sync.Mutex
-	released int64 // the newest released phase, -1 before the first
+	released atomic.Int64 // the newest released phase, -1 before the first; written under mu
 	open     map[uint32]chan struct{}
 	broken   chan struct{}
 	isBroken bool
+	ended    bool // nobody has to wait at any gate any more
 }
 
 // passed is the gate of every phase that is released.
@@ -21,14 +24,16 @@ var passed = func() chan struct{} { //nolint:gochecknoglobals // a constant that
 }()
 
 func newGates() *gates {
-	return &gates{released: -1, open: make(map[uint32]chan struct{}), broken: make(chan struct{})}
+	g := &gates{open: make(map[uint32]chan struct{}), broken: make(chan struct{})}
+	g.released.Store(-1)
+	return g
 }
 
-// gate is closed once the phase is released. The first caller of a phase is told so.
+// gate is closed once the phase is released or nothing can release it any more. The first caller of a phase is told so.
 func (g *gates) gate(phase uint32) (gate <-chan struct{}, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if int64(phase) <= g.released {
+	if g.ended || g.isReleased(phase) {
 		return passed, false
 	}
 	c, ok := g.open[phase]
@@ -39,14 +44,17 @@ func (g *gates) gate(phase uint32) (gate <-chan struct{}, first bool) {
 	return c, !ok
 }
 
+// isReleased reports whether a release opened the gate of the phase.
+func (g *gates) isReleased(phase uint32) bool { return int64(phase) <= g.released.Load() }
+
 // release opens the gates of the phase and of all before it.
 func (g *gates) release(phase uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if int64(phase) <= g.released {
+	if g.isReleased(phase) {
 		return
 	}
-	g.released = int64(phase)
+	g.released.Store(int64(phase))
 	for p, c := range g.open {
 		if p <= phase {
 			close(c)
@@ -62,5 +70,21 @@ func (g *gates) breakAll() {
 	if !g.isBroken {
 		g.isBroken = true
 		close(g.broken)
+		g.endAll()
 	}
+}
+
+// lose wakes everyone, because the core is gone.
+func (g *gates) lose() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.endAll()
+}
+
+func (g *gates) endAll() {
+	g.ended = true
+	for _, c := range g.open {
+		close(c)
+	}
+	clear(g.open)
 }
