@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/grafana/sobek"
@@ -9,12 +10,28 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
 
-// Barrier is the class of the same name. k6 shows its exported methods to JavaScript, with a lower-case first letter.
+// Barrier is the class of the same name.
 type Barrier struct {
 	inst   *instance
 	config *config
 	user   *user
 }
+
+var barrierMethods = slices.Concat( //nolint:gochecknoglobals // a constant that Go has no constant form for
+	twins("arrive", (*Barrier).arrive),
+	twins("fail", (*Barrier).fail),
+	twins("leave", (*Barrier).leave),
+	twins("arriveAndWait", (*Barrier).arriveAndWait),
+	twins("wait", (*Barrier).wait),
+	twins("missing", (*Barrier).missing),
+	twins("abort", (*Barrier).abort),
+	[]method[*Barrier]{
+		{"register", (*Barrier).register},
+		{"status", (*Barrier).status},
+	},
+)
+
+func (b *Barrier) module() *instance { return b.inst }
 
 // newBarrier is `new Barrier(name, options)`. It checks the options and does nothing else, so that it may be called in
 // the init context.
@@ -31,7 +48,7 @@ func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
 	if len(c.FailUnaccounted) > 0 {
 		i.root.watch.add(c)
 	}
-	return i.object(&Barrier{inst: i, config: c, user: u}, call)
+	return newObject(&Barrier{inst: i, config: c, user: u}, barrierMethods, call)
 }
 
 // user is what this virtual user has done at the barrier.
@@ -46,25 +63,7 @@ func (i *instance) user(c *config) *user {
 	return u
 }
 
-// object wraps a Go value as an instance of the class that is being constructed.
-func (i *instance) object(v any, call sobek.ConstructorCall) *sobek.Object {
-	object := i.vu.Runtime().ToValue(v).ToObject(i.vu.Runtime())
-	if err := object.SetPrototype(call.This.Prototype()); err != nil {
-		i.throw(err)
-	}
-	return object
-}
-
-// Arrive records an arrival and does not wait for the others.
-func (b *Barrier) Arrive(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.sync(b.arrive("arrive", fc))
-}
-
-// AsyncArrive is Arrive with a promise.
-func (b *Barrier) AsyncArrive(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.async(b.arrive("asyncArrive", fc))
-}
-
+// arrive records an arrival and does not wait for the others.
 func (b *Barrier) arrive(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "participant")
 	if err != nil {
@@ -73,16 +72,7 @@ func (b *Barrier) arrive(name string, fc sobek.FunctionCall) task {
 	return c.task(func() (jsValue, error) { return c.outcome(core.Arrive, "") })
 }
 
-// Fail records that a participant will not arrive in this phase, and why.
-func (b *Barrier) Fail(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.sync(b.fail("fail", fc))
-}
-
-// AsyncFail is Fail with a promise.
-func (b *Barrier) AsyncFail(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.async(b.fail("asyncFail", fc))
-}
-
+// fail records that a participant will not arrive in this phase, and why.
 func (b *Barrier) fail(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(1), "participant")
 	if err != nil {
@@ -102,16 +92,7 @@ func isReason(s string) bool {
 	return s != "" && len(s) <= 32 && strings.Contains(letters, s[:1]) && strings.Trim(s, letters+"0123456789_-") == ""
 }
 
-// Leave takes a participant off the barrier.
-func (b *Barrier) Leave(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.sync(b.leave("leave", fc))
-}
-
-// AsyncLeave is Leave with a promise.
-func (b *Barrier) AsyncLeave(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.async(b.leave("asyncLeave", fc))
-}
-
+// leave takes a participant off the barrier.
 func (b *Barrier) leave(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "participant")
 	if err != nil {
@@ -120,16 +101,7 @@ func (b *Barrier) leave(name string, fc sobek.FunctionCall) task {
 	return c.task(func() (jsValue, error) { return c.outcome(core.Leave, "") })
 }
 
-// ArriveAndWait arrives and waits for the release.
-func (b *Barrier) ArriveAndWait(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.sync(b.arriveAndWait("arriveAndWait", fc))
-}
-
-// AsyncArriveAndWait is ArriveAndWait with a promise.
-func (b *Barrier) AsyncArriveAndWait(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.async(b.arriveAndWait("asyncArriveAndWait", fc))
-}
-
+// arriveAndWait arrives and waits for the release.
 func (b *Barrier) arriveAndWait(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "participant", "timeout")
 	if err != nil {
@@ -138,16 +110,7 @@ func (b *Barrier) arriveAndWait(name string, fc sobek.FunctionCall) task {
 	return c.task(c.arriveAndWait)
 }
 
-// Wait waits for a release without taking part.
-func (b *Barrier) Wait(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.sync(b.wait("wait", fc))
-}
-
-// AsyncWait is Wait with a promise.
-func (b *Barrier) AsyncWait(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.async(b.wait("asyncWait", fc))
-}
-
+// wait waits for a release without taking part.
 func (b *Barrier) wait(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "timeout")
 	if err != nil {
@@ -156,16 +119,7 @@ func (b *Barrier) wait(name string, fc sobek.FunctionCall) task {
 	return c.task(c.wait)
 }
 
-// Missing says how many participants have no outcome, and names some where that is possible.
-func (b *Barrier) Missing(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.sync(b.missing("missing", fc))
-}
-
-// AsyncMissing is Missing with a promise.
-func (b *Barrier) AsyncMissing(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.async(b.missing("asyncMissing", fc))
-}
-
+// missing says how many participants have no outcome, and names some where that is possible.
 func (b *Barrier) missing(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, nil)
 	if err != nil {
@@ -182,16 +136,7 @@ func (b *Barrier) missing(name string, fc sobek.FunctionCall) task {
 	return c.task(func() (jsValue, error) { return c.missing(uint32(limit)) }) //nolint:gosec // at most 1000
 }
 
-// Abort breaks the barrier for everyone.
-func (b *Barrier) Abort(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.sync(b.abort("abort", fc))
-}
-
-// AsyncAbort is Abort with a promise.
-func (b *Barrier) AsyncAbort(fc sobek.FunctionCall) sobek.Value {
-	return b.inst.async(b.abort("asyncAbort", fc))
-}
-
+// abort breaks the barrier for everyone.
 func (b *Barrier) abort(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, nil)
 	if err != nil {
@@ -204,8 +149,8 @@ func (b *Barrier) abort(name string, fc sobek.FunctionCall) task {
 	return c.task(func() (jsValue, error) { return c.abort(why) })
 }
 
-// Register says which participant stands for this virtual user from now on.
-func (b *Barrier) Register(fc sobek.FunctionCall) sobek.Value {
+// register says which participant stands for this virtual user from now on.
+func (b *Barrier) register(fc sobek.FunctionCall) sobek.Value {
 	const name = "register"
 	given, err := b.inst.readCallOptions(fc.Argument(0), "participant")
 	if err == nil && given.participant == nil {
@@ -218,8 +163,8 @@ func (b *Barrier) Register(fc sobek.FunctionCall) sobek.Value {
 	return sobek.Undefined()
 }
 
-// Status is the barrier as this process knows it; it does no I/O and never waits.
-func (b *Barrier) Status(sobek.FunctionCall) sobek.Value {
+// status is the barrier as this process knows it; it does no I/O and never waits.
+func (b *Barrier) status(sobek.FunctionCall) sobek.Value {
 	const name = "status"
 	if b.inst.vu.State() == nil {
 		b.inst.throw(initContextError(name))

@@ -119,17 +119,9 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 // Exports are the classes of the module.
 func (i *instance) Exports() modules.Exports {
 	return modules.Exports{Named: map[string]any{
-		"Barrier":      i.class("Barrier", i.newBarrier),
-		"QueueCounter": i.class("QueueCounter", i.newQueueCounter),
+		"Barrier":      named(i.vu.Runtime(), "Barrier", i.newBarrier),
+		"QueueCounter": named(i.vu.Runtime(), "QueueCounter", i.newQueueCounter),
 	}}
-}
-
-// class makes a constructor that goes by its JavaScript name rather than by that of a Go function.
-func (i *instance) class(name string, construct func(sobek.ConstructorCall) *sobek.Object) sobek.Value {
-	rt := i.vu.Runtime()
-	class := rt.ToValue(construct).ToObject(rt)
-	_ = class.DefineDataProperty("name", rt.ToValue(name), sobek.FLAG_FALSE, sobek.FLAG_TRUE, sobek.FLAG_FALSE)
-	return class
 }
 
 // start starts the engine with the first call that needs it, and closes it when k6 exits.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,14 @@ type (
 	}
 )
 
+var queueCounterMethods = slices.Concat( //nolint:gochecknoglobals // a constant that Go has no constant form for
+	twins("counts", (*QueueCounter).counts),
+	twins("total", (*QueueCounter).total),
+	twins("waitFor", (*QueueCounter).waitFor),
+)
+
+func (q *QueueCounter) module() *instance { return q.inst }
+
 // newQueueCounter is `new QueueCounter(options)`. It checks the options and does nothing else.
 func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 	const name = "new QueueCounter"
@@ -72,7 +81,7 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 		i.throw(wrapError(name, err))
 	}
 	q.key = string(key)
-	return i.object(q, call)
+	return newObject(q, queueCounterMethods, call)
 }
 
 // redisURL lets the core check a URL as it checks a barrier's store, without a connection.
@@ -97,46 +106,23 @@ func (o *options) redisURL(option string, engine core.Engine) string {
 	return s
 }
 
-// Counts is the length of each queue.
-func (q *QueueCounter) Counts(sobek.FunctionCall) sobek.Value { return q.inst.sync(q.counts("counts")) }
-
-// AsyncCounts is Counts with a promise.
-func (q *QueueCounter) AsyncCounts(sobek.FunctionCall) sobek.Value {
-	return q.inst.async(q.counts("asyncCounts"))
-}
-
-func (q *QueueCounter) counts(name string) task {
+// counts is the length of each queue.
+func (q *QueueCounter) counts(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
 		return func(rt *sobek.Runtime) sobek.Value { return countsValue(rt, counts) }, err
 	})
 }
 
-// Total is the length of all queues together.
-func (q *QueueCounter) Total(sobek.FunctionCall) sobek.Value { return q.inst.sync(q.total("total")) }
-
-// AsyncTotal is Total with a promise.
-func (q *QueueCounter) AsyncTotal(sobek.FunctionCall) sobek.Value {
-	return q.inst.async(q.total("asyncTotal"))
-}
-
-func (q *QueueCounter) total(name string) task {
+// total is the length of all queues together.
+func (q *QueueCounter) total(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
 		return func(rt *sobek.Runtime) sobek.Value { return rt.ToValue(sum(counts)) }, err
 	})
 }
 
-// WaitFor waits until the queues hold at least so many together.
-func (q *QueueCounter) WaitFor(fc sobek.FunctionCall) sobek.Value {
-	return q.inst.sync(q.waitFor("waitFor", fc))
-}
-
-// AsyncWaitFor is WaitFor with a promise.
-func (q *QueueCounter) AsyncWaitFor(fc sobek.FunctionCall) sobek.Value {
-	return q.inst.async(q.waitFor("asyncWaitFor", fc))
-}
-
+// waitFor waits until the queues hold at least so many together.
 func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
 	n, ok := wholeNumber(fc.Argument(0))
 	if !ok || n < 0 {
