@@ -9,38 +9,40 @@
  *   k6 run -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-test.js
  *
  * The settings, all by environment variable, are documented in lib/config.js.
+ *
+ * Each of ten thousand VUs evaluates these files for itself and keeps what they define: some 5 KB for a module, 0.7 KB for
+ * an imported name or a function. So there are few modules, and what only setup or the controller needs is made there.
  */
 
 import exec from 'k6/execution';
 import { sleep } from 'k6';
+import { Trend } from 'k6/metrics';
+import { Barrier, QueueCounter } from 'k6/x/barrier';
+import { Client } from 'k6/x/redis';
 
-import { barrierOf, MAIN_SCENARIO, meetAll, record, whyNoBarrier } from './lib/barrier.js';
-import { config } from './lib/config.js';
-import { EVENT_TIMEOUT_MS, setEventStatus } from './lib/events.js';
-import { login, loginAsAdmin } from './lib/login.js';
-import { loginBatchDelayMs, openToPromoteMs } from './lib/metrics.js';
-import { tellFailure } from './lib/notices.js';
-import { controllerMaxDurationS, eventOf, loginOffsetMs, mainMaxDurationS, whyImpossible } from './lib/plan.js';
-import { storeOpenAt, whyNotEmpty } from './lib/queues.js';
-import { endRun } from './lib/run.js';
-import { holdStream } from './lib/stream.js';
-import { summaryText } from './lib/summary.js';
+import { config, eventOf, loginOffsetMs, timesOf, whyImpossible } from './lib/config.js';
+import { holdStream, login, loginAsAdmin, setEventStatus } from './lib/target.js';
+import { accountingTexts, errorText, summaryText } from './lib/texts.js';
+
+/** How long a user waited for the planned login, ms. */
+const loginBatchDelayMs = new Trend('login_batch_delay_ms', true);
+/** How long the controller waited at the barrier, ms; recorded whatever the outcome. */
+const barrierWaitMs = new Trend('barrier_wait_ms', true);
+/** From the barrier's release to a user's promotion, ms. */
+const openToPromoteMs = new Trend('open_to_promote_ms', true);
+
+/** The scenario whose users must all be accounted for. */
+const MAIN_SCENARIO = 'main_scenario';
 
 /** Pauses after a status change, s. */
 const SETUP_PAUSE = 0.5;
 const OPEN_PAUSE = 0.05;
 
-/** Setup and teardown at their slowest, so that it is our message and not k6's own time-out that ends them, s. */
-const adminLimitS = Math.ceil(
-  (config.maxLoginAttempts * (config.loginTimeoutMs + config.loginRetryDelayMs) +
-    config.eventIds.length * (EVENT_TIMEOUT_MS + SETUP_PAUSE * 1000)) /
-    1000 +
-    60,
-);
+const times = timesOf(config);
 
 export const options = {
-  setupTimeout: `${adminLimitS}s`,
-  teardownTimeout: `${adminLimitS}s`,
+  setupTimeout: `${times.adminS}s`,
+  teardownTimeout: `${times.adminS}s`,
   // A user is done after one iteration: its last connection need not stay open until the end of the run.
   noVUConnectionReuse: true,
   scenarios: {
@@ -48,7 +50,7 @@ export const options = {
       executor: 'per-vu-iterations',
       vus: config.vus,
       iterations: 1,
-      maxDuration: `${mainMaxDurationS(config)}s`,
+      maxDuration: `${times.mainS}s`,
       gracefulStop: '30s',
     },
     admin_controller_scenario: {
@@ -57,7 +59,7 @@ export const options = {
       vus: 1,
       iterations: 1,
       startTime: '0s',
-      maxDuration: `${controllerMaxDurationS(config)}s`,
+      maxDuration: `${times.controllerS}s`,
     },
   },
   thresholds: {
@@ -78,8 +80,24 @@ export const options = {
 export async function setup() {
   config.warnings.forEach((warning) => console.warn(warning));
 
+  /** Each process of a run runs its own setup, and would make a run id of its own. */
+  const whyNoRunId = () => {
+    if (config.runId !== '' || segment() === '') {
+      return '';
+    }
+    return `RUN_ID is missing: with the execution segment ${segment()}, all processes of the run must be given the same RUN_ID`;
+  };
+  const whyNoBarrier = () => {
+    try {
+      barrierOf(runId);
+      return '';
+    } catch (error) {
+      return errorText(error);
+    }
+  };
+
   const runId = config.runId || `${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
-  const refusal = whyImpossible(config) || whyNoRunId() || whyNoBarrier(runId) || (await whyNotEmpty());
+  const refusal = whyImpossible(config) || whyNoRunId() || whyNoBarrier() || (await openQueues().whyNotEmpty());
   if (refusal !== '') {
     endRun(`setup: ${refusal}`);
   }
@@ -95,15 +113,6 @@ export async function setup() {
     sleep(SETUP_PAUSE);
   }
   return { burstStartMs: Date.now() + config.burstOffsetMs, runId };
-}
-
-/** Each process of a run runs its own setup, and would make a run id of its own. */
-function whyNoRunId() {
-  const segment = exec.test.options.executionSegment;
-  if (config.runId !== '' || !segment || segment === '0:1') {
-    return '';
-  }
-  return `RUN_ID is missing: with the execution segment ${segment}, all processes of the run must be given the same RUN_ID`;
 }
 
 /** @param {SetupData} data */
@@ -128,10 +137,9 @@ export default function (data) {
     sleep(delayMs / 1000);
   }
 
-  const session = login(`user${userId}@${config.loginEmailDomain}`, 'password123', {
-    failed: (why) => tell(`could not log in: ${why}`),
-  });
-  if (!session) {
+  const session = login(`user${userId}@${config.loginEmailDomain}`, 'password123');
+  if (typeof session === 'string') {
+    tell(`could not log in: ${session}`);
     record(() => barrier.fail('login', participant), tell);
     return;
   }
@@ -169,7 +177,7 @@ export async function adminController(data) {
     endRun(`admin controller: ${session}, so the events stay CLOSED`);
   }
   const waitedMs = meetAll(barrierOf(data.runId));
-  const stored = config.writeOpenAt ? storeOpenAt(data.runId) : undefined;
+  const stored = config.writeOpenAt ? openQueues().storeOpenAt(data.runId) : undefined;
   console.log(`Barrier met after ${waitedMs} ms; the events go OPEN`);
 
   for (const eventId of config.eventIds) {
@@ -207,4 +215,211 @@ export function handleSummary(data) {
     stdout: summaryText(data, config),
     'summary.json': JSON.stringify(data, null, 2),
   };
+}
+
+// --- The barrier at which all users meet, with their streams open, before the events open
+
+/** @type {Barrier | undefined} */
+let opened;
+
+/**
+ * This VU's access to the barrier. Not made in the init context, where the run id is not known.
+ *
+ * @param {string} runId
+ * @returns {Barrier}
+ */
+function barrierOf(runId) {
+  opened ??= new Barrier('default', {
+    parties: config.vus,
+    store: config.redisUrl,
+    runId,
+    reasons: ['login', 'sse'],
+    timeout: config.barrierTimeoutMs,
+    ttl: config.barrierTtlSeconds * 1000,
+    failUnaccounted: [MAIN_SCENARIO],
+  });
+  return opened;
+}
+
+/**
+ * Records a user's outcome. One that cannot be delivered now stands and is delivered later; anything else that goes
+ * wrong would leave the user unaccounted for, and everybody waiting for the time-out: it ends the run.
+ *
+ * @param {() => unknown} outcome
+ * @param {(text: string) => void} tell gets why an outcome will be late
+ */
+function record(outcome, tell) {
+  try {
+    outcome();
+  } catch (error) {
+    const text = errorText(error);
+    if (/** @type {any} */ (error).pending !== true) {
+      endRun(`Barrier failed: ${text}`);
+    }
+    tell(`has an outcome that the barrier's store will get later: ${text}`);
+  }
+}
+
+/**
+ * Waits until all users are accounted for, and ends the run unless all of them have joined.
+ *
+ * @param {Barrier} barrier
+ * @returns {number} how long that took, ms
+ */
+function meetAll(barrier) {
+  const start = Date.now();
+  let failure = '';
+  try {
+    const outcome = accountingTexts(barrier.wait({ timeout: config.barrierTimeoutMs }));
+    if (outcome.failed > 0) {
+      failure = `${outcome.people}; ${outcome.fields}`;
+    }
+  } catch (error) {
+    // Without what the module's errors begin with: which call and which barrier, of which there is one here.
+    const reason = errorText(error).replace(/^wait\(\) failed; reason: (barrier "[^"]*": )?/, '');
+    const { fields } = accountingTexts(barrier.status());
+    failure = `${reason}; ${fields}, expected=${config.vus}, elapsed=${Date.now() - start} ms`;
+  } finally {
+    barrierWaitMs.add(Date.now() - start);
+  }
+  // Only now: nothing of this iteration runs after an abort, the recording above included.
+  if (failure !== '') {
+    endRun(`Barrier failed: ${failure}; ${openQueues().countsText()}`);
+  }
+  return Date.now() - start;
+}
+
+// --- Telling failures one by one while they are few
+
+/** Failures that are told; ten thousand lines would bury the one that explains the run. */
+const TOLD = 10;
+
+/** @type {Barrier | undefined} */
+let told;
+
+/**
+ * Tells what a user failed of.
+ *
+ * @param {string} runId
+ * @param {number} userId
+ * @param {string} text
+ */
+function tellFailure(runId, userId, text) {
+  // Which failure this is. VUs share no memory, but they meet at barriers: the first ones to arrive at this one are told.
+  const place = () => {
+    try {
+      told ??= new Barrier('told-failures', {
+        parties: TOLD,
+        store: segment() === '' ? 'memory' : config.redisUrl,
+        runId,
+        ttl: config.barrierTtlSeconds * 1000,
+      });
+      return told.arrive({ participant: userId }).index ?? TOLD + 1;
+    } catch {
+      return 0; // too many lines are better than none
+    }
+  };
+  const which = config.verbose ? 0 : place();
+  if (which > TOLD) {
+    return;
+  }
+  console.warn(`user ${userId} ${text}`);
+  if (which === TOLD) {
+    console.warn(`${TOLD} failures were told, all others are only counted; VERBOSE_LOGS=1 tells each`);
+  }
+}
+
+// --- The target's queues
+
+/** What they hold, and whether they are as empty as a run must find them. */
+function openQueues() {
+  const waitingKey = (/** @type {string} */ eventId) => `WAITING:${eventId}`;
+  const userIdsKey = (/** @type {string} */ eventId) => `WAITING_USER_IDS:${eventId}`;
+  const INDEX_KEY = 'WAITING_QUEUE_IDX';
+
+  /** Users in the queue of each event, by its key. Throws where a key is neither a sorted set nor a hash. */
+  const counts = () => new QueueCounter({ redis: config.redisUrl, keys: config.eventIds.map(waitingKey) }).counts();
+
+  /** The counts for a message, which must not fail over them: `WAITING:a=120, WAITING:b=80`. */
+  const countsText = () => {
+    try {
+      const sizes = counts();
+      return config.eventIds.map((eventId) => `${waitingKey(eventId)}=${sizes[waitingKey(eventId)]}`).join(', ');
+    } catch (error) {
+      return `queue sizes unknown (${errorText(error)})`;
+    }
+  };
+
+  /**
+   * The last index that the target gave out for an event, 0 if none.
+   *
+   * @param {Client} client
+   * @param {string} eventId
+   */
+  const lastIndex = async (client, eventId) => {
+    try {
+      return Number(await client.sendCommand('HGET', INDEX_KEY, eventId));
+    } catch (error) {
+      if (errorText(error).includes('redis: nil')) {
+        return 0; // how the client tells that there is no such field
+      }
+      throw error;
+    }
+  };
+
+  /** Why the queues are not fit for a run, or an empty text. */
+  const whyNotEmpty = async () => {
+    try {
+      const waiting = counts();
+      const client = new Client(config.redisUrl);
+      for (const eventId of config.eventIds) {
+        const inQueue = waiting[waitingKey(eventId)];
+        const users = await client.hlen(userIdsKey(eventId));
+        const index = await lastIndex(client, eventId);
+        if (inQueue > 0 || users > 0 || index > 0) {
+          return (
+            `left-over queue state of event ${eventId}: ${waitingKey(eventId)}=${inQueue}, ` +
+            `${userIdsKey(eventId)}=${users}, ${INDEX_KEY}[${eventId}]=${index}; clean these keys before the run`
+          );
+        }
+      }
+      return '';
+    } catch (error) {
+      return `Redis precondition check failed: ${errorText(error)}`;
+    }
+  };
+
+  /**
+   * Stores the time of OPEN for outside readers. They are helped by it, the run does not need it: errors are ignored.
+   *
+   * @param {string} runId
+   */
+  const storeOpenAt = async (runId) => {
+    try {
+      await new Client(config.redisUrl).set(`K6_OPEN_AT_MS:${runId}`, String(Date.now()), config.barrierTtlSeconds);
+    } catch (error) {
+      console.warn(`the time of OPEN was not stored: ${errorText(error)}`);
+    }
+  };
+
+  return { countsText, whyNotEmpty, storeOpenAt };
+}
+
+// --- The run
+
+/** The part of the run that this process is, empty for the whole. */
+function segment() {
+  const { executionSegment } = exec.test.options;
+  return !executionSegment || executionSegment === '0:1' ? '' : executionSegment;
+}
+
+/**
+ * Ends the whole run with exit code 108; teardown and summary still run. `fail()` would end one iteration only.
+ *
+ * @param {string} text
+ * @returns {never}
+ */
+function endRun(text) {
+  exec.test.abort(text);
+  throw new Error(text); // not reached: k6 has stopped this code
 }

@@ -20,7 +20,7 @@ import { Client } from 'k6/x/redis';
 import sse from 'k6/x/sse';
 
 import { config } from '../lib/config.js';
-import { authorization, login } from '../lib/login.js';
+import { authorization, login } from '../lib/target.js';
 
 const USERS = 5;
 const scenario = { executor: 'per-vu-iterations', vus: USERS, iterations: 1, maxDuration: '30s' };
@@ -81,8 +81,8 @@ export function byBarrier({ runId }) {
  */
 function inStream(userId, startMeeting) {
   const session = login(`user${userId}@${config.loginEmailDomain}`, 'password123');
-  if (!session) {
-    throw new Error(`user ${userId} cannot log in at ${config.baseUrl}`);
+  if (typeof session === 'string') {
+    throw new Error(`user ${userId} cannot log in at ${config.baseUrl}: ${session}`);
   }
   const url = `${config.brokerBaseUrl}/api/v1/broker/events/${config.eventIds[0]}/tickets/waiting`;
   let started = false;

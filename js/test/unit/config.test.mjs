@@ -30,6 +30,7 @@ test('defaults are those of the reference', () => {
       adminPassword: 'password123',
       sseTimeoutMs: 120000,
       sseIdleTimeoutMs: 15000,
+      eventTimeoutMs: 10000,
       disconnectTimeoutMs: 2000,
       sseP95Threshold: 5000,
       barrierTimeoutMs: 300000,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { decodeMessage } from '../../lib/messages.js';
+import { decodeMessage } from '../../lib/texts.js';
 
 const position = { userId: 'acc-1', eventId: 'e', status: 'IN_ENTRY', order: 1 };
 const plain = JSON.stringify(position);
@@ -27,7 +27,7 @@ test('a quote inside a text does no harm', () => {
 });
 
 test('what is no JSON object is no message', () => {
-  for (const data of ['', '   ', 'data:', 'connected userId:acc-1', '"text"', '"', 'null', '{', undefined, null]) {
+  for (const data of ['', '   ', 'data:', 'connected userId:acc-1', '"text"', '"', 'null', '7', '{', '[', undefined, null]) {
     assert.equal(decodeMessage(data), undefined, String(data));
   }
 });

@@ -2,28 +2,30 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 globalThis.__ENV = {};
-const { readConfig } = await import('../../lib/config.js');
-const { controllerMaxDurationS, eventOf, loginOffsetMs, loginSkewMs, mainMaxDurationS, whyImpossible } = await import(
-  '../../lib/plan.js'
-);
+const { eventOf, loginOffsetMs, readConfig, timesOf, whyImpossible } = await import('../../lib/config.js');
 
 const plan = (env) => readConfig({ EVENT_IDS: 'a,b,c', ...env });
 const users = (count) => Array.from({ length: count }, (_, index) => index + 1);
 
 test('skew and limits of the presets', () => {
-  const facts = (env) => [loginSkewMs(plan(env)), mainMaxDurationS(plan(env))];
+  const facts = (env) => [timesOf(plan(env)).loginSkewMs, timesOf(plan(env)).mainS];
   assert.deepEqual(facts({ VUS: '50' }), [0, 60]);
   assert.deepEqual(facts({ VUS: '100' }), [0, 60]);
   assert.deepEqual(facts({ VUS: '101' }), [1000, 60]);
   assert.deepEqual(facts({ SCENARIO: 'baseline' }), [19000, 322]);
   assert.deepEqual(facts({ SCENARIO: 'target' }), [99000, 702]);
   assert.deepEqual(facts({ SCENARIO: 'stress' }), [299000, 362]);
-  assert.equal(loginSkewMs(plan({ LOGIN_BATCH_JITTER_MS: '250' })), 250);
+  assert.equal(timesOf(plan({ LOGIN_BATCH_JITTER_MS: '250' })).loginSkewMs, 250);
 });
 
 test('the controller may take a minute longer than the barrier', () => {
-  assert.equal(controllerMaxDurationS(plan({})), 360);
-  assert.equal(controllerMaxDurationS(plan({ BARRIER_TIMEOUT_MS: '1' })), 61);
+  assert.equal(timesOf(plan({})).controllerS, 360);
+  assert.equal(timesOf(plan({ BARRIER_TIMEOUT_MS: '1' })).controllerS, 61);
+});
+
+test('setup and teardown have time for all attempts and events', () => {
+  assert.equal(timesOf(plan({})).adminS, 60 + 10 * 10 + 32);
+  assert.equal(timesOf(plan({ MAX_LOGIN_RETRIES: '2', LOGIN_TIMEOUT_MS: '1000', LOGIN_RETRY_DELAY_MS: '500' })).adminS, 60 + 3 + 32);
 });
 
 test('users log in by batches', () => {

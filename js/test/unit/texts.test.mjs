@@ -3,18 +3,25 @@ import { test } from 'node:test';
 
 globalThis.__ENV = {};
 const { readConfig } = await import('../../lib/config.js');
-const { accountingText, accountingWords, failedUsers } = await import('../../lib/accounting.js');
-const { errorText, withoutPasswords } = await import('../../lib/errors.js');
-const { summaryText } = await import('../../lib/summary.js');
+const { accountingTexts, errorText, summaryText } = await import('../../lib/texts.js');
 
 test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
-  assert.equal(accountingText({ arrived: 9, failed: { login: 1 } }), 'joined=9, loginFail=1, sseFail=0');
-  const others = { arrived: 0, failed: { login: 0, sse: 2, 'iteration-ended': 3, other: 0 } };
-  assert.equal(accountingText(others), 'joined=0, loginFail=0, sseFail=2, iteration-ended=3');
-  assert.equal(accountingWords(others), '0 arrived, 5 failed (sse 2, iteration-ended 3)');
-  assert.equal(accountingWords({ arrived: 9, failed: { login: 0 } }), '9 arrived');
-  assert.equal(failedUsers(others), 5);
-  assert.equal(failedUsers({ arrived: 1, failed: {} }), 0);
+  assert.deepEqual(accountingTexts({ arrived: 9, failed: { login: 1 } }), {
+    failed: 1,
+    people: '9 arrived, 1 failed (login 1)',
+    fields: 'joined=9, loginFail=1, sseFail=0',
+  });
+  assert.deepEqual(accountingTexts({ arrived: 0, failed: { login: 0, sse: 2, 'iteration-ended': 3, other: 0 } }), {
+    failed: 5,
+    people: '0 arrived, 5 failed (sse 2, iteration-ended 3)',
+    fields: 'joined=0, loginFail=0, sseFail=2, iteration-ended=3',
+  });
+  assert.deepEqual(accountingTexts({ arrived: 9, failed: { login: 0 } }), {
+    failed: 0,
+    people: '9 arrived',
+    fields: 'joined=9, loginFail=0, sseFail=0',
+  });
+  assert.equal(accountingTexts({ arrived: 1, failed: {} }).failed, 0);
 });
 
 test('errors of every kind have a text', () => {
@@ -26,10 +33,10 @@ test('errors of every kind have a text', () => {
 
 test('passwords of URLs are masked', () => {
   assert.equal(
-    withoutPasswords('parse "redis://user:s3:cr@t@host:1/0": no; rediss://:x@h'),
+    errorText('parse "redis://user:s3:cr@t@host:1/0": no; rediss://:x@h'),
     'parse "redis://user:***@host:1/0": no; rediss://:***@h',
   );
-  assert.equal(withoutPasswords('redis://host:6379/0 at 10:30'), 'redis://host:6379/0 at 10:30');
+  assert.equal(errorText('redis://host:6379/0 at 10:30'), 'redis://host:6379/0 at 10:30');
 });
 
 const config = readConfig({ EVENT_IDS: 'a,b', SCENARIO: 'baseline', VUS: '8', BASE_URL: 'http://gate:1' });
