@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::lock::RunLock;
 use crate::mask::say;
 use crate::plan::{Plan, Selection};
-use crate::suite::vars::Given;
+use crate::suite::given::Given;
 use crate::suite::{self, Suite};
-use crate::{clean, doctor, exit, run};
+use crate::{clean, doctor, exit, rejudge, session, show};
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -38,9 +39,43 @@ enum Verb {
     Run {
         #[command(flatten)]
         what: What,
-        /// Print the plan; start, clean and write nothing
+        #[command(flatten)]
+        how: How,
+        /// Print the plan with its time; start, clean and write nothing
         #[arg(long)]
         dry_run: bool,
+        /// Go on with the other runs even if one could not be started
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Go on where an interrupted plan stopped
+    ///
+    /// Runs that have no sound evidence (not run, interrupted, invalid) are run again, each in a folder of its own; nothing
+    /// is overwritten. The plan keeps its suite file and its values; secrets were not kept and have to be given again. Harness
+    /// and k6 must be the ones that the plan began with.
+    Resume {
+        /// Folder of the plan, as `run` printed it
+        folder: PathBuf,
+        /// Secret that was given when the plan began; may be repeated
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// File with NAME=VALUE lines, for secrets
+        #[arg(long, value_name = "FILE")]
+        env_file: Option<PathBuf>,
+        /// Go on with the other runs even if one could not be started
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Judge stored evidence again
+    ///
+    /// Reads the files of a run, or of every run of a plan, and applies the gates of the suite file as it was then. Nothing is
+    /// started or written. Says where the verdict differs from the stored one; the exit code follows the new one.
+    Judge {
+        /// Folder of a run or of a plan
+        folder: PathBuf,
+        /// Apply the gates of this suite file instead
+        #[arg(long, value_name = "SUITE")]
+        suite: Option<String>,
     },
     /// Clean Redis within the suite's scope, as before a run
     ///
@@ -91,15 +126,55 @@ struct What {
     variant: Vec<String>,
     /// Value of a variable of the suite; may be repeated
     ///
-    /// Order: --set, the scenario's own value, the environment variable NAME, the suite's default. An empty value counts as not given.
+    /// Order: --set, the level of an axis, the scenario's own value, the environment variable NAME, --env-file, the suite's
+    /// default. An empty value counts as not given.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// File with NAME=VALUE lines for variables of the suite
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// Only the points with these levels of a scenario's axes
+    ///
+    /// Several levels of one axis are alternatives: --level EVENT_COUNT=1,SLOT_BOOST=0.
+    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    level: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+struct How {
+    /// Judged cycles; in each, every variant runs once
+    #[arg(long, value_name = "N")]
+    cycles: Option<u32>,
+    /// Cycles before the judged ones that only warm up the machine
+    #[arg(long, value_name = "N")]
+    discard: Option<u32>,
+    /// Scale the loads down to see that everything works; such runs are SMOKE and never compared
+    #[arg(long)]
+    quick: bool,
+    /// A word for the evidence
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    label: String,
+    /// Draw random orders from this number, to repeat those of another plan
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 impl What {
-    fn load(self) -> anyhow::Result<(Suite, Selection)> {
+    fn load(self, how: How) -> anyhow::Result<(Suite, Selection)> {
         let suite = Suite::load(&self.suite)?;
-        let given = Given::new(&self.set)?;
+        let given = Given::new(&self.set, self.env_file.as_deref())?;
+        let levels = self
+            .level
+            .iter()
+            .map(|item| match item.split_once('=') {
+                Some((name, value)) if !name.is_empty() => {
+                    Ok((name.trim().to_owned(), value.trim().to_owned()))
+                }
+                _ => Err(exit::set_up(format!(
+                    "--level {item}: not of the form NAME=VALUE"
+                ))),
+            })
+            .collect::<anyhow::Result<_>>()?;
         let scenarios = self
             .scenario
             .into_iter()
@@ -110,6 +185,13 @@ impl What {
             Selection {
                 scenarios,
                 variants: self.variant,
+                levels,
+                cycles: how.cycles,
+                discard: how.discard,
+                quick: how.quick,
+                label: how.label,
+                // Small enough for readers of JSON that know no whole numbers beyond 2^53.
+                seed: how.seed.unwrap_or_else(|| rand::random::<u32>().into()),
                 given,
             },
         ))
@@ -122,18 +204,33 @@ impl What {
 /// See [`exit::code_of`] for the codes that errors become.
 pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
     match cli.verb {
-        Verb::Run { what, dry_run } => {
-            let (suite, selection) = what.load()?;
+        Verb::Run {
+            what,
+            how,
+            dry_run,
+            keep_going,
+        } => {
+            let (suite, selection) = what.load(how)?;
             let plan = Plan::new(&suite, &selection)?;
             if dry_run {
-                run::print_plan(&suite, &plan)?;
+                show::plan(&suite, &plan, &selection)?;
                 return Ok(exit::OK);
             }
-            run::run(&suite, plan)
+            session::run(&suite, plan, &selection, keep_going)
+        }
+        Verb::Resume {
+            folder,
+            set,
+            env_file,
+            keep_going,
+        } => session::resume(&folder, &Given::new(&set, env_file.as_deref())?, keep_going),
+        Verb::Judge { folder, suite } => {
+            let other = suite.map(|name| Suite::load(&name)).transpose()?;
+            rejudge::judge(&folder, other.as_ref())
         }
         Verb::Clean { what, dry_run } => clean(what, dry_run),
         Verb::Doctor { what } => {
-            let (suite, selection) = what.load()?;
+            let (suite, selection) = what.load(How::default())?;
             let plan = Plan::new(&suite, &selection)?;
             let report = doctor::examine(&suite, &plan);
             report
@@ -220,7 +317,16 @@ fn list(suite: &Suite) {
 }
 
 fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
-    let (suite, selection) = what.load()?;
+    let (suite, selection) = what.load(How::default())?;
+    // Somebody else's run must not lose its queues.
+    let _lock = if dry_run {
+        None
+    } else {
+        Some(RunLock::take(&format!(
+            "cleaning of suite {}",
+            suite.file.suite.id
+        ))?)
+    };
     let plan = Plan::new(&suite, &selection)?;
     let Some(run) = plan.runs.into_iter().next() else {
         return Err(exit::set_up("the plan holds no run"));

@@ -1,4 +1,4 @@
-//! Derived values: what a suite takes out of k6's summary and the run's variables.
+//! Derived values: what a suite takes out of k6's summary, the monitors and the run's variables.
 
 use serde_json::{Map, Value as Json};
 
@@ -10,13 +10,14 @@ pub(crate) fn derive(
     tables: &[DeriveTable],
     summary: Option<&Json>,
     vars: &Vars,
+    machine: &Json,
 ) -> Map<String, Json> {
     let mut derived = Map::new();
     for table in tables {
         let found = table
             .from
             .iter()
-            .find_map(|from| source(from.get_ref(), summary, vars));
+            .find_map(|from| source(from.get_ref(), summary, vars, machine));
         let value = match (found, table.how, summary) {
             (Some(value), _, _) => value,
             // Without a summary nothing is known, so nothing is zero either.
@@ -28,13 +29,14 @@ pub(crate) fn derive(
     derived
 }
 
-fn source(from: &str, summary: Option<&Json>, vars: &Vars) -> Option<Json> {
+fn source(from: &str, summary: Option<&Json>, vars: &Vars, machine: &Json) -> Option<Json> {
     match from.split_once('.')? {
         ("summary", path) => path
             .split('.')
             .try_fold(summary?, |place, key| place.get(key))
             .filter(|found| !found.is_null())
             .cloned(),
+        ("machine", name) => machine.get(name).filter(|found| !found.is_null()).cloned(),
         ("env", name) => vars.get(name).map(|value| match value {
             Value::Int(number) => Json::from(*number),
             Value::Float(number) => Json::from(*number),
@@ -42,6 +44,14 @@ fn source(from: &str, summary: Option<&Json>, vars: &Vars) -> Option<Json> {
         }),
         _ => None,
     }
+}
+
+/// How many samples of a metric k6 counted, as far as its summary tells: a trend needs `count` among the script's
+/// `summaryTrendStats`.
+pub(crate) fn samples(summary: &Json, metric: &str) -> Option<f64> {
+    let values = summary.get("metrics")?.get(metric)?.get("values")?;
+    let number = |name: &str| values.get(name)?.as_f64();
+    number("count").or_else(|| Some(number("passes")? + number("fails")?))
 }
 
 /// A statistic of a metric in k6's summary.
@@ -74,13 +84,18 @@ mod tests {
         vars.supply("VUS", Value::Int(50), Origin::CommandLine);
         let summary =
             serde_json::json!({ "state": { "testRunDurationMs": 18495.147025 }, "metrics": {} });
-        let text = serde_json::to_string(&derive(&suite.file.derive, Some(&summary), &vars))
-            .expect("json");
+        let text = serde_json::to_string(&derive(
+            &suite.file.derive,
+            Some(&summary),
+            &vars,
+            &Json::Null,
+        ))
+        .expect("json");
         assert_eq!(
             text,
             r#"{"expectedVUs":50,"testRunDurationMs":18495.147025,"drainMs":null,"sseFailures":0}"#
         );
-        let without = derive(&suite.file.derive, None, &vars);
+        let without = derive(&suite.file.derive, None, &vars, &Json::Null);
         assert_eq!(without["sseFailures"], Json::Null);
     }
 }

@@ -38,9 +38,25 @@ impl Invocation {
         bail!("no free folder name below {}", root.display())
     }
 
+    /// The folder of an earlier call.
+    pub(crate) fn open(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folders of the attempts at a run so far, in order; the last one counts.
+    pub(crate) fn attempts(&self, relative: &str) -> Vec<Folder> {
+        (1..)
+            .map(|number| self.path.join(attempt(relative, number)))
+            .take_while(|path| path.is_dir())
+            .map(|path| Folder { path })
+            .collect()
     }
 
     /// The folder as evidence for what belongs to all runs.
@@ -50,12 +66,12 @@ impl Invocation {
         }
     }
 
-    /// Makes the folder of a run.
+    /// Makes the folder of an attempt at a run, counted from 1.
     ///
     /// # Errors
     /// It exists already or cannot be made.
-    pub(crate) fn run_folder(&self, relative: &str) -> anyhow::Result<Folder> {
-        let path = self.path.join(relative);
+    pub(crate) fn run_folder(&self, relative: &str, number: u32) -> anyhow::Result<Folder> {
+        let path = self.path.join(attempt(relative, number));
         let parent = path.parent().unwrap_or(&self.path);
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
         fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
@@ -73,6 +89,18 @@ impl Folder {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// An existing folder.
+    pub(crate) fn open(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// A JSON file; `None` if it is not there or not JSON.
+    pub(crate) fn json(&self, name: &str) -> Option<serde_json::Value> {
+        serde_json::from_slice(&fs::read(self.path.join(name)).ok()?).ok()
     }
 
     /// Whether a file is there.
@@ -151,6 +179,14 @@ impl Folder {
     }
 }
 
+fn attempt(relative: &str, number: u32) -> String {
+    if number == 1 {
+        relative.to_owned()
+    } else {
+        format!("{relative}-attempt-{number}")
+    }
+}
+
 /// A value as one component of a path.
 pub(crate) fn component(text: &str) -> String {
     let safe: String = text
@@ -191,11 +227,28 @@ mod tests {
     }
 
     #[test]
+    fn attempts_are_counted_and_kept() {
+        let root = tempfile::tempdir().expect("folder");
+        let invocation = Invocation::create(root.path(), "t").expect("create");
+        assert!(invocation.attempts("a/b").is_empty());
+        for number in 1..=2 {
+            invocation.run_folder("a/b", number).expect("made");
+        }
+        let folders = invocation.attempts("a/b");
+        let names: Vec<_> = folders
+            .iter()
+            .map(|folder| folder.path().to_owned())
+            .collect();
+        let base = invocation.path();
+        assert_eq!(names, [base.join("a/b"), base.join("a/b-attempt-2")]);
+    }
+
+    #[test]
     fn files_are_whole_and_never_overwritten() {
         let root = tempfile::tempdir().expect("folder");
         let invocation = Invocation::create(root.path(), "t").expect("create");
-        let folder = invocation.run_folder("a/b").expect("run folder");
-        assert!(invocation.run_folder("a/b").is_err());
+        let folder = invocation.run_folder("a/b", 1).expect("run folder");
+        assert!(invocation.run_folder("a/b", 1).is_err());
         folder.write("x.json", b"1").expect("write");
         assert!(folder.write("x.json", b"2").is_err());
         assert_eq!(fs::read(folder.path().join("x.json")).expect("read"), b"1");

@@ -1,14 +1,14 @@
 //! Gates: the one place that turns evidence into a verdict.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::derive::statistic;
+use crate::derive::{samples, statistic};
 use crate::suite::schema::{Class, GateTable, Op};
 use crate::suite::vars::{RunValues, Vars};
 
 /// What a run is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Verdict {
     /// Every gate that judges holds.
@@ -17,10 +17,24 @@ pub(crate) enum Verdict {
     Fail,
     /// The evidence is not good enough to say anything.
     Invalid,
+    /// Every gate that judges holds, but the load was scaled down: it works, and says nothing about speed.
+    Smoke,
     /// A signal ended the run.
     Interrupted,
     /// k6 was never started.
     NotRun,
+}
+
+impl Verdict {
+    /// Whether the evidence is sound; anything else is run again when the plan is gone on with.
+    pub(crate) fn is_complete(self) -> bool {
+        matches!(self, Self::Pass | Self::Fail | Self::Smoke)
+    }
+
+    /// Whether every gate that judges holds.
+    pub(crate) fn passed(self) -> bool {
+        matches!(self, Self::Pass | Self::Smoke)
+    }
 }
 
 impl std::fmt::Display for Verdict {
@@ -29,6 +43,7 @@ impl std::fmt::Display for Verdict {
             Self::Pass => "PASS",
             Self::Fail => "FAIL",
             Self::Invalid => "INVALID",
+            Self::Smoke => "SMOKE",
             Self::Interrupted => "INTERRUPTED",
             Self::NotRun => "NOT_RUN",
         })
@@ -124,7 +139,8 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
     } else {
         None
     });
-    let holds = value.is_some_and(|value| compare(value, gate.op, limit));
+    let too_few = too_few(gate, evidence.summary);
+    let holds = too_few.is_none() && value.is_some_and(|value| compare(value, gate.op, limit));
     let unit = gate
         .unit
         .as_deref()
@@ -136,8 +152,9 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
         (None, None) => "absent".to_owned(),
     };
     let text = format!(
-        "{metric} {stat}: {received}; expected {} {limit}{unit}",
-        sign(gate.op)
+        "{metric} {stat}: {received}; expected {} {limit}{unit}{}",
+        sign(gate.op),
+        too_few.as_deref().unwrap_or_default()
     );
     Ok(Judged {
         id: gate.id.get_ref().clone(),
@@ -145,8 +162,26 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
         holds,
         text,
         value,
-        missing: value.is_none(),
+        missing: value.is_none() || too_few.is_some(),
     })
+}
+
+/// Why the samples are not enough to judge by.
+fn too_few(gate: &GateTable, summary: Option<&Json>) -> Option<String> {
+    let least = *gate.min_samples.as_ref()?.get_ref();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a number of samples is far below 2^53"
+    )]
+    match samples(summary?, gate.metric.get_ref()) {
+        Some(count) if count >= least as f64 => None,
+        Some(count) => Some(format!(
+            "; {count} samples, at least {least} are needed to judge"
+        )),
+        None => Some(format!(
+            "; how many samples there were is unknown (a trend needs `count` in summaryTrendStats), at least {least} are needed"
+        )),
+    }
 }
 
 fn limit(gate: &GateTable, vars: &Vars, run_values: &RunValues) -> anyhow::Result<f64> {
@@ -265,6 +300,33 @@ mod tests {
         assert_eq!(
             verdict(&[judge_with(slo, &serde_json::json!({ "metrics": {} }))]),
             Verdict::Invalid
+        );
+    }
+
+    #[test]
+    fn too_few_samples_are_invalid() {
+        let slo = |least: u32| {
+            format!(
+                "class = \"slo\"\nmetric = \"checks\"\nstat = \"rate\"\nop = \">\"\nlimit = 0.5\nmin_samples = {least}"
+            )
+        };
+        let summary = serde_json::json!({ "metrics": { "checks": { "values": { "rate": 0.9, "passes": 9, "fails": 1 } } } });
+        assert!(judge_with(&slo(10), &summary).holds);
+        let gate = judge_with(&slo(11), &summary);
+        assert!(
+            !gate.holds
+                && gate
+                    .text
+                    .ends_with("10 samples, at least 11 are needed to judge"),
+            "{gate:?}"
+        );
+        assert_eq!(verdict(&[gate]), Verdict::Invalid);
+        let trend = "class = \"slo\"\nmetric = \"latency\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 5\nmin_samples = 1";
+        let summary = serde_json::json!({ "metrics": { "latency": { "values": { "p(95)": 2 } } } });
+        let gate = judge_with(trend, &summary);
+        assert!(
+            gate.missing && gate.text.contains("summaryTrendStats"),
+            "{gate:?}"
         );
     }
 

@@ -30,6 +30,30 @@ pub(crate) fn local_ports() -> Option<u64> {
     Some(high.saturating_sub(low) + 1)
 }
 
+/// Local time with its offset, to the millisecond.
+pub(crate) fn now() -> String {
+    jiff::Zoned::now()
+        .strftime("%Y-%m-%dT%H:%M:%S%.3f%:z")
+        .to_string()
+}
+
+/// The load averages over 1, 5 and 15 minutes.
+pub(crate) fn load_average() -> Option<[f64; 3]> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    let mut figures = text.split(' ').map(str::parse::<f64>);
+    let mut next = || figures.next()?.ok();
+    Some([next()?, next()?, next()?])
+}
+
+/// The limits of the control group, if there is one with limits of its own.
+fn control_group() -> Json {
+    let read = |name: &str| {
+        let text = fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
+        Some(text.trim().to_owned())
+    };
+    json!({ "cpuMax": read("cpu.max"), "memoryMax": read("memory.max") })
+}
+
 /// What the report needs to know about the machine.
 pub(crate) fn facts() -> Json {
     let system = rustix::system::uname();
@@ -41,10 +65,22 @@ pub(crate) fn facts() -> Json {
         "cpus": std::thread::available_parallelism().map(std::num::NonZero::get).ok(),
         "cpuModel": cpu_model(),
         "memoryBytes": info.totalram.saturating_mul(info.mem_unit.into()),
+        "memoryAvailableBytes": available_memory(),
+        "cgroup": control_group(),
+        "loadAverageStart": load_average(),
         "openFilesSoft": soft,
         "openFilesHard": hard,
         "localPorts": local_ports(),
     })
+}
+
+fn available_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn cpu_model() -> Option<String> {

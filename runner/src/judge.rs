@@ -1,4 +1,4 @@
-//! After k6: collecting its summary, deriving values, judging, and telling the verdict.
+//! From evidence to a verdict: the one way, for a run that has just ended and for one that is judged again.
 
 use std::path::Path;
 
@@ -7,26 +7,96 @@ use serde_json::{Map, Value as Json, json};
 use crate::derive::derive;
 use crate::evidence::Folder;
 use crate::exit::{self, RunOutcome};
+use crate::facts::Facts;
 use crate::gates::{self, Judged, Verdict};
 use crate::k6::{Cause, Finished};
 use crate::limits::Limits;
 use crate::mask::{self, masked, say};
 use crate::meta::Meta;
+use crate::monitor::Machine;
 use crate::plan::PlannedRun;
 use crate::suite::Suite;
+use crate::suite::vars::{RunValues, Vars};
 
-/// Completes the evidence of a run whose k6 has ended, whatever its exit code, and returns the exit code of the run.
+/// Everything that a verdict follows from.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    pub(crate) scenario: String,
+    pub(crate) facts: Facts,
+    pub(crate) summary: Option<Json>,
+    pub(crate) derived: Map<String, Json>,
+    pub(crate) vars: Vars,
+    pub(crate) run_values: RunValues,
+    /// The load was scaled down.
+    pub(crate) quick: bool,
+}
+
+/// What follows from it.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    pub(crate) gates: Vec<Judged>,
+    /// Why the verdict is not PASS.
+    pub(crate) reasons: Vec<String>,
+    /// What the run contributes to the exit code.
+    pub(crate) code: i32,
+}
+
+impl Evidence {
+    /// Judges every gate of the suite, the built-in ones first.
+    ///
+    /// # Errors
+    /// A limit names a variable without a value, or is not a number.
+    pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
+        let mut gates = self.facts.judge();
+        let evidence = gates::Evidence {
+            summary: self.summary.as_ref(),
+            derived: &self.derived,
+            vars: &self.vars,
+            run_values: &self.run_values,
+        };
+        gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
+        let interrupted = self.facts.cause == Cause::Interrupt;
+        let verdict = match gates::verdict(&gates) {
+            _ if interrupted => Verdict::Interrupted,
+            Verdict::Pass if self.quick => Verdict::Smoke,
+            verdict => verdict,
+        };
+        let mut reasons: Vec<String> = gates::reasons(&gates)
+            .iter()
+            .map(|reason| masked(reason))
+            .collect();
+        if interrupted {
+            reasons.insert(0, "a signal interrupted the run".to_owned());
+        }
+        let outcome = RunOutcome {
+            k6: self.facts.k6_exit_code,
+            summary: self.facts.summary,
+            passed: verdict.passed(),
+            interrupted,
+        };
+        Ok(Judgement {
+            verdict,
+            gates,
+            reasons,
+            code: exit::of_run(suite.file.suite.exit, outcome),
+        })
+    }
+}
+
+/// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
 ///
 /// # Errors
 /// A file of the evidence cannot be written.
-pub(crate) fn judge(
+pub(crate) fn conclude(
     suite: &Suite,
     run: &PlannedRun<'_>,
     finished: &Finished,
     health: Result<(), String>,
+    machine: &Machine,
     folder: &Folder,
     meta: &mut Meta,
-) -> anyhow::Result<i32> {
+) -> anyhow::Result<Judgement> {
     let bytes = finished.summary();
     if let Some(bytes) = &bytes {
         folder.write("summary.json", &mask::masked_json(bytes))?;
@@ -34,123 +104,73 @@ pub(crate) fn judge(
     let summary: Option<Json> = bytes
         .as_deref()
         .and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let derived = derive(&suite.file.derive, summary.as_ref(), &run.vars);
+    let of_machine = serde_json::to_value(machine)?;
+    let derived = derive(&suite.file.derive, summary.as_ref(), &run.vars, &of_machine);
     folder.write_json("derived.json", &Json::Object(derived.clone()))?;
-
-    let mut judged = built_in(suite, finished, summary.is_some(), health, folder);
-    let run_values = run
-        .limits
-        .as_ref()
-        .map(Limits::run_values)
-        .unwrap_or_default();
-    let evidence = gates::Evidence {
-        summary: summary.as_ref(),
-        derived: &derived,
-        vars: &run.vars,
-        run_values: &run_values,
-    };
-    judged.extend(gates::judge(
-        &suite.file.gate,
-        run.scenario.id.get_ref(),
-        &evidence,
-    )?);
-    let interrupted = finished.cause == Cause::Interrupt;
-    let verdict = if interrupted {
-        Verdict::Interrupted
-    } else {
-        gates::verdict(&judged)
-    };
-    let outcome = RunOutcome {
-        k6: finished.code,
+    let missing = suite.file.evidence.files.iter();
+    let facts = Facts {
+        k6_exit_code: finished.code,
+        cause: finished.cause,
         summary: summary.is_some(),
-        passed: verdict == Verdict::Pass,
-        interrupted,
+        unhealthy: health.err().map(|text| masked(&text)),
+        evidence_missing: missing
+            .filter(|name| *name != "verdict.json" && !folder.has(name))
+            .cloned()
+            .collect(),
+        generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
     };
-    let code = exit::of_run(suite.file.suite.exit, outcome);
-    let mut reasons = gates::reasons(&judged);
-    if interrupted {
-        reasons.insert(0, "a signal interrupted the run".to_owned());
-    }
+    meta.judged_by(&facts, of_machine)?;
+    let evidence = Evidence {
+        scenario: run.scenario.id.get_ref().clone(),
+        facts,
+        summary,
+        derived,
+        vars: run.vars.clone(),
+        run_values: run
+            .limits
+            .as_ref()
+            .map(Limits::run_values)
+            .unwrap_or_default(),
+        quick: meta.quick(),
+    };
+    let judgement = evidence.judge(suite)?;
+    let warnings: Vec<&str> = [machine.note.as_str()]
+        .into_iter()
+        .filter(|note| !note.is_empty())
+        .collect();
     let record = json!({
         "schemaVersion": 1,
-        "verdict": verdict,
-        "reasons": reasons.iter().map(|reason| masked(reason)).collect::<Vec<_>>(),
+        "verdict": judgement.verdict,
+        "reasons": judgement.reasons,
+        "warnings": warnings,
         "k6ExitCode": finished.code,
-        "exitCode": code,
-        "gates": judged,
+        "exitCode": judgement.code,
+        "gates": judgement.gates,
     });
     folder.write_json("verdict.json", &record)?;
-    meta.ended(&verdict.to_string(), code, folder);
+    meta.ended(&judgement.verdict.to_string(), judgement.code, folder);
     meta.write(folder)?;
-    print_block(run, &derived, verdict, &judged, &reasons, folder);
-    Ok(code)
-}
-
-/// The gates that hold for every run without being declared.
-fn built_in(
-    suite: &Suite,
-    finished: &Finished,
-    summary: bool,
-    health: Result<(), String>,
-    folder: &Folder,
-) -> Vec<Judged> {
-    let code = finished.code.map_or_else(
-        || "none, a signal ended it".to_owned(),
-        |code| code.to_string(),
+    say("");
+    tell(
+        &run.title(),
+        &evidence.derived,
+        &judgement,
+        &machine.note,
+        folder.path(),
     );
-    let missing: Vec<&str> = suite
-        .file
-        .evidence
-        .files
-        .iter()
-        .map(String::as_str)
-        .filter(|name| *name != "verdict.json" && !folder.has(name))
-        .collect();
-    vec![
-        Judged::built_in(
-            "k6-exit",
-            finished.code == Some(0),
-            format!("k6's exit code: {code}; expected 0"),
-        ),
-        Judged::built_in(
-            "k6-in-time",
-            finished.cause != Cause::Limit,
-            "k6 ends by itself within its bound",
-        ),
-        Judged::built_in(
-            "summary",
-            summary,
-            "summary.json exists, was written by this run, and is JSON",
-        ),
-        Judged::built_in(
-            "target-healthy",
-            health.is_ok(),
-            health
-                .err()
-                .unwrap_or_else(|| "the target answers before and after the run".to_owned()),
-        ),
-        Judged::built_in(
-            "evidence-complete",
-            missing.is_empty(),
-            if missing.is_empty() {
-                "every declared file is there".to_owned()
-            } else {
-                format!("missing: {}", missing.join(", "))
-            },
-        ),
-    ]
+    Ok(judgement)
 }
 
-fn print_block(
-    run: &PlannedRun<'_>,
+/// Prints a verdict with its figures and reasons.
+pub(crate) fn tell(
+    title: &str,
     derived: &Map<String, Json>,
-    verdict: Verdict,
-    judged: &[Judged],
-    reasons: &[String],
-    folder: &Folder,
+    judgement: &Judgement,
+    note: &str,
+    folder: &Path,
 ) {
     let width = derived.keys().map(String::len).max().unwrap_or(0);
-    say(&format!("\nverdict  {verdict}  {}", run.title()));
+    say(&format!("verdict  {}  {title}", judgement.verdict));
     for (name, value) in derived {
         let value = if value.is_null() {
             "unknown".to_owned()
@@ -159,12 +179,18 @@ fn print_block(
         };
         say(&format!("         {name:<width$}  {value}"));
     }
-    let holding = judged.iter().filter(|gate| gate.holds).count();
-    say(&format!("gates    {holding} of {} hold", judged.len()));
-    reasons
-        .iter()
-        .for_each(|reason| say(&format!("         {reason}")));
-    say(&format!("folder   {}", shown(folder.path())));
+    if !note.is_empty() {
+        say(&format!("beware   {note}"));
+    }
+    let holding = judgement.gates.iter().filter(|gate| gate.holds).count();
+    say(&format!(
+        "gates    {holding} of {} hold",
+        judgement.gates.len()
+    ));
+    for reason in &judgement.reasons {
+        say(&format!("         {reason}"));
+    }
+    say(&format!("folder   {}", shown(folder)));
 }
 
 /// A path for the terminal: relative where that is shorter.

@@ -157,6 +157,7 @@ impl Call {
         folder: &Folder,
         limit: Duration,
         events: &mut Events,
+        watch: &mut dyn Watch,
     ) -> anyhow::Result<Finished> {
         let work = scratch::folder("k6-").context("making a working directory for k6")?;
         let mut output = folder.begin("stdout.txt")?;
@@ -172,8 +173,10 @@ impl Call {
         let began = jiff::Zoned::now();
         let mut process = Supervised::start("k6", &mut command, output, true, KILL_GRACE)?;
         process.watch(events);
+        watch.began(process.id());
         let cause = wait(&mut process, limit, events);
         let ended = jiff::Zoned::now();
+        watch.ended()?;
         let status = process.end()?;
         folder.finish("stdout.txt")?;
         Ok(Finished {
@@ -187,8 +190,21 @@ impl Call {
     }
 }
 
+/// Somebody who looks at k6 while it runs.
+pub(crate) trait Watch {
+    /// k6 runs, with this process id.
+    fn began(&mut self, id: u32);
+
+    /// k6 has ended, but is still listed.
+    ///
+    /// # Errors
+    /// What was seen cannot be kept.
+    fn ended(&mut self) -> anyhow::Result<()>;
+}
+
 /// Why k6 ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Cause {
     /// By itself.
     Own,
@@ -318,10 +334,20 @@ mod tests {
         assert!(call.shown().ends_with("/bin/k6 run --include-system-env-vars -e 'TITLE=it'\\''s two' -e VUS=50 -e RUN_ID=1-2 /s.js"));
     }
 
+    struct Nobody;
+
+    impl Watch for Nobody {
+        fn began(&mut self, _: u32) {}
+
+        fn ended(&mut self) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
     fn shell(script: &str, limit: Duration, events: &mut Events) -> (Finished, String) {
         let root = tempfile::tempdir().expect("folder");
         let folder = Invocation::create(root.path(), "t")
-            .and_then(|i| i.run_folder("r"))
+            .and_then(|i| i.run_folder("r", 1))
             .expect("folder");
         // A shell cannot trap what was ignored when it began, as SIGINT is in the background of another shell. (k6 can.)
         let arguments = ["--default-signal=INT", "sh", "-c", script].map(str::to_owned);
@@ -331,7 +357,7 @@ mod tests {
             environment: Vec::new(),
             shown: "sh".to_owned(),
         };
-        let finished = call.run(&folder, limit, events).expect("run");
+        let finished = call.run(&folder, limit, events, &mut Nobody).expect("run");
         (
             finished,
             std::fs::read_to_string(folder.path().join("stdout.txt")).expect("stdout"),

@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::exit;
 use crate::suite::vars::{RunValues, Vars};
 
-/// Run values that this module computes, for the check of suite files.
+/// Run values that this module and [`crate::presets`] compute, for the check of suite files.
 pub(crate) const RUN_VALUES: &[&str] = &[
+    "preset_vus",
+    "preset_hold_ms",
     "hold_ms",
     "sse_p95_threshold_ms",
     "sse_timeout_ms",
@@ -27,6 +29,10 @@ const EVENT_CHANGE_MS: i64 = 10_000 + 500;
 const ADMIN_RESERVE_MS: i64 = 60_000;
 /// Start of k6, writing of the summary, a machine under load.
 const MARGIN_MS: i64 = 60_000;
+/// The harness's pause after an event status change in `setup()` and `teardown()`.
+const EVENT_PAUSE_MS: i64 = 500;
+/// What every run needs beside its pauses: processes start, users log in, files are written.
+const OVERHEAD_MS: i64 = 3000;
 /// File descriptors beside one per user: listening sockets, Redis, logs, scripts.
 const RESERVE_FILES: i64 = 1024;
 
@@ -119,6 +125,13 @@ impl Limits {
         // setup, scenarios, teardown
         let total = admin + scenarios + admin + MARGIN_MS;
         Ok(Duration::from_millis(total.unsigned_abs()))
+    }
+
+    /// How long the run takes if nothing goes wrong.
+    pub(crate) fn estimate(&self) -> Duration {
+        let pauses = 2 * self.events * EVENT_PAUSE_MS + self.burst_offset_ms;
+        let total = OVERHEAD_MS + pauses + self.skew_ms + self.drain_ms;
+        Duration::from_millis(total.unsigned_abs())
     }
 
     /// Refuses a run whose limits cannot be met.

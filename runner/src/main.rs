@@ -4,8 +4,8 @@
 //! program checks the preconditions, starts the target, cleans Redis within the declared scope, runs k6, and then
 //! always collects the evidence, derives the values and judges the gates, whatever k6's exit code was.
 //!
-//! Reading order: [`suite`] (what can be declared), [`plan`] (which runs follow from it), [`run`] (one run from
-//! precondition to verdict).
+//! Reading order: [`suite`] (what can be declared), [`plan`] (which runs follow from it), [`session`] (working it off),
+//! [`run`] (one run from precondition to verdict).
 
 mod clean;
 mod cli;
@@ -14,7 +14,9 @@ mod doctor;
 mod events;
 mod evidence;
 mod exit;
+mod facts;
 mod gates;
+mod hash;
 mod host;
 mod judge;
 mod k6;
@@ -22,13 +24,20 @@ mod limits;
 mod lock;
 mod mask;
 mod meta;
+mod monitor;
 mod plan;
+mod presets;
 mod process;
+mod progress;
 mod redis_client;
 mod redis_server;
+mod rejudge;
 mod run;
 mod scope;
 mod scratch;
+mod screen;
+mod session;
+mod show;
 mod suite;
 mod target;
 

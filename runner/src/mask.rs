@@ -2,10 +2,11 @@
 //!
 //! A secret is registered once, when its value is read; everything that leaves the program passes [`masked`].
 
-use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value as Json;
+
+use crate::screen;
 
 /// What stands in the place of a secret.
 pub(crate) const MASK: &str = "***";
@@ -71,9 +72,7 @@ fn mask_strings(value: &mut Json) {
 
 /// Prints one masked line (or block of lines). A closed terminal is no reason to end a run.
 pub(crate) fn say(text: &str) {
-    let mut terminal = std::io::stdout().lock();
-    let _ = writeln!(terminal, "{}", masked(text));
-    let _ = terminal.flush();
+    screen::print(format!("{}\n", masked(text)).as_bytes());
 }
 
 /// An address for display: whatever stands between the user and the host is replaced, also if it does not parse.

@@ -1,12 +1,39 @@
 //! The meta files of a run: `meta.txt` for people and scripts, `meta.json` for programs.
 
+use std::path::Path;
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::evidence::Folder;
+use crate::facts::Facts;
 use crate::k6::{Binary, Finished};
 use crate::mask::{masked, masked_address};
-use crate::plan::PlannedRun;
-use crate::{exit, host};
+use crate::plan::{PlannedRun, file};
+use crate::suite::Suite;
+use crate::{exit, hash, host};
+
+/// What the runs of a plan share.
+#[derive(Debug)]
+pub(crate) struct Shared<'a> {
+    pub(crate) suite: &'a Suite,
+    pub(crate) suite_sha256: String,
+    pub(crate) k6: Binary,
+    /// Runs in the plan.
+    pub(crate) runs: usize,
+    pub(crate) label: String,
+    pub(crate) quick: bool,
+}
+
+/// The Redis of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RedisFacts {
+    /// Unknown if it does not tell.
+    pub(crate) version: Option<String>,
+    /// Started by the runner.
+    pub(crate) private: bool,
+    /// Its process, if it is on this machine.
+    pub(crate) process: Option<u32>,
+}
 
 /// What is known about a run; grows with it.
 #[derive(Debug)]
@@ -17,15 +44,25 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// What is known before anything is touched.
+    ///
+    /// # Errors
+    /// The harness cannot be read.
     pub(crate) fn new(
-        suite: &str,
+        shared: &Shared<'_>,
         run: &PlannedRun<'_>,
+        attempt: u32,
         run_id: &str,
-        k6: &Binary,
-        redis: &str,
-    ) -> Self {
+        redis: &RedisFacts,
+    ) -> anyhow::Result<Self> {
         let (git_branch, sha) = host::git();
+        let k6 = &shared.k6;
         let vars = &run.vars;
+        let version = redis.version.as_deref().unwrap_or("unknown");
+        let redis_text = if redis.private {
+            format!("private, version {version}")
+        } else {
+            format!("given by the user, version {version}")
+        };
         let text = |name: &str| vars.shown(name).unwrap_or_default();
         let mut meta = Self {
             lines: Vec::new(),
@@ -33,7 +70,7 @@ impl Meta {
         };
         let scenario = run.scenario.id.get_ref().clone();
         let strings = [
-            ("suite", suite.to_owned()),
+            ("suite", shared.suite.file.suite.id.clone()),
             ("branch", run.branch.clone()),
             ("sha", sha),
             ("gitBranch", git_branch),
@@ -46,13 +83,15 @@ impl Meta {
                 "redisUrl",
                 masked_address(&vars.text("REDIS_URL").unwrap_or_default()),
             ),
-            ("redis", redis.to_owned()),
+            ("redis", redis_text),
             ("loginEmailDomain", text("LOGIN_EMAIL_DOMAIN")),
             ("slotBoost", text("SLOT_BOOST")),
             ("slotBoostValue", text("SLOT_BOOST_VALUE")),
             ("aggressiveClean", text("AGGRESSIVE_CLEAN")),
             ("k6Version", k6.version_line().to_owned()),
-            ("startTime", now()),
+            ("runnerVersion", env!("CARGO_PKG_VERSION").to_owned()),
+            ("label", shared.label.clone()),
+            ("startTime", host::now()),
         ];
         for (name, value) in strings {
             meta.set(name, &value);
@@ -66,15 +105,41 @@ impl Meta {
                 )
             })
             .collect();
-        meta.json.insert("schemaVersion".to_owned(), json!(1));
-        meta.json.insert("cycle".to_owned(), json!(run.cycle));
-        meta.json.insert(
-            "k6".to_owned(),
-            json!({ "path": k6.path, "version": k6.version }),
-        );
-        meta.json
-            .insert("environment".to_owned(), Json::Object(environment));
-        meta.json.insert("host".to_owned(), host::facts());
+        let limits = run.limits.as_ref().map(|limits| {
+            json!({
+                "users": limits.users,
+                "events": limits.events,
+                "slots": limits.slots,
+                "boosted": limits.boosted,
+                "skewMs": limits.skew_ms,
+                "drainMs": limits.drain_ms,
+            })
+        });
+        let facts = json!({
+            "schemaVersion": 1,
+            "plan": { "run": run.number, "of": shared.runs },
+            "attempt": attempt,
+            "point": file::point(&run.point),
+            "block": run.cycle.block,
+            "cycle": run.cycle.number,
+            "discarded": run.cycle.discarded,
+            "preflight": run.preflight,
+            "quick": shared.quick,
+            "estimateMs": run.estimate.map(|time| time.as_millis()),
+            "suiteFile": { "path": shared.suite.path, "sha256": shared.suite_sha256 },
+            "harness": hash::harness(&run.script)?,
+            "k6": { "path": k6.path, "version": k6.version },
+            "redisServer": { "version": redis.version, "private": redis.private },
+            "limits": limits,
+            "environment": environment,
+            "host": host::facts(),
+        });
+        if let Json::Object(facts) = facts {
+            meta.json.extend(facts);
+        }
+        for (name, value) in [("cycle", run.cycle.number), ("attempt", attempt)] {
+            meta.lines.push(format!("[meta] {name}={value}"));
+        }
         for (name, key) in [
             ("expected_vus", "VUS"),
             ("sse_p95_threshold_ms", "SSE_P95_THRESHOLD"),
@@ -82,7 +147,34 @@ impl Meta {
         ] {
             meta.lines.push(format!("[meta] {name}={}", text(key)));
         }
-        meta
+        Ok(meta)
+    }
+
+    /// Whether the load was scaled down.
+    pub(crate) fn quick(&self) -> bool {
+        self.json.get("quick") == Some(&Json::Bool(true))
+    }
+
+    /// The program of a target that the runner started.
+    pub(crate) fn target_program(&mut self, program: &Path, version: Option<&str>) {
+        let entry = json!({ "path": program, "version": version });
+        self.json.insert("targetProgram".to_owned(), entry);
+    }
+
+    /// When the harness set the events OPEN, epoch ms.
+    pub(crate) fn opened(&mut self, at: i64) {
+        self.json.insert("openAtMs".to_owned(), at.into());
+    }
+
+    /// What the gates look at beside k6's summary.
+    ///
+    /// # Errors
+    /// None of today's facts; they are all JSON.
+    pub(crate) fn judged_by(&mut self, facts: &Facts, machine: Json) -> anyhow::Result<()> {
+        self.json
+            .insert("observed".to_owned(), serde_json::to_value(facts)?);
+        self.json.insert("machine".to_owned(), machine);
+        Ok(())
     }
 
     /// A text, in both files.
@@ -129,7 +221,9 @@ impl Meta {
 
     /// The end of the run.
     pub(crate) fn ended(&mut self, verdict: &str, code: i32, folder: &Folder) {
-        self.set("endTime", &now());
+        self.set("endTime", &host::now());
+        self.json
+            .insert("loadAverageEnd".to_owned(), json!(host::load_average()));
         self.set("verdict", verdict);
         self.json.insert("exitCode".to_owned(), json!(code));
         if code == exit::OK {
@@ -152,12 +246,6 @@ impl Meta {
             format!("{:#}\n", Json::Object(self.json.clone())).as_bytes(),
         )
     }
-}
-
-fn now() -> String {
-    jiff::Zoned::now()
-        .strftime("%Y-%m-%dT%H:%M:%S%.3f%:z")
-        .to_string()
 }
 
 fn snake(name: &str) -> String {

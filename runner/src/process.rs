@@ -172,13 +172,17 @@ fn copy_lines(reader: PipeReader, mut log: File, echo: bool) {
         // A full disk or a closed terminal must not stop the reading: the child would block on its pipe.
         let _ = log.write_all(text.as_bytes());
         if echo {
-            let mut terminal = std::io::stdout().lock();
-            let _ = terminal.write_all(text.as_bytes());
-            let _ = terminal.flush();
+            crate::screen::print(text.as_bytes());
         }
         line.clear();
     }
     let _ = log.sync_all();
+}
+
+/// What a process is called; `None` without such a process.
+pub(crate) fn comm(id: u32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+    Some(text.trim_end().to_owned())
 }
 
 /// Where a program is on the path.

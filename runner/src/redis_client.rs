@@ -35,6 +35,33 @@ impl Server {
         Ok(Self(connection))
     }
 
+    /// How many items a key holds, whatever its type; 0 without the key.
+    ///
+    /// # Errors
+    /// The server refuses or does not answer, or the key is of a type without a size.
+    pub(crate) fn size(&mut self, key: &str) -> anyhow::Result<i64> {
+        let kind: String = redis::cmd("TYPE").arg(key).query(&mut self.0)?;
+        let command = match kind.as_str() {
+            "none" => return Ok(0),
+            "zset" => "ZCARD",
+            "hash" => "HLEN",
+            "set" => "SCARD",
+            "list" => "LLEN",
+            "stream" => "XLEN",
+            other => anyhow::bail!("{key} is of type {other}, which has no size"),
+        };
+        Ok(redis::cmd(command).arg(key).query(&mut self.0)?)
+    }
+
+    /// The number in a field of a hash, if there is one.
+    ///
+    /// # Errors
+    /// The server refuses or does not answer.
+    pub(crate) fn number(&mut self, hash: &str, field: &str) -> anyhow::Result<Option<i64>> {
+        let text: Option<String> = redis::cmd("HGET").arg(hash).arg(field).query(&mut self.0)?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
     /// Sends a command and returns its reply as text.
     ///
     /// # Errors

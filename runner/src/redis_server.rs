@@ -118,6 +118,11 @@ impl PrivateRedis {
         &self.address
     }
 
+    /// Its process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its version.
     pub(crate) fn version(&self) -> &str {
         &self.version

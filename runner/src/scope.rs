@@ -46,6 +46,42 @@ impl<'a> Condition<'a> {
     }
 }
 
+/// One entry of a monitor's `of`: what is only read may be any key that is named in full.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Watched<'a> {
+    /// The size of a key, whatever its type.
+    Size(&'a str),
+    /// A number in a field of a hash.
+    Field { hash: &'a str, field: &'a str },
+}
+
+impl<'a> Watched<'a> {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// The text says what is allowed.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
+        let refuse = || {
+            Err(format!(
+                "`{text}`: allowed: KEY, KEY:{{event}}, HASH[{{event}}]"
+            ))
+        };
+        if text.is_empty() || text.contains(['*', '?', '\\']) || text.contains(char::is_whitespace)
+        {
+            return refuse();
+        }
+        match text.split_once('[') {
+            None => Ok(Self::Size(text)),
+            Some((hash, rest)) => match rest.strip_suffix(']') {
+                Some(field) if !hash.is_empty() && !field.is_empty() => {
+                    Ok(Self::Field { hash, field })
+                }
+                _ => refuse(),
+            },
+        }
+    }
+}
+
 /// One entry of `scope`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Scope<'a> {

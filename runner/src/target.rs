@@ -167,6 +167,18 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
         })
 }
 
+/// What a program of this project says about its version.
+pub(crate) fn version(target: &TargetTable, program: &Path) -> Option<String> {
+    if target.kind != TargetKind::Builtin {
+        return None;
+    }
+    let mut command = Command::new(program);
+    clean_environment(&mut command);
+    let output = command.arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
 /// A target that answers.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -364,6 +376,11 @@ impl Target {
         }
     }
 
+    /// The process id of a target that the runner started.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.started.as_ref().map(|started| started.process.id())
+    }
+
     /// Whether it answers now.
     ///
     /// # Errors
@@ -449,7 +466,7 @@ mod tests {
     fn start(suite: &Suite, vars: &mut Vars) -> anyhow::Result<(Target, Folder, TempDir)> {
         let root = tempfile::tempdir().expect("folder");
         let folder = Invocation::create(root.path(), "t")
-            .and_then(|i| i.run_folder("r"))
+            .and_then(|i| i.run_folder("r", 1))
             .expect("folder");
         let table = choose(suite, Some("zset"), vars)?;
         supply(table, vars)?;

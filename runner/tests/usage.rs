@@ -26,7 +26,7 @@ fn the_committed_suites_are_valid() {
     let (code, text) = finish(Place::new().runner().arg("validate"));
     assert_eq!(code, 0, "{text}");
     assert!(
-        text.contains("suites/waiting-room.toml: valid, 5 scenarios"),
+        text.contains("suites/waiting-room.toml: valid, 7 scenarios"),
         "{text}"
     );
 }

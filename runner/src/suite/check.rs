@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::schema::{Class, File, GateTable, MetricKind, TargetKind, parse_duration};
+use super::check_plan;
+use super::schema::{Class, File, GateTable, Kind, MetricKind, TargetKind};
 use super::vars::{Part, parts, plain};
 use super::{SCHEMA, suggestion};
 use crate::limits;
@@ -17,7 +18,7 @@ pub(super) struct Problem {
     pub(super) text: String,
 }
 
-fn problem<T>(place: &Spanned<T>, text: impl Into<String>) -> Problem {
+pub(super) fn problem<T>(place: &Spanned<T>, text: impl Into<String>) -> Problem {
     Problem {
         span: place.span(),
         text: text.into(),
@@ -25,7 +26,15 @@ fn problem<T>(place: &Spanned<T>, text: impl Into<String>) -> Problem {
 }
 
 /// Run values that are known where a folder name is made.
-const FOLDER_VALUES: &[&str] = &["timestamp", "branch", "scenario", "events", "slot_mode"];
+const FOLDER_VALUES: &[&str] = &[
+    "timestamp",
+    "branch",
+    "scenario",
+    "load",
+    "label",
+    "events",
+    "slot_mode",
+];
 /// Run values that are known where a target is started or asked.
 const TARGET_VALUES: &[&str] = &["port_file", "address"];
 
@@ -69,7 +78,8 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     }
     check_targets(file)?;
     check_clean(file)?;
-    check_scenarios(file)?;
+    check_plan::scenarios(file)?;
+    check_plan::monitors(file, &scenarios)?;
     for derive in &file.derive {
         for from in &derive.from {
             check_source(file, from)?;
@@ -88,6 +98,10 @@ fn check_env(file: &File) -> Result<(), Problem> {
                 name,
                 format!("`{}`: a variable has an upper-case name", name.get_ref()),
             ));
+        }
+        if table.secret && !matches!(table.kind, Kind::String | Kind::Url) {
+            let text = format!("{}: a secret is of type string or url", name.get_ref());
+            return Err(problem(name, text));
         }
         let Some(default) = &table.default else {
             continue;
@@ -176,39 +190,16 @@ fn check_clean(file: &File) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_scenarios(file: &File) -> Result<(), Problem> {
-    let variants: Vec<&str> = file
-        .target
-        .iter()
-        .filter_map(|target| target.variant.as_ref())
-        .map(|variant| variant.get_ref().as_str())
-        .collect();
-    for scenario in &file.scenario {
-        for name in scenario.set.keys() {
-            variable(file, name, name.get_ref())?;
-        }
-        for variant in &scenario.variants {
-            known(variant, &variants, "target variant")?;
-        }
-        if scenario.cycles == 0 {
-            return Err(problem(&scenario.id, "`cycles` must be at least 1"));
-        }
-        placeholders(file, &scenario.limit, limits::RUN_VALUES)?;
-        let limit = scenario.limit.get_ref();
-        if !limit.contains('{') {
-            parse_duration(limit).map_err(|text| problem(&scenario.limit, text))?;
-        }
-    }
-    Ok(())
-}
-
 fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
     match from.get_ref().split_once('.') {
-        Some(("summary", path)) if !path.is_empty() => Ok(()),
+        Some(("summary" | "machine", path)) if !path.is_empty() => Ok(()),
         Some(("env", name)) => variable(file, from, name),
         _ => Err(problem(
             from,
-            format!("`{}`: allowed: summary.PATH or env.NAME", from.get_ref()),
+            format!(
+                "`{}`: allowed: summary.PATH, machine.NAME or env.NAME",
+                from.get_ref()
+            ),
         )),
     }
 }
@@ -256,6 +247,22 @@ fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), P
             ),
         ));
     }
+    if let Some(least) = &gate.min_samples
+        && (derived || kind == Some(MetricKind::Gauge))
+    {
+        return Err(problem(
+            least,
+            format!(
+                "{}: the samples of {} are not counted; leave out `min_samples`",
+                gate.metric.get_ref(),
+                if derived {
+                    "a derived value"
+                } else {
+                    "a gauge"
+                }
+            ),
+        ));
+    }
     match gate.limit.get_ref() {
         toml::Value::Integer(_) | toml::Value::Float(_) => {}
         toml::Value::String(text) => placeholders_in(file, &gate.limit, text, limits::RUN_VALUES)?,
@@ -289,7 +296,10 @@ fn kind_of(metric: &str) -> Option<MetricKind> {
     }
 }
 
-fn unique<'a>(ids: impl Iterator<Item = &'a Spanned<String>>, what: &str) -> Result<(), Problem> {
+pub(super) fn unique<'a>(
+    ids: impl Iterator<Item = &'a Spanned<String>>,
+    what: &str,
+) -> Result<(), Problem> {
     let mut seen: Vec<&str> = Vec::new();
     for id in ids {
         if seen.contains(&id.get_ref().as_str()) {
@@ -303,7 +313,7 @@ fn unique<'a>(ids: impl Iterator<Item = &'a Spanned<String>>, what: &str) -> Res
     Ok(())
 }
 
-fn known(name: &Spanned<String>, allowed: &[&str], what: &str) -> Result<(), Problem> {
+pub(super) fn known(name: &Spanned<String>, allowed: &[&str], what: &str) -> Result<(), Problem> {
     if allowed.contains(&name.get_ref().as_str()) {
         return Ok(());
     }
@@ -318,7 +328,7 @@ fn known(name: &Spanned<String>, allowed: &[&str], what: &str) -> Result<(), Pro
     ))
 }
 
-fn variable<T>(file: &File, place: &Spanned<T>, name: &str) -> Result<(), Problem> {
+pub(super) fn variable<T>(file: &File, place: &Spanned<T>, name: &str) -> Result<(), Problem> {
     if file.env.contains_key(name) {
         return Ok(());
     }
@@ -329,11 +339,15 @@ fn variable<T>(file: &File, place: &Spanned<T>, name: &str) -> Result<(), Proble
     ))
 }
 
-fn placeholders(file: &File, text: &Spanned<String>, run: &[&str]) -> Result<(), Problem> {
+pub(super) fn placeholders(
+    file: &File,
+    text: &Spanned<String>,
+    run: &[&str],
+) -> Result<(), Problem> {
     placeholders_in(file, text, text.get_ref(), run)
 }
 
-fn placeholders_in<T>(
+pub(super) fn placeholders_in<T>(
     file: &File,
     place: &Spanned<T>,
     text: &str,

@@ -1,6 +1,9 @@
 //! Suite files: reading, and messages that name file, line and key.
 
 mod check;
+mod check_plan;
+pub(crate) mod given;
+pub(crate) mod scenario;
 pub(crate) mod schema;
 pub(crate) mod vars;
 
@@ -9,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::exit;
-use schema::{File, ScenarioTable};
+use crate::{exit, mask};
+use scenario::ScenarioTable;
+use schema::File;
 
 /// Version of the schema that this runner reads.
 const SCHEMA: u32 = 1;
@@ -24,6 +28,8 @@ pub(crate) struct Suite {
     pub(crate) root: PathBuf,
     /// Its content.
     pub(crate) file: File,
+    /// Its text.
+    pub(crate) text: String,
 }
 
 impl Suite {
@@ -51,9 +57,16 @@ impl Suite {
             path: path.to_owned(),
             root: root_of(path)?,
             file,
+            text: text.to_owned(),
         };
         if let Err(problem) = check::check(&suite.file) {
             return Err(located(path, text, Some(problem.span), &problem.text));
+        }
+        // A default is a secret too, even where another value takes its place.
+        for table in suite.file.env.values().filter(|table| table.secret) {
+            if let Some(default) = &table.default {
+                mask::register(&vars::plain(default.get_ref()));
+            }
         }
         Ok(suite)
     }
@@ -150,6 +163,16 @@ fn explain(message: &str) -> String {
         (true, Some((unknown, known))) => {
             format!(
                 "unknown key `{unknown}`{}; allowed here: {}",
+                suggestion(unknown, known),
+                known.join(", ")
+            )
+        }
+        // Of a closed list of values.
+        (false, Some((unknown, known)))
+            if message.starts_with("unknown variant") && !known.is_empty() =>
+        {
+            format!(
+                "`{unknown}` is not known here{}; allowed: {}",
                 suggestion(unknown, known),
                 known.join(", ")
             )

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::scenario::ScenarioTable;
 use crate::exit::Policy;
 
 /// A suite file.
@@ -25,6 +26,8 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) scenario: Vec<ScenarioTable>,
     #[serde(default)]
+    pub(crate) monitor: Vec<MonitorTable>,
+    #[serde(default)]
     pub(crate) derive: Vec<DeriveTable>,
     #[serde(default)]
     pub(crate) gate: Vec<GateTable>,
@@ -40,6 +43,11 @@ pub(crate) struct SuiteTable {
     pub(crate) title: String,
     /// Scenarios that run when none is named, in this order.
     pub(crate) order: Vec<Spanned<String>>,
+    /// What a run that did not pass means for the runs after it.
+    #[serde(default)]
+    pub(crate) on_fail: OnFail,
+    /// What `--quick` multiplies the declared loads by.
+    pub(crate) quick_scale: Option<Spanned<f64>>,
     /// Which exit code is handed on.
     #[serde(default)]
     pub(crate) exit: Policy,
@@ -49,6 +57,19 @@ pub(crate) struct SuiteTable {
     /// What the machine must offer: `k6+MODULE+…`, `redis`, `nofile>=N`.
     #[serde(default)]
     pub(crate) needs: Vec<Spanned<String>>,
+}
+
+/// What becomes of the plan after a run that did not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnFail {
+    /// The plan ends.
+    #[default]
+    Stop,
+    /// The other runs of the scenario are left out.
+    NextScenario,
+    /// All other runs follow.
+    NextRun,
 }
 
 /// `[env.NAME]`
@@ -154,46 +175,31 @@ pub(crate) enum CleanKind {
     Redis,
 }
 
-/// `[[scenario]]`
+/// `[[monitor]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ScenarioTable {
+pub(crate) struct MonitorTable {
     pub(crate) id: Spanned<String>,
-    pub(crate) script: String,
+    pub(crate) kind: MonitorKind,
+    /// Process monitor: `k6`, `target`, `redis`. Queue monitor: keys, and fields of hashes, as in `scope`.
+    pub(crate) of: Vec<Spanned<String>>,
+    #[serde(with = "duration")]
+    pub(crate) every: std::time::Duration,
+    /// The server of a queue monitor.
+    pub(crate) source: Option<Spanned<String>>,
+    /// Scenarios it watches; all when empty.
     #[serde(default)]
-    pub(crate) plan: PlanKind,
-    #[serde(default)]
-    pub(crate) variants: Vec<Spanned<String>>,
-    #[serde(default = "one")]
-    pub(crate) cycles: u32,
-    #[serde(default)]
-    pub(crate) cycle_order: CycleOrder,
-    /// Wall-clock bound of k6: a duration, or a run value in milliseconds.
-    pub(crate) limit: Spanned<String>,
-    #[serde(default)]
-    pub(crate) set: BTreeMap<Spanned<String>, toml::Value>,
+    pub(crate) scenarios: Vec<Spanned<String>>,
 }
 
-fn one() -> u32 {
-    1
-}
-
-/// How points arise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+/// What a monitor samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum PlanKind {
-    #[default]
-    Single,
-}
-
-/// How variants alternate from cycle to cycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CycleOrder {
-    #[default]
-    AsListed,
-    /// A B, B A, A B, …
-    Alternate,
+pub(crate) enum MonitorKind {
+    /// Processor time, memory, descriptors and connections of processes.
+    Process,
+    /// Sizes of keys in Redis, whatever their type.
+    Redis,
 }
 
 /// `[[derive]]`
@@ -201,7 +207,7 @@ pub(crate) enum CycleOrder {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeriveTable {
     pub(crate) id: Spanned<String>,
-    /// `summary.PATH` or `env.NAME`; the first that has a value counts.
+    /// `summary.PATH`, `machine.NAME` or `env.NAME`; the first that has a value counts.
     pub(crate) from: Vec<Spanned<String>>,
     pub(crate) how: How,
 }
@@ -232,6 +238,8 @@ pub(crate) struct GateTable {
     pub(crate) op: Op,
     pub(crate) limit: Spanned<toml::Value>,
     pub(crate) unit: Option<String>,
+    /// Fewer samples than this are not good enough to judge by.
+    pub(crate) min_samples: Option<Spanned<u64>>,
     /// The value that absence stands for; without it absence is invalid.
     pub(crate) absent: Option<f64>,
 }
@@ -273,12 +281,12 @@ pub(crate) enum Op {
     Equal,
 }
 
-mod duration {
+pub(super) mod duration {
     use std::time::Duration;
 
     use serde::{Deserialize as _, Deserializer, de::Error as _};
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::suite) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         super::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Suite;
-use super::schema::{EnvTable, Kind, ScenarioTable};
+use super::given::Given;
+use super::scenario::ScenarioTable;
+use super::schema::{EnvTable, Kind};
 use crate::{exit, mask};
 
 /// A typed value.
@@ -35,8 +37,11 @@ impl fmt::Display for Value {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Origin {
     CommandLine,
+    /// A point of the plan.
+    Point,
     Scenario,
     Environment,
+    EnvFile,
     Default,
     /// Computed from other variables.
     Computed,
@@ -50,63 +55,25 @@ pub(crate) struct Vars {
     values: BTreeMap<String, (Value, Origin)>,
     secret: BTreeSet<String>,
     /// Defaults that wait for run values.
-    pending: BTreeMap<String, (String, Kind)>,
+    pending: BTreeMap<String, (String, Kind, Origin)>,
 }
 
 /// Values by lower-case name for `{name}`.
 pub(crate) type RunValues = BTreeMap<&'static str, String>;
 
-/// What the user gave, before types are looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    /// `--set NAME=VALUE`
-    pub(crate) set: BTreeMap<String, String>,
-    /// The environment of the runner.
-    pub(crate) environment: BTreeMap<String, String>,
-}
-
-impl Given {
-    /// Reads `--set` arguments and this process's environment.
-    ///
-    /// # Errors
-    /// An argument is not `NAME=VALUE`, or a name is given twice.
-    pub(crate) fn new(set: &[String]) -> anyhow::Result<Self> {
-        let mut given = Self {
-            set: BTreeMap::new(),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
-        };
-        for item in set {
-            let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty())
-            else {
-                return Err(exit::set_up(format!(
-                    "--set {item}: not of the form NAME=VALUE"
-                )));
-            };
-            if given
-                .set
-                .insert(name.to_owned(), value.to_owned())
-                .is_some()
-            {
-                return Err(exit::set_up(format!("--set {name}: given twice")));
-            }
-        }
-        Ok(given)
-    }
-}
+/// The values that a point of a plan gives to variables, in the order of the suite file.
+pub(crate) type Point = Vec<(String, String)>;
 
 impl Vars {
-    /// Resolves the declared variables for a scenario: command line, scenario, environment, default. An empty value
-    /// counts as not given.
+    /// Resolves the declared variables for a point of a scenario: command line, point, scenario, environment, environment
+    /// file, default. An empty value counts as not given.
     ///
     /// # Errors
-    /// An unknown `--set` name, a value of the wrong type, or one that is not allowed.
+    /// An unknown `--set` name, one that the point sets, a value of the wrong type, or one that is not allowed.
     pub(crate) fn resolve(
         suite: &Suite,
         scenario: &ScenarioTable,
+        point: &Point,
         given: &Given,
     ) -> anyhow::Result<Self> {
         for name in given.set.keys() {
@@ -123,6 +90,12 @@ impl Vars {
                     known.join(", ")
                 )));
             }
+            if point.iter().any(|(axis, _)| axis == name) {
+                return Err(exit::set_up(format!(
+                    "--set {name}: scenario {} runs with several values of it; choose among them with --level {name}=VALUE",
+                    scenario.id.get_ref()
+                )));
+            }
         }
         let mut vars = Self::default();
         for (name, table) in &suite.file.env {
@@ -130,7 +103,50 @@ impl Vars {
             if table.secret {
                 vars.secret.insert(name.clone());
             }
-            vars.resolve_one(name, table, scenario, given)?;
+            let of_point = point.iter().find(|(axis, _)| axis == name);
+            let [set, environment, file] = given.text(name);
+            let found = [
+                (set.cloned(), Origin::CommandLine),
+                (of_point.map(|(_, text)| text.clone()), Origin::Point),
+                (scenario.set.get(name.as_str()).map(plain), Origin::Scenario),
+                (environment.cloned(), Origin::Environment),
+                (file.cloned(), Origin::EnvFile),
+                (
+                    table.default.as_ref().map(|value| plain(value.get_ref())),
+                    Origin::Default,
+                ),
+            ];
+            let first = found
+                .into_iter()
+                .find_map(|(text, origin)| Some((text?, origin)));
+            if let Some((text, origin)) = first {
+                vars.resolve_one(name, table, text, origin)?;
+            }
+        }
+        Ok(vars)
+    }
+
+    /// The variables of a run whose evidence holds them.
+    ///
+    /// # Errors
+    /// A stored value is not of the type that the suite declares.
+    pub(crate) fn restore<'a>(
+        suite: &Suite,
+        stored: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> anyhow::Result<Self> {
+        let mut vars = Self::default();
+        for (name, text) in stored {
+            if let Some(table) = suite.file.env.get(name) {
+                // A masked secret is as good as another text: no gate looks at it.
+                let kind = if text.contains(mask::MASK) {
+                    Kind::String
+                } else {
+                    table.kind
+                };
+                let value = parse(name, kind, text)?;
+                vars.values
+                    .insert(name.to_owned(), (value, Origin::Environment));
+            }
         }
         Ok(vars)
     }
@@ -139,26 +155,21 @@ impl Vars {
         &mut self,
         name: &str,
         table: &EnvTable,
-        scenario: &ScenarioTable,
-        given: &Given,
+        text: String,
+        origin: Origin,
     ) -> anyhow::Result<()> {
-        let full = |text: &&String| !text.trim().is_empty();
-        let (text, origin) = if let Some(text) = given.set.get(name).filter(full) {
-            (text.clone(), Origin::CommandLine)
-        } else if let Some(value) = scenario.set.get(name) {
-            (plain(value), Origin::Scenario)
-        } else if let Some(text) = given.environment.get(name).filter(full) {
-            (text.clone(), Origin::Environment)
-        } else if let Some(value) = &table.default {
-            let text = plain(value.get_ref());
-            if text.contains('{') {
-                self.pending.insert(name.to_owned(), (text, table.kind));
-                return Ok(());
-            }
-            (text, Origin::Default)
-        } else {
+        let written = matches!(origin, Origin::Default | Origin::Scenario);
+        if written && text.contains('{') {
+            // A value with placeholders is counted as computed, a scenario's own outranks all but the command line.
+            let origin = if origin == Origin::Default {
+                Origin::Computed
+            } else {
+                origin
+            };
+            self.pending
+                .insert(name.to_owned(), (text, table.kind, origin));
             return Ok(());
-        };
+        }
         if self.secret.contains(name) {
             mask::register(&text);
         }
@@ -189,19 +200,25 @@ impl Vars {
             .or_insert((value, origin));
     }
 
+    /// Gives a variable another value, whoever gave the one it has.
+    pub(crate) fn replace(&mut self, name: &str, value: Value) {
+        self.values
+            .insert(name.to_owned(), (value, Origin::Computed));
+    }
+
     /// Fills the defaults that take run values, as far as these are known.
     ///
     /// # Errors
     /// The filled text has the wrong type.
     pub(crate) fn fill(&mut self, run: &RunValues) -> anyhow::Result<()> {
-        for (name, (text, kind)) in std::mem::take(&mut self.pending) {
+        for (name, (text, kind, origin)) in std::mem::take(&mut self.pending) {
             match self.expand(&text, run) {
                 Ok(filled) => {
                     let value = parse(&name, kind, &filled)?;
-                    self.values.insert(name, (value, Origin::Computed));
+                    self.values.insert(name, (value, origin));
                 }
                 Err(_) => {
-                    self.pending.insert(name, (text, kind));
+                    self.pending.insert(name, (text, kind, origin));
                 }
             }
         }
@@ -416,8 +433,9 @@ mod tests {
         let given = Given {
             set: own(set),
             environment: own(environment),
+            file: BTreeMap::new(),
         };
-        Vars::resolve(&suite, &suite.file.scenario[0], &given)
+        Vars::resolve(&suite, &suite.file.scenario[0], &Point::new(), &given)
     }
 
     const SCENARIO: &str = "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";

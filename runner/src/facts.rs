@@ -1,0 +1,154 @@
+//! What was seen of a run while it ran and cannot be looked up later: the basis of the gates that hold for every run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::gates::Judged;
+use crate::k6::Cause;
+
+/// Share of the machine, in percent over the whole run, beyond which the generator measures itself.
+const GENERATOR_CAP: f64 = 90.0;
+
+/// The facts, as `meta.json` keeps them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Facts {
+    /// `null` if a signal ended k6.
+    pub(crate) k6_exit_code: Option<i32>,
+    pub(crate) cause: Cause,
+    /// k6 left a summary in this run, and it is JSON.
+    pub(crate) summary: bool,
+    /// What the target answered instead of what it should, after the run; `null` if it was right.
+    pub(crate) unhealthy: Option<String>,
+    /// Declared evidence that was not there at the end.
+    pub(crate) evidence_missing: Vec<String>,
+    /// `null` if it was not measured.
+    pub(crate) generator_cpu_percent_mean: Option<f64>,
+}
+
+impl Facts {
+    /// The gates that hold for every run without being declared.
+    pub(crate) fn judge(&self) -> Vec<Judged> {
+        let code = self.k6_exit_code.map_or_else(
+            || "none, a signal ended it".to_owned(),
+            |code| code.to_string(),
+        );
+        let mut gates = vec![
+            Judged::built_in(
+                "k6-exit",
+                self.k6_exit_code == Some(0),
+                format!("k6's exit code: {code}; expected 0"),
+            ),
+            Judged::built_in(
+                "k6-in-time",
+                self.cause != Cause::Limit,
+                "k6 ends by itself within its bound",
+            ),
+            Judged::built_in(
+                "summary",
+                self.summary,
+                "summary.json exists, was written by this run, and is JSON",
+            ),
+            // Before the run it was waited for: without an answer there is no run.
+            Judged::built_in(
+                "target-healthy",
+                self.unhealthy.is_none(),
+                self.unhealthy
+                    .as_deref()
+                    .unwrap_or("the target answers before and after the run"),
+            ),
+            Judged::built_in(
+                "evidence-complete",
+                self.evidence_missing.is_empty(),
+                if self.evidence_missing.is_empty() {
+                    "every declared file is there".to_owned()
+                } else {
+                    format!("missing: {}", self.evidence_missing.join(", "))
+                },
+            ),
+        ];
+        if let Some(share) = self.generator_cpu_percent_mean {
+            gates.push(Judged::built_in(
+                "generator-cpu",
+                share <= GENERATOR_CAP,
+                format!("k6 took {share} % of the machine; expected at most {GENERATOR_CAP} %, beyond it measures itself"),
+            ));
+        }
+        gates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fact_has_its_gate() {
+        let good = Facts {
+            k6_exit_code: Some(0),
+            cause: Cause::Own,
+            summary: true,
+            unhealthy: None,
+            evidence_missing: Vec::new(),
+            generator_cpu_percent_mean: Some(40.0),
+        };
+        assert!(good.judge().iter().all(|gate| gate.holds));
+        let cases: [(&str, Facts); 6] = [
+            (
+                "k6-exit",
+                Facts {
+                    k6_exit_code: None,
+                    ..good.clone()
+                },
+            ),
+            (
+                "k6-in-time",
+                Facts {
+                    cause: Cause::Limit,
+                    ..good.clone()
+                },
+            ),
+            (
+                "summary",
+                Facts {
+                    summary: false,
+                    ..good.clone()
+                },
+            ),
+            (
+                "target-healthy",
+                Facts {
+                    unhealthy: Some("refused".to_owned()),
+                    ..good.clone()
+                },
+            ),
+            (
+                "evidence-complete",
+                Facts {
+                    evidence_missing: vec!["stdout.txt".to_owned()],
+                    ..good.clone()
+                },
+            ),
+            (
+                "generator-cpu",
+                Facts {
+                    generator_cpu_percent_mean: Some(95.0),
+                    ..good
+                },
+            ),
+        ];
+        for (id, facts) in cases {
+            let failed: Vec<Judged> = facts
+                .judge()
+                .into_iter()
+                .filter(|gate| !gate.holds)
+                .collect();
+            assert_eq!(
+                failed
+                    .iter()
+                    .map(|gate| gate.id.as_str())
+                    .collect::<Vec<_>>(),
+                [id]
+            );
+        }
+    }
+}

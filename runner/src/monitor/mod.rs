@@ -1,0 +1,170 @@
+//! Monitors: what is sampled on an interval while k6 runs, each in a thread and a file of its own.
+//!
+//! A file holds one JSON object per line and gets its name when the run is over.
+
+mod process;
+mod queue;
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::evidence::{Folder, component};
+use crate::plan::PlannedRun;
+use crate::suite::Suite;
+use crate::suite::schema::{MonitorKind, MonitorTable};
+use crate::suite::vars::RunValues;
+
+pub(crate) use process::Processes;
+
+/// A sample may take this share of the time, so that watching does not disturb what is watched.
+const MOST_OF_TIME: u32 = 50;
+
+/// What the machine did while k6 ran, in percent of all its processors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Machine {
+    /// Whether a process monitor was declared and saw anything.
+    pub(crate) measured: bool,
+    pub(crate) cpu_percent_mean: Option<f64>,
+    pub(crate) generator_cpu_percent_mean: Option<f64>,
+    /// Neither k6 nor the target nor Redis nor the runner.
+    pub(crate) others_cpu_percent_mean: Option<f64>,
+    pub(crate) others_cpu_percent_max: Option<f64>,
+    /// Something else took so much that figures of this run are to be compared with care.
+    pub(crate) busy: bool,
+    /// What to read beside the figures; empty if there is nothing.
+    pub(crate) note: String,
+}
+
+/// The monitors of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Monitors {
+    active: Vec<Active>,
+}
+
+#[derive(Debug)]
+struct Active {
+    file: String,
+    stop: Sender<()>,
+    thread: JoinHandle<Option<Machine>>,
+}
+
+/// Something that can be looked at again and again.
+trait Sampler: Send + 'static {
+    /// Looks once.
+    fn sample(&mut self) -> Json;
+
+    /// What all samples together say about the machine.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
+}
+
+impl Monitors {
+    /// Starts the monitors that the suite declares for the scenario.
+    ///
+    /// # Errors
+    /// A file cannot be made, or a variable is missing.
+    pub(crate) fn start(
+        suite: &Suite,
+        run: &PlannedRun<'_>,
+        folder: &Folder,
+        processes: &Processes,
+    ) -> anyhow::Result<Self> {
+        let mut monitors = Self::default();
+        let scenario = run.scenario.id.get_ref();
+        for table in &suite.file.monitor {
+            let watched = table.scenarios.is_empty()
+                || table
+                    .scenarios
+                    .iter()
+                    .any(|name| name.get_ref() == scenario);
+            if !watched {
+                continue;
+            }
+            let sampler: Box<dyn Sampler> = match table.kind {
+                MonitorKind::Process => Box::new(process::Sampler::new(
+                    processes.clone(),
+                    table.of.iter().map(|name| name.get_ref().clone()),
+                )),
+                MonitorKind::Redis => Box::new(queue::Sampler::new(
+                    source(table, run)?,
+                    queue::watched(table, &run.vars)?,
+                )),
+            };
+            let file = format!("monitor-{}.jsonl", component(table.id.get_ref()));
+            let output = folder.begin(&file)?;
+            let (stop, stopped) = channel();
+            let every = table.every;
+            let thread = std::thread::Builder::new()
+                .name(file.clone())
+                .spawn(move || watch(sampler, output, every, &stopped))
+                .context("starting a monitor")?;
+            monitors.active.push(Active { file, stop, thread });
+        }
+        Ok(monitors)
+    }
+
+    /// Takes a last sample each and completes the files.
+    ///
+    /// # Errors
+    /// A file cannot be completed.
+    pub(crate) fn stop(self, folder: &Folder) -> anyhow::Result<Machine> {
+        let mut machine = Machine::default();
+        for active in self.active {
+            // The thread ends by this, and also when it has ended before.
+            let _ = active.stop.send(());
+            let seen = active
+                .thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("the monitor of {} panicked", active.file))?;
+            if let Some(seen) = seen {
+                machine = seen;
+            }
+            folder.finish(&active.file)?;
+        }
+        Ok(machine)
+    }
+}
+
+fn source(table: &MonitorTable, run: &PlannedRun<'_>) -> anyhow::Result<String> {
+    let source = table
+        .source
+        .as_ref()
+        .context("a redis monitor has a source")?;
+    run.vars.expand(source.get_ref(), &RunValues::new())
+}
+
+fn watch(
+    mut sampler: Box<dyn Sampler>,
+    output: File,
+    every: Duration,
+    stopped: &Receiver<()>,
+) -> Option<Machine> {
+    let mut output = BufWriter::new(output);
+    loop {
+        let began = Instant::now();
+        // A full disk must not end the run; its evidence will show.
+        let _ = writeln!(output, "{}", sampler.sample());
+        let pause = every
+            .max(began.elapsed() * MOST_OF_TIME)
+            .saturating_sub(began.elapsed());
+        if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            break;
+        }
+    }
+    let _ = writeln!(output, "{}", sampler.sample()).and_then(|()| output.flush());
+    sampler.machine()
+}
+
+/// Epoch milliseconds.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,100 @@
+//! Sizes of queues and counters in Redis over time.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::now_ms;
+use crate::exit;
+use crate::mask::masked;
+use crate::redis_client::Server;
+use crate::scope::Watched;
+use crate::suite::schema::MonitorTable;
+use crate::suite::vars::{RunValues, Vars};
+
+/// A key, or a field of a hash.
+#[derive(Debug)]
+pub(super) enum Place {
+    Size(String),
+    Field { hash: String, field: String },
+}
+
+/// What a monitor watches, once for each event where its text names the event.
+///
+/// # Errors
+/// A variable is missing.
+pub(super) fn watched(table: &MonitorTable, vars: &Vars) -> anyhow::Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for entry in &table.of {
+        let text = entry.get_ref();
+        let events: Vec<String> = if text.contains("{event}") {
+            vars.list("EVENT_IDS")?.to_vec()
+        } else {
+            vec![String::new()]
+        };
+        for event in events {
+            let run = RunValues::from([("event", event)]);
+            places.push(match Watched::parse(text).map_err(exit::set_up)? {
+                Watched::Size(key) => Place::Size(vars.expand(key, &run)?),
+                Watched::Field { hash, field } => Place::Field {
+                    hash: vars.expand(hash, &run)?,
+                    field: vars.expand(field, &run)?,
+                },
+            });
+        }
+    }
+    Ok(places)
+}
+
+pub(super) struct Sampler {
+    address: String,
+    places: Vec<Place>,
+    /// Made by the first sample, and again after a fault.
+    server: Option<Server>,
+}
+
+impl Sampler {
+    pub(super) fn new(address: String, places: Vec<Place>) -> Self {
+        Self {
+            address,
+            places,
+            server: None,
+        }
+    }
+
+    fn look(&mut self) -> anyhow::Result<(Map<String, Json>, Map<String, Json>)> {
+        let server = match &mut self.server {
+            Some(server) => server,
+            empty => empty.insert(Server::connect(&self.address)?),
+        };
+        let (mut sizes, mut values) = (Map::new(), Map::new());
+        for place in &self.places {
+            match place {
+                Place::Size(key) => {
+                    sizes.insert(key.clone(), server.size(key)?.into());
+                }
+                Place::Field { hash, field } => {
+                    values.insert(
+                        format!("{hash}[{field}]"),
+                        server.number(hash, field)?.into(),
+                    );
+                }
+            }
+        }
+        Ok((sizes, values))
+    }
+}
+
+impl super::Sampler for Sampler {
+    fn sample(&mut self) -> Json {
+        let t = now_ms();
+        match self.look() {
+            Ok((sizes, values)) => {
+                let total: i64 = sizes.values().filter_map(Json::as_i64).sum();
+                json!({ "t": t, "sizes": sizes, "total": total, "values": values })
+            }
+            Err(error) => {
+                self.server = None;
+                json!({ "t": t, "error": masked(&format!("{error:#}")) })
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! `plan.json`: the plan as it was when its first run began, so that another call can go on with it.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::{Plan, PlannedRun, Selection};
+use crate::evidence::Invocation;
+use crate::mask::masked;
+use crate::suite::Suite;
+use crate::suite::vars::Point;
+use crate::{exit, hash, host};
+
+/// Name of the plan in its folder.
+pub(crate) const PLAN: &str = "plan.json";
+/// Name of the copy of the suite file beside it, secrets masked.
+pub(crate) const SUITE: &str = "suite.toml";
+
+const SCHEMA: u32 = 1;
+
+/// The content of the file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlanFile {
+    schema_version: u32,
+    pub(crate) suite: String,
+    pub(crate) title: String,
+    /// Where the suite file was; paths in it are relative to that place.
+    pub(crate) suite_file: String,
+    pub(crate) suite_sha256: String,
+    pub(crate) created: String,
+    /// What was asked for, but for secrets.
+    pub(crate) selection: Selection,
+    /// Variables that were given and are secret, so that they have to be given again.
+    pub(crate) secrets: Vec<String>,
+    /// `k6 version`, first line.
+    pub(crate) k6: String,
+    /// Hash of the harness.
+    pub(crate) harness_sha256: Vec<String>,
+    pub(crate) runs: Vec<Entry>,
+}
+
+/// A planned run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entry {
+    pub(crate) number: usize,
+    pub(crate) folder: String,
+    pub(crate) scenario: String,
+    pub(crate) point: Map<String, Json>,
+    pub(crate) variant: Option<String>,
+    pub(crate) block: u32,
+    pub(crate) cycle: u32,
+    pub(crate) discarded: bool,
+    pub(crate) preflight: bool,
+    pub(crate) estimate_ms: Option<u64>,
+}
+
+/// A point as the files hold it.
+pub(crate) fn point(point: &Point) -> Map<String, Json> {
+    point
+        .iter()
+        .map(|(name, value)| (name.clone(), Json::from(value.as_str())))
+        .collect()
+}
+
+impl Entry {
+    fn new(run: &PlannedRun<'_>) -> Self {
+        Self {
+            number: run.number,
+            folder: run.folder.clone(),
+            scenario: run.scenario.id.get_ref().clone(),
+            point: point(&run.point),
+            variant: run.variant.clone(),
+            block: run.cycle.block,
+            cycle: run.cycle.number,
+            discarded: run.cycle.discarded,
+            preflight: run.preflight,
+            estimate_ms: run
+                .estimate
+                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+impl PlanFile {
+    /// What is to be kept of a plan.
+    ///
+    /// # Errors
+    /// The harness cannot be read.
+    pub(crate) fn new(
+        suite: &Suite,
+        plan: &Plan<'_>,
+        selection: &Selection,
+        k6: &str,
+    ) -> anyhow::Result<Self> {
+        let (kept, secrets) = selection.given.kept(suite);
+        Ok(Self {
+            schema_version: SCHEMA,
+            suite: suite.file.suite.id.clone(),
+            title: suite.file.suite.title.clone(),
+            suite_file: std::path::absolute(&suite.path)
+                .context("resolving the suite file")?
+                .display()
+                .to_string(),
+            suite_sha256: hash::sha256(suite.text.as_bytes()),
+            created: host::now(),
+            selection: Selection {
+                given: kept,
+                ..selection.clone()
+            },
+            secrets,
+            k6: k6.to_owned(),
+            harness_sha256: harness(plan)?,
+            runs: plan.runs.iter().map(Entry::new).collect(),
+        })
+    }
+
+    /// Writes the plan and the suite file beside it.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn write(&self, suite: &Suite, invocation: &Invocation) -> anyhow::Result<()> {
+        let shared = invocation.shared();
+        shared.write(SUITE, masked(&suite.text).as_bytes())?;
+        shared.write_json(PLAN, &serde_json::to_value(self)?)
+    }
+
+    /// Reads the plan of a folder.
+    ///
+    /// # Errors
+    /// There is none, or it is of another version of the runner.
+    pub(crate) fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(PLAN);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            exit::set_up(format!(
+                "{}: {error}; name the folder that `run` printed at its end",
+                path.display()
+            ))
+        })?;
+        let file: Self = serde_json::from_str(&text).map_err(|error| {
+            exit::set_up(format!(
+                "{}: not a plan of this runner: {error}",
+                path.display()
+            ))
+        })?;
+        if file.schema_version != SCHEMA {
+            return Err(exit::set_up(format!(
+                "{}: schema version {} is not known; allowed: {SCHEMA}",
+                path.display(),
+                file.schema_version
+            )));
+        }
+        Ok(file)
+    }
+
+    /// The suite file, which must be what it was when the plan began.
+    ///
+    /// # Errors
+    /// It cannot be read, or has changed.
+    pub(crate) fn suite(&self) -> anyhow::Result<Suite> {
+        let suite = Suite::load(&self.suite_file)?;
+        if hash::sha256(suite.text.as_bytes()) != self.suite_sha256 {
+            return Err(exit::set_up(format!(
+                "{} was changed after the plan began, so its runs could not be compared; begin a new plan",
+                self.suite_file
+            )));
+        }
+        Ok(suite)
+    }
+
+    /// The suite as it was when the plan began, but for its secrets: enough to judge.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub(crate) fn copy(&self, folder: &Path) -> anyhow::Result<Suite> {
+        let path = folder.join(SUITE);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| exit::set_up(format!("{}: {error}", path.display())))?;
+        Suite::parse(Path::new(&self.suite_file), &text)
+    }
+
+    /// Puts newly computed runs into the order of this plan.
+    ///
+    /// # Errors
+    /// They are other runs than this plan's, or would be made with another harness or k6.
+    pub(crate) fn align(&self, plan: &mut Plan<'_>, k6: &str) -> anyhow::Result<()> {
+        let differs = |what: &str| {
+            Err(exit::set_up(format!(
+                "{what} since the plan began, so its runs could not be compared; begin a new plan"
+            )))
+        };
+        if harness(plan)? != self.harness_sha256 {
+            return differs("the harness has changed");
+        }
+        if k6 != self.k6 {
+            return differs(&format!("k6 has changed from `{}` to `{k6}`", self.k6));
+        }
+        let number = |run: &PlannedRun<'_>| {
+            self.runs
+                .iter()
+                .find(|entry| entry.folder == run.folder)
+                .map(|entry| entry.number)
+        };
+        for run in &mut plan.runs {
+            let Some(number) = number(run) else {
+                return differs(&format!("the plan now holds another run, {}", run.folder));
+            };
+            run.number = number;
+        }
+        plan.runs.sort_by_key(|run| run.number);
+        let same = plan
+            .runs
+            .iter()
+            .map(Entry::new)
+            .eq(self.runs.iter().cloned());
+        if same {
+            Ok(())
+        } else {
+            differs("the planned runs have changed")
+        }
+    }
+}
+
+/// The hash of each harness of the plan.
+fn harness(plan: &Plan<'_>) -> anyhow::Result<Vec<String>> {
+    let mut scripts: Vec<&Path> = plan.runs.iter().map(|run| run.script.as_path()).collect();
+    scripts.sort_unstable();
+    scripts.dedup();
+    scripts
+        .into_iter()
+        .map(|script| Ok(hash::harness(script)?.sha256))
+        .collect()
+}

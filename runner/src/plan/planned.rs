@@ -1,0 +1,212 @@
+//! One planned run: its variables, limits, target and folder.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Selection, points};
+use crate::evidence::component;
+use crate::limits::Limits;
+use crate::suite::Suite;
+use crate::suite::scenario::ScenarioTable;
+use crate::suite::schema::{Kind, TargetKind, TargetTable, parse_duration};
+use crate::suite::vars::{Part, Point, RunValues, Value, Vars, parts, plain};
+use crate::{exit, gates, host, presets, target};
+
+/// One execution of one point of a scenario with one variant in one cycle.
+#[derive(Debug)]
+pub(crate) struct PlannedRun<'a> {
+    /// Place in the plan, from 1.
+    pub(crate) number: usize,
+    pub(crate) scenario: &'a ScenarioTable,
+    pub(crate) point: Point,
+    pub(crate) variant: Option<String>,
+    pub(crate) cycle: Cycle,
+    /// The scenarios after this one only begin once this run has passed.
+    pub(crate) preflight: bool,
+    pub(crate) target: &'a TargetTable,
+    pub(crate) vars: Vars,
+    pub(crate) limits: Option<Limits>,
+    /// Wall-clock bound of k6.
+    pub(crate) bound: Duration,
+    /// How long the run takes if nothing goes wrong; `None` if the suite says nothing about it.
+    pub(crate) estimate: Option<Duration>,
+    /// What tells two builds apart: the variant, or the git branch of a target that a person started.
+    pub(crate) branch: String,
+    pub(crate) script: PathBuf,
+    /// The evidence folder of the first attempt, below the folder of the plan.
+    pub(crate) folder: String,
+}
+
+/// Place of a run among the repetitions of its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cycle {
+    /// Number of the block in the plan, from 1.
+    pub(crate) block: u32,
+    /// Number among the judged cycles, or among the discarded ones, from 1.
+    pub(crate) number: u32,
+    /// To warm up; never judged against other runs.
+    pub(crate) discarded: bool,
+    /// Whether there is only this one.
+    pub(crate) only: bool,
+}
+
+/// Everything that is known about a run before the plan begins.
+///
+/// # Errors
+/// A variable is missing or wrong, an address is not allowed, or the run cannot keep its own limits.
+pub(super) fn planned<'a>(
+    suite: &'a Suite,
+    scenario: &'a ScenarioTable,
+    point: &Point,
+    variant: Option<String>,
+    cycle: Cycle,
+    selection: &Selection,
+) -> anyhow::Result<PlannedRun<'a>> {
+    let mut vars = Vars::resolve(suite, scenario, point, &selection.given)?;
+    vars.fill(&presets::run_values(&vars))?;
+    if selection.quick {
+        scale_down(suite, scenario, &mut vars)?;
+    }
+    let target = target::choose(suite, variant.as_deref(), &vars)?;
+    target::supply(target, &mut vars)?;
+    presets::choose_events(&mut vars)?;
+    check_hosts(suite, &vars)?;
+    let limits = Limits::compute(&vars, |name| suite.file.env.contains_key(name))?;
+    let mut run_values = RunValues::new();
+    if let Some(limits) = &limits {
+        run_values = limits.run_values();
+        vars.fill(&run_values)?;
+        limits.feasible(&vars)?;
+        run_values.insert(
+            "run_limit_ms",
+            limits.run_limit(&vars)?.as_millis().to_string(),
+        );
+    }
+    let bound = vars.expand(scenario.limit.get_ref(), &run_values)?;
+    let bound = match bound.parse() {
+        Ok(millis) => Duration::from_millis(millis),
+        Err(_) => parse_duration(&bound).map_err(exit::set_up)?,
+    };
+    gates::check_limits(&suite.file.gate, scenario.id.get_ref(), &vars, &run_values)?;
+    let branch = match (&variant, target.kind) {
+        (_, TargetKind::External) => host::git().0,
+        (Some(variant), _) => variant.clone(),
+        (None, _) => target.id.clone(),
+    };
+    let mut run = PlannedRun {
+        number: 0,
+        scenario,
+        point: point.clone(),
+        variant,
+        cycle,
+        preflight: false,
+        target,
+        estimate: limits.as_ref().map(Limits::estimate),
+        vars,
+        limits,
+        bound,
+        branch,
+        script: suite.resolve(&scenario.script),
+        folder: String::new(),
+    };
+    run.folder = run.folder_name(suite, &selection.label)?;
+    Ok(run)
+}
+
+/// Multiplies the declared loads: the variables that hold them.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a number of users times a share below 1"
+)]
+fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyhow::Result<()> {
+    let Some(scale) = &suite.file.suite.quick_scale else {
+        return Err(exit::set_up(
+            "--quick: the suite declares no `quick_scale`, so its loads cannot be scaled down",
+        ));
+    };
+    for load in &scenario.load {
+        let text = plain(load.vus.get_ref());
+        for part in parts(&text).map_err(exit::set_up)? {
+            if let Part::Variable(name) = part {
+                let users = vars.int(name)? as f64 * scale.get_ref();
+                vars.replace(name, Value::Int((users.round() as i64).max(1)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A run writes to Redis and drives load: both only where the suite allows it.
+fn check_hosts(suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
+    let allowed = &suite.file.suite.allow_hosts;
+    for (name, table) in &suite.file.env {
+        let name = name.get_ref();
+        let (true, Some(Value::Text(text))) = (table.kind == Kind::Url, vars.get(name)) else {
+            continue;
+        };
+        let host = url::Url::parse(text)
+            .ok()
+            .and_then(|address| address.host_str().map(str::to_owned))
+            .unwrap_or_default();
+        if !allowed.contains(&host) {
+            return Err(exit::set_up(format!(
+                "{name}: the host {host} is not allowed; allowed: {} (`allow_hosts` in {})",
+                allowed.join(", "),
+                suite.path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl PlannedRun<'_> {
+    fn folder_name(&self, suite: &Suite, label: &str) -> anyhow::Result<String> {
+        let template = suite.file.evidence.folder.get_ref();
+        let template = template.strip_prefix("{timestamp}/").unwrap_or(template);
+        let scenario = self.scenario.id.get_ref();
+        let slots = self.limits.as_ref().map_or("none", |limits| {
+            if limits.boosted {
+                "slot-boosted"
+            } else {
+                "seat-limited"
+            }
+        });
+        let events = self.limits.as_ref().map_or(0, |limits| limits.events);
+        let values = RunValues::from([
+            ("branch", component(&self.branch)),
+            ("scenario", component(scenario)),
+            ("load", component(&presets::load_name(&self.vars, scenario))),
+            ("label", component(label)),
+            ("events", events.to_string()),
+            ("slot_mode", slots.to_owned()),
+        ]);
+        let folder = self.vars.expand(template, &values)?;
+        Ok(match self.cycle {
+            Cycle { only: true, .. } => folder,
+            Cycle {
+                discarded: true,
+                number,
+                ..
+            } => format!("{folder}/warmup-{number:02}"),
+            Cycle { number, .. } => format!("{folder}/cycle-{number:02}"),
+        })
+    }
+
+    /// The run in a few words.
+    pub(crate) fn title(&self) -> String {
+        let mut title = format!("{} / {}", self.scenario.id.get_ref(), self.branch);
+        if !self.point.is_empty() {
+            title = format!("{title}, {}", points::shown(&self.point));
+        }
+        match self.cycle {
+            Cycle { only: true, .. } => title,
+            Cycle {
+                discarded: true,
+                number,
+                ..
+            } => format!("{title}, warm-up {number} (discarded)"),
+            Cycle { number, .. } => format!("{title}, cycle {number}"),
+        }
+    }
+}

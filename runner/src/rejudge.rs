@@ -1,0 +1,158 @@
+//! `judge`: the verdict on stored evidence, once more and offline.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::{Map, Value as Json};
+
+use crate::derive::derive;
+use crate::evidence::{Folder, Invocation};
+use crate::exit;
+use crate::facts::Facts;
+use crate::judge::{Evidence, shown, tell};
+use crate::limits::Limits;
+use crate::mask::say;
+use crate::plan::file::{Entry, PlanFile};
+use crate::session::is_plan;
+use crate::suite::Suite;
+use crate::suite::vars::Vars;
+
+/// Judges the run of a folder, or the last attempt at every run of the plan of a folder, and returns the exit code. Nothing is written.
+///
+/// # Errors
+/// The folder holds neither, or its evidence cannot be read.
+pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
+    let folder = std::path::absolute(folder).context("resolving the folder")?;
+    let Some(plan) = folder.ancestors().find(|above| is_plan(above)) else {
+        return Err(exit::set_up(format!(
+            "{}: neither the folder of a run nor of a plan; name one that `run` printed",
+            folder.display()
+        )));
+    };
+    let file = PlanFile::read(plan)?;
+    let own;
+    let suite = match other {
+        Some(suite) => suite,
+        None => {
+            own = file.copy(plan)?;
+            &own
+        }
+    };
+    let runs: Vec<PathBuf> = if folder == plan {
+        let invocation = Invocation::open(plan);
+        let last = |run: &Entry| Some(invocation.attempts(&run.folder).last()?.path().to_owned());
+        file.runs.iter().filter_map(last).collect()
+    } else {
+        vec![folder.clone()]
+    };
+    let mut codes = Vec::new();
+    for run in &runs {
+        codes.push(one(suite, run)?);
+    }
+    if runs.is_empty() {
+        return Err(exit::set_up(format!(
+            "{}: no run has begun",
+            folder.display()
+        )));
+    }
+    Ok(exit::of_runs(&codes))
+}
+
+fn one(suite: &Suite, path: &Path) -> anyhow::Result<i32> {
+    let folder = Folder::open(path);
+    let Some(meta) = folder.json("meta.json") else {
+        return Err(exit::set_up(format!(
+            "{}: no meta.json, so this is not the folder of a run",
+            path.display()
+        )));
+    };
+    let stored = folder.json("verdict.json");
+    let before = stored
+        .as_ref()
+        .and_then(|verdict| verdict.get("verdict")?.as_str().map(str::to_owned));
+    let title = shown(path);
+    let Some(facts) = meta.get("observed") else {
+        say(&format!(
+            "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
+            before.as_deref().unwrap_or("NOT_RUN")
+        ));
+        let code = stored.and_then(|verdict| verdict.get("exitCode")?.as_i64());
+        return Ok(code
+            .and_then(|code| i32::try_from(code).ok())
+            .unwrap_or(exit::SET_UP));
+    };
+    let (evidence, doubts) = evidence(suite, &folder, &meta, facts)
+        .with_context(|| format!("reading the evidence in {}", path.display()))?;
+    let judgement = evidence.judge(suite)?;
+    let note = meta.pointer("/machine/note").and_then(Json::as_str);
+    tell(
+        &title,
+        &evidence.derived,
+        &judgement,
+        note.unwrap_or_default(),
+        path,
+    );
+    for doubt in doubts {
+        say(&format!("beware   {doubt}"));
+    }
+    let now = judgement.verdict.to_string();
+    match before {
+        Some(before) if before == now => say(&format!("stored   the same verdict, {before}")),
+        Some(before) => say(&format!(
+            "stored   differs: the stored verdict is {before}, judged again it is {now}"
+        )),
+        None => say("stored   no verdict"),
+    }
+    Ok(judgement.code)
+}
+
+/// The evidence of a folder, and where its files contradict each other.
+fn evidence(
+    suite: &Suite,
+    folder: &Folder,
+    meta: &Json,
+    facts: &Json,
+) -> anyhow::Result<(Evidence, Vec<String>)> {
+    let facts: Facts = serde_json::from_value(facts.clone()).context("`observed` in meta.json")?;
+    let environment = meta
+        .get("environment")
+        .and_then(Json::as_object)
+        .context("`environment` in meta.json")?;
+    let stored = environment
+        .iter()
+        .filter_map(|(name, entry)| Some((name.as_str(), entry.get("value")?.as_str()?)));
+    let vars = Vars::restore(suite, stored)?;
+    let limits = Limits::compute(&vars, |name| suite.file.env.contains_key(name))?;
+    let summary = folder.json("summary.json");
+    let machine = meta.get("machine").cloned().unwrap_or_default();
+    let again = derive(&suite.file.derive, summary.as_ref(), &vars, &machine);
+    let derived = match folder.json("derived.json") {
+        Some(Json::Object(derived)) => derived,
+        _ => Map::new(),
+    };
+    let mut doubts = Vec::new();
+    for (name, value) in &again {
+        if let Some(kept) = derived.get(name).filter(|kept| *kept != value) {
+            doubts.push(format!(
+                "derived.json does not follow from the other files: {name} is {kept} there, and {value} if derived again"
+            ));
+        }
+    }
+    let mut derived = derived;
+    for (name, value) in again {
+        derived.entry(name).or_insert(value);
+    }
+    let text = |name: &str| meta.get(name).and_then(Json::as_str).unwrap_or_default();
+    Ok((
+        Evidence {
+            scenario: text("scenario").to_owned(),
+            facts,
+            summary,
+            derived,
+            vars,
+            run_values: limits.as_ref().map(Limits::run_values).unwrap_or_default(),
+            quick: meta.get("quick") == Some(&Json::Bool(true)),
+        },
+        doubts,
+    ))
+}

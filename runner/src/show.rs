@@ -1,0 +1,92 @@
+//! `run --dry-run`: the whole plan, with its time, before anything starts.
+
+use crate::clean;
+use crate::mask::say;
+use crate::plan::{Plan, PlannedRun, Selection};
+use crate::progress::words;
+use crate::suite::Suite;
+use crate::suite::scenario::CycleOrder;
+use crate::suite::vars::{Origin, Value};
+
+/// Prints the plan; starts and writes nothing.
+///
+/// # Errors
+/// A variable of the cleaning is missing.
+pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> anyhow::Result<()> {
+    let time = plan.estimate().map_or_else(
+        || "time unknown".to_owned(),
+        |time| format!("about {}", words(time)),
+    );
+    say(&format!(
+        "{}: {} runs, {time}",
+        suite.file.suite.id,
+        plan.runs.len()
+    ));
+    if plan
+        .runs
+        .iter()
+        .any(|run| run.scenario.cycle_order == CycleOrder::Random && !run.cycle.only)
+    {
+        say(&format!("random order from seed {}", selection.seed));
+    }
+    // Variables that all runs share are told once.
+    let shared = |name: &str| {
+        let mut values = plan.runs.iter().map(|run| run.vars.shown(name));
+        let first = values.next();
+        values.all(|value| Some(value) == first)
+    };
+    for run in &plan.runs {
+        one(suite, run, &shared)?;
+    }
+    if let Some(run) = plan.runs.first() {
+        say(&format!("all runs  {}", variables(run, &shared)));
+    }
+    say("dry run: nothing was started, cleaned or written");
+    Ok(())
+}
+
+fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let time = run
+        .estimate
+        .map_or_else(String::new, |time| format!("  ({})", words(time)));
+    let preflight = if run.preflight { "  (preflight)" } else { "" };
+    say(&format!(
+        "{:>3}. {}{preflight}{time}",
+        run.number,
+        run.title()
+    ));
+    say(&format!("     target    {}", run.target.id));
+    say(&format!("     evidence  <timestamp>/{}", run.folder));
+    if let Some(cleaning) = planned_cleaning(suite, run)? {
+        say(&format!("     clean     {}", cleaning.summary().join("; ")));
+    }
+    say(&format!("     bound     {}", words(run.bound)));
+    if let Some(pause) = run.scenario.cooldown {
+        say(&format!("     then      {} to cool down", words(pause)));
+    }
+    let own = variables(run, &|name| !shared(name));
+    if !own.is_empty() {
+        say(&format!("     variables {own}"));
+    }
+    Ok(())
+}
+
+fn variables(run: &PlannedRun<'_>, which: &impl Fn(&str) -> bool) -> String {
+    run.vars
+        .iter()
+        .filter(|(name, _, _)| which(name))
+        .map(|(name, _, _)| format!("{name}={}", run.vars.shown(name).unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The cleaning of a run whose Redis may not have been started yet.
+fn planned_cleaning(suite: &Suite, run: &PlannedRun<'_>) -> anyhow::Result<Option<clean::Plan>> {
+    let mut vars = run.vars.clone();
+    vars.supply(
+        "REDIS_URL",
+        Value::Text("redis://127.0.0.1".to_owned()),
+        Origin::Started,
+    );
+    clean::Plan::new(suite, &vars, &[])
+}

@@ -1,0 +1,176 @@
+//! Checks of scenarios and monitors: whether a plan can follow from them.
+
+use toml::Spanned;
+
+use super::check::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
+use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
+use super::schema::{File, MonitorKind, parse_duration};
+use super::vars::{parse, parts, plain};
+use crate::limits;
+use crate::scope::Watched;
+
+/// Processes that a monitor can name.
+const PROCESSES: &[&str] = &["k6", "target", "redis"];
+
+pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
+    let variants: Vec<&str> = file
+        .target
+        .iter()
+        .filter_map(|target| target.variant.as_ref())
+        .map(|variant| variant.get_ref().as_str())
+        .collect();
+    for scenario in &file.scenario {
+        for (name, value) in &scenario.set {
+            variable(file, name, name.get_ref())?;
+            let text = plain(value);
+            if text.contains('{') {
+                placeholders_in(file, name, &text, limits::RUN_VALUES)?;
+            } else {
+                level(file, name, value)?;
+            }
+        }
+        for variant in &scenario.variants {
+            known(variant, &variants, "target variant")?;
+        }
+        if let Some(cycles) = scenario.cycles.as_ref().filter(|n| *n.get_ref() == 0) {
+            return Err(problem(cycles, "`cycles` must be at least 1"));
+        }
+        placeholders(file, &scenario.limit, limits::RUN_VALUES)?;
+        let limit = scenario.limit.get_ref();
+        if !limit.contains('{') {
+            parse_duration(limit).map_err(|text| problem(&scenario.limit, text))?;
+        }
+        points(file, scenario)?;
+        for load in &scenario.load {
+            let text = plain(load.vus.get_ref());
+            for part in parts(&text).map_err(|text| problem(&load.vus, text))? {
+                if let super::vars::Part::Variable(name) = part {
+                    variable(file, &load.vus, name)?;
+                }
+            }
+        }
+    }
+    if let Some(scale) = &file.suite.quick_scale
+        && !(*scale.get_ref() > 0.0 && *scale.get_ref() < 1.0)
+    {
+        return Err(problem(scale, "`quick_scale` must be between 0 and 1"));
+    }
+    Ok(())
+}
+
+/// Whether the plan has the keys that its kind takes, and no others.
+fn points(file: &File, scenario: &ScenarioTable) -> Result<(), Problem> {
+    let refuse = |text: &str| Err(problem(&scenario.id, text));
+    match scenario.plan {
+        PlanKind::Product if scenario.axis.is_empty() => {
+            return refuse("`plan = \"product\"` needs `axis`");
+        }
+        PlanKind::Points if scenario.points.is_empty() => {
+            return refuse("`plan = \"points\"` needs `points`");
+        }
+        PlanKind::Single | PlanKind::Points if !scenario.axis.is_empty() => {
+            return refuse("`axis` needs `plan = \"product\"`");
+        }
+        PlanKind::Single | PlanKind::Product if !scenario.points.is_empty() => {
+            return refuse("`points` needs `plan = \"points\"`");
+        }
+        PlanKind::Single | PlanKind::Points | PlanKind::Product => {}
+    }
+    for axis in &scenario.axis {
+        variable(file, &axis.env, axis.env.get_ref())?;
+        not_set(scenario, &axis.env)?;
+        if axis.levels.is_empty() {
+            return Err(problem(&axis.env, "an axis needs at least one level"));
+        }
+        for value in &axis.levels {
+            level(file, &axis.env, value)?;
+        }
+    }
+    unique(scenario.axis.iter().map(|axis| &axis.env), "axis")?;
+    for point in &scenario.points {
+        for (name, value) in point {
+            if name.get_ref() == PRIORITY {
+                if value.clone().try_into::<Priority>().is_err() {
+                    let text = format!("priority {value}: allowed: \"High\", \"Medium\", \"Low\"");
+                    return Err(problem(name, text));
+                }
+                continue;
+            }
+            variable(file, name, name.get_ref())?;
+            not_set(scenario, name)?;
+            level(file, name, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn not_set(scenario: &ScenarioTable, name: &Spanned<String>) -> Result<(), Problem> {
+    if scenario.set.contains_key(name.get_ref().as_str()) {
+        let text = format!("{} has a fixed value in `set` already", name.get_ref());
+        return Err(problem(name, text));
+    }
+    Ok(())
+}
+
+/// Whether the variable may have the value.
+fn level(file: &File, name: &Spanned<String>, value: &toml::Value) -> Result<(), Problem> {
+    let Some(table) = file.env.get(name.get_ref().as_str()) else {
+        return Ok(());
+    };
+    let text = plain(value);
+    let read = parse(name.get_ref(), table.kind, &text)
+        .map_err(|error| problem(name, error.to_string()))?;
+    if let Some(allowed) = &table.allowed {
+        let allowed: Vec<String> = allowed.iter().map(plain).collect();
+        if !allowed.contains(&read.to_string()) {
+            return Err(problem(
+                name,
+                format!(
+                    "{}={text} is not allowed; allowed: {}",
+                    name.get_ref(),
+                    allowed.join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
+    unique(file.monitor.iter().map(|monitor| &monitor.id), "monitor")?;
+    for monitor in &file.monitor {
+        for name in &monitor.scenarios {
+            known(name, scenarios, "scenario")?;
+        }
+        if monitor.of.is_empty() {
+            return Err(problem(&monitor.id, "`of` names nothing to watch"));
+        }
+        if monitor.every.is_zero() {
+            return Err(problem(&monitor.id, "`every` must be more than 0"));
+        }
+        match (monitor.kind, &monitor.source) {
+            (MonitorKind::Process, None) => {
+                for process in &monitor.of {
+                    known(process, PROCESSES, "process")?;
+                }
+            }
+            (MonitorKind::Process, Some(source)) => {
+                return Err(problem(source, "a process monitor has no `source`"));
+            }
+            (MonitorKind::Redis, None) => {
+                return Err(problem(
+                    &monitor.id,
+                    "a redis monitor needs `source`, the address of the server",
+                ));
+            }
+            (MonitorKind::Redis, Some(source)) => {
+                placeholders(file, source, &[])?;
+                for watched in &monitor.of {
+                    placeholders(file, watched, &["event"])?;
+                    Watched::parse(watched.get_ref()).map_err(|text| problem(watched, text))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! `[[scenario]]`: a unit of work, and the plan that follows from it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// `[[scenario]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScenarioTable {
+    pub(crate) id: Spanned<String>,
+    pub(crate) script: String,
+    /// Other scenarios of the same plan only begin once this one has passed.
+    #[serde(default)]
+    pub(crate) preflight: bool,
+    #[serde(default)]
+    pub(crate) plan: PlanKind,
+    /// The axes of a product, the first one changing slowest.
+    #[serde(default)]
+    pub(crate) axis: Vec<AxisTable>,
+    /// Listed points: variables, and `priority`.
+    #[serde(default)]
+    pub(crate) points: Vec<BTreeMap<Spanned<String>, toml::Value>>,
+    #[serde(default)]
+    pub(crate) variants: Vec<Spanned<String>>,
+    /// Judged cycles: in each, every variant runs once.
+    pub(crate) cycles: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(crate) cycle_order: CycleOrder,
+    /// Cycles before the judged ones, to warm up.
+    #[serde(default)]
+    pub(crate) discard_cycles: u32,
+    /// Pause before the next run.
+    #[serde(default, with = "optional_duration")]
+    pub(crate) cooldown: Option<Duration>,
+    /// Wall-clock bound of k6: a duration, or a run value in milliseconds.
+    pub(crate) limit: Spanned<String>,
+    #[serde(default)]
+    pub(crate) set: BTreeMap<Spanned<String>, toml::Value>,
+    /// The loads that the harness applies.
+    #[serde(default)]
+    pub(crate) load: Vec<LoadTable>,
+}
+
+impl ScenarioTable {
+    /// Judged cycles.
+    pub(crate) fn cycles(&self) -> u32 {
+        self.cycles.as_ref().map_or(1, |cycles| *cycles.get_ref())
+    }
+}
+
+/// How points arise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PlanKind {
+    /// One point, no axis.
+    #[default]
+    Single,
+    /// The listed points.
+    Points,
+    /// Every combination of the levels of all axes.
+    Product,
+}
+
+/// `scenario.axis[]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AxisTable {
+    /// The variable.
+    pub(crate) env: Spanned<String>,
+    /// Its values, in the order of the runs.
+    pub(crate) levels: Vec<toml::Value>,
+}
+
+/// The key of a listed point that is not a variable.
+pub(crate) const PRIORITY: &str = "priority";
+
+/// `priority` of a listed point: the higher ones run first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(crate) enum Priority {
+    High,
+    Medium,
+    Low,
+}
+
+/// The order of the variants in a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CycleOrder {
+    #[default]
+    AsListed,
+    /// A B, B A, A B, …
+    Alternate,
+    /// Drawn for each cycle; the plan records the seed.
+    Random,
+}
+
+/// `scenario.load[]`: what the harness does, as far as the runner has to know it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "name and executor declare; only `vus` is scaled")]
+pub(crate) struct LoadTable {
+    pub(crate) name: String,
+    pub(crate) executor: Executor,
+    /// A number, or a variable that `--quick` scales.
+    pub(crate) vus: Spanned<toml::Value>,
+    pub(crate) iterations: u64,
+}
+
+/// The executors of k6 whose iterations are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Executor {
+    PerVuIterations,
+    SharedIterations,
+}
+
+mod optional_duration {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::super::schema::duration::deserialize(deserializer).map(Some)
+    }
+}
