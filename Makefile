@@ -7,6 +7,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 SCENARIO ?= smoke
+CYCLES ?=
+ARGS ?=
 RUNS ?= 1000
 SEED ?= 1
 FUZZ_SECONDS ?= 60
@@ -83,9 +85,9 @@ build: k6 binaries ## Build everything
 # --- Run
 
 .PHONY: bench
-bench: build ## Run the waiting-room suite on this machine: SCENARIO=smoke (default), baseline, ...
+bench: build ## Run the waiting-room suite on this machine: SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
 	$(call say,running the waiting-room suite: $(SCENARIO))
-	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run suites/waiting-room.toml --scenario $(SCENARIO)
+	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run suites/waiting-room.toml --scenario $(SCENARIO) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 # --- Test
 
