@@ -194,6 +194,11 @@
 #define KBAR_FIRST 1
 
 /**
+ * KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes, perhaps on this machine, are released at the same instant.
+ */
+#define KBAR_SHARED 2
+
+/**
  * One call of kbar_submit: 40 bytes without a pointer.
  */
 typedef struct KbarRequest {
@@ -248,7 +253,7 @@ typedef struct KbarFrame {
    */
   uint8_t outcome;
   /**
-   * KBAR_FIRST.
+   * KBAR_FIRST, KBAR_SHARED.
    */
   uint8_t flags;
   /**

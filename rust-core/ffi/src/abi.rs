@@ -79,6 +79,8 @@ pub const KBAR_FRAME_LOG: u16 = 4;
 
 /// KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
 pub const KBAR_FIRST: u8 = 1;
+/// KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes, perhaps on this machine, are released at the same instant.
+pub const KBAR_SHARED: u8 = 2;
 
 /// One completion: 32 bytes in the host's byte order.
 #[repr(C)]
@@ -90,7 +92,7 @@ pub struct KbarFrame {
     pub kind: u16,
     /// KBAR_OUTCOME_*.
     pub outcome: u8,
-    /// KBAR_FIRST.
+    /// KBAR_FIRST, KBAR_SHARED.
     pub flags: u8,
     /// KBAR_OK or an error, whose text kbar_take_text gives.
     pub status: i32,

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::abi::{
     KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_LOG, KBAR_FRAME_RELEASE, KBAR_OK,
-    KBAR_OUTCOME_BROKEN, KbarFrame, error_text, outcome_code, status_of,
+    KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame, error_text, outcome_code, status_of,
 };
 
 /// Calls that may be under way at once.
@@ -299,9 +299,15 @@ impl Sink for Host {
                     }
                     self.text_frame(token, result)
                 }
-                Emission::Released { barrier, phase, at } => KbarFrame {
+                Emission::Released {
+                    barrier,
+                    phase,
+                    at,
+                    shared,
+                } => KbarFrame {
                     token: barrier,
                     kind: KBAR_FRAME_RELEASE,
+                    flags: if shared { KBAR_SHARED } else { 0 },
                     phase: phase.0,
                     time_us: u64::try_from(at).unwrap_or(0),
                     ..KbarFrame::default()

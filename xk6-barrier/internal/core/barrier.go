@@ -136,7 +136,7 @@ func (b *Barrier) Gate(phase uint32) <-chan struct{} {
 	gate, first := b.gates.gate(phase)
 	if first && b.Release(phase) != nil {
 		// It was released before this process listened. From here on each release is a frame.
-		b.gates.release(phase)
+		b.gates.release(phase, false)
 	}
 	return gate
 }

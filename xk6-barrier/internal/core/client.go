@@ -86,7 +86,7 @@ func (c *Client) handle(frame Frame) {
 			c.strays.Add(1)
 		}
 	case FrameRelease:
-		c.gates(frame.Token).release(frame.Phase)
+		c.gates(frame.Token).release(frame.Phase, frame.Flags&Shared != 0)
 	case FrameBroken:
 		c.gates(frame.Token).breakAll()
 	case FrameLog:

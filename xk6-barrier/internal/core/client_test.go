@@ -148,28 +148,63 @@ func TestCloseIsNoLoss(t *testing.T) {
 }
 
 func TestReleaseIsOneFrameForAll(t *testing.T) {
-	e := newScriptedEngine(t)
-	b := openBarrier(t, e)
-	var ready, woken sync.WaitGroup
-	const waiters = 1000
-	ready.Add(waiters)
-	for i := range waiters {
-		woken.Go(func() {
-			gate := b.Gate(uint32(i % 3)) //nolint:gosec // small
-			ready.Done()
-			<-gate
+	for name, flags := range map[string]uint8{"one process": 0, "several processes": Shared} {
+		t.Run(name, func(t *testing.T) {
+			e := newScriptedEngine(t)
+			b := openBarrier(t, e)
+			var ready, woken sync.WaitGroup
+			const waiters = 2000
+			ready.Add(waiters)
+			for i := range waiters {
+				woken.Go(func() {
+					gate := b.Gate(uint32(i % 3)) //nolint:gosec // small
+					ready.Done()
+					<-gate
+				})
+			}
+			ready.Wait()
+			later := b.Gate(3)
+			e.send(t, Frame{Token: handle, Kind: FrameRelease, Phase: 2, Flags: flags})
+			woken.Wait()
+			select {
+			case <-later:
+				t.Error("phase 3 is not released")
+			default:
+			}
+			<-b.Gate(1)
+			assert.True(t, b.IsReleased(2))
+			assert.False(t, b.IsReleased(3))
 		})
 	}
-	ready.Wait()
-	later := b.Gate(3)
-	e.send(t, Frame{Token: handle, Kind: FrameRelease, Phase: 2})
-	woken.Wait()
-	select {
-	case <-later:
-		t.Error("phase 3 is not released")
-	default:
-	}
+}
+
+// A release that several processes share is not a rush: they may run on one machine.
+func TestSharedReleaseLetsOneWaiterGoFirst(t *testing.T) {
+	e := newScriptedEngine(t)
+	b := openBarrier(t, e)
+	first := b.Gate(0)
+	assert.NotEqual(t, first, b.Gate(0), "it stands alone")
+}
+
+// A waiter has one thing to wait for, whatever ends its wait.
+func TestGatesOpenForWhateverEndsAWait(t *testing.T) {
+	e := newScriptedEngine(t)
+	b := openBarrier(t, e)
+	gate := b.Gate(0)
+	e.send(t, Frame{Token: handle, Kind: FrameBroken})
+	<-gate
+	<-b.Broken()
 	<-b.Gate(1)
+	assert.False(t, b.IsReleased(0))
+
+	e = newScriptedEngine(t)
+	b = openBarrier(t, e)
+	gate = b.Gate(0)
+	b.client.Close(time.Second)
+	<-gate
+	<-b.Gate(1)
+	require.Error(t, b.LostError())
+	assert.False(t, b.IsReleased(0))
 }
 
 func TestReleaseBeforeItsBarrierIsKnown(t *testing.T) {

@@ -3,17 +3,44 @@ package core
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// gates are the places where the waiters of one barrier stand. A release closes one channel, however many they are. So
-// does whatever else ends all waits: a waiter stands at one gate only, and looks around when it opens.
+const (
+	// largestGroup is how many waiters stand at one channel at most. The first group is one waiter, and each next one twice
+	// the size.
+	largestGroup = 256
+	// breath is the pause after each group of a release that several processes share, for as long as politeness lasts.
+	breath     = 500 * time.Microsecond
+	politeness = 5 * time.Millisecond
+)
+
+// gates are the places where the waiters of one barrier stand, each at one channel together with others. A release closes
+// these channels. So does whatever else ends all waits: a waiter looks around when its channel closes.
 type gates struct {
 	mu       sync.Mutex
 	released atomic.Int64 // the newest released phase, -1 before the first; written under mu
-	open     map[uint32]chan struct{}
+	open     map[uint32]*waiters
 	broken   chan struct{}
 	isBroken bool
 	ended    bool // nobody has to wait at any gate any more
+}
+
+// waiters are those of one phase, in the order in which they came.
+type waiters struct {
+	groups []chan struct{}
+	size   int // of the newest group
+	room   int // for so many more
+}
+
+func (w *waiters) join() chan struct{} {
+	if w.room == 0 {
+		w.size = min(max(1, 2*w.size), largestGroup)
+		w.room = w.size
+		w.groups = append(w.groups, make(chan struct{}))
+	}
+	w.room--
+	return w.groups[len(w.groups)-1]
 }
 
 // passed is the gate of every phase that is released.
@@ -24,7 +51,7 @@ var passed = func() chan struct{} { //nolint:gochecknoglobals // a constant that
 }()
 
 func newGates() *gates {
-	g := &gates{open: make(map[uint32]chan struct{}), broken: make(chan struct{})}
+	g := &gates{open: make(map[uint32]*waiters), broken: make(chan struct{})}
 	g.released.Store(-1)
 	return g
 }
@@ -36,30 +63,50 @@ func (g *gates) gate(phase uint32) (gate <-chan struct{}, first bool) {
 	if g.ended || g.isReleased(phase) {
 		return passed, false
 	}
-	c, ok := g.open[phase]
-	if !ok {
-		c = make(chan struct{})
-		g.open[phase] = c
+	w, known := g.open[phase]
+	if !known {
+		w = new(waiters)
+		g.open[phase] = w
 	}
-	return c, !ok
+	return w.join(), !known
 }
 
 // isReleased reports whether a release opened the gate of the phase.
 func (g *gates) isReleased(phase uint32) bool { return int64(phase) <= g.released.Load() }
 
-// release opens the gates of the phase and of all before it.
-func (g *gates) release(phase uint32) {
+// release opens the gates of the phase and of all before it. Where other processes do the same at this instant, each
+// lets its first waiters go before any of them fills the processors with all of its own.
+func (g *gates) release(phase uint32, shared bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.isReleased(phase) {
 		return
 	}
 	g.released.Store(int64(phase))
-	for p, c := range g.open {
+	var groups []chan struct{}
+	for p, w := range g.open {
 		if p <= phase {
-			close(c)
+			groups = append(groups, w.groups...)
 			delete(g.open, p)
 		}
+	}
+	if shared && len(groups) > 1 {
+		close(groups[0])
+		go openPolitely(groups[1:])
+		return
+	}
+	for _, group := range groups {
+		close(group)
+	}
+}
+
+func openPolitely(groups []chan struct{}) {
+	started := time.Now()
+	for _, group := range groups {
+		if time.Since(started) < politeness {
+			time.Sleep(breath)
+		}
+		close(group)
 	}
 }
 
@@ -83,8 +130,10 @@ func (g *gates) lose() {
 
 func (g *gates) endAll() {
 	g.ended = true
-	for _, c := range g.open {
-		close(c)
+	for _, w := range g.open {
+		for _, group := range w.groups {
+			close(group)
+		}
 	}
 	clear(g.open)
 }

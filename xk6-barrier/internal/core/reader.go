@@ -24,6 +24,9 @@ const (
 // First marks the first acknowledgement of an outcome; a repeat that only returned the standing one lacks it.
 const First uint8 = 1
 
+// Shared marks a release of which other processes, perhaps on this machine, wake at the same instant.
+const Shared uint8 = 2
+
 // Frame is one completion, as it lies on the pipe: fixed in size, without a pointer, in the machine's byte order.
 type Frame struct {
 	Token      uint64

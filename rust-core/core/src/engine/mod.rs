@@ -61,6 +61,8 @@ pub enum Emission {
         phase: Phase,
         /// The release's instant on the wall clock, in microseconds since the epoch.
         at: i64,
+        /// Other processes are released at the same instant.
+        shared: bool,
     },
     /// The barrier is broken for good: one for all waiters.
     Broken {

@@ -50,6 +50,7 @@ impl Barrier {
     fn fire(&self, state: &mut State, release: Release, due: Instant, news: &mut Vec<Emission>) {
         let phase = release.phase;
         let at = epoch_micros(due);
+        let shared = release.delay.0 > 0;
         let newest = state.fired.keys().next_back().copied();
         state.fired.insert(phase, Fired { at, release });
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
@@ -59,6 +60,7 @@ impl Barrier {
                 barrier: self.key(),
                 phase,
                 at,
+                shared,
             });
         }
         for (token, answered) in std::mem::take(&mut state.held) {
