@@ -1,0 +1,25 @@
+// The floor of a release: users that sleep until one instant. Nothing but k6.
+import { Clock, Notes, ROUNDS, USERS, letLook, options as all, summary, userNumber } from './lib/rounds.js';
+
+export const options = all();
+
+export default function () {
+  const clock = new Clock();
+  const notes = new Notes('began', 'last', 'ended');
+  const isLast = userNumber() === USERS;
+  for (let round = 0; round < ROUNDS; round++) {
+    const instant = clock.instant(round);
+    clock.sleepUntil(clock.opens(round));
+    notes.began[round] = clock.now();
+    if (isLast) {
+      notes.last[round] = instant;
+      clock.sleepUntil(instant - 600);
+      letLook(round);
+    }
+    clock.sleepUntil(instant);
+    notes.ended[round] = clock.now();
+  }
+  notes.report(clock);
+}
+
+export const handleSummary = summary;

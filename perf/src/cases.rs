@@ -1,0 +1,371 @@
+//! What is measured.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use crate::child::Running;
+use crate::core::{by_redis_benchmark, through_the_core};
+use crate::k6::{K6, Round, Seen, Spec, Trend, rounds, run_id};
+use crate::server::Server;
+
+/// Figures of one run.
+pub(crate) type Figures = Vec<(&'static str, Vec<f64>)>;
+
+/// How large everything is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    /// Users of one process.
+    pub(crate) users: u32,
+}
+
+impl Scale {
+    /// Users of one large process.
+    pub(crate) const fn crowd(self) -> u32 {
+        self.users * 3
+    }
+
+    /// Users of all processes together.
+    pub(crate) const fn segments(self) -> u32 {
+        self.users.div_ceil(5)
+    }
+
+    /// Arrivals through the core.
+    pub(crate) fn arrivals(self) -> u64 {
+        u64::from(self.users) * 20
+    }
+}
+
+/// What a case runs with.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) k6: K6,
+    pub(crate) redis: Server,
+    pub(crate) redis_benchmark: Result<PathBuf, String>,
+    pub(crate) scale: Scale,
+}
+
+/// A group of runs that are compared with each other.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// What is run, each once in a cycle.
+    pub(crate) variants: &'static [Variant],
+    /// What the plot shows: a figure and its unit.
+    pub(crate) plot: (&'static str, &'static str),
+    pub(crate) run: fn(&mut Bench, &str) -> anyhow::Result<Figures>,
+}
+
+/// One of the runs of a case.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Variant {
+    pub(crate) name: &'static str,
+    /// It is part of every n-th cycle only: peers without a goal and what takes long.
+    pub(crate) every: u32,
+}
+
+const fn always(name: &'static str) -> Variant {
+    Variant { name, every: 1 }
+}
+
+const fn seldom(name: &'static str, every: u32) -> Variant {
+    Variant { name, every }
+}
+
+const PEERS: &[Variant] = &[
+    always("plain"),
+    always("memory"),
+    always("redis"),
+    seldom("polling-200ms", 2),
+    seldom("polling-50ms", 2),
+];
+
+/// All cases.
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "release",
+        about: "last arrival to the last user's next statement; memory and connections while all wait",
+        variants: PEERS,
+        plot: ("release_ms", "ms"),
+        run: |bench, variant| release(bench, variant, bench.scale.users, 4),
+    },
+    Case {
+        name: "arrive",
+        about: "all arrive at once and do not wait: first to last arrival; then the controller's wake after the last",
+        variants: PEERS,
+        plot: ("spread_ms", "ms"),
+        run: arrive,
+    },
+    Case {
+        name: "crowd",
+        about: "the release with three times as many users in the process",
+        variants: &[seldom("plain", 3), seldom("memory", 3), seldom("redis", 3)],
+        plot: ("release_ms", "ms"),
+        run: |bench, variant| release(bench, variant, bench.scale.crowd(), 3),
+    },
+    Case {
+        name: "core",
+        about: "arrivals through the core on one connection, beside redis-benchmark with the core's own calls",
+        variants: &[
+            always("core"),
+            always("redis-benchmark"),
+            seldom("redis-benchmark-single", 2),
+        ],
+        plot: ("arrivals_per_s", "arrivals/s"),
+        run: core,
+    },
+    Case {
+        name: "queues",
+        about: "counting 5 and 100 queues, beside TYPE and ZCARD or HLEN one after another in the script",
+        variants: &[always("both")],
+        plot: ("counter_100_ms", "ms"),
+        run: queues,
+    },
+    Case {
+        name: "segments",
+        about: "four processes that share a barrier: how far apart their first users wake",
+        variants: &[always("redis")],
+        plot: ("spread_ms", "ms"),
+        run: segments,
+    },
+];
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A run of k6 with one of the peers' scripts.
+fn with_peers(
+    bench: &mut Bench,
+    scripts: [&'static str; 3],
+    variant: &str,
+    users: u32,
+    rounds: u32,
+) -> anyhow::Result<Seen> {
+    let [plain, barrier, polling] = scripts;
+    let interval = variant
+        .strip_prefix("polling-")
+        .and_then(|rest| rest.strip_suffix("ms")?.parse().ok());
+    let script = match (variant, interval) {
+        ("plain", _) => plain,
+        (_, None) => barrier,
+        (_, Some(_)) => polling,
+    };
+    // Who polls needs a connection per user and much longer for everything; fewer rounds tell as much.
+    let (rounds, patience) = if interval.is_some() {
+        (rounds.min(3), 2)
+    } else {
+        (rounds, 1)
+    };
+    let spec = Spec {
+        script,
+        users,
+        rounds,
+        patience,
+        interval: interval.unwrap_or(0),
+    };
+    let redis = (variant == "redis" || interval.is_some()).then_some(&mut bench.redis);
+    let seen = bench.k6.run(&spec, redis)?;
+    ensure!(
+        seen.rounds.len() + 1 == rounds as usize,
+        "{script} reported {} of {} rounds",
+        seen.rounds.len(),
+        rounds - 1
+    );
+    Ok(seen)
+}
+
+fn release(bench: &mut Bench, variant: &str, users: u32, rounds: u32) -> anyhow::Result<Figures> {
+    let scripts = [
+        "release-plain.js",
+        "release-barrier.js",
+        "release-polling.js",
+    ];
+    let seen = with_peers(bench, scripts, variant, users, rounds)?;
+    let mut lasted = Vec::new();
+    for round in &seen.rounds {
+        all_of(users, trend(round, "ended")?.count)?;
+        lasted.push(trend(round, "ended")?.max - trend(round, "last")?.max);
+    }
+    let kilobytes = seen
+        .resident
+        .context("the run was over before its memory was looked at")?
+        / 1024;
+    let mut figures = vec![
+        ("release_ms", lasted),
+        ("memory_kb", vec![float(kilobytes)]),
+    ];
+    if let Some(connections) = seen.connections {
+        figures.push(("connections", vec![float(connections as u64)]));
+    }
+    Ok(figures)
+}
+
+fn arrive(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
+    let users = bench.scale.users;
+    let scripts = ["arrive-plain.js", "arrive-barrier.js", "arrive-polling.js"];
+    let seen = with_peers(bench, scripts, variant, users, 4)?;
+    let waits = variant != "plain";
+    let (mut spread, mut wake) = (Vec::new(), Vec::new());
+    for round in &seen.rounds {
+        all_of(users - u32::from(waits), trend(round, "ended")?.count)?;
+        spread.push(trend(round, "ended")?.max - trend(round, "began")?.min);
+        if waits {
+            wake.push(trend(round, "woke")?.max - trend(round, "last")?.max);
+        }
+    }
+    let mut figures = vec![("spread_ms", spread)];
+    if waits {
+        figures.push(("wake_ms", wake));
+    }
+    Ok(figures)
+}
+
+fn core(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
+    let arrivals = bench.scale.arrivals();
+    let rate = if variant == "core" {
+        through_the_core(&mut bench.redis, arrivals)?
+    } else {
+        let program = bench.redis_benchmark.clone().map_err(anyhow::Error::msg)?;
+        let log = bench.k6.folder.join("output.txt");
+        by_redis_benchmark(
+            &program,
+            &log,
+            &mut bench.redis,
+            arrivals,
+            variant == "redis-benchmark-single",
+        )?
+    };
+    Ok(vec![
+        ("arrivals_per_s", vec![rate.arrivals]),
+        ("arrivals_per_call", vec![rate.batch]),
+    ])
+}
+
+fn queues(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
+    let counts = 101;
+    bench.redis.forget()?;
+    let (mut command, result) = script(bench, "queues.js");
+    command.args(["-e", &format!("COUNTS={counts}")]);
+    finish(vec![Running::start(
+        &mut command,
+        "queues.js",
+        &bench.k6.folder.join("output.txt"),
+    )?])?;
+    let rounds = rounds(&result)?;
+    let [five, hundred] = rounds.as_slice() else {
+        anyhow::bail!("queues.js reported {} sizes of 2", rounds.len())
+    };
+    let median = |round: &Round, name: &str| Ok::<_, anyhow::Error>(vec![trend(round, name)?.med]);
+    Ok(vec![
+        ("counter_5_ms", median(five, "counted")?),
+        ("script_5_ms", median(five, "by_script")?),
+        ("counter_100_ms", median(hundred, "counted")?),
+        ("script_100_ms", median(hundred, "by_script")?),
+        (
+            "round_trips",
+            vec![
+                trend(five, "round_trips")?.max,
+                trend(hundred, "round_trips")?.max,
+            ],
+        ),
+    ])
+}
+
+fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
+    const PROCESSES: u32 = 4;
+    let (users, run_id) = (bench.scale.segments(), run_id());
+    bench.redis.forget()?;
+    let cut = |at| match at {
+        0 => "0".to_owned(),
+        PROCESSES => "1".to_owned(),
+        at => format!("{at}/{PROCESSES}"),
+    };
+    let sequence: Vec<_> = (0..=PROCESSES).map(cut).collect();
+    let (mut running, mut results) = (Vec::new(), Vec::new());
+    for at in 0..PROCESSES {
+        let (mut command, _) = script(bench, "segments.js");
+        let result = bench.k6.folder.join(format!("segment-{at}.json"));
+        let _ = std::fs::remove_file(&result);
+        command
+            .args(["-e", &format!("RESULT={}", result.display())])
+            .args(["-e", &format!("USERS={users}"), "-e", "ROUNDS=21"])
+            .args([
+                "--execution-segment",
+                &format!("{}:{}", cut(at), cut(at + 1)),
+            ])
+            .args(["--execution-segment-sequence", &sequence.join(",")])
+            .env("K6_BARRIER_RUN_ID", &run_id);
+        let log = bench.k6.folder.join(format!("segment-{at}.txt"));
+        running.push(Running::start(&mut command, "segments.js", &log)?);
+        results.push(result);
+    }
+    finish(running)?;
+    let results = results
+        .iter()
+        .map(|r| rounds(r))
+        .collect::<Result<Vec<_>, _>>()?;
+    let rounds = results.iter().map(Vec::len).min().unwrap_or(0);
+    ensure!(rounds == 20, "segments.js reported {rounds} of 20 rounds");
+    let mut spreads = Vec::new();
+    for round in 0..rounds {
+        let of_round: Vec<_> = results.iter().map(|r| &r[round]).collect();
+        let released = of_round
+            .iter()
+            .map(|r| trend(r, "released").map(|t| t.count))
+            .sum::<Result<f64, _>>()?;
+        all_of(users, released)?;
+        let wakes = of_round
+            .iter()
+            .map(|r| trend(r, "wake").map(|t| t.min))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (first, last) = wakes.iter().fold((f64::MAX, f64::MIN), |(low, high), w| {
+            (low.min(*w), high.max(*w))
+        });
+        spreads.push(last - first);
+    }
+    Ok(vec![("spread_ms", spreads)])
+}
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A command for a script without a timetable, and where its result goes.
+fn script(bench: &Bench, name: &str) -> (Command, PathBuf) {
+    let result = bench.k6.folder.join("result.json");
+    let _ = std::fs::remove_file(&result);
+    let mut command = bench.k6.command(name, &result, LIMIT);
+    command.args(["-e", &format!("REDIS_URL={}", bench.redis.url())]);
+    (command, result)
+}
+
+fn finish(running: Vec<Running>) -> anyhow::Result<()> {
+    for process in running {
+        process.finish(LIMIT + Duration::from_secs(30), |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+fn trend<'a>(round: &'a Round, name: &str) -> anyhow::Result<&'a Trend> {
+    round
+        .get(name)
+        .with_context(|| format!("k6 reported no {name}"))
+}
+
+fn all_of(users: u32, seen: f64) -> anyhow::Result<()> {
+    ensure!(
+        (seen - f64::from(users)).abs() < 0.5,
+        "{seen} of {users} users came through a round"
+    );
+    Ok(())
+}
+
+fn float(n: u64) -> f64 {
+    // Far below 2^53.
+    #[allow(clippy::cast_precision_loss)]
+    let n = n as f64;
+    n
+}

@@ -1,0 +1,208 @@
+//! Child processes that end with this one.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal};
+
+/// Set by Ctrl-C and its like.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// How long a child may take to end when asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Makes signals end the run in order: what was started is ended, and what was measured stays.
+///
+/// # Errors
+/// The system refuses a handler.
+pub(crate) fn catch_signals() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .context("installing the signal handler")
+}
+
+/// Fails once a signal has arrived.
+///
+/// # Errors
+/// It has.
+pub(crate) fn check_interrupt() -> anyhow::Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        bail!("interrupted");
+    }
+    Ok(())
+}
+
+/// A running child; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts the command with its output in the file `log`.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub(crate) fn start(command: &mut Command, name: &str, log: &Path) -> anyhow::Result<Self> {
+        let file = File::create(log).with_context(|| format!("making {}", log.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            // Ctrl-C is ours to handle: k6 would take a second signal as "end at once".
+            .process_group(0);
+        // SAFETY: the closure runs between fork and exec and makes one async-signal-safe system call (prctl); it
+        // allocates nothing and takes no lock. Children are started from the main thread, which lives as long as the
+        // process.
+        unsafe {
+            command.pre_exec(|| {
+                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+                    .map_err(Into::into)
+            });
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
+        Ok(Self {
+            child,
+            name: name.to_owned(),
+            log: log.to_owned(),
+        })
+    }
+
+    /// Process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The status if it has ended.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .with_context(|| format!("asking for the state of {}", self.name))
+    }
+
+    /// Waits until it has ended well, and calls `meanwhile` a few times a second with what it has printed.
+    ///
+    /// # Errors
+    /// It ended badly or not within the limit, or a signal arrived; its last words are in the text.
+    pub(crate) fn finish(
+        mut self,
+        limit: Duration,
+        mut meanwhile: impl FnMut(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.ended()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!(
+                    "{} ended with {status}; its last words:\n{}",
+                    self.name,
+                    self.last_words()
+                );
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{} has not ended within {} s; its last words:\n{}",
+                    self.name,
+                    limit.as_secs(),
+                    self.last_words()
+                );
+            }
+            check_interrupt()?;
+            meanwhile(&self)?;
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it has printed.
+    pub(crate) fn output(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn last_words(&self) -> String {
+        let output = self.output();
+        let lines: Vec<_> = output.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join("\n")
+    }
+
+    /// Resident memory in bytes; none once it has ended.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + GRACE;
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // It is not reaped before the next question, so the signal cannot hit another process.
+            let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+        }
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, folder: &Path) -> Running {
+        Running::start(
+            Command::new("sh").args(["-c", script]),
+            "the shell",
+            &folder.join("log"),
+        )
+        .expect("start")
+    }
+
+    #[test]
+    fn a_bad_end_is_an_error_with_the_last_words() {
+        let folder = tempfile::tempdir().expect("folder");
+        let error = shell("echo it is over; exit 3", folder.path())
+            .finish(Duration::from_secs(30), |_| Ok(()))
+            .expect_err("it failed");
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("the shell") && text.contains('3') && text.contains("it is over"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_ended() {
+        let folder = tempfile::tempdir().expect("folder");
+        let running = shell("exec sleep 600", folder.path());
+        let proc = PathBuf::from(format!("/proc/{}", running.id()));
+        assert!(running.resident().expect("it runs") > 0);
+        let error = running
+            .finish(Duration::from_millis(50), |_| Ok(()))
+            .expect_err("too long");
+        assert!(format!("{error:#}").contains("has not ended within"));
+        assert!(!proc.exists());
+    }
+}

@@ -1,0 +1,220 @@
+//! The rows of the table, with their goals.
+
+use crate::cases::Scale;
+use crate::rows::{Compare, Goal, Row, Take};
+
+const PLAIN: &str = "plain k6";
+
+/// All rows, in their order. Those of cases that were not run are left out later.
+pub(crate) fn rows(scale: Scale) -> Vec<Row> {
+    let users = thousands(scale.users);
+    let crowd = thousands(scale.crowd());
+    let segments = thousands(scale.segments());
+    let mut rows = Vec::new();
+
+    let release = |of, name: &str, goal| {
+        let title = format!(
+            "release, {users} users in one process, {name}: last arrival to last user's next statement"
+        );
+        Row {
+            peer: Some(("release/plain", PLAIN)),
+            compare: Compare::Ratio,
+            goal,
+            ..row(title, of, "release_ms", "ms")
+        }
+    };
+    rows.push(release("release/memory", "memory", Some(Goal::AtMost(1.1))));
+    rows.push(release("release/redis", "Redis", Some(Goal::AtMost(1.1))));
+    rows.push(release(
+        "release/polling-200ms",
+        "polling every 200 ms",
+        None,
+    ));
+    rows.push(release("release/polling-50ms", "polling every 50 ms", None));
+    let title =
+        format!("stretch: release, {users} users, memory, beside Gatling's 46 ms (not run here)");
+    rows.push(Row {
+        goal: Some(Goal::AtMost(46.0)),
+        ..row(title, "release/memory", "release_ms", "ms")
+    });
+
+    let wake = |of, name: &str, goal| Row {
+        goal,
+        ..row(
+            format!("controller's wake after the last arrival, {name}"),
+            of,
+            "wake_ms",
+            "ms",
+        )
+    };
+    rows.push(wake("arrive/memory", "memory", Some(Goal::AtMost(1.0))));
+    rows.push(wake("arrive/redis", "Redis", Some(Goal::AtMost(3.0))));
+    rows.push(wake("arrive/polling-200ms", "polling every 200 ms", None));
+    rows.push(wake("arrive/polling-50ms", "polling every 50 ms", None));
+
+    let spread = |of, name: &str, goal| {
+        let title = format!("{users} users arrive at once, {name}: first to last arrival recorded");
+        Row {
+            peer: Some(("arrive/plain", "plain k6, nothing there")),
+            compare: Compare::Ratio,
+            goal,
+            ..row(title, of, "spread_ms", "ms")
+        }
+    };
+    rows.push(spread("arrive/memory", "memory", Some(Goal::AtMost(1.25))));
+    rows.push(spread("arrive/redis", "Redis", Some(Goal::AtMost(1.25))));
+    rows.push(spread("arrive/polling-200ms", "by k6/x/redis", None));
+
+    let core = |peer, name, goal| Row {
+        peer: Some((peer, name)),
+        compare: Compare::Ratio,
+        goal,
+        ..row(
+            "arrivals through the core on one connection".to_owned(),
+            "core/core",
+            "arrivals_per_s",
+            "/s",
+        )
+    };
+    rows.push(core(
+        "core/redis-benchmark",
+        "redis-benchmark, the same calls",
+        Some(Goal::AtLeast(0.8)),
+    ));
+    rows.push(core(
+        "core/redis-benchmark-single",
+        "redis-benchmark, one arrival a call",
+        None,
+    ));
+
+    let memory = |of, name: &str, goal| {
+        let title = format!("memory per waiting user above plain k6, {name}");
+        let each = Compare::Above(f64::from(scale.users));
+        Row {
+            peer: Some(("release/plain", PLAIN)),
+            compare: each,
+            goal,
+            ..row(title, of, "memory_kb", "KB")
+        }
+    };
+    rows.push(memory("release/memory", "memory", Some(Goal::AtMost(6.0))));
+    rows.push(memory("release/redis", "Redis", Some(Goal::AtMost(6.0))));
+    rows.push(memory("release/polling-200ms", "polling", None));
+
+    let connections = |of, name: &str, goal| {
+        let title = format!("Redis connections of a k6 process with {users} users, {name}");
+        Row {
+            take: Take::Largest,
+            goal,
+            ..row(title, of, "connections", "")
+        }
+    };
+    rows.push(connections(
+        "release/redis",
+        "barrier",
+        Some(Goal::AtMost(1.0)),
+    ));
+    rows.push(connections("release/polling-200ms", "polling", None));
+
+    let large = |of, name: &str| {
+        let title = format!("release, {crowd} users in one process, {name}");
+        Row {
+            peer: Some(("crowd/plain", PLAIN)),
+            compare: Compare::Ratio,
+            goal: Some(Goal::AtMost(1.2)),
+            ..row(title, of, "release_ms", "ms")
+        }
+    };
+    rows.push(large("crowd/memory", "memory"));
+    rows.push(large("crowd/redis", "Redis"));
+
+    let count = |keys: u32, figure, peer_figure, goal| Row {
+        peer: Some(("queues/both", "TYPE, then ZCARD or HLEN, in the script")),
+        peer_figure: Some(peer_figure),
+        compare: Compare::Faster,
+        goal: Some(Goal::AtLeast(goal)),
+        ..row(
+            format!("counting {keys} queues"),
+            "queues/both",
+            figure,
+            "ms",
+        )
+    };
+    rows.push(count(5, "counter_5_ms", "script_5_ms", 5.0));
+    rows.push(count(100, "counter_100_ms", "script_100_ms", 50.0));
+    let title = "round trips of a count".to_owned();
+    rows.push(Row {
+        take: Take::Largest,
+        goal: Some(Goal::AtMost(1.0)),
+        ..row(title, "queues/both", "round_trips", "")
+    });
+
+    let title = format!(
+        "four processes, {segments} users: spread of the processes' first wakes, 99th percentile"
+    );
+    rows.push(Row {
+        take: Take::P99,
+        goal: Some(Goal::AtMost(3.0)),
+        ..row(title, "segments/redis", "spread_ms", "ms")
+    });
+    rows
+}
+
+fn row(title: String, of: &'static str, figure: &'static str, unit: &'static str) -> Row {
+    Row {
+        title,
+        of,
+        figure,
+        unit,
+        take: Take::Median,
+        peer: None,
+        peer_figure: None,
+        compare: Compare::Alone,
+        goal: None,
+    }
+}
+
+/// With commas, as in prose.
+pub(crate) fn thousands(n: u32) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cases::CASES;
+
+    #[test]
+    fn rows_speak_of_runs_that_exist() {
+        let runs: BTreeSet<String> = CASES
+            .iter()
+            .flat_map(|c| c.variants.iter().map(|v| format!("{}/{}", c.name, v.name)))
+            .collect();
+        for row in rows(Scale { users: 10_000 }) {
+            assert!(runs.contains(row.of), "{}", row.of);
+            assert!(
+                row.peer.is_none_or(|(peer, _)| runs.contains(peer)),
+                "{}",
+                row.title
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_read_as_in_prose() {
+        assert_eq!(
+            [1, 999, 1000, 30_000, 1_234_567].map(thousands),
+            ["1", "999", "1,000", "30,000", "1,234,567"]
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! `barrier-perf` measures the barrier beside its peers, on this machine and over loopback only.
+//!
+//! The peers run in the same minutes: plain k6, a rendezvous that polls Redis by `k6/x/redis`, and `redis-benchmark`. A
+//! cycle runs each once; the order turns from cycle to cycle.
+//!
+//! Reading order: [`cases`] (what is run), [`goals`] (what is shown), [`rows`] (how a row is made of values), [`stats`].
+
+mod cases;
+mod child;
+mod core;
+mod goals;
+mod k6;
+mod machine;
+mod plot;
+mod report;
+mod rows;
+mod run;
+mod samples;
+mod server;
+mod stats;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Measures the barrier beside plain k6, polling through Redis, and redis-benchmark.
+///
+/// Everything runs on this machine, over loopback, with a Redis of its own. The table and a picture per case go into a
+/// folder below --out and are renewed after each cycle.
+#[derive(Debug, Parser)]
+#[command(name = "barrier-perf", version, max_term_width = 120, after_help = AFTER)]
+struct Cli {
+    /// Cases to run, as a comma list; all when left out
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    cases: Vec<String>,
+    /// Variants to run, as a comma list; all when left out
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    variants: Vec<String>,
+    /// How often each is run
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    cycles: u32,
+    /// Users of one process; the larger and smaller cases follow it
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    users: u32,
+    /// Nothing new is begun after so many minutes
+    #[arg(long, default_value_t = 18, value_parser = clap::value_parser!(u64).range(1..=600))]
+    minutes: u64,
+    /// Where the folder of results is made
+    #[arg(long, value_name = "FOLDER", default_value = "evidence/perf")]
+    out: PathBuf,
+    /// The folder of the scripts
+    #[arg(long, value_name = "FOLDER", default_value = "perf/cases")]
+    scripts: PathBuf,
+    /// List the cases and end
+    #[arg(long)]
+    list: bool,
+}
+
+const AFTER: &str = "Programs: K6_BIN, else ./k6. REDIS_SERVER_BIN, else redis-server on the path. REDIS_BENCHMARK_BIN, else \
+    redis-benchmark on the path.\n\n\
+    Exit codes: 0 everything was measured, whether goals were reached or not; 1 something could not be; 2 wrong use.";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.list {
+        for case in cases::CASES {
+            println!(
+                "{:<10} {}\n{:<10}   {}",
+                case.name,
+                case.about,
+                "",
+                case.variants
+                    .iter()
+                    .map(|v| v.name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            );
+        }
+        return ExitCode::SUCCESS;
+    }
+    match run::run(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("barrier-perf: {error:#}");
+            ExitCode::from(if error.is::<run::WrongUse>() { 2 } else { 1 })
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The run: cycles, their order, and what is written after each.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::Cli;
+use crate::cases::{Bench, CASES, Case, Scale, Variant};
+use crate::child::{catch_signals, check_interrupt};
+use crate::goals::rows;
+use crate::k6::K6;
+use crate::machine::{Machine, raise_open_files};
+use crate::plot::draw;
+use crate::report::Report;
+use crate::samples::Samples;
+use crate::server::{Server, find};
+
+/// The command line asks for what there is not.
+#[derive(Debug)]
+pub(crate) struct WrongUse(String);
+
+impl std::fmt::Display for WrongUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUse {}
+
+/// Whether everything was measured.
+///
+/// # Errors
+/// Something is missing that all cases need, or a signal arrived.
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
+    let cases = chosen(
+        "case",
+        &cli.cases,
+        &CASES.iter().collect::<Vec<_>>(),
+        |case| case.name,
+    )?;
+    let of_cases = cases.iter().flat_map(|case| case.variants);
+    let mut known: Vec<_> = of_cases.map(|v| v.name).collect();
+    known.sort_unstable();
+    known.dedup();
+    let variants = chosen("variant", &cli.variants, &known, |variant| variant)?;
+    catch_signals()?;
+    let began = Instant::now();
+    let started = jiff::Zoned::now();
+    let open_files = raise_open_files();
+
+    let work = tempfile::tempdir().context("making a folder for k6")?;
+    let mut bench = Bench {
+        k6: K6 {
+            program: absolute(&k6()?)?,
+            scripts: absolute(&cli.scripts)?,
+            folder: work.path().to_owned(),
+        },
+        redis: Server::start(&find(
+            "REDIS_SERVER_BIN",
+            "redis-server",
+            "scripts/ensure-redis.sh gets one",
+        )?)?,
+        redis_benchmark: find(
+            "REDIS_BENCHMARK_BIN",
+            "redis-benchmark",
+            "Debian: apt-get install redis-tools",
+        )
+        .map_err(|e| format!("{e:#}")),
+        scale: Scale { users: cli.users },
+    };
+    let mut report = Report {
+        schema_version: 1,
+        started: started.strftime("%Y-%m-%d %H:%M %Z").to_string(),
+        command: std::env::args()
+            .skip(1)
+            .fold("barrier-perf".to_owned(), |line, word| line + " " + &word),
+        machine: Machine::look(&mut bench)?,
+        users: cli.users,
+        cycles: 0,
+        seconds: 0.0,
+        rows: Vec::new(),
+        failures: Vec::new(),
+        samples: Samples::default(),
+    };
+    let needed = u64::from(cli.users) + 200;
+    if open_files < needed {
+        eprintln!(
+            "barrier-perf: a process may open {open_files} files; polling peers need {needed} (ulimit -n)"
+        );
+    }
+    let folder = cli.out.join(started.strftime("%Y%m%d-%H%M%S").to_string());
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+
+    let plan = plan(&cases, &variants, cli.cycles);
+    let bar = progress(plan.len() as u64);
+    let end = began + Duration::from_secs(cli.minutes * 60);
+    let mut outcome = Ok(());
+    for step in &plan {
+        if step.first_of_cycle && Instant::now() + average(began, report.cycles) >= end {
+            report.failures.push(format!(
+                "cycle {} and later: the time is up (--minutes)",
+                step.cycle
+            ));
+            break;
+        }
+        let what = format!(
+            "cycle {} of {}: {}/{}",
+            step.cycle, cli.cycles, step.case.name, step.variant
+        );
+        if bar.is_hidden() {
+            eprintln!("{what}");
+        }
+        bar.set_message(what);
+        match (step.case.run)(&mut bench, step.variant) {
+            Ok(figures) => report.samples.add(
+                &format!("{}/{}", step.case.name, step.variant),
+                step.cycle,
+                figures,
+            ),
+            Err(error) => {
+                if let Err(interrupt) = check_interrupt() {
+                    outcome = Err(interrupt);
+                    break;
+                }
+                let failure = format!(
+                    "{}/{} in cycle {}: {error:#}",
+                    step.case.name, step.variant, step.cycle
+                );
+                bar.suspend(|| eprintln!("barrier-perf: {failure}"));
+                report.failures.push(failure);
+            }
+        }
+        bar.inc(1);
+        if step.last_of_cycle {
+            report.cycles = step.cycle;
+            write(&mut report, &folder, &cases, bench.scale, began)?;
+        }
+    }
+    bar.finish_and_clear();
+    write(&mut report, &folder, &cases, bench.scale, began)?;
+    print!("{}", report.markdown());
+    println!("\nresults: {}", folder.display());
+    outcome?;
+    Ok(report.failures.is_empty())
+}
+
+/// How long a cycle takes.
+fn average(began: Instant, cycles: u32) -> Duration {
+    began.elapsed().checked_div(cycles).unwrap_or_default()
+}
+
+fn write(
+    report: &mut Report,
+    folder: &Path,
+    cases: &[&Case],
+    scale: Scale,
+    began: Instant,
+) -> anyhow::Result<()> {
+    report.seconds = began.elapsed().as_secs_f64();
+    let of_cases = |run: &str| {
+        cases
+            .iter()
+            .any(|c| run.split_once('/').is_some_and(|(case, _)| case == c.name))
+    };
+    report.rows = rows(scale)
+        .iter()
+        .filter(|row| of_cases(row.of))
+        .map(|row| row.fill(&report.samples))
+        .collect();
+    report.write(folder)?;
+    for case in cases {
+        let path = folder.join(format!("{}.svg", case.name));
+        let names: Vec<_> = case.variants.iter().map(|v| v.name).collect();
+        draw(&path, case.name, &names, case.plot, &report.samples)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Step<'a> {
+    cycle: u32,
+    case: &'a Case,
+    variant: &'static str,
+    first_of_cycle: bool,
+    last_of_cycle: bool,
+}
+
+/// Every variant once in each cycle. Whoever was first is last in the next: neither is always the one that runs on a
+/// machine that the other has warmed up.
+fn plan<'a>(cases: &[&'a Case], variants: &[&'static str], cycles: u32) -> Vec<Step<'a>> {
+    let mut plan = Vec::new();
+    for cycle in 1..=cycles {
+        let from = plan.len();
+        for case in cases {
+            let due =
+                |v: &&Variant| (cycle - 1).is_multiple_of(v.every) && variants.contains(&v.name);
+            let mut order: Vec<_> = case.variants.iter().filter(due).map(|v| v.name).collect();
+            if cycle.is_multiple_of(2) {
+                order.reverse();
+            }
+            let turns = (cycle as usize / 2) % order.len().max(1);
+            order.rotate_left(turns);
+            plan.extend(order.into_iter().map(|variant| Step {
+                cycle,
+                case,
+                variant,
+                first_of_cycle: false,
+                last_of_cycle: false,
+            }));
+        }
+        if let Some(first) = plan.get_mut(from) {
+            first.first_of_cycle = true;
+        }
+        if let Some(last) = plan[from..].last_mut() {
+            last.last_of_cycle = true;
+        }
+    }
+    plan
+}
+
+/// Those that were named, or all.
+fn chosen<T: Copy>(
+    what: &str,
+    named: &[String],
+    all: &[T],
+    name: impl Fn(&T) -> &'static str,
+) -> anyhow::Result<Vec<T>> {
+    let mut chosen = Vec::new();
+    for wanted in named.iter().filter(|n| !n.is_empty()) {
+        let found: Vec<T> = all
+            .iter()
+            .filter(|item| name(item) == wanted)
+            .copied()
+            .collect();
+        if found.is_empty() {
+            let known: Vec<_> = all.iter().map(name).collect();
+            return Err(WrongUse(format!(
+                "there is no {what} {wanted:?}; there are {}",
+                known.join(", ")
+            ))
+            .into());
+        }
+        chosen.extend(found);
+    }
+    Ok(if chosen.is_empty() {
+        all.to_vec()
+    } else {
+        chosen
+    })
+}
+
+fn progress(steps: u64) -> ProgressBar {
+    let bar = ProgressBar::new(steps);
+    if let Ok(style) =
+        ProgressStyle::with_template("[{elapsed_precise}] {bar:30} {pos}/{len} {msg}")
+    {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
+fn k6() -> anyhow::Result<PathBuf> {
+    match std::env::var_os("K6_BIN").filter(|given| !given.is_empty()) {
+        Some(given) => Ok(PathBuf::from(given)),
+        None => Ok(PathBuf::from("k6")),
+    }
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("there is no {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(case: &str, cycles: u32) -> Vec<(u32, &'static str)> {
+        let cases: Vec<&Case> = CASES.iter().filter(|c| c.name == case).collect();
+        let variants: Vec<_> = cases[0].variants.iter().map(|v| v.name).collect();
+        let plan = plan(&cases, &variants, cycles);
+        plan.iter().map(|step| (step.cycle, step.variant)).collect()
+    }
+
+    #[test]
+    fn a_cycle_runs_each_variant_once_and_none_is_always_first() {
+        let plan = of("release", 5);
+        let mut first = std::collections::BTreeSet::new();
+        for cycle in 1..=5 {
+            let mut names: Vec<_> = plan
+                .iter()
+                .filter(|(c, _)| *c == cycle)
+                .map(|(_, v)| *v)
+                .collect();
+            first.insert(names[0]);
+            names.sort_unstable();
+            let all = ["memory", "plain", "polling-200ms", "polling-50ms", "redis"];
+            let without_polling = ["memory", "plain", "redis"];
+            // Peers without a goal are run in every other cycle.
+            assert_eq!(
+                names,
+                if cycle % 2 == 1 {
+                    all.as_slice()
+                } else {
+                    &without_polling
+                }
+            );
+        }
+        assert!(first.len() >= 3, "{first:?}");
+    }
+
+    #[test]
+    fn long_cases_are_in_fewer_cycles() {
+        let mut cycles: Vec<_> = of("crowd", 5).iter().map(|(cycle, _)| *cycle).collect();
+        cycles.dedup();
+        assert_eq!(cycles, [1, 4]);
+    }
+
+    #[test]
+    fn the_ends_of_a_cycle_are_marked() {
+        let cases: Vec<&Case> = CASES.iter().collect();
+        let plan = plan(&cases, &["memory", "core"], 2);
+        let marks: Vec<_> = plan
+            .iter()
+            .map(|s| (s.cycle, s.first_of_cycle, s.last_of_cycle))
+            .collect();
+        let ends = |cycle| marks.iter().filter(|m| m.0 == cycle && m.1).count();
+        assert_eq!((ends(1), ends(2)), (1, 1));
+        assert!(marks[0].1 && marks[marks.len() - 1].2);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_known_ones() {
+        let error = chosen(
+            "case",
+            &["relase".to_owned()],
+            &["release", "arrive"],
+            |n| n,
+        )
+        .expect_err("unknown");
+        assert_eq!(
+            error.to_string(),
+            "there is no case \"relase\"; there are release, arrive"
+        );
+        assert!(error.is::<WrongUse>());
+    }
+}

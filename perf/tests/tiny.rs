@@ -1,0 +1,122 @@
+//! A whole run with a real k6 and a real Redis, as small as it gets.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value as Json;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the repository")
+}
+
+/// k6: `K6_BIN`, else `./k6`.
+fn k6() -> PathBuf {
+    let given = std::env::var_os("K6_BIN").filter(|given| !given.is_empty());
+    let path = given.map_or_else(|| root().join("k6"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "there is no {}: build it with `make k6`",
+        path.display()
+    );
+    path
+}
+
+fn perf(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_barrier-perf"));
+    command
+        .current_dir(root())
+        .env("K6_BIN", k6())
+        .args(arguments);
+    command
+}
+
+#[test]
+fn a_run_leaves_a_table_all_values_and_pictures() {
+    let out = tempfile::tempdir().expect("folder");
+    let output = perf(&[
+        "--users",
+        "20",
+        "--cycles",
+        "1",
+        "--cases",
+        "release,queues",
+    ])
+    .args(["--variants", "plain,redis,both", "--out"])
+    .arg(out.path())
+    .output()
+    .expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+
+    let folders: Vec<_> = std::fs::read_dir(out.path()).expect("results").collect();
+    assert_eq!(folders.len(), 1);
+    let folder = folders[0].as_ref().expect("a folder").path();
+    let table = std::fs::read_to_string(folder.join("perf.md")).expect("a table");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).lines().next(),
+        table.lines().next()
+    );
+    let text = std::fs::read_to_string(folder.join("perf.json")).expect("the values");
+    let json: Json = serde_json::from_str(&text).expect("JSON");
+
+    // What is the same on every machine, however slow it is.
+    let row = |title: &str| {
+        let rows = json["rows"].as_array().expect("rows");
+        let found = rows
+            .iter()
+            .find(|r| r["title"].as_str().is_some_and(|t| t.contains(title)));
+        found
+            .unwrap_or_else(|| panic!("no row {title}: {table}"))
+            .clone()
+    };
+    let connections = row("Redis connections of a k6 process with 20 users, barrier");
+    assert_eq!(connections["figure"]["median"], 1.0, "{table}");
+    assert_eq!(connections["reached"], true);
+    assert_eq!(
+        row("round trips of a count")["figure"]["median"],
+        1.0,
+        "{table}"
+    );
+
+    // Everybody's wake comes after the last arrival, in each of the rounds that are not the warm-up.
+    let release = &json["samples"]["release/redis"]["release_ms"]["1"];
+    let release: Vec<f64> = serde_json::from_value(release.clone()).expect("values");
+    assert_eq!(release.len(), 3);
+    assert!(release.iter().all(|ms| *ms > 0.0), "{release:?}");
+    let ratio = row("release, 20 users in one process, Redis");
+    assert_eq!(ratio["peerName"], "plain k6");
+    assert!(
+        ratio["compared"]["median"]
+            .as_f64()
+            .is_some_and(|r| r > 0.0),
+        "{ratio}"
+    );
+    assert!(
+        row("counting 100 queues")["compared"]["median"]
+            .as_f64()
+            .is_some_and(|r| r > 0.0)
+    );
+
+    // What was not asked for is neither measured nor judged, and other cases' rows are left out.
+    assert!(json["samples"]["release/memory"].is_null());
+    assert_eq!(
+        row("release, 20 users in one process, memory")["reached"],
+        Json::Null
+    );
+    assert!(!table.contains("four processes"));
+    let picture = std::fs::read_to_string(folder.join("release.svg")).expect("a picture");
+    assert_eq!(picture.matches("<circle").count(), 6);
+}
+
+#[test]
+fn a_wrong_name_is_refused_before_anything_runs() {
+    let output = perf(&["--cases", "relase"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.contains("\"relase\"") && errors.contains("release"),
+        "{errors}"
+    );
+}
