@@ -31,26 +31,186 @@ fn the_committed_suites_are_valid() {
     );
 }
 
-#[test]
-fn a_misspelt_key_is_located() {
+/// Changes a line of the committed suite, and expects a refusal before any load that names file, line and key.
+fn mistake(from: &str, to: &str, expected: &str) {
     let place = Place::new();
     let path = place.evidence().with_file_name("wrong.toml");
-    let suite =
-        common::text(&root().join(SUITE)).replacen("stat = \"count\"", "stats = \"count\"", 1);
-    let line = suite
-        .lines()
-        .position(|line| line.starts_with("stats"))
-        .expect("the line")
-        + 1;
-    std::fs::write(&path, suite).expect("written");
-    let (code, text) = finish(place.runner().arg("validate").arg(&path));
-    assert_eq!(code, 2, "{text}");
+    let suite = common::text(&root().join(SUITE));
+    let at = suite.find(from).expect("the line");
+    let wrong = suite.replacen(from, to, 1);
+    let line = wrong[..at].matches('\n').count() + 1;
+    std::fs::write(&path, wrong).expect("written");
+    for verb in ["validate", "run"] {
+        let (code, text) = finish(place.runner().arg(verb).arg(&path));
+        assert_eq!(code, 2, "{verb} {to}: {text}");
+        let place = format!("wrong.toml:{line}: ");
+        assert!(
+            text.contains(&place) && text.contains(expected),
+            "{place}{expected}: {text}"
+        );
+    }
+    assert!(!place.evidence().exists());
+}
+
+#[test]
+fn mistakes_in_a_suite_file_are_located() {
+    mistake(
+        "stat = \"count\"",
+        "stats = \"count\"",
+        "unknown key `stats`, did you mean `stat`?",
+    );
+    mistake(
+        "[[gate]]",
+        "[[gates]]",
+        "unknown key `gates`, did you mean `gate`?",
+    );
+    mistake(
+        "plan = \"product\"",
+        "plan = \"ladder\"",
+        "allowed: single, points, product",
+    );
+    mistake(
+        "kind = \"process\"",
+        "kind = \"container\"",
+        "`container` is not known here",
+    );
+    mistake(
+        "\"target\", \"redis\"]",
+        "\"targt\", \"redis\"]",
+        "no process `targt`, did you mean `target`?",
+    );
+    mistake(
+        "{ env = \"SLOT_BOOST\"",
+        "{ env = \"SLOT_BOST\"",
+        "no table [env.SLOT_BOST], did you mean `SLOT_BOOST`?",
+    );
+    mistake(
+        "cooldown = \"10s\"",
+        "cooldown = \"10\"",
+        "not a duration: `10`",
+    );
+    let gate = "[[gate]]\nid = \"x\"\nclass = \"slo\"\nop = \"<\"\nlimit = 1\n";
+    for (keys, line, expected) in [
+        (
+            "metric = \"http_req_failed\"\nstat = \"avg\"\n",
+            7,
+            "a rate has no `avg`; allowed: rate",
+        ),
+        (
+            "metric = \"m\"\nstat = \"count\"\nscenarios = [\"smok\"]\n",
+            8,
+            "no scenario `smok`, did you mean `smoke`?",
+        ),
+        (
+            "metric = \"drainMs\"\nstat = \"value\"\nmin_samples = 3\n",
+            8,
+            "the samples of a derived value are not counted",
+        ),
+    ] {
+        let place = Place::new();
+        let path = place.evidence().with_file_name("wrong.toml");
+        let suite = common::text(&root().join(SUITE));
+        let line = suite.matches('\n').count() + line;
+        std::fs::write(&path, format!("{suite}{gate}{keys}")).expect("written");
+        let (code, text) = finish(place.runner().arg("run").arg(&path));
+        assert_eq!(code, 2, "{keys}: {text}");
+        assert!(
+            text.contains(&format!("wrong.toml:{line}: ")) && text.contains(expected),
+            "{line} {expected}: {text}"
+        );
+        assert!(!place.evidence().exists());
+    }
+}
+
+#[test]
+fn the_matrix_has_16_runs_and_its_cycles_alternate() {
+    let dry = |more: &[&str]| {
+        let place = Place::new();
+        let mut command = place.runner();
+        command.args(["run", "waiting-room", "--scenario", "matrix", "--dry-run"]);
+        let (code, text) = finish(command.args(more));
+        assert_eq!(code, 0, "{text}");
+        assert!(!place.evidence().exists());
+        text
+    };
+    let titles = |text: &str| -> Vec<String> {
+        let titles = text
+            .lines()
+            .filter_map(|line| line.split_once(". matrix / "));
+        titles
+            .map(|(_, title)| title.split("  (").next().unwrap_or(title).to_owned())
+            .collect()
+    };
+    let text = dry(&[]);
+    assert!(text.starts_with("waiting-room: 16 runs, about "), "{text}");
+    let runs = titles(&text);
+    assert_eq!(runs.len(), 16, "{text}");
+    for events in [1, 4] {
+        for boost in [0, 1] {
+            for scenario in ["baseline", "target"] {
+                for variant in ["zset", "hash"] {
+                    let run = format!(
+                        "{variant}, EVENT_COUNT={events} SLOT_BOOST={boost} SCENARIO={scenario}"
+                    );
+                    assert!(runs.contains(&run), "{run}: {runs:?}");
+                    let slots = if boost == 1 {
+                        "slot-boosted"
+                    } else {
+                        "seat-limited"
+                    };
+                    let folder =
+                        format!("evidence  <timestamp>/{variant}/{events}/{slots}/{scenario}\n");
+                    assert!(text.contains(&folder), "{folder}: {text}");
+                }
+            }
+        }
+    }
+    let first = runs
+        .iter()
+        .step_by(2)
+        .filter(|run| run.starts_with("zset"))
+        .count();
+    assert_eq!(first, 4, "each variant goes first as often: {runs:?}");
+
+    let runs = titles(&dry(&["--cycles", "3", "--discard", "1"]));
+    assert_eq!(runs.len(), 64);
+    let expected = [
+        ("zset", "warm-up 1 (discarded)"),
+        ("hash", "warm-up 1 (discarded)"),
+        ("hash", "cycle 1"),
+        ("zset", "cycle 1"),
+        ("zset", "cycle 2"),
+        ("hash", "cycle 2"),
+        ("hash", "cycle 3"),
+        ("zset", "cycle 3"),
+    ];
+    for point in runs.chunks(8) {
+        for (run, (variant, cycle)) in point.iter().zip(expected) {
+            assert!(
+                run.starts_with(variant) && run.ends_with(cycle),
+                "{variant} {cycle}: {point:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_environment_file_ranks_behind_the_environment() {
+    let place = Place::new();
+    let file = place.evidence().with_file_name("bench.env");
+    std::fs::write(&file, "SEATS=7\nSSE_P95_THRESHOLD=70000\n").expect("written");
+    let mut command = place.runner();
+    command
+        .args(["run", SUITE, "--dry-run", "--env-file"])
+        .arg(&file);
+    let (code, text) = finish(command.env("SEATS", "8"));
+    assert_eq!(code, 0, "{text}");
     assert!(
-        text.contains(&format!(
-            "wrong.toml:{line}: unknown key `stats`, did you mean `stat`?"
-        )),
+        text.contains(" SEATS=8 ") && text.contains(" SSE_P95_THRESHOLD=70000 "),
         "{text}"
     );
+    let text = refused(&["run", SUITE, "--env-file", "/nowhere.env"], &[]);
+    assert!(text.contains("--env-file /nowhere.env: "), "{text}");
 }
 
 #[test]

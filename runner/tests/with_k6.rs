@@ -204,6 +204,13 @@ fn a_failed_gate_and_a_missing_summary_have_codes_of_their_own() {
         reasons(&verdict).contains("completed_users count: 2; expected == 3"),
         "{verdict}"
     );
+    let (code, printed, verdict) = Probe::new().run("none");
+    assert_eq!(code, 3, "{printed}");
+    assert_eq!(verdict["verdict"], "INVALID");
+    assert!(
+        reasons(&verdict).contains("completed_users count: absent; expected == 3"),
+        "{verdict}"
+    );
     let (code, printed, verdict) = Probe::new().run("silent");
     assert_eq!(code, 2, "{printed}");
     assert!(reasons(&verdict).contains("summary.json"), "{verdict}");

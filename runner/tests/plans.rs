@@ -1,0 +1,501 @@
+//! Whole plans with a real k6: order, interruption, going on, and what ends a plan early.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Place, Redis, files, finish, json, k6, text};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+
+const SUITE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/suites/matrix.toml"
+);
+
+/// A place with a listener that stands for the targets, and a Redis, so that no run waits for one of its own.
+struct Bench {
+    place: Place,
+    listener: TcpListener,
+    redis: Redis,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            place: Place::new(),
+            listener: TcpListener::bind("127.0.0.1:0").expect("listener"),
+            redis: Redis::start(&[]),
+        }
+    }
+
+    fn call(&self, arguments: &[&str]) -> Command {
+        let address = self.listener.local_addr().expect("address");
+        let mut command = self.place.runner();
+        command
+            .args(arguments)
+            .env("LISTENER", format!("http://{address}"))
+            .env("REDIS_URL", &self.redis.address)
+            .env("K6_BIN", k6());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Command {
+        let mut command = self.call(&["run", SUITE]);
+        command.args(arguments);
+        command
+    }
+
+    /// The folder of the only plan.
+    fn plan(&self) -> PathBuf {
+        let found: Vec<_> = std::fs::read_dir(self.place.evidence())
+            .expect("evidence")
+            .map(|entry| entry.expect("entry").path())
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    }
+
+    /// Verdicts by folder of the run below that of the plan.
+    fn verdicts(&self) -> BTreeMap<String, String> {
+        let plan = self.plan();
+        files(&plan)
+            .into_iter()
+            .filter(|path| path.ends_with("verdict.json"))
+            .map(|path| {
+                let folder = path.parent().expect("folder").strip_prefix(&plan);
+                let name = folder.expect("below").display().to_string();
+                (name, text_of(&json(&path), "verdict"))
+            })
+            .collect()
+    }
+}
+
+fn text_of(value: &Json, name: &str) -> String {
+    value[name].as_str().expect(name).to_owned()
+}
+
+fn background(mut command: Command) -> (Child, impl Iterator<Item = String>) {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the runner starts");
+    let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    (child, lines.map_while(Result::ok))
+}
+
+fn until(lines: &mut impl Iterator<Item = String>, begin: &str) {
+    let mut seen = Vec::new();
+    for line in lines {
+        if line.starts_with(begin) {
+            return;
+        }
+        seen.push(line);
+    }
+    panic!("no line begins with `{begin}`: {seen:#?}");
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("signal");
+}
+
+/// Every file with its content.
+fn content(folder: &Path) -> BTreeMap<PathBuf, String> {
+    files(folder)
+        .into_iter()
+        .map(|path| (path.clone(), text(&path)))
+        .collect()
+}
+
+/// Titles of the runs in a dry run, without their times.
+fn titles(printed: &str) -> Vec<String> {
+    printed
+        .lines()
+        .filter_map(|line| {
+            let (number, title) = line.trim_start().split_once(". ")?;
+            number.parse::<usize>().ok()?;
+            Some(title.split("  (").next().unwrap_or(title).to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
+    let bench = Bench::new();
+    let mode = bench.place.evidence().with_file_name("mode");
+    let next_runs = |modes: &str| std::fs::write(&mode, modes).expect("written");
+    // The first run loses a user.
+    next_runs("few pass pass hang");
+    let mut command = bench.run(&[]);
+    command
+        .env("MODE_FILE", &mode)
+        .env("PASSWORD", "topsecret11");
+    let (mut child, mut lines) = background(command);
+    until(&mut lines, "run 4 of 12");
+    until(&mut lines, "time=");
+    signal(&child, Signal::INT);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().expect("end").code(), Some(4), "{rest:#?}");
+    let plan = bench.plan();
+    let advice = format!("barrier-bench resume {}", plan.display());
+    assert!(rest.iter().any(|line| line.contains(&advice)), "{rest:#?}");
+    let before = content(&plan);
+    let mut verdicts: Vec<_> = bench.verdicts().into_values().collect();
+    verdicts.sort();
+    assert_eq!(verdicts, ["INTERRUPTED", "INVALID", "PASS", "PASS"]);
+
+    let resume = |secret: &str| {
+        let mut command = bench.call(&["resume", &plan.display().to_string()]);
+        // What the plan began with counts, not what the shell says now.
+        command.env("MODE_FILE", "/nowhere");
+        if !secret.is_empty() {
+            command.env("PASSWORD", secret);
+        }
+        command
+    };
+    let (code, printed) = finish(&mut resume(""));
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("PASSWORD was given when the plan began"),
+        "{printed}"
+    );
+
+    // Killed in the middle of a run, which leaves that without a verdict.
+    next_runs("pass hang");
+    let (mut child, mut lines) = background(resume("topsecret11"));
+    until(&mut lines, "run 4 of 12");
+    until(&mut lines, "time=");
+    child.kill().expect("killed");
+    child.wait().expect("end");
+    lines.for_each(drop);
+
+    next_runs("");
+    let (code, printed) = finish(&mut resume("topsecret11"));
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("plan     12 runs: 12 PASS"), "{printed}");
+    let now = content(&plan);
+    for (path, old) in &before {
+        assert_eq!(now.get(path), Some(old), "{} is as it was", path.display());
+    }
+
+    // Each planned run has one sound attempt, its last one; what else there is was never sound.
+    let runs = json(&plan.join("plan.json"))["runs"].clone();
+    let runs = runs.as_array().expect("runs");
+    assert_eq!(runs.len(), 12);
+    let verdicts = bench.verdicts();
+    for run in runs {
+        let folder = text_of(run, "folder");
+        let attempts: Vec<_> = verdicts
+            .iter()
+            .filter(|(name, _)| **name == folder || name.starts_with(&format!("{folder}-attempt-")))
+            .collect();
+        let (last, earlier) = attempts.split_last().expect("an attempt");
+        assert_eq!(last.1, "PASS", "{attempts:?}");
+        assert!(
+            earlier.iter().all(|(_, verdict)| *verdict != "PASS"),
+            "{attempts:?}"
+        );
+        let meta = json(&plan.join(last.0).join("meta.json"));
+        for name in [
+            "scenario",
+            "variant",
+            "point",
+            "cycle",
+            "block",
+            "discarded",
+        ] {
+            assert_eq!(meta[name], run[name], "{name} of {folder}");
+        }
+    }
+    assert_eq!(
+        verdicts
+            .values()
+            .filter(|verdict| *verdict == "PASS")
+            .count(),
+        12
+    );
+    for (path, content) in &now {
+        assert!(!content.contains("topsecret"), "{}", path.display());
+    }
+
+    // Nothing is left to do.
+    let (code, printed) = finish(&mut resume("topsecret11"));
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("all 12 runs are complete"), "{printed}");
+    assert_eq!(content(&plan), now);
+    // What the killed runner left goes a moment later.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !bench.place.left_over().is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", bench.place.left_over());
+        common::pause();
+    }
+}
+
+#[test]
+fn a_changed_suite_is_not_gone_on_with() {
+    let bench = Bench::new();
+    let folder = bench.place.evidence().with_file_name("suites");
+    std::fs::create_dir(&folder).expect("folder");
+    let script = Path::new(SUITE).with_file_name("probe.js");
+    let script = script
+        .parent()
+        .expect("suites")
+        .parent()
+        .expect("fixtures")
+        .join("probe.js");
+    std::fs::copy(script, folder.with_file_name("probe.js")).expect("copied");
+    let path = folder.join("matrix.toml");
+    let suite = text(Path::new(SUITE));
+    std::fs::write(&path, &suite).expect("written");
+    let mut command = bench.call(&["run", &path.display().to_string(), "--scenario", "listed"]);
+    let (code, printed) = finish(command.env("MODE", "few"));
+    assert_eq!(code, 3, "{printed}");
+    let plan = bench.plan().display().to_string();
+
+    std::fs::write(&path, suite.replace("limit = 3\n", "limit = 2\n")).expect("written");
+    let (code, printed) = finish(&mut bench.call(&["resume", &plan]));
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("was changed after the plan began"),
+        "{printed}"
+    );
+    std::fs::write(&path, &suite).expect("written");
+    std::fs::write(folder.with_file_name("more.js"), "").expect("written");
+    let (code, printed) = finish(&mut bench.call(&["resume", &plan]));
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("the harness has changed since the plan began"),
+        "{printed}"
+    );
+    let (code, printed) = finish(&mut bench.call(&["resume", "/nowhere"]));
+    assert!(
+        code == 2 && printed.contains("/nowhere/plan.json"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn stored_evidence_is_judged_again() {
+    let bench = Bench::new();
+    let (code, printed) = finish(&mut bench.run(&["--scenario", "first"]));
+    assert_eq!(code, 0, "{printed}");
+    let folder = bench.plan().join("a/first/0");
+    let judge = |folder: &Path| finish(&mut bench.call(&["judge", &folder.display().to_string()]));
+
+    std::fs::remove_file(folder.join("stdout.txt")).expect("removed");
+    let before = content(&folder);
+    for place in [&folder, &bench.plan()] {
+        let (code, printed) = judge(place);
+        assert_eq!(code, 0, "{printed}");
+        assert!(
+            printed.contains("stored   the same verdict, PASS"),
+            "{printed}"
+        );
+    }
+    assert_eq!(content(&folder), before, "nothing is written");
+
+    let path = folder.join("summary.json");
+    let mut summary = json(&path);
+    summary["metrics"]["iteration_duration"]["values"]["max"] = 700_000.into();
+    std::fs::write(&path, summary.to_string()).expect("written");
+    let (code, printed) = judge(&folder);
+    assert_eq!(code, 3, "{printed}");
+    for expected in [
+        "verdict  FAIL",
+        "in-time: iteration_duration max: 700000 ms; expected < 600000 ms",
+        "stored   differs: the stored verdict is PASS, judged again it is FAIL",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+
+    summary["metrics"]["completed_users"]["values"]["count"] = 2.into();
+    std::fs::write(&path, summary.to_string()).expect("written");
+    let (code, printed) = judge(&folder);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("verdict  INVALID")
+            && printed.contains("completedUsers is 3 there, and 2 if derived again"),
+        "{printed}"
+    );
+    let (code, printed) = judge(bench.place.evidence().as_path());
+    assert!(
+        code == 2 && printed.contains("neither the folder of a run nor of a plan"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_preflight_that_fails_ends_the_plan() {
+    let bench = Bench::new();
+    let mut command = bench.run(&["--scenario", "first,listed", "--cycles", "2"]);
+    let (code, printed) = finish(command.env("MODE", "few"));
+    assert_eq!(code, 2, "nothing of the plan proper was judged: {printed}");
+    assert!(
+        printed.contains("preflight: first did not pass"),
+        "{printed}"
+    );
+    assert_eq!(
+        bench.verdicts().into_iter().collect::<Vec<_>>(),
+        [("a/first/0".to_owned(), "INVALID".to_owned())]
+    );
+    assert!(
+        printed.contains("plan     5 runs: 1 INVALID, 4 NOT_RUN"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_target_that_does_not_start_ends_the_plan_unless_asked_to_keep_going() {
+    for (more, code, runs) in [(None, 2, 2), (Some("--keep-going"), 2, 3)] {
+        let bench = Bench::new();
+        let mut command = bench.run(&["--scenario", "loaded"]);
+        let (ended, printed) = finish(command.args(more));
+        assert_eq!(ended, code, "{printed}");
+        let verdicts = bench.verdicts();
+        assert_eq!(verdicts.len(), runs, "{verdicts:?}");
+        assert_eq!(verdicts["a/loaded/5"], "PASS");
+        assert_eq!(verdicts["broken/loaded/5"], "NOT_RUN");
+        let reasons =
+            json(&bench.plan().join("broken/loaded/5/verdict.json"))["reasons"].to_string();
+        assert!(reasons.contains("no seats left"), "{reasons}");
+    }
+}
+
+#[test]
+fn quick_runs_are_scaled_down_and_never_pass() {
+    let bench = Bench::new();
+    let file = bench.place.evidence().with_file_name("bench.env");
+    std::fs::write(&file, "# users\nUSERS=50\n").expect("written");
+    let mut command = bench.run(&[
+        "--scenario",
+        "loaded",
+        "--variant",
+        "a",
+        "--quick",
+        "--label",
+        "just a look",
+    ]);
+    let (code, printed) = finish(command.arg("--env-file").arg(&file));
+    assert_eq!(code, 0, "{printed}");
+    let folder = bench.plan().join("a/loaded/5");
+    assert_eq!(
+        text_of(&json(&folder.join("verdict.json")), "verdict"),
+        "SMOKE"
+    );
+    assert_eq!(json(&folder.join("derived.json"))["users"], 5);
+    let meta = json(&folder.join("meta.json"));
+    assert_eq!(
+        (&meta["quick"], &meta["label"]),
+        (&true.into(), &"just a look".into())
+    );
+    assert!(!printed.contains("PASS"), "{printed}");
+}
+
+#[test]
+fn what_ran_can_be_told_from_the_evidence() {
+    let bench = Bench::new();
+    let (code, printed) = finish(&mut bench.run(&["--scenario", "listed"]));
+    assert_eq!(code, 0, "{printed}");
+    let folder = bench.plan().join("a/listed/8");
+    let meta = json(&folder.join("meta.json"));
+    let sha = |name: &str| {
+        let text = meta.pointer(name).and_then(Json::as_str).expect(name);
+        assert_eq!(text.len(), 64, "{name}: {text}");
+    };
+    sha("/suiteFile/sha256");
+    sha("/harness/sha256");
+    assert_eq!(meta["point"], serde_json::json!({ "LEVEL": "8" }));
+    for name in [
+        "cpus",
+        "memoryBytes",
+        "kernel",
+        "openFilesSoft",
+        "loadAverageStart",
+    ] {
+        assert!(!meta["host"][name].is_null(), "{name}: {meta:#}");
+    }
+    assert!(
+        meta["k6Run"]["command"]
+            .as_str()
+            .is_some_and(|text| text.contains("PASSWORD=***"))
+    );
+    assert!(meta["redisServer"]["version"].is_string(), "{meta:#}");
+    assert_eq!(meta["machine"]["measured"], true);
+
+    let lines: Vec<Json> = text(&folder.join("monitor-processes.jsonl"))
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let last_of = |name: &str| {
+        let found = lines
+            .iter()
+            .rev()
+            .find_map(|line| line["processes"].get(name).cloned());
+        found.unwrap_or_else(|| panic!("{name}: {lines:#?}"))
+    };
+    for name in ["k6", "target", "redis"] {
+        let figures = last_of(name);
+        for figure in ["rss", "fds", "connections", "threads"] {
+            assert!(
+                figures[figure].as_u64().is_some(),
+                "{figure} of {name}: {figures}"
+            );
+        }
+    }
+    let times: Vec<i64> = lines
+        .iter()
+        .map(|line| line["t"].as_i64().expect("a time"))
+        .collect();
+    assert!(times.is_sorted() && times.len() >= 2, "{times:?}");
+}
+
+#[test]
+fn a_dry_run_shows_points_and_cycles_in_their_order() {
+    let bench = Bench::new();
+    let dry = |arguments: &[&str]| {
+        let (code, printed) = finish(bench.run(arguments).arg("--dry-run"));
+        assert_eq!(code, 0, "{printed}");
+        assert!(!bench.place.evidence().exists());
+        titles(&printed)
+    };
+    assert_eq!(
+        dry(&["--scenario", "first,listed"]),
+        ["first / a", "listed / a, LEVEL=8", "listed / a, LEVEL=7"]
+    );
+    assert_eq!(
+        dry(&["--level", "LEVEL=2", "--cycles", "1", "--discard", "1"]),
+        [
+            "matrix / a, LEVEL=2, warm-up 1 (discarded)",
+            "matrix / b, LEVEL=2, warm-up 1 (discarded)",
+            "matrix / b, LEVEL=2, cycle 1",
+            "matrix / a, LEVEL=2, cycle 1",
+        ]
+    );
+    for (arguments, expected) in [
+        (
+            ["--level", "LEVEL=3"],
+            "no such point; it has LEVEL=1; LEVEL=2",
+        ),
+        (
+            ["--level", "USERS=3"],
+            "a single value is given by --set USERS=VALUE",
+        ),
+        (
+            ["--set", "LEVEL=1"],
+            "choose among them with --level LEVEL=VALUE",
+        ),
+        (["--cycles", "0"], "allowed: 1 or more"),
+    ] {
+        let (code, printed) = finish(bench.run(&arguments).arg("--dry-run"));
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
+    }
+}
