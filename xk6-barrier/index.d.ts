@@ -37,11 +37,15 @@ declare module 'k6/x/barrier' {
     parties: number;
 
     /**
-     * Where the barrier's record lives: `'memory'` for one k6 process, or `redis://[[user]:password@]host[:port][/database]`
-     * for several processes and for readers outside k6.
+     * Where the barrier's record lives: `'memory'` for one k6 process, or for several processes and for readers outside k6
+     * `redis[s][+cluster]://[[user]:password@]host[:port][/database]`: `rediss` for TLS, `+cluster` for a
+     * Redis Cluster, whose nodes may be listed (`redis+cluster://a:7000,b:7000`) and which has no database but 0.
      * @default 'memory'
      */
     store?: string;
+
+    /** How to speak TLS, with `rediss://` and `rediss+cluster://` alone. By default the system's authorities are trusted. */
+    tls?: TlsOptions;
 
     /**
      * Tells one run from another in a shared store: 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`. The memory store
@@ -317,10 +321,27 @@ declare module 'k6/x/barrier' {
     register(options: Required<ParticipantOptions>): void;
   }
 
+  /**
+   * TLS to Redis, beside `rediss://` or `rediss+cluster://`. Texts are PEM, as `open()` reads them in the init context; no
+   * message shows them. With k6's `insecureSkipTLSVerify` the server's certificate is not checked.
+   */
+  export interface TlsOptions {
+    /** The authorities to trust instead of the system's. */
+    ca?: string;
+    /** The certificate to show to a server that asks for one, and those between it and its authority; needs `key`. */
+    cert?: string;
+    /** The private key of `cert`, not encrypted. */
+    key?: string;
+    /** The name that the server's certificate must have, where that is not the host of the URL. */
+    serverName?: string;
+  }
+
   /** Options of a queue counter. */
   export interface QueueCounterOptions {
-    /** `redis://[[user]:password@]host[:port][/database]` */
+    /** `redis[s][+cluster]://[[user]:password@]host[:port][/database]`, as the option `store` of a barrier. */
     redis: string;
+    /** As the option `tls` of a barrier. */
+    tls?: TlsOptions;
     /** The queues' keys: at least one. */
     keys: string[];
     /**
@@ -332,7 +353,7 @@ declare module 'k6/x/barrier' {
 
   /**
    * Counts queues in Redis, of whatever type they are: a sorted set by ZCARD, a hash by HLEN, a missing key as 0. All
-   * keys are counted in one round trip.
+   * keys are counted in one round trip, of a cluster in one for each node.
    *
    * @example
    * ```js

@@ -28,6 +28,7 @@ import {
   type QueueWaitOptions,
   type QueueWaitResult,
   type ReleaseReason,
+  type TlsOptions,
   type WaitOptions,
   type WaitResult,
 } from 'k6/x/barrier';
@@ -35,9 +36,11 @@ import {
 const timeout: Duration = '30s';
 const participant: Participant = 7;
 
+const tls: Required<TlsOptions> = { ca: 'PEM', cert: 'PEM', key: 'PEM', serverName: 'redis.test' };
 const options: Required<BarrierOptions> = {
   parties: 10,
-  store: 'redis://127.0.0.1:6379',
+  store: 'rediss://127.0.0.1:6379',
+  tls,
   runId: 'run-1',
   reasons: ['login'],
   timeout,
@@ -98,7 +101,7 @@ const phases: number[] = status.released;
 const broken: { reason: 'abort' | 'maxFailures' | 'timeout'; message: string; phase: number; at: number } | null = status.broken;
 console.log(status.failed.login, status.connected, standing, numbers, why, failed, ended, of, texts, counts, maybe, phases, broken, missing, aborted);
 
-const counterOptions: Required<QueueCounterOptions> = { redis: 'redis://127.0.0.1:6379', keys: ['k'], timeout };
+const counterOptions: Required<QueueCounterOptions> = { redis: 'rediss://127.0.0.1:6379', tls, keys: ['k'], timeout };
 const queues = new QueueCounter(counterOptions);
 const patience: Required<QueueWaitOptions> = { timeout, interval: 250 };
 const filled: QueueWaitResult = queues.waitFor(5, patience);

@@ -16,7 +16,7 @@ func benchBarrier(b *testing.B, options string) *core.Barrier {
 	b.Helper()
 	engine, err := core.NewEngine()
 	require.NoError(b, err)
-	client, err := core.NewClient(engine, func(core.LogLine) {})
+	client, err := core.NewClient(engine, func(core.LogLine) {}, core.SystemResolver)
 	require.NoError(b, err)
 	b.Cleanup(func() { client.Close(time.Second) })
 	barrier, err := client.Open(b.Context(), []byte(options))

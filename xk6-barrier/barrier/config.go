@@ -26,21 +26,21 @@ type (
 
 	// coreOptions are the options as the core takes them.
 	coreOptions struct {
-		Store           string   `json:"store"`
-		Addr            string   `json:"addr,omitempty"`
-		RunID           string   `json:"runId,omitempty"`
-		Name            string   `json:"name"`
-		Parties         int64    `json:"parties"`
-		Cyclic          bool     `json:"cyclic,omitempty"`
-		Release         *release `json:"release,omitempty"`
-		MaxFailures     *int64   `json:"maxFailures,omitempty"`
-		Late            string   `json:"late,omitempty"`
-		OnTimeout       string   `json:"onTimeout,omitempty"`
-		FailUnaccounted []string `json:"failUnaccounted,omitempty"`
-		Reasons         []string `json:"reasons,omitempty"`
-		TTL             *int64   `json:"ttlMs,omitempty"`
-		ReleaseDelay    *int64   `json:"releaseDelayMs,omitempty"`
-		RandomRunID     bool     `json:"randomRunId,omitempty"`
+		Store           string      `json:"store"`
+		TLS             *tlsOptions `json:"tls,omitempty"`
+		RunID           string      `json:"runId,omitempty"`
+		Name            string      `json:"name"`
+		Parties         int64       `json:"parties"`
+		Cyclic          bool        `json:"cyclic,omitempty"`
+		Release         *release    `json:"release,omitempty"`
+		MaxFailures     *int64      `json:"maxFailures,omitempty"`
+		Late            string      `json:"late,omitempty"`
+		OnTimeout       string      `json:"onTimeout,omitempty"`
+		FailUnaccounted []string    `json:"failUnaccounted,omitempty"`
+		Reasons         []string    `json:"reasons,omitempty"`
+		TTL             *int64      `json:"ttlMs,omitempty"`
+		ReleaseDelay    *int64      `json:"releaseDelayMs,omitempty"`
+		RandomRunID     bool        `json:"randomRunId,omitempty"`
 	}
 
 	release struct {
@@ -68,6 +68,7 @@ func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID,
 		FailUnaccounted: o.strings("failUnaccounted"),
 		Reasons:         o.strings("reasons"),
 		RunID:           o.string("runId"),
+		TLS:             o.tls(),
 	}
 	if store := o.string("store"); store != "" {
 		c.Store = store

@@ -9,12 +9,14 @@ package barrier
 import (
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grafana/sobek"
 	"github.com/sirupsen/logrus"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
+	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
@@ -42,6 +44,7 @@ type (
 		startOnce sync.Once
 		client    *core.Client
 		startErr  error
+		resolver  atomic.Pointer[lib.AddrResolver]
 
 		loggerOnce sync.Once
 		logger     logrus.FieldLogger
@@ -127,7 +130,7 @@ func (i *instance) Exports() modules.Exports {
 // start starts the engine with the first call that needs it, and closes it when k6 exits.
 func (r *RootModule) start(events common.Events) (*core.Client, error) {
 	r.startOnce.Do(func() {
-		r.client, r.startErr = core.NewClient(r.engine, r.logLine)
+		r.client, r.startErr = core.NewClient(r.engine, r.logLine, r.resolve)
 		if r.startErr == nil {
 			r.gatherSamples(events)
 			r.closeOnExit(events)

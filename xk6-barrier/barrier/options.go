@@ -31,7 +31,7 @@ const (
 	allowedDelay       = `a duration of 0 or more: milliseconds, or a string such as "200ms"`
 	allowedWhole       = "a whole number"
 	allowedParticipant = "a string of 1 to 128 bytes or a whole number from 0 to 2^53 - 1"
-	allowedRedisURL    = "redis://[[user]:password@]host[:port][/database]"
+	allowedRedisURL    = "redis[s][+cluster]://[[user]:password@]host[:port][/database]"
 	allowedRelease     = `a number of arrivals such as 90, or a whole percentage such as "90%"`
 )
 
@@ -40,6 +40,7 @@ type options struct {
 	rt     *sobek.Runtime
 	object *sobek.Object // nil where no options were given
 	known  []string
+	prefix string // of an object within the object
 	err    *Error
 }
 
@@ -60,7 +61,7 @@ func newOptions(rt *sobek.Runtime, given sobek.Value, example string) (*options,
 // fail keeps the first error.
 func (o *options) fail(option string, got sobek.Value, allowed string) {
 	if o.err == nil {
-		o.err = newOptionError(option, describe(got), allowed)
+		o.err = newOptionError(o.prefix+option, describe(got), allowed)
 	}
 }
 
@@ -82,8 +83,8 @@ func (o *options) done() error {
 		for _, key := range o.object.Keys() {
 			if !slices.Contains(o.known, key) {
 				slices.Sort(o.known)
-				o.err = newOptionError(key, describe(o.object.Get(key)), strings.Join(o.known, ", "))
-				o.err.reason = fmt.Sprintf("option %q does not exist, allowed are: %s", key, o.err.allowed)
+				o.err = newOptionError(o.prefix+key, describe(o.object.Get(key)), strings.Join(o.known, ", "))
+				o.err.reason = fmt.Sprintf("option %q does not exist, allowed are: %s", o.err.option, o.err.allowed)
 				break
 			}
 		}

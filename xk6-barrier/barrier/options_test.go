@@ -17,7 +17,10 @@ func TestBadOptions(t *testing.T) {
 		ids       = `a string of 1 to 128 bytes or a whole number from 0 to 2^53 - 1`
 		names     = `1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'`
 		release   = `a number of arrivals such as 90, or a whole percentage such as "90%"`
-		redisURLs = `redis://[[user]:password@]host[:port][/database]`
+		redisURLs = `redis[s][+cluster]://[[user]:password@]host[:port][/database]`
+		pemText   = `PEM text, as open() reads it from a file`
+		certs     = `the PEM text of one or more certificates, as open() reads it from a file`
+		secure    = `with rediss:// and rediss+cluster:// alone`
 		reason    = `a string such as 'login': a lower-case letter, then up to 31 of a-z, 0-9, - and _`
 		interval  = `a duration of at least 10 ms: milliseconds, or a string such as "250ms"`
 	)
@@ -43,7 +46,20 @@ func TestBadOptions(t *testing.T) {
 		{barrier(`store: 'disk'`), "store", `"disk"`, `'memory' or ` + redisURLs},
 		{barrier(`store: 'http://localhost'`), "store", "http://localhost/", redisURLs},
 		{barrier(`store: 'redis://localhost/x'`), "store", "redis://localhost/x", redisURLs},
-		{barrier(`store: 'rediss://u:p@localhost'`), "store", "rediss://u:***@localhost", redisURLs + "; TLS is not built into this version"},
+		{barrier(`store: 'redis://u:p@a,b'`), "store", "redis://u:***@a,b", redisURLs + "; several hosts only with redis[s]+cluster://"},
+		{barrier(`store: 'rediss+cluster://u:p@a:1,b:2/1'`), "store", "rediss+cluster://u:***@a:1,b:2/1", redisURLs + "; a cluster has database 0 alone"},
+		{barrier(`tls: 'ca.pem'`), "tls", `"ca.pem"`, `an object such as { ca: open('ca.pem') }`},
+		{barrier(`tls: {}`), "tls", "options for TLS with the memory store", secure},
+		{barrier(`store: 'redis://u:p@localhost', tls: {}`), "tls", "options for TLS with redis://u:***@localhost", secure},
+		{barrier(`store: 'rediss://localhost', tls: { ca: 5 }`), "tls.ca", "5", pemText},
+		{barrier(`store: 'rediss://localhost', tls: { ca: '' }`), "tls.ca", "an empty string", pemText},
+		{barrier(`store: 'rediss://localhost', tls: { ca: 'ca.pem' }`), "tls.ca", "a text without a certificate", certs},
+		{barrier(`store: 'rediss://localhost', tls: { cert: ['x'], key: 'x' }`), "tls.cert", "an array", pemText},
+		{barrier(`store: 'rediss://localhost', tls: { cert: 'x', key: 'x' }`), "tls.cert", "a text without a certificate", certs},
+		{barrier(`store: 'rediss://localhost', tls: { cert: 'x' }`), "tls.key", "nothing", "the private key of tls.cert"},
+		{barrier(`store: 'rediss://localhost', tls: { key: 'x' }`), "tls.cert", "nothing", "the certificate of tls.key"},
+		{barrier(`store: 'rediss://localhost', tls: { serverName: 'a b' }`), "tls.serverName", `"a b"`, "a host name or an IP address"},
+		{barrier(`store: 'rediss://localhost', tls: { serverName: '' }`), "tls.serverName", `""`, "a string that is not empty"},
 		{barrier(`runId: 5`), "runId", "5", "a string"},
 		{barrier(`runId: 'a/b'`), "runId", `"a/b"`, names},
 		{barrier(`reasons: 'login'`), "reasons", `"login"`, "an array of strings"},
@@ -95,6 +111,8 @@ func TestBadOptions(t *testing.T) {
 		{`new QueueCounter('redis://localhost')`, "options", "a URL", `an object such as { redis: 'redis://localhost', keys: ['queue'] }`},
 		{`new QueueCounter({ redis: 'localhost', keys: ['k'] })`, "redis", `"localhost"`, redisURLs},
 		{`new QueueCounter({ redis: 'http://localhost', keys: ['k'] })`, "redis", `http://localhost/`, redisURLs},
+		{counter(`keys: ['k'], tls: {}`), "tls", "options for TLS with redis://localhost", secure},
+		{counter(`keys: ['k'], tls: { ca: {} }`), "tls.ca", "an object", pemText},
 		{counter(``), "keys", "nothing", "an array of at least one key"},
 		{counter(`keys: []`), "keys", "an empty array", "an array of at least one key"},
 		{counter(`keys: 'k'`), "keys", `"k"`, "an array of strings"},
@@ -129,17 +147,18 @@ func TestUnknownOptions(t *testing.T) {
 	v := p.user(1, `const b = new Barrier('default', { parties: 1 }), q = new QueueCounter({ redis: 'redis://localhost', keys: ['k'] })`)
 	for code, known := range map[string]string{
 		`new Barrier('x', { parties: 1, nope: 5 })`: "cyclic, failUnaccounted, late, maxFailures, onTimeout, participant, " +
-			"parties, reasons, release, releaseDelay, runId, store, timeout, ttl",
-		`b.arrive({ nope: 5 })`:                   "participant",
-		`b.fail('x', { nope: 5 })`:                "participant",
-		`b.leave({ nope: 5 })`:                    "participant",
-		`b.register({ participant: 1, nope: 5 })`: "participant",
-		`b.arriveAndWait({ nope: 5 })`:            "participant, timeout",
-		`b.wait({ nope: 5 })`:                     "timeout",
-		`new QueueCounter({ redis: 'redis://localhost', keys: ['k'], nope: 5 })`: "keys, redis, timeout",
-		`q.waitFor(1, { nope: 5 })`: "interval, timeout",
+			"parties, reasons, release, releaseDelay, runId, store, timeout, tls, ttl",
+		`new Barrier('x', { parties: 1, tls: { nope: 5 } })`:                     "ca, cert, key, serverName",
+		`b.arrive({ nope: 5 })`:                                                  "participant",
+		`b.fail('x', { nope: 5 })`:                                               "participant",
+		`b.leave({ nope: 5 })`:                                                   "participant",
+		`b.register({ participant: 1, nope: 5 })`:                                "participant",
+		`b.arriveAndWait({ nope: 5 })`:                                           "participant, timeout",
+		`b.wait({ nope: 5 })`:                                                    "timeout",
+		`new QueueCounter({ redis: 'redis://localhost', keys: ['k'], nope: 5 })`: "keys, redis, timeout, tls",
+		`q.waitFor(1, { nope: 5 })`:                                              "interval, timeout",
 	} {
-		assert.Regexp(t, `^BarrierOptionError: .*\(\) failed; reason: option "nope" does not exist, allowed are: `+known+`$`,
+		assert.Regexp(t, `^BarrierOptionError: .*\(\) failed; reason: option "(tls\.)?nope" does not exist, allowed are: `+known+`$`,
 			v.errorOf(code, `e`), code)
 	}
 }
@@ -177,11 +196,15 @@ func TestSecretsStayOutOfMessages(t *testing.T) {
 	p := newProcess(t)
 	v := p.user(1, ``)
 	for _, code := range []string{
-		`new Barrier('x', { parties: 1, store: 'rediss://user:sesame@localhost' })`,
+		`new Barrier('x', { parties: 1, store: 'rediss://user:sesame@localhost/x' })`,
+		`new Barrier('x', { parties: 1, store: 'redis+cluster://user:sesame@localhost,b/1' })`,
+		`new Barrier('x', { parties: 1, store: 'rediss://localhost', tls: { cert: 'x', key: 'sesame' } })`,
+		`new Barrier('x', { parties: 1, store: 'rediss://localhost', tls: { ca: 'sesame' } })`,
+		`new Barrier('x', { parties: 1, store: 'redis://localhost', tls: { key: 'sesame' } })`,
 		`new Barrier('x', { parties: 1, store: 'redis://user:sesame@localhost/x' })`,
 		`new Barrier('x', { parties: 1, store: 'redis://user:sesame@:1' })`,
 		`new QueueCounter({ redis: 'redis://user:sesame@', keys: ['k'] })`,
-		`new QueueCounter({ redis: 'rediss://user:sesame@localhost', keys: ['k'] }).counts()`,
+		`new QueueCounter({ redis: 'rediss://user:sesame@127.0.0.1:1', keys: ['k'], timeout: 200 }).counts()`,
 		`new QueueCounter({ redis: 'redis://user:sesame@127.0.0.1:1', keys: ['k'], timeout: 200 }).counts()`,
 	} {
 		assert.NotContains(t, v.errorOf(code, `[e, e.stack, JSON.stringify(e)]`), "sesame", code)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,10 +32,10 @@ type (
 
 	// counterOptions are a counter's options as the core takes them.
 	counterOptions struct {
-		Redis     string   `json:"redis"`
-		Addr      string   `json:"addr,omitempty"`
-		Keys      []string `json:"keys"`
-		OpTimeout *int64   `json:"opTimeoutMs,omitempty"`
+		Redis     string      `json:"redis"`
+		TLS       *tlsOptions `json:"tls,omitempty"`
+		Keys      []string    `json:"keys"`
+		OpTimeout *int64      `json:"opTimeoutMs,omitempty"`
 	}
 
 	// counting is an open counter, which all virtual users of the process share.
@@ -63,8 +62,10 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 	if err != nil {
 		i.throw(wrapError(name, err))
 	}
+	redis, tls := o.redisURL("redis", i.root.engine)
 	q := &QueueCounter{inst: i, options: counterOptions{
-		Redis:     o.redisURL("redis", i.root.engine),
+		Redis:     redis,
+		TLS:       tls,
 		Keys:      o.strings("keys"),
 		OpTimeout: milliseconds(o.duration("timeout", allowedDuration, time.Nanosecond)),
 	}}
@@ -82,28 +83,6 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 	}
 	q.key = string(key)
 	return newObject(q, queueCounterMethods, call)
-}
-
-// redisURL lets the core check a URL as it checks a barrier's store, without a connection.
-func (o *options) redisURL(option string, engine core.Engine) string {
-	v := o.get(option)
-	var s string
-	if v != nil {
-		s, _ = v.Export().(string)
-	}
-	if !strings.Contains(s, "://") {
-		o.fail(option, v, allowedRedisURL)
-		return ""
-	}
-	store, err := marshal(coreOptions{Store: s, RunID: "any", Name: "any", Parties: 1})
-	if err == nil {
-		err = engine.CheckOptions(store)
-	}
-	if err != nil && o.err == nil {
-		o.err = wrapError("", err)
-		o.err = newOptionError(option, o.err.got, o.err.allowed)
-	}
-	return s
 }
 
 // counts is the length of each queue.
@@ -184,10 +163,9 @@ func (q *QueueCounter) open(state *lib.State) (*counting, error) {
 	if c.opened {
 		return c, nil
 	}
+	q.inst.root.resolveAs(state)
 	options := q.options
-	if options.Addr, err = resolve(state, "redis", options.Redis); err != nil {
-		return nil, err
-	}
+	options.TLS = options.TLS.as(state, options.Redis)
 	text, err := marshal(options)
 	if err != nil {
 		return nil, err

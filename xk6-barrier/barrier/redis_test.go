@@ -26,15 +26,15 @@ type redisServer struct {
 	*redis.Client
 }
 
-func startRedis(t *testing.T) *redisServer {
+func startRedis(t *testing.T, more ...string) *redisServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := &redisServer{t: t, port: listener.Addr().(*net.TCPAddr).Port} //nolint:forcetypeassert // it is TCP
 	require.NoError(t, listener.Close())
 
-	s.process = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(s.port), //nolint:gosec // ours
-		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	s.process = exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(s.port), //nolint:gosec // ours
+		"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, more...)...)
 	require.NoError(t, s.process.Start(), "redis-server has to be installed")
 	t.Cleanup(func() {
 		_ = s.process.Process.Kill()

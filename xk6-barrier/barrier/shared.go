@@ -3,8 +3,6 @@ package barrier
 import (
 	"context"
 	"errors"
-	"net"
-	"net/url"
 	"sync"
 	"time"
 
@@ -96,12 +94,10 @@ func (o *opening) run(client *core.Client, r *RootModule, c *config, state *lib.
 }
 
 func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.State) (*shared, error) {
-	withAddress := c.coreOptions
-	var err error
-	if withAddress.Addr, err = resolve(state, "store", c.Store); err != nil {
-		return nil, err
-	}
-	options, err := marshal(withAddress)
+	r.resolveAs(state)
+	withVerification := c.coreOptions
+	withVerification.TLS = c.TLS.as(state, c.Store)
+	options, err := marshal(withVerification)
 	if err != nil {
 		return nil, err
 	}
@@ -115,34 +111,6 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 	}
 	s, _ := r.shared.LoadOrStore(opened.Handle(), &shared{Barrier: opened, config: c, root: r})
 	return s.(*shared), nil //nolint:forcetypeassert // the map holds nothing else
-}
-
-// resolve looks the host of a Redis URL up as k6 does for its own connections: with its hosts, dns and block lists.
-func resolve(state *lib.State, option, store string) (string, error) {
-	if store == memoryStore {
-		return "", nil
-	}
-	u, err := url.Parse(store)
-	if err != nil || u.Hostname() == "" {
-		return "", newOptionError(option, "a URL without a host", allowedRedisURL)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "6379"
-	}
-	resolver := state.GetAddrResolver()
-	if resolver == nil {
-		return "", nil
-	}
-	address := net.JoinHostPort(u.Hostname(), port)
-	ip, _, err := resolver.ResolveAddr(address)
-	if err != nil {
-		return "", &Error{
-			name: storeError, code: core.Store.String(), cause: err,
-			reason: "the address " + address + " could not be resolved: " + err.Error(),
-		}
-	}
-	return net.JoinHostPort(ip.String(), port), nil
 }
 
 // missingFor names who is missing, once a second at most however many ask: when a barrier times out, all its

@@ -141,7 +141,7 @@ func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core
 		s.runID = s.host.env[runIDEnv]
 	}
 	if s.redis == "" {
-		return fmt.Errorf("no store is named; give --redis redis://[[user]:password@]host[:port][/database] or set %s", redisEnv)
+		return fmt.Errorf("no store is named; give --redis redis[s][+cluster]://[[user]:password@]host[:port][/database] or set %s", redisEnv)
 	}
 	if s.timeout < time.Millisecond {
 		return fmt.Errorf("--timeout is %s, it has to be at least 1ms", s.timeout)
@@ -150,7 +150,7 @@ func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core
 	if err != nil {
 		return err
 	}
-	client, err := core.NewClient(engine, s.log)
+	client, err := core.NewClient(engine, s.log, core.SystemResolver)
 	if err != nil {
 		return err
 	}

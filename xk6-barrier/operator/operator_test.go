@@ -57,7 +57,7 @@ func open(t *testing.T, url, runID, more string) *core.Barrier {
 	t.Helper()
 	engine, err := core.NewEngine()
 	require.NoError(t, err)
-	client, err := core.NewClient(engine, func(core.LogLine) {})
+	client, err := core.NewClient(engine, func(core.LogLine) {}, core.SystemResolver)
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(5 * time.Second) })
 	options := fmt.Sprintf(`{"name":"default","parties":3,"store":%q,"runId":%q,"connectTimeoutMs":60000%s}`, url, runID, more)

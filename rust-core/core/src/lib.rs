@@ -7,12 +7,13 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`ids`], [`options`] | identifiers and options, each checked in one place |
+//! | [`ids`], [`options`], [`address`], [`tls`] | identifiers and options, each checked in one place |
 //! | [`protocol`] | what a process says to a store and hears from it |
 //! | [`ledger`], [`session`] | the process's side, without clock or socket |
 //! | [`store`] | the store's side, in this process or in Redis |
 //! | [`engine`], [`clock`] | what drives it all: runtime, connections, time |
 
+pub mod address;
 pub mod clock;
 pub mod engine;
 pub mod error;
@@ -22,3 +23,4 @@ pub mod options;
 pub mod protocol;
 pub mod session;
 pub mod store;
+pub mod tls;

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::RedisAddress;
 use crate::error::OptionError;
 use crate::ids::{BarrierName, Reason, RunId, quoted};
+use crate::tls::TlsOptions;
 
 /// Most participants that a barrier can expect.
 pub const PARTIES_MAX: u32 = 10_000_000;
@@ -121,90 +123,15 @@ impl SharedOptions {
 pub enum StoreAddress {
     /// In this process.
     Memory,
-    /// In Redis or Valkey.
-    Redis(RedisAddress),
+    /// In Redis or Valkey, on one server or a cluster.
+    Redis(Box<RedisAddress>),
 }
 
-/// A Redis server: the URL, and the address that its host stands for where the caller resolved it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RedisAddress {
-    url: String,
-    addr: Option<std::net::SocketAddr>,
-}
-
-impl RedisAddress {
-    /// Checks a `redis://` URL.
-    ///
-    /// # Errors
-    /// Names the option; the URL is shown without its password.
-    pub fn new(
-        option: &str,
-        url: &str,
-        addr: Option<std::net::SocketAddr>,
-    ) -> Result<Self, OptionError> {
-        let allowed = "redis://[[user]:password@]host[:port][/database]";
-        let bad = |got: String| OptionError::new(option, got, allowed);
-        let parsed = url::Url::parse(url).map_err(|e| bad(format!("no URL ({e})")))?;
-        let this = Self {
-            url: url.into(),
-            addr,
-        };
-        if parsed.scheme() == "rediss" {
-            return Err(OptionError::new(
-                option,
-                this.masked(),
-                format!("{allowed}; TLS is not built into this version"),
-            ));
-        }
-        if parsed.scheme() != "redis" || parsed.host_str().is_none_or(str::is_empty) {
-            return Err(bad(this.masked()));
-        }
-        let database = parsed.path().trim_start_matches('/');
-        if !database.is_empty() && database.parse::<u32>().is_err() {
-            return Err(bad(this.masked()));
-        }
-        // What redis-rs itself refuses is found here rather than at the first connection.
-        redis::IntoConnectionInfo::into_connection_info(url).map_err(|_| bad(this.masked()))?;
-        Ok(this)
-    }
-
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
-    pub(crate) const fn addr(&self) -> Option<std::net::SocketAddr> {
-        self.addr
-    }
-
-    /// Host and port, for messages.
+impl StoreAddress {
+    /// Whether this is a cluster.
     #[must_use]
-    pub fn host_port(&self) -> String {
-        let Ok(url) = url::Url::parse(&self.url) else {
-            return "?".into();
-        };
-        format!(
-            "{}:{}",
-            url.host_str().unwrap_or("?"),
-            url.port().unwrap_or(6379)
-        )
-    }
-
-    /// The URL with its user and password replaced.
-    #[must_use]
-    pub fn masked(&self) -> String {
-        let Ok(mut url) = url::Url::parse(&self.url) else {
-            return "?".into();
-        };
-        if url.password().is_some() && url.set_password(Some("***")).is_err() {
-            return "?".into();
-        }
-        url.to_string()
-    }
-}
-
-impl std::fmt::Debug for RedisAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.masked())
+    pub const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Redis(address) if address.is_cluster())
     }
 }
 
@@ -237,7 +164,7 @@ pub struct BarrierOptions {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
     store: Option<String>,
-    addr: Option<std::net::SocketAddr>,
+    tls: Option<TlsOptions>,
     run_id: Option<String>,
     name: String,
     parties: serde_json::Number,
@@ -278,8 +205,15 @@ impl BarrierOptions {
             .map(|n| whole("maxFailures", n, 0, parties))
             .transpose()?;
         let store = match raw.store.as_deref() {
+            None | Some("memory") if raw.tls.is_some() => {
+                return Err(OptionError::new(
+                    "tls",
+                    "options for TLS with the memory store",
+                    "with rediss:// and rediss+cluster:// alone",
+                ));
+            }
             None | Some("memory") => StoreAddress::Memory,
-            Some(url) => StoreAddress::Redis(RedisAddress::new("store", url, raw.addr)?),
+            Some(url) => StoreAddress::Redis(Box::new(RedisAddress::new("store", url, raw.tls)?)),
         };
         let run_id = raw.run_id.as_deref().map(RunId::new).transpose()?;
         if run_id.is_none() && store != StoreAddress::Memory {
@@ -431,14 +365,6 @@ mod tests {
             let error = parse(json).expect_err(json);
             assert_eq!(error.option, option, "{json}: {error}");
         }
-    }
-
-    #[test]
-    fn a_password_is_never_shown() {
-        let a = RedisAddress::new("store", "redis://u:sEcret@h:1/2", None).expect("valid");
-        assert!(!format!("{a:?} {} {}", a.masked(), a.host_port()).contains("sEcret"));
-        let e = RedisAddress::new("store", "http://u:sEcret@h", None).expect_err("scheme");
-        assert!(!e.to_string().contains("sEcret"), "{e}");
     }
 
     #[test]

@@ -189,6 +189,12 @@
 #define KBAR_FRAME_LOG 4
 
 /**
+ * KbarFrame.kind: what address does a host stand for? kbar_take_text gives `host:port` (an IPv6 address in brackets) by
+ * .token, which has the top bit set; kbar_resolved takes the answer. Only where kbar_start was told "hostResolves".
+ */
+#define KBAR_FRAME_RESOLVE 5
+
+/**
  * KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
  */
 #define KBAR_FIRST 1
@@ -207,7 +213,7 @@ typedef struct KbarRequest {
    */
   uint64_t barrier;
   /**
-   * The caller's number for the call: never 0, unique among those under way.
+   * The caller's number for the call: never 0 nor with the top bit set, unique among those under way.
    */
   uint64_t token;
   /**
@@ -241,7 +247,8 @@ typedef struct KbarRequest {
  */
 typedef struct KbarFrame {
   /**
-   * The call's token; of KBAR_FRAME_RELEASE and KBAR_FRAME_BROKEN the barrier's handle; of KBAR_FRAME_LOG 0.
+   * The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE and KBAR_FRAME_BROKEN the
+   * barrier's handle; of KBAR_FRAME_LOG 0.
    */
   uint64_t token;
   /**
@@ -307,12 +314,13 @@ int32_t kbar_check_options(const uint8_t *json,
                            size_t *needed);
 
 /**
- * Starts an engine: one per process is enough. Completions go to the pipe with the write end `write_fd`.
+ * Starts an engine: one per process is enough. Completions go to the pipe with the write end `write_fd`. Options:
+ * {"hostResolves"?}; where true, the addresses of Redis servers are asked of the host by KBAR_FRAME_RESOLVE.
  *
  * Threads: any. Blocks: no. Ownership: `write_fd` is the core's from now on, also where the call fails.
  *
  * # Safety
- * `json` (`{}`) is readable for `len` bytes, `handle` writable, and `write_fd` an open descriptor that nobody else closes.
+ * `json` (at least `{}`) is readable for `len` bytes, `handle` writable, and `write_fd` an open descriptor that nobody else closes.
  */
 int32_t kbar_start(const uint8_t *json,
                    size_t len,
@@ -356,6 +364,20 @@ int32_t kbar_submit(const struct KbarRequest *request,
                     const uint8_t *text,
                     size_t len,
                     struct KbarFrame *out);
+
+/**
+ * Answers a KBAR_FRAME_RESOLVE with its token: {"addr":"ip:port"}, or {"error":"why"} where there is none. An answer that
+ * nobody waits for any more is ignored.
+ *
+ * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+ *
+ * # Safety
+ * `json` is readable for `len` bytes.
+ */
+int32_t kbar_resolved(uint64_t engine,
+                      uint64_t token,
+                      const uint8_t *json,
+                      size_t len);
 
 /**
  * The caller does not wait for the token any more; its completion is dropped. What it reported stands.
@@ -415,7 +437,7 @@ int32_t kbar_take_text(uint64_t engine,
 int32_t kbar_next_log(uint64_t engine, uint8_t *buffer, size_t capacity, size_t *needed);
 
 /**
- * Makes a queue counter; it connects at its first question. Options: {"redis","keys","addr"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
+ * Makes a queue counter; it connects at its first question. Options: {"redis","keys","tls"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
  *
  * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
  *
@@ -432,7 +454,7 @@ int32_t kbar_open_counter(uint64_t engine,
 
 /**
  * Makes an operator, who sees and ends the barriers of a Redis store from outside; it connects at its first question.
- * Options: {"redis","addr"?,"timeoutMs"?}.
+ * Options: {"redis","tls"?,"timeoutMs"?}.
  *
  * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
  *

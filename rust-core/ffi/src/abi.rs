@@ -76,6 +76,9 @@ pub const KBAR_FRAME_RELEASE: u16 = 2;
 pub const KBAR_FRAME_BROKEN: u16 = 3;
 /// KbarFrame.kind: lines wait for kbar_next_log.
 pub const KBAR_FRAME_LOG: u16 = 4;
+/// KbarFrame.kind: what address does a host stand for? kbar_take_text gives `host:port` (an IPv6 address in brackets) by
+/// .token, which has the top bit set; kbar_resolved takes the answer. Only where kbar_start was told "hostResolves".
+pub const KBAR_FRAME_RESOLVE: u16 = 5;
 
 /// KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
 pub const KBAR_FIRST: u8 = 1;
@@ -86,7 +89,8 @@ pub const KBAR_SHARED: u8 = 2;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KbarFrame {
-    /// The call's token; of KBAR_FRAME_RELEASE and KBAR_FRAME_BROKEN the barrier's handle; of KBAR_FRAME_LOG 0.
+    /// The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE and KBAR_FRAME_BROKEN the
+    /// barrier's handle; of KBAR_FRAME_LOG 0.
     pub token: u64,
     /// KBAR_FRAME_*.
     pub kind: u16,
@@ -110,7 +114,7 @@ pub struct KbarFrame {
 pub struct KbarRequest {
     /// The barrier's handle.
     pub barrier: u64,
-    /// The caller's number for the call: never 0, unique among those under way.
+    /// The caller's number for the call: never 0 nor with the top bit set, unique among those under way.
     pub token: u64,
     /// Who makes the call (the VU's id), so that two callers that share a participant are found out.
     pub owner: u64,

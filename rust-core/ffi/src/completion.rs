@@ -15,8 +15,9 @@ use barrier_core::session::Done;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::abi::{
-    KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_LOG, KBAR_FRAME_RELEASE, KBAR_OK,
-    KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame, error_text, outcome_code, status_of,
+    KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_LOG, KBAR_FRAME_RELEASE,
+    KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame, error_text,
+    outcome_code, status_of,
 };
 
 /// Calls that may be under way at once.
@@ -321,6 +322,16 @@ impl Sink for Host {
                     kind: KBAR_FRAME_LOG,
                     ..KbarFrame::default()
                 },
+                Emission::Resolve { token, host } => {
+                    let frame = KbarFrame {
+                        token,
+                        kind: KBAR_FRAME_RESOLVE,
+                        index: u32::try_from(host.len()).unwrap_or(u32::MAX),
+                        ..KbarFrame::default()
+                    };
+                    self.keep_text(token, host);
+                    frame
+                }
             };
             bytes.extend_from_slice(&frame.to_bytes());
         }

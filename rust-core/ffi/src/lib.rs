@@ -127,12 +127,13 @@ pub unsafe extern "C" fn kbar_check_options(
     })
 }
 
-/// Starts an engine: one per process is enough. Completions go to the pipe with the write end `write_fd`.
+/// Starts an engine: one per process is enough. Completions go to the pipe with the write end `write_fd`. Options:
+/// {"hostResolves"?}; where true, the addresses of Redis servers are asked of the host by KBAR_FRAME_RESOLVE.
 ///
 /// Threads: any. Blocks: no. Ownership: `write_fd` is the core's from now on, also where the call fails.
 ///
 /// # Safety
-/// `json` (`{}`) is readable for `len` bytes, `handle` writable, and `write_fd` an open descriptor that nobody else closes.
+/// `json` (at least `{}`) is readable for `len` bytes, `handle` writable, and `write_fd` an open descriptor that nobody else closes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kbar_start(
     json: *const u8,
@@ -147,19 +148,24 @@ pub unsafe extern "C" fn kbar_start(
         // SAFETY: open and handed over, by the caller's contract.
         let write_end = unsafe { OwnedFd::from_raw_fd(write_fd) };
         #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct NoOptions {}
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct EngineOptions {
+            #[serde(default)]
+            host_resolves: bool,
+        }
         // SAFETY: the caller's contract is that of `bytes`.
         let options = unsafe { bytes(json, len) };
-        if options.is_none_or(|json| serde_json::from_slice::<NoOptions>(json).is_err()) {
+        let Some(options) =
+            options.and_then(|json| serde_json::from_slice::<EngineOptions>(json).ok())
+        else {
             return KBAR_INVALID;
-        }
+        };
         install_hook();
         let Ok(host) = Host::new(write_end) else {
             return KBAR_INVALID;
         };
         let host = Arc::new(host);
-        let engine = match Engine::start(Arc::clone(&host) as _) {
+        let engine = match Engine::start_with(Arc::clone(&host) as _, options.host_resolves) {
             Ok(engine) => Arc::new(engine),
             Err(error) => return status_of(&error),
         };
@@ -351,6 +357,42 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
         participant: Participant::new(participant).map_err(Parse::Option)?,
         report,
         explicit: request.flags & KBAR_EXPLICIT != 0,
+    })
+}
+
+/// Answers a KBAR_FRAME_RESOLVE with its token: {"addr":"ip:port"}, or {"error":"why"} where there is none. An answer that
+/// nobody waits for any more is ignored.
+///
+/// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+///
+/// # Safety
+/// `json` is readable for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kbar_resolved(
+    engine: u64,
+    token: u64,
+    json: *const u8,
+    len: usize,
+) -> i32 {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase", deny_unknown_fields)]
+    enum Resolved {
+        Addr(std::net::SocketAddr),
+        Error(String),
+    }
+    guard(|| {
+        let Some((_, engine)) = self::engine(engine) else {
+            return KBAR_CLOSED;
+        };
+        // SAFETY: the caller's contract is that of `bytes`.
+        let json = unsafe { bytes(json, len) };
+        let answer = match json.map(serde_json::from_slice::<Resolved>) {
+            Some(Ok(Resolved::Addr(addr))) => Ok(addr),
+            Some(Ok(Resolved::Error(why))) => Err(why),
+            None | Some(Err(_)) => return KBAR_INVALID,
+        };
+        engine.resolved(token, answer);
+        KBAR_OK
     })
 }
 

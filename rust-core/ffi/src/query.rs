@@ -12,7 +12,7 @@ use crate::guard::guard;
 use crate::memory::{bytes, copy_out, put};
 use crate::{Entry, HANDLES, Object, fail, invalid};
 
-/// Makes a queue counter; it connects at its first question. Options: {"redis","keys","addr"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
+/// Makes a queue counter; it connects at its first question. Options: {"redis","keys","tls"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
 ///
 /// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
 ///
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn kbar_open_counter(
 }
 
 /// Makes an operator, who sees and ends the barriers of a Redis store from outside; it connects at its first question.
-/// Options: {"redis","addr"?,"timeoutMs"?}.
+/// Options: {"redis","tls"?,"timeoutMs"?}.
 ///
 /// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
 ///

@@ -18,6 +18,8 @@ package core
 #cgo nocallback kbar_submit
 #cgo noescape kbar_query
 #cgo nocallback kbar_query
+#cgo noescape kbar_resolved
+#cgo nocallback kbar_resolved
 #cgo nocallback kbar_cancel
 #cgo noescape kbar_status
 #cgo nocallback kbar_status
@@ -63,7 +65,7 @@ func (e *cgoEngine) Start() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []byte("{}")
+	options := []byte(`{"hostResolves":true}`)
 	status := C.kbar_start(bytesPtr(options), C.size_t(len(options)), C.int32_t(write), &e.handle) //nolint:gosec // an fd
 	if Status(status) != OK {
 		_ = read.Close()
@@ -158,6 +160,10 @@ func (e *cgoEngine) Submit(request *Request, token uint64, participant, reason s
 func (e *cgoEngine) Query(handle, token uint64, question []byte) Status {
 	return Status(C.kbar_query(e.handle, C.uint64_t(handle), C.uint64_t(token),
 		bytesPtr(question), C.size_t(len(question))))
+}
+
+func (e *cgoEngine) Resolved(token uint64, answer []byte) {
+	C.kbar_resolved(e.handle, C.uint64_t(token), bytesPtr(answer), C.size_t(len(answer)))
 }
 
 func (e *cgoEngine) Cancel(token uint64) {

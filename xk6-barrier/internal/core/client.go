@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type Client struct {
 	tokens   *tokens
 	barriers sync.Map // handle -> *gates; made by whoever names a handle first, the reader included
 	log      func(LogLine)
+	resolve  Resolver
 	logs     chan struct{} // of capacity 1
 	strays   atomic.Uint64
 
@@ -41,19 +43,33 @@ type Client struct {
 	done      sync.WaitGroup
 }
 
-// NewClient starts the engine. The log function is called on a goroutine of the client.
-func NewClient(engine Engine, log func(LogLine)) (*Client, error) {
+// Resolver gives the address (ip:port) that a host and port stand for.
+type Resolver func(hostPort string) (string, error)
+
+// SystemResolver looks a name up as the system does.
+func SystemResolver(hostPort string) (string, error) {
+	addr, err := net.ResolveTCPAddr("tcp", hostPort)
+	if err != nil {
+		return "", err //nolint:wrapcheck // it says all that is to be said
+	}
+	return addr.String(), nil
+}
+
+// NewClient starts the engine. The log function is called on a goroutine of the client, the resolver before every
+// connection on one of its own.
+func NewClient(engine Engine, log func(LogLine), resolve Resolver) (*Client, error) {
 	pipe, err := engine.Start()
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
-		engine: engine,
-		pipe:   pipe,
-		tokens: newTokens(),
-		log:    log,
-		logs:   make(chan struct{}, 1),
-		lost:   make(chan struct{}),
+		engine:  engine,
+		pipe:    pipe,
+		tokens:  newTokens(),
+		log:     log,
+		resolve: resolve,
+		logs:    make(chan struct{}, 1),
+		lost:    make(chan struct{}),
 	}
 	c.done.Add(2)
 	go c.read(pipe)
@@ -94,6 +110,24 @@ func (c *Client) handle(frame Frame) {
 		case c.logs <- struct{}{}:
 		default: // a drain is due already and will see these lines too
 		}
+	case FrameResolve:
+		go c.answerResolve(frame.Token) // as long as the look-up takes; nobody waits for it when the engine closes
+	}
+}
+
+func (c *Client) answerResolve(token uint64) {
+	hostPort, status := c.engine.TakeText(token)
+	if status != OK {
+		return // given up meanwhile
+	}
+	answer := map[string]string{}
+	if addr, err := c.resolve(string(hostPort)); err != nil {
+		answer["error"] = err.Error()
+	} else {
+		answer["addr"] = addr
+	}
+	if text, err := json.Marshal(answer); err == nil {
+		c.engine.Resolved(token, text)
 	}
 }
 

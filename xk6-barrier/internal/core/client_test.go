@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -272,7 +273,7 @@ func TestGivingUpRacesWithTheReader(t *testing.T) {
 }
 
 func TestStartFailureIsReported(t *testing.T) {
-	_, err := NewClient(failingStart{}, nil)
+	_, err := NewClient(failingStart{}, nil, nil)
 	require.ErrorIs(t, err, errNoStart)
 }
 
@@ -281,3 +282,25 @@ var errNoStart = errors.New("no threads left")
 type failingStart struct{ Engine }
 
 func (failingStart) Start() (io.ReadCloser, error) { return nil, errNoStart }
+
+// The core asks what a name stands for; the answer, or why there is none, goes back under the question's token.
+func TestNamesAreResolvedForTheCore(t *testing.T) {
+	t.Parallel()
+	e := newScriptedEngine(t)
+	e.resolve = func(hostPort string) (string, error) {
+		if hostPort == "known:1" {
+			return "127.0.0.1:2", nil
+		}
+		return "", errors.New(`no "` + hostPort + `"`)
+	}
+	e.client(t, nil)
+	const question = uint64(1) << 63
+	for host, answer := range map[string]string{
+		"known:1":   `{"addr":"127.0.0.1:2"}`,
+		"unknown:1": `{"error":"no \"unknown:1\""}`,
+	} {
+		e.setText(question, host)
+		e.send(t, Frame{Token: question, Kind: FrameResolve})
+		assert.Equal(t, fmt.Sprintf("%d %s", question, answer), <-e.resolved)
+	}
+}

@@ -162,6 +162,8 @@ type Engine interface {
 	Submit(request *Request, token uint64, participant, reason string, frame *Frame) Status
 	// Query asks a rare question in JSON; a frame with the token follows where it returns Pending.
 	Query(handle, token uint64, question []byte) Status
+	// Resolved answers a FrameResolve, in JSON.
+	Resolved(token uint64, answer []byte)
 	// Cancel forgets a token.
 	Cancel(token uint64)
 	// BarrierStatus is the barrier's state as this process knows it, in JSON.

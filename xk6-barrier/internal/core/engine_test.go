@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -24,6 +25,9 @@ type scriptedEngine struct {
 	onOpen   func(token uint64) (uint64, Status)
 	onQuery  func(token uint64) Status
 
+	resolve  Resolver
+	resolved chan string
+
 	mu        sync.Mutex
 	texts     map[uint64]string
 	releases  map[uint32]string
@@ -38,13 +42,14 @@ func newScriptedEngine(t *testing.T) *scriptedEngine {
 	t.Helper()
 	read, write, err := os.Pipe()
 	require.NoError(t, err)
-	return &scriptedEngine{read: read, write: write, texts: map[uint64]string{}, releases: map[uint32]string{}}
+	return &scriptedEngine{read: read, write: write, texts: map[uint64]string{}, releases: map[uint32]string{},
+		resolved: make(chan string, 1)}
 }
 
 // client starts a client of the engine that is closed with the test.
 func (e *scriptedEngine) client(t *testing.T, log func(LogLine)) *Client {
 	t.Helper()
-	c, err := NewClient(e, log)
+	c, err := NewClient(e, log, e.resolve)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close(time.Second) })
 	return c
@@ -72,6 +77,9 @@ func (e *scriptedEngine) Submit(_ *Request, token uint64, _, _ string, frame *Fr
 	return e.onSubmit(token, frame)
 }
 func (e *scriptedEngine) Query(_, token uint64, _ []byte) Status { return e.onQuery(token) }
+func (e *scriptedEngine) Resolved(token uint64, answer []byte) {
+	e.resolved <- fmt.Sprintf("%d %s", token, answer)
+}
 func (e *scriptedEngine) Cancel(token uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

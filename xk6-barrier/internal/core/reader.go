@@ -19,6 +19,7 @@ const (
 	FrameRelease FrameKind = 2 // Phase of the barrier Token, and all before it, is released
 	FrameBroken  FrameKind = 3 // the barrier Token is broken for good
 	FrameLog     FrameKind = 4 // log lines wait
+	FrameResolve FrameKind = 5 // the text of Token is a host and port whose address is wanted
 )
 
 // First marks the first acknowledgement of an outcome; a repeat that only returned the standing one lacks it.

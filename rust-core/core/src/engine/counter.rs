@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{FromRedisValue, Value};
+use futures_util::future::join_all;
+use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use serde::Deserialize;
 
+use crate::address::{HostPort, RedisAddress};
 use crate::error::{Error, OptionError};
 use crate::ledger::Token;
-use crate::options::RedisAddress;
+use crate::tls::TlsOptions;
 
-use super::Emission;
+use super::cluster::{Cluster, Servers, slot_of};
 use super::hub::Hub;
+use super::{Emission, Shared};
 
 const KEYS_MAX: usize = 10_000;
+/// How often keys of a cluster are looked for.
+const ATTEMPTS: u32 = 4;
 
 /// What a counter is made with.
 #[derive(Debug, Clone)]
@@ -33,7 +38,7 @@ pub struct CounterOptions {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
     redis: String,
-    addr: Option<std::net::SocketAddr>,
+    tls: Option<TlsOptions>,
     keys: Vec<String>,
     connect_timeout_ms: Option<u64>,
     op_timeout_ms: Option<u64>,
@@ -47,7 +52,7 @@ impl CounterOptions {
     pub fn from_json(json: &[u8]) -> Result<Self, OptionError> {
         let raw: Raw = serde_json::from_slice(json)
             .map_err(|e| OptionError::new("options", e.to_string(), "the documented options"))?;
-        let redis = RedisAddress::new("redis", &raw.redis, raw.addr)?;
+        let redis = RedisAddress::new("redis", &raw.redis, raw.tls)?;
         if !(1..=KEYS_MAX).contains(&raw.keys.len()) {
             return Err(OptionError::new(
                 "keys",
@@ -72,85 +77,201 @@ impl CounterOptions {
 #[derive(Clone)]
 pub struct QueueCounter {
     options: Arc<CounterOptions>,
-    hub: Arc<Hub>,
+    servers: Servers,
+    shared: Arc<Shared>,
 }
 
+/// What the server says of one key: its type, and its size as a zset and as a hash, one of which is an error.
+type Said = [Result<Value, RedisError>; 3];
+
 impl QueueCounter {
-    pub(super) fn new(options: CounterOptions, hub: Arc<Hub>) -> Self {
+    pub(super) fn new(options: CounterOptions, servers: Servers, shared: &Arc<Shared>) -> Self {
         Self {
             options: Arc::new(options),
-            hub,
+            servers,
+            shared: Arc::clone(shared),
         }
     }
 
     /// Counts, and answers `{"counts":{key:n}}` under the token.
     pub fn counts(&self, token: Token) {
         let this = self.clone();
-        self.hub.shared().runtime.spawn(async move {
+        self.shared.runtime.spawn(async move {
             let result = this
                 .count()
                 .await
                 .map(|counts| serde_json::json!({ "counts": counts }).to_string());
             let mut news = vec![Emission::Text { token, result }];
-            this.hub.shared().sink.emit(&mut news);
+            this.shared.sink.emit(&mut news);
         });
     }
 
-    /// The counts by key. The keys are read one after another within one round trip, not at one instant.
+    /// The counts by key. The keys are read one after another within one round trip, on a cluster one for each node, not
+    /// at one instant.
     ///
     /// # Errors
     /// A key of another type, or a server that does not answer.
     pub async fn count(&self) -> Result<BTreeMap<String, u64>, Error> {
-        let mut connection = self.hub.connection(self.options.connect_timeout).await?;
+        let keys: Vec<&String> = self.options.keys.iter().collect();
+        match &self.servers {
+            Servers::One(hub) => {
+                let said = self.ask(hub, &keys, false).await?;
+                let sizes = keys.iter().zip(said);
+                sizes
+                    .map(|(key, said)| Ok(((*key).clone(), size_of_queue(key, said, hub)?)))
+                    .collect()
+            }
+            Servers::Cluster(cluster) => self.count_in(cluster, keys).await,
+        }
+    }
+
+    async fn count_in(
+        &self,
+        cluster: &Cluster,
+        mut keys: Vec<&String>,
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        let mut counts = BTreeMap::new();
+        let mut last = None;
+        // Slots move, and nodes fail over: what is not where it was expected is asked for again by a new plan.
+        for attempt in 0..ATTEMPTS {
+            let asking = cluster.topology(attempt > 0);
+            let topology = tokio::time::timeout(self.options.connect_timeout, asking)
+                .await
+                .map_err(|_| Error::store("no node of the cluster has answered in time"))?
+                .map_err(Error::store)?;
+            let mut by_node: BTreeMap<&HostPort, Vec<&String>> = BTreeMap::new();
+            for key in std::mem::take(&mut keys) {
+                match topology.owner(slot_of(key)) {
+                    Some(node) => by_node.entry(node).or_default().push(key),
+                    None => {
+                        let text = format!("key {key}: no node of the cluster serves its slot");
+                        last = Some(Error::store(text));
+                        keys.push(key);
+                    }
+                }
+            }
+            let asked = by_node.into_iter().map(|(node, keys)| async {
+                let hub = cluster.hub(node);
+                let said = match &hub {
+                    Ok(hub) => self.ask(hub, &keys, false).await,
+                    Err(closed) => Err(closed.clone()),
+                };
+                (hub, keys, said)
+            });
+            let mut moving: BTreeMap<HostPort, Vec<&String>> = BTreeMap::new();
+            for (hub, asked, said) in join_all(asked).await {
+                let hub = hub?;
+                let said = match said {
+                    Ok(said) => said,
+                    Err(error) => {
+                        last = Some(error);
+                        keys.extend(asked);
+                        continue;
+                    }
+                };
+                for (key, said) in asked.into_iter().zip(said) {
+                    match redirection(&said) {
+                        None => _ = counts.insert(key.clone(), size_of_queue(key, said, &hub)?),
+                        Some(Redirection::Ask(node)) => moving.entry(node).or_default().push(key),
+                        Some(Redirection::Elsewhere(why)) => {
+                            last = Some(Error::store(format!("key {key}: {why}")));
+                            keys.push(key);
+                        }
+                    }
+                }
+            }
+            for (node, asked) in moving {
+                let hub = cluster.hub(&node)?;
+                let said = self.ask(&hub, &asked, true).await?;
+                for (key, said) in asked.into_iter().zip(said) {
+                    counts.insert(key.clone(), size_of_queue(key, said, &hub)?);
+                }
+            }
+            if keys.is_empty() {
+                return Ok(counts);
+            }
+        }
+        Err(last.unwrap_or(Error::Closed))
+    }
+
+    /// Asks one server about keys in one round trip; `asking` where the keys are moving to it.
+    async fn ask(
+        &self,
+        hub: &Arc<Hub>,
+        keys: &[&String],
+        asking: bool,
+    ) -> Result<Vec<Said>, Error> {
+        let mut connection = hub.connection(self.options.connect_timeout).await?;
         // Which count fits is known only with the type: ask for both and ignore the one that does not.
         let mut pipe = redis::pipe();
-        for key in &self.options.keys {
-            pipe.cmd("TYPE").arg(key);
-            pipe.cmd("ZCARD").arg(key);
-            pipe.cmd("HLEN").arg(key);
+        for key in keys {
+            for command in ["TYPE", "ZCARD", "HLEN"] {
+                if asking {
+                    pipe.cmd("ASKING").ignore();
+                }
+                pipe.cmd(command).arg(key);
+            }
         }
         pipe.ignore_errors();
-        let asking = pipe.query_async::<Vec<Result<Value, redis::RedisError>>>(&mut connection);
-        let answers = tokio::time::timeout(self.options.op_timeout, asking)
+        let asked = pipe.query_async::<Vec<Result<Value, RedisError>>>(&mut connection);
+        let answers = tokio::time::timeout(self.options.op_timeout, asked)
             .await
-            .map_err(|_| {
-                let at = self.hub.address().host_port();
-                Error::store(format!("{at} has not answered in time"))
-            })?
-            .map_err(|e| self.hub.error(&e))?;
-        let mut counts = BTreeMap::new();
+            .map_err(|_| Error::store(format!("{} has not answered in time", hub.at())))?
+            .map_err(|e| hub.error(&e))?;
         let mut answers = answers.into_iter();
-        for key in &self.options.keys {
-            let (Some(kind), Some(zcard), Some(hlen)) =
-                (answers.next(), answers.next(), answers.next())
-            else {
-                return Err(Error::store("the server answered less than it was asked"));
-            };
-            let read = |answer: Result<Value, redis::RedisError>| {
-                answer.map_err(|e| match self.hub.error(&e) {
-                    Error::Store { message, pending } => Error::Store {
-                        message: format!("key {key}: {message}"),
-                        pending,
-                    },
-                    other => other,
-                })
-            };
-            let unreadable = |e: redis::ParsingError| Error::store(format!("key {key}: {e}"));
-            let kind = String::from_redis_value(read(kind)?).map_err(unreadable)?;
-            let size = match kind.as_str() {
-                "none" => Ok(Value::Int(0)),
-                "zset" => zcard,
-                "hash" => hlen,
-                _ => {
-                    return Err(Error::QueueType {
-                        key: key.clone(),
-                        kind,
-                    });
-                }
-            };
-            let size = u64::from_redis_value(read(size)?).map_err(unreadable)?;
-            counts.insert(key.clone(), size);
-        }
-        Ok(counts)
+        let said: Option<_> = keys
+            .iter()
+            .map(|_| Some([answers.next()?, answers.next()?, answers.next()?]))
+            .collect();
+        said.ok_or_else(|| Error::store("the server answered less than it was asked"))
     }
+}
+
+enum Redirection {
+    /// This key is at this node already, while others of its slot are not.
+    Ask(HostPort),
+    /// The node does not serve the key; why.
+    Elsewhere(String),
+}
+
+fn redirection(said: &Said) -> Option<Redirection> {
+    let mut errors = said.iter().filter_map(|answer| answer.as_ref().err());
+    let error = errors.find(|e| e.is_cluster_error())?;
+    if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Ask))
+        && let Some((host, port)) = error
+            .redirect_node()
+            .and_then(|(at, _)| at.rsplit_once(':'))
+        && let Ok(port) = port.parse()
+    {
+        let host = host.to_owned();
+        return Some(Redirection::Ask(HostPort { host, port }));
+    }
+    Some(Redirection::Elsewhere(error.to_string()))
+}
+
+fn size_of_queue(key: &str, said: Said, hub: &Hub) -> Result<u64, Error> {
+    let [kind, zcard, hlen] = said;
+    let read = |answer: Result<Value, RedisError>| {
+        answer.map_err(|e| match hub.error(&e) {
+            Error::Store { message, pending } => Error::Store {
+                message: format!("key {key}: {message}"),
+                pending,
+            },
+            other => other,
+        })
+    };
+    let unreadable = |e: redis::ParsingError| Error::store(format!("key {key}: {e}"));
+    let kind = String::from_redis_value(read(kind)?).map_err(unreadable)?;
+    let size = match kind.as_str() {
+        "none" => Ok(Value::Int(0)),
+        "zset" => zcard,
+        "hash" => hlen,
+        _ => {
+            return Err(Error::QueueType {
+                key: key.to_owned(),
+                kind,
+            });
+        }
+    };
+    u64::from_redis_value(read(size)?).map_err(unreadable)
 }

@@ -9,26 +9,37 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, FromRedisValue, PushInfo, PushKind, RedisError, Value};
+use redis::{FromRedisValue, PushInfo, PushKind, RedisError, Value};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::address::{HostPort, RedisAddress};
 use crate::error::Error;
 use crate::ids::ProcessId;
-use crate::options::RedisAddress;
 use crate::protocol::{Missing, Push};
 use crate::store::redis::{Scripts, decode, decode_missing};
 
 use super::barrier::Barrier;
-use super::redis_error::{Remedy, client, explain};
+use super::cluster::explore;
+use super::connect::{Opened, connect};
+use super::redis_error::{Remedy, Server, explain};
 use super::{Level, Shared, TICK, lock};
 
-/// How long the server may take for one answer before the connection counts as dead.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// When a refused operation is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Which server of its address a hub connects to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    /// The only one.
+    Server,
+    /// The node of a cluster that serves this slot at the time.
+    Slot(u16),
+    /// This node of a cluster.
+    Node(HostPort),
+}
 
 /// What those who ask through the connection see of it.
 #[derive(Clone, Default)]
@@ -39,9 +50,18 @@ struct Line {
     why: String,
 }
 
+struct Nodes {
+    /// The one connected to, or to be connected to next.
+    at: HostPort,
+    /// All of the cluster that were heard of last.
+    known: Vec<HostPort>,
+}
+
 /// See the [module's](self) description.
 pub(super) struct Hub {
     address: RedisAddress,
+    target: Target,
+    nodes: Mutex<Nodes>,
     /// One server under two names is two stores: whoever meets himself there is found out as another process is.
     process: ProcessId,
     shared: Arc<Shared>,
@@ -57,9 +77,18 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(address: RedisAddress, shared: &Arc<Shared>) -> Arc<Self> {
+    pub(super) fn new(address: RedisAddress, target: Target, shared: &Arc<Shared>) -> Arc<Self> {
+        let at = match &target {
+            Target::Node(node) => node.clone(),
+            Target::Server | Target::Slot(_) => address.hosts()[0].clone(),
+        };
         Arc::new(Self {
             address,
+            target,
+            nodes: Mutex::new(Nodes {
+                at,
+                known: Vec::new(),
+            }),
             process: ProcessId::random(),
             shared: Arc::clone(shared),
             barriers: Mutex::default(),
@@ -117,10 +146,6 @@ impl Hub {
         &self.process
     }
 
-    pub(super) const fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         if !self.started.load(Ordering::Acquire) {
@@ -146,9 +171,29 @@ impl Hub {
         barriers.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Host and port, for messages.
-    pub(super) fn address(&self) -> &RedisAddress {
-        &self.address
+    /// The server it is connected to, or will be next.
+    pub(super) fn at(&self) -> HostPort {
+        lock(&self.nodes).at.clone()
+    }
+
+    fn server(&self) -> Server {
+        Server::new(&self.address, &self.at())
+    }
+
+    /// Finds the server to connect to.
+    async fn find(&self) -> Result<HostPort, String> {
+        if let Target::Slot(slot) = self.target {
+            let known = lock(&self.nodes).known.clone();
+            let topology = explore(&self.shared, &self.address, &known).await?;
+            let owner = topology.owner(slot).ok_or_else(|| {
+                let at = self.address.host_port();
+                format!("no node of the cluster at {at} serves slot {slot} at the moment")
+            })?;
+            let mut nodes = lock(&self.nodes);
+            nodes.at = owner.clone();
+            nodes.known = topology.nodes().into_iter().collect();
+        }
+        Ok(self.at())
     }
 
     /// The connection, as soon as there is one; the reason where an attempt that began after the call failed.
@@ -165,7 +210,7 @@ impl Hub {
             Ok(Ok(found)) => (*found).clone(),
             Ok(Err(_)) => return Err(Error::Closed),
             Err(_) => {
-                let at = self.address.host_port();
+                let at = self.at();
                 return Err(Error::store(format!(
                     "{at} cannot be reached within {timeout:?}"
                 )));
@@ -191,7 +236,7 @@ impl Hub {
     }
 
     pub(super) fn error(&self, error: &RedisError) -> Error {
-        Error::store(explain(error, &self.address).0)
+        Error::store(explain(error, &self.server()).0)
     }
 }
 
@@ -208,10 +253,11 @@ async fn run(hub: Arc<Hub>) {
     let mut was_up = false;
     while !hub.is_closing() {
         let (pushes_in, mut pushes) = mpsc::unbounded_channel();
-        match connect(&hub, pushes_in).await {
-            Ok(connection) => {
+        match connect_in_time(&hub, pushes_in).await {
+            Ok(opened) => {
+                let connection = opened.connection.clone();
                 if was_up {
-                    let at = hub.address.host_port();
+                    let at = hub.at();
                     hub.shared
                         .log(Level::Info, format!("store {at}: connected again"));
                 }
@@ -226,10 +272,7 @@ async fn run(hub: Arc<Hub>) {
                 }
                 hub.shared.log(
                     Level::Warn,
-                    format!(
-                        "store {}: connection lost ({why}); reconnecting",
-                        hub.address.host_port()
-                    ),
+                    format!("store {}: connection lost ({why}); reconnecting", hub.at()),
                 );
                 for barrier in hub.barriers() {
                     barrier.disconnected(&why);
@@ -257,29 +300,23 @@ async fn run(hub: Arc<Hub>) {
     hub.ended.send_replace(true);
 }
 
-async fn connect(
+async fn connect_in_time(
     hub: &Hub,
     pushes: mpsc::UnboundedSender<PushInfo>,
-) -> Result<MultiplexedConnection, String> {
-    let client = client(&hub.address).map_err(|e| e.to_string())?;
+) -> Result<Opened, String> {
     let timeout = hub
         .barriers()
         .iter()
         .map(|b| b.options().connect_timeout)
         .max()
         .unwrap_or(CONNECT_TIMEOUT);
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
-        .set_push_sender(pushes);
-    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    let connecting = async {
+        let at = hub.find().await?;
+        connect(&hub.shared, &hub.address, &at, Some(pushes)).await
+    };
     match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(explain(&error, &hub.address).0),
-        Err(_) => Err(format!(
-            "{} cannot be reached within {timeout:?}",
-            hub.address.host_port()
-        )),
+        Ok(connected) => connected,
+        Err(_) => Err(format!("{} cannot be reached within {timeout:?}", hub.at())),
     }
 }
 
@@ -295,6 +332,7 @@ async fn serve(
     let mut subscribed: Vec<u64> = Vec::new();
     let mut turn: Vec<Arc<Barrier>> = hub.barriers();
     let mut ready_to_go = false;
+    let server = hub.server();
     loop {
         let now = Instant::now();
         for barrier in turn.drain(..).filter(|b| b.may_try(now)) {
@@ -303,7 +341,7 @@ async fn serve(
             {
                 // Subscribed first: what is released after the barrier was opened is heard of.
                 if let Err(error) = connection.subscribe(scripts.keys().channel()).await {
-                    let (why, remedy) = explain(&error, &hub.address);
+                    let (why, remedy) = explain(&error, &server);
                     barrier.refused(&why, remedy == Remedy::GiveUp, RETRY);
                     if remedy == Remedy::Reconnect {
                         return why;
@@ -345,14 +383,14 @@ async fn serve(
         tokio::select! {
             () = hub.work.notified() => turn = std::mem::take(&mut *lock(&hub.woken)),
             Some((barrier, sent, answer)) = answers.next() => {
-                if let Err(why) = take_answer(hub, &barrier, sent, answer) {
+                if let Err(why) = take_answer(&server, &barrier, sent, answer) {
                     return why;
                 }
                 turn.push(barrier);
             }
             push = pushes.recv() => match push {
                 Some(push) if push.kind == PushKind::Disconnection => {
-                    return format!("{} closed the connection", hub.address.host_port());
+                    return format!("{} closed the connection", hub.at());
                 }
                 Some(push) => take_push(hub, push),
                 None => return "the connection ended".into(),
@@ -371,7 +409,7 @@ async fn serve(
 }
 
 fn take_answer(
-    hub: &Hub,
+    server: &Server,
     barrier: &Arc<Barrier>,
     sent: Instant,
     answer: Result<Value, RedisError>,
@@ -382,7 +420,7 @@ fn take_answer(
             Err(unreadable) => barrier.refused(&unreadable.to_string(), true, RETRY),
         },
         Err(error) => {
-            let (why, remedy) = explain(&error, &hub.address);
+            let (why, remedy) = explain(&error, server);
             if remedy == Remedy::Reconnect {
                 return Err(why);
             }
@@ -435,6 +473,7 @@ async fn say_hello(hub: &Hub, barrier: &Barrier, connection: &mut MultiplexedCon
         .query_async(connection)
         .await;
     if let Err(error) = sent {
-        hub.shared.log(Level::Warn, explain(&error, &hub.address).0);
+        hub.shared
+            .log(Level::Warn, explain(&error, &hub.server()).0);
     }
 }

@@ -4,23 +4,28 @@
 //! No call blocks; [`Engine::close`] alone waits, up to its deadline.
 
 mod barrier;
+mod cluster;
+mod connect;
 mod counter;
 mod hub;
 mod log;
+mod lookup;
 mod operator;
 mod redis_error;
 mod release;
 mod status;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::address::RedisAddress;
 use crate::error::{Error, OptionError};
 use crate::ids::Phase;
 use crate::ids::{BarrierName, RunId};
 use crate::ledger::{Answered, Token};
-use crate::options::{BarrierOptions, RedisAddress, SharedOptions, StoreAddress};
+use crate::options::{BarrierOptions, SharedOptions, StoreAddress};
 use crate::session::Done;
 
 pub use barrier::{Barrier, Call, Submitted};
@@ -29,7 +34,9 @@ pub use log::{Level, Line, LogRing};
 pub use operator::{Operator, OperatorOptions, OperatorQuestion};
 pub use status::{ReleaseInfo, Status};
 
-use hub::Hub;
+use cluster::{Cluster, Servers, slot_of};
+use hub::{Hub, Target};
+use lookup::Lookups;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -71,6 +78,13 @@ pub enum Emission {
     },
     /// Lines wait in [`Engine::log`].
     Log,
+    /// What does this name stand for? [`Engine::resolved`] takes the answer. Only of an engine whose host resolves.
+    Resolve {
+        /// The question.
+        token: Token,
+        /// `host:port`, an IPv6 address in brackets.
+        host: String,
+    },
 }
 
 /// Takes what an engine says. Called from the engine's thread and from callers' threads, under the lock of a barrier: it
@@ -85,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) log: LogRing,
     pub(crate) runtime: tokio::runtime::Handle,
+    host_resolves: bool,
+    lookups: Lookups,
 }
 
 impl Shared {
@@ -104,7 +120,8 @@ struct Identity {
 #[derive(Default)]
 struct Registry {
     barriers: HashMap<Identity, Arc<Barrier>>,
-    hubs: HashMap<RedisAddress, Arc<Hub>>,
+    hubs: HashMap<(RedisAddress, Target), Arc<Hub>>,
+    clusters: HashMap<RedisAddress, Arc<Cluster>>,
     closed: bool,
 }
 
@@ -116,11 +133,19 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the runtime: one thread for everything.
+    /// Starts the runtime: one thread for everything. Names are looked up as the system does.
     ///
     /// # Errors
     /// Where the system gives no thread or no poller.
     pub fn start(sink: Arc<dyn Sink>) -> Result<Self, Error> {
+        Self::start_with(sink, false)
+    }
+
+    /// As [`Engine::start`]; where `host_resolves`, names and addresses are asked of the host, before every connection.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_with(sink: Arc<dyn Sink>, host_resolves: bool) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("k6-barrier")
@@ -134,6 +159,8 @@ impl Engine {
                 sink,
                 log: LogRing::default(),
                 runtime: runtime.handle().clone(),
+                host_resolves,
+                lookups: Lookups::default(),
             }),
             registry,
             runtime: Mutex::new(Some(runtime)),
@@ -172,7 +199,14 @@ impl Engine {
         }
         let hub = match &options.store {
             StoreAddress::Memory => None,
-            StoreAddress::Redis(address) => Some(registry.hub(address, &self.shared)),
+            StoreAddress::Redis(address) => {
+                let target = match &options.run_id {
+                    // All keys of a run are in one slot.
+                    Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
+                    _ => Target::Server,
+                };
+                Some(registry.hub(address, target, &self.shared))
+            }
         };
         let barrier = Barrier::new(options, hub, &self.shared);
         registry.barriers.insert(identity, Arc::clone(&barrier));
@@ -188,8 +222,13 @@ impl Engine {
         if registry.closed {
             return Err(Error::Closed);
         }
-        let hub = registry.hub(&options.redis, &self.shared);
-        Ok(QueueCounter::new(options, hub))
+        let servers = registry.servers(&options.redis, &self.shared);
+        Ok(QueueCounter::new(options, servers, &self.shared))
+    }
+
+    /// Answers [`Emission::Resolve`]: the address, or why there is none. An answer nobody waits for is ignored.
+    pub fn resolved(&self, token: Token, answer: Result<SocketAddr, String>) {
+        self.shared.lookups.answer(token, answer);
     }
 
     /// An operator of a server's barriers. Nothing is connected before its first question.
@@ -201,8 +240,8 @@ impl Engine {
         if registry.closed {
             return Err(Error::Closed);
         }
-        let hub = registry.hub(&options.redis, &self.shared);
-        Ok(Operator::new(options, hub))
+        let servers = registry.servers(&options.redis, &self.shared);
+        Ok(Operator::new(options, servers, &self.shared))
     }
 
     /// Delivers what is owed, says goodbye to the stores, and ends everything by the deadline; what still waits then
@@ -216,7 +255,8 @@ impl Engine {
             let mut registry = lock(&self.registry);
             registry.closed = true;
             let barriers: Vec<_> = registry.barriers.drain().map(|(_, b)| b).collect();
-            let hubs: Vec<_> = registry.hubs.drain().map(|(_, h)| h).collect();
+            let mut hubs: Vec<_> = registry.hubs.drain().map(|(_, h)| h).collect();
+            hubs.extend(registry.clusters.drain().flat_map(|(_, c)| c.close()));
             (barriers, hubs)
         };
         for hub in &hubs {
@@ -241,12 +281,23 @@ impl Drop for Engine {
 }
 
 impl Registry {
-    fn hub(&mut self, address: &RedisAddress, shared: &Arc<Shared>) -> Arc<Hub> {
+    fn hub(&mut self, address: &RedisAddress, target: Target, shared: &Arc<Shared>) -> Arc<Hub> {
         let hub = self
             .hubs
-            .entry(address.clone())
-            .or_insert_with(|| Hub::new(address.clone(), shared));
+            .entry((address.clone(), target.clone()))
+            .or_insert_with(|| Hub::new(address.clone(), target, shared));
         Arc::clone(hub)
+    }
+
+    fn servers(&mut self, address: &RedisAddress, shared: &Arc<Shared>) -> Servers {
+        if !address.is_cluster() {
+            return Servers::One(self.hub(address, Target::Server, shared));
+        }
+        let cluster = self
+            .clusters
+            .entry(address.clone())
+            .or_insert_with(|| Arc::new(Cluster::new(address.clone(), shared)));
+        Servers::Cluster(Arc::clone(cluster))
     }
 }
 

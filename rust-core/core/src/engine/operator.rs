@@ -8,22 +8,25 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
 use redis::{RedisError, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::address::RedisAddress;
 use crate::error::{Error, OptionError};
 use crate::ids::{BarrierName, Phase, ProcessId, RunId};
 use crate::ledger::Token;
-use crate::options::{Quorum, RedisAddress};
+use crate::options::Quorum;
 use crate::protocol::{Answer, BreakKind, Op, Release, Request, Why};
 use crate::store::redis::{
     Look, Scripts, decode, decode_look, decode_missing, look_script, parse_state_key, state_pattern,
 };
 
-use super::Emission;
+use crate::tls::TlsOptions;
+
+use super::cluster::Servers;
 use super::hub::Hub;
 use super::status::{BrokenInfo, ms};
+use super::{Emission, Shared};
 
 /// Keys that the server looks at in one step: little enough to disturb nobody.
 const SCAN_COUNT: u32 = 500;
@@ -47,7 +50,7 @@ pub struct OperatorOptions {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawOptions {
     redis: String,
-    addr: Option<std::net::SocketAddr>,
+    tls: Option<TlsOptions>,
     timeout_ms: Option<u64>,
 }
 
@@ -64,7 +67,7 @@ impl OperatorOptions {
             return Err(OptionError::new("timeout", "0 ms", "more than 0 ms"));
         }
         Ok(Self {
-            redis: RedisAddress::new("redis", &raw.redis, raw.addr)?,
+            redis: RedisAddress::new("redis", &raw.redis, raw.tls)?,
             timeout: Duration::from_millis(timeout),
         })
     }
@@ -227,28 +230,30 @@ impl View {
     }
 }
 
-/// Sees and ends barriers of one server. Cheap to clone; safe to share between threads.
+/// Sees and ends barriers of one server or cluster. Cheap to clone; safe to share between threads.
 #[derive(Clone)]
 pub struct Operator {
     options: Arc<OperatorOptions>,
-    hub: Arc<Hub>,
+    servers: Servers,
+    shared: Arc<Shared>,
 }
 
 impl Operator {
-    pub(super) fn new(options: OperatorOptions, hub: Arc<Hub>) -> Self {
+    pub(super) fn new(options: OperatorOptions, servers: Servers, shared: &Arc<Shared>) -> Self {
         Self {
             options: Arc::new(options),
-            hub,
+            servers,
+            shared: Arc::clone(shared),
         }
     }
 
     /// Answers a question under the token, in JSON.
     pub fn ask(&self, question: OperatorQuestion, token: Token) {
         let this = self.clone();
-        self.hub.shared().runtime.spawn(async move {
+        self.shared.runtime.spawn(async move {
             let result = this.answer(question).await;
             let mut news = vec![Emission::Text { token, result }];
-            this.hub.shared().sink.emit(&mut news);
+            this.shared.sink.emit(&mut news);
         });
     }
 
@@ -257,7 +262,7 @@ impl Operator {
     /// # Errors
     /// A bad argument, no such barrier to be ended, or a server that does not answer in time.
     pub async fn answer(&self, question: OperatorQuestion) -> Result<String, Error> {
-        let at = || self.hub.address().host_port();
+        let at = || self.options.redis.host_port();
         let timeout = self.options.timeout;
         tokio::time::timeout(timeout, self.carry_out(question))
             .await
@@ -316,30 +321,33 @@ impl Operator {
     }
 
     async fn list(&self, run: Option<RunId>, limit: usize) -> Result<serde_json::Value, Error> {
-        let mut connection = self.hub.connection(self.options.timeout).await?;
         let pattern = state_pattern(run.as_ref());
         let mut found = BTreeMap::new();
-        let mut cursor = 0_u64;
-        let complete = loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.cursor_arg(cursor).arg("MATCH").arg(&pattern);
-            scan.arg("COUNT").arg(SCAN_COUNT);
-            let (next, keys): (u64, Vec<String>) =
-                self.asked(scan.query_async(&mut connection)).await?;
-            for (run_of, name) in keys.iter().filter_map(|key| parse_state_key(key)) {
-                if run.as_ref().is_none_or(|run| *run == run_of) {
-                    found.insert((run_of, name), ());
+        let mut complete = true;
+        for hub in self.servers.all().await? {
+            let mut connection = hub.connection(self.options.timeout).await?;
+            let mut cursor = 0_u64;
+            complete &= loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.cursor_arg(cursor).arg("MATCH").arg(&pattern);
+                scan.arg("COUNT").arg(SCAN_COUNT);
+                let (next, keys): (u64, Vec<String>) =
+                    asked(&hub, scan.query_async(&mut connection)).await?;
+                for (run_of, name) in keys.iter().filter_map(|key| parse_state_key(key)) {
+                    if run.as_ref().is_none_or(|run| *run == run_of) {
+                        found.insert((run_of, name), Arc::clone(&hub));
+                    }
                 }
-            }
-            if next == 0 || found.len() > limit {
-                break next == 0 && found.len() <= limit;
-            }
-            cursor = next;
-        };
+                if next == 0 || found.len() > limit {
+                    break next == 0 && found.len() <= limit;
+                }
+                cursor = next;
+            };
+        }
         let mut barriers = Vec::new();
-        for (run, name) in found.into_keys().take(limit) {
+        for ((run, name), hub) in found.into_iter().take(limit) {
             // One that went away meanwhile is no barrier any more.
-            if let Some(look) = self.look(&mut connection, &run, &name).await? {
+            if let Some(look) = self.look(&hub, &run, &name).await? {
                 barriers.push(View::of(&run, &name, &look));
             }
         }
@@ -352,15 +360,16 @@ impl Operator {
         name: &BarrierName,
         missing: usize,
     ) -> Result<Option<View>, Error> {
-        let mut connection = self.hub.connection(self.options.timeout).await?;
-        let Some(look) = self.look(&mut connection, run, name).await? else {
+        let scripts = self.scripts(run, name);
+        let hub = self.servers.holder(&scripts.keys().state()).await?;
+        let Some(look) = self.look(&hub, run, name).await? else {
             return Ok(None);
         };
         let mut view = View::of(run, name, &look);
         if missing > 0 {
-            let scripts = Scripts::for_operator(run, name);
+            let mut connection = hub.connection(self.options.timeout).await?;
             let call = scripts.missing(missing);
-            let value: Value = self.asked(call.invoke_async(&mut connection)).await?;
+            let value: Value = asked(&hub, call.invoke_async(&mut connection)).await?;
             let named = decode_missing(value).map_err(|e| Error::store(e.to_string()))?;
             view.missing_ids = Some(named.ids);
         }
@@ -369,15 +378,15 @@ impl Operator {
 
     async fn look(
         &self,
-        connection: &mut impl ConnectionLike,
+        hub: &Arc<Hub>,
         run: &RunId,
         name: &BarrierName,
     ) -> Result<Option<Look>, Error> {
-        let scripts = Scripts::for_operator(run, name);
+        let mut connection = hub.connection(self.options.timeout).await?;
         let script = look_script();
         let mut call = script.prepare_invoke();
-        call.key(scripts.keys().state());
-        let value = self.asked(call.invoke_async(connection)).await?;
+        call.key(self.scripts(run, name).keys().state());
+        let value = asked(hub, call.invoke_async(&mut connection)).await?;
         decode_look(value).map_err(|e| Error::store(format!("barrier {name} of run {run}: {e}")))
     }
 
@@ -389,12 +398,12 @@ impl Operator {
         phase: Option<Phase>,
         op: Op,
     ) -> Result<serde_json::Value, Error> {
-        let mut connection = self.hub.connection(self.options.timeout).await?;
-        let scripts = Scripts::for_operator(run, name);
+        let scripts = self.scripts(run, name);
+        let hub = self.servers.holder(&scripts.keys().state()).await?;
         // A record that is made anew in between is looked at again: it is another one, with counts of its own.
         loop {
-            let Some(look) = self.look(&mut connection, run, name).await? else {
-                let at = self.hub.address().host_port();
+            let Some(look) = self.look(&hub, run, name).await? else {
+                let at = self.options.redis.host_port();
                 return Err(Error::store(format!(
                     "{at} holds no barrier {name} of run {run}"
                 )));
@@ -419,7 +428,8 @@ impl Operator {
                 .into());
             }
             let call = scripts.invocation(&request);
-            let value = self.asked(call.invoke_async(&mut connection)).await?;
+            let mut connection = hub.connection(self.options.timeout).await?;
+            let value = asked(&hub, call.invoke_async(&mut connection)).await?;
             let reply = decode(value).map_err(|e| Error::store(e.to_string()))?;
             let aborting = matches!(op, Op::Abort { .. });
             let answer = match reply.answer {
@@ -430,19 +440,23 @@ impl Operator {
                 _ => "done",
             };
             let view = self
-                .look(&mut connection, run, name)
+                .look(&hub, run, name)
                 .await?
                 .map(|look| View::of(run, name, &look));
             return Ok(serde_json::json!({ "answer": answer, "barrier": view }));
         }
     }
 
-    async fn asked<T>(
-        &self,
-        asking: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, Error> {
-        asking.await.map_err(|e| self.hub.error(&e))
+    fn scripts(&self, run: &RunId, name: &BarrierName) -> Scripts {
+        Scripts::for_operator(run, name, self.servers.is_cluster())
     }
+}
+
+async fn asked<T>(
+    hub: &Hub,
+    asking: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, Error> {
+    asking.await.map_err(|e| hub.error(&e))
 }
 
 fn within(option: &str, got: usize, most: usize) -> Result<(), OptionError> {

@@ -1,9 +1,35 @@
 //! What a failure of Redis means to a user, and what to do about it.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
 
-use crate::error::{Error, OptionError};
-use crate::options::RedisAddress;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+use rustls::{AlertDescription, CertificateError};
+
+use crate::address::{HostPort, RedisAddress};
+
+/// What the ACL user of a barrier may do at least, for messages and the documentation.
+pub(crate) const ACL_RULES: &str = "~K6_BARRIER_* &K6_BARRIER_* +select +evalsha +script|load +subscribe +publish +time +type \
+     +hget +hmget +hset +hdel +hexists +set +del +sadd +pexpire, on a cluster +cluster|slots, and for queues +zcard +hlen \
+     and their keys";
+
+/// The server that a failure comes from, as messages need it.
+pub(crate) struct Server {
+    at: String,
+    cluster: bool,
+    secure: bool,
+}
+
+impl Server {
+    pub(crate) fn new(address: &RedisAddress, at: &HostPort) -> Self {
+        Self {
+            at: at.to_string(),
+            cluster: address.is_cluster(),
+            secure: address.tls().is_some(),
+        }
+    }
+}
 
 /// How to go on after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +44,8 @@ pub(crate) enum Remedy {
 
 /// A failure in words, with its remedy. Never holds a password: redis-rs does not put any into its errors, and the
 /// address is shown as host and port.
-pub(crate) fn explain(error: &RedisError, address: &RedisAddress) -> (String, Remedy) {
-    let at = address.host_port();
+pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
+    let at = &server.at;
     let code = error.code().unwrap_or_default();
     let detail = error.detail().unwrap_or_default();
     let said = format!("{code} {detail}");
@@ -40,11 +66,10 @@ pub(crate) fn explain(error: &RedisError, address: &RedisAddress) -> (String, Re
             "user or password is missing or wrong: put them into the URL",
             Remedy::GiveUp,
         )),
-        (ErrorKind::Server(ServerErrorKind::NoPerm), _) | (_, "NOPERM") => Some((
-            "the ACL user lacks a permission: it needs +@all of hash, set, string, scripting, pubsub and connection \
-             commands on ~K6_BARRIER_* and &K6_BARRIER_*, and the queue keys to read",
-            Remedy::GiveUp,
-        )),
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) | (_, "NOPERM") => {
+            let text = format!("{at} answers {said}; the ACL user needs {ACL_RULES}");
+            return (text, Remedy::GiveUp);
+        }
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Some((
             "this server is a replica or became one: name the primary",
             Remedy::Retry,
@@ -63,8 +88,14 @@ pub(crate) fn explain(error: &RedisError, address: &RedisAddress) -> (String, Re
             "the server cannot save and refuses writes: see its log",
             Remedy::Retry,
         )),
+        (ErrorKind::Server(ServerErrorKind::Moved), _) if server.cluster => {
+            Some(("the keys have moved to another node", Remedy::Reconnect))
+        }
+        (ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain), _) => {
+            Some(("the keys are on their way to another node", Remedy::Retry))
+        }
         (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::CrossSlot), _) => Some((
-            "this is a node of a Redis Cluster, which is not supported by this version",
+            "this is a node of a Redis Cluster: use the scheme redis+cluster:// or rediss+cluster://",
             Remedy::GiveUp,
         )),
         (ErrorKind::RESP3NotSupported, _) | (_, "NOPROTO") => {
@@ -79,6 +110,9 @@ pub(crate) fn explain(error: &RedisError, address: &RedisAddress) -> (String, Re
     if error.is_timeout() {
         return (format!("{at} does not answer"), Remedy::Reconnect);
     }
+    if let Some(io) = io_error(error) {
+        return (explain_io(io, server), Remedy::Reconnect);
+    }
     if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
         return (
             format!("{at} cannot be reached: {error}"),
@@ -88,24 +122,48 @@ pub(crate) fn explain(error: &RedisError, address: &RedisAddress) -> (String, Re
     (format!("{at} answers {error}"), Remedy::Retry)
 }
 
-/// The client for an address.
-pub(crate) fn client(address: &RedisAddress) -> Result<redis::Client, Error> {
-    use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
-    let bad = |e: RedisError| {
-        Error::from(OptionError::new(
-            "store",
-            address.masked(),
-            format!("a redis:// URL ({})", e.category()),
-        ))
+/// The failure of a socket behind a failure of Redis: redis-rs keeps it in an `Arc`, and that is its source.
+fn io_error(error: &RedisError) -> Option<&io::Error> {
+    type Kept = Arc<dyn std::error::Error + Send + Sync>;
+    error.source()?.downcast_ref::<Kept>()?.downcast_ref()
+}
+
+/// TLS speaks through the errors of sockets, and those may be wrapped once more.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner
+        .downcast_ref::<rustls::Error>()
+        .or_else(|| tls_error(inner.downcast_ref::<io::Error>()?))
+}
+
+/// A failure of TCP or TLS in words.
+pub(crate) fn explain_io(error: &io::Error, server: &Server) -> String {
+    use rustls::Error as Tls;
+    let at = &server.at;
+    let hint = match tls_error(error) {
+        Some(Tls::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => "its certificate comes from an authority that is not trusted: give that as tls.ca",
+        Some(Tls::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "its certificate is for another name: give that as tls.serverName",
+        Some(Tls::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
+        )) => "it may want a certificate of the client: give tls.cert and tls.key",
+        Some(Tls::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired,
+        )) => "it does not trust the certificate of the client: see tls.cert",
+        Some(Tls::InvalidMessage(_)) => {
+            "it does not speak TLS there: use redis:// or its port for TLS"
+        }
+        Some(_) => "TLS failed",
+        None if !server.secure && error.kind() == io::ErrorKind::UnexpectedEof => {
+            "it closed the connection; where it wants TLS, use rediss://"
+        }
+        None => return format!("{at} cannot be reached: {error}"),
     };
-    let info = address.url().into_connection_info().map_err(bad)?;
-    let settings = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP3);
-    let mut info = info.set_redis_settings(settings);
-    if let Some(addr) = address.addr() {
-        info = info.set_addr(ConnectionAddr::Tcp(addr.ip().to_string(), addr.port()));
-    }
-    redis::Client::open(info).map_err(bad)
+    format!("{at} cannot be reached: {hint} ({error})")
 }

@@ -47,7 +47,7 @@ impl Sink for Ear {
                     heard.released.push((barrier, phase, Instant::now()));
                 }
                 Emission::Broken { barrier } => heard.broken.push(barrier),
-                Emission::Log => {}
+                Emission::Log | Emission::Resolve { .. } => {}
             }
         }
         self.news.notify_all();

@@ -91,7 +91,7 @@ pub fn decode_look(value: Value) -> Result<Option<Look>, Unreadable> {
 /// The pattern that the keys of all barriers match, or those of one run; it may match others too.
 #[must_use]
 pub fn state_pattern(run: Option<&RunId>) -> String {
-    // A run id has no character that means something in a pattern. With hash tags it stands in braces.
+    // A run id has no character that means something in a pattern. On a cluster it stands in braces.
     run.map_or_else(|| format!("{STATE}*"), |run| format!("{STATE}*{run}*"))
 }
 
@@ -117,11 +117,11 @@ mod tests {
         let run = RunId::new("run.1").expect("valid");
         for name in ["default", "gate"] {
             let name = BarrierName::new(name).expect("valid");
-            let key = Keys::new(&run, &name).state();
-            assert_eq!(parse_state_key(&key), Some((run.clone(), name)));
+            for on_cluster in [false, true] {
+                let key = Keys::new(&run, &name, on_cluster).state();
+                assert_eq!(parse_state_key(&key), Some((run.clone(), name.clone())));
+            }
         }
-        let tagged = parse_state_key("K6_BARRIER_STATE:{run.1}:gate");
-        assert_eq!(tagged.map(|(run, _)| run), Some(run));
     }
 
     #[test]

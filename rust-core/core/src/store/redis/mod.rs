@@ -34,11 +34,17 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of the barrier `name` in run `run`; the name `default` is left out.
+    /// The keys of the barrier `name` in run `run`; the name `default` is left out. On a cluster the run id is in braces,
+    /// so that all keys are in one slot.
     #[must_use]
-    pub fn new(run: &RunId, name: &BarrierName) -> Self {
+    pub fn new(run: &RunId, name: &BarrierName, on_cluster: bool) -> Self {
+        let run = if on_cluster {
+            format!("{{{run}}}")
+        } else {
+            run.to_string()
+        };
         let suffix = match name.as_str() {
-            "default" => run.to_string(),
+            "default" => run,
             name => format!("{run}:{name}"),
         };
         Self { suffix }
@@ -93,7 +99,7 @@ impl Scripts {
             .as_ref()
             .expect("a run id is required with Redis");
         Self {
-            keys: Keys::new(run, &options.name),
+            keys: Keys::new(run, &options.name, options.store.is_cluster()),
             ttl_ms: u64::try_from(options.ttl.as_millis()).unwrap_or(u64::MAX),
             barrier: Arc::new(Script::new(source)),
             missing: Arc::new(Script::new(MISSING_SCRIPT)),
@@ -102,9 +108,9 @@ impl Scripts {
 
     /// For an operator, who opens nothing and renews no key.
     #[must_use]
-    pub fn for_operator(run: &RunId, name: &BarrierName) -> Self {
+    pub fn for_operator(run: &RunId, name: &BarrierName, on_cluster: bool) -> Self {
         Self {
-            keys: Keys::new(run, name),
+            keys: Keys::new(run, name, on_cluster),
             ttl_ms: 0,
             barrier: Arc::new(Script::new(SCRIPT)),
             missing: Arc::new(Script::new(MISSING_SCRIPT)),

@@ -1,0 +1,130 @@
+package barrier
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+
+	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+)
+
+// tlsOptions are the options for TLS as the core takes them. They hold a private key: nothing may print them.
+type tlsOptions struct {
+	CA         string `json:"ca,omitempty"`
+	Cert       string `json:"cert,omitempty"`
+	Key        string `json:"key,omitempty"`
+	ServerName string `json:"serverName,omitempty"`
+	Insecure   bool   `json:"insecure,omitempty"`
+}
+
+// tls reads the option tls. What is in it is the core's to judge.
+func (o *options) tls() *tlsOptions {
+	v := o.get("tls")
+	if v == nil {
+		return nil
+	}
+	inner, err := newOptions(o.rt, v, "{ ca: open('ca.pem') }")
+	if err != nil {
+		o.fail("tls", v, "an object such as { ca: open('ca.pem') }")
+		return nil
+	}
+	inner.prefix = "tls."
+	t := &tlsOptions{
+		CA: inner.pem("ca"), Cert: inner.pem("cert"), Key: inner.pem("key"), ServerName: inner.string("serverName"),
+	}
+	if inner.done() != nil && o.err == nil {
+		o.err = inner.err
+	}
+	return t
+}
+
+// pem reads PEM text. It is never shown.
+func (o *options) pem(option string) string {
+	v := o.get(option)
+	if v == nil {
+		return ""
+	}
+	if s, ok := v.Export().(string); ok && s != "" {
+		return s
+	}
+	if o.err == nil {
+		got := "an empty string"
+		if _, ok := v.Export().(string); !ok {
+			got = describe(v)
+		}
+		o.err = newOptionError(o.prefix+option, got, "PEM text, as open() reads it from a file")
+	}
+	return ""
+}
+
+// as adds what k6 is told about certificates: without a check there, there is none here.
+func (t *tlsOptions) as(state *lib.State, url string) *tlsOptions {
+	if !state.Options.InsecureSkipTLSVerify.Bool || !strings.HasPrefix(url, "rediss") {
+		return t
+	}
+	insecure := tlsOptions{Insecure: true}
+	if t != nil {
+		insecure = *t
+		insecure.Insecure = true
+	}
+	return &insecure
+}
+
+// resolveAs lets the core resolve names as the virtual user does: with the hosts, dns and block lists of the test. They
+// are the same for all virtual users, so that the first one will do.
+func (r *RootModule) resolveAs(state *lib.State) {
+	if resolver := state.GetAddrResolver(); resolver != nil {
+		r.resolver.CompareAndSwap(nil, &resolver)
+	}
+}
+
+// resolve is asked by the core before every connection.
+func (r *RootModule) resolve(hostPort string) (string, error) {
+	resolver := r.resolver.Load()
+	if resolver == nil {
+		return core.SystemResolver(hostPort)
+	}
+	_, port, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return "", err
+	}
+	ip, mapped, err := (*resolver).ResolveAddr(hostPort)
+	if err != nil {
+		return "", err
+	}
+	if ip == nil {
+		return "", errors.New("it has no address")
+	}
+	if mapped != 0 {
+		port = strconv.Itoa(mapped)
+	}
+	return net.JoinHostPort(ip.String(), port), nil
+}
+
+// redisURL lets the core check a URL and the options for TLS as it checks a barrier's, without a connection.
+func (o *options) redisURL(option string, engine core.Engine) (string, *tlsOptions) {
+	tls := o.tls()
+	v := o.get(option)
+	var s string
+	if v != nil {
+		s, _ = v.Export().(string)
+	}
+	if !strings.Contains(s, "://") {
+		o.fail(option, v, allowedRedisURL)
+		return "", nil
+	}
+	store, err := marshal(coreOptions{Store: s, TLS: tls, RunID: "any", Name: "any", Parties: 1})
+	if err == nil {
+		err = engine.CheckOptions(store)
+	}
+	if err != nil && o.err == nil {
+		o.err = wrapError("", err)
+		if o.err.option == "store" {
+			o.err = newOptionError(option, o.err.got, o.err.allowed)
+		}
+	}
+	return s, tls
+}
