@@ -11,6 +11,7 @@ CYCLES ?=
 ARGS ?=
 CASES ?=
 RUNS ?= 1000
+VERSION ?= v$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SEED ?= 1
 FUZZ_SECONDS ?= 60
 
@@ -20,7 +21,7 @@ LOGS := .cache/logs
 
 XK6 := bin/xk6
 XK6_REAL := bin/libexec/xk6
-CORE := xk6-barrier/internal/core/lib/libbarrier_ffi.a xk6-barrier/internal/core/buildid.go
+CORE := xk6-barrier/internal/core/lib/build-id
 NODE_MODULES := js/node_modules/.package-lock.json
 HEADER := rust-core/ffi/include/barrier.h
 
@@ -59,8 +60,8 @@ $(XK6): $(TOOLS_SOURCES) $(XK6_REAL)
 .PHONY: core
 core: $(CORE) ## Build the Rust core and put it where the Go module links it
 
-# Cargo knows best whether the core is up to date; the script touches these files only when they change.
-$(CORE) &: FORCE
+# Cargo knows best whether the core is up to date; the script touches this file only when the core has changed.
+$(CORE): FORCE
 	$(call say,bringing the Rust core up to date)
 	@scripts/ensure-tools.sh gcc cargo
 	@scripts/build-core.sh --quiet
@@ -102,7 +103,7 @@ perf: k6 ## Measure the barrier beside its peers, in under 20 minutes: CASES=rel
 # --- Test
 
 .PHONY: test
-test: unit integration e2e ## Run all tests
+test: unit integration e2e test-install ## Run all tests
 
 .PHONY: unit
 unit: test-tools test-js types ## Run the tests that need neither a server nor k6
@@ -127,7 +128,7 @@ test-go: $(CORE)
 
 .PHONY: test-tools
 test-tools:
-	$(call say,testing bin/xk6)
+	$(call say,testing bin/xk6 and what makes releases)
 	@scripts/ensure-tools.sh go
 	@go -C tools test -race ./...
 
@@ -142,6 +143,12 @@ e2e: build ## Run the harness and the examples with the built k6, a real Redis a
 	$(call say,running the harness and the examples end to end)
 	@scripts/ensure-tools.sh node
 	@$(WITH_REDIS) && node --test --test-reporter=spec js/test/e2e/*.test.mjs
+
+.PHONY: test-install
+test-install: $(XK6) $(CORE)
+	$(call say,building k6 from a release without sources and with a shared core)
+	@scripts/ensure-tools.sh node git
+	@node --test --test-reporter=spec js/test/install/*.test.mjs
 
 # --- Longer checks, not part of `make test`
 
@@ -166,6 +173,18 @@ miri: ## Run the tests of the C ABI under Miri (needs a nightly toolchain with i
 fuzz: ## Fuzz the C ABI with any handles, lengths and bytes for FUZZ_SECONDS=60 (needs a nightly toolchain)
 	@[[ -x .cache/cargo-fuzz/bin/cargo-fuzz ]] || cargo install --quiet --locked --root .cache/cargo-fuzz cargo-fuzz
 	@cd rust-core/ffi && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
+
+# --- Release
+
+.PHONY: release
+release: ## Write a module proxy with the core as static libraries for Linux to dist/VERSION: VERSION=v0.1.0
+	$(call say,making the release $(VERSION))
+	@scripts/ensure-tools.sh gcc cargo go git
+	@scripts/release.sh $(VERSION) dist/$(VERSION)
+
+.PHONY: notices
+notices: ## Bring the list of third-party software up to date
+	@go -C tools run ./notices -write ../THIRD-PARTY-NOTICES.md
 
 # --- Lint
 
@@ -207,6 +226,8 @@ $(NODE_MODULES): js/package.json js/package-lock.json
 drift: ## Check that generated files that are committed are up to date
 	$(call say,comparing generated files with committed ones)
 	@scripts/header.sh --check
+	@go -C tools run ./notices -check ../THIRD-PARTY-NOTICES.md
+	@diff js/examples/barrier-first.js xk6-barrier/examples/first.js || { echo "drift: the module's example is a copy of the first of all examples" >&2; exit 1; }
 
 .PHONY: header
 header: ## Generate the C header of the core
@@ -219,7 +240,7 @@ fmt: ## Format Rust and Go
 
 .PHONY: clean
 clean: ## Remove what was built, but not evidence
-	@rm -rf bin k6 k6.new .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid.go
+	@rm -rf bin k6 k6.new .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
 	@cargo clean --quiet
 
 FORCE:

@@ -12,6 +12,8 @@ rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$root/rust-toolchain.toml")
 package_of() {
   case $1 in
     gcc) echo gcc libc6-dev ;;
+    aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
+    x86_64-linux-gnu-gcc) echo gcc-x86-64-linux-gnu libc6-dev-amd64-cross ;;
     node) echo nodejs ;;
     npm | git) echo "$1" ;;
     *) echo ;;

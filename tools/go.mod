@@ -5,6 +5,7 @@ go 1.25.0
 tool go.k6.io/xk6
 
 require (
+	github.com/go-enry/go-license-detector/v4 v4.3.1
 	github.com/stretchr/testify v1.11.1
 	golang.org/x/mod v0.40.0
 )
@@ -23,7 +24,6 @@ require (
 	github.com/ekzhu/minhash-lsh v0.0.0-20190924033628-faac2c6342f8 // indirect
 	github.com/emirpasic/gods v1.18.1 // indirect
 	github.com/fatih/color v1.19.0 // indirect
-	github.com/go-enry/go-license-detector/v4 v4.3.1 // indirect
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
 	github.com/go-git/go-billy/v5 v5.9.0 // indirect
 	github.com/go-git/go-git/v5 v5.19.2 // indirect

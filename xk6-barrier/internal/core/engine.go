@@ -176,7 +176,7 @@ type Engine interface {
 	NextLog() ([]byte, Status)
 }
 
-// wantBuildID is set by buildid.go, which the build of the core generates beside the library.
+// wantBuildID is set by a file that the build of the core generates for each system that it has a library for.
 var wantBuildID string //nolint:gochecknoglobals // a generated file can only reach a package variable
 
 // checkBuild refuses a core that this module was not built with. Go's build cache does not notice a changed library,
@@ -187,8 +187,8 @@ func checkBuild(abi uint32, buildID string) error {
 		return fmt.Errorf("the linked core speaks ABI version %d, this module speaks %d; rebuild both with %q",
 			abi, ABIVersion, RebuildCommand)
 	case wantBuildID == "":
-		return fmt.Errorf("this k6 was built without internal/core/buildid.go, so it cannot tell which core is linked; "+
-			"build it with %q or bin/xk6, which generate that file", RebuildCommand)
+		return fmt.Errorf("this k6 was built without a build id, so it cannot tell which core is linked; "+
+			"build it with %q or bin/xk6, which generate one", RebuildCommand)
 	case wantBuildID != buildID:
 		return fmt.Errorf("the linked core has build id %s, this module was built for %s; rebuild both with %q",
 			buildID, wantBuildID, RebuildCommand)

@@ -8,8 +8,12 @@ package core
 // For musl the core must be built for its own target.
 
 /*
-#cgo CFLAGS: -I${SRCDIR}/../../../rust-core/ffi/include
-#cgo linux LDFLAGS: ${SRCDIR}/lib/libbarrier_ffi.a -static-libgcc -lm -ldl -lpthread
-#cgo darwin LDFLAGS: ${SRCDIR}/lib/libbarrier_ffi.a -lm -framework CoreFoundation -framework Security
+#cgo CFLAGS: -I${SRCDIR}/lib
+#cgo linux,amd64 LDFLAGS: ${SRCDIR}/lib/linux_amd64/libbarrier_ffi.a
+#cgo linux,arm64 LDFLAGS: ${SRCDIR}/lib/linux_arm64/libbarrier_ffi.a
+#cgo linux LDFLAGS: -static-libgcc -lm -ldl -lpthread
+#cgo darwin,amd64 LDFLAGS: ${SRCDIR}/lib/darwin_amd64/libbarrier_ffi.a
+#cgo darwin,arm64 LDFLAGS: ${SRCDIR}/lib/darwin_arm64/libbarrier_ffi.a
+#cgo darwin LDFLAGS: -lm -framework CoreFoundation -framework Security
 */
 import "C"
