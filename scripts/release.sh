@@ -50,7 +50,7 @@ else
   for machine in x86_64:amd64 aarch64:arm64; do
     cpu=${machine%:*} arch=${machine#*:}
     triple=$cpu-unknown-linux-gnu
-    strip=strip
+    strip='strip'
     if [[ $(uname -m) != "$cpu" ]]; then
       scripts/ensure-tools.sh "$cpu-linux-gnu-gcc"
       strip=$cpu-linux-gnu-strip
