@@ -17,6 +17,7 @@ use crate::broker::{self, Registry};
 use crate::faults::Silence;
 use crate::queue::Queue;
 use crate::sse::Encoder;
+use crate::ticks::{self, Ticks};
 use crate::{Config, RedisUrl, http, promote};
 
 /// Open requests and streams have this long to end when the server stops.
@@ -51,6 +52,7 @@ pub(crate) struct App {
     pub(crate) encoder: Encoder,
     pub(crate) tokens: Tokens,
     pub(crate) silence: Arc<Silence>,
+    pub(crate) ticks: Ticks,
     pub(crate) stop: CancellationToken,
 }
 
@@ -101,6 +103,7 @@ impl WaitingRoom {
             encoder: Encoder::new(config.faults.double_encode),
             tokens: Tokens::new(),
             stop: CancellationToken::new(),
+            ticks: Ticks::new(),
             silence,
             redis,
             config,
@@ -125,6 +128,9 @@ impl WaitingRoom {
         rounds.spawn(broker::heartbeat_rounds(Arc::clone(&app)));
         rounds.spawn(promote::promotion_rounds(Arc::clone(&app), entries));
         rounds.spawn(promote::notifications(Arc::clone(&app), promoted));
+        if app.config.ticks {
+            rounds.spawn(ticks::tick_rounds(Arc::clone(&app)));
+        }
 
         // Small messages must not wait for each other.
         let listener = listener.tap_io(|stream| {

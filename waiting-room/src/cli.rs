@@ -66,6 +66,10 @@ pub struct Cli {
     #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     cut_after_silence_ms: u64,
 
+    /// Serve GET /ticks?seconds=N too: streams with one event at each full second, to see how many a machine carries
+    #[arg(long)]
+    ticks: bool,
+
     #[command(flatten)]
     faults: FaultArgs,
 }
@@ -132,6 +136,7 @@ impl Cli {
         config.email_domain.clone_from(&self.email_domain);
         config.admin_email.clone_from(&self.admin_email);
         config.cut_after_silence = Duration::from_millis(self.cut_after_silence_ms);
+        config.ticks = self.ticks;
         config.faults = self.faults.faults();
         Ok(config)
     }

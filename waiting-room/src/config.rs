@@ -40,6 +40,8 @@ pub struct Config {
     pub password: String,
     /// A stream without a byte for this long is cut, as a gateway would.
     pub cut_after_silence: Duration,
+    /// Serve `GET /ticks` too: streams that only count the seconds.
+    pub ticks: bool,
     /// What goes wrong on purpose.
     pub faults: Faults,
 }
@@ -57,6 +59,7 @@ impl Config {
             admin_email: "admin@example.com".to_owned(),
             password: "password123".to_owned(),
             cut_after_silence: Duration::from_secs(30),
+            ticks: false,
             faults: Faults::default(),
         }
     }

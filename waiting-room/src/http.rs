@@ -47,11 +47,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
                 next.run(request).await
             },
         ));
-    Router::new()
-        .route("/health", get(health))
-        .merge(api)
-        .fallback(not_found)
-        .with_state(app)
+    let mut open = Router::new().route("/health", get(health));
+    if app.config.ticks {
+        open = open.route("/ticks", get(ticks));
+    }
+    open.merge(api).fallback(not_found).with_state(app)
 }
 
 /// An answer in the form of the gateway's services.
@@ -301,6 +301,19 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         "redis": app.config.redis.to_string(),
     });
     (status, Json(body)).into_response()
+}
+
+#[derive(Deserialize)]
+struct TicksQuery {
+    seconds: u64,
+}
+
+async fn ticks(
+    State(app): State<Arc<App>>,
+    Query(TicksQuery { seconds }): Query<TicksQuery>,
+) -> Response {
+    let body = app.ticks.stream(seconds);
+    ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
 async fn not_found() -> Response {

@@ -19,6 +19,7 @@ mod promote;
 mod queue;
 mod rounds;
 mod sse;
+mod ticks;
 
 pub use app::{StartError, WaitingRoom, run};
 pub use config::{Config, DEFAULT_EVENT_IDS, RedisUrl, RedisUrlError};

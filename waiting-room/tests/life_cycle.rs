@@ -304,3 +304,34 @@ async fn stop_ends_open_streams_in_order() {
         assert!(stream.ended_in_order().await);
     }
 }
+
+#[tokio::test]
+async fn streams_of_seconds_are_served_on_demand() {
+    let room = Room::start(QueueKind::Zset, |config| config.ticks = true).await;
+    let response = reqwest::get(room.url("/ticks?seconds=2"))
+        .await
+        .expect("server answers");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    // It ends by itself.
+    let body = response.text().await.expect("stream ends well");
+    let seconds: Vec<u64> = body
+        .split_terminator("\n\n")
+        .map(|event| {
+            let (id, data) = event.split_once('\n').expect("event has two lines");
+            assert_eq!(id.strip_prefix("id:"), data.strip_prefix("data:"));
+            let second = id.strip_prefix("id:").expect("event has an id");
+            second.parse().expect("id is a second")
+        })
+        .collect();
+    // A busy machine may miss one.
+    let span = seconds.last().zip(seconds.first());
+    assert!(
+        span.is_some_and(|(last, first)| last - first <= 1),
+        "{body}"
+    );
+
+    let plain = Room::start(QueueKind::Zset, |_| {}).await;
+    let response = reqwest::get(plain.url("/ticks?seconds=2")).await;
+    assert_eq!(response.expect("server answers").status(), 404);
+}
