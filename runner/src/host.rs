@@ -1,8 +1,10 @@
 //! Facts about the machine: for the evidence, and to refuse what it cannot carry.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value as Json, json};
 
@@ -54,6 +56,11 @@ fn control_group() -> Json {
     json!({ "cpuMax": read("cpu.max"), "memoryMax": read("memory.max") })
 }
 
+/// Whether this user may make files in a folder.
+pub(crate) fn writable(folder: &Path) -> bool {
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
 /// What the report needs to know about the machine.
 pub(crate) fn facts() -> Json {
     let system = rustix::system::uname();
@@ -74,7 +81,8 @@ pub(crate) fn facts() -> Json {
     })
 }
 
-fn available_memory() -> Option<u64> {
+/// Memory that new processes can have, in bytes.
+pub(crate) fn available_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text
         .lines()

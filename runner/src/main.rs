@@ -22,6 +22,7 @@ mod judge;
 mod k6;
 mod limits;
 mod lock;
+mod logs;
 mod mask;
 mod meta;
 mod monitor;

@@ -39,9 +39,32 @@ pub(crate) fn register_url(address: &url::Url) -> bool {
 /// The text with every registered secret replaced.
 pub(crate) fn masked(text: &str) -> String {
     let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    secrets.iter().fold(text.to_owned(), |text, secret| {
+    let text = secrets.iter().fold(text.to_owned(), |text, secret| {
         text.replace(secret.as_str(), MASK)
-    })
+    });
+    without_tokens(text)
+}
+
+/// How every JSON web token begins: the encoded `{"`.
+const TOKEN: &str = "eyJ";
+
+/// The text with every JSON web token replaced: whoever prints one, it opens an account as a password does.
+fn without_tokens(text: String) -> String {
+    if !text.contains(TOKEN) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find(TOKEN) {
+        let word = &rest[start..];
+        let inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let end = word.find(|c| !inside(c)).unwrap_or(word.len());
+        let is_token = word[..end].matches('.').count() == 2;
+        out.push_str(&rest[..start]);
+        out.push_str(if is_token { MASK } else { &word[..end] });
+        rest = &word[end..];
+    }
+    out + rest
 }
 
 /// A JSON text as it is, unless a secret occurs in it: then its strings are masked, and only those, so that a secret
@@ -134,6 +157,15 @@ mod tests {
             serde_json::json!({ "count": 90210, "text": "code ***" })
         );
         assert_eq!(masked_json(b"{ \"a\": 1 }"), b"{ \"a\": 1 }");
+    }
+
+    #[test]
+    fn tokens_are_replaced_wherever_they_are_printed() {
+        let line = r#"Authorization: Bearer eyJhbGciOi.eyJzdWIiOiJhIn0.c2ln-_ and {"token":"eyJh.eyJi.Yw"} but eyJust a word"#;
+        assert_eq!(
+            masked(line),
+            r#"Authorization: Bearer *** and {"token":"***"} but eyJust a word"#
+        );
     }
 
     #[test]

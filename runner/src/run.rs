@@ -9,6 +9,7 @@ use crate::exit::{self, Stop};
 use crate::gates::Verdict;
 use crate::judge::{Judgement, conclude};
 use crate::k6::{Call, Finished, Watch};
+use crate::logs::Slices;
 use crate::mask::{masked, say};
 use crate::meta::{Meta, RedisFacts, Shared};
 use crate::monitor::{Machine, Monitors, Processes};
@@ -133,6 +134,7 @@ impl Attempt<'_, '_> {
             &self.run.vars,
             run_id,
         );
+        let logs = Slices::begin(self.run.target, &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
             folder,
@@ -141,6 +143,7 @@ impl Attempt<'_, '_> {
             machine: Machine::default(),
         };
         let finished = call.run(folder, self.run.bound, self.events, &mut watched)?;
+        logs.end(folder)?;
         meta.k6_ended(call.shown(), &finished);
         if let Some(at) = opened(&self.run.vars, run_id) {
             meta.opened(at);

@@ -33,7 +33,10 @@ fn folder(place: &Place, variant: &str) -> PathBuf {
 #[test]
 fn both_variants_let_everybody_in() {
     let place = Place::new();
-    let (code, printed) = finish(&mut bench(&place, &["--set", "SEATS=1"]));
+    let (code, printed) = finish(&mut bench(
+        &place,
+        &["--set", "SEATS=1", "--set", "VERBOSE_LOGS=1"],
+    ));
     assert_eq!(code, 0, "{printed}");
     for variant in ["zset", "hash"] {
         let folder = folder(&place, variant);
@@ -53,6 +56,12 @@ fn both_variants_let_everybody_in() {
             "{stdout}"
         );
         assert!(folder.join(format!("waiting-room-{variant}.log")).is_file());
+    }
+    for path in common::files(&place.evidence()) {
+        let content = text(&path);
+        for secret in ["password123", "Bearer ey", "\"eyJ", "=eyJ"] {
+            assert!(!content.contains(secret), "{secret}: {}", path.display());
+        }
     }
     assert!(place.left_over().is_empty(), "{:?}", place.left_over());
 }
@@ -165,6 +174,13 @@ fn a_target_that_falls_silent_ends_at_the_idle_limit() {
         "{verdict}"
     );
     assert!(!reasons.contains("k6-in-time"), "{verdict}");
+    // They waited for seconds, so they were seen.
+    let queues = text(&folder(&place, "zset").join("monitor-queues.jsonl"));
+    let totals = queues.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        line["total"].as_i64()
+    });
+    assert!(totals.max() > Some(0), "{queues}");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -23,7 +24,7 @@ use crate::suite::vars::RunValues;
 
 pub(crate) use process::Processes;
 
-/// A sample may take this share of the time, so that watching does not disturb what is watched.
+/// Samples are so many times farther apart than one takes of a processor, so that watching does not disturb what is watched.
 const MOST_OF_TIME: u32 = 50;
 
 /// What the machine did while k6 ran, in percent of all its processors.
@@ -150,18 +151,22 @@ fn watch(
 ) -> Option<Machine> {
     let mut output = BufWriter::new(output);
     loop {
-        let began = Instant::now();
+        let began = own_time();
         // A full disk must not end the run; its evidence will show.
         let _ = writeln!(output, "{}", sampler.sample());
-        let pause = every
-            .max(began.elapsed() * MOST_OF_TIME)
-            .saturating_sub(began.elapsed());
+        let pause = every.max(own_time().saturating_sub(began) * MOST_OF_TIME);
         if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             break;
         }
     }
     let _ = writeln!(output, "{}", sampler.sample()).and_then(|()| output.flush());
     sampler.machine()
+}
+
+/// Processor time of this thread.
+fn own_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Epoch milliseconds.

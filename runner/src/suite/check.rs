@@ -127,6 +127,15 @@ fn check_targets(file: &File) -> Result<(), Problem> {
         if let Some(faults) = &target.faults {
             placeholders(file, faults, &[])?;
         }
+        for log in &target.logs {
+            placeholders(file, log, &[])?;
+            if target.kind != TargetKind::External {
+                return Err(problem(
+                    log,
+                    "the output of a target that the runner starts is kept anyway; only an external one has `logs`",
+                ));
+            }
+        }
         match (&target.ready.url, &target.ready.tcp) {
             (Some(address), None) | (None, Some(address)) => {
                 placeholders(file, address, TARGET_VALUES)?;

@@ -117,6 +117,9 @@ pub(crate) struct TargetTable {
     #[serde(default)]
     pub(crate) start: Vec<Spanned<String>>,
     pub(crate) ready: Ready,
+    /// Log files of an external target; an entry whose variable has no value is left out.
+    #[serde(default)]
+    pub(crate) logs: Vec<Spanned<String>>,
     /// Further arguments, split at white space: the fault switches of a reference target.
     pub(crate) faults: Option<Spanned<String>>,
 }

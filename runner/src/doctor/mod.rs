@@ -1,9 +1,11 @@
 //! What would spoil a run, found beforehand, each with its mend.
 
+mod machine;
+
 use crate::exit;
 use crate::k6::Binary;
 use crate::limits::Limits;
-use crate::plan::{Plan, PlannedRun};
+use crate::plan::{Plan, PlannedRun, points};
 use crate::redis_client::Server;
 use crate::redis_server::{find_program, info_field};
 use crate::suite::Suite;
@@ -67,10 +69,15 @@ impl Report {
         }
     }
 
+    /// A fault without a mend of its own has it behind its last semicolon, as all errors of set-up do.
     fn note(&mut self, result: anyhow::Result<String>, mend: Option<&str>) {
-        match result {
-            Ok(text) => self.good(text),
-            Err(error) => self.add(Level::Fault, format!("{error:#}"), mend),
+        let error = match result {
+            Ok(text) => return self.good(text),
+            Err(error) => format!("{error:#}"),
+        };
+        match (mend, error.rsplit_once("; ")) {
+            (None, Some((text, mend))) => self.add(Level::Fault, text, Some(mend)),
+            (mend, _) => self.add(Level::Fault, error, mend),
         }
     }
 
@@ -130,7 +137,7 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         if let Some(limits) = &run.limits {
             report.good(format!(
                 "{}: {} users, {} events with {} slots, last login after {} ms, drain {} ms, bound {} s",
-                run.title(),
+                format!("{} {}", run.scenario.id.get_ref(), points::shown(&run.point)).trim_end(),
                 limits.users,
                 limits.events,
                 limits.slots,
@@ -138,16 +145,52 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
                 limits.drain_ms,
                 run.bound.as_secs()
             ));
-            machine_carries(limits, &mut report);
+            machine::carries(limits, &mut report);
         }
     }
+    machine::quiet(&mut report);
+    evidence_root(suite, plan, &mut report);
     report
+}
+
+/// Whether the evidence can be written.
+fn evidence_root(suite: &Suite, plan: &Plan<'_>, report: &mut Report) {
+    let Some(run) = plan.runs.first() else {
+        return;
+    };
+    let root = suite.file.evidence.root.get_ref();
+    let Ok(root) = run.vars.expand(root, &RunValues::new()) else {
+        return report.add(
+            Level::Fault,
+            format!("the evidence root {root} takes a variable that has no value"),
+            Some("give the variable by --set, or mend `root` in the suite file"),
+        );
+    };
+    let root = suite.resolve(&root);
+    let existing = root.ancestors().find(|path| path.exists());
+    match existing {
+        Some(folder) if folder.is_dir() && host::writable(folder) => {
+            report.good(format!("evidence goes to {}", root.display()));
+        }
+        _ => report.add(
+            Level::Fault,
+            format!("evidence cannot be written to {}", root.display()),
+            Some("give another place by EVIDENCE_ROOT, or the right to write there"),
+        ),
+    }
 }
 
 /// A value in the environment that the scenario overrules is easily taken for the one that counts.
 fn overruled(run: &PlannedRun<'_>, report: &mut Report) {
     let scenario = run.scenario.id.get_ref();
-    for name in run.scenario.set.keys().map(toml::Spanned::get_ref) {
+    let of_point = run.point.iter().map(|(name, _)| name);
+    for name in run
+        .scenario
+        .set
+        .keys()
+        .map(toml::Spanned::get_ref)
+        .chain(of_point)
+    {
         let (Ok(outside), Some(own)) = (std::env::var(name), run.vars.text(name)) else {
             continue;
         };
@@ -155,7 +198,7 @@ fn overruled(run: &PlannedRun<'_>, report: &mut Report) {
             report.add(
                 Level::Warning,
                 format!("{name} in the environment is not used: scenario {scenario} runs with {name}={own}"),
-                Some(&format!("--set {name}=… overrules the scenario")),
+                Some(&format!("unset {name}; for other values use --set {name}=…, or --level {name}=… for an axis")),
             );
         }
     }
@@ -176,7 +219,7 @@ fn need_met(
         if report.k6.is_none() {
             match Binary::find(&suite.root) {
                 Ok(binary) => report.k6 = Some(binary),
-                Err(error) => return report.add(Level::Fault, format!("{error:#}"), None),
+                Err(error) => return report.note(Err(error), None),
             }
         }
         let Some(binary) = &report.k6 else { return };
@@ -200,7 +243,7 @@ fn need_met(
             .ok()
             .and_then(|text| text.parse().ok())
         {
-            Some(needed) => open_files(needed, report),
+            Some(needed) => machine::open_files(needed, report),
             None => report.add(
                 Level::Fault,
                 format!("need `{need}`: not a number"),
@@ -259,7 +302,11 @@ fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
                     Some(&format!("redis-cli CONFIG SET maxclients {}", users + 1024)),
                 ),
                 Some(most) => report.good(format!("Redis allows {most} connections")),
-                None => report.add(Level::Warning, "Redis does not tell how many connections it allows", None),
+                None => report.add(
+                    Level::Warning,
+                    "Redis does not tell how many connections it allows",
+                    Some(&format!("see that its `maxclients` is above {users}")),
+                ),
             }
         }
     }
@@ -279,40 +326,6 @@ fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
             .map(|path| format!("target {}: {}", run.target.id, path.display())),
         None,
     );
-}
-
-fn machine_carries(limits: &Limits, report: &mut Report) {
-    let Some(ports) = host::local_ports() else {
-        return;
-    };
-    let users = limits.users.unsigned_abs();
-    let mend = "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"";
-    if ports < users {
-        report.add(
-            Level::Fault,
-            format!("{users} users need a local port each, the system has {ports}"),
-            Some(mend),
-        );
-    } else if ports < 2 * users {
-        report.add(Level::Warning, format!("{ports} local ports for {users} users: a stream and a login connection each may not fit"), Some(mend));
-    } else {
-        report.good(format!("{ports} local ports"));
-    }
-}
-
-fn open_files(needed: u64, report: &mut Report) {
-    let (_, hard) = host::open_files();
-    match hard {
-        Some(hard) if hard < needed => report.add(
-            Level::Fault,
-            format!("{needed} open files are needed by k6 and by the target, the limit is {hard}"),
-            Some(&format!(
-                "ulimit -Hn {needed} as root, LimitNOFILE={needed} of a service, --ulimit nofile={needed} of a container, or fewer users (--set VUS=…)"
-            )),
-        ),
-        Some(hard) => report.good(format!("open files: {needed} needed, {hard} allowed")),
-        None => report.good(format!("open files: {needed} needed, unlimited")),
-    }
 }
 
 /// Refuses a run that something stands in the way of.
@@ -340,22 +353,6 @@ pub(crate) fn require(report: &Report) -> anyhow::Result<&Binary> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn too_few_open_files_are_a_fault_with_a_mend() {
-        let mut report = Report::default();
-        open_files(u64::MAX, &mut report);
-        if let (_, Some(_)) = host::open_files() {
-            let text = require(&report).expect_err("refused").to_string();
-            assert!(
-                text.contains("open files are needed") && text.contains("mend: ulimit -Hn"),
-                "{text}"
-            );
-        }
-        let mut report = Report::default();
-        open_files(1, &mut report);
-        assert!(report.healthy());
-    }
 
     #[test]
     fn a_finding_is_reported_once() {

@@ -1,0 +1,98 @@
+//! The part of a log file that was written during a run.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
+
+use crate::evidence::{Folder, component};
+use crate::mask::masked;
+use crate::suite::schema::TargetTable;
+use crate::suite::vars::{RunValues, Vars};
+
+/// More than this is not kept of one log; the end is, because it tells how it came out.
+const MOST: u64 = 64 << 20;
+
+/// Log files with their lengths when the run began.
+#[derive(Debug, Default)]
+pub(crate) struct Slices(Vec<(PathBuf, u64)>);
+
+impl Slices {
+    /// Notes how long the logs are now. A file that is not there yet begins with 0.
+    pub(crate) fn begin(target: &TargetTable, vars: &Vars) -> Self {
+        let paths = target
+            .logs
+            .iter()
+            .filter_map(|log| vars.expand(log.get_ref(), &RunValues::new()).ok());
+        Self(
+            paths
+                .map(|path| {
+                    let length = std::fs::metadata(&path).map_or(0, |file| file.len());
+                    (PathBuf::from(path), length)
+                })
+                .collect(),
+        )
+    }
+
+    /// Keeps what has been written since, masked. A log that cannot be read is noted in its place.
+    ///
+    /// # Errors
+    /// The evidence cannot be written.
+    pub(crate) fn end(self, folder: &Folder) -> anyhow::Result<()> {
+        for (number, (path, from)) in self.0.into_iter().enumerate() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("log-{}-{}", number + 1, component(&name));
+            let text = slice(&path, from).unwrap_or_else(|error| {
+                format!("[log] {}: {error}\n", path.display()).into_bytes()
+            });
+            folder.write(&name, masked(&String::from_utf8_lossy(&text)).as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+fn slice(path: &PathBuf, from: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // A shorter file was replaced by a new one.
+    let from = if length < from { 0 } else { from };
+    let mut text = Vec::new();
+    if length - from > MOST {
+        text.extend(format!("[log] {} bytes left out\n", length - from - MOST).into_bytes());
+    }
+    file.seek(SeekFrom::Start(from.max(length.saturating_sub(MOST))))?;
+    file.take(MOST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::Invocation;
+
+    #[test]
+    fn only_what_was_written_meanwhile_is_kept() {
+        let root = tempfile::tempdir().expect("folder");
+        let path = |name: &str| root.path().join(name);
+        std::fs::write(path("a.log"), "before\n").expect("written");
+        std::fs::write(path("b.log"), "a long old log\n").expect("written");
+        let slices = Slices(vec![
+            (path("a.log"), 7),
+            (path("b.log"), 15),
+            (path("c.log"), 0),
+        ]);
+        std::fs::write(path("a.log"), "before\nduring\n").expect("written");
+        std::fs::write(path("b.log"), "new\n").expect("written");
+        let folder = Invocation::create(&path("evidence"), "t")
+            .and_then(|invocation| invocation.run_folder("r", 1))
+            .expect("folder");
+        slices.end(&folder).expect("kept");
+        let kept = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+        assert_eq!(kept("log-1-a.log"), "during\n");
+        assert_eq!(kept("log-2-b.log"), "new\n");
+        assert!(
+            kept("log-3-c.log").starts_with("[log] "),
+            "{}",
+            kept("log-3-c.log")
+        );
+    }
+}
