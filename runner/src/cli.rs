@@ -29,13 +29,22 @@ const AFTER: &str = "Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong
     Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what \
     scripts/ensure-redis.sh unpacked. WAITING_ROOM_BIN, else waiting-room beside this program or in bin/.";
 
+const EXAMPLES: &str = "Examples:\n  \
+    barrier-bench run waiting-room                                  the suite's own order: smoke, both variants\n  \
+    barrier-bench run waiting-room -s smoke --cycles 7 --discard 1  a series that can be compared\n  \
+    barrier-bench run waiting-room -s preflight,matrix --dry-run    the whole plan and its time\n  \
+    barrier-bench run waiting-room -s matrix --level EVENT_COUNT=1  a part of the matrix\n  \
+    barrier-bench run waiting-room -s target --quick                does it work at all?";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run scenarios of a suite and judge them
     ///
-    /// Without --scenario the suite's own order runs. Each scenario runs once per variant. The last line names the
-    /// evidence folder. Without REDIS_URL a private Redis is started, without BASE_URL the reference target; both are
-    /// ended again, also by Ctrl-C.
+    /// Without --scenario the suite's own order runs. A scenario runs at each of its points, there in cycles, in each of these
+    /// once per variant; the whole plan is written down before it starts. The last line names the evidence folder. Without
+    /// REDIS_URL a private Redis is started, without BASE_URL the reference target; both are ended again, also by Ctrl-C, which
+    /// keeps what is complete.
+    #[command(after_long_help = EXAMPLES)]
     Run {
         #[command(flatten)]
         what: What,
@@ -303,6 +312,14 @@ fn list(suite: &Suite) {
             .map(|(name, value)| format!("{}={}", name.get_ref(), suite::vars::plain(value)))
             .collect();
         let id = scenario.id.get_ref().as_str();
+        let axes: Vec<String> = scenario
+            .axis
+            .iter()
+            .map(|axis| {
+                let levels: Vec<String> = axis.levels.iter().map(suite::vars::plain).collect();
+                format!("{}={}", axis.env.get_ref(), levels.join("|"))
+            })
+            .collect();
         let by_default = if order.contains(&id) {
             "  (runs by default)"
         } else {
@@ -311,7 +328,7 @@ fn list(suite: &Suite) {
         say(&format!(
             "  {id:<10} variants {:<12} {}{by_default}",
             variants.join(", "),
-            set.join(" ")
+            [axes, set].concat().join(" ")
         ));
     }
 }

@@ -1,5 +1,6 @@
 //! Working off a plan: all of it, or what an earlier call left over.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -49,7 +50,7 @@ pub(crate) fn run(
             .vars
             .expand(suite.file.evidence.root.get_ref(), &RunValues::new())?,
     );
-    let file = PlanFile::new(suite, &plan, selection, ready.k6.version_line())?;
+    let file = PlanFile::new(suite, &plan, selection, &ready.k6.version)?;
     let timestamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let invocation = Invocation::create(&root, &timestamp)?;
     file.write(suite, &invocation)?;
@@ -68,22 +69,18 @@ pub(crate) fn resume(folder: &Path, given: &Given, keep_going: bool) -> anyhow::
     let mut plan = Plan::new(&suite, &selection)?;
     let _lock = RunLock::take(&format!("suite {}", suite.file.suite.id))?;
     let invocation = Invocation::open(folder);
-    if plan
-        .runs
-        .iter()
-        .all(|run| State::of(&invocation, run).complete())
-    {
+    let states = plan.runs.iter().map(|run| {
+        let state = State::of(&invocation, &run.folder);
+        (state.settled(run.preflight), state.code)
+    });
+    let (settled, codes): (Vec<bool>, Vec<i32>) = states.unzip();
+    if settled.iter().all(|&settled| settled) {
         say(&format!("all {} runs are complete", plan.runs.len()));
-        let codes: Vec<i32> = plan
-            .runs
-            .iter()
-            .map(|run| State::of(&invocation, run).code)
-            .collect();
         say(&format!("evidence: {}", shown(folder)));
         return Ok(exit::of_runs(&codes));
     }
     let ready = Ready::new(&suite, &plan)?;
-    file.align(&mut plan, ready.k6.version_line())?;
+    file.align(&mut plan, &ready.k6.version)?;
     Session::new(&suite, ready, invocation, &file, keep_going).work(plan)
 }
 
@@ -165,8 +162,8 @@ struct State {
 }
 
 impl State {
-    fn of(invocation: &Invocation, run: &PlannedRun<'_>) -> Self {
-        let folders = invocation.attempts(&run.folder);
+    fn of(invocation: &Invocation, folder: &str) -> Self {
+        let folders = invocation.attempts(folder);
         let verdict = folders
             .last()
             .and_then(|folder| folder.json("verdict.json"));
@@ -182,8 +179,10 @@ impl State {
         }
     }
 
-    fn complete(&self) -> bool {
-        self.verdict.is_some_and(Verdict::is_complete)
+    /// Whether there is nothing left to do. What did not pass a preflight has to be looked at again.
+    fn settled(&self, preflight: bool) -> bool {
+        self.verdict
+            .is_some_and(|verdict| verdict.passed() || (verdict.is_complete() && !preflight))
     }
 }
 
@@ -246,12 +245,16 @@ impl<'a> Session<'a> {
 
     /// Makes every run that has no sound evidence yet, and returns the exit code.
     fn work(mut self, plan: Plan<'_>) -> anyhow::Result<i32> {
-        let names: Vec<String> = plan.runs.iter().map(|run| run.folder.clone()).collect();
+        let planned: Vec<(String, bool)> = plan
+            .runs
+            .iter()
+            .map(|run| (run.folder.clone(), run.preflight))
+            .collect();
         let result = self.runs(plan);
         let kept = self.keep_redis_log();
         let Worked { codes, failure } = result?;
         kept?;
-        self.sum_up(&names);
+        self.sum_up(&planned);
         say(&format!("evidence: {}", shown(self.invocation.path())));
         match failure {
             Some(error) => Err(error),
@@ -263,9 +266,9 @@ impl<'a> Session<'a> {
         let mut result = Worked::default();
         let mut left = Vec::new();
         for run in plan.runs {
-            let state = State::of(&self.invocation, &run);
+            let state = State::of(&self.invocation, &run.folder);
             self.earlier.extend(state.run_ids.iter().cloned());
-            if state.complete() {
+            if state.settled(run.preflight) {
                 result.codes.push(state.code);
             } else {
                 left.push((run, state));
@@ -337,9 +340,13 @@ impl<'a> Session<'a> {
     }
 
     fn announce(&self, run: &PlannedRun<'_>, clock: &Clock) {
-        let time = run.estimate.map_or_else(String::new, |time| {
-            format!(" (about {}; {} in all)", words(time), clock.shown())
-        });
+        let time = match run.estimate {
+            Some(time) if self.shared.runs > 1 => {
+                format!(" (about {}; {} in all)", words(time), clock.shown())
+            }
+            Some(time) => format!(" (about {})", words(time)),
+            None => String::new(),
+        };
         say(&format!(
             "\nrun {} of {}: {}{time}",
             run.number,
@@ -394,18 +401,14 @@ impl<'a> Session<'a> {
     }
 
     /// Tells what became of the planned runs, and how to go on if something is left.
-    fn sum_up(&self, runs: &[String]) {
-        let mut counts = std::collections::BTreeMap::new();
+    fn sum_up(&self, runs: &[(String, bool)]) {
+        let mut counts = BTreeMap::new();
         let mut left = 0;
-        for run in runs {
-            let folders = self.invocation.attempts(run);
-            let verdict = folders
-                .last()
-                .and_then(|folder| folder.json("verdict.json"))
-                .and_then(|verdict| serde_json::from_value(verdict.get("verdict")?.clone()).ok());
-            let verdict: Verdict = verdict.unwrap_or(Verdict::NotRun);
+        for (folder, preflight) in runs {
+            let state = State::of(&self.invocation, folder);
+            let verdict = state.verdict.unwrap_or(Verdict::NotRun);
             *counts.entry(verdict.to_string()).or_insert(0) += 1;
-            left += usize::from(!verdict.is_complete());
+            left += usize::from(!state.settled(*preflight));
         }
         let counts: Vec<String> = counts
             .iter()

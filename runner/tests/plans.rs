@@ -237,22 +237,67 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
     }
 }
 
+/// A copy of the suite with its script, some of its text replaced.
+fn copy(bench: &Bench, edits: &[(&str, &str)]) -> PathBuf {
+    let project = bench.place.evidence().with_file_name("project");
+    let suites = project.join("suites");
+    std::fs::create_dir_all(&suites).expect("folders");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::fs::copy(fixtures.join("probe.js"), project.join("probe.js")).expect("copied");
+    let mut suite = text(Path::new(SUITE));
+    for (from, to) in edits {
+        assert!(suite.contains(from), "{from}");
+        suite = suite.replace(from, to);
+    }
+    let path = suites.join("matrix.toml");
+    std::fs::write(&path, suite).expect("written");
+    path
+}
+
+#[test]
+fn a_run_that_does_not_pass_ends_as_much_as_the_suite_says() {
+    for (on_fail, expected) in [
+        ("stop", vec!["a/listed/8"]),
+        ("next_scenario", vec!["a/listed/8", "a/loaded/5"]),
+        ("next_run", vec!["a/listed/7", "a/listed/8", "a/loaded/5"]),
+    ] {
+        let bench = Bench::new();
+        let suite = copy(&bench, &[("\"next_run\"", &format!("\"{on_fail}\""))]);
+        let mut command = bench.call(&["run", &suite.display().to_string()]);
+        command.args(["--scenario", "listed,loaded", "--variant", "a"]);
+        let (code, printed) = finish(command.env("MODE", "few"));
+        assert_eq!(code, 3, "{printed}");
+        let verdicts = bench.verdicts();
+        assert_eq!(verdicts.keys().collect::<Vec<_>>(), expected, "{on_fail}");
+        assert!(verdicts.values().all(|verdict| verdict == "INVALID"));
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_cool_down_and_keeps_what_is_complete() {
+    let bench = Bench::new();
+    let suite = copy(&bench, &[("cooldown = \"1ms\"", "cooldown = \"1h\"")]);
+    let (mut child, mut lines) = background(bench.call(&["run", &suite.display().to_string()]));
+    until(&mut lines, "cooling down for 1 h");
+    signal(&child, Signal::INT);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().expect("end").code(), Some(4), "{rest:#?}");
+    assert_eq!(
+        bench.verdicts().into_iter().collect::<Vec<_>>(),
+        [("a/matrix/1/cycle-01".to_owned(), "PASS".to_owned())]
+    );
+    assert!(
+        rest.iter()
+            .any(|line| line.contains("plan     12 runs: 11 NOT_RUN, 1 PASS")),
+        "{rest:#?}"
+    );
+}
+
 #[test]
 fn a_changed_suite_is_not_gone_on_with() {
     let bench = Bench::new();
-    let folder = bench.place.evidence().with_file_name("suites");
-    std::fs::create_dir(&folder).expect("folder");
-    let script = Path::new(SUITE).with_file_name("probe.js");
-    let script = script
-        .parent()
-        .expect("suites")
-        .parent()
-        .expect("fixtures")
-        .join("probe.js");
-    std::fs::copy(script, folder.with_file_name("probe.js")).expect("copied");
-    let path = folder.join("matrix.toml");
-    let suite = text(Path::new(SUITE));
-    std::fs::write(&path, &suite).expect("written");
+    let path = copy(&bench, &[]);
+    let suite = text(&path);
     let mut command = bench.call(&["run", &path.display().to_string(), "--scenario", "listed"]);
     let (code, printed) = finish(command.env("MODE", "few"));
     assert_eq!(code, 3, "{printed}");
@@ -266,7 +311,8 @@ fn a_changed_suite_is_not_gone_on_with() {
         "{printed}"
     );
     std::fs::write(&path, &suite).expect("written");
-    std::fs::write(folder.with_file_name("more.js"), "").expect("written");
+    let project = path.ancestors().nth(2).expect("the project");
+    std::fs::write(project.join("more.js"), "").expect("written");
     let (code, printed) = finish(&mut bench.call(&["resume", &plan]));
     assert_eq!(code, 2, "{printed}");
     assert!(

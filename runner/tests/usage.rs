@@ -308,6 +308,41 @@ fn impossible_plans_are_refused() {
 }
 
 #[test]
+fn nothing_is_sent_to_a_host_that_is_not_allowed() {
+    // The loopback network has more than the one address that the suite allows.
+    let strangers = ["127.0.0.2:0", "127.0.0.2:0"].map(|place| {
+        let stranger = std::net::TcpListener::bind(place).expect("listener");
+        stranger.set_nonblocking(true).expect("non-blocking");
+        stranger
+    });
+    let [target, redis] = strangers
+        .each_ref()
+        .map(|stranger| stranger.local_addr().expect("address"));
+    let target = format!("http://{target}");
+    let redis = format!("redis://{redis}");
+    for (environment, name) in [
+        (
+            vec![("BASE_URL", target.as_str()), ("EVENT_IDS", "e")],
+            "BASE_URL",
+        ),
+        (vec![("REDIS_URL", redis.as_str())], "REDIS_URL"),
+    ] {
+        for verb in ["run", "clean", "doctor"] {
+            let text = refused(&[verb, SUITE], &environment);
+            assert!(
+                text.contains(&format!(
+                    "{name}: the host 127.0.0.2 is not allowed; allowed: localhost"
+                )),
+                "{text}"
+            );
+        }
+    }
+    for stranger in &strangers {
+        assert!(stranger.accept().is_err(), "nobody has connected");
+    }
+}
+
+#[test]
 fn a_dry_run_lists_the_runs_and_starts_nothing() {
     let place = Place::new();
     let (code, text) =

@@ -50,6 +50,13 @@ fn both_variants_let_everybody_in() {
         }
         let verdict = json(&folder.join("verdict.json"));
         assert_eq!(verdict["verdict"], "PASS", "{verdict}");
+        let meta = json(&folder.join("meta.json"));
+        let number = |name: &str| meta.pointer(name).and_then(serde_json::Value::as_i64);
+        let opened = number("/openAtMs");
+        assert!(
+            opened > number("/k6Run/startMs") && opened < number("/k6Run/endMs"),
+            "{meta:#}"
+        );
         let stdout = text(&folder.join("stdout.txt"));
         assert!(
             stdout.contains("Barrier met") && !stdout.contains("WRONGTYPE"),

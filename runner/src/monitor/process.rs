@@ -61,6 +61,8 @@ struct Ticks {
 pub(super) struct Sampler {
     processes: Processes,
     shown: Vec<String>,
+    /// How many processors the ticks of the machine are of.
+    processors: f64,
     machine: Option<Ticks>,
     own: BTreeMap<u32, u64>,
     sum: Sum,
@@ -81,6 +83,8 @@ impl Sampler {
         Self {
             processes,
             shown: shown.collect(),
+            processors: KernelStats::current()
+                .map_or(1.0, |stats| float(stats.cpu_time.len() as u64)),
             machine: None,
             own: BTreeMap::new(),
             sum: Sum::default(),
@@ -101,7 +105,6 @@ impl super::Sampler for Sampler {
                 )
             })
             .filter(|(all, _)| *all > 0);
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (mut ours, mut generator) = (0, 0);
         let mut shown = Map::new();
         for (name, id) in self.processes.list() {
@@ -121,7 +124,7 @@ impl super::Sampler for Sampler {
             if self.shown.contains(&name) {
                 let cpu = used
                     .zip(span)
-                    .map(|(used, (all, _))| percent(used, all) * float(processors as u64));
+                    .map(|(used, (all, _))| percent(used, all) * self.processors);
                 figures.insert("cpu".to_owned(), rounded(cpu));
                 shown.insert(name, Json::Object(figures));
             }

@@ -35,7 +35,7 @@ pub(crate) struct PlanFile {
     pub(crate) selection: Selection,
     /// Variables that were given and are secret, so that they have to be given again.
     pub(crate) secrets: Vec<String>,
-    /// `k6 version`, first line.
+    /// What `k6 version` printed, modules included.
     pub(crate) k6: String,
     /// Hash of the harness.
     pub(crate) harness_sha256: Vec<String>,
