@@ -20,7 +20,7 @@ use crate::address::{HostPort, RedisAddress};
 use crate::tls::Tls;
 
 use super::Shared;
-use super::redis_error::{Server, explain, explain_io};
+use super::redis_error::{Server, explain_greeting, explain_io};
 
 /// How long the server may take for one answer before the connection counts as dead.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -101,7 +101,7 @@ async fn greet(
     let (connection, driver) =
         MultiplexedConnection::new_with_config(&address.settings(), stream, config)
             .await
-            .map_err(|e| explain(&e, server).0)?;
+            .map_err(|e| explain_greeting(&e, server))?;
     Ok(Opened {
         connection,
         driver: tokio::spawn(driver),

@@ -316,6 +316,10 @@ async fn connect_in_time(
     };
     match tokio::time::timeout(timeout, connecting).await {
         Ok(connected) => connected,
+        Err(_) if hub.address.tls().is_some() => Err(format!(
+            "{} cannot be reached within {timeout:?}; where it does not speak TLS, use redis:// or its port for TLS",
+            hub.at()
+        )),
         Err(_) => Err(format!("{} cannot be reached within {timeout:?}", hub.at())),
     }
 }

@@ -61,15 +61,20 @@ pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
         );
         return (text, Remedy::GiveUp);
     }
+    // Not always with the code NOPERM: from within a script, before Redis 7, and where redis-rs wraps the answer to SELECT.
+    let whole = error.to_string();
+    if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::NoPerm))
+        || whole.contains("has no permissions")
+        || whole.contains("user executing the script can't")
+    {
+        let text = format!("{at} answers {whole}; the ACL user needs {ACL_RULES}");
+        return (text, Remedy::GiveUp);
+    }
     let hint = match (error.kind(), code) {
         (ErrorKind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => Some((
             "user or password is missing or wrong: put them into the URL",
             Remedy::GiveUp,
         )),
-        (ErrorKind::Server(ServerErrorKind::NoPerm), _) | (_, "NOPERM") => {
-            let text = format!("{at} answers {said}; the ACL user needs {ACL_RULES}");
-            return (text, Remedy::GiveUp);
-        }
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Some((
             "this server is a replica or became one: name the primary",
             Remedy::Retry,
@@ -122,6 +127,18 @@ pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
     (format!("{at} answers {error}"), Remedy::Retry)
 }
 
+/// A failure of the first words with a server, in words.
+pub(crate) fn explain_greeting(error: &RedisError, server: &Server) -> String {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let closed = io_error(error)
+        .is_some_and(|e| matches!(e.kind(), BrokenPipe | ConnectionReset | UnexpectedEof));
+    let (why, _) = explain(error, server);
+    if closed && !server.secure {
+        return format!("{why}; where it wants TLS, use rediss://");
+    }
+    why
+}
+
 /// The failure of a socket behind a failure of Redis: redis-rs keeps it in an `Arc`, and that is its source.
 fn io_error(error: &RedisError) -> Option<&io::Error> {
     type Kept = Arc<dyn std::error::Error + Send + Sync>;
@@ -154,15 +171,13 @@ pub(crate) fn explain_io(error: &io::Error, server: &Server) -> String {
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
+            | AlertDescription::DecryptError
             | AlertDescription::CertificateExpired,
         )) => "it does not trust the certificate of the client: see tls.cert",
         Some(Tls::InvalidMessage(_)) => {
             "it does not speak TLS there: use redis:// or its port for TLS"
         }
         Some(_) => "TLS failed",
-        None if !server.secure && error.kind() == io::ErrorKind::UnexpectedEof => {
-            "it closed the connection; where it wants TLS, use rediss://"
-        }
         None => return format!("{at} cannot be reached: {error}"),
     };
     format!("{at} cannot be reached: {hint} ({error})")

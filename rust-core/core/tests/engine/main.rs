@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
+mod cluster;
 mod counter;
 mod faults;
 mod host;

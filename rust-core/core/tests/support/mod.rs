@@ -1,10 +1,18 @@
 //! A real redis-server of the test's own, on a free port, in a folder of its own, gone when dropped.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub(crate) mod cluster;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// `REDIS_SERVER_BIN`, or the `redis-server` on the path.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("REDIS_SERVER_BIN")
+        .map_or_else(|| PathBuf::from("redis-server"), PathBuf::from)
+}
 
 /// A running server.
 pub(crate) struct RedisServer {
@@ -12,38 +20,40 @@ pub(crate) struct RedisServer {
     child: Child,
     port: u16,
     folder: tempfile::TempDir,
+    more: Vec<String>,
 }
 
 impl RedisServer {
     /// Starts `REDIS_SERVER_BIN`, or the `redis-server` on the path.
     pub(crate) fn start() -> Self {
-        let binary = std::env::var_os("REDIS_SERVER_BIN")
-            .map_or_else(|| PathBuf::from("redis-server"), PathBuf::from);
-        Self::start_with(binary)
+        Self::start_with(&binary())
     }
 
     /// Starts this program.
-    pub(crate) fn start_with(binary: PathBuf) -> Self {
-        let folder = tempfile::tempdir().expect("temporary folder");
+    pub(crate) fn start_with(binary: &Path) -> Self {
+        Self::start_with_arguments(binary, &[])
+    }
+
+    /// Starts this program with further arguments.
+    pub(crate) fn start_with_arguments(binary: &Path, more: &[&str]) -> Self {
         // The port is free when asked for; another process may take it before the server does, so ask again then.
-        for _ in 0..10 {
-            let port = free_port();
-            let mut child = spawn(&binary, port, folder.path());
-            if ready(&mut child, port) {
-                return Self {
-                    binary,
-                    child,
-                    port,
-                    folder,
-                };
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        panic!(
-            "redis-server did not come up; see {}",
-            folder.path().display()
-        );
+        let mut attempts = (0..10).map(|_| Self::start_at(binary, free_port(), more));
+        let server = attempts.find_map(|server| server);
+        server.unwrap_or_else(|| panic!("{} did not come up with {more:?}", binary.display()))
+    }
+
+    /// The same on this port; none where it does not come up, as when the port is taken.
+    pub(crate) fn start_at(binary: &Path, port: u16, more: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let more: Vec<String> = more.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Self {
+            child: spawn(binary, port, folder.path(), &more),
+            binary: binary.to_owned(),
+            port,
+            folder,
+            more,
+        };
+        ready(&mut server.child, port).then_some(server)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -63,7 +73,7 @@ impl RedisServer {
     /// Kills the server and starts an empty one on the same port.
     pub(crate) fn restart_empty(&mut self) {
         self.kill();
-        self.child = spawn(&self.binary, self.port, self.folder.path());
+        self.child = spawn(&self.binary, self.port, self.folder.path(), &self.more);
         assert!(ready(&mut self.child, self.port), "redis-server came back");
     }
 
@@ -87,7 +97,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(binary: &Path, port: u16, folder: &Path) -> Child {
+fn spawn(binary: &Path, port: u16, folder: &Path, more: &[String]) -> Child {
     Command::new(binary)
         .args([
             "--port",
@@ -99,6 +109,7 @@ fn spawn(binary: &Path, port: u16, folder: &Path) -> Child {
         ])
         .args(["--appendonly", "no", "--maxclients", "20000", "--dir"])
         .arg(folder)
+        .args(more)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -406,6 +406,16 @@ local function create(inc, opt, reasons)
   redis.call('DEL', joined_key(0))
 end
 
+-- What the server forbids this user is found out at once, not in the middle of a run. The record is a hash by now, so that
+-- nothing here changes it, and nobody understands an empty message.
+local function forbidden()
+  for _, command in ipairs({ { 'PUBLISH', channel, '' }, { 'SADD', state, '' }, { 'SET', state, '', 'NX' },
+    { 'HDEL', state, '' }, { 'HEXISTS', state, '' } }) do
+    local answer = redis.pcall(unpack(command))
+    if type(answer) == 'table' and answer.err and not string.find(answer.err, 'WRONGTYPE', 1, true) then return answer end
+  end
+end
+
 local function open()
   local inc, opt, reasons, last, broken, others, latency = unpack(ARGV, 8, 14)
   local wrong = check_type(state, 'hash') or check_type(joined_key(0), 'set')
@@ -459,7 +469,8 @@ local function open()
   if broken ~= '' and record.broken == '' then set_broken(broken) end
   local n = cyclic and record.open or 0
   each_reason(function(reason) redis.call('SET', counter_key(reason, n), by[reason] or 0) end)
-  return finish('OK')
+  local answer = finish('OK')
+  return forbidden() or answer
 end
 
 -- ---- the operation ----------------------------------------------------------------------------------------------

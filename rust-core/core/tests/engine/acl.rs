@@ -1,0 +1,150 @@
+//! Users with just the permissions that the documentation asks for, and with less.
+
+use barrier_core::engine::CounterOptions;
+
+use super::host::Process;
+use super::support::RedisServer;
+
+const GUIDE: &str = include_str!("../../../../docs/how-to/connect-to-redis.md");
+
+/// The rules of the guide's `ACL SETUSER`, user name and password aside.
+fn documented() -> Vec<&'static str> {
+    let line = GUIDE
+        .lines()
+        .find_map(|line| line.strip_prefix("ACL SETUSER k6 on >password "));
+    line.expect("the guide makes a user").split(' ').collect()
+}
+
+fn set_user(server: &RedisServer, rules: &[&str]) {
+    redis::cmd("ACL")
+        .arg("SETUSER")
+        .arg("k6")
+        .arg("reset")
+        .arg("on")
+        .arg(">sEcret")
+        .arg(rules)
+        .exec(&mut server.connection())
+        .expect("the test's own server takes the rules");
+}
+
+fn url(server: &RedisServer, path: &str) -> String {
+    format!("redis://k6:sEcret@127.0.0.1:{}{path}", server.port())
+}
+
+/// A whole phased run: every operation of the script, a message heard, and who is missing.
+fn meet(url: &str) -> Result<(), barrier_core::error::Error> {
+    let processes = [Process::start(), Process::start()];
+    let json = format!(
+        r#"{{"store":"{url}","runId":"acl","name":"gate","parties":4,"cyclic":true,"reasons":["login"]}}"#
+    );
+    let mut barriers = Vec::new();
+    for process in &processes {
+        barriers.push(process.open(&json)?);
+    }
+    for phase in 0..3 {
+        for participant in 1..=4 {
+            let at = usize::from(participant > 2);
+            if participant == 4 && phase == 1 {
+                let reason = super::failure("login");
+                processes[at].report(&barriers[at], participant, reason)?;
+            } else {
+                processes[at].arrive(&barriers[at], participant)?;
+            }
+        }
+        for (process, barrier) in processes.iter().zip(&barriers) {
+            process.released(barrier, phase);
+        }
+    }
+    processes[0].missing(&barriers[0], 5)?;
+    processes[1].abort(&barriers[1], "enough")?;
+    processes[0].broken(&barriers[0]);
+    Ok(())
+}
+
+#[test]
+fn the_documented_user_can_do_all_that_a_barrier_does() {
+    let server = RedisServer::start();
+    set_user(&server, &documented());
+    meet(&url(&server, "")).expect("permitted");
+}
+
+#[test]
+fn another_database_needs_one_permission_more() {
+    let server = RedisServer::start();
+    let mut rules = documented();
+    set_user(&server, &rules);
+    let error = meet(&url(&server, "/3")).expect_err("refused").to_string();
+    assert!(
+        error.contains("'select'") && error.contains("+select"),
+        "{error}"
+    );
+    rules.push("+select");
+    set_user(&server, &rules);
+    meet(&url(&server, "/3")).expect("permitted");
+    let keys: Vec<String> = redis::pipe()
+        .cmd("SELECT")
+        .arg(3)
+        .ignore()
+        .cmd("KEYS")
+        .arg("K6_BARRIER_STATE:*")
+        .query::<(Vec<String>,)>(&mut server.connection())
+        .expect("keys")
+        .0;
+    assert_eq!(keys, ["K6_BARRIER_STATE:acl:gate"]);
+}
+
+#[test]
+fn each_missing_permission_is_an_error_that_says_what_is_needed() {
+    let server = RedisServer::start();
+    let rules = documented();
+    for missing in rules.iter().filter(|rule| **rule != "resetchannels") {
+        let mut fewer = rules.clone();
+        fewer.retain(|rule| rule != missing);
+        set_user(&server, &fewer);
+        let error = meet(&url(&server, "")).expect_err(missing);
+        let text = error.to_string();
+        assert!(text.contains(missing), "{missing}: {text}");
+        assert!(!text.contains("sEcret"), "{text}");
+        redis::cmd("FLUSHALL")
+            .exec(&mut server.connection())
+            .expect("own server");
+        redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .exec(&mut server.connection())
+            .expect("own server");
+    }
+}
+
+#[test]
+fn a_counter_needs_its_commands_and_its_keys() {
+    let server = RedisServer::start();
+    redis::cmd("ZADD")
+        .arg("WAITING:a")
+        .arg(1)
+        .arg("x")
+        .exec(&mut server.connection())
+        .expect("own server");
+    let process = Process::start();
+    let count = |rules: &[&str]| {
+        set_user(&server, rules);
+        let json = serde_json::json!({ "redis": url(&server, ""), "keys": ["WAITING:a"] });
+        let options = CounterOptions::from_json(json.to_string().as_bytes())?;
+        let token = process.fresh_token();
+        process.engine.counter(options)?.counts(token);
+        process.text(token)
+    };
+    let enough = ["~WAITING:*", "+type", "+zcard", "+hlen"];
+    assert_eq!(
+        count(&enough).expect("permitted"),
+        r#"{"counts":{"WAITING:a":1}}"#
+    );
+    for missing in ["~WAITING:*", "+type", "+zcard"] {
+        let mut fewer = enough.to_vec();
+        fewer.retain(|rule| *rule != missing);
+        let error = count(&fewer).expect_err("refused").to_string();
+        assert!(
+            error.contains("key WAITING:a") && error.contains("and their keys"),
+            "{missing}: {error}"
+        );
+    }
+}
