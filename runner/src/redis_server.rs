@@ -157,7 +157,7 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
             return Ok(path);
         }
         return Err(exit::set_up(format!(
-            "REDIS_SERVER_BIN={}: no such file",
+            "REDIS_SERVER_BIN={}: no such file; name a redis-server, or unset it",
             path.display()
         )));
     }

@@ -137,8 +137,12 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
         } else {
             find_on_path(name)
         };
-        return path
-            .ok_or_else(|| exit::set_up(format!("target {}: no program `{name}`", target.id)));
+        return path.ok_or_else(|| {
+            exit::set_up(format!(
+                "target {}: no program `{name}`; install it, or mend `start` in the suite file",
+                target.id
+            ))
+        });
     }
     let variable = format!("{}_BIN", name.to_ascii_uppercase().replace('-', "_"));
     if let Some(given) = std::env::var_os(&variable).filter(|given| !given.is_empty()) {
@@ -147,7 +151,7 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
             Ok(path)
         } else {
             Err(exit::set_up(format!(
-                "{variable}={}: no such file",
+                "{variable}={}: no such file; build it with `make`, or unset {variable}",
                 path.display()
             )))
         };

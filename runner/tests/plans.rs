@@ -377,10 +377,14 @@ fn stored_evidence_is_judged_again() {
 }
 
 #[test]
-fn a_preflight_that_fails_ends_the_plan() {
+fn a_preflight_that_fails_ends_the_plan_until_it_passes() {
     let bench = Bench::new();
+    let mode = bench.place.evidence().with_file_name("mode");
+    std::fs::write(&mode, "few").expect("written");
     let mut command = bench.run(&["--scenario", "first,listed", "--cycles", "2"]);
-    let (code, printed) = finish(command.env("MODE", "few"));
+    // Each call starts a Redis of its own.
+    command.env("MODE_FILE", &mode).env_remove("REDIS_URL");
+    let (code, printed) = finish(&mut command);
     assert_eq!(code, 2, "nothing of the plan proper was judged: {printed}");
     assert!(
         printed.contains("preflight: first did not pass"),
@@ -394,6 +398,15 @@ fn a_preflight_that_fails_ends_the_plan() {
         printed.contains("plan     5 runs: 1 INVALID, 4 NOT_RUN"),
         "{printed}"
     );
+
+    let mut resume = bench.call(&["resume", &bench.plan().display().to_string()]);
+    let (code, printed) = finish(&mut resume);
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("plan     5 runs: 5 PASS"), "{printed}");
+    assert_eq!(bench.verdicts()["a/first/0-attempt-2"], "PASS");
+    for log in ["redis.log", "redis-2.log"] {
+        assert!(bench.plan().join(log).is_file(), "{log}");
+    }
 }
 
 #[test]

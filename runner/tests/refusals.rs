@@ -3,6 +3,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use common::{Place, Redis, finish, k6, root, waiting_room};
@@ -36,8 +37,64 @@ fn refused(prepare: impl Fn(&mut Command), expected: &[&str]) {
             "{verb}: one fault: {printed}"
         );
         assert!(!printed.contains("topsecret"), "{verb}: {printed}");
+        mended(&printed);
         assert!(!place.evidence().exists() && place.left_over().is_empty());
     }
+}
+
+/// Everything that is found to be wrong comes with what to do about it.
+fn mended(printed: &str) {
+    let lines: Vec<&str> = printed.lines().collect();
+    for (line, next) in lines.iter().zip(&lines[1..]) {
+        let trouble = ["fault  ", "warning"]
+            .iter()
+            .any(|mark| line.trim_start().starts_with(mark));
+        assert!(
+            !trouble || next.trim_start().starts_with("mend: "),
+            "no mend for `{line}`: {printed}"
+        );
+    }
+}
+
+#[test]
+fn programs_that_are_missing() {
+    let nowhere = Path::new("/nowhere/program");
+    refused(
+        |command| {
+            command.env("K6_BIN", nowhere);
+        },
+        &[
+            "/nowhere/program does not run",
+            "mend: build k6 with `make k6`",
+        ],
+    );
+    refused(
+        |command| {
+            command.env("WAITING_ROOM_BIN", nowhere);
+        },
+        &["WAITING_ROOM_BIN=/nowhere/program: no such file", "mend: "],
+    );
+    refused(
+        |command| {
+            command.env("REDIS_SERVER_BIN", nowhere);
+        },
+        &["REDIS_SERVER_BIN=/nowhere/program: no such file", "mend: "],
+    );
+    refused(
+        |command| {
+            command.env("EVIDENCE_ROOT", "/dev/null/evidence");
+        },
+        &[
+            "evidence cannot be written to /dev/null/evidence",
+            "mend: give another place",
+        ],
+    );
+    refused(
+        |command| {
+            command.env("K6_VUS", "3");
+        },
+        &["K6_VUS is set", "mend: unset K6_VUS"],
+    );
 }
 
 #[test]
