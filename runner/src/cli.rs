@@ -9,7 +9,7 @@ use crate::mask::say;
 use crate::plan::{Plan, Selection};
 use crate::suite::given::Given;
 use crate::suite::{self, Suite};
-use crate::{clean, doctor, exit, rejudge, session, show};
+use crate::{clean, compare, doctor, exit, rejudge, report, session, show};
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -103,6 +103,27 @@ enum Verb {
     Doctor {
         #[command(flatten)]
         what: What,
+    },
+    /// Compare variants over the cycles of a plan, or two folders of evidence with each other
+    ///
+    /// One folder: the variants of each scenario and point against the base that the suite names, paired by cycle. Two
+    /// folders: the same variants in two builds, B against A. Values, median, spread and the ratio with its 95 % interval;
+    /// a verdict from 6 valid cycles on. Reads stored evidence only.
+    Compare {
+        /// Folder of evidence: of a call of the runner, or one that holds several
+        #[arg(required = true, num_args = 1..=2, value_name = "FOLDER")]
+        folders: Vec<PathBuf>,
+        /// Print the figures as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the report of a folder of evidence again
+    ///
+    /// report.html (one file, loads nothing), report.md for a pull request and figures.json, as far as the suite's table
+    /// [report] asks for them. A plan writes its report when it ends.
+    Report {
+        /// Folder of evidence, as the runner printed it after `evidence:`
+        folder: PathBuf,
     },
     /// List suites with their scenarios and variants
     List {
@@ -252,6 +273,8 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 exit::SET_UP
             })
         }
+        Verb::Compare { folders, json } => compare::compare(&folders, json),
+        Verb::Report { folder } => report::report(&folder),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],

@@ -9,6 +9,7 @@
 
 mod clean;
 mod cli;
+mod compare;
 mod derive;
 mod doctor;
 mod events;
@@ -33,12 +34,14 @@ mod progress;
 mod redis_client;
 mod redis_server;
 mod rejudge;
+mod report;
 mod run;
 mod scope;
 mod scratch;
 mod screen;
 mod session;
 mod show;
+mod stats;
 mod suite;
 mod target;
 

@@ -26,7 +26,7 @@ use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::schema::OnFail;
 use crate::suite::vars::{Origin, RunValues, Value};
-use crate::{doctor, hash, host};
+use crate::{doctor, hash, host, report};
 
 /// Connections for k6, the target and the runner beside one per user.
 const REDIS_RESERVE: i64 = 1024;
@@ -255,10 +255,20 @@ impl<'a> Session<'a> {
         let Worked { codes, failure } = result?;
         kept?;
         self.sum_up(&planned);
+        // The evidence is complete by now; only what is made of it may be missing.
+        let reported = report::of_plan(self.invocation.path());
         say(&format!("evidence: {}", shown(self.invocation.path())));
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(exit::of_runs(&codes)),
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        match (exit::of_runs(&codes), reported) {
+            (exit::OK, Err(error)) => Err(error.context("writing the report")),
+            (code, reported) => {
+                if let Err(error) = reported {
+                    say(&format!("the report could not be written: {error:#}"));
+                }
+                Ok(code)
+            }
         }
     }
 

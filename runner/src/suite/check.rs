@@ -8,8 +8,8 @@ use super::check_plan;
 use super::schema::{Class, File, GateTable, Kind, MetricKind, TargetKind};
 use super::vars::{Part, parts, plain};
 use super::{SCHEMA, suggestion};
-use crate::limits;
 use crate::scope::{Condition, Scope, is_reading_command};
+use crate::{limits, report};
 
 /// A fault in a suite file and its place.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     )?;
     unique(file.gate.iter().map(|gate| &gate.id), "gate")?;
     unique(file.derive.iter().map(|derive| &derive.id), "derive")?;
+    unique(file.compare.iter().map(|compare| &compare.id), "compare")?;
     for name in &file.suite.order {
         known(name, &scenarios, "scenario")?;
     }
@@ -87,7 +88,8 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     }
     file.gate
         .iter()
-        .try_for_each(|gate| check_gate(file, gate, &scenarios))
+        .try_for_each(|gate| check_gate(file, gate, &scenarios))?;
+    check_comparisons(file, &scenarios)
 }
 
 fn check_env(file: &File) -> Result<(), Problem> {
@@ -213,49 +215,46 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
     }
 }
 
+fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
+    for compare in &file.compare {
+        for name in &compare.scenarios {
+            known(name, scenarios, "scenario")?;
+        }
+        let looked_at = |id: &Spanned<String>| {
+            compare.scenarios.is_empty()
+                || compare
+                    .scenarios
+                    .iter()
+                    .any(|name| name.get_ref() == id.get_ref())
+        };
+        for scenario in file
+            .scenario
+            .iter()
+            .filter(|scenario| looked_at(&scenario.id))
+        {
+            let variants: Vec<&str> = scenario
+                .variants
+                .iter()
+                .map(|variant| variant.get_ref().as_str())
+                .collect();
+            if !variants.is_empty() {
+                known(&compare.base, &variants, "variant")?;
+            }
+        }
+        check_stat(file, &compare.metric, None, &compare.stat)?;
+    }
+    let sections = file.report.iter().flat_map(|report| &report.sections);
+    for section in sections {
+        report::Section::parse(section.get_ref()).map_err(|text| problem(section, text))?;
+    }
+    Ok(())
+}
+
 fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), Problem> {
     for name in &gate.scenarios {
         known(name, scenarios, "scenario")?;
     }
-    let stat = gate.stat.get_ref().as_str();
-    let derived = file
-        .derive
-        .iter()
-        .any(|derive| derive.id.get_ref() == gate.metric.get_ref());
-    let kind = gate.kind.or_else(|| kind_of(gate.metric.get_ref()));
-    let allowed: Vec<&str> = match kind {
-        _ if derived => vec!["value"],
-        Some(MetricKind::Counter) => vec!["count", "rate"],
-        Some(MetricKind::Gauge) => vec!["value", "min", "max"],
-        Some(MetricKind::Rate) => vec!["rate"],
-        Some(MetricKind::Trend) => vec!["avg", "min", "med", "max", "p(N)"],
-        None => vec!["count", "rate", "value", "avg", "min", "med", "max", "p(N)"],
-    };
-    let percentile = stat
-        .strip_prefix("p(")
-        .and_then(|rest| rest.strip_suffix(')'))
-        .is_some_and(|n| n.parse::<f64>().is_ok());
-    if !allowed
-        .iter()
-        .any(|&name| name == stat || (name == "p(N)" && percentile))
-    {
-        let what = match kind {
-            _ if derived => "a derived value",
-            Some(MetricKind::Counter) => "a counter",
-            Some(MetricKind::Gauge) => "a gauge",
-            Some(MetricKind::Rate) => "a rate",
-            Some(MetricKind::Trend) => "a trend",
-            None => "a metric",
-        };
-        let metric = gate.metric.get_ref();
-        return Err(problem(
-            &gate.stat,
-            format!(
-                "{metric}: {what} has no `{stat}`; allowed: {}",
-                allowed.join(", ")
-            ),
-        ));
-    }
+    let (derived, kind) = check_stat(file, &gate.metric, gate.kind, &gate.stat)?;
     if let Some(least) = &gate.min_samples
         && (derived || kind == Some(MetricKind::Gauge))
     {
@@ -289,6 +288,55 @@ fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), P
         ));
     }
     Ok(())
+}
+
+/// Whether a metric has the statistic that is asked of it; tells whether it is a derived value, and its type if known.
+fn check_stat(
+    file: &File,
+    metric: &Spanned<String>,
+    kind: Option<MetricKind>,
+    stat: &Spanned<String>,
+) -> Result<(bool, Option<MetricKind>), Problem> {
+    let (place, stat) = (stat, stat.get_ref().as_str());
+    let derived = file
+        .derive
+        .iter()
+        .any(|derive| derive.id.get_ref() == metric.get_ref());
+    let kind = kind.or_else(|| kind_of(metric.get_ref()));
+    let allowed: Vec<&str> = match kind {
+        _ if derived => vec!["value"],
+        Some(MetricKind::Counter) => vec!["count", "rate"],
+        Some(MetricKind::Gauge) => vec!["value", "min", "max"],
+        Some(MetricKind::Rate) => vec!["rate"],
+        Some(MetricKind::Trend) => vec!["avg", "min", "med", "max", "p(N)"],
+        None => vec!["count", "rate", "value", "avg", "min", "med", "max", "p(N)"],
+    };
+    let percentile = stat
+        .strip_prefix("p(")
+        .and_then(|rest| rest.strip_suffix(')'))
+        .is_some_and(|n| n.parse::<f64>().is_ok());
+    if !allowed
+        .iter()
+        .any(|&name| name == stat || (name == "p(N)" && percentile))
+    {
+        let what = match kind {
+            _ if derived => "a derived value",
+            Some(MetricKind::Counter) => "a counter",
+            Some(MetricKind::Gauge) => "a gauge",
+            Some(MetricKind::Rate) => "a rate",
+            Some(MetricKind::Trend) => "a trend",
+            None => "a metric",
+        };
+        let metric = metric.get_ref();
+        return Err(problem(
+            place,
+            format!(
+                "{metric}: {what} has no `{stat}`; allowed: {}",
+                allowed.join(", ")
+            ),
+        ));
+    }
+    Ok((derived, kind))
 }
 
 /// Types of the metrics that k6 itself records.

@@ -31,6 +31,9 @@ pub(crate) struct File {
     pub(crate) derive: Vec<DeriveTable>,
     #[serde(default)]
     pub(crate) gate: Vec<GateTable>,
+    #[serde(default)]
+    pub(crate) compare: Vec<CompareTable>,
+    pub(crate) report: Option<ReportTable>,
 }
 
 /// `[suite]`
@@ -282,6 +285,65 @@ pub(crate) enum Op {
     AtLeast,
     #[serde(rename = "==")]
     Equal,
+}
+
+/// `[[compare]]`: variants of a scenario against one of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CompareTable {
+    pub(crate) id: Spanned<String>,
+    /// Scenarios it looks at; all when empty.
+    #[serde(default)]
+    pub(crate) scenarios: Vec<Spanned<String>>,
+    /// A derived value, or a metric of k6's summary.
+    pub(crate) metric: Spanned<String>,
+    /// `value` of a derived value, else a statistic of the metric.
+    pub(crate) stat: Spanned<String>,
+    #[serde(default)]
+    pub(crate) pair_by: PairBy,
+    /// The variant that the others are compared with.
+    pub(crate) base: Spanned<String>,
+    #[serde(default)]
+    pub(crate) method: Method,
+}
+
+/// What makes two runs a pair.
+#[derive(Debug, Clone, Copy, Default, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PairBy {
+    #[default]
+    Cycle,
+}
+
+/// How a difference is estimated.
+#[derive(Debug, Clone, Copy, Default, Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Method {
+    /// Student's t on the log ratios of the pairs.
+    #[default]
+    PairedLogRatio,
+    /// Welch's t on the logarithms; only between two folders, never declared.
+    #[serde(skip_deserializing)]
+    WelchLogRatio,
+}
+
+/// `[report]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReportTable {
+    /// What is written at the end of a plan.
+    pub(crate) formats: Vec<Format>,
+    /// Parts of the report, in their order.
+    pub(crate) sections: Vec<Spanned<String>>,
+}
+
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    Html,
+    Md,
+    Json,
 }
 
 pub(super) mod duration {

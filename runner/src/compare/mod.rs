@@ -1,0 +1,194 @@
+//! Comparing: variants of a plan over its cycles, or the same variants in two folders of evidence.
+//!
+//! Only stored evidence is read. What counts, how pairs are made and what follows is explained in
+//! `docs/explanation/statistics.md`.
+
+pub(crate) mod cells;
+pub(crate) mod stored;
+pub(crate) mod words;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::exit;
+use crate::mask::say;
+use cells::{Cell, Value, Variant};
+use stored::Stored;
+use words::{figure, plural};
+
+/// The verb `compare`.
+///
+/// # Errors
+/// A folder holds no evidence, or the suite declares nothing to compare.
+pub(crate) fn compare(folders: &[PathBuf], as_json: bool) -> anyhow::Result<i32> {
+    let stored = folders
+        .iter()
+        .map(|folder| Stored::open(folder))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let (cells, legend) = match stored.as_slice() {
+        [one] => (cells::within(one), Vec::new()),
+        [a, b] => (cells::between(a, b), vec![legend("A", a), legend("B", b)]),
+        _ => return Err(exit::set_up("name one folder of evidence, or two")),
+    };
+    if cells.is_empty() {
+        return Err(nothing(&stored));
+    }
+    if as_json {
+        let figures = json!({ "schemaVersion": 1, "comparisons": cells });
+        say(&format!("{figures:#}"));
+    } else {
+        legend.iter().for_each(|line| say(line));
+        cells.iter().flat_map(lines).for_each(|line| say(&line));
+    }
+    Ok(exit::OK)
+}
+
+fn nothing(stored: &[Stored]) -> anyhow::Error {
+    let undeclared = stored
+        .iter()
+        .find(|stored| stored.suite.file.compare.is_empty());
+    exit::set_up(match undeclared {
+        Some(stored) => format!(
+            "{} declares nothing to compare: it has no table [[compare]]",
+            stored.suite.path.display()
+        ),
+        None => "nothing to compare: the folders have no scenario, point and variant in common that a table [[compare]] names".to_owned(),
+    })
+}
+
+/// What a letter stands for.
+fn legend(name: &str, stored: &Stored) -> String {
+    let mut versions: Vec<String> = Vec::new();
+    for run in &stored.runs {
+        let version = [&run.meta.sha, &run.meta.label]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ");
+        if !version.is_empty() && !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    format!("{name}  {} ({})", shown(&stored.root), versions.join(", "))
+}
+
+fn shown(path: &Path) -> String {
+    crate::judge::shown(path)
+}
+
+/// A cell as text for the terminal.
+pub(crate) fn lines(cell: &Cell) -> Vec<String> {
+    let mut lines = vec![String::new(), title(cell)];
+    let width = |header: &str, texts: &[String]| {
+        texts
+            .iter()
+            .map(String::len)
+            .chain([header.len()])
+            .max()
+            .unwrap_or(0)
+    };
+    let names: Vec<String> = cell
+        .variants
+        .iter()
+        .map(|variant| variant.name.clone())
+        .collect();
+    let first = width("variant", &names);
+    lines.push(format!(
+        "  {:<first$}  {:>6}  {:>9}  {:>9}  {:>9}  {:>6}  by cycle",
+        "variant", "cycles", "median", "min", "max", "spread"
+    ));
+    for variant in &cell.variants {
+        let Some(spread) = &variant.spread else {
+            lines.push(format!("  {:<first$}  {:>6}", variant.name, 0));
+            continue;
+        };
+        let variation = spread
+            .variation
+            .map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        lines.push(format!(
+            "  {:<first$}  {:>6}  {:>9}  {:>9}  {:>9}  {:>6}  {}",
+            variant.name,
+            spread.n,
+            figure(spread.median),
+            figure(spread.min),
+            figure(spread.max),
+            variation,
+            values(variant),
+        ));
+    }
+    for comparison in &cell.comparisons {
+        let ratio = comparison
+            .ratio
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), words::ratio);
+        lines.push(format!(
+            "  {} / {}: {ratio}",
+            comparison.variant, comparison.base
+        ));
+        lines.push(format!("  => {}", comparison.verdict.text));
+    }
+    for run in &cell.left_out {
+        lines.push(format!(
+            "  left out: {}: {}",
+            run.folder,
+            because(&run.why, &run.reasons)
+        ));
+    }
+    lines.extend(cell.notes.iter().map(|note| format!("  note: {note}")));
+    let marks: Vec<&Value> = cell
+        .variants
+        .iter()
+        .flat_map(|variant| &variant.values)
+        .collect();
+    if marks.iter().any(|value| value.outlier) {
+        lines.push("  * far from the other values of its variant; counted all the same".to_owned());
+    }
+    if marks.iter().any(|value| value.busy) {
+        lines.push("  ! the machine was busy with something else".to_owned());
+    }
+    lines
+}
+
+/// Where and what is compared.
+pub(crate) fn title(cell: &Cell) -> String {
+    let place = [cell.scenario.as_str(), &cell.point]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let stat = if cell.stat == "value" {
+        String::new()
+    } else {
+        format!(" {}", cell.stat)
+    };
+    let unit = if cell.unit.is_empty() {
+        String::new()
+    } else {
+        format!(" in {}", cell.unit)
+    };
+    format!("{place}: {}{stat}{unit}", cell.metric)
+}
+
+/// Every value, in the order of the cycles, with its marks.
+fn values(variant: &Variant) -> String {
+    let texts: Vec<String> = variant.values.iter().map(marked).collect();
+    texts.join(" ")
+}
+
+pub(crate) fn marked(value: &Value) -> String {
+    let outlier = if value.outlier { "*" } else { "" };
+    let busy = if value.busy { "!" } else { "" };
+    format!("{}{outlier}{busy}", figure(value.value))
+}
+
+/// Why a run does not count, in one line.
+pub(crate) fn because(why: &str, reasons: &[String]) -> String {
+    match reasons.split_first() {
+        None => why.to_owned(),
+        Some((first, [])) => format!("{why} ({first})"),
+        Some((first, more)) => format!("{why} ({first}; {})", plural(more.len(), "further reason")),
+    }
+}

@@ -1,0 +1,363 @@
+//! Evidence as it lies on the disk, of this or an earlier call of the runner.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use crate::exit;
+use crate::suite::Suite;
+
+/// Folders below the one that is named in which runs are looked for.
+const DEPTH: usize = 8;
+
+/// What a folder of evidence holds: one call of the runner, several, or a single run.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) root: PathBuf,
+    pub(crate) suite: Suite,
+    /// In the order in which they began.
+    pub(crate) runs: Vec<StoredRun>,
+    /// Planned runs without evidence: folder and title.
+    pub(crate) missing: Vec<(String, String)>,
+}
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct StoredRun {
+    /// Below the root.
+    pub(crate) folder: String,
+    pub(crate) path: PathBuf,
+    /// The call that it belongs to, below the root; empty if the root is that call.
+    pub(crate) call: String,
+    pub(crate) meta: Meta,
+    pub(crate) verdict: String,
+    pub(crate) reasons: Vec<String>,
+    pub(crate) gates: Vec<Gate>,
+    pub(crate) derived: Map<String, Json>,
+    pub(crate) summary: Option<Json>,
+    /// A later attempt at the same run exists.
+    pub(crate) superseded: bool,
+}
+
+/// What `meta.json` says; what an older file lacks has its default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Meta {
+    pub(crate) suite: String,
+    pub(crate) scenario: String,
+    pub(crate) variant: String,
+    pub(crate) branch: String,
+    pub(crate) sha: String,
+    pub(crate) point: Map<String, Json>,
+    pub(crate) cycle: u32,
+    pub(crate) attempt: u32,
+    pub(crate) discarded: bool,
+    pub(crate) preflight: bool,
+    pub(crate) quick: bool,
+    pub(crate) label: String,
+    pub(crate) start_time: String,
+    pub(crate) k6_version: String,
+    pub(crate) redis: String,
+    pub(crate) open_at_ms: Option<f64>,
+    pub(crate) k6_run: K6Run,
+    pub(crate) environment: BTreeMap<String, Setting>,
+    pub(crate) harness: Hashed,
+    pub(crate) host: Host,
+    pub(crate) machine: Machine,
+}
+
+/// How k6 ran.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct K6Run {
+    pub(crate) start_ms: Option<f64>,
+    pub(crate) wall_clock_ms: Option<f64>,
+    pub(crate) exit_code: Option<i32>,
+}
+
+/// The value of a variable and where it came from.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Setting {
+    pub(crate) value: String,
+    pub(crate) from: String,
+}
+
+/// A file by its hash.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Hashed {
+    pub(crate) sha256: String,
+}
+
+/// The machine, before the run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Host {
+    pub(crate) kernel: String,
+    pub(crate) architecture: String,
+    pub(crate) cpus: Option<u32>,
+    pub(crate) cpu_model: String,
+    pub(crate) memory_bytes: Option<f64>,
+    pub(crate) load_average_start: Vec<f64>,
+}
+
+/// What else the machine did during the run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Machine {
+    pub(crate) busy: bool,
+    pub(crate) note: String,
+}
+
+/// A gate as it was judged.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Gate {
+    pub(crate) id: String,
+    pub(crate) class: String,
+    pub(crate) holds: bool,
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct VerdictFile {
+    verdict: String,
+    reasons: Vec<String>,
+    gates: Vec<Gate>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PlanFile {
+    #[serde(default)]
+    runs: Vec<Planned>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Planned {
+    folder: String,
+}
+
+impl Stored {
+    /// Reads all runs below a folder.
+    ///
+    /// # Errors
+    /// The folder holds no run, runs of several suites, or a file that cannot be read.
+    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
+        if !folder.is_dir() {
+            return Err(exit::set_up(format!(
+                "{} is not a folder; name one that the runner printed after `evidence:`",
+                folder.display()
+            )));
+        }
+        let mut found = Found::default();
+        found.look(folder, DEPTH)?;
+        let mut runs = Vec::new();
+        for path in &found.runs {
+            runs.push(StoredRun::read(folder, path, &found.calls)?);
+        }
+        let Some(first) = runs.first() else {
+            return Err(exit::set_up(format!(
+                "no evidence below {}: no folder there has a meta.json; name one that the runner printed after `evidence:`",
+                folder.display()
+            )));
+        };
+        if let Some(other) = runs.iter().find(|run| run.meta.suite != first.meta.suite) {
+            return Err(exit::set_up(format!(
+                "{} holds runs of the suites {} and {}; name a folder with runs of one suite",
+                folder.display(),
+                first.meta.suite,
+                other.meta.suite
+            )));
+        }
+        let suite = match found.calls.iter().find_map(|call| file(call, "suite.toml")) {
+            Some(path) => Suite::load(&path.display().to_string())?,
+            None => Suite::load(&first.meta.suite)?,
+        };
+        runs.sort_by(|a, b| {
+            (&a.call, &a.meta.start_time, &a.folder).cmp(&(&b.call, &b.meta.start_time, &b.folder))
+        });
+        supersede(&mut runs);
+        let missing = found.missing(folder, &runs)?;
+        Ok(Self {
+            root: folder.to_owned(),
+            suite,
+            runs,
+            missing,
+        })
+    }
+}
+
+/// Of several attempts at the same run only the last one is judged.
+fn supersede(runs: &mut [StoredRun]) {
+    let mut last: BTreeMap<String, u32> = BTreeMap::new();
+    for run in runs.iter() {
+        let attempt = last.entry(run.planned_folder()).or_default();
+        *attempt = (*attempt).max(run.meta.attempt);
+    }
+    for run in runs.iter_mut() {
+        run.superseded = run.meta.attempt < last[&run.planned_folder()];
+    }
+}
+
+impl StoredRun {
+    fn read(root: &Path, path: &Path, calls: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut meta: Meta = json(&path.join("meta.json"))?.unwrap_or_default();
+        meta.attempt = meta.attempt.max(1);
+        let verdict: VerdictFile = json(&path.join("verdict.json"))?.unwrap_or_default();
+        let call = calls
+            .iter()
+            .find(|call| path.starts_with(call))
+            .map_or(root, PathBuf::as_path);
+        Ok(Self {
+            folder: below(root, path),
+            call: below(root, call),
+            path: path.to_owned(),
+            derived: json(&path.join("derived.json"))?.unwrap_or_default(),
+            summary: json(&path.join("summary.json"))?,
+            // Without a verdict the runner was ended before it could judge.
+            verdict: if verdict.verdict.is_empty() {
+                "NOT_RUN".to_owned()
+            } else {
+                verdict.verdict
+            },
+            reasons: verdict.reasons,
+            gates: verdict.gates,
+            superseded: false,
+            meta,
+        })
+    }
+
+    /// The folder that the plan gave the run: that of its first attempt.
+    fn planned_folder(&self) -> String {
+        match self.meta.attempt {
+            1 => self.folder.clone(),
+            n => self
+                .folder
+                .strip_suffix(&format!("-attempt-{n}"))
+                .unwrap_or(&self.folder)
+                .to_owned(),
+        }
+    }
+
+    /// Why the run is left out of every comparison; `None` if it counts.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        if self.superseded {
+            Some("repeated later".to_owned())
+        } else if self.meta.discarded {
+            Some("warm-up".to_owned())
+        } else if self.meta.quick {
+            Some("quick mode".to_owned())
+        } else if !matches!(self.verdict.as_str(), "PASS" | "FAIL") {
+            Some(self.verdict.clone())
+        } else {
+            None
+        }
+    }
+
+    /// The variant, or the branch of a target that a person started.
+    pub(crate) fn variant(&self) -> &str {
+        if self.meta.variant.is_empty() {
+            &self.meta.branch
+        } else {
+            &self.meta.variant
+        }
+    }
+
+    /// The point in a few words; empty for a scenario that has only one.
+    pub(crate) fn point(&self) -> String {
+        let parts: Vec<String> = self
+            .meta
+            .point
+            .iter()
+            .map(|(name, value)| match value {
+                Json::String(text) => format!("{name}={text}"),
+                other => format!("{name}={other}"),
+            })
+            .collect();
+        parts.join(" ")
+    }
+
+    /// A derived value, or a statistic of a metric in k6's summary.
+    pub(crate) fn value(&self, metric: &str, stat: &str) -> Option<f64> {
+        match self.derived.get(metric) {
+            Some(value) => value.as_f64(),
+            None => crate::derive::statistic(self.summary.as_ref()?, metric, stat),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    runs: Vec<PathBuf>,
+    /// Folders with a plan.
+    calls: Vec<PathBuf>,
+}
+
+impl Found {
+    fn look(&mut self, folder: &Path, depth: usize) -> anyhow::Result<()> {
+        if file(folder, "plan.json").is_some() {
+            self.calls.push(folder.to_owned());
+        }
+        if file(folder, "meta.json").is_some() {
+            self.runs.push(folder.to_owned());
+        }
+        if depth == 0 {
+            return Ok(());
+        }
+        let reading = || format!("reading {}", folder.display());
+        for entry in fs::read_dir(folder).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
+            if entry.file_type().with_context(reading)?.is_dir() {
+                self.look(&entry.path(), depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(&self, root: &Path, runs: &[StoredRun]) -> anyhow::Result<Vec<(String, String)>> {
+        let mut missing = Vec::new();
+        for call in &self.calls {
+            let plan: Option<PlanFile> = json(&call.join("plan.json"))?;
+            for planned in plan.map(|plan| plan.runs).unwrap_or_default() {
+                let folder = below(root, &call.join(&planned.folder));
+                if !runs.iter().any(|run| run.planned_folder() == folder) {
+                    missing.push((folder, "planned, no evidence".to_owned()));
+                }
+            }
+        }
+        Ok(missing)
+    }
+}
+
+fn file(folder: &Path, name: &str) -> Option<PathBuf> {
+    Some(folder.join(name)).filter(|path| path.is_file())
+}
+
+fn below(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// A JSON file; `None` if it is not there.
+fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => Err(exit::set_up(format!(
+            "{} is not what the runner writes: {error}",
+            path.display()
+        ))),
+    }
+}

@@ -1,0 +1,221 @@
+//! Figures in words.
+
+use serde::Serialize;
+
+use crate::stats::{MIN_CYCLES, Ratio};
+
+/// The difference that "no difference shown" is measured by.
+const EFFECT: f64 = 0.05;
+
+/// What follows from the cycles that there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Verdict {
+    pub(crate) outcome: Outcome,
+    pub(crate) text: String,
+    /// Valid cycles that are missing before anything is concluded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missing_cycles: Option<usize>,
+    /// Cycles that would show a difference of 5 %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cycles_for_5_percent: Option<usize>,
+}
+
+/// The verdict for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Outcome {
+    /// The interval lies above 1: slower, for a time.
+    Higher,
+    /// The interval lies below 1: faster, for a time.
+    Lower,
+    /// The interval holds 1.
+    NoDifferenceShown,
+    /// Fewer valid cycles than a conclusion needs.
+    TooFewCycles,
+}
+
+/// Puts a comparison into words; `unit` tells whether more is slower.
+pub(crate) fn verdict(variant: &str, cycles: usize, ratio: Option<&Ratio>, unit: &str) -> Verdict {
+    let missing = MIN_CYCLES.saturating_sub(cycles);
+    let Some(ratio) = ratio.filter(|_| missing == 0) else {
+        let valid = plural(cycles, "valid cycle");
+        return Verdict {
+            outcome: Outcome::TooFewCycles,
+            text: format!(
+                "no verdict: {valid}, {missing} missing of the {MIN_CYCLES} that it takes"
+            ),
+            missing_cycles: Some(missing),
+            cycles_for_5_percent: None,
+        };
+    };
+    let interval = &ratio.interval;
+    if !ratio.differs() {
+        let needed = ratio.needed(EFFECT);
+        let enough = match needed {
+            Some(n) if n <= cycles => "they would have shown 5 %".to_owned(),
+            Some(n) => format!("{n} would show 5 %"),
+            None => "more than 1,000 would be needed to show 5 %".to_owned(),
+        };
+        return Verdict {
+            outcome: Outcome::NoDifferenceShown,
+            text: format!("no difference shown with {cycles} cycles; {enough}"),
+            missing_cycles: None,
+            cycles_for_5_percent: needed,
+        };
+    }
+    let higher = interval.low > 1.0;
+    let outcome = if higher {
+        Outcome::Higher
+    } else {
+        Outcome::Lower
+    };
+    let word = match (unit, higher) {
+        ("ms", true) => "slower",
+        ("ms", false) => "faster",
+        (_, true) => "higher",
+        (_, false) => "lower",
+    };
+    let percent = |ratio: f64| (ratio - 1.0).abs() * 100.0;
+    let (near, far) = if higher {
+        (percent(interval.low), percent(interval.high))
+    } else {
+        (percent(interval.high), percent(interval.low))
+    };
+    let decimals = decimals(far - near);
+    Verdict {
+        outcome,
+        text: format!(
+            "{variant} is {word} by {:.decimals$} % [{near:.decimals$}, {far:.decimals$}]",
+            percent(interval.value)
+        ),
+        missing_cycles: None,
+        cycles_for_5_percent: None,
+    }
+}
+
+/// As many decimals as an interval of this width deserves.
+fn decimals(width: f64) -> usize {
+    match width {
+        width if width >= 3.0 => 0,
+        width if width >= 0.3 => 1,
+        _ => 2,
+    }
+}
+
+/// `1 run`, `2 runs`.
+pub(crate) fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A figure for people: thousands separated, no more digits than one can use.
+pub(crate) fn figure(value: f64) -> String {
+    let size = value.abs();
+    let decimals = match size {
+        size if size >= 1000.0 || size.fract() == 0.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 0.1 => 2,
+        _ => 4,
+    };
+    let text = format!("{size:.decimals$}");
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut grouped = String::new();
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let sign = if value < 0.0 { "-" } else { "" };
+    format!("{sign}{grouped}{rest}")
+}
+
+/// A ratio with its interval.
+pub(crate) fn ratio(ratio: &Ratio) -> String {
+    let interval = &ratio.interval;
+    let digits = decimals((interval.high - interval.low) * 100.0) + 2;
+    format!(
+        "{:.digits$} [{:.digits$}, {:.digits$}]",
+        interval.value, interval.low, interval.high
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::paired;
+
+    fn words(cycles: &[(f64, f64)], unit: &str) -> String {
+        verdict("hash", cycles.len(), paired(cycles).as_ref(), unit).text
+    }
+
+    /// Pairs with these log ratios.
+    fn pairs(centre: f64, noise: f64, n: u32) -> Vec<(f64, f64)> {
+        (0..n)
+            .map(|i| {
+                let sign = if i.is_multiple_of(2) { 1.0 } else { -1.0 };
+                (100.0, 100.0 * (centre + sign * noise).exp())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_difference_has_a_direction_a_size_and_an_interval() {
+        let slower = pairs(1.12_f64.ln(), 0.03, 8);
+        assert_eq!(words(&slower, "ms"), "hash is slower by 12 % [9, 15]");
+        assert_eq!(words(&slower, ""), "hash is higher by 12 % [9, 15]");
+        let faster = pairs(0.9_f64.ln(), 0.003, 8);
+        assert_eq!(words(&faster, "ms"), "hash is faster by 10.0 % [9.8, 10.2]");
+    }
+
+    #[test]
+    fn no_difference_says_what_would_show_one() {
+        assert_eq!(
+            words(&pairs(0.0, 0.06, 8), "ms"),
+            "no difference shown with 8 cycles; 16 would show 5 %"
+        );
+        assert_eq!(
+            words(&pairs(0.0, 0.001, 8), "ms"),
+            "no difference shown with 8 cycles; they would have shown 5 %"
+        );
+        assert_eq!(
+            words(&pairs(0.0, 2.0, 8), "ms"),
+            "no difference shown with 8 cycles; more than 1,000 would be needed to show 5 %"
+        );
+    }
+
+    #[test]
+    fn too_few_cycles_are_counted() {
+        for (n, text) in [
+            (
+                5,
+                "no verdict: 5 valid cycles, 1 missing of the 6 that it takes",
+            ),
+            (
+                1,
+                "no verdict: 1 valid cycle, 5 missing of the 6 that it takes",
+            ),
+            (
+                0,
+                "no verdict: 0 valid cycles, 6 missing of the 6 that it takes",
+            ),
+        ] {
+            assert_eq!(words(&pairs(1.0, 0.01, n), "ms"), text);
+        }
+        assert!(words(&pairs(1.0, 0.01, 6), "ms").starts_with("hash is slower"));
+    }
+
+    #[test]
+    fn figures_are_readable() {
+        for (value, text) in [
+            (1_234_567.8, "1,234,568"),
+            (18.25, "18.2"),
+            (0.5, "0.50"),
+            (50.0, "50"),
+            (0.0, "0"),
+            (-1500.0, "-1,500"),
+        ] {
+            assert_eq!(figure(value), text);
+        }
+    }
+}

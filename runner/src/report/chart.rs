@@ -1,0 +1,343 @@
+//! Charts as SVG that takes its colours from the page, so that one drawing serves light and dark.
+
+use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::series::Points;
+use crate::compare::cells::{Cell, Variant};
+use crate::compare::words::figure;
+
+/// Small enough to be read on a phone at full width; wider screens show several side by side.
+const SIZE: (u32, u32) = (420, 270);
+/// Height of one row of the chart of ratios.
+const ROW: u32 = 46;
+/// Colours of variants that the page defines.
+const COLOURS: usize = 6;
+
+// Placeholders, replaced by what the page says.
+const INK: RGBColor = RGBColor(1, 0, 0);
+const GRID: RGBColor = RGBColor(1, 0, 1);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// One run's line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Index of the variant.
+    pub(crate) variant: usize,
+    pub(crate) points: Points,
+}
+
+/// The name under which the page knows a variant's colour.
+pub(crate) fn colour_name(variant: usize) -> String {
+    format!("v{}", variant % COLOURS)
+}
+
+fn colour(variant: usize) -> RGBColor {
+    RGBColor(
+        1,
+        0,
+        16 + u8::try_from(variant % COLOURS).unwrap_or_default(),
+    )
+}
+
+fn font() -> TextStyle<'static> {
+    TextStyle::from(("sans-serif", 15).into_font()).color(&INK)
+}
+
+fn draw(
+    size: (u32, u32),
+    label: &str,
+    paint: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>,
+) -> anyhow::Result<String> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        paint(&root)
+            .and_then(|()| Ok(root.present()?))
+            .map_err(|error| anyhow!("drawing {label}: {error}"))?;
+    }
+    Ok(themed(&svg, label))
+}
+
+/// Puts the page's colours in the place of the placeholders and gives the drawing a name.
+fn themed(svg: &str, label: &str) -> String {
+    let hex = |RGBColor(r, g, b): RGBColor| format!("\"#{r:02X}{g:02X}{b:02X}\"");
+    let mut svg = svg
+        .replace(&hex(INK), "\"var(--ink)\"")
+        .replace(&hex(GRID), "\"var(--grid)\"");
+    for variant in 0..COLOURS {
+        let name = format!("\"var(--{})\"", colour_name(variant));
+        svg = svg.replace(&hex(colour(variant)), &name);
+    }
+    let label = label
+        .replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;");
+    svg.replacen(
+        "<svg ",
+        &format!("<svg role=\"img\" aria-label=\"{label}\" "),
+        1,
+    )
+}
+
+/// Bounds with some air; `zero` keeps the axis honest for amounts.
+fn bounds(values: impl Iterator<Item = f64> + Clone, zero: bool) -> (f64, f64) {
+    let low = values.clone().fold(f64::INFINITY, f64::min);
+    let high = values.fold(f64::NEG_INFINITY, f64::max);
+    if !(low.is_finite() && high.is_finite()) {
+        return (0.0, 1.0);
+    }
+    let air = if high > low {
+        (high - low) * 0.08
+    } else {
+        (high.abs() * 0.05).max(0.5)
+    };
+    (if zero { 0.0 } else { low - air }, high + air)
+}
+
+/// Every cycle's value of each variant, with the interval of the variant's mean beside them.
+pub(crate) fn values(cell: &Cell, label: &str) -> anyhow::Result<String> {
+    let all = cell.variants.iter().flat_map(|variant| {
+        let mean = variant.spread.as_ref().and_then(|spread| spread.mean);
+        let ends = mean.map_or([None, None], |mean| [Some(mean.low), Some(mean.high)]);
+        variant
+            .values
+            .iter()
+            .map(|value| value.value)
+            .chain(ends.into_iter().flatten())
+    });
+    let (low, high) = bounds(all, false);
+    let last = index(cell.variants.len()) - 0.5;
+    draw(SIZE, label, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .x_label_area_size(26)
+            .y_label_area_size(60)
+            .build_cartesian_2d(-0.5..last, low..high)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(font())
+            .x_labels(0)
+            .y_labels(5)
+            .y_label_formatter(&|value| figure(*value))
+            .draw()?;
+        for (i, variant) in cell.variants.iter().enumerate() {
+            let centre = index(i);
+            points(&mut chart, variant, i)?;
+            if let Some(mean) = variant.spread.as_ref().and_then(|spread| spread.mean) {
+                chart.draw_series([ErrorBar::new_vertical(
+                    centre + 0.38,
+                    mean.low,
+                    mean.value,
+                    mean.high,
+                    colour(i).stroke_width(2).filled(),
+                    10,
+                )])?;
+            }
+            let (x, _) = chart.backend_coord(&(centre, low));
+            let style = font().pos(Pos::new(HPos::Center, VPos::Top));
+            root.draw_text(&variant.name, &style, (x, bottom(SIZE.1) - 26))?;
+        }
+        Ok(())
+    })
+}
+
+type Plane<'a, 'b> = ChartContext<
+    'a,
+    SVGBackend<'b>,
+    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
+>;
+
+/// The points of a variant, from left to right in the order of the cycles; hollow where a value is far from the others.
+fn points(
+    chart: &mut Plane<'_, '_>,
+    variant: &Variant,
+    i: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let step = 0.6 / index(variant.values.len().max(2) - 1);
+    for (k, value) in variant.values.iter().enumerate() {
+        let at = (index(i) - 0.35 + step * index(k), value.value);
+        let style = if value.outlier {
+            colour(i).stroke_width(2)
+        } else {
+            colour(i).filled()
+        };
+        match i % 3 {
+            0 => chart.draw_series([Circle::new(at, 4, style)])?,
+            1 => chart.draw_series([TriangleMarker::new(at, 5, style)])?,
+            _ => chart.draw_series([Cross::new(at, 4, colour(i).stroke_width(2))])?,
+        };
+    }
+    Ok(())
+}
+
+/// All ratios below each other, in percent more or less than the base, with the line of no difference.
+pub(crate) fn ratios(cells: &[Cell], label: &str) -> anyhow::Result<String> {
+    let rows: Vec<(String, f64, f64, f64, bool)> = cells
+        .iter()
+        .flat_map(|cell| {
+            cell.comparisons.iter().filter_map(|comparison| {
+                let ratio = comparison.ratio.as_ref()?;
+                let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+                let point = if cell.point.is_empty() {
+                    &cell.scenario
+                } else {
+                    &cell.point
+                };
+                Some((
+                    format!("{}, {}, {point}", cell.metric, comparison.variant),
+                    percent(ratio.interval.value),
+                    percent(ratio.interval.low),
+                    percent(ratio.interval.high),
+                    ratio.differs(),
+                ))
+            })
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(String::new());
+    }
+    let ends = rows.iter().flat_map(|row| [row.2, row.3, 0.0]);
+    let (low, high) = bounds(ends, false);
+    let height = u32::try_from(rows.len()).unwrap_or(1) * ROW + 50;
+    draw((SIZE.0, height), label, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .margin_right(20)
+            .margin_left(20)
+            .x_label_area_size(30)
+            .build_cartesian_2d(low..high, 0.0..index(rows.len()))?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(font())
+            .y_labels(0)
+            .x_labels(5)
+            .x_label_formatter(&|value| format!("{} %", signed(*value)))
+            .draw()?;
+        let none = [(0.0, 0.0), (0.0, index(rows.len()))];
+        chart.draw_series([PathElement::new(none, INK.stroke_width(1))])?;
+        for (i, (name, value, from, to, differs)) in rows.iter().enumerate() {
+            let y = index(rows.len() - i) - 0.78;
+            let style = colour(usize::from(*differs));
+            chart.draw_series([ErrorBar::new_horizontal(
+                y,
+                *from,
+                *value,
+                *to,
+                style.stroke_width(2).filled(),
+                9,
+            )])?;
+            let (_, at) = chart.backend_coord(&(*value, y + 0.46));
+            let style = font().pos(Pos::new(HPos::Left, VPos::Center));
+            root.draw_text(name, &style, (8, at))?;
+        }
+        Ok(())
+    })
+}
+
+fn signed(percent: f64) -> String {
+    let text = figure((percent * 10.0).round() / 10.0);
+    if percent > 0.0 {
+        format!("+{text}")
+    } else {
+        text
+    }
+}
+
+/// One line per run; empty if there is nothing to draw.
+pub(crate) fn lines(lines: &[Line], x: &str, label: &str) -> anyhow::Result<String> {
+    let points = || lines.iter().flat_map(|line| line.points.iter().copied());
+    // An axis without an end would be divided for ever.
+    if points().next().is_none() || points().any(|point| !(point.0 + point.1).is_finite()) {
+        return Ok(String::new());
+    }
+    let (left, right) = (
+        points().map(|point| point.0).fold(f64::INFINITY, f64::min),
+        points()
+            .map(|point| point.0)
+            .fold(f64::NEG_INFINITY, f64::max),
+    );
+    let (low, high) = bounds(
+        points()
+            .map(|point| point.1)
+            .collect::<Vec<_>>()
+            .into_iter(),
+        true,
+    );
+    let right = if right > left { right } else { left + 1.0 };
+    draw(SIZE, label, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .margin_right(16)
+            .x_label_area_size(44)
+            .y_label_area_size(60)
+            .build_cartesian_2d(left..right, low..high)?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(font())
+            .axis_desc_style(font())
+            .x_desc(x)
+            .x_labels(6)
+            .y_labels(5)
+            .x_label_formatter(&|value| figure(*value))
+            .y_label_formatter(&|value| figure(*value))
+            .draw()?;
+        for line in lines {
+            let style = colour(line.variant).mix(0.75).stroke_width(1);
+            chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        }
+        Ok(())
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "numbers of variants and cycles are far below 2^52"
+)]
+fn index(i: usize) -> f64 {
+    i as f64
+}
+
+fn bottom(height: u32) -> i32 {
+    i32::try_from(height).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drawings_take_every_colour_from_the_page() {
+        let line = |variant| Line {
+            variant,
+            points: vec![(0.0, 1.0), (1.0, 2000.0)],
+        };
+        let svg = lines(&[line(0), line(1), line(7)], "s", "a < \"b\"").expect("svg");
+        assert!(svg.contains("aria-label=\"a &lt; &quot;b&quot;\""), "{svg}");
+        for part in ["var(--ink)", "var(--grid)", "var(--v0)", "var(--v1)"] {
+            assert!(svg.contains(part), "{part}: {svg}");
+        }
+        assert!(!svg.contains("\"#"), "{svg}");
+    }
+
+    #[test]
+    fn a_chart_needs_neither_spread_nor_time() {
+        for points in [vec![], vec![(3.0, 5.0)], vec![(0.0, 0.0), (0.0, 0.0)]] {
+            lines(&[Line { variant: 0, points }], "s", "x").expect("svg");
+        }
+    }
+}

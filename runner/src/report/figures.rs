@@ -1,0 +1,275 @@
+//! The figures of a report: what `figures.json` holds and the other forms show.
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::compare::cells::{self, Cell};
+use crate::compare::stored::{Setting, Stored, StoredRun};
+use crate::compare::words::plural;
+
+/// Everything that a report says in numbers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Figures {
+    schema_version: u32,
+    pub(crate) suite: String,
+    pub(crate) title: String,
+    /// The outcome in a few sentences, the most important first.
+    pub(crate) headline: Vec<String>,
+    pub(crate) comparisons: Vec<Cell>,
+    pub(crate) runs: Vec<RunRow>,
+    /// Planned runs without evidence.
+    pub(crate) missing: Vec<Missing>,
+    /// What should be looked at before the figures are believed.
+    pub(crate) anomalies: Vec<String>,
+    pub(crate) facts: Vec<Fact>,
+    /// Variables that do not have the suite's default, where all runs have the same value.
+    pub(crate) parameters: Vec<Fact>,
+}
+
+/// One run in a row.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunRow {
+    pub(crate) folder: String,
+    pub(crate) scenario: String,
+    pub(crate) point: String,
+    pub(crate) variant: String,
+    pub(crate) cycle: u32,
+    pub(crate) warm_up: bool,
+    pub(crate) attempt: u32,
+    pub(crate) verdict: String,
+    /// Whether comparisons use it.
+    pub(crate) counts: bool,
+    /// Why not.
+    pub(crate) left_out: Option<String>,
+    pub(crate) gates_held: usize,
+    pub(crate) gates_judged: usize,
+    /// Gates that do not hold, in words.
+    pub(crate) failed_gates: Vec<String>,
+    pub(crate) k6_exit_code: Option<i32>,
+    pub(crate) wall_clock_ms: Option<f64>,
+    /// Over one minute, before the run.
+    pub(crate) load_average: Option<f64>,
+    /// What else the machine did.
+    pub(crate) note: String,
+    pub(crate) derived: Map<String, Json>,
+}
+
+/// A planned run without evidence.
+#[derive(Debug, Serialize)]
+pub(crate) struct Missing {
+    pub(crate) folder: String,
+    pub(crate) why: String,
+}
+
+/// A name and a value.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fact {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+impl Figures {
+    /// Reads them out of stored evidence.
+    pub(crate) fn of(stored: &Stored) -> Self {
+        let comparisons = cells::within(stored);
+        let runs: Vec<RunRow> = stored.runs.iter().map(row).collect();
+        let missing: Vec<Missing> = stored
+            .missing
+            .iter()
+            .map(|(folder, why)| Missing {
+                folder: folder.clone(),
+                why: why.clone(),
+            })
+            .collect();
+        Self {
+            schema_version: 1,
+            suite: stored.suite.file.suite.id.clone(),
+            title: stored.suite.file.suite.title.clone(),
+            headline: headline(&comparisons, &runs, missing.len()),
+            anomalies: anomalies(&comparisons, &runs),
+            facts: facts(stored),
+            parameters: parameters(stored),
+            comparisons,
+            runs,
+            missing,
+        }
+    }
+}
+
+fn row(run: &StoredRun) -> RunRow {
+    let judging = || run.gates.iter().filter(|gate| gate.class != "watch");
+    RunRow {
+        folder: run.folder.clone(),
+        scenario: run.meta.scenario.clone(),
+        point: run.point(),
+        variant: run.variant().to_owned(),
+        cycle: run.meta.cycle,
+        warm_up: run.meta.discarded,
+        attempt: run.meta.attempt,
+        verdict: run.verdict.clone(),
+        counts: run.left_out().is_none(),
+        left_out: run.left_out(),
+        gates_held: judging().filter(|gate| gate.holds).count(),
+        gates_judged: judging().count(),
+        failed_gates: run
+            .gates
+            .iter()
+            .filter(|gate| !gate.holds)
+            .map(|gate| format!("{}: {}", gate.id, gate.text))
+            .collect(),
+        k6_exit_code: run.meta.k6_run.exit_code,
+        wall_clock_ms: run.meta.k6_run.wall_clock_ms,
+        load_average: run.meta.host.load_average_start.first().copied(),
+        note: run.meta.machine.note.clone(),
+        derived: run.derived.clone(),
+    }
+}
+
+fn headline(cells: &[Cell], runs: &[RunRow], missing: usize) -> Vec<String> {
+    let mut lines: Vec<String> = cells
+        .iter()
+        .flat_map(|cell| {
+            cell.comparisons.iter().map(|comparison| {
+                let against = if cell.comparisons.len() > 1 {
+                    format!(" ({} against {})", comparison.variant, comparison.base)
+                } else {
+                    String::new()
+                };
+                format!(
+                    "{}{against}: {}",
+                    crate::compare::title(cell),
+                    comparison.verdict.text
+                )
+            })
+        })
+        .collect();
+    let counted = runs.iter().filter(|run| run.counts).count();
+    let mut tally = format!("{counted} of {} count", plural(runs.len(), "run"));
+    let warm_up = runs.iter().filter(|run| run.warm_up).count();
+    let left_out = runs.len() - counted - warm_up;
+    for (n, what) in [
+        (warm_up, "warm-up"),
+        (left_out, "left out"),
+        (missing, "planned, not run"),
+    ] {
+        if n > 0 {
+            tally.push_str(&format!(", {n} {what}"));
+        }
+    }
+    lines.push(tally);
+    lines
+}
+
+fn anomalies(cells: &[Cell], runs: &[RunRow]) -> Vec<String> {
+    let mut found = Vec::new();
+    for cell in cells {
+        let title = crate::compare::title(cell);
+        for variant in &cell.variants {
+            for value in variant.values.iter().filter(|value| value.outlier) {
+                found.push(format!(
+                    "{title}: cycle {} of {} is far from the others ({}); counted all the same",
+                    value.cycle,
+                    variant.name,
+                    crate::compare::words::figure(value.value)
+                ));
+            }
+        }
+        for comparison in &cell.comparisons {
+            for pair in comparison.pairs.iter().filter(|pair| pair.outlier) {
+                found.push(format!(
+                    "{title}: the ratio {:.3} of {} to {} in cycle {} is far from the others; counted all the same",
+                    pair.ratio, comparison.variant, comparison.base, pair.cycle
+                ));
+            }
+        }
+        for note in &cell.notes {
+            let line = format!("{}: {note}", cell.scenario);
+            if !found.contains(&line) {
+                found.push(line);
+            }
+        }
+    }
+    let mut notes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for run in runs.iter().filter(|run| !run.note.is_empty()) {
+        match notes.iter_mut().find(|(note, _)| *note == run.note) {
+            Some((_, folders)) => folders.push(&run.folder),
+            None => notes.push((&run.note, vec![&run.folder])),
+        }
+    }
+    for (note, folders) in notes {
+        found.push(match folders.as_slice() {
+            [folder] => format!("{folder}: {note}"),
+            folders => format!("{} runs: {note}", folders.len()),
+        });
+    }
+    found
+}
+
+fn facts(stored: &Stored) -> Vec<Fact> {
+    let Some(first) = stored.runs.first() else {
+        return Vec::new();
+    };
+    let (meta, host) = (&first.meta, &first.meta.host);
+    let gib = |bytes: f64| format!("{:.1} GiB", bytes / f64::from(1 << 30));
+    let machine = [
+        host.cpus.map(|cpus| format!("{cpus} × {}", host.cpu_model)),
+        host.memory_bytes.map(gib),
+        Some(format!("{} {}", host.kernel, host.architecture)),
+    ];
+    let loads: Vec<f64> = stored
+        .runs
+        .iter()
+        .filter_map(|run| run.meta.host.load_average_start.first().copied())
+        .collect();
+    let load = crate::stats::spread(&loads)
+        .map(|spread| format!("{:.2} to {:.2}, before the runs", spread.min, spread.max));
+    let facts = [
+        ("Began", Some(meta.start_time.clone())),
+        ("Commit", Some(meta.sha.clone())),
+        ("Label", Some(meta.label.clone())),
+        ("k6", Some(meta.k6_version.clone())),
+        ("Redis", Some(meta.redis.clone())),
+        (
+            "Machine",
+            Some(machine.into_iter().flatten().collect::<Vec<_>>().join(", ")),
+        ),
+        ("Load average", load),
+    ];
+    facts
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let value = value.filter(|value| !value.trim().is_empty())?;
+            Some(Fact {
+                name: name.to_owned(),
+                value,
+            })
+        })
+        .collect()
+}
+
+fn parameters(stored: &Stored) -> Vec<Fact> {
+    let Some((first, others)) = stored.runs.split_first() else {
+        return Vec::new();
+    };
+    let chosen = |setting: &Setting| !matches!(setting.from.as_str(), "default" | "started");
+    first
+        .meta
+        .environment
+        .iter()
+        .filter(|(name, setting)| {
+            chosen(setting)
+                && others.iter().all(|run| {
+                    run.meta
+                        .environment
+                        .get(*name)
+                        .is_some_and(|other| other.value == setting.value)
+                })
+        })
+        .map(|(name, setting)| Fact {
+            name: name.clone(),
+            value: setting.value.clone(),
+        })
+        .collect()
+}

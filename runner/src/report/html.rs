@@ -1,0 +1,289 @@
+//! The report as one HTML file that loads nothing.
+
+use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, context};
+use serde::Serialize;
+
+use super::chart::{self, Line};
+use super::figures::Figures;
+use super::section::Section;
+use super::series::{Points, Process, Series};
+use super::view::View;
+use crate::compare::cells;
+use crate::compare::stored::{Stored, StoredRun};
+use crate::compare::title;
+use crate::derive::statistic;
+
+const TEMPLATE: &str = include_str!("templates/report.html");
+const STYLE: &str = include_str!("templates/report.css");
+
+/// Charts of one section that share a legend.
+#[derive(Debug, Serialize)]
+struct Group {
+    section: String,
+    title: String,
+    /// How to read them.
+    note: String,
+    legend: Vec<(String, String)>,
+    charts: Vec<Chart>,
+}
+
+#[derive(Debug, Serialize)]
+struct Chart {
+    caption: String,
+    svg: Value,
+}
+
+/// The report as HTML.
+///
+/// # Errors
+/// A chart cannot be drawn, or the template does not fit the figures.
+pub(crate) fn render(
+    figures: &Figures,
+    stored: &Stored,
+    sections: &[Section],
+) -> anyhow::Result<String> {
+    let mut groups = comparison(figures)?;
+    for place in places(stored) {
+        groups.extend(place.charts(sections)?);
+    }
+    groups.retain(|group| !group.charts.is_empty());
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_syntax(super::syntax()?);
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    let template = environment.template_from_str(TEMPLATE)?;
+    let view = View::of(figures, sections);
+    Ok(template.render(context! {
+        view => Serde(view),
+        groups => Serde(groups),
+        style => Value::from_safe_string(STYLE.to_owned()),
+    })?)
+}
+
+fn drawn(caption: impl Into<String>, svg: String) -> Option<Chart> {
+    (!svg.is_empty()).then(|| Chart {
+        caption: caption.into(),
+        svg: Value::from_safe_string(svg),
+    })
+}
+
+fn comparison(figures: &Figures) -> anyhow::Result<Vec<Group>> {
+    let cells = &figures.comparisons;
+    let mut charts = Vec::new();
+    let caption = "Difference from the base with its 95 % interval; the line is no difference";
+    charts.extend(drawn(caption, chart::ratios(cells, caption)?));
+    for cell in cells.iter().filter(|cell| {
+        cell.variants
+            .iter()
+            .any(|variant| !variant.values.is_empty())
+    }) {
+        let caption = title(cell);
+        charts.extend(drawn(caption.clone(), chart::values(cell, &caption)?));
+    }
+    Ok(vec![Group {
+        section: "comparison".to_owned(),
+        title: String::new(),
+        note: "One mark per cycle, from left to right in their order; beside them the geometric mean of the variant with its 95 % interval. The verdict rests on the ratios within the cycles, not on whether these bars overlap."
+            .to_owned(),
+        legend: Vec::new(),
+        charts,
+    }])
+}
+
+/// One of a process's series.
+type Pick = fn(&Process) -> &Points;
+
+/// Scenario and point, with the runs that are drawn.
+struct Place<'a> {
+    title: String,
+    variants: Vec<&'a str>,
+    runs: Vec<(usize, &'a StoredRun, Series)>,
+}
+
+/// Warm-ups and repeated runs are not drawn; invalid ones are, for they show what went wrong.
+fn places(stored: &Stored) -> Vec<Place<'_>> {
+    cells::groups(stored)
+        .into_iter()
+        .map(|((scenario, point), runs)| {
+            let variants = cells::order(stored, &runs);
+            let drawn = runs
+                .iter()
+                .copied()
+                .filter(|run| !run.meta.discarded && !run.superseded);
+            let drawn = drawn.map(|run| {
+                let variant = variants.iter().position(|name| *name == run.meta.variant);
+                (variant.unwrap_or_default(), run, Series::of(run))
+            });
+            Place {
+                title: format!("{scenario} {point}").trim().to_owned(),
+                runs: drawn.collect(),
+                variants: variants
+                    .iter()
+                    .map(|name| {
+                        let run = runs.iter().find(|run| run.meta.variant == *name);
+                        run.map_or(*name, |run| run.variant())
+                    })
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+impl Place<'_> {
+    fn charts(&self, sections: &[Section]) -> anyhow::Result<Vec<Group>> {
+        let mut groups = Vec::new();
+        for section in sections {
+            match section {
+                Section::Distribution(metric) => groups.push(self.distribution(metric)?),
+                Section::Queues => groups.push(self.queues()?),
+                Section::Resources => groups.push(self.resources()?),
+                _ => {}
+            }
+        }
+        Ok(groups)
+    }
+
+    fn group(&self, section: &str, note: &str, charts: Vec<Chart>) -> Group {
+        let legend = self.variants.iter().enumerate();
+        Group {
+            section: section.to_owned(),
+            title: self.title.clone(),
+            note: note.to_owned(),
+            legend: legend
+                .map(|(i, name)| (chart::colour_name(i), (*name).to_owned()))
+                .collect(),
+            charts,
+        }
+    }
+
+    fn lines(&self, points: impl Fn(&StoredRun, &Series) -> Points) -> Vec<Line> {
+        self.runs
+            .iter()
+            .map(|(variant, run, series)| Line {
+                variant: *variant,
+                points: points(run, series),
+            })
+            .filter(|line| !line.points.is_empty())
+            .collect()
+    }
+
+    fn chart(&self, caption: &str, x: &str, lines: &[Line]) -> anyhow::Result<Option<Chart>> {
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let label = format!("{caption}, {}", self.title);
+        Ok(drawn(caption, chart::lines(lines, x, &label)?))
+    }
+
+    fn distribution(&self, metric: &str) -> anyhow::Result<Group> {
+        let lines = self.lines(|run, _| {
+            run.summary
+                .as_ref()
+                .map_or_else(Vec::new, |summary| quantiles(summary, metric))
+        });
+        let caption = format!("{metric}, ms");
+        let chart = self.chart(&caption, "percent of users at most", &lines)?;
+        let note = "One line per run, through the quantiles that k6 keeps.";
+        Ok(self.group(
+            &format!("distribution:{metric}"),
+            note,
+            chart.into_iter().collect(),
+        ))
+    }
+
+    fn time(&self) -> &'static str {
+        let since_open = self.runs.iter().all(|(_, _, series)| series.since_open);
+        if since_open {
+            "seconds since OPEN"
+        } else {
+            "seconds since k6 started"
+        }
+    }
+
+    fn queues(&self) -> anyhow::Result<Group> {
+        let charts = [
+            (
+                "Users in the queues",
+                self.lines(|_, series| series.queue.clone()),
+            ),
+            (
+                "Users promoted per second",
+                self.lines(|_, series| series.promotions.clone()),
+            ),
+        ];
+        let charts = charts
+            .iter()
+            .filter_map(|(caption, lines)| self.chart(caption, self.time(), lines).transpose())
+            .collect::<anyhow::Result<_>>()?;
+        Ok(self.group("queues", "One line per run.", charts))
+    }
+
+    fn resources(&self) -> anyhow::Result<Group> {
+        let mut names: Vec<&str> = Vec::new();
+        for process in self
+            .runs
+            .iter()
+            .flat_map(|(_, _, series)| &series.processes)
+        {
+            if !names.contains(&process.name.as_str()) {
+                names.push(&process.name);
+            }
+        }
+        let mut charts = Vec::new();
+        for name in names {
+            let of = |pick: Pick| {
+                self.lines(|_, series| {
+                    let process = series.processes.iter().find(|process| process.name == name);
+                    process.map_or_else(Vec::new, |process| pick(process).clone())
+                })
+            };
+            let kinds: [(&str, Pick); 3] = [
+                ("processor, percent of one core", |process| &process.cpu),
+                ("memory, MiB", |process| &process.memory),
+                ("connections", |process| &process.connections),
+            ];
+            for (what, pick) in kinds {
+                charts.extend(self.chart(&format!("{name}: {what}"), self.time(), &of(pick))?);
+            }
+        }
+        Ok(self.group("resources", "One line per run.", charts))
+    }
+}
+
+/// Quantiles of a trend, by percent of the samples.
+fn quantiles(summary: &serde_json::Value, metric: &str) -> Points {
+    let values = summary["metrics"][metric]["values"].as_object();
+    let mut points: Points = values
+        .into_iter()
+        .flat_map(|values| values.keys())
+        .filter_map(|stat| {
+            let percent = match stat.as_str() {
+                "min" => 0.0,
+                "med" => 50.0,
+                "max" => 100.0,
+                other => other.strip_prefix("p(")?.strip_suffix(')')?.parse().ok()?,
+            };
+            Some((percent, statistic(summary, metric, stat)?))
+        })
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_that_k6_keeps() {
+        let summary = serde_json::json!({ "metrics": { "wait": { "values": {
+            "avg": 9, "p(95)": 8, "max": 10, "min": 1, "med": 5
+        } } } });
+        assert_eq!(
+            quantiles(&summary, "wait"),
+            [(0.0, 1.0), (50.0, 5.0), (95.0, 8.0), (100.0, 10.0)]
+        );
+        assert!(quantiles(&summary, "other").is_empty());
+    }
+}

@@ -1,0 +1,106 @@
+//! Reports: what a plan's evidence says, for people (HTML, Markdown) and for programs (JSON).
+//!
+//! [`figures`] reads the evidence; the other two forms show nothing that is not in it or in the monitors' series. A
+//! report is derived from evidence, so unlike evidence it may be written again.
+
+mod chart;
+mod figures;
+mod html;
+mod markdown;
+mod section;
+mod series;
+mod view;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::compare::stored::Stored;
+use crate::exit;
+use crate::judge::shown;
+use crate::mask::{masked, say};
+use crate::suite::schema::Format;
+use figures::Figures;
+pub(crate) use section::Section;
+
+/// The verb `report`: writes the report of a folder again.
+///
+/// # Errors
+/// The folder holds no evidence, the suite declares no report, or a file cannot be written.
+pub(crate) fn report(folder: &Path) -> anyhow::Result<i32> {
+    let stored = Stored::open(folder)?;
+    if stored.suite.file.report.is_none() {
+        return Err(exit::set_up(format!(
+            "{} declares no report: it has no table [report]",
+            stored.suite.path.display()
+        )));
+    }
+    write(&stored)?;
+    Ok(exit::OK)
+}
+
+/// At the end of a plan: the comparison in words, and the report if the suite declares one.
+///
+/// # Errors
+/// The evidence cannot be read again or the report cannot be written.
+pub(crate) fn of_plan(folder: &Path) -> anyhow::Result<()> {
+    let stored = Stored::open(folder)?;
+    if stored.suite.file.report.is_some() {
+        write(&stored)?;
+    }
+    Ok(())
+}
+
+fn write(stored: &Stored) -> anyhow::Result<()> {
+    let figures = Figures::of(stored);
+    say("");
+    figures.headline.iter().for_each(|line| say(line));
+    let Some(table) = &stored.suite.file.report else {
+        return Ok(());
+    };
+    let sections: Vec<Section> = table
+        .sections
+        .iter()
+        .filter_map(|name| Section::parse(name.get_ref()).ok())
+        .collect();
+    for format in &table.formats {
+        let (name, text) = match format {
+            Format::Html => ("report.html", html::render(&figures, stored, &sections)?),
+            Format::Md => ("report.md", markdown::render(&figures, &sections)?),
+            Format::Json => (
+                "figures.json",
+                format!("{:#}\n", serde_json::to_value(&figures).context("figures")?),
+            ),
+        };
+        let path = stored.root.join(name);
+        replace(&path, masked(&text).as_bytes())?;
+        say(&format!("report   {}", shown(&path)));
+    }
+    Ok(())
+}
+
+/// Statements on lines of their own leave nothing behind.
+fn syntax() -> Result<minijinja::syntax::SyntaxConfig, minijinja::Error> {
+    minijinja::syntax::SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build()
+}
+
+/// Writes a file that appears complete or not at all.
+fn replace(path: &PathBuf, content: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let writing = || format!("writing {}", path.display());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .with_context(writing)?;
+    file.write_all(content).with_context(writing)?;
+    file.persist(path).with_context(writing)?;
+    Ok(())
+}

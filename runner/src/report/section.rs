@@ -1,0 +1,84 @@
+//! The parts that a suite may ask for in its report.
+
+/// One part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// Variants against each other.
+    Comparison,
+    /// A table with every run and its derived values.
+    Cells,
+    /// Gates of every run, and what was left out.
+    Validity,
+    /// Outliers, a busy machine, parameters that differ.
+    Anomalies,
+    /// Quantiles of a trend, run by run.
+    Distribution(String),
+    /// Queue length and promotions over time.
+    Queues,
+    /// Processor time, memory and connections over time.
+    Resources,
+}
+
+const PLAIN: &[(&str, Section)] = &[
+    ("comparison", Section::Comparison),
+    ("cells", Section::Cells),
+    ("validity", Section::Validity),
+    ("anomalies", Section::Anomalies),
+    ("queues", Section::Queues),
+    ("resources", Section::Resources),
+];
+
+impl Section {
+    /// Reads the name of a section.
+    ///
+    /// # Errors
+    /// A text that says what was received and what is allowed.
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        if let Some((_, section)) = PLAIN.iter().find(|(known, _)| *known == name) {
+            return Ok(section.clone());
+        }
+        match name.strip_prefix("distribution:") {
+            Some(metric) if !metric.is_empty() => Ok(Self::Distribution(metric.to_owned())),
+            _ => {
+                let names: Vec<&str> = PLAIN.iter().map(|(name, _)| *name).collect();
+                Err(format!(
+                    "no section `{name}`; allowed: {}, distribution:METRIC",
+                    names.join(", ")
+                ))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Section {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Self::Distribution(metric) = self {
+            return write!(f, "distribution:{metric}");
+        }
+        let known = PLAIN.iter().find(|(_, section)| section == self);
+        f.write_str(known.map_or("", |(name, _)| name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_have_names() {
+        assert_eq!(Section::parse("cells"), Ok(Section::Cells));
+        assert_eq!(
+            Section::parse("distribution:open_to_promote_ms"),
+            Ok(Section::Distribution("open_to_promote_ms".to_owned()))
+        );
+        for name in ["validity", "distribution:m"] {
+            assert_eq!(Section::parse(name).expect(name).to_string(), name);
+        }
+        for name in ["cell", "distribution:", ""] {
+            assert!(
+                Section::parse(name).is_err_and(|text| text.contains("allowed: comparison")),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What both written forms show: tables of texts, made of the figures.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::figures::{Figures, RunRow};
+use super::section::Section;
+use crate::compare::cells::Cell;
+use crate::compare::words::{self, Outcome, figure};
+use crate::compare::{because, marked, title};
+
+/// The texts of a report.
+#[derive(Debug, Serialize)]
+pub(crate) struct View<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) suite: &'a str,
+    pub(crate) headline: &'a [String],
+    cards: Vec<Card>,
+    cells: Vec<CellView>,
+    run_columns: Vec<String>,
+    run_rows: Vec<Row>,
+    gates: Vec<Row>,
+    left_out: Vec<String>,
+    anomalies: &'a [String],
+    facts: Vec<(&'a str, &'a str)>,
+    parameters: Vec<(&'a str, &'a str)>,
+    /// Names of the sections, in their order.
+    sections: Vec<String>,
+}
+
+/// One verdict.
+#[derive(Debug, Serialize)]
+struct Card {
+    text: String,
+    about: String,
+    difference: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct CellView {
+    title: String,
+    columns: Vec<&'static str>,
+    rows: Vec<Row>,
+    conclusions: Vec<String>,
+}
+
+/// A row of a table; `weak` rows do not count.
+#[derive(Debug, Serialize)]
+struct Row {
+    head: String,
+    cells: Vec<String>,
+    weak: bool,
+    bad: bool,
+}
+
+impl<'a> View<'a> {
+    /// Turns figures into texts.
+    pub(crate) fn of(figures: &'a Figures, sections: &[Section]) -> Self {
+        let columns = derived_columns(&figures.runs);
+        let pairs = |facts: &'a [super::figures::Fact]| {
+            facts
+                .iter()
+                .map(|fact| (fact.name.as_str(), fact.value.as_str()))
+                .collect()
+        };
+        Self {
+            title: &figures.title,
+            suite: &figures.suite,
+            headline: &figures.headline,
+            cards: figures.comparisons.iter().flat_map(cards).collect(),
+            cells: figures.comparisons.iter().map(cell).collect(),
+            run_rows: figures
+                .runs
+                .iter()
+                .map(|run| run_row(run, &columns))
+                .collect(),
+            run_columns: run_columns(&columns),
+            gates: figures.runs.iter().map(gates).collect(),
+            left_out: left_out(figures),
+            anomalies: &figures.anomalies,
+            facts: pairs(&figures.facts),
+            parameters: pairs(&figures.parameters),
+            sections: sections.iter().map(Section::to_string).collect(),
+        }
+    }
+}
+
+fn cards(cell: &Cell) -> Vec<Card> {
+    cell.comparisons
+        .iter()
+        .map(|comparison| {
+            let ratio = comparison.ratio.as_ref().map_or_else(String::new, |ratio| {
+                format!("; ratio {}", words::ratio(ratio))
+            });
+            Card {
+                text: comparison.verdict.text.clone(),
+                about: format!(
+                    "{}: {} against {}{ratio}",
+                    title(cell),
+                    comparison.variant,
+                    comparison.base
+                ),
+                difference: matches!(comparison.verdict.outcome, Outcome::Higher | Outcome::Lower),
+            }
+        })
+        .collect()
+}
+
+fn cell(cell: &Cell) -> CellView {
+    let rows = cell
+        .variants
+        .iter()
+        .map(|variant| {
+            let values: Vec<String> = variant.values.iter().map(marked).collect();
+            let numbers = variant.spread.as_ref().map_or_else(
+                || {
+                    vec![
+                        "0".to_owned(),
+                        "–".into(),
+                        "–".into(),
+                        "–".into(),
+                        "–".into(),
+                    ]
+                },
+                |spread| {
+                    let share = |share: f64| format!("{:.1} %", share * 100.0);
+                    vec![
+                        spread.n.to_string(),
+                        figure(spread.median),
+                        figure(spread.min),
+                        figure(spread.max),
+                        spread.variation.map_or_else(|| "–".to_owned(), share),
+                    ]
+                },
+            );
+            Row {
+                head: variant.name.clone(),
+                cells: [numbers, vec![values.join(" ")]].concat(),
+                weak: false,
+                bad: false,
+            }
+        })
+        .collect();
+    CellView {
+        title: title(cell),
+        columns: vec![
+            "Variant", "Cycles", "Median", "Min", "Max", "Spread", "By cycle",
+        ],
+        rows,
+        conclusions: cell
+            .comparisons
+            .iter()
+            .map(|comparison| {
+                let ratio = comparison
+                    .ratio
+                    .as_ref()
+                    .map_or_else(|| "unknown".to_owned(), words::ratio);
+                format!(
+                    "{} / {}: {ratio}. {}",
+                    comparison.variant,
+                    comparison.base,
+                    capitalised(&comparison.verdict.text)
+                )
+            })
+            .collect(),
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    // A variant's name stays as it is.
+    match text.strip_prefix("no ") {
+        Some(rest) => format!("No {rest}"),
+        None => text.to_owned(),
+    }
+}
+
+fn derived_columns(runs: &[RunRow]) -> Vec<String> {
+    let mut columns: Vec<String> = Vec::new();
+    for name in runs.iter().flat_map(|run| run.derived.keys()) {
+        if !columns.contains(name) {
+            columns.push(name.clone());
+        }
+    }
+    columns
+}
+
+fn run_columns(derived: &[String]) -> Vec<String> {
+    let mut columns: Vec<String> = ["Run", "Verdict", "Gates"].map(str::to_owned).to_vec();
+    columns.extend(derived.iter().cloned());
+    columns.extend(["Load", "Note"].map(str::to_owned));
+    columns
+}
+
+fn run_name(run: &RunRow) -> String {
+    let cycle = if run.warm_up { "warm-up" } else { "cycle" };
+    let attempt = if run.attempt > 1 {
+        format!(", attempt {}", run.attempt)
+    } else {
+        String::new()
+    };
+    let parts: Vec<&str> = [run.scenario.as_str(), &run.point, &run.variant]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    format!("{}, {cycle} {}{attempt}", parts.join(" "), run.cycle)
+}
+
+fn run_row(run: &RunRow, columns: &[String]) -> Row {
+    let mut cells = vec![
+        run.verdict.clone(),
+        format!("{} of {}", run.gates_held, run.gates_judged),
+    ];
+    cells.extend(columns.iter().map(|name| match run.derived.get(name) {
+        Some(Json::Number(number)) => number.as_f64().map_or_else(String::new, figure),
+        Some(Json::String(text)) => text.clone(),
+        Some(Json::Bool(value)) => value.to_string(),
+        _ => "–".to_owned(),
+    }));
+    cells.push(
+        run.load_average
+            .map_or_else(|| "–".to_owned(), |load| format!("{load:.2}")),
+    );
+    let note: Vec<&str> = [run.left_out.as_deref().unwrap_or_default(), &run.note]
+        .into_iter()
+        .filter(|part| !part.is_empty() && *part != run.verdict)
+        .collect();
+    cells.push(note.join("; "));
+    Row {
+        head: run_name(run),
+        cells,
+        weak: !run.counts,
+        bad: !matches!(run.verdict.as_str(), "PASS" | "SMOKE"),
+    }
+}
+
+fn gates(run: &RunRow) -> Row {
+    let failed = if run.failed_gates.is_empty() {
+        "–".to_owned()
+    } else {
+        run.failed_gates.join("; ")
+    };
+    Row {
+        head: run_name(run),
+        cells: vec![
+            run.verdict.clone(),
+            format!("{} of {}", run.gates_held, run.gates_judged),
+            failed,
+            run.folder.clone(),
+        ],
+        weak: !run.counts,
+        bad: !run.failed_gates.is_empty(),
+    }
+}
+
+/// Each run that does not count, once, and the values that a comparison could not use.
+fn left_out(figures: &Figures) -> Vec<String> {
+    let mut lines: BTreeMap<&str, String> = BTreeMap::new();
+    for run in figures.comparisons.iter().flat_map(|cell| &cell.left_out) {
+        lines
+            .entry(&run.folder)
+            .or_insert_with(|| format!("{}: {}", run.folder, because(&run.why, &run.reasons)));
+    }
+    for run in &figures.runs {
+        if let Some(why) = &run.left_out {
+            lines
+                .entry(&run.folder)
+                .or_insert_with(|| format!("{}: {}", run.folder, because(why, &run.failed_gates)));
+        }
+    }
+    for missing in &figures.missing {
+        lines
+            .entry(&missing.folder)
+            .or_insert_with(|| format!("{}: {}", missing.folder, missing.why));
+    }
+    lines.into_values().collect()
+}

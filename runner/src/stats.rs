@@ -1,0 +1,361 @@
+//! The statistics of a comparison. `docs/explanation/statistics.md` says why these.
+//!
+//! Everything works on logarithms: a difference is a ratio, so that `slower by 12 %` means the same for a run of one
+//! second and one of ten minutes, and no interval ever reaches below zero.
+
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF as _, StudentsT};
+
+/// How often an interval covers the truth.
+pub(crate) const CONFIDENCE: f64 = 0.95;
+/// How often a difference of the size in question would be shown with the cycles that are said to be needed.
+pub(crate) const POWER: f64 = 0.8;
+/// Valid cycles below which values are shown but nothing is concluded.
+pub(crate) const MIN_CYCLES: usize = 6;
+/// Cycles beyond which it is of no use to say how many would be needed.
+const MAX_CYCLES: usize = 1000;
+/// Modified z-score from which on a value is marked, as proposed by Iglewicz and Hoaglin.
+const OUTLIER: f64 = 3.5;
+/// Values below which a median absolute deviation says nothing.
+const MIN_FOR_OUTLIERS: usize = 5;
+
+/// The values of one variant in a few numbers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Spread {
+    pub(crate) n: usize,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    /// Geometric mean with its interval, from two positive values on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mean: Option<Interval>,
+    /// Standard deviation as a share of the mean, from two values on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) variation: Option<f64>,
+}
+
+/// A value and the bounds that cover the truth in [`CONFIDENCE`] of all series.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Interval {
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+/// The ratio of a variant to its base.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ratio {
+    /// Pairs, or the smaller number of values where nothing is paired.
+    pub(crate) n: usize,
+    #[serde(flatten)]
+    pub(crate) interval: Interval,
+    pub(crate) degrees_of_freedom: f64,
+    /// Standard deviation of one cycle's log ratio.
+    pub(crate) sd_log: f64,
+    #[serde(skip)]
+    paired: bool,
+}
+
+/// Median, extremes and spread; `None` without values.
+pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (min, max) = (*sorted.first()?, *sorted.last()?);
+    let arithmetic = moments(values);
+    let positive = values.iter().all(|value| *value > 0.0);
+    let mean = (positive && values.len() > 1).then(|| {
+        let (mean, variance) = moments(&logs(values));
+        let count = count(values.len());
+        interval(mean, (variance / count).sqrt(), count - 1.0)
+    });
+    Some(Spread {
+        n: values.len(),
+        median: median(&sorted),
+        min,
+        max,
+        mean,
+        variation: (values.len() > 1 && arithmetic.0 > 0.0)
+            .then(|| arithmetic.1.sqrt() / arithmetic.0),
+    })
+}
+
+/// The ratio variant / base of values that were measured side by side; `None` with fewer than two pairs. All values must be positive.
+pub(crate) fn paired(pairs: &[(f64, f64)]) -> Option<Ratio> {
+    if pairs.len() < 2 {
+        return None;
+    }
+    let ratios: Vec<f64> = pairs
+        .iter()
+        .map(|(base, value)| (value / base).ln())
+        .collect();
+    let (mean, variance) = moments(&ratios);
+    let n = count(ratios.len());
+    Some(Ratio {
+        n: ratios.len(),
+        interval: interval(mean, (variance / n).sqrt(), n - 1.0),
+        degrees_of_freedom: n - 1.0,
+        sd_log: variance.sqrt(),
+        paired: true,
+    })
+}
+
+/// The ratio variant / base of two series that have nothing in common but their length, by Welch's interval; `None`
+/// with fewer than two values in either. All values must be positive.
+pub(crate) fn unpaired(base: &[f64], values: &[f64]) -> Option<Ratio> {
+    if base.len() < 2 || values.len() < 2 {
+        return None;
+    }
+    let ((base_mean, base_variance), (mean, variance)) =
+        (moments(&logs(base)), moments(&logs(values)));
+    let (of_base, of_values) = (
+        base_variance / count(base.len()),
+        variance / count(values.len()),
+    );
+    let error = of_base + of_values;
+    let least = count(base.len().min(values.len())) - 1.0;
+    let freedom = if error > 0.0 {
+        error.powi(2)
+            / (of_base.powi(2) / (count(base.len()) - 1.0)
+                + of_values.powi(2) / (count(values.len()) - 1.0))
+    } else {
+        least
+    };
+    Some(Ratio {
+        n: base.len().min(values.len()),
+        interval: interval(mean - base_mean, error.sqrt(), freedom),
+        degrees_of_freedom: freedom,
+        sd_log: (base_variance + variance).sqrt(),
+        paired: false,
+    })
+}
+
+impl Ratio {
+    /// Whether the interval leaves out "no difference".
+    pub(crate) fn differs(&self) -> bool {
+        self.interval.low > 1.0 || self.interval.high < 1.0
+    }
+
+    /// Cycles that would show a difference of `effect` (0.05 = 5 %) in [`POWER`] of all series, at least
+    /// [`MIN_CYCLES`]; `None` if it is more than anybody would run.
+    pub(crate) fn needed(&self, effect: f64) -> Option<usize> {
+        (MIN_CYCLES..=MAX_CYCLES).find(|&n| self.detectable(n) <= effect)
+    }
+
+    /// The smallest difference that `n` cycles show in [`POWER`] of all series.
+    fn detectable(&self, n: usize) -> f64 {
+        let n = count(n);
+        let freedom = if self.paired {
+            n - 1.0
+        } else {
+            2.0 * (n - 1.0)
+        };
+        let quantiles = student(1.0 - (1.0 - CONFIDENCE) / 2.0, freedom) + student(POWER, freedom);
+        (quantiles * self.sd_log / n.sqrt()).exp_m1()
+    }
+}
+
+/// Which values lie far from the others, by the median absolute deviation of their logarithms. Marked, never dropped.
+pub(crate) fn outliers(values: &[f64]) -> Vec<bool> {
+    if values.len() < MIN_FOR_OUTLIERS || values.iter().any(|value| *value <= 0.0) {
+        return vec![false; values.len()];
+    }
+    let logs = logs(values);
+    let middle = median_of(&logs);
+    let deviations: Vec<f64> = logs.iter().map(|log| (log - middle).abs()).collect();
+    let typical = median_of(&deviations);
+    deviations
+        .iter()
+        .map(|deviation| typical > 0.0 && 0.6745 * deviation / typical > OUTLIER)
+        .collect()
+}
+
+fn interval(mean_log: f64, error: f64, freedom: f64) -> Interval {
+    let half = student(1.0 - (1.0 - CONFIDENCE) / 2.0, freedom) * error;
+    Interval {
+        value: mean_log.exp(),
+        low: (mean_log - half).exp(),
+        high: (mean_log + half).exp(),
+    }
+}
+
+/// Quantile of Student's t.
+fn student(probability: f64, freedom: f64) -> f64 {
+    StudentsT::new(0.0, 1.0, freedom)
+        .expect("the degrees of freedom are positive: two values at least")
+        .inverse_cdf(probability)
+}
+
+fn logs(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|value| value.ln()).collect()
+}
+
+/// Mean and variance of a sample; the variance of a single value is 0.
+fn moments(values: &[f64]) -> (f64, f64) {
+    let n = count(values.len());
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, if n > 1.0 { squares / (n - 1.0) } else { 0.0 })
+}
+
+/// Median of unsorted values, at least one.
+fn median_of(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    median(&sorted)
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    } else {
+        sorted[middle]
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "numbers of runs are far below 2^52"
+)]
+fn count(n: usize) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+    use rand_distr::{Distribution as _, LogNormal};
+
+    use super::*;
+
+    const SERIES: usize = 4000;
+
+    /// Share of the series for which `holds` is true.
+    fn share(mut holds: impl FnMut(&mut StdRng) -> bool) -> f64 {
+        let mut random = StdRng::seed_from_u64(20_260_101);
+        let hits = (0..SERIES).filter(|_| holds(&mut random)).count();
+        count(hits) / count(SERIES)
+    }
+
+    /// Pairs whose cycle has a luck of its own that both runs share, as on a machine that is busy now and then.
+    fn pairs(random: &mut StdRng, n: usize, truth: f64, noise: f64) -> Vec<(f64, f64)> {
+        let luck = LogNormal::new(0.0, 0.2).expect("distribution");
+        let noise = LogNormal::new(0.0, noise).expect("distribution");
+        (0..n)
+            .map(|_| {
+                let cycle = 20_000.0 * luck.sample(random);
+                (
+                    cycle * noise.sample(random),
+                    truth * cycle * noise.sample(random),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_interval_of_seven_cycles_covers_the_truth() {
+        for truth in [1.0, 1.05, 1.2, 0.5] {
+            for noise in [0.01, 0.1] {
+                let covered = share(|random| {
+                    let ratio = paired(&pairs(random, 7, truth, noise)).expect("ratio");
+                    ratio.interval.low <= truth && truth <= ratio.interval.high
+                });
+                assert!(covered >= 0.93, "ratio {truth}, noise {noise}: {covered}");
+                let covered = share(|random| {
+                    let distribution = LogNormal::new(0.0, noise).expect("distribution");
+                    let mut series = |centre: f64| -> Vec<f64> {
+                        (0..7)
+                            .map(|_| centre * distribution.sample(random))
+                            .collect()
+                    };
+                    let (base, values) = (series(1000.0), series(1000.0 * truth));
+                    let ratio = unpaired(&base, &values).expect("ratio");
+                    ratio.interval.low <= truth && truth <= ratio.interval.high
+                });
+                assert!(
+                    covered >= 0.93,
+                    "unpaired, ratio {truth}, noise {noise}: {covered}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn equal_variants_are_seldom_called_different() {
+        let called = share(|random| {
+            paired(&pairs(random, 7, 1.0, 0.05))
+                .expect("ratio")
+                .differs()
+        });
+        assert!(called <= 0.07, "{called}");
+    }
+
+    #[test]
+    fn the_cycles_that_are_said_to_be_needed_show_the_difference() {
+        let noise = 0.04;
+        let known = Ratio {
+            n: 7,
+            interval: Interval {
+                value: 1.0,
+                low: 0.9,
+                high: 1.1,
+            },
+            degrees_of_freedom: 6.0,
+            sd_log: noise * f64::sqrt(2.0),
+            paired: true,
+        };
+        let needed = known.needed(0.05).expect("a number");
+        let shown = share(|random| {
+            paired(&pairs(random, needed, 1.05, noise))
+                .expect("ratio")
+                .differs()
+        });
+        assert!((0.77..0.86).contains(&shown), "{needed} cycles: {shown}");
+    }
+
+    #[test]
+    fn a_ratio_by_hand() {
+        // Log ratios 0.1, 0.2, 0.3: mean 0.2, deviation 0.1, t(0.975; 2) = 4.302653.
+        let pairs: Vec<(f64, f64)> = [0.1, 0.2, 0.3]
+            .map(|log: f64| (100.0, 100.0 * log.exp()))
+            .to_vec();
+        let ratio = paired(&pairs).expect("ratio");
+        let half = 4.302_653 * 0.1 / f64::sqrt(3.0);
+        for (found, expected) in [
+            (ratio.interval.value, 0.2_f64.exp()),
+            (ratio.interval.low, (0.2 - half).exp()),
+            (ratio.interval.high, (0.2 + half).exp()),
+        ] {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+        assert!(!ratio.differs());
+        assert!(paired(&pairs[..1]).is_none() && unpaired(&[1.0], &[1.0, 2.0]).is_none());
+    }
+
+    #[test]
+    fn values_in_a_few_numbers() {
+        let four = spread(&[4.0, 1.0, 3.0, 2.0]).expect("spread");
+        assert_eq!(
+            (four.n, four.median, four.min, four.max),
+            (4, 2.5, 1.0, 4.0)
+        );
+        let one = spread(&[5.0]).expect("spread");
+        assert!(one.mean.is_none() && one.variation.is_none());
+        assert!(spread(&[]).is_none());
+        let same = paired(&[(2.0, 2.0), (3.0, 3.0)]).expect("ratio");
+        assert!(!same.differs() && same.needed(0.05) == Some(MIN_CYCLES));
+    }
+
+    #[test]
+    fn outliers_are_marked() {
+        assert_eq!(
+            outliers(&[100.0, 101.0, 99.0, 102.0, 180.0, 98.0]),
+            [false, false, false, false, true, false]
+        );
+        assert_eq!(outliers(&[100.0, 1.0]), [false, false]);
+        assert_eq!(outliers(&[7.0; 6]), [false; 6]);
+    }
+}
