@@ -484,3 +484,29 @@ fn given_redis(address: &str) -> Option<RedisFacts> {
 pub(crate) fn is_plan(folder: &Path) -> bool {
     folder.join(PLAN).is_file()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sound_is_not_run_again_but_a_preflight_has_to_pass() {
+        let settled = |verdict: Option<Verdict>, preflight: bool| {
+            let state = State {
+                attempts: 1,
+                verdict,
+                code: exit::OK,
+                run_ids: Vec::new(),
+            };
+            state.settled(preflight)
+        };
+        for verdict in [Verdict::Pass, Verdict::Smoke] {
+            assert!(settled(Some(verdict), false) && settled(Some(verdict), true));
+        }
+        assert!(settled(Some(Verdict::Fail), false) && !settled(Some(Verdict::Fail), true));
+        for verdict in [Verdict::Invalid, Verdict::Interrupted, Verdict::NotRun] {
+            assert!(!settled(Some(verdict), false));
+        }
+        assert!(!settled(None, false), "killed in the middle");
+    }
+}

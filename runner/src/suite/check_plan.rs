@@ -38,7 +38,8 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         placeholders(file, &scenario.limit, limits::RUN_VALUES)?;
         let limit = scenario.limit.get_ref();
         if !limit.contains('{') {
-            parse_duration(limit).map_err(|text| problem(&scenario.limit, text))?;
+            parse_duration(limit)
+                .map_err(|text| problem(&scenario.limit, format!("`limit`: {text}")))?;
         }
         points(file, scenario)?;
         for load in &scenario.load {

@@ -51,6 +51,13 @@ impl Suite {
     pub(crate) fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
         let file: File = toml::from_str(text).map_err(|error| {
             let message = explain(error.message());
+            let key = error.span().and_then(|span| key_before(text, span.start));
+            let message = match key {
+                Some(key) if !message.contains(&format!("`{key}`")) => {
+                    format!("`{key}`: {message}")
+                }
+                _ => message,
+            };
             located(path, text, error.span(), &message)
         })?;
         let suite = Self {
@@ -156,6 +163,14 @@ fn located(path: &Path, text: &str, span: Option<Range<usize>>, message: &str) -
     exit::set_up(format!("{}{place}: {message}", path.display()))
 }
 
+/// The key whose value is at a place of the text.
+fn key_before(text: &str, place: usize) -> Option<&str> {
+    let line = text.get(..place)?.rsplit('\n').next()?;
+    let (before, _) = line.rsplit_once('=')?;
+    let key = before.trim_end().rsplit([' ', '{', ',']).next()?;
+    Some(key).filter(|key| !key.is_empty())
+}
+
 /// Turns the parser's message about an unknown key into one that proposes the nearest known key.
 fn explain(message: &str) -> String {
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -229,6 +244,39 @@ pub(crate) mod tests {
             "{text}"
         );
         assert!(text.contains("allowed here: suite, env"), "{text}");
+    }
+
+    #[test]
+    fn values_of_another_type_are_located_with_their_key() {
+        for (more, line, expected) in [
+            (
+                "cycles = \"three\"\n",
+                13,
+                "`cycles`: invalid type: string \"three\"",
+            ),
+            ("cooldown = \"3\"\n", 13, "`cooldown`: not a duration: `3`"),
+            (
+                "plan = \"product\"\naxis = [{ env = \"VUS\", levels = 3 }]\n",
+                14,
+                "`levels`: invalid type: integer `3`",
+            ),
+            (
+                "plan = \"ladder\"\n",
+                13,
+                "`plan`: `ladder` is not known here; allowed: single",
+            ),
+        ] {
+            let text = refused(&format!("{SCENARIO}{more}"));
+            assert!(
+                text.starts_with(&format!("suites/t.toml:{line}: {expected}")),
+                "{text}"
+            );
+        }
+        let text = refused("[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"soon\"\n");
+        assert!(
+            text.starts_with("suites/t.toml:12: `limit`: not a duration: `soon`"),
+            "{text}"
+        );
     }
 
     #[test]
