@@ -97,16 +97,18 @@ func wrapError(call string, err error) *Error {
 	return e
 }
 
-// errorConstructor keeps the runtime's own Error, so that a script that replaces the global one changes nothing here.
-func errorConstructor(rt *sobek.Runtime) func(message string) *sobek.Object {
-	constructor := rt.GlobalObject().Get("Error")
-	return func(message string) *sobek.Object {
-		object, err := rt.New(constructor, rt.ToValue(message))
-		if err != nil {
-			panic(err)
-		}
-		return object
+// newError makes an Error of the runtime's own class, so that a script that replaces the global one changes nothing here.
+// The class is found at the first error: k6 makes it only for the virtual users that need it.
+func (i *instance) newError(message string) *sobek.Object {
+	rt := i.vu.Runtime()
+	if i.errorClass == nil {
+		i.errorClass = rt.NewTypeError().Prototype().Prototype().Get("constructor")
 	}
+	object, err := rt.New(i.errorClass, rt.ToValue(message))
+	if err != nil {
+		panic(err)
+	}
+	return object
 }
 
 // errorValue makes the JavaScript error. It must be called where JavaScript may run.

@@ -46,11 +46,13 @@ func (l *lateContext) Err() error {
 	return nil
 }
 
-// cancel releases what Done made.
-func (l *lateContext) cancel() {
+// rest gives back what Done made, which the next Done makes anew: a virtual user that waits for the others needs no timer
+// for the store.
+func (l *lateContext) rest() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stop != nil {
 		l.stop()
+		l.real, l.stop = nil, nil
 	}
 }

@@ -61,13 +61,14 @@ type (
 
 	// instance is the module as one virtual user has it.
 	instance struct {
-		root     *RootModule
-		vu       modules.VU
-		events   common.Events
-		metrics  *barrierMetrics
-		runID    string
-		newError func(message string) *sobek.Object
-		watcher  iterationWatcher
+		root       *RootModule
+		vu         modules.VU
+		events     common.Events
+		metrics    *barrierMetrics
+		runID      string
+		errorClass sobek.Value // nil before the first error
+		exports    map[string]any
+		watcher    iterationWatcher
 
 		mu    sync.Mutex
 		users map[string]*user // by the barrier's identity
@@ -105,12 +106,11 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 		common.Throw(vu.Runtime(), err)
 	}
 	i := &instance{
-		root:     r,
-		vu:       vu,
-		events:   vu.Events(),
-		metrics:  metrics,
-		newError: errorConstructor(vu.Runtime()),
-		users:    make(map[string]*user),
+		root:    r,
+		vu:      vu,
+		events:  vu.Events(),
+		metrics: metrics,
+		users:   make(map[string]*user),
 	}
 	if env.LookupEnv != nil {
 		i.runID, _ = env.LookupEnv(runIDEnv)
@@ -119,12 +119,15 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 	return i
 }
 
-// Exports are the classes of the module.
+// Exports are the classes of the module. k6 asks for them each time a script names one.
 func (i *instance) Exports() modules.Exports {
-	return modules.Exports{Named: map[string]any{
-		"Barrier":      named(i.vu.Runtime(), "Barrier", i.newBarrier),
-		"QueueCounter": named(i.vu.Runtime(), "QueueCounter", i.newQueueCounter),
-	}}
+	if i.exports == nil {
+		i.exports = map[string]any{
+			"Barrier":      named(i.vu.Runtime(), "Barrier", i.newBarrier),
+			"QueueCounter": named(i.vu.Runtime(), "QueueCounter", i.newQueueCounter),
+		}
+	}
+	return modules.Exports{Named: i.exports}
 }
 
 // start starts the engine with the first call that needs it, and closes it when k6 exits.

@@ -1,7 +1,6 @@
 package barrier
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -49,11 +48,11 @@ func (c *call) deadlines() deadlines {
 }
 
 // limit bounds all that a waiting call asks of the store, so that a store that hangs cannot make it outlast its deadline.
-func (c *call) limit() (d deadlines, cancel context.CancelFunc) {
+func (c *call) limit() (d deadlines, rest func()) {
 	d = c.deadlines()
 	l := &lateContext{Context: c.ctx, at: d.look}
 	c.limited = l
-	return d, l.cancel
+	return d, l.rest
 }
 
 // unanswered is the error of a wait that ended while the store still owed it an answer.
@@ -72,8 +71,8 @@ func (c *call) unanswered(err error, standing core.Outcome) error {
 
 // wait waits for a release without taking part.
 func (c *call) wait() (jsValue, error) {
-	d, cancel := c.limit()
-	defer cancel()
+	d, rest := c.limit()
+	defer rest()
 	c.user.waited()
 	s, err := c.open()
 	if err != nil {
@@ -85,8 +84,8 @@ func (c *call) wait() (jsValue, error) {
 // arriveAndWait arrives and waits for the release of the phase of the arrival. With an outcome other than an arrival it
 // waits as wait does.
 func (c *call) arriveAndWait() (jsValue, error) {
-	d, cancel := c.limit()
-	defer cancel()
+	d, rest := c.limit()
+	defer rest()
 	s, err := c.open()
 	if err != nil {
 		return nil, c.unanswered(err, core.OutcomeNone)
@@ -102,6 +101,7 @@ func (c *call) arriveAndWait() (jsValue, error) {
 		}
 		return nil, c.unanswered(err, answer.Outcome)
 	}
+	rest()
 	phase := answer.Phase
 	if answer.Outcome == core.OutcomeLeft {
 		phase = max(phase, c.user.waitPhase(s.OpenPhase))
