@@ -40,7 +40,7 @@ function launch(command, args, options) {
   return child;
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
@@ -90,16 +90,22 @@ export async function startWorld(t, waitingRoomArgs = []) {
   return Object.assign(world, { baseUrl: match[1], waitingRoom: child });
 }
 
-/** The same without a waiting room. */
-export async function startRedis(t) {
+/**
+ * The same without a waiting room.
+ *
+ * @param {{ port?: number, args?: string[] | ((folder: string) => string[]) }} options of the server: a port instead of a
+ *   free one, further arguments
+ */
+export async function startRedis(t, options = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'k6-barrier-'));
   folders.add(folder);
   t.after(async () => {
     await rm(folder, { recursive: true });
     folders.delete(folder);
   });
-  const port = await freePort();
-  const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder];
+  const port = options.port ?? (await freePort());
+  const more = typeof options.args === 'function' ? options.args(folder) : (options.args ?? []);
+  const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder, ...more];
   const { child } = await serve(t, REDIS_SERVER, args, /Ready to accept/);
   return Object.assign(new World(t, folder, port), { redisServer: child });
 }

@@ -176,7 +176,7 @@ impl Work {
             .build()
             .expect("a runtime");
         let program = &self.servers[at].1;
-        let mut server = RedisServer::start_with(&program);
+        let mut server = RedisServer::start_with(program);
         while !self.stop.load(Ordering::Relaxed) {
             let seed = self.next[at].fetch_add(self.servers.len() as u64, Ordering::Relaxed);
             if seed >= self.first + self.runs {
@@ -188,7 +188,7 @@ impl Work {
             let figures = catch_unwind(run);
             self.running(server.port(), None);
             let figures = figures.unwrap_or_else(|_| {
-                server = RedisServer::start_with(&program);
+                server = RedisServer::start_with(program);
                 Figures {
                     found: vec![(Wrong::Other, "the run panicked".into())],
                     ..Figures::default()

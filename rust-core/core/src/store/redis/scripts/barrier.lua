@@ -412,7 +412,9 @@ local function forbidden()
   for _, command in ipairs({ { 'PUBLISH', channel, '' }, { 'SADD', state, '' }, { 'SET', state, '', 'NX' },
     { 'HDEL', state, '' }, { 'HEXISTS', state, '' } }) do
     local answer = redis.pcall(unpack(command))
-    if type(answer) == 'table' and answer.err and not string.find(answer.err, 'WRONGTYPE', 1, true) then return answer end
+    if type(answer) == 'table' and answer.err and not string.find(answer.err, 'WRONGTYPE', 1, true) then
+      return redis.error_reply(string.format("NOPERM '%s': %s", string.lower(command[1]), answer.err))
+    end
   end
 end
 
