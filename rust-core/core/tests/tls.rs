@@ -5,6 +5,8 @@
 #[path = "engine/host.rs"]
 #[allow(dead_code)] // a part of it
 mod host;
+#[path = "support/cluster.rs"]
+mod redis_cluster;
 mod support;
 
 use std::path::Path;
@@ -15,8 +17,8 @@ use barrier_core::error::Error;
 use barrier_core::ids::Phase;
 use host::Process;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use redis_cluster::RedisCluster;
 use serde_json::{Value, json};
-use support::cluster::RedisCluster;
 use support::{RedisServer, free_port};
 
 /// An authority, and what it signed.

@@ -8,8 +8,8 @@ use barrier_core::error::Error;
 use barrier_core::ids::Phase;
 
 use super::host::{Process, arrival, call, failure};
+use super::redis_cluster::{RedisCluster, until};
 use super::support::RedisServer;
-use super::support::cluster::{RedisCluster, until};
 
 fn options(url: &str, run: &str, parties: u32) -> String {
     format!(

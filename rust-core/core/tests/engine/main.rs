@@ -1,5 +1,7 @@
 //! The engine over a real Redis: one process and several, a server that refuses, dies, freezes and forgets.
 
+#[path = "../support/cluster.rs"]
+mod redis_cluster;
 #[path = "../support/mod.rs"]
 mod support;
 

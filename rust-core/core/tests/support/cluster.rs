@@ -1,11 +1,12 @@
 //! A real Redis Cluster of the test's own: three primaries, and replicas where wanted.
+#![allow(dead_code)] // each test file uses a part of it
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue, Value};
 
-use super::{RedisServer, binary};
+use crate::support::{RedisServer, binary};
 
 const SLOTS: u16 = 16384;
 

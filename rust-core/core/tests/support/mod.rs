@@ -1,8 +1,6 @@
 //! A real redis-server of the test's own, on a free port, in a folder of its own, gone when dropped.
 #![allow(dead_code)] // each test file uses a part of it
 
-pub(crate) mod cluster;
-
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
