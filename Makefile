@@ -92,7 +92,7 @@ bench: build ## Run the waiting-room suite on this machine: SCENARIO=smoke CYCLE
 	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run suites/waiting-room.toml --scenario $(SCENARIO) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 .PHONY: perf
-perf: k6 ## Measure the barrier beside its peers, in under 20 minutes: CASES=release,arrive CYCLES=3
+perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=release,arrive CYCLES=3
 	$(call say,building bin/barrier-perf)
 	@scripts/ensure-tools.sh gcc cargo
 	@cargo build --release --locked --quiet --package barrier-perf

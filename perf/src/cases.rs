@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::child::Running;
+use crate::child::{Running, check_interrupt};
 use crate::core::{by_redis_benchmark, through_the_core};
-use crate::k6::{K6, Round, Seen, Spec, Trend, rounds, run_id};
-use crate::server::Server;
+use crate::k6::{K6, Round, Seen, Spec, Trend, read, rounds, run_id};
+use crate::server::{Server, built};
+use crate::suite::scenario;
 
 /// Figures of one run.
 pub(crate) type Figures = Vec<(&'static str, Vec<f64>)>;
@@ -55,6 +56,8 @@ pub(crate) struct Case {
     pub(crate) variants: &'static [Variant],
     /// What the plot shows: a figure and its unit.
     pub(crate) plot: (&'static str, &'static str),
+    /// It takes so long that it is run only where it is named.
+    pub(crate) by_name: bool,
     pub(crate) run: fn(&mut Bench, &str) -> anyhow::Result<Figures>,
 }
 
@@ -86,16 +89,31 @@ const PEERS: &[Variant] = &[
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "release",
-        about: "last arrival to the last user's next statement; memory and connections while all wait",
+        about: "last arrival to the last user's next statement; connections while all wait",
         variants: PEERS,
         plot: ("release_ms", "ms"),
+        by_name: false,
         run: |bench, variant| release(bench, variant, bench.scale.users, 4),
+    },
+    Case {
+        name: "memory",
+        about: "resident memory while all wait",
+        variants: &[
+            seldom("plain", 2),
+            seldom("memory", 2),
+            seldom("redis", 2),
+            seldom("polling-200ms", 2),
+        ],
+        plot: ("memory_kb", "KB"),
+        by_name: false,
+        run: memory,
     },
     Case {
         name: "arrive",
         about: "all arrive at once and do not wait: first to last arrival; then the controller's wake after the last",
         variants: PEERS,
         plot: ("spread_ms", "ms"),
+        by_name: false,
         run: arrive,
     },
     Case {
@@ -103,6 +121,7 @@ pub(crate) const CASES: &[Case] = &[
         about: "the release with three times as many users in the process",
         variants: &[seldom("plain", 3), seldom("memory", 3), seldom("redis", 3)],
         plot: ("release_ms", "ms"),
+        by_name: false,
         run: |bench, variant| release(bench, variant, bench.scale.crowd(), 3),
     },
     Case {
@@ -114,6 +133,7 @@ pub(crate) const CASES: &[Case] = &[
             seldom("redis-benchmark-single", 2),
         ],
         plot: ("arrivals_per_s", "arrivals/s"),
+        by_name: false,
         run: core,
     },
     Case {
@@ -121,6 +141,7 @@ pub(crate) const CASES: &[Case] = &[
         about: "counting 5 and 100 queues, beside TYPE and ZCARD or HLEN one after another in the script",
         variants: &[always("both")],
         plot: ("counter_100_ms", "ms"),
+        by_name: false,
         run: queues,
     },
     Case {
@@ -128,7 +149,32 @@ pub(crate) const CASES: &[Case] = &[
         about: "four processes that share a barrier: how far apart their first users wake",
         variants: &[always("redis")],
         plot: ("spread_ms", "ms"),
+        by_name: false,
         run: segments,
+    },
+    Case {
+        name: "streams",
+        about: "open streams with one event a second each for a minute, k6 and waiting room on this machine: none lost",
+        variants: &[seldom("sse", 3)],
+        plot: ("delay_ms", "ms"),
+        by_name: false,
+        run: streams,
+    },
+    Case {
+        name: "target",
+        about: "the scenario target of the waiting-room suite by the runner",
+        variants: &[always("zset"), always("hash")],
+        plot: ("k6_gb", "GB"),
+        by_name: true,
+        run: |bench, variant| scenario(bench, "target", Some(variant)),
+    },
+    Case {
+        name: "bench",
+        about: "make bench: the scenario smoke of the waiting-room suite by the runner",
+        variants: &[always("smoke")],
+        plot: ("overhead_s", "s"),
+        by_name: true,
+        run: |bench, _| scenario(bench, "smoke", None),
     },
 ];
 
@@ -145,6 +191,7 @@ fn with_peers(
     variant: &str,
     users: u32,
     rounds: u32,
+    lean: bool,
 ) -> anyhow::Result<Seen> {
     let [plain, barrier, polling] = scripts;
     let interval = variant
@@ -167,6 +214,7 @@ fn with_peers(
         rounds,
         patience,
         interval: interval.unwrap_or(0),
+        lean,
     };
     let redis = (variant == "redis" || interval.is_some()).then_some(&mut bench.redis);
     let seen = bench.k6.run(&spec, redis)?;
@@ -179,36 +227,39 @@ fn with_peers(
     Ok(seen)
 }
 
+const RELEASE: [&str; 3] = [
+    "release-plain.js",
+    "release-barrier.js",
+    "release-polling.js",
+];
+
 fn release(bench: &mut Bench, variant: &str, users: u32, rounds: u32) -> anyhow::Result<Figures> {
-    let scripts = [
-        "release-plain.js",
-        "release-barrier.js",
-        "release-polling.js",
-    ];
-    let seen = with_peers(bench, scripts, variant, users, rounds)?;
+    let seen = with_peers(bench, RELEASE, variant, users, rounds, false)?;
     let mut lasted = Vec::new();
     for round in &seen.rounds {
         all_of(users, trend(round, "ended")?.count)?;
         lasted.push(trend(round, "ended")?.max - trend(round, "last")?.max);
     }
-    let kilobytes = seen
-        .resident
-        .context("the run was over before its memory was looked at")?
-        / 1024;
-    let mut figures = vec![
-        ("release_ms", lasted),
-        ("memory_kb", vec![float(kilobytes)]),
-    ];
+    let mut figures = vec![("release_ms", lasted)];
     if let Some(connections) = seen.connections {
         figures.push(("connections", vec![float(connections as u64)]));
     }
     Ok(figures)
 }
 
+fn memory(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
+    let users = bench.scale.users;
+    let seen = with_peers(bench, RELEASE, variant, users, 1, true)?;
+    let resident = seen
+        .resident
+        .context("the run was over before its memory was looked at")?;
+    Ok(vec![("memory_kb", vec![float(resident / 1024)])])
+}
+
 fn arrive(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
     let users = bench.scale.users;
     let scripts = ["arrive-plain.js", "arrive-barrier.js", "arrive-polling.js"];
-    let seen = with_peers(bench, scripts, variant, users, 4)?;
+    let seen = with_peers(bench, scripts, variant, users, 4, false)?;
     let waits = variant != "plain";
     let (mut spread, mut wake) = (Vec::new(), Vec::new());
     for round in &seen.rounds {
@@ -331,6 +382,75 @@ fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
     Ok(vec![("spread_ms", spreads)])
 }
 
+fn streams(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
+    const SECONDS: u32 = 60;
+    let users = bench.scale.users;
+    bench.redis.forget()?;
+    let program = built("WAITING_ROOM_BIN", "bin/waiting-room", "make binaries")?;
+    let (port, log) = (
+        bench.k6.folder.join("address"),
+        bench.k6.folder.join("waiting-room.txt"),
+    );
+    let _ = std::fs::remove_file(&port);
+    let mut room = Command::new(program);
+    room.args([
+        "--ticks",
+        "--listen",
+        "127.0.0.1:0",
+        "--redis",
+        &bench.redis.url(),
+        "--port-file",
+    ])
+    .arg(&port);
+    let mut room = Running::start(&mut room, "waiting-room", &log)?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !port.is_file() {
+        check_interrupt()?;
+        ensure!(
+            room.ended()?.is_none(),
+            "waiting-room ended:\n{}",
+            room.output()
+        );
+        ensure!(
+            Instant::now() < deadline,
+            "waiting-room does not start:\n{}",
+            room.output()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (mut command, result) = script(bench, "open-streams.js");
+    command
+        .args([
+            "-e",
+            &format!("BASE_URL={}", std::fs::read_to_string(&port)?.trim()),
+        ])
+        .args([
+            "-e",
+            &format!("USERS={users}"),
+            "-e",
+            &format!("SECONDS={SECONDS}"),
+        ]);
+    let log = bench.k6.folder.join("output.txt");
+    // k6 opens 500 streams a second.
+    let limit = LIMIT + Duration::from_secs(u64::from(SECONDS + users / 500));
+    Running::start(&mut command, "open-streams.js", &log)?.finish(limit, |_| Ok(()))?;
+    let result: Streams = read(&result)?;
+    Ok(vec![
+        ("lost", vec![result.lost]),
+        ("failed", vec![result.failed]),
+        ("received", vec![result.received]),
+        ("delay_ms", vec![result.delay.med]),
+    ])
+}
+
+#[derive(serde::Deserialize)]
+struct Streams {
+    received: f64,
+    lost: f64,
+    failed: f64,
+    delay: Trend,
+}
+
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A command for a script without a timetable, and where its result goes.
@@ -363,7 +483,7 @@ fn all_of(users: u32, seen: f64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn float(n: u64) -> f64 {
+pub(crate) fn float(n: u64) -> f64 {
     // Far below 2^53.
     #[allow(clippy::cast_precision_loss)]
     let n = n as f64;

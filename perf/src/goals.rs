@@ -91,15 +91,15 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
         let title = format!("memory per waiting user above plain k6, {name}");
         let each = Compare::Above(f64::from(scale.users));
         Row {
-            peer: Some(("release/plain", PLAIN)),
+            peer: Some(("memory/plain", PLAIN)),
             compare: each,
             goal,
             ..row(title, of, "memory_kb", "KB")
         }
     };
-    rows.push(memory("release/memory", "memory", Some(Goal::AtMost(6.0))));
-    rows.push(memory("release/redis", "Redis", Some(Goal::AtMost(6.0))));
-    rows.push(memory("release/polling-200ms", "polling", None));
+    rows.push(memory("memory/memory", "memory", Some(Goal::AtMost(6.0))));
+    rows.push(memory("memory/redis", "Redis", Some(Goal::AtMost(6.0))));
+    rows.push(memory("memory/polling-200ms", "polling", None));
 
     let connections = |of, name: &str, goal| {
         let title = format!("Redis connections of a k6 process with {users} users, {name}");
@@ -156,6 +156,53 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
         take: Take::P99,
         goal: Some(Goal::AtMost(3.0)),
         ..row(title, "segments/redis", "spread_ms", "ms")
+    });
+
+    let title = format!("{users} open streams at one event a second, 60 s: events lost");
+    let worst = |title, of, figure, unit, goal| Row {
+        take: Take::Largest,
+        goal: Some(goal),
+        ..row(title, of, figure, unit)
+    };
+    rows.push(worst(title, "streams/sse", "lost", "", Goal::AtMost(0.0)));
+    let title = format!("{users} open streams at one event a second, 60 s: streams that failed");
+    rows.push(worst(title, "streams/sse", "failed", "", Goal::AtMost(0.0)));
+
+    for (of, name) in [("target/zset", "zset"), ("target/hash", "hash")] {
+        let what = |text: &str| format!("scenario target, {name}: {text}");
+        rows.push(worst(
+            what("runs that are not valid"),
+            of,
+            "invalid",
+            "",
+            Goal::AtMost(0.0),
+        ));
+        rows.push(worst(
+            what("users that did not finish"),
+            of,
+            "missing",
+            "",
+            Goal::AtMost(0.0),
+        ));
+        rows.push(worst(
+            what("memory of k6 at most"),
+            of,
+            "k6_gb",
+            "GB",
+            Goal::AtMost(3.0),
+        ));
+        rows.push(worst(
+            what("open files of k6 per user at most"),
+            of,
+            "k6_files",
+            "",
+            Goal::AtMost(1.05),
+        ));
+    }
+    let title = "make bench: time beyond that of k6's test runs".to_owned();
+    rows.push(Row {
+        goal: Some(Goal::AtMost(2.0)),
+        ..row(title, "bench/smoke", "overhead_s", "s")
     });
     rows
 }

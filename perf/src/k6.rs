@@ -41,6 +41,8 @@ pub(crate) struct Spec {
     pub(crate) patience: u32,
     /// How often a peer polls, in ms.
     pub(crate) interval: u32,
+    /// Go keeps no garbage: what is resident is in use.
+    pub(crate) lean: bool,
 }
 
 /// What k6 says of one trend in one round.
@@ -112,6 +114,10 @@ impl K6 {
                 .args(["-e", &format!("REDIS_URL={}", redis.url())])
                 .env("K6_BARRIER_RUN_ID", run_id());
         }
+        if spec.lean {
+            // Below what is needed: the collector runs as often as it may, and gives back what it finds.
+            command.env("GOMEMLIMIT", "1MiB");
+        }
         let log = self.folder.join("output.txt");
         let mut seen = Seen::default();
         Running::start(&mut command, spec.script, &log)?.finish(limit + AROUND, |running| {
@@ -131,13 +137,19 @@ impl K6 {
 /// The rounds that a script reported.
 ///
 /// # Errors
-/// It left none, or not what it should.
+/// As [`read`].
 pub(crate) fn rounds(path: &Path) -> anyhow::Result<Vec<Round>> {
+    Ok(read::<Summary>(path)?.rounds)
+}
+
+/// What a script left.
+///
+/// # Errors
+/// It left nothing, or not what it should.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text =
-        std::fs::read_to_string(path).with_context(|| format!("k6 left no {}", path.display()))?;
-    let summary: Summary =
-        serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-    Ok(summary.rounds)
+        std::fs::read_to_string(path).with_context(|| format!("there is no {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
 }
 
 /// A run id that no other run has.

@@ -18,6 +18,7 @@ mod run;
 mod samples;
 mod server;
 mod stats;
+mod suite;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "barrier-perf", version, max_term_width = 120, after_help = AFTER)]
 struct Cli {
-    /// Cases to run, as a comma list; all when left out
+    /// Cases to run, as a comma list; when left out, all but those that --list marks as long
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     cases: Vec<String>,
     /// Variants to run, as a comma list; all when left out
@@ -65,16 +66,18 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.list {
         for case in cases::CASES {
+            let variants: Vec<_> = case.variants.iter().map(|v| v.name).collect();
+            let long = if case.by_name {
+                " (long: only when named)"
+            } else {
+                ""
+            };
             println!(
-                "{:<10} {}\n{:<10}   {}",
+                "{:<10} {}{long}\n{:<10}   {}",
                 case.name,
                 case.about,
                 "",
-                case.variants
-                    .iter()
-                    .map(|v| v.name)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                variants.join(", ")
             );
         }
         return ExitCode::SUCCESS;

@@ -15,7 +15,7 @@ use crate::machine::{Machine, raise_open_files};
 use crate::plot::draw;
 use crate::report::Report;
 use crate::samples::Samples;
-use crate::server::{Server, find};
+use crate::server::{Server, built, find};
 
 /// The command line asks for what there is not.
 #[derive(Debug)]
@@ -34,12 +34,15 @@ impl std::error::Error for WrongUse {}
 /// # Errors
 /// Something is missing that all cases need, or a signal arrived.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
-    let cases = chosen(
+    let mut cases = chosen(
         "case",
         &cli.cases,
         &CASES.iter().collect::<Vec<_>>(),
         |case| case.name,
     )?;
+    if cli.cases.iter().all(String::is_empty) {
+        cases.retain(|case| !case.by_name);
+    }
     let of_cases = cases.iter().flat_map(|case| case.variants);
     let mut known: Vec<_> = of_cases.map(|v| v.name).collect();
     known.sort_unstable();
@@ -53,7 +56,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
     let work = tempfile::tempdir().context("making a folder for k6")?;
     let mut bench = Bench {
         k6: K6 {
-            program: absolute(&k6()?)?,
+            program: built("K6_BIN", "k6", "make k6")?,
             scripts: absolute(&cli.scripts)?,
             folder: work.path().to_owned(),
         },
@@ -260,13 +263,6 @@ fn progress(steps: u64) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_secs(1));
     bar
-}
-
-fn k6() -> anyhow::Result<PathBuf> {
-    match std::env::var_os("K6_BIN").filter(|given| !given.is_empty()) {
-        Some(given) => Ok(PathBuf::from(given)),
-        None => Ok(PathBuf::from("k6")),
-    }
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

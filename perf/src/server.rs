@@ -193,3 +193,18 @@ pub(crate) fn find(variable: &str, name: &str, remedy: &str) -> anyhow::Result<P
         .find(|path| path.is_file())
         .with_context(|| format!("there is no {name}; {remedy}"))
 }
+
+/// Finds a program of this project: what the environment variable says, else where it is built.
+///
+/// # Errors
+/// There is none; the text says how to build it.
+pub(crate) fn built(variable: &str, place: &str, remedy: &str) -> anyhow::Result<PathBuf> {
+    let given = std::env::var_os(variable).filter(|given| !given.is_empty());
+    let path = given.map_or_else(|| PathBuf::from(place), PathBuf::from);
+    path.canonicalize().with_context(|| {
+        format!(
+            "there is no {}; {remedy} builds it, or set {variable}",
+            path.display()
+        )
+    })
+}
