@@ -222,6 +222,17 @@ $(NODE_MODULES): js/package.json js/package-lock.json
 	@npm --prefix js ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.PHONY: xk6-lint
+xk6-lint: k6 ## Run xk6's own linter on the extension
+	$(call say,running xk6 lint)
+	@scripts/xk6-lint.sh
+
+.PHONY: audit
+audit: $(CORE) ## Judge dependencies: licences, sources, known vulnerabilities
+	$(call say,judging dependencies)
+	@scripts/ensure-tools.sh gcc cargo go
+	@scripts/audit.sh
+
 .PHONY: drift
 drift: ## Check that generated files that are committed are up to date
 	$(call say,comparing generated files with committed ones)

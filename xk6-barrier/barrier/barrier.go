@@ -133,7 +133,7 @@ func (b *Barrier) missing(name string, fc sobek.FunctionCall) task {
 		}
 		limit = n
 	}
-	return c.task(func() (jsValue, error) { return c.missing(uint32(limit)) }) //nolint:gosec // at most 1000
+	return c.task(func() (jsValue, error) { return c.missing(uint32(limit)) }) // #nosec G115 -- at most 1000
 }
 
 // abort breaks the barrier for everyone.
@@ -185,5 +185,5 @@ func (c *config) status(r *RootModule) (*core.BarrierStatus, error) {
 	if c.Store != memoryStore {
 		store = "redis"
 	}
-	return &core.BarrierStatus{Name: c.Name, RunID: c.RunID, Store: store, Parties: uint64(c.Parties)}, nil //nolint:gosec // checked
+	return &core.BarrierStatus{Name: c.Name, RunID: c.RunID, Store: store, Parties: uint64(c.Parties)}, nil // #nosec G115 -- checked
 }

@@ -93,9 +93,9 @@ func (u *user) waitPhase(openPhase uint32) uint32 {
 	case !u.config.Cyclic:
 		return 0
 	case u.arrived != none:
-		return uint32(u.arrived) //nolint:gosec // a phase
+		return uint32(u.arrived) // #nosec G115 -- a phase
 	case u.returned != none:
-		return uint32(u.returned + 1) //nolint:gosec // a phase
+		return uint32(u.returned + 1) // #nosec G115 -- a phase
 	}
 	return openPhase
 }

@@ -162,7 +162,7 @@ func details(b *core.Sight) string {
 	}
 	row("processes", "%d, last heard %s", b.Processes, ago(b.HeardAt, b.Now))
 	if b.TTLMs != nil {
-		row("expires", "in %s, if nobody writes", time.Duration(*b.TTLMs/1000)*time.Second) //nolint:gosec // a TTL
+		row("expires", "in %s, if nobody writes", time.Duration(*b.TTLMs/1000)*time.Second)
 	}
 	_ = w.Flush()
 	return text.String()

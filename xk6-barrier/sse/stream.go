@@ -211,7 +211,7 @@ func (s *stream) close() {
 
 func (s *stream) closeBody() {
 	if res := s.body.Load(); res != nil {
-		res.Body.Close() //nolint:errcheck,gosec // nothing more is read from it
+		_ = res.Body.Close() // nothing more is read from it
 	}
 }
 

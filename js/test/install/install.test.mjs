@@ -40,11 +40,11 @@ async function folder(t) {
   return path;
 }
 
-/** Runs the script with two users by this k6. */
-async function runScript(k6, cwd) {
+/** Runs the script with two users, or another one, by this k6. */
+async function runScript(k6, cwd, script = 'script.js') {
   await writeFile(join(cwd, 'script.js'), SCRIPT);
   const env = { PATH: process.env.PATH, HOME: cwd, K6_AUTO_EXTENSION_RESOLUTION: 'false', K6_NO_USAGE_REPORT: 'true' };
-  await run(k6, ['run', '--quiet', '--address', '', 'script.js'], { cwd, env });
+  await run(k6, ['run', '--quiet', '--address', '', script], { cwd, env });
 }
 
 const goEnv = async (name) => (await run('go', ['env', name], { cwd: root })).trim();
@@ -87,6 +87,7 @@ test('a release builds without sources and without Rust', async (t) => {
   const files = await readdir(join(cache, `${MODULE}@${version}`), { recursive: true });
   assert.ok(files.includes('LICENSE') && files.includes('THIRD-PARTY-LICENSES.txt'), files.join('\n'));
   await runScript(join(here, 'k6'), here);
+  await runScript(join(here, 'k6'), here, join(cache, `${MODULE}@${version}`, 'smoke.test.js'));
 });
 
 test('a k6 with a shared core runs', async (t) => {

@@ -44,7 +44,7 @@ type Sight struct {
 	// HeardAt is when a process wrote last.
 	HeardAt *float64 `json:"heardAt"`
 	// TTLMs is how long the record lives if nobody writes any more.
-	TTLMs *uint64 `json:"ttlMs"`
+	TTLMs *int64 `json:"ttlMs"`
 	// Now is when this was seen.
 	Now float64 `json:"now"`
 }

@@ -48,7 +48,7 @@ func decodeFrame(b []byte) Frame {
 		Kind:       FrameKind(order.Uint16(b[8:])),
 		Outcome:    Outcome(b[10]),
 		Flags:      b[11],
-		Status:     Status(order.Uint32(b[12:])), //nolint:gosec // the same 32 bits
+		Status:     Status(order.Uint32(b[12:])), // #nosec G115 -- the same 32 bits
 		Phase:      order.Uint32(b[16:]),
 		Index:      order.Uint32(b[20:]),
 		TimeMicros: order.Uint64(b[24:]),

@@ -2,6 +2,7 @@
 package wording
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,10 +29,7 @@ func Reasons(failed map[string]uint64) string {
 		}
 	}
 	slices.SortFunc(reasons, func(a, b string) int {
-		if failed[a] != failed[b] {
-			return int(min(failed[b], 1<<31)) - int(min(failed[a], 1<<31)) //nolint:gosec // bounded
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(cmp.Compare(failed[b], failed[a]), strings.Compare(a, b))
 	})
 	for i, reason := range reasons {
 		reasons[i] = reason + " " + Grouped(failed[reason])
