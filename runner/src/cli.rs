@@ -371,6 +371,9 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
     let Some(run) = plan.runs.into_iter().next() else {
         return Err(exit::set_up("the plan holds no run"));
     };
+    if !run.point.is_empty() {
+        say(&format!("as before {}", run.title()));
+    }
     let vars = run.vars;
     if vars.get("REDIS_URL").is_none() {
         return Err(exit::set_up(

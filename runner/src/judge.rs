@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::derive::derive;
+use crate::derive::{derive, statistic};
 use crate::evidence::Folder;
 use crate::exit::{self, RunOutcome};
 use crate::facts::Facts;
@@ -49,6 +49,7 @@ impl Evidence {
     /// A limit names a variable without a value, or is not a number.
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
         let mut gates = self.facts.judge();
+        gates.extend(self.summary.as_ref().map(nothing_dropped));
         let evidence = gates::Evidence {
             summary: self.summary.as_ref(),
             derived: &self.derived,
@@ -82,6 +83,16 @@ impl Evidence {
             code: exit::of_run(suite.file.suite.exit, outcome),
         })
     }
+}
+
+/// k6 drops iterations when it lacks users or time for them: then it was not the declared load.
+fn nothing_dropped(summary: &Json) -> Judged {
+    let dropped = statistic(summary, "dropped_iterations", "count").unwrap_or(0.0);
+    Judged::built_in(
+        "nothing-dropped",
+        dropped <= 0.0,
+        format!("iterations that k6 dropped: {dropped}; expected 0"),
+    )
 }
 
 /// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
@@ -200,4 +211,18 @@ pub(crate) fn shown(path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_iterations_are_another_load() {
+        let dropped = |count: u32| json!({ "metrics": { "dropped_iterations": { "values": { "count": count } } } });
+        assert!(nothing_dropped(&json!({ "metrics": {} })).holds);
+        assert!(nothing_dropped(&dropped(0)).holds);
+        let gate = nothing_dropped(&dropped(3));
+        assert!(!gate.holds && gate.text.contains("dropped: 3"), "{gate:?}");
+    }
 }

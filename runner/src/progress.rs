@@ -38,6 +38,11 @@ impl Clock {
         state.current = Some((Instant::now(), estimate));
     }
 
+    /// The next run is left out.
+    pub(crate) fn skip(&self) {
+        self.state().ahead.pop();
+    }
+
     /// The run that began last is over.
     pub(crate) fn end(&self) {
         let mut state = self.state();
@@ -126,7 +131,7 @@ mod tests {
     fn experience_corrects_the_estimates() {
         let clock = Clock::new([Some(10 * SECOND), Some(20 * SECOND), Some(30 * SECOND)]);
         assert_eq!(clock.left(), Some(60 * SECOND));
-        clock.state().ahead.pop();
+        clock.skip();
         // The first one took twice as long.
         clock.state().over.push((Some(10 * SECOND), 20 * SECOND));
         assert_eq!(clock.left(), Some(100 * SECOND));
@@ -136,7 +141,7 @@ mod tests {
     fn runs_without_an_estimate_take_as_long_as_others_did() {
         let clock = Clock::new([None, None, None]);
         assert_eq!(clock.left(), None);
-        clock.state().ahead.pop();
+        clock.skip();
         clock.state().over.push((None, 4 * SECOND));
         assert_eq!(clock.left(), Some(8 * SECOND));
         clock.begin();

@@ -205,6 +205,13 @@ struct Session<'a> {
     _scratch: Scratch,
 }
 
+/// What follows a run.
+enum Next {
+    Run,
+    Scenario,
+    Nothing,
+}
+
 /// How the work on a plan ended.
 #[derive(Debug, Default)]
 struct Worked {
@@ -273,21 +280,21 @@ impl<'a> Session<'a> {
     }
 
     fn runs(&mut self, plan: Plan<'_>) -> anyhow::Result<Worked> {
-        let mut result = Worked::default();
+        let mut worked = Worked::default();
         let mut left = Vec::new();
         for run in plan.runs {
             let state = State::of(&self.invocation, &run.folder);
             self.earlier.extend(state.run_ids.iter().cloned());
             if state.settled(run.preflight) {
-                result.codes.push(state.code);
+                worked.codes.push(state.code);
             } else {
                 left.push((run, state));
             }
         }
-        if !result.codes.is_empty() || left.iter().any(|(_, state)| state.attempts > 0) {
+        if !worked.codes.is_empty() || left.iter().any(|(_, state)| state.attempts > 0) {
             say(&format!(
                 "going on: {} of {} runs are complete",
-                result.codes.len(),
+                worked.codes.len(),
                 self.shared.runs
             ));
         }
@@ -300,6 +307,7 @@ impl<'a> Session<'a> {
         for (place, (run, state)) in left.into_iter().enumerate() {
             let scenario = run.scenario.id.get_ref().clone();
             if skipped.as_ref() == Some(&scenario) {
+                clock.skip();
                 continue;
             }
             let (preflight, pause) = (run.preflight, run.scenario.cooldown);
@@ -307,46 +315,59 @@ impl<'a> Session<'a> {
             self.announce(&run, &clock);
             clock.begin();
             let outcome = self.one(run, state.attempts + 1)?;
-            let Outcome {
-                verdict,
-                code,
-                error,
-            } = outcome;
-            result.codes.push(code);
             let more = place + 1 < last;
-            if verdict == Verdict::Interrupted {
-                break;
-            }
-            if let Some(error) = error
-                && !self.keep_going
-            {
-                result.failure = Some(error);
-                break;
-            } else if !verdict.passed() && preflight && more {
-                say(&format!(
-                    "preflight: {scenario} did not pass, so nothing else is run"
-                ));
-                // Nothing of the plan proper was judged; a code of k6 stays.
-                if code == exit::GATE {
-                    result.codes.pop();
-                    result.codes.push(exit::SET_UP);
-                }
-                break;
-            } else if !verdict.passed() && self.on_fail == OnFail::Stop {
-                break;
-            } else if !verdict.passed() && self.on_fail == OnFail::NextScenario {
-                skipped = Some(scenario);
+            match self.after(outcome, preflight && more, &mut worked) {
+                Next::Run => {}
+                Next::Scenario => skipped = Some(scenario),
+                Next::Nothing => break,
             }
             if let (Some(pause), true) = (pause, more)
                 && let Err(Stop::Interrupted) = self.cool_down(pause)
             {
-                result.codes.push(exit::INTERRUPTED);
+                worked.codes.push(exit::INTERRUPTED);
                 break;
             }
             clock.end();
         }
         drop(line);
-        Ok(result)
+        Ok(worked)
+    }
+
+    /// What follows a run. `barred`: other runs wait for this one to pass.
+    fn after(&self, outcome: Outcome, barred: bool, worked: &mut Worked) -> Next {
+        let Outcome {
+            verdict,
+            code,
+            error,
+        } = outcome;
+        worked.codes.push(code);
+        if verdict == Verdict::Interrupted {
+            return Next::Nothing;
+        }
+        if let Some(error) = error {
+            if !self.keep_going {
+                worked.failure = Some(error);
+                return Next::Nothing;
+            }
+            say(&format!("         {error:#}"));
+        }
+        if verdict.passed() {
+            return Next::Run;
+        }
+        if barred {
+            say("preflight: it did not pass, so nothing else is run");
+            // Nothing of the plan proper was judged; a code of k6 stays.
+            if code == exit::GATE {
+                worked.codes.pop();
+                worked.codes.push(exit::SET_UP);
+            }
+            return Next::Nothing;
+        }
+        match self.on_fail {
+            OnFail::Stop => Next::Nothing,
+            OnFail::NextScenario => Next::Scenario,
+            OnFail::NextRun => Next::Run,
+        }
     }
 
     fn announce(&self, run: &PlannedRun<'_>, clock: &Clock) {

@@ -387,7 +387,7 @@ fn a_preflight_that_fails_ends_the_plan_until_it_passes() {
     let (code, printed) = finish(&mut command);
     assert_eq!(code, 2, "nothing of the plan proper was judged: {printed}");
     assert!(
-        printed.contains("preflight: first did not pass"),
+        printed.contains("preflight: it did not pass, so nothing else is run"),
         "{printed}"
     );
     assert_eq!(
@@ -416,6 +416,7 @@ fn a_target_that_does_not_start_ends_the_plan_unless_asked_to_keep_going() {
         let mut command = bench.run(&["--scenario", "loaded"]);
         let (ended, printed) = finish(command.args(more));
         assert_eq!(ended, code, "{printed}");
+        assert!(printed.contains("no seats left"), "{printed}");
         let verdicts = bench.verdicts();
         assert_eq!(verdicts.len(), runs, "{verdicts:?}");
         assert_eq!(verdicts["a/loaded/5"], "PASS");
