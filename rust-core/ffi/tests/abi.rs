@@ -14,10 +14,21 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
+        Self::start_with(b"{}")
+    }
+
+    fn start_with(options: &[u8]) -> Self {
         let (read, write) = rustix::pipe::pipe().expect("a pipe");
         let mut engine = 0;
         // SAFETY: the options are readable, the place for the handle is writable, the descriptor is handed over.
-        let status = unsafe { kbar_start(b"{}".as_ptr(), 2, write.into_raw_fd(), &raw mut engine) };
+        let status = unsafe {
+            kbar_start(
+                options.as_ptr(),
+                options.len(),
+                write.into_raw_fd(),
+                &raw mut engine,
+            )
+        };
         assert_eq!(status, KBAR_OK);
         Self {
             engine,
@@ -300,4 +311,35 @@ fn the_descriptor_is_closed_where_the_start_fails() {
     let status = unsafe { kbar_start(b"[1]".as_ptr(), 3, write.into_raw_fd(), null_mut()) };
     assert_eq!(status, KBAR_INVALID);
     assert_eq!(read_to_the_end(&mut read.into()), 0);
+}
+
+#[test]
+fn addresses_are_asked_of_the_host() {
+    let mut host = Host::start_with(br#"{"hostResolves":true}"#);
+    let options = br#"{"store":"redis://redis.test","runId":"r","name":"d","parties":1}"#;
+    let (status, _) = host.open(7, std::str::from_utf8(options).expect("text"));
+    assert_eq!(status, KBAR_PENDING);
+    let question = host.frame();
+    assert_eq!(question.kind, KBAR_FRAME_RESOLVE);
+    assert_eq!(question.token >> 63, 1, "no token of a caller's");
+    assert_eq!(host.text(question.token), "redis.test:6379");
+    let answer = |token: u64, json: &[u8]| {
+        // SAFETY: the JSON is readable.
+        unsafe { kbar_resolved(host.engine, token, json.as_ptr(), json.len()) }
+    };
+    for nonsense in [&b"{}"[..], br#"{"addr":"redis.test:1"}"#, b"\xff"] {
+        assert_eq!(answer(question.token, nonsense), KBAR_INVALID);
+    }
+    assert_eq!(
+        answer(question.token + 1, br#"{"error":"x"}"#),
+        KBAR_OK,
+        "nobody asked"
+    );
+    assert_eq!(answer(question.token, br#"{"error":"blocked"}"#), KBAR_OK);
+    let frame = host.frame();
+    assert_eq!((frame.token, frame.status), (7, KBAR_STORE));
+    assert!(
+        host.text(7)
+            .contains("the address redis.test:6379 could not be resolved: blocked")
+    );
 }
