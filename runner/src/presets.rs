@@ -48,7 +48,7 @@ pub(crate) fn choose_events(vars: &mut Vars) -> anyhow::Result<()> {
         Ok(n) if (2..=events.len()).contains(&n) => &events[events.len() - n..],
         _ => {
             return Err(exit::set_up(format!(
-                "EVENT_COUNT={count} is not possible: EVENT_IDS names {} events; allowed: 1 to {0}",
+                "EVENT_COUNT={count} is not possible; allowed: 1 to {}, as many as EVENT_IDS names",
                 events.len()
             )));
         }

@@ -136,10 +136,18 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         target_present(suite, run, &mut report);
         if let Some(limits) = &run.limits {
             report.good(format!(
-                "{}: {} users, {} events with {} slots, last login after {} ms, drain {} ms, bound {} s",
-                format!("{} {}", run.scenario.id.get_ref(), points::shown(&run.point)).trim_end(),
+                "{}: {} users, {} with {} slots, last login after {} ms, drain {} ms, bound {} s",
+                format!(
+                    "{} {}",
+                    run.scenario.id.get_ref(),
+                    points::shown(&run.point)
+                )
+                .trim_end(),
                 limits.users,
-                limits.events,
+                match limits.events {
+                    1 => "1 event".to_owned(),
+                    events => format!("{events} events"),
+                },
                 limits.slots,
                 limits.skew_ms,
                 limits.drain_ms,
