@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/grafana/sobek"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
 
 const (
@@ -26,21 +28,21 @@ type (
 
 	// coreOptions are the options as the core takes them.
 	coreOptions struct {
-		Store           string      `json:"store"`
-		TLS             *tlsOptions `json:"tls,omitempty"`
-		RunID           string      `json:"runId,omitempty"`
-		Name            string      `json:"name"`
-		Parties         int64       `json:"parties"`
-		Cyclic          bool        `json:"cyclic,omitempty"`
-		Release         *release    `json:"release,omitempty"`
-		MaxFailures     *int64      `json:"maxFailures,omitempty"`
-		Late            string      `json:"late,omitempty"`
-		OnTimeout       string      `json:"onTimeout,omitempty"`
-		FailUnaccounted []string    `json:"failUnaccounted,omitempty"`
-		Reasons         []string    `json:"reasons,omitempty"`
-		TTL             *int64      `json:"ttlMs,omitempty"`
-		ReleaseDelay    *int64      `json:"releaseDelayMs,omitempty"`
-		RandomRunID     bool        `json:"randomRunId,omitempty"`
+		Store           string           `json:"store"`
+		TLS             *core.TLSOptions `json:"tls,omitempty"`
+		RunID           string           `json:"runId,omitempty"`
+		Name            string           `json:"name"`
+		Parties         int64            `json:"parties"`
+		Cyclic          bool             `json:"cyclic,omitempty"`
+		Release         *release         `json:"release,omitempty"`
+		MaxFailures     *int64           `json:"maxFailures,omitempty"`
+		Late            string           `json:"late,omitempty"`
+		OnTimeout       string           `json:"onTimeout,omitempty"`
+		FailUnaccounted []string         `json:"failUnaccounted,omitempty"`
+		Reasons         []string         `json:"reasons,omitempty"`
+		TTL             *int64           `json:"ttlMs,omitempty"`
+		ReleaseDelay    *int64           `json:"releaseDelayMs,omitempty"`
+		RandomRunID     bool             `json:"randomRunId,omitempty"`
 	}
 
 	release struct {

@@ -11,17 +11,8 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
 
-// tlsOptions are the options for TLS as the core takes them. They hold a private key: nothing may print them.
-type tlsOptions struct {
-	CA         string `json:"ca,omitempty"`
-	Cert       string `json:"cert,omitempty"`
-	Key        string `json:"key,omitempty"`
-	ServerName string `json:"serverName,omitempty"`
-	Insecure   bool   `json:"insecure,omitempty"`
-}
-
 // tls reads the option tls. What is in it is the core's to judge.
-func (o *options) tls() *tlsOptions {
+func (o *options) tls() *core.TLSOptions {
 	v := o.get("tls")
 	if v == nil {
 		return nil
@@ -32,7 +23,7 @@ func (o *options) tls() *tlsOptions {
 		return nil
 	}
 	inner.prefix = "tls."
-	t := &tlsOptions{
+	t := &core.TLSOptions{
 		CA: inner.pem("ca"), Cert: inner.pem("cert"), Key: inner.pem("key"), ServerName: inner.string("serverName"),
 	}
 	if inner.done() != nil && o.err == nil {
@@ -60,12 +51,12 @@ func (o *options) pem(option string) string {
 	return ""
 }
 
-// as adds what k6 is told about certificates: without a check there, there is none here.
-func (t *tlsOptions) as(state *lib.State, url string) *tlsOptions {
+// tlsFor adds what k6 is told about certificates: without a check there, there is none here.
+func tlsFor(state *lib.State, url string, t *core.TLSOptions) *core.TLSOptions {
 	if !state.Options.InsecureSkipTLSVerify.Bool || !strings.HasPrefix(url, "rediss") {
 		return t
 	}
-	insecure := tlsOptions{Insecure: true}
+	insecure := core.TLSOptions{Insecure: true}
 	if t != nil {
 		insecure = *t
 		insecure.Insecure = true
@@ -105,7 +96,7 @@ func (r *RootModule) resolve(hostPort string) (string, error) {
 }
 
 // redisURL lets the core check a URL and the options for TLS as it checks a barrier's, without a connection.
-func (o *options) redisURL(option string, engine core.Engine) (string, *tlsOptions) {
+func (o *options) redisURL(option string, engine core.Engine) (string, *core.TLSOptions) {
 	tls := o.tls()
 	v := o.get(option)
 	var s string

@@ -32,10 +32,10 @@ type (
 
 	// counterOptions are a counter's options as the core takes them.
 	counterOptions struct {
-		Redis     string      `json:"redis"`
-		TLS       *tlsOptions `json:"tls,omitempty"`
-		Keys      []string    `json:"keys"`
-		OpTimeout *int64      `json:"opTimeoutMs,omitempty"`
+		Redis     string           `json:"redis"`
+		TLS       *core.TLSOptions `json:"tls,omitempty"`
+		Keys      []string         `json:"keys"`
+		OpTimeout *int64           `json:"opTimeoutMs,omitempty"`
 	}
 
 	// counting is an open counter, which all virtual users of the process share.
@@ -165,7 +165,7 @@ func (q *QueueCounter) open(state *lib.State) (*counting, error) {
 	}
 	q.inst.root.resolveAs(state)
 	options := q.options
-	options.TLS = options.TLS.as(state, options.Redis)
+	options.TLS = tlsFor(state, options.Redis, options.TLS)
 	text, err := marshal(options)
 	if err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func (o *opening) run(client *core.Client, r *RootModule, c *config, state *lib.
 func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.State) (*shared, error) {
 	r.resolveAs(state)
 	withVerification := c.coreOptions
-	withVerification.TLS = c.TLS.as(state, c.Store)
+	withVerification.TLS = tlsFor(state, c.Store, c.TLS)
 	options, err := marshal(withVerification)
 	if err != nil {
 		return nil, err

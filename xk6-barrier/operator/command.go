@@ -89,6 +89,7 @@ type settings struct {
 	name    string
 	json    bool
 	timeout time.Duration
+	tls     tlsFlags
 }
 
 func newCommand(h *host) *cobra.Command {
@@ -119,6 +120,7 @@ environment: arguments can be seen by other users of the machine.`,
 	flags.StringVar(&s.runID, "run-id", "", "only barriers of this run, else "+runIDEnv)
 	flags.StringVar(&s.name, "name", "", "only barriers of this name")
 	flags.BoolVar(&s.json, "json", false, "print JSON; times are milliseconds since the epoch on the store's clock")
+	s.tls.register(cmd)
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second, "how long the store may take to answer")
 
 	cmd.AddCommand(s.listCommand(), s.statusCommand(), s.watchCommand(), s.releaseCommand(), s.abortCommand())
@@ -146,6 +148,10 @@ func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core
 	if s.timeout < time.Millisecond {
 		return fmt.Errorf("--timeout is %s, it has to be at least 1ms", s.timeout)
 	}
+	tls, err := s.tls.read()
+	if err != nil {
+		return err
+	}
 	engine, err := core.NewEngine()
 	if err != nil {
 		return err
@@ -155,7 +161,7 @@ func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core
 		return err
 	}
 	defer client.Close(time.Second)
-	operator, err := client.OpenOperator(core.OperatorOptions{Redis: s.redis, Timeout: s.timeout.Milliseconds()})
+	operator, err := client.OpenOperator(core.OperatorOptions{Redis: s.redis, TLS: tls, Timeout: s.timeout.Milliseconds()})
 	if err != nil {
 		return err
 	}

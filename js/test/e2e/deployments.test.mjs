@@ -87,6 +87,10 @@ test('a run meets over TLS, by a name that k6 resolves', async (t) => {
   await run(world, script, url);
   assert.equal(await world.redis('SCARD', 'K6_BARRIER_JOINED:run'), 100);
 
+  // An operator sees the run as well.
+  const flags = ['--tls-ca', 'ca.pem', '--tls-cert', 'client.pem', '--tls-key', 'client.key', '--tls-server-name', 'redis.test'];
+  assert.match(operate(world, `rediss://127.0.0.1:${port}`, ...flags), /run.*default.*released/s);
+
   const blocked = script.replace("'127.0.0.1' }", "'127.0.0.1' }, blacklistIPs: ['127.0.0.0/8']");
   const refused = await run(world, blocked, { ...url, K6_BARRIER_RUN_ID: 'blocked' });
   refused.expect(0, /the address redis\.test:\d+ could not be resolved: .*blacklisted/);
@@ -123,8 +127,24 @@ test('four segments of a run meet on a cluster', async (t) => {
     assert.deepEqual(release, ['all', 39, 1, instant, 6], 'all were released at one instant, with one count');
   }
   assert.equal(await owner.redis('SCARD', 'K6_BARRIER_JOINED:{run}'), 39);
+  assert.match(operate(world, `redis+cluster://${hosts[1]}`), /run.*default.*released/s);
   assert.equal(await owner.redis('GET', 'K6_BARRIER_LOGIN_FAIL:{run}'), '1');
 });
+
+/** What `k6 x barrier list` prints. */
+function operate(world, redisUrl, ...flags) {
+  return execFileSync(process.env.K6_BIN ?? join(root, 'k6'), ['x', 'barrier', 'list', ...flags], {
+    cwd: world.folder,
+    encoding: 'utf8',
+    env: {
+      PATH: process.env.PATH,
+      HOME: world.folder,
+      K6_AUTO_EXTENSION_RESOLUTION: 'false',
+      K6_NO_USAGE_REPORT: 'true',
+      K6_BARRIER_REDIS: redisUrl,
+    },
+  });
+}
 
 /** Three servers that are a cluster, each with a third of the slots. */
 async function startCluster(t) {

@@ -97,6 +97,15 @@ type Request struct {
 	Flags   uint16
 }
 
+// TLSOptions are the options for TLS as the core takes them. Texts are PEM. They hold a private key: nothing may print them.
+type TLSOptions struct {
+	CA         string `json:"ca,omitempty"`
+	Cert       string `json:"cert,omitempty"`
+	Key        string `json:"key,omitempty"`
+	ServerName string `json:"serverName,omitempty"`
+	Insecure   bool   `json:"insecure,omitempty"`
+}
+
 // Error is an error status with what the core says about it.
 type Error struct {
 	Status  Status `json:"-"`

@@ -14,8 +14,9 @@ type Operator struct {
 
 // OperatorOptions say which server an operator looks at.
 type OperatorOptions struct {
-	Redis   string `json:"redis"`
-	Timeout int64  `json:"timeoutMs"`
+	Redis   string      `json:"redis"`
+	TLS     *TLSOptions `json:"tls,omitempty"`
+	Timeout int64       `json:"timeoutMs"`
 }
 
 // Sight is a barrier as an operator sees it. Times are milliseconds since the epoch on the store's clock.
