@@ -12,11 +12,13 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// Buffer sizes of a parser. A stream of short events lives in the first one; what a long event needed is given back
-// once it is larger than keptBuffer.
+// Buffer sizes of a parser. A stream whose events come one by one lives in the first one, which ten thousand open streams
+// have each; one that fills it gets the usual one. What a long event needed is given back once it is larger than
+// keptBuffer.
 const (
-	initialBuffer = 4 << 10
-	keptBuffer    = 64 << 10
+	firstBuffer = 512
+	usualBuffer = 4 << 10
+	keptBuffer  = 64 << 10
 	// eolWindow is how far the search for a line feed looks ahead of the search for a carriage return, so that a
 	// stream with bare carriage returns does not scan a large buffer anew for every line.
 	eolWindow = 512
@@ -46,8 +48,9 @@ type parser struct {
 	err     error // what ended src, returned after everything read before it was delivered
 
 	buf        []byte
-	start, end int // the unread part of buf
-	scanned    int // how much of the unread part is known to hold no line end
+	start, end int  // the unread part of buf
+	scanned    int  // how much of the unread part is known to hold no line end
+	filled     bool // the last read took all the room there was
 	pastBOM    bool
 	skipLF     bool // the last line ended in a carriage return: a line feed that follows belongs to it
 
@@ -258,7 +261,7 @@ func (p *parser) fill() {
 	switch {
 	case p.start == p.end:
 		p.start, p.end = 0, 0
-		if len(p.buf) > keptBuffer {
+		if len(p.buf) > keptBuffer || p.filled && len(p.buf) < usualBuffer {
 			p.buf = nil
 		}
 	case p.end == len(p.buf) && p.start > 0:
@@ -267,13 +270,18 @@ func (p *parser) fill() {
 	}
 	if p.end == len(p.buf) {
 		// The limit was checked before, so this grows to twice maxSize at the most.
-		grown := make([]byte, max(initialBuffer, 2*len(p.buf)))
+		least := firstBuffer
+		if p.filled {
+			least = usualBuffer
+		}
+		grown := make([]byte, max(least, 2*len(p.buf)))
 		p.end = copy(grown, p.buf[p.start:p.end])
 		p.start, p.buf = 0, grown
 	}
 	for range maxEmptyReads {
 		n, err := p.src.Read(p.buf[p.end:])
 		p.end += n
+		p.filled = p.end == len(p.buf)
 		if err != nil {
 			p.err = err
 			return
