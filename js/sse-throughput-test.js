@@ -8,67 +8,55 @@
  *
  *   k6 run -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-test.js
  *
- * The settings, all by environment variable, are documented in lib/config.js.
+ * The settings, all by environment variable, are documented in lib/pure.js.
  *
  * Each of ten thousand VUs evaluates these files for itself and keeps what they define: some 5 KB for a module, 0.7 KB for
  * an imported name or a function. So there are few modules, and what only setup or the controller needs is made there.
  */
 
 import exec from 'k6/execution';
-import { sleep } from 'k6';
-import { Trend } from 'k6/metrics';
+import http from 'k6/http';
+import { check, sleep } from 'k6';
+import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 import { Client } from 'k6/x/redis';
+import sse from 'k6/x/sse';
 
-import { config, eventOf, loginOffsetMs, timesOf, whyImpossible } from './lib/config.js';
-import { holdStream, login, loginAsAdmin, setEventStatus } from './lib/target.js';
-import { accountingTexts, errorText, summaryText } from './lib/texts.js';
+import * as pure from './lib/pure.js';
 
+// The names of metrics are a contract with the runner and with earlier results.
 /** How long a user waited for the planned login, ms. */
 const loginBatchDelayMs = new Trend('login_batch_delay_ms', true);
 /** How long the controller waited at the barrier, ms; recorded whatever the outcome. */
 const barrierWaitMs = new Trend('barrier_wait_ms', true);
 /** From the barrier's release to a user's promotion, ms. */
 const openToPromoteMs = new Trend('open_to_promote_ms', true);
-
-/** The scenario whose users must all be accounted for. */
-const MAIN_SCENARIO = 'main_scenario';
+/** Failed login attempts, the admin's too. */
+const loginFailures = new Counter('login_failures');
+/** Logins given up after all attempts, the admin's too. */
+const loginFinalFailures = new Counter('login_final_failures');
+/** From opening a stream to its end, ms: the time in the queue, not that of connecting. */
+const sseConnectionTime = new Trend('sse_connection_time', true);
+/** Users whose stream failed before promotion or was refused. */
+const sseFailures = new Counter('sse_failures');
+/** JSON messages up to the promotion. */
+const sseEvents = new Counter('sse_events');
+/** Users that were told a position in the queue. */
+const inEntryEvents = new Counter('in_entry_events');
+/** Users promoted before they were told a position. */
+const inProgressBeforeEntryEvents = new Counter('in_progress_before_entry_events');
+/** Promoted users. */
+const completedUsers = new Counter('completed_users');
+/** Disconnects not answered by 200. */
+const disconnectFailures = new Counter('disconnect_failures');
 
 /** Pauses after a status change, s. */
 const SETUP_PAUSE = 0.5;
 const OPEN_PAUSE = 0.05;
 
-const times = timesOf(config);
+const { config } = pure;
 
-export const options = {
-  setupTimeout: `${times.adminS}s`,
-  teardownTimeout: `${times.adminS}s`,
-  // A user is done after one iteration: its last connection need not stay open until the end of the run.
-  noVUConnectionReuse: true,
-  scenarios: {
-    [MAIN_SCENARIO]: {
-      executor: 'per-vu-iterations',
-      vus: config.vus,
-      iterations: 1,
-      maxDuration: `${times.mainS}s`,
-      gracefulStop: '30s',
-    },
-    admin_controller_scenario: {
-      executor: 'shared-iterations',
-      exec: 'adminController',
-      vus: 1,
-      iterations: 1,
-      startTime: '0s',
-      maxDuration: `${times.controllerS}s`,
-    },
-  },
-  thresholds: {
-    http_req_failed: ['rate<0.05'],
-    sse_connection_time: [`p(95)<${config.sseP95Threshold}`],
-    completed_users: [`count==${config.vus}`],
-    barrier_wait_ms: [`max<${config.barrierTimeoutMs}`],
-  },
-};
+export const options = pure.optionsOf(config);
 
 /**
  * @typedef {object} SetupData
@@ -80,24 +68,17 @@ export const options = {
 export async function setup() {
   config.warnings.forEach((warning) => console.warn(warning));
 
-  /** Each process of a run runs its own setup, and would make a run id of its own. */
-  const whyNoRunId = () => {
-    if (config.runId !== '' || segment() === '') {
-      return '';
-    }
-    return `RUN_ID is missing: with the execution segment ${segment()}, all processes of the run must be given the same RUN_ID`;
-  };
   const whyNoBarrier = () => {
     try {
       barrierOf(runId);
       return '';
     } catch (error) {
-      return errorText(error);
+      return pure.errorText(error);
     }
   };
 
   const runId = config.runId || `${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
-  const refusal = whyImpossible(config) || whyNoRunId() || whyNoBarrier() || (await openQueues().whyNotEmpty());
+  const refusal = pure.whyImpossible(config, segment()) || whyNoBarrier() || (await openQueues().whyNotEmpty());
   if (refusal !== '') {
     endRun(`setup: ${refusal}`);
   }
@@ -119,7 +100,7 @@ export async function setup() {
 export default function (data) {
   // Not the VU's number: those are shared with the controller's scenario, and may leave a user out.
   const userId = exec.scenario.iterationInTest + 1;
-  const eventId = eventOf(config, userId);
+  const eventId = pure.eventOf(config, userId);
   const participant = { participant: userId };
   const tell = (/** @type {string} */ text) => tellFailure(data.runId, userId, text);
   const log = (/** @type {string} */ text) => {
@@ -131,7 +112,7 @@ export default function (data) {
   const barrier = barrierOf(data.runId);
   record(() => barrier.register(participant), tell);
 
-  const delayMs = data.burstStartMs + loginOffsetMs(config, userId) - Date.now();
+  const delayMs = data.burstStartMs + pure.loginOffsetMs(config, userId) - Date.now();
   if (delayMs > 0) {
     loginBatchDelayMs.add(delayMs);
     sleep(delayMs / 1000);
@@ -146,27 +127,92 @@ export default function (data) {
   log('logged in');
 
   let joined = false;
-  const established = holdStream(session, eventId, {
-    joined: () => {
-      joined = true;
-      // Inside the stream's handler, where only a call that does not need the event loop gets anywhere.
-      record(() => barrier.arrive(participant), tell);
-      log('joined the queue');
+  let entered = false;
+  let promoted = false;
+  let failed = false;
+
+  /** The stream's failure, told and counted once, and only before the promotion. */
+  const fail = (/** @type {string} */ reason) => {
+    if (failed || promoted) {
+      return;
+    }
+    failed = true;
+    sseFailures.add(1);
+    // Without what all errors of the module begin with; there is only one call here.
+    tell(`lost the stream of event ${eventId}: ${reason.replace(/^sse\.open\(\) failed; reason: /, '')}`);
+    if (!joined) {
+      record(() => barrier.fail('sse', participant), tell);
+    }
+  };
+
+  const ticketsUrl = `${config.brokerBaseUrl}/api/v1/broker/events/${encodeURIComponent(eventId)}/tickets`;
+  const start = Date.now();
+  // Blocks this VU until the stream ends: what must happen meanwhile happens in the handlers, where only calls that do not
+  // need the event loop get anywhere.
+  const response = sse.open(
+    `${ticketsUrl}/waiting`,
+    {
+      headers: { ...session, Accept: 'text/event-stream', 'Cache-Control': 'no-cache' },
+      timeout: `${config.sseTimeoutMs}ms`,
+      idleTimeout: `${config.sseIdleTimeoutMs}ms`,
+      tags: { name: 'sse_connect' },
     },
-    promoted: () => {
-      const { releasedAt } = barrier.status();
-      if (releasedAt !== null) {
-        openToPromoteMs.add(Math.max(Date.now() - releasedAt, 0));
-      }
-      log('promoted');
+    (client) => {
+      client.on('event', (event) => {
+        // The first message proves that the user is in the queue.
+        if (!joined) {
+          joined = true;
+          record(() => barrier.arrive(participant), tell);
+          log('joined the queue');
+        }
+        const message = promoted ? undefined : pure.decodeMessage(event.data);
+        if (!message) {
+          return;
+        }
+        sseEvents.add(1);
+        if (message.status === 'IN_ENTRY' && !entered) {
+          entered = true;
+          inEntryEvents.add(1);
+        } else if (message.status === 'IN_PROGRESS') {
+          promoted = true;
+          completedUsers.add(1);
+          if (!entered) {
+            inProgressBeforeEntryEvents.add(1);
+          }
+          const { releasedAt } = barrier.status();
+          if (releasedAt !== null) {
+            openToPromoteMs.add(Math.max(Date.now() - releasedAt, 0));
+          }
+          log('promoted');
+          client.close();
+        }
+      });
+      client.on('error', (error) => {
+        fail(error.error());
+        client.close();
+      });
     },
-    failed: (reason) => {
-      tell(`lost the stream of event ${eventId}: ${reason}`);
-      if (!joined) {
-        record(() => barrier.fail('sse', participant), tell);
-      }
-    },
-  });
+  );
+  const elapsedMs = Date.now() - start;
+
+  const established = check(response, { 'sse status 200': ({ status }) => status === 200 });
+  if (established) {
+    sseConnectionTime.add(elapsedMs);
+    fail(response.error || 'the stream ended before the user was promoted');
+  } else {
+    fail(`status ${response.status} ${response.error}`.trim());
+  }
+  if (promoted) {
+    // Gives the user's slot back, for which the stream must be closed before.
+    const answer = request('POST', `${ticketsUrl}/disconnect`, null, {
+      headers: session,
+      timeout: config.disconnectTimeoutMs,
+      tags: { name: 'disconnect' },
+    });
+    if (!check(answer, { 'disconnect status 200': ({ status }) => status === 200 })) {
+      disconnectFailures.add(1);
+    }
+  }
   log(established ? 'the stream has ended' : 'could not wait');
 }
 
@@ -212,9 +258,140 @@ export function teardown() {
 /** @param {any} data */
 export function handleSummary(data) {
   return {
-    stdout: summaryText(data, config),
+    stdout: pure.summaryText(data, config),
     'summary.json': JSON.stringify(data, null, 2),
   };
+}
+
+// --- The calls of the system under test
+
+/**
+ * @typedef {object} Answer
+ * @property {number} status 0 where no answer came
+ * @property {string} error why no answer came
+ * @property {any} body
+ * @property {Record<string, string>} headers
+ * @property {Record<string, { value: string }[]>} cookies
+ *
+ * @typedef {{ Authorization: string }} Session the headers of a request in a session; its cookie is in the VU's jar
+ */
+
+/**
+ * A request. Where no answer comes k6 would log each one by itself: with thousands of users that buries the line that
+ * explains the run.
+ *
+ * @param {'POST' | 'PATCH'} method
+ * @param {string} url
+ * @param {string | null} body
+ * @param {object} params as of k6/http
+ * @returns {Answer}
+ */
+function request(method, url, body, params) {
+  try {
+    return /** @type {any} */ (http.request(method, url, body, /** @type {any} */ ({ ...params, throw: true })));
+  } catch (error) {
+    return { status: 0, error: pure.errorText(error), body: '', headers: {}, cookies: {} };
+  }
+}
+
+/** What came instead of success. @param {Answer} answer */
+function answerText({ status, error, body }) {
+  return status === 0 ? error : `status ${status}${body ? `, body ${body}` : ''}`;
+}
+
+/**
+ * Logs in, with retries.
+ *
+ * @param {string} email
+ * @param {string} password
+ * @param {number} [attempts]
+ * @returns {Session | string} what went wrong last, where all attempts failed
+ */
+function login(email, password, attempts = config.maxLoginAttempts) {
+  /** @type {Record<string, string>} */
+  const headers = { 'Content-Type': 'application/json' };
+  if (config.baseUrl !== config.brokerBaseUrl) {
+    // The stream will need a connection of its own. Kept alive beside it, this one would double the open files per user.
+    headers.Connection = 'close';
+  }
+
+  const attempt = () => {
+    const response = request('POST', `${config.baseUrl}/api/v1/auth/login`, JSON.stringify({ email, password }), {
+      headers,
+      timeout: config.loginTimeoutMs,
+      tags: { name: 'login' },
+      responseType: 'none',
+    });
+    // The token may stand there without its scheme.
+    const header = (response.headers.Authorization ?? '').trim();
+    const rest = header.slice('bearer'.length).trim();
+    const hasScheme = header.toLowerCase().startsWith('bearer') && header.length > 'bearer'.length + rest.length;
+    const token = hasScheme ? rest : header;
+    const refreshToken = response.cookies.refreshToken?.[0]?.value ?? '';
+    const good = check(response, {
+      'login status 200': ({ status }) => status === 200,
+      'authorization header exists': () => token !== '',
+      'refresh token cookie exists': () => refreshToken !== '',
+    });
+    if (good) {
+      // By hand, because a jar does not send a `Secure` cookie over plain http, nor one host's cookie to another.
+      const jar = http.cookieJar();
+      jar.set(config.baseUrl, 'refreshToken', refreshToken, { path: '/' });
+      jar.set(config.brokerBaseUrl, 'refreshToken', refreshToken, { path: '/' });
+      return { Authorization: `Bearer ${token}` };
+    }
+    return response.status === 200 ? 'status 200 without token or cookie' : answerText(response);
+  };
+
+  let why = '';
+  for (let count = 1; count <= attempts; count++) {
+    const session = attempt();
+    if (typeof session !== 'string') {
+      return session;
+    }
+    why = session;
+    loginFailures.add(1);
+    if (count < attempts && config.loginRetryDelayMs > 0) {
+      sleep(config.loginRetryDelayMs / 1000);
+    }
+  }
+  loginFinalFailures.add(1);
+  return why;
+}
+
+/**
+ * Logs in as the account that controls the events.
+ *
+ * @param {number} [attempts]
+ * @returns {Session | string} what went wrong, where it did
+ */
+function loginAsAdmin(attempts) {
+  const session = login(config.adminEmail, config.adminPassword, attempts);
+  if (typeof session === 'string') {
+    return `the admin ${config.adminEmail} cannot log in at ${config.baseUrl} (${session})`;
+  }
+  return session;
+}
+
+/**
+ * Changes an event's status.
+ *
+ * @param {Session} session an admin's
+ * @param {string} eventId
+ * @param {'OPEN' | 'CLOSED'} status
+ * @returns {string} what went wrong, empty when the status was changed
+ */
+function setEventStatus(session, eventId, status) {
+  const url = `${config.baseUrl}/api/v1/events/${encodeURIComponent(eventId)}?status=${status}`;
+  const response = request('PATCH', url, null, {
+    headers: session,
+    timeout: config.eventTimeoutMs,
+    tags: { name: 'update_event_status_api' },
+  });
+  if (check(response, { 'update status 200': (answer) => answer.status === 200 })) {
+    return '';
+  }
+  return `event ${eventId} could not be set to ${status}: ${answerText(response)}`;
 }
 
 // --- The barrier at which all users meet, with their streams open, before the events open
@@ -236,7 +413,7 @@ function barrierOf(runId) {
     reasons: ['login', 'sse'],
     timeout: config.barrierTimeoutMs,
     ttl: config.barrierTtlSeconds * 1000,
-    failUnaccounted: [MAIN_SCENARIO],
+    failUnaccounted: ['main_scenario'],
   });
   return opened;
 }
@@ -252,7 +429,7 @@ function record(outcome, tell) {
   try {
     outcome();
   } catch (error) {
-    const text = errorText(error);
+    const text = pure.errorText(error);
     if (/** @type {any} */ (error).pending !== true) {
       endRun(`Barrier failed: ${text}`);
     }
@@ -270,14 +447,14 @@ function meetAll(barrier) {
   const start = Date.now();
   let failure = '';
   try {
-    const outcome = accountingTexts(barrier.wait({ timeout: config.barrierTimeoutMs }));
+    const outcome = pure.accountingTexts(barrier.wait({ timeout: config.barrierTimeoutMs }));
     if (outcome.failed > 0) {
       failure = `${outcome.people}; ${outcome.fields}`;
     }
   } catch (error) {
     // Without what the module's errors begin with: which call and which barrier, of which there is one here.
-    const reason = errorText(error).replace(/^wait\(\) failed; reason: (barrier "[^"]*": )?/, '');
-    const { fields } = accountingTexts(barrier.status());
+    const reason = pure.errorText(error).replace(/^wait\(\) failed; reason: (barrier "[^"]*": )?/, '');
+    const { fields } = pure.accountingTexts(barrier.status());
     failure = `${reason}; ${fields}, expected=${config.vus}, elapsed=${Date.now() - start} ms`;
   } finally {
     barrierWaitMs.add(Date.now() - start);
@@ -346,21 +523,16 @@ function openQueues() {
       const sizes = counts();
       return config.eventIds.map((eventId) => `${waitingKey(eventId)}=${sizes[waitingKey(eventId)]}`).join(', ');
     } catch (error) {
-      return `queue sizes unknown (${errorText(error)})`;
+      return `queue sizes unknown (${pure.errorText(error)})`;
     }
   };
 
-  /**
-   * The last index that the target gave out for an event, 0 if none.
-   *
-   * @param {Client} client
-   * @param {string} eventId
-   */
-  const lastIndex = async (client, eventId) => {
+  /** The last index that the target gave out for an event, 0 if none. */
+  const lastIndex = async (/** @type {Client} */ client, /** @type {string} */ eventId) => {
     try {
       return Number(await client.sendCommand('HGET', INDEX_KEY, eventId));
     } catch (error) {
-      if (errorText(error).includes('redis: nil')) {
+      if (pure.errorText(error).includes('redis: nil')) {
         return 0; // how the client tells that there is no such field
       }
       throw error;
@@ -385,20 +557,16 @@ function openQueues() {
       }
       return '';
     } catch (error) {
-      return `Redis precondition check failed: ${errorText(error)}`;
+      return `Redis precondition check failed: ${pure.errorText(error)}`;
     }
   };
 
-  /**
-   * Stores the time of OPEN for outside readers. They are helped by it, the run does not need it: errors are ignored.
-   *
-   * @param {string} runId
-   */
-  const storeOpenAt = async (runId) => {
+  /** Stores the time of OPEN for outside readers. They are helped by it, the run does not need it: errors are ignored. */
+  const storeOpenAt = async (/** @type {string} */ runId) => {
     try {
       await new Client(config.redisUrl).set(`K6_OPEN_AT_MS:${runId}`, String(Date.now()), config.barrierTtlSeconds);
     } catch (error) {
-      console.warn(`the time of OPEN was not stored: ${errorText(error)}`);
+      console.warn(`the time of OPEN was not stored: ${pure.errorText(error)}`);
     }
   };
 

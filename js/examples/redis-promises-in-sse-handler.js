@@ -8,19 +8,19 @@
  *
  *   k6 run -e EVENT_IDS=id1 js/examples/redis-promises-in-sse-handler.js
  *
- * needs a Redis and a target with at least ten users (BASE_URL, REDIS_URL as in lib/config.js). Both thresholds hold: none
+ * needs a Redis and a target with at least ten users (BASE_URL, REDIS_URL as in lib/pure.js). Both thresholds hold: none
  * of five users meets by promises, and all of five by the barrier.
  */
 
 import exec from 'k6/execution';
+import http from 'k6/http';
 import { Counter } from 'k6/metrics';
 import { setTimeout } from 'k6/timers';
 import { Barrier } from 'k6/x/barrier';
 import { Client } from 'k6/x/redis';
 import sse from 'k6/x/sse';
 
-import { config } from '../lib/config.js';
-import { authorization, login } from '../lib/target.js';
+import { config } from '../lib/pure.js';
 
 const USERS = 5;
 const scenario = { executor: 'per-vu-iterations', vus: USERS, iterations: 1, maxDuration: '30s' };
@@ -80,14 +80,18 @@ export function byBarrier({ runId }) {
  * @param {(met: () => void) => void} startMeeting
  */
 function inStream(userId, startMeeting) {
-  const session = login(`user${userId}@${config.loginEmailDomain}`, 'password123');
-  if (typeof session === 'string') {
-    throw new Error(`user ${userId} cannot log in at ${config.baseUrl}: ${session}`);
+  const credentials = JSON.stringify({ email: `user${userId}@${config.loginEmailDomain}`, password: 'password123' });
+  const login = http.post(`${config.baseUrl}/api/v1/auth/login`, credentials, { headers: { 'Content-Type': 'application/json' } });
+  if (login.status !== 200) {
+    throw new Error(`user ${userId} cannot log in at ${config.baseUrl}: status ${login.status}`);
   }
+  // By hand, because a jar does not send a cookie marked Secure over plain http.
+  const cookies = { refreshToken: login.cookies.refreshToken[0].value };
+  const headers = { Authorization: `Bearer ${login.headers.Authorization}` };
   const url = `${config.brokerBaseUrl}/api/v1/broker/events/${config.eventIds[0]}/tickets/waiting`;
   let started = false;
   let open = true;
-  sse.open(url, { headers: authorization(session), timeout: '3s' }, (client) => {
+  sse.open(url, { headers, cookies, timeout: '3s' }, (client) => {
     client.on('event', () => {
       if (!started) {
         started = true;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 globalThis.__ENV = {};
-const { readConfig } = await import('../../lib/config.js');
+const { readConfig } = await import('../../lib/pure.js');
 
 test('defaults are those of the reference', () => {
   assert.deepEqual(

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { decodeMessage } from '../../lib/texts.js';
+globalThis.__ENV = {};
+const { decodeMessage } = await import('../../lib/pure.js');
 
 const position = { userId: 'acc-1', eventId: 'e', status: 'IN_ENTRY', order: 1 };
 const plain = JSON.stringify(position);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 globalThis.__ENV = {};
-const { eventOf, loginOffsetMs, readConfig, timesOf, whyImpossible } = await import('../../lib/config.js');
+const { eventOf, loginOffsetMs, optionsOf, readConfig, timesOf, whyImpossible } = await import('../../lib/pure.js');
 
 const plan = (env) => readConfig({ EVENT_IDS: 'a,b,c', ...env });
 const users = (count) => Array.from({ length: count }, (_, index) => index + 1);
@@ -26,6 +26,25 @@ test('the controller may take a minute longer than the barrier', () => {
 test('setup and teardown have time for all attempts and events', () => {
   assert.equal(timesOf(plan({})).adminS, 60 + 10 * 10 + 32);
   assert.equal(timesOf(plan({ MAX_LOGIN_RETRIES: '2', LOGIN_TIMEOUT_MS: '1000', LOGIN_RETRY_DELAY_MS: '500' })).adminS, 60 + 3 + 32);
+});
+
+test('the options of k6 follow from the settings', () => {
+  const { scenarios, thresholds, setupTimeout } = optionsOf(plan({ SCENARIO: 'target', SSE_P95_THRESHOLD: '7' }));
+  assert.equal(setupTimeout, '192s');
+  assert.deepEqual(scenarios.main_scenario, {
+    executor: 'per-vu-iterations',
+    vus: 10000,
+    iterations: 1,
+    maxDuration: '702s',
+    gracefulStop: '30s',
+  });
+  assert.equal(scenarios.admin_controller_scenario.maxDuration, '360s');
+  assert.deepEqual(thresholds, {
+    http_req_failed: ['rate<0.05'],
+    sse_connection_time: ['p(95)<7'],
+    completed_users: ['count==10000'],
+    barrier_wait_ms: ['max<300000'],
+  });
 });
 
 test('users log in by batches', () => {
@@ -60,10 +79,12 @@ test('the hot event gets exactly its share, the others the rest in turn', () => 
 });
 
 test('plans that cannot succeed are refused', () => {
-  assert.equal(whyImpossible(plan({})), '');
-  assert.equal(whyImpossible(plan({ SCENARIO: 'target' })), '');
-  assert.match(whyImpossible(readConfig({})), /EVENT_IDS is empty.*comma/);
-  assert.match(whyImpossible(plan({ HOT_EVENT_ID: 'x' })), /HOT_EVENT_ID must be one of EVENT_IDS \(a, b, c\), got "x"/);
-  assert.match(whyImpossible(plan({ SCENARIO: 'stress' })), /302000 ms after setup.*BARRIER_TIMEOUT_MS is 300000/);
-  assert.match(whyImpossible(plan({ SCENARIO: 'stress', BARRIER_TIMEOUT_MS: '400000' })), /SSE_TIMEOUT_MS is 120000/);
+  assert.equal(whyImpossible(plan({}), ''), '');
+  assert.equal(whyImpossible(plan({ SCENARIO: 'target' }), ''), '');
+  assert.match(whyImpossible(readConfig({}), ''), /EVENT_IDS is empty.*comma/);
+  assert.match(whyImpossible(plan({ HOT_EVENT_ID: 'x' }), ''), /HOT_EVENT_ID must be one of EVENT_IDS \(a, b, c\), got "x"/);
+  assert.match(whyImpossible(plan({ SCENARIO: 'stress' }), ''), /302000 ms after setup.*BARRIER_TIMEOUT_MS is 300000/);
+  assert.match(whyImpossible(plan({ SCENARIO: 'stress', BARRIER_TIMEOUT_MS: '400000' }), ''), /SSE_TIMEOUT_MS is 120000/);
+  assert.match(whyImpossible(plan({}), '0:1/2'), /RUN_ID is missing: with the execution segment 0:1\/2/);
+  assert.equal(whyImpossible(plan({ RUN_ID: 'run-1' }), '0:1/2'), '');
 });

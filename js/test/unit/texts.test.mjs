@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 globalThis.__ENV = {};
-const { readConfig } = await import('../../lib/config.js');
-const { accountingTexts, errorText, summaryText } = await import('../../lib/texts.js');
+const { accountingTexts, errorText, readConfig, summaryText } = await import('../../lib/pure.js');
 
 test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
   assert.deepEqual(accountingTexts({ arrived: 9, failed: { login: 1 } }), {

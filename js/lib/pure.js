@@ -1,10 +1,11 @@
 // @ts-check
 /**
- * The harness's settings, every environment variable it reads in one frozen object, and the plan that follows from them:
- * who does what when. Nothing here is random, so that two runs with the same settings do the same.
- *
- * An empty variable counts as unset. A value that is not of the right kind ends the run before it starts.
+ * What the harness needs of neither k6 nor the target, so that it is tested without them: its settings, the plan that
+ * follows from them, and its texts.
  */
+
+// --- Settings: every environment variable that the harness reads, in one frozen object. An empty variable counts as
+// unset. A value that is not of the right kind ends the run before it starts.
 
 /**
  * @typedef {object} Preset
@@ -169,6 +170,8 @@ export function readConfig(env) {
 /** The settings of this run. */
 export const config = readConfig(__ENV);
 
+// --- The plan: who does what when. Nothing here is random, so that two runs with the same settings do the same.
+
 /**
  * From the start of the burst to a user's login, ms.
  *
@@ -229,11 +232,50 @@ export function timesOf(config) {
 }
 
 /**
- * Why a run with these settings cannot succeed, or an empty text.
+ * The options of k6 for a run with these settings.
  *
  * @param {Config} config
  */
-export function whyImpossible(config) {
+export function optionsOf(config) {
+  const times = timesOf(config);
+  return {
+    setupTimeout: `${times.adminS}s`,
+    teardownTimeout: `${times.adminS}s`,
+    // A user is done after one iteration: its last connection need not stay open until the end of the run.
+    noVUConnectionReuse: true,
+    scenarios: {
+      main_scenario: {
+        executor: 'per-vu-iterations',
+        vus: config.vus,
+        iterations: 1,
+        maxDuration: `${times.mainS}s`,
+        gracefulStop: '30s',
+      },
+      admin_controller_scenario: {
+        executor: 'shared-iterations',
+        exec: 'adminController',
+        vus: 1,
+        iterations: 1,
+        startTime: '0s',
+        maxDuration: `${times.controllerS}s`,
+      },
+    },
+    thresholds: {
+      http_req_failed: ['rate<0.05'],
+      sse_connection_time: [`p(95)<${config.sseP95Threshold}`],
+      completed_users: [`count==${config.vus}`],
+      barrier_wait_ms: [`max<${config.barrierTimeoutMs}`],
+    },
+  };
+}
+
+/**
+ * Why a run with these settings cannot succeed, or an empty text.
+ *
+ * @param {Config} config
+ * @param {string} segment the part of the run that this process is, empty for the whole
+ */
+export function whyImpossible(config, segment) {
   const { loginSkewMs } = timesOf(config);
   const lastLogin = config.burstOffsetMs + loginSkewMs;
   if (config.eventIds.length === 0) {
@@ -254,5 +296,124 @@ export function whyImpossible(config) {
       `SSE_TIMEOUT_MS is ${config.sseTimeoutMs}; raise it, or log in faster by LOGIN_BATCH_SIZE`
     );
   }
+  if (segment !== '' && config.runId === '') {
+    // Each process of a run runs its own setup, and would make a run id of its own.
+    return `RUN_ID is missing: with the execution segment ${segment}, all processes of the run must be given the same RUN_ID`;
+  }
   return '';
+}
+
+// --- Texts: what the target and errors say, and what this run says
+
+/**
+ * The JSON in an event's data, or undefined where there is none (greeting, heartbeat).
+ *
+ * The data may come as plain JSON, as JSON inside a JSON string, and with a `data:` of its own in front of either.
+ *
+ * @param {unknown} data
+ * @returns {{ status?: unknown } | undefined}
+ */
+export function decodeMessage(data) {
+  let text = String(data ?? '').trim();
+  if (text.startsWith('data:')) {
+    text = text.slice('data:'.length).trim();
+  }
+  // First as it stands: the steps below would spoil plain JSON that has a quote inside a text.
+  const message = parseObject(text);
+  if (message || text === '') {
+    return message;
+  }
+  const inner = text.length >= 2 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text;
+  return parseObject(inner.replaceAll('\\"', '"'));
+}
+
+/** @param {string} text */
+function parseObject(text) {
+  // Most of what is none is known by its first letter, without the cost of an exception.
+  const first = text.trimStart()[0];
+  if (first !== '{' && first !== '[') {
+    return undefined;
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The text of whatever was thrown, without the password of a URL in it, which some clients repeat in their errors.
+ *
+ * @param {any} error those of Go modules are no instances of Error and have no message
+ * @returns {string}
+ */
+export function errorText(error) {
+  return String(error?.message ?? error).replace(/(:\/\/[^\s/:@]*:)\S+@/g, '$1***@');
+}
+
+/**
+ * @typedef {object} Accounting of a barrier
+ * @property {number} arrived
+ * @property {Record<string, number>} failed by reason
+ */
+
+/**
+ * A barrier's accounting in words.
+ *
+ * @param {Accounting} accounting
+ * @returns {{ failed: number, people: string, fields: string }} how many failed, `9 arrived, 1 failed (login 1)`, and
+ *   `joined=9, loginFail=1, sseFail=0` with whatever else users failed of
+ */
+export function accountingTexts({ arrived, failed }) {
+  const occurred = Object.entries(failed).filter(([, count]) => count > 0);
+  const failures = occurred.reduce((sum, [, count]) => sum + count, 0);
+  const reasons = occurred.map(([reason, count]) => `${reason} ${count}`).join(', ');
+  const further = occurred
+    .filter(([reason]) => reason !== 'login' && reason !== 'sse')
+    .map(([reason, count]) => `, ${reason}=${count}`)
+    .join('');
+  return {
+    failed: failures,
+    people: `${arrived} arrived${failures > 0 ? `, ${failures} failed (${reasons})` : ''}`,
+    fields: `joined=${arrived}, loginFail=${failed.login ?? 0}, sseFail=${failed.sse ?? 0}${further}`,
+  };
+}
+
+/**
+ * @typedef {{ metrics: Record<string, { values: Record<string, number> }> }} SummaryData
+ */
+
+/**
+ * The text that closes a run.
+ *
+ * @param {SummaryData} data
+ * @param {Config} config
+ * @returns {string}
+ */
+export function summaryText({ metrics }, config) {
+  const count = (/** @type {string} */ name) => metrics[name]?.values.count ?? 0;
+  const ms = (/** @type {string} */ name, /** @type {string} */ statistic, /** @type {number} */ decimals) => {
+    const values = metrics[name]?.values;
+    // A metric with a threshold reads 0 where nothing was ever recorded.
+    return values && values.max > 0 ? `${values[statistic].toFixed(decimals)} ms` : 'n/a';
+  };
+  const lines = {
+    BASE_URL: config.baseUrl,
+    Scenario: config.scenario || 'custom',
+    'Event IDs': `${config.eventIds.length} (hot ratio ${Math.round(config.hotRatio * 100)}%)`,
+    'Users (vus/iterations)': config.vus,
+    'Success rate': `${((count('completed_users') / config.vus) * 100).toFixed(2)}%`,
+    'P95 connection time': ms('sse_connection_time', 'p(95)', 2),
+    'Completed users': count('completed_users'),
+    'IN_ENTRY events': count('in_entry_events'),
+    'SSE events': count('sse_events'),
+    'Login failures': count('login_failures'),
+    'Login final failures': count('login_final_failures'),
+    'SSE failures': count('sse_failures'),
+    'Disconnect failures': count('disconnect_failures'),
+    'Barrier wait max': ms('barrier_wait_ms', 'max', 0),
+    'P95 OPEN->IN_PROGRESS': ms('open_to_promote_ms', 'p(95)', 2),
+    'P95 login batch delay': ms('login_batch_delay_ms', 'p(95)', 0),
+  };
+  return ['SSE Throughput Test Summary', ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`), ''].join('\n');
 }
