@@ -139,10 +139,10 @@ test-js:
 	@node --test --test-reporter=spec js/test/unit/*.test.mjs
 
 .PHONY: e2e
-e2e: build ## Run the harness and the examples with the built k6, a real Redis and the waiting room
+e2e: build $(NODE_MODULES) ## Run harness, examples and a report with the built k6, a real Redis, the waiting room and a browser
 	$(call say,running the harness and the examples end to end)
 	@scripts/ensure-tools.sh node
-	@$(WITH_REDIS) && node --test --test-reporter=spec js/test/e2e/*.test.mjs
+	@$(WITH_REDIS) && CHROMIUM_BIN=$$(scripts/ensure-browser.sh) && export CHROMIUM_BIN && node --test --test-reporter=spec js/test/e2e/*.test.mjs
 
 .PHONY: test-install
 test-install: $(XK6) $(CORE)

@@ -180,25 +180,28 @@ fn points(
 
 /// All ratios below each other, in percent more or less than the base, with the line of no difference.
 pub(crate) fn ratios(cells: &[Cell], label: &str) -> anyhow::Result<String> {
-    let rows: Vec<(String, f64, f64, f64, bool)> = cells
+    let rows: Vec<(String, f64, f64, f64, usize)> = cells
         .iter()
         .flat_map(|cell| {
-            cell.comparisons.iter().filter_map(|comparison| {
-                let ratio = comparison.ratio.as_ref()?;
-                let percent = |ratio: f64| (ratio - 1.0) * 100.0;
-                let point = if cell.point.is_empty() {
-                    &cell.scenario
-                } else {
-                    &cell.point
-                };
-                Some((
-                    format!("{}, {}, {point}", cell.metric, comparison.variant),
-                    percent(ratio.interval.value),
-                    percent(ratio.interval.low),
-                    percent(ratio.interval.high),
-                    ratio.differs(),
-                ))
-            })
+            cell.comparisons
+                .iter()
+                .enumerate()
+                .filter_map(|(i, comparison)| {
+                    let ratio = comparison.ratio.as_ref()?;
+                    let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+                    let point = if cell.point.is_empty() {
+                        &cell.scenario
+                    } else {
+                        &cell.point
+                    };
+                    Some((
+                        format!("{}, {}, {point}", cell.metric, comparison.variant),
+                        percent(ratio.interval.value),
+                        percent(ratio.interval.low),
+                        percent(ratio.interval.high),
+                        i + 1,
+                    ))
+                })
         })
         .collect();
     if rows.is_empty() {
@@ -225,11 +228,11 @@ pub(crate) fn ratios(cells: &[Cell], label: &str) -> anyhow::Result<String> {
             .x_labels(5)
             .x_label_formatter(&|value| format!("{} %", signed(*value)))
             .draw()?;
-        let none = [(0.0, 0.0), (0.0, index(rows.len()))];
-        chart.draw_series([PathElement::new(none, INK.stroke_width(1))])?;
-        for (i, (name, value, from, to, differs)) in rows.iter().enumerate() {
+        for (i, (name, value, from, to, variant)) in rows.iter().enumerate() {
             let y = index(rows.len() - i) - 0.78;
-            let style = colour(usize::from(*differs));
+            let style = colour(*variant);
+            let none = [(0.0, y - 0.22), (0.0, y + 0.22)];
+            chart.draw_series([PathElement::new(none, INK.stroke_width(2))])?;
             chart.draw_series([ErrorBar::new_horizontal(
                 y,
                 *from,
