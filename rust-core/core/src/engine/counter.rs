@@ -1,7 +1,7 @@
 //! Sizes of queues, whatever type they have: any number of keys in one round trip.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -15,7 +15,7 @@ use crate::tls::TlsOptions;
 
 use super::cluster::{Cluster, Servers, slot_of};
 use super::hub::Hub;
-use super::{Emission, Shared};
+use super::{Emission, Shared, lock};
 
 const KEYS_MAX: usize = 10_000;
 /// How often keys of a cluster are looked for.
@@ -79,10 +79,48 @@ pub struct QueueCounter {
     options: Arc<CounterOptions>,
     servers: Servers,
     shared: Arc<Shared>,
+    /// What the keys were when they were last looked at.
+    kinds: Arc<Mutex<HashMap<String, Kind>>>,
 }
 
-/// What the server says of one key: its type, and its size as a zset and as a hash, one of which is an error.
-type Said = [Result<Value, RedisError>; 3];
+#[derive(Clone, Copy)]
+enum Kind {
+    Zset,
+    Hash,
+}
+
+type Answer = Result<Value, RedisError>;
+
+/// What the server says of one key.
+enum Said {
+    /// Its size as the kind that it was last, which is 0 where it is gone, and an error where it is of another type by now.
+    Size(Answer),
+    /// Its type, and its size as a zset and as a hash, one of which is an error.
+    All([Answer; 3]),
+}
+
+impl Kind {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Zset => "ZCARD",
+            Self::Hash => "HLEN",
+        }
+    }
+}
+
+impl Said {
+    fn errors(&self) -> impl Iterator<Item = &RedisError> {
+        let answers = match self {
+            Self::Size(answer) => std::slice::from_ref(answer),
+            Self::All(answers) => answers,
+        };
+        answers.iter().filter_map(|answer| answer.as_ref().err())
+    }
+
+    fn is_of_another_type(&self) -> bool {
+        matches!(self, Self::Size(Err(e)) if e.code() == Some("WRONGTYPE"))
+    }
+}
 
 impl QueueCounter {
     pub(super) fn new(options: CounterOptions, servers: Servers, shared: &Arc<Shared>) -> Self {
@@ -90,6 +128,7 @@ impl QueueCounter {
             options: Arc::new(options),
             servers,
             shared: Arc::clone(shared),
+            kinds: Arc::default(),
         }
     }
 
@@ -118,7 +157,7 @@ impl QueueCounter {
                 let said = self.ask(hub, &keys, false).await?;
                 let sizes = keys.iter().zip(said);
                 sizes
-                    .map(|(key, said)| Ok(((*key).clone(), size_of_queue(key, said, hub)?)))
+                    .map(|(key, said)| Ok(((*key).clone(), self.size_of_queue(key, said, hub)?)))
                     .collect()
             }
             Servers::Cluster(cluster) => self.count_in(cluster, keys).await,
@@ -171,7 +210,10 @@ impl QueueCounter {
                 };
                 for (key, said) in asked.into_iter().zip(said) {
                     match redirection(&said) {
-                        None => _ = counts.insert(key.clone(), size_of_queue(key, said, &hub)?),
+                        None => {
+                            let size = self.size_of_queue(key, said, &hub)?;
+                            counts.insert(key.clone(), size);
+                        }
                         Some(Redirection::Ask(node)) => moving.entry(node).or_default().push(key),
                         Some(Redirection::Elsewhere(why)) => {
                             last = Some(Error::store(format!("key {key}: {why}")));
@@ -184,7 +226,7 @@ impl QueueCounter {
                 let hub = cluster.hub(&node)?;
                 let said = self.ask(&hub, &asked, true).await?;
                 for (key, said) in asked.into_iter().zip(said) {
-                    counts.insert(key.clone(), size_of_queue(key, said, &hub)?);
+                    counts.insert(key.clone(), self.size_of_queue(key, said, &hub)?);
                 }
             }
             if keys.is_empty() {
@@ -194,18 +236,51 @@ impl QueueCounter {
         Err(last.unwrap_or(Error::Closed))
     }
 
-    /// Asks one server about keys in one round trip; `asking` where the keys are moving to it.
+    /// Asks one server about keys in one round trip, and in a second one about those that changed their type; `asking`
+    /// where the keys are moving to it.
     async fn ask(
         &self,
         hub: &Arc<Hub>,
         keys: &[&String],
         asking: bool,
     ) -> Result<Vec<Said>, Error> {
+        let mut said = self.exchange(hub, keys, asking).await?;
+        let changed: Vec<usize> = (0..keys.len())
+            .filter(|at| said[*at].is_of_another_type())
+            .collect();
+        if !changed.is_empty() {
+            let keys: Vec<&String> = changed.iter().map(|at| keys[*at]).collect();
+            {
+                let mut kinds = lock(&self.kinds);
+                keys.iter().for_each(|key| _ = kinds.remove(*key));
+            }
+            let again = self.exchange(hub, &keys, asking).await?;
+            for (at, now) in changed.into_iter().zip(again) {
+                said[at] = now;
+            }
+        }
+        Ok(said)
+    }
+
+    async fn exchange(
+        &self,
+        hub: &Arc<Hub>,
+        keys: &[&String],
+        asking: bool,
+    ) -> Result<Vec<Said>, Error> {
         let mut connection = hub.connection(self.options.connect_timeout).await?;
-        // Which count fits is known only with the type: ask for both and ignore the one that does not.
         let mut pipe = redis::pipe();
-        for key in keys {
-            for command in ["TYPE", "ZCARD", "HLEN"] {
+        let known: Vec<Option<Kind>> = {
+            let kinds = lock(&self.kinds);
+            keys.iter().map(|key| kinds.get(*key).copied()).collect()
+        };
+        for (key, kind) in keys.iter().zip(&known) {
+            // Which count fits an unknown key is known only with its type: ask for both and ignore the one that does not.
+            let commands: &[&str] = match kind {
+                Some(kind) => &[kind.command()],
+                None => &["TYPE", "ZCARD", "HLEN"],
+            };
+            for command in commands {
                 if asking {
                     pipe.cmd("ASKING").ignore();
                 }
@@ -213,17 +288,58 @@ impl QueueCounter {
             }
         }
         pipe.ignore_errors();
-        let asked = pipe.query_async::<Vec<Result<Value, RedisError>>>(&mut connection);
+        let asked = pipe.query_async::<Vec<Answer>>(&mut connection);
         let answers = tokio::time::timeout(self.options.op_timeout, asked)
             .await
             .map_err(|_| Error::store(format!("{} has not answered in time", hub.at())))?
             .map_err(|e| hub.error(&e))?;
         let mut answers = answers.into_iter();
-        let said: Option<_> = keys
-            .iter()
-            .map(|_| Some([answers.next()?, answers.next()?, answers.next()?]))
+        let said: Option<_> = known
+            .into_iter()
+            .map(|kind| match kind {
+                Some(_) => Some(Said::Size(answers.next()?)),
+                None => Some(Said::All([
+                    answers.next()?,
+                    answers.next()?,
+                    answers.next()?,
+                ])),
+            })
             .collect();
         said.ok_or_else(|| Error::store("the server answered less than it was asked"))
+    }
+
+    fn size_of_queue(&self, key: &str, said: Said, hub: &Hub) -> Result<u64, Error> {
+        let read = |answer: Answer| {
+            answer.map_err(|e| match hub.error(&e) {
+                Error::Store { message, pending } => Error::Store {
+                    message: format!("key {key}: {message}"),
+                    pending,
+                },
+                other => other,
+            })
+        };
+        let unreadable = |e: redis::ParsingError| Error::store(format!("key {key}: {e}"));
+        let (kind, size) = match said {
+            Said::Size(size) => (None, size),
+            Said::All([kind, zcard, hlen]) => {
+                let kind = String::from_redis_value(read(kind)?).map_err(unreadable)?;
+                match kind.as_str() {
+                    "none" => (None, Ok(Value::Int(0))),
+                    "zset" => (Some(Kind::Zset), zcard),
+                    "hash" => (Some(Kind::Hash), hlen),
+                    _ => {
+                        return Err(Error::QueueType {
+                            key: key.to_owned(),
+                            kind,
+                        });
+                    }
+                }
+            }
+        };
+        if let Some(kind) = kind {
+            lock(&self.kinds).insert(key.to_owned(), kind);
+        }
+        u64::from_redis_value(read(size)?).map_err(unreadable)
     }
 }
 
@@ -235,8 +351,7 @@ enum Redirection {
 }
 
 fn redirection(said: &Said) -> Option<Redirection> {
-    let mut errors = said.iter().filter_map(|answer| answer.as_ref().err());
-    let error = errors.find(|e| e.is_cluster_error())?;
+    let error = said.errors().find(|e| e.is_cluster_error())?;
     if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Ask))
         && let Some((host, port)) = error
             .redirect_node()
@@ -247,31 +362,4 @@ fn redirection(said: &Said) -> Option<Redirection> {
         return Some(Redirection::Ask(HostPort { host, port }));
     }
     Some(Redirection::Elsewhere(error.to_string()))
-}
-
-fn size_of_queue(key: &str, said: Said, hub: &Hub) -> Result<u64, Error> {
-    let [kind, zcard, hlen] = said;
-    let read = |answer: Result<Value, RedisError>| {
-        answer.map_err(|e| match hub.error(&e) {
-            Error::Store { message, pending } => Error::Store {
-                message: format!("key {key}: {message}"),
-                pending,
-            },
-            other => other,
-        })
-    };
-    let unreadable = |e: redis::ParsingError| Error::store(format!("key {key}: {e}"));
-    let kind = String::from_redis_value(read(kind)?).map_err(unreadable)?;
-    let size = match kind.as_str() {
-        "none" => Ok(Value::Int(0)),
-        "zset" => zcard,
-        "hash" => hlen,
-        _ => {
-            return Err(Error::QueueType {
-                key: key.to_owned(),
-                kind,
-            });
-        }
-    };
-    u64::from_redis_value(read(size)?).map_err(unreadable)
 }

@@ -69,6 +69,46 @@ fn another_type_is_an_error_that_names_key_and_type() {
     );
 }
 
+/// A counter remembers what a key was; the key may have become anything since.
+#[test]
+fn a_key_may_change_its_type_between_two_counts() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let json = serde_json::json!({ "redis": server.url(), "keys": ["q", "z"] }).to_string();
+    let options = CounterOptions::from_json(json.as_bytes()).expect("options");
+    let counter = process.engine.counter(options).expect("open");
+    let run = |commands: &[&[&str]]| {
+        for command in commands {
+            let mut cmd = redis::cmd(command[0]);
+            cmd.arg(&command[1..]);
+            cmd.exec(&mut server.connection())
+                .expect("the test's own server");
+        }
+        let token = process.fresh_token();
+        counter.counts(token);
+        let text = process.text(token)?;
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        Ok::<_, Error>((
+            answer["counts"]["q"].as_u64(),
+            answer["counts"]["z"].as_u64(),
+        ))
+    };
+    assert_eq!(run(&[&["ZADD", "z", "1", "a"]]), Ok((Some(0), Some(1))));
+    assert_eq!(
+        run(&[&["ZADD", "q", "1", "a", "2", "b"]]),
+        Ok((Some(2), Some(1)))
+    );
+    assert_eq!(run(&[]), Ok((Some(2), Some(1))));
+    let becomes_a_hash: [&[&str]; 2] = [&["DEL", "q"], &["HSET", "q", "a", "1"]];
+    assert_eq!(run(&becomes_a_hash), Ok((Some(1), Some(1))));
+    assert_eq!(run(&[&["HSET", "q", "b", "1"]]), Ok((Some(2), Some(1))));
+    assert_eq!(run(&[&["DEL", "q"]]), Ok((Some(0), Some(1))));
+    let error = run(&[&["SET", "q", "x"]]).expect_err("a string is no queue");
+    assert!(matches!(error, Error::QueueType { key, .. } if key == "q"));
+    let becomes_a_zset: [&[&str]; 2] = [&["DEL", "q"], &["ZADD", "q", "1", "a"]];
+    assert_eq!(run(&becomes_a_zset), Ok((Some(1), Some(1))));
+}
+
 #[test]
 fn any_number_of_keys_is_one_round_trip() {
     let server = RedisServer::start();
