@@ -82,7 +82,7 @@ enum Verb {
     Judge {
         /// Folder of a run or of a plan
         folder: PathBuf,
-        /// Apply the gates of this suite file instead
+        /// Apply the gates of this suite file instead; needed for the folder of a run that was moved out of its plan
         #[arg(long, value_name = "SUITE")]
         suite: Option<String>,
     },

@@ -23,25 +23,26 @@ use crate::suite::vars::Vars;
 /// The folder holds neither, or its evidence cannot be read.
 pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
     let folder = std::path::absolute(folder).context("resolving the folder")?;
-    let Some(plan) = folder.ancestors().find(|above| is_plan(above)) else {
-        return Err(exit::set_up(format!(
-            "{}: neither the folder of a run nor of a plan; name one that `run` printed",
-            folder.display()
-        )));
-    };
-    let file = PlanFile::read(plan)?;
-    let own;
-    let suite = match other {
-        Some(suite) => suite,
-        None => {
-            own = file.copy(plan)?;
-            &own
+    let plan = folder.ancestors().find(|above| is_plan(above));
+    let read;
+    let suite = match (other, plan) {
+        (Some(suite), _) => suite,
+        (None, Some(plan)) => {
+            read = PlanFile::read(plan)?.copy(plan)?;
+            &read
+        }
+        (None, None) => {
+            return Err(exit::set_up(format!(
+                "{}: neither the folder of a run nor of a plan; name one that `run` printed, or the suite of a run that was moved out of its plan by --suite",
+                folder.display()
+            )));
         }
     };
-    let runs: Vec<PathBuf> = if folder == plan {
-        let invocation = Invocation::open(plan);
+    let runs: Vec<PathBuf> = if plan == Some(&folder) {
+        let invocation = Invocation::open(&folder);
         let last = |run: &Entry| Some(invocation.attempts(&run.folder).last()?.path().to_owned());
-        file.runs.iter().filter_map(last).collect()
+        let planned = PlanFile::read(&folder)?.runs;
+        planned.iter().filter_map(last).collect()
     } else {
         vec![folder.clone()]
     };

@@ -345,6 +345,15 @@ fn stored_evidence_is_judged_again() {
         );
     }
     assert_eq!(content(&folder), before, "nothing is written");
+    let moved = bench.place.evidence().with_file_name("moved");
+    std::fs::create_dir(&moved).expect("folder");
+    for path in before.keys() {
+        let name = path.file_name().expect("a name");
+        std::fs::copy(path, moved.join(name)).expect("copied");
+    }
+    let mut alone = bench.call(&["judge", &moved.display().to_string(), "--suite", SUITE]);
+    let (code, printed) = finish(&mut alone);
+    assert_eq!(code, 0, "{printed}");
 
     let path = folder.join("summary.json");
     let mut summary = json(&path);

@@ -128,7 +128,8 @@ fn the_matrix_has_16_runs_and_its_cycles_alternate() {
         let place = Place::new();
         let mut command = place.runner();
         command.args(["run", "waiting-room", "--scenario", "matrix", "--dry-run"]);
-        let (code, text) = finish(command.args(more));
+        // A left-over of the shell must not change what a preset stands for.
+        let (code, text) = finish(command.args(more).env("VUS", "7").env("EVENT_COUNT", "2"));
         assert_eq!(code, 0, "{text}");
         assert!(!place.evidence().exists());
         text
@@ -165,6 +166,15 @@ fn the_matrix_has_16_runs_and_its_cycles_alternate() {
             }
         }
     }
+    for expected in [
+        "VUS=2000",
+        "VUS=10000",
+        "EVENT_COUNT=1 EVENT_IDS=0dc2efd8-f760-11f0-8e3b-2a897f646219 ",
+        "EVENT_COUNT=4 EVENT_IDS=b55834d0-f834-11f0-999b-a7e49b723099,ba1d5e02-f834-11f0-999b-05d0f9a25396,",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("VUS=7"), "{text}");
     let first = runs
         .iter()
         .step_by(2)
