@@ -144,6 +144,15 @@ e2e: build $(NODE_MODULES) ## Run harness, examples and a report with the built 
 	@scripts/ensure-tools.sh node
 	@$(WITH_REDIS) && CHROMIUM_BIN=$$(scripts/ensure-browser.sh) && export CHROMIUM_BIN && node --test --test-reporter=spec js/test/e2e/*.test.mjs
 
+# For the inner loop: what tells most in seconds, once everything is built.
+.PHONY: quick-core
+quick-core: ## Test the Rust core in under 10 s: without models, faults and clusters
+	@$(WITH_REDIS) && cargo test --quiet --locked --package barrier-core --lib --test engine --test operator -- --skip cluster --skip faults
+
+.PHONY: quick-go
+quick-go: $(CORE) ## Test the Go module in under 30 s: without the race detector; PACKAGES=./barrier
+	@$(WITH_REDIS) && $(GO_WITH_CORE) go test $(or $(PACKAGES),./...)
+
 .PHONY: test-install
 test-install: $(XK6) $(CORE)
 	$(call say,building k6 from a release without sources and with a shared core)

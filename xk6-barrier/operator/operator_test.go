@@ -326,6 +326,8 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 		`option redis: got http://u:***@127`:     {"list", "--redis", "http://u:sEcret@127.0.0.1"},
 		`option runId: got "a b"`:                {"list", "--run-id", "a b"},
 		"127.0.0.1:1 cannot be reached":          {"list", "--redis", "redis://:sEcret@127.0.0.1:1"},
+		"--tls-ca: open /nowhere/ca.pem":         {"list", "--tls-ca", "/nowhere/ca.pem"},
+		"option tls: got":                        {"list", "--tls-server-name", "redis.test"},
 		`unknown command "x" for "barrier"`:      {"x"},
 		`unknown command "extra" for "barrier l`: {"list", "extra"},
 	} {

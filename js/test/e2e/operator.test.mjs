@@ -1,16 +1,17 @@
 /** `k6 x barrier` beside running tests: what it shows, and that what it ends is ended for every process. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { startRedis } from './world.mjs';
+import { freePort, startRedis } from './world.mjs';
 
-const K6 = process.env.K6_BIN ?? resolve(fileURLToPath(import.meta.url), '../../../../k6');
+const root = resolve(fileURLToPath(import.meta.url), '../../../..');
+const K6 = process.env.K6_BIN ?? join(root, 'k6');
 
 /** Four are expected, user 3 fails, nobody else comes: whoever arrives waits. */
 const SCRIPT = `
@@ -123,6 +124,32 @@ test('an abort ends the wait in every process', async (t) => {
 
   const output = (await Promise.all(runs)).map((outcome) => outcome.expect(0).output).join('');
   assert.equal(output.match(/ended: BarrierBrokenError wrong build/g)?.length, 2, output);
+});
+
+test('an operator needs a few permissions and speaks TLS', async (t) => {
+  const port = await freePort();
+  const world = await startRedis(t, {
+    args: (folder) => {
+      execFileSync('go', ['-C', join(root, 'tools'), 'run', './certificates', folder, 'redis.test', 'client'], { stdio: 'inherit' });
+      const file = (name) => join(folder, name);
+      return [
+        ...['--tls-port', port, '--tls-ca-cert-file', file('ca.pem'), '--tls-cert-file', file('redis.test.pem')],
+        ...['--tls-key-file', file('redis.test.key')],
+      ];
+    },
+  });
+  const acl = /^~K6_BARRIER_.*\+scan.*$/m.exec(await readFile(join(root, 'docs/how-to/operate-a-running-test.md'), 'utf8'))[0];
+  await world.redis('ACL', 'SETUSER', 'operator', 'on', '>password', ...acl.split(' '));
+  const script = join(world.folder, 'script.js');
+  await writeFile(script, SCRIPT);
+  const running = world.k6({ K6_BARRIER_RUN_ID: 'load-7' }, { script });
+  const secure = ['--redis', `rediss://operator:password@127.0.0.1:${port}`, '--tls-server-name', 'redis.test'];
+  const files = ['--tls-ca', 'ca.pem', '--tls-cert', 'client.pem', '--tls-key', 'client.key'];
+  await untilArrived(world, 2);
+  assert.match((await operate(world, 0, 'status', ...secure, ...files)).stdout, /missing +2: 4, 5$/m);
+  await operate(world, 0, 'release', '--run-id', 'load-7', '--yes', ...secure, ...files);
+  assert.match((await operate(world, 0, 'list', ...secure, ...files)).stdout, /released \(operator\)/);
+  (await running).expect(0, 'went on: operator 2 1');
 });
 
 test('a store that cannot be used is named without its password', async (t) => {
