@@ -103,7 +103,7 @@ perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=
 # --- Test
 
 .PHONY: test
-test: unit integration e2e test-install ## Run all tests
+test: unit integration e2e docs-test test-install ## Run all tests
 
 .PHONY: unit
 unit: test-tools test-js types ## Run the tests that need neither a server nor k6
@@ -158,6 +158,12 @@ test-install: $(XK6) $(CORE)
 	$(call say,building k6 from a release without sources and with a shared core)
 	@scripts/ensure-tools.sh node git
 	@node --test --test-reporter=spec js/test/install/*.test.mjs
+
+.PHONY: docs-test
+docs-test: build $(NODE_MODULES) ## Run every command and script of the documentation
+	$(call say,running the commands and scripts of the documentation)
+	@scripts/ensure-tools.sh node git curl redis-cli
+	@$(WITH_REDIS) && node --test --test-reporter=spec js/test/docs/*.test.mjs
 
 # --- Longer checks, not part of `make test`
 

@@ -1,0 +1,146 @@
+/** What pages say about the tree and about the programs is so. */
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { dirname, join, normalize } from 'node:path';
+import { test } from 'node:test';
+
+import { startRedis } from '../e2e/world.mjs';
+import { FILES, readBook, readText, ROOT } from './book.mjs';
+
+const book = readBook();
+const prose = (text) => text.replaceAll(/^\s*```[^]*?^\s*```$/gm, '');
+const matches = (text, pattern) => [...text.matchAll(pattern)].map((found) => found[1]);
+const sorted = (names) => [...new Set(names)].sort();
+const section = (text, title) => text.split(new RegExp(`^#+ ${title}$`, 'm'))[1]?.split(/^#+ /m)[0] ?? assert.fail(`no section ${title}`);
+
+/** How GitHub names the anchor of a heading. */
+const anchor = (heading) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+
+test('links lead somewhere', () => {
+  const amiss = [];
+  for (const { path, text } of book) {
+    for (const target of matches(prose(text), /\]\(([^)\s]+)\)/g).filter((link) => !/^[a-z]+:/.test(link))) {
+      const [file, fragment] = target.split('#');
+      const page = file === '' ? path : normalize(join(dirname(path), file));
+      const known = existsSync(join(ROOT, page));
+      const anchors = known && fragment ? matches(prose(readText(page)), /^#+ (.*)$/gm).map(anchor) : [fragment];
+      if (!known || !anchors.includes(fragment)) {
+        amiss.push(`${path}: ${target}`);
+      }
+    }
+  }
+  assert.deepEqual(amiss, []);
+});
+
+test('files and targets of make that pages name exist', () => {
+  const targets = matches(readText('Makefile'), /^([a-z0-9-]+):/gm);
+  const amiss = [];
+  for (const { path, text } of book) {
+    for (const code of matches(prose(text), /`([^`\n]+)`/g)) {
+      const file = /^(?:\.ci|docs|js|perf|runner|rust-core|scripts|suites|tools|waiting-room|xk6-barrier)\/[\w./-]*$/.exec(code)?.[0];
+      const place = file?.replace(/\/$/, '');
+      if (place && !FILES.some((known) => known === place || known.startsWith(`${place}/`))) {
+        amiss.push(`${path}: ${code}`);
+      }
+      const target = /^make ([a-z][a-z0-9-]*)/.exec(code)?.[1];
+      if (target && !targets.includes(target)) {
+        amiss.push(`${path}: ${code}`);
+      }
+    }
+  }
+  assert.deepEqual(amiss, []);
+});
+
+test('the README can be read in a minute or two', () => {
+  assert.ok(readText('README.md').split('\n').length <= 150);
+});
+
+test('the reference of the harness has every variable and every metric', () => {
+  const reference = readText('docs/reference/harness.md');
+  const variables = matches(section(reference, 'Environment variables'), /^\| ([^|]+) \|/gm).flatMap((cell) => matches(cell, /`([A-Z0-9_]+)`/g));
+  const scripts = FILES.filter((path) => /^js\/(lib\/)?[\w-]+\.js$/.test(path)).map(readText).join('\n');
+  const read = matches(scripts, /\b(?:text|whole|flag|address|isSet)\('([A-Z0-9_]+)'/g);
+  assert.deepEqual(sorted(variables), sorted(read));
+
+  const metrics = matches(section(reference, 'Metrics'), /^\| `([a-z_]+)` \|/gm);
+  assert.deepEqual(sorted(metrics), sorted(matches(scripts, /new (?:Counter|Trend|Rate|Gauge)\('([a-z_]+)'/g)));
+});
+
+test('the reference of the runner has every verb and every key of a suite file', async (t) => {
+  const reference = readText('docs/reference/runner.md');
+  const help = spawnSync(join(ROOT, 'bin/barrier-bench'), ['--help'], { encoding: 'utf8' }).stdout;
+  const verbs = matches(help.split('Commands:')[1].split('Options:')[0], /^ {2}([a-z-]+) /gm).filter((verb) => verb !== 'help');
+  assert.deepEqual(sorted(matches(section(reference, 'Verbs'), /^\| `([a-z][a-z-]*)/gm)), sorted(verbs));
+  for (const verb of verbs) {
+    const { stdout } = spawnSync(join(ROOT, 'bin/barrier-bench'), [verb, '--help'], { encoding: 'utf8' });
+    for (const option of matches(stdout, /^ +(?:-\w, )?--([a-z-]+)/gm).filter((name) => name !== 'help')) {
+      assert.ok(reference.includes(`\`--${option}`), `${verb} --${option} is not in the reference`);
+    }
+  }
+
+  // The runner itself tells which keys it knows, where it meets one that it does not.
+  const world = await startRedis(t);
+  const tables = [...section(reference, 'Suite files').matchAll(/^\| `(\[[^`]+\])` \| ([^|]+) \|$/gm)];
+  assert.ok(tables.length > 5);
+  const allowedIn = async (text) => {
+    const file = join(world.folder, 'probe.toml');
+    await writeFile(file, text);
+    const { stderr } = spawnSync(join(ROOT, 'bin/barrier-bench'), ['validate', file], { encoding: 'utf8' });
+    return matches(/allowed here: (.*)/.exec(stderr)?.[1] ?? assert.fail(stderr), /([a-z_]+)/g);
+  };
+  const names = tables.map(([, table]) => /[a-z]+/.exec(table)[0]);
+  assert.deepEqual(sorted(names), sorted(await allowedIn('[nothing-of-that-name]\n')));
+  for (const [, table, keys] of tables) {
+    const allowed = await allowedIn(`${table}\nnothing-of-that-name = 1\n`);
+    assert.deepEqual(sorted(matches(keys, /`([a-z_]+)`/g)), sorted(allowed), table);
+  }
+});
+
+test('the keys in Redis are those of the reference', async (t) => {
+  const world = await startRedis(t);
+  const script = join(world.folder, 'keys.js');
+  await writeFile(
+    script,
+    `import { Barrier } from 'k6/x/barrier';
+     export default function () {
+       for (const name of ['default', 'named']) {
+         const b = new Barrier(name, { parties: 2, cyclic: true, runId: 'r1', store: __ENV.REDIS_URL, reasons: ['login'] });
+         for (let phase = 0; phase < 2; phase++) {
+           b.arrive({ participant: 1 });
+           b.fail('login', { participant: 2 });
+         }
+         b.arrive({ participant: 1 });
+       }
+     }`,
+  );
+  (await world.k6({}, { script })).expect(0);
+  const keys = await world.redis('KEYS', '*');
+
+  const reference = readText('docs/reference/barrier.md');
+  const documented = matches(reference, /^\| `(K6_BARRIER_[^`]+)` \|/gm).filter((name) => name.includes(':') && !name.includes('EVENTS'));
+  assert.equal(documented.length, 3);
+  const patterns = documented.map((pattern) => {
+    const text = pattern
+      .replace('<runId>', 'r1')
+      .replace('<REASON>', 'LOGIN')
+      .replace('[:<name>]', '(:named)?')
+      .replace('[:@<phase>]', '(:@[1-9]\\d*)?');
+    return new RegExp(`^${text}$`);
+  });
+  for (const key of keys) {
+    assert.ok(patterns.some((pattern) => pattern.test(key)), `${key} is not in the reference`);
+  }
+  for (const pattern of patterns) {
+    assert.ok(keys.some((key) => pattern.test(key) && key.includes(':named')), `no key is like ${pattern}`);
+    assert.ok(keys.some((key) => pattern.test(key) && !key.includes(':named')), `no key is like ${pattern} without a name`);
+  }
+  assert.ok(keys.includes('K6_BARRIER_JOINED:r1:@2') && keys.includes('K6_BARRIER_LOGIN_FAIL:r1:named:@2'), keys.join(' '));
+  assert.match(readText('rust-core/core/src/store/redis/mod.rs'), /"K6_BARRIER_EVENTS:/, 'the channel of the reference');
+});
