@@ -3,7 +3,7 @@
 mod common;
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use common::{Place, Redis, files, finish, json, k6, root, text, waiting_room};
 
@@ -19,12 +19,13 @@ struct Services {
 impl Services {
     fn start(place: &Place, queue: &str, redis: &Redis) -> Self {
         let port_file = place.evidence().with_file_name("address");
+        let log = std::fs::File::create(Self::log(place)).expect("log");
         let mut child = Command::new(waiting_room())
             .args(["--queue", queue, "--events", EVENTS, "--port-file"])
             .arg(&port_file)
             .env("REDIS_URL", &redis.address)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(log.try_clone().expect("log"))
+            .stderr(log)
             .spawn()
             .expect("the waiting room starts");
         loop {
@@ -36,6 +37,12 @@ impl Services {
             assert!(ended.is_none(), "the waiting room runs");
             common::pause();
         }
+    }
+}
+
+impl Services {
+    fn log(place: &Place) -> PathBuf {
+        place.evidence().with_file_name("broker.log")
     }
 }
 
@@ -66,10 +73,15 @@ fn smoke(queue: &str) {
             .query::<redis::Value>(&mut connection)
             .expect("reply")
     };
+    // The services look at every queue, so a foreign one has to be of their type.
+    let queue_of_others = match queue {
+        "zset" => "ZADD WAITING:foreign 1 u",
+        _ => "HSET WAITING:foreign u 1",
+    };
     for command in [
         "HSET WAITING_QUEUE_IDX foreign 7",
         "HSET ENTRY_QUEUE_SLOTS foreign 8",
-        "ZADD WAITING:foreign 1 u",
+        queue_of_others,
         "SET strange yes",
         "RPUSH DISPATCH:other x",
     ] {
@@ -95,6 +107,7 @@ fn smoke(queue: &str) {
         .env("EVIDENCE_ROOT", place.evidence())
         .env("BARRIER_BENCH_BIN", env!("CARGO_BIN_EXE_barrier-bench"))
         .env("K6_BIN", k6())
+        .env("BROKER_LOG", Services::log(&place))
         .env("BASE_URL", &services.address)
         .env("REDIS_URL", &redis.address)
         .env("EVENT_IDS", EVENTS)
@@ -112,6 +125,7 @@ fn smoke(queue: &str) {
         "summary.json",
         "derived.json",
         "verdict.json",
+        "log-1-broker.log",
     ] {
         assert!(folder.join(name).is_file(), "{name}: {printed}");
     }
@@ -127,6 +141,9 @@ fn smoke(queue: &str) {
         headline > 0.0 && wall_clock >= headline,
         "{wall_clock} {headline}"
     );
+    let before_the_run = "listening on";
+    assert!(text(&Services::log(&place)).contains(before_the_run));
+    assert!(!text(&folder.join("log-1-broker.log")).contains(before_the_run));
     let cleanup = text(&folder.join("cleanup.txt"));
     let (_, ready) = cleanup
         .split_once("[cleanup] the target is ready\n")
