@@ -29,7 +29,7 @@ import * as pure from './lib/pure.js';
 const loginBatchDelayMs = new Trend('login_batch_delay_ms', true);
 /** How long the controller waited at the barrier, ms; recorded whatever the outcome. */
 const barrierWaitMs = new Trend('barrier_wait_ms', true);
-/** From the barrier's release to a user's promotion, ms. */
+/** From the barrier's release to a user's promotion, ms; for a user in the queue whose stream failed, to that failure. */
 const openToPromoteMs = new Trend('open_to_promote_ms', true);
 /** Failed login attempts, the admin's too. */
 const loginFailures = new Counter('login_failures');
@@ -140,7 +140,10 @@ export default function (data) {
     sseFailures.add(1);
     // Without what all errors of the module begin with; there is only one call here.
     tell(`lost the stream of event ${eventId}: ${reason.replace(/^sse\.open\(\) failed; reason: /, '')}`);
-    if (!joined) {
+    if (joined) {
+      // Who gave up waited longest: left out, a target that forgets users would look fast.
+      recordWait(barrier);
+    } else {
       record(() => barrier.fail('sse', participant), tell);
     }
   };
@@ -179,10 +182,7 @@ export default function (data) {
           if (!entered) {
             inProgressBeforeEntryEvents.add(1);
           }
-          const { releasedAt } = barrier.status();
-          if (releasedAt !== null) {
-            openToPromoteMs.add(Math.max(Date.now() - releasedAt, 0));
-          }
+          recordWait(barrier);
           log('promoted');
           client.close();
         }
@@ -416,6 +416,14 @@ function barrierOf(runId) {
     failUnaccounted: ['main_scenario'],
   });
   return opened;
+}
+
+/** @param {ReturnType<typeof barrierOf>} barrier */
+function recordWait(barrier) {
+  const { releasedAt } = barrier.status();
+  if (releasedAt !== null) {
+    openToPromoteMs.add(Math.max(Date.now() - releasedAt, 0));
+  }
 }
 
 /**

@@ -181,6 +181,11 @@ fn a_target_that_falls_silent_ends_at_the_idle_limit() {
         "{verdict}"
     );
     assert!(!reasons.contains("k6-in-time"), "{verdict}");
+    let derived = json(&folder(&place, "zset").join("derived.json"));
+    assert!(
+        derived["drainMs"].as_f64() > Some(2500.0),
+        "whoever gave up is counted with the whole wait: {derived}"
+    );
     // They waited for seconds, so they were seen.
     let queues = text(&folder(&place, "zset").join("monitor-queues.jsonl"));
     let totals = queues.lines().filter_map(|line| {
