@@ -215,7 +215,7 @@ fn queues_are_counted_wherever_they_are() {
     assert_eq!(counts(&process, &url, &keys).expect("counted"), expected);
     for (node, before) in before.into_iter().enumerate() {
         let taken = reads(node) - before;
-        // One is the counter's, up to four this test's own and the other nodes' (their bus counts too).
+        // One is the counter's, up to five are this test's own.
         assert!(taken < 20, "{taken} reads by node {node} for its 20 keys");
     }
 
