@@ -86,6 +86,10 @@ test('the reference of the runner has every verb and every key of a suite file',
     }
   }
 
+  const sources = ['facts', 'judge'].map((name) => readText(`runner/src/${name}.rs`)).join('\n');
+  const gates = matches(reference, /^\| `([a-z0-9-]+)` \| (?:k6|it ends|`summary|the target|every declared)/gm);
+  assert.deepEqual(sorted(gates), sorted(matches(sources, /built_in\(\s*"([a-z0-9-]+)"/g)));
+
   // The runner itself tells which keys it knows, where it meets one that it does not.
   const world = await startRedis(t);
   const tables = [...section(reference, 'Suite files').matchAll(/^\| `(\[[^`]+\])` \| ([^|]+) \|$/gm)];

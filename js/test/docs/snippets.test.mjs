@@ -16,6 +16,9 @@ const book = readBook();
 const runs = (block, language) => block.language === language && !block.parsed && !block.file;
 const placeOf = (block) => `${block.page}:${block.line}`;
 
+/** An exception ends an iteration, but k6 exits with 0. */
+const EXCEPTION = /hint="script exception"|Uncaught \(in promise\)/;
+
 /** The text block that shows what a block printed: the next one of its section. */
 function outputOf(block, blocks) {
   const next = blocks[blocks.indexOf(block) + 1];
@@ -36,6 +39,7 @@ describe('pages do what they say', { concurrency: 2 }, () => {
         const printed = await runShell(t, world, shell, ports);
         for (const block of shell) {
           const shown = outputOf(block, blocks);
+          assert.doesNotMatch(printed.get(block), EXCEPTION);
           if (shown) {
             expectPrinted(shown, printed.get(block));
           }
@@ -51,6 +55,7 @@ describe('pages do what they say', { concurrency: 2 }, () => {
         await writeFile(script, /^export default\b/m.test(text) ? text : `${text}\nexport default function () {}\n`);
         const run = (await world.k6({ K6_BARRIER_RUN_ID: 'docs' }, { script })).expect(block.exits);
         const shown = outputOf(block, blocks);
+        assert.doesNotMatch(run.output, EXCEPTION);
         if (shown) {
           expectPrinted(shown, run.output);
         }
