@@ -300,7 +300,7 @@ pub(crate) fn lines(lines: &[Line], x: &str, label: &str) -> anyhow::Result<Stri
             .y_label_formatter(&|value| figure(*value))
             .draw()?;
         for line in lines {
-            let style = colour(line.variant).mix(0.75).stroke_width(1);
+            let style = colour(line.variant).mix(0.75).stroke_width(2);
             chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
         }
         Ok(())

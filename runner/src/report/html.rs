@@ -183,7 +183,7 @@ impl Place<'_> {
                 .map_or_else(Vec::new, |summary| quantiles(summary, metric))
         });
         let caption = format!("{metric}, ms");
-        let chart = self.chart(&caption, "percent of users at most", &lines)?;
+        let chart = self.chart(&caption, "percent of users", &lines)?;
         let note = "One line per run, through the quantiles that k6 keeps.";
         Ok(self.group(
             &format!("distribution:{metric}"),
