@@ -110,6 +110,10 @@ test('each message of the page is printed, word for word', async (t) => {
   await run({}, { script: segmented, args: SEGMENT });
   await run({ STORE: world.redisUrl }, { script: segmented, args: SEGMENT });
 
+  const stranger = join(world.folder, 'stranger.js');
+  await writeFile(stranger, `import 'k6/x/no-such-module'; export default function () {}`);
+  await run({}, { script: stranger });
+
   await run({ EVENT_IDS: '' });
   await run({ VUS: 20, LOGIN_BATCH_SIZE: 1, BARRIER_TIMEOUT_MS: 5000 });
   await run({ VUS: 1, BASE_URL: 'http://127.0.0.1:1' });
