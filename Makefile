@@ -252,6 +252,7 @@ audit: $(CORE) ## Judge dependencies: licences, sources, known vulnerabilities
 drift: ## Check that generated files that are committed are up to date
 	$(call say,comparing generated files with committed ones)
 	@scripts/header.sh --check
+	@go -C tools run ./notices -check ../THIRD-PARTY-NOTICES.md
 	@diff js/examples/barrier-first.js xk6-barrier/examples/first.js || { echo "drift: the module's example is a copy of the first of all examples" >&2; exit 1; }
 
 .PHONY: header
