@@ -100,6 +100,13 @@ perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=
 	$(call say,measuring $(if $(CASES),$(CASES),all cases; bin/barrier-perf --list names them))
 	@$(WITH_REDIS) && bin/barrier-perf $(if $(CYCLES),--cycles $(CYCLES)) $(if $(CASES),--cases $(CASES)) $(ARGS)
 
+.PHONY: perf-micro
+perf-micro: $(CORE) ## Measure the parts of the hot path one by one: the core, the C ABI, the Go module
+	$(call say,measuring the core and its C ABI)
+	@$(WITH_REDIS) && cargo bench --locked --package barrier-core --bench hot_path && cargo bench --locked --package barrier-ffi --bench submit
+	$(call say,measuring the Go module)
+	@$(GO_WITH_CORE) go test -run '^$$' -bench . ./barrier ./internal/core ./sse
+
 # --- Test
 
 .PHONY: test

@@ -38,6 +38,20 @@ func BenchmarkArriveAgain(b *testing.B) {
 	})
 }
 
+// BenchmarkArriveFirst is an arrival that the store in memory has not seen before.
+func BenchmarkArriveFirst(b *testing.B) {
+	barrier := benchBarrier(b, `{"store":"memory","name":"bench","parties":10000000}`)
+	b.ReportAllocs()
+	var user uint64
+	for b.Loop() {
+		user++
+		request := core.Request{Kind: core.Arrive, Owner: user, Flags: core.Explicit}
+		if _, err := barrier.Do(b.Context(), request, strconv.FormatUint(user, 10), ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkRelease is one phase of a cyclic barrier with a thousand goroutines: all arrive, all are released.
 func BenchmarkRelease(b *testing.B) {
 	const parties = 1000
