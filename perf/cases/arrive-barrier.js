@@ -11,10 +11,11 @@ export const options = all({ controller: { exec: 'controller', vus: 1 } });
 
 export default function () {
   const clock = new Clock();
-  const notes = new Notes('began', 'last', 'ended');
+  const notes = new Notes('ready', 'began', 'last', 'ended');
   const participant = userNumber();
   const isLast = participant === USERS;
   for (let round = 0; round < ROUNDS; round++) {
+    notes.ready[round] = clock.now();
     clock.sleepUntil(isLast ? clock.instant(round) : clock.opens(round));
     if (isLast) {
       while (barriers[round].status().arrived < USERS - 1) {

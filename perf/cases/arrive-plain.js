@@ -5,8 +5,9 @@ export const options = all();
 
 export default function () {
   const clock = new Clock();
-  const notes = new Notes('began', 'ended');
+  const notes = new Notes('ready', 'began', 'ended');
   for (let round = 0; round < ROUNDS; round++) {
+    notes.ready[round] = clock.now();
     clock.sleepUntil(clock.opens(round));
     notes.began[round] = clock.now();
     notes.ended[round] = clock.now();

@@ -10,11 +10,12 @@ export const options = all({ controller: { exec: 'controller', vus: 1 } });
 
 export default async function () {
   const clock = new Clock();
-  const notes = new Notes('began', 'last', 'ended');
+  const notes = new Notes('ready', 'began', 'last', 'ended');
   const number = userNumber();
   const isLast = number === USERS;
   for (let round = 0; round < ROUNDS; round++) {
     const key = `JOINED:${round}`;
+    notes.ready[round] = clock.now();
     clock.sleepUntil(isLast ? clock.instant(round) : clock.opens(round));
     if (isLast) {
       while ((await client.sendCommand('SCARD', key)) < USERS - 1) {

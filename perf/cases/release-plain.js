@@ -5,12 +5,12 @@ export const options = all();
 
 export default function () {
   const clock = new Clock();
-  const notes = new Notes('began', 'last', 'ended');
+  const notes = new Notes('ready', 'last', 'ended');
   const isLast = userNumber() === USERS;
   for (let round = 0; round < ROUNDS; round++) {
     const instant = clock.instant(round);
     clock.sleepUntil(clock.opens(round));
-    notes.began[round] = clock.now();
+    notes.ready[round] = clock.now();
     if (isLast) {
       notes.last[round] = instant;
       clock.sleepUntil(instant - 600);

@@ -72,6 +72,8 @@ struct Summary {
 pub(crate) struct Seen {
     /// Its rounds without the warm-up.
     pub(crate) rounds: Vec<Round>,
+    /// When each of these opened, in ms since the test began.
+    pub(crate) opened: Vec<f64>,
     /// Resident memory in bytes while all waited.
     pub(crate) resident: Option<u64>,
     /// Connections to Redis while all waited.
@@ -130,6 +132,7 @@ impl K6 {
             Ok(())
         })?;
         seen.rounds = rounds(&result)?;
+        seen.opened = (1..spec.rounds).map(|round| spec.opens(round)).collect();
         Ok(seen)
     }
 }
@@ -171,7 +174,13 @@ impl Spec {
 
     /// k6 starts its users one after another.
     fn start(&self) -> u64 {
-        300 + u64::from(self.users) / 10
+        300 + u64::from(self.users) / 5
+    }
+
+    /// When a round opens, in ms; the warm-up has number 0.
+    pub(crate) fn opens(&self, round: u32) -> f64 {
+        let opens = self.start() + u64::from(round) * self.period();
+        u32::try_from(opens).map_or(f64::MAX, f64::from)
     }
 
     fn gap(&self) -> u64 {

@@ -28,7 +28,7 @@ const QUIET = 0.3;
 /** How long the tool may take to look at the process while all wait, in s. */
 const LOOK = 0.5;
 
-const trends = Object.fromEntries(['began', 'ended', 'last', 'woke'].map((name) => [name, new Trend(name)]));
+const trends = Object.fromEntries(['ready', 'began', 'ended', 'last', 'woke'].map((name) => [name, new Trend(name)]));
 
 /**
  * Options of a run: a scenario of users who go through all rounds once, and perhaps others.
