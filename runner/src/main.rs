@@ -5,7 +5,7 @@
 //! always collects the evidence, derives the values and judges the gates, whatever k6's exit code was.
 //!
 //! Reading order: [`suite`] (what can be declared), [`plan`] (which runs follow from it), [`session`] (working it off),
-//! [`run`] (one run from precondition to verdict).
+//! [`run`] (one run from precondition to verdict), [`compare`] and [`report`] (what stored evidence says).
 
 mod clean;
 mod cli;

@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
         kept?;
         self.sum_up(&planned);
         // The evidence is complete by now; only what is made of it may be missing.
-        let reported = report::of_plan(self.invocation.path());
+        let reported = report::of_plan(self.shared.suite, self.invocation.path());
         say(&format!("evidence: {}", shown(self.invocation.path())));
         if let Some(error) = failure {
             return Err(error);

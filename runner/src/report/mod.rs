@@ -20,6 +20,7 @@ use crate::compare::stored::Stored;
 use crate::exit;
 use crate::judge::shown;
 use crate::mask::{masked, say};
+use crate::suite::Suite;
 use crate::suite::schema::Format;
 use figures::Figures;
 pub(crate) use section::Section;
@@ -40,16 +41,15 @@ pub(crate) fn report(folder: &Path) -> anyhow::Result<i32> {
     Ok(exit::OK)
 }
 
-/// At the end of a plan: the comparison in words, and the report if the suite declares one.
+/// At the end of a plan: the comparison in words and the report, if the suite declares one.
 ///
 /// # Errors
 /// The evidence cannot be read again or the report cannot be written.
-pub(crate) fn of_plan(folder: &Path) -> anyhow::Result<()> {
-    let stored = Stored::open(folder)?;
-    if stored.suite.file.report.is_some() {
-        write(&stored)?;
+pub(crate) fn of_plan(suite: &Suite, folder: &Path) -> anyhow::Result<()> {
+    if suite.file.report.is_none() {
+        return Ok(());
     }
-    Ok(())
+    write(&Stored::open(folder)?)
 }
 
 fn write(stored: &Stored) -> anyhow::Result<()> {
