@@ -39,6 +39,16 @@ test('links lead somewhere', () => {
   assert.deepEqual(amiss, []);
 });
 
+test('every page can be found from the map', () => {
+  const linked = (path) =>
+    matches(prose(readText(path)), /\]\(([^)#\s]+)[^)]*\)/g)
+      .filter((link) => !/^[a-z]+:/.test(link))
+      .map((link) => normalize(join(dirname(path), link)));
+  const known = [...linked('docs/README.md'), ...linked('docs/decisions/README.md'), 'docs/README.md'];
+  const pages = FILES.filter((path) => path.startsWith('docs/') && path.endsWith('.md'));
+  assert.deepEqual(pages.filter((path) => !known.includes(path)), []);
+});
+
 test('files and targets of make that pages name exist', () => {
   const targets = matches(readText('Makefile'), /^([a-z0-9-]+):/gm);
   const amiss = [];
