@@ -81,8 +81,8 @@ const PEERS: &[Variant] = &[
     always("plain"),
     always("memory"),
     always("redis"),
-    seldom("polling-200ms", 2),
-    seldom("polling-50ms", 2),
+    seldom("polling-200ms", 4),
+    seldom("polling-50ms", 5),
 ];
 
 /// All cases.
@@ -99,10 +99,10 @@ pub(crate) const CASES: &[Case] = &[
         name: "memory",
         about: "resident memory while all wait",
         variants: &[
-            seldom("plain", 2),
-            seldom("memory", 2),
-            seldom("redis", 2),
-            seldom("polling-200ms", 2),
+            seldom("plain", 4),
+            seldom("memory", 4),
+            seldom("redis", 4),
+            seldom("polling-200ms", 5),
         ],
         plot: ("memory_kb", "KB"),
         by_name: false,
@@ -155,7 +155,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "streams",
         about: "open streams with one event a second each for a minute, k6 and waiting room on this machine: none lost",
-        variants: &[seldom("sse", 3)],
+        variants: &[seldom("sse", 5)],
         plot: ("delay_ms", "ms"),
         by_name: false,
         run: streams,

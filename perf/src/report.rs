@@ -23,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) cycles: u32,
     pub(crate) seconds: f64,
     pub(crate) rows: Vec<Line>,
+    /// What one should know of the run.
+    pub(crate) notes: Vec<String>,
     /// What could not be measured, and why.
     pub(crate) failures: Vec<String>,
     pub(crate) samples: Samples,
@@ -104,6 +106,9 @@ impl Report {
              Rows without a goal are peers.",
             least * 100.0
         );
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
         for failure in &self.failures {
             let _ = writeln!(text, "\nNot measured: {failure}");
         }
@@ -209,6 +214,7 @@ mod tests {
                 ),
                 line("three", None, None, None),
             ],
+            notes: vec!["The time was up.".into()],
             failures: vec!["case/three: it was too slow".into()],
             samples: Samples::default(),
         };
@@ -220,6 +226,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("| three | not measured |"), "{text}");
+        assert!(text.contains("\nThe time was up.\n"), "{text}");
         assert!(
             text.contains("Not measured: case/three: it was too slow"),
             "{text}"
