@@ -62,6 +62,9 @@ function withPatience(text) {
 const PROLOGUE = `
 set -eo pipefail
 exec 2>&1
+for builder in make cargo go npm; do
+  eval "$builder() { echo \"$builder builds: mark this block as parsed, or replace the command\"; return 1; }"
+done
 listening() {
   for _ in $(seq 600); do (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done
   echo "nothing listens on port $1"; return 1
