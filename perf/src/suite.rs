@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::bail;
 use serde_json::Value as Json;
 
 use crate::cases::{Bench, Figures, float};
-use crate::child::Running;
+use crate::child::{Running, check_interrupt};
 use crate::k6::read;
 use crate::server::built;
 
@@ -33,19 +33,19 @@ pub(crate) fn scenario(
         .env("EVIDENCE_ROOT", evidence.path())
         .env("K6_BIN", &bench.k6.program);
     let began = Instant::now();
-    Running::start(
-        &mut command,
-        "barrier-bench",
-        &bench.k6.folder.join("runner.txt"),
-    )?
-    .finish(LIMIT, |_| Ok(()))?;
+    let log = bench.k6.folder.join("runner.txt");
+    let ended = Running::start(&mut command, "barrier-bench", &log)?.finish(LIMIT, |_| Ok(()));
+    check_interrupt()?;
     let lasted = began.elapsed();
     let runs = runs_below(evidence.path())?;
-    ensure!(
-        !runs.is_empty(),
-        "the runner left no verdict below {}",
-        evidence.path().display()
-    );
+    // A run that is not valid is a figure too.
+    if runs.is_empty() {
+        ended?;
+        bail!(
+            "the runner left no verdict below {}",
+            evidence.path().display()
+        );
+    }
     figures(&runs, lasted)
 }
 
