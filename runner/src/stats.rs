@@ -156,7 +156,8 @@ impl Ratio {
     }
 }
 
-/// Which values lie far from the others, by the median absolute deviation of their logarithms. Marked, never dropped.
+/// Which values lie far from the others, by the median absolute deviation of their logarithms. Marked, never dropped. More
+/// than a quarter of the values are not far from the others but a second group: then none is marked.
 pub(crate) fn outliers(values: &[f64]) -> Vec<bool> {
     if values.len() < MIN_FOR_OUTLIERS || values.iter().any(|value| *value <= 0.0) {
         return vec![false; values.len()];
@@ -165,10 +166,14 @@ pub(crate) fn outliers(values: &[f64]) -> Vec<bool> {
     let middle = median_of(&logs);
     let deviations: Vec<f64> = logs.iter().map(|log| (log - middle).abs()).collect();
     let typical = median_of(&deviations);
-    deviations
+    let marked: Vec<bool> = deviations
         .iter()
         .map(|deviation| typical > 0.0 && 0.6745 * deviation / typical > OUTLIER)
-        .collect()
+        .collect();
+    if marked.iter().filter(|far| **far).count() * 4 > values.len() {
+        return vec![false; values.len()];
+    }
+    marked
 }
 
 fn interval(mean_log: f64, error: f64, freedom: f64) -> Interval {
@@ -357,5 +362,7 @@ mod tests {
         );
         assert_eq!(outliers(&[100.0, 1.0]), [false, false]);
         assert_eq!(outliers(&[7.0; 6]), [false; 6]);
+        let two_groups = [240.0, 1183.0, 1107.0, 221.0, 993.0, 1090.0, 260.0];
+        assert_eq!(outliers(&two_groups), [false; 7]);
     }
 }
