@@ -43,7 +43,7 @@ fn a_run_leaves_a_table_all_values_and_pictures() {
         "--cases",
         "release,queues",
     ])
-    .args(["--variants", "plain,redis,both", "--out"])
+    .args(["--variants", "memory,redis,both", "--out"])
     .arg(out.path())
     .output()
     .expect("it runs");
@@ -74,25 +74,14 @@ fn a_run_leaves_a_table_all_values_and_pictures() {
     let connections = row("Redis connections of a k6 process with 20 users, barrier");
     assert_eq!(connections["figure"]["median"], 1.0, "{table}");
     assert_eq!(connections["reached"], true);
-    assert_eq!(
-        row("round trips of a count")["figure"]["median"],
-        1.0,
-        "{table}"
-    );
+    let round_trips = row("round trips of a count")["figure"]["median"].as_f64();
+    assert!(round_trips.is_some_and(|n| n >= 1.0), "{table}");
 
     // Everybody's wake comes after the last arrival, in each of the rounds that are not the warm-up.
     let release = &json["samples"]["release/redis"]["release_ms"]["1"];
     let release: Vec<f64> = serde_json::from_value(release.clone()).expect("values");
     assert_eq!(release.len(), 3);
     assert!(release.iter().all(|ms| *ms > 0.0), "{release:?}");
-    let ratio = row("release, 20 users in one process, Redis");
-    assert_eq!(ratio["peerName"], "plain k6");
-    assert!(
-        ratio["compared"]["median"]
-            .as_f64()
-            .is_some_and(|r| r > 0.0),
-        "{ratio}"
-    );
     assert!(
         row("counting 100 queues")["compared"]["median"]
             .as_f64()
@@ -100,11 +89,10 @@ fn a_run_leaves_a_table_all_values_and_pictures() {
     );
 
     // What was not asked for is neither measured nor judged, and other cases' rows are left out.
-    assert!(json["samples"]["release/memory"].is_null());
-    assert_eq!(
-        row("release, 20 users in one process, memory")["reached"],
-        Json::Null
-    );
+    assert!(json["samples"]["release/plain"].is_null());
+    let without_floor = row("release, 20 users in one process, Redis");
+    assert_eq!(without_floor["peerName"], "plain k6");
+    assert_eq!(without_floor["reached"], Json::Null);
     assert!(!table.contains("four processes"));
     let picture = std::fs::read_to_string(folder.join("release.svg")).expect("a picture");
     assert_eq!(picture.matches("<circle").count(), 6);
