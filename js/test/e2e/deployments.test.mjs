@@ -54,6 +54,12 @@ test('a run meets as the guide says, on one server', async (t) => {
   const world = await startRedis(t);
   await run(world, PLAIN, { REDIS_URL: `${world.redisUrl}/3` });
   assert.match(await world.redis('INFO', 'keyspace'), /^db3:keys=2,expires=2/m);
+
+  // An address that cannot be reached is mapped.
+  const mapped = HOSTS.replace('127.0.0.1:7001', `127.0.0.1:${world.redisPort}`).replace('{ ', '{ ...load, ');
+  assert.notEqual(mapped, HOSTS);
+  await run(world, PLAIN.replace('export const options', 'const load') + mapped, { REDIS_URL: 'redis://172.18.0.2' });
+  assert.equal(await world.redis('SCARD', 'K6_BARRIER_JOINED:run'), 100);
 });
 
 test('a run meets with the permissions of the guide alone', async (t) => {
