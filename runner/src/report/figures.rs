@@ -51,6 +51,8 @@ pub(crate) struct RunRow {
     pub(crate) wall_clock_ms: Option<f64>,
     /// Over one minute, before the run.
     pub(crate) load_average: Option<f64>,
+    /// The machine was busy with something else.
+    pub(crate) busy: bool,
     /// What else the machine did.
     pub(crate) note: String,
     pub(crate) derived: Map<String, Json>,
@@ -122,6 +124,7 @@ fn row(run: &StoredRun) -> RunRow {
         k6_exit_code: run.meta.k6_run.exit_code,
         wall_clock_ms: run.meta.k6_run.wall_clock_ms,
         load_average: run.meta.host.load_average_start.first().copied(),
+        busy: run.meta.machine.busy,
         note: run.meta.machine.note.clone(),
         derived: run.derived.clone(),
     }

@@ -222,7 +222,9 @@ fn run_row(run: &RunRow, columns: &[String]) -> Row {
         run.load_average
             .map_or_else(|| "–".to_owned(), |load| format!("{load:.2}")),
     );
-    let note: Vec<&str> = [run.left_out.as_deref().unwrap_or_default(), &run.note]
+    // The whole note is among the anomalies.
+    let busy = if run.busy { "machine busy" } else { "" };
+    let note: Vec<&str> = [run.left_out.as_deref().unwrap_or_default(), busy]
         .into_iter()
         .filter(|part| !part.is_empty() && *part != run.verdict)
         .collect();
