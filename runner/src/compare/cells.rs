@@ -405,7 +405,8 @@ fn differences(runs: &[&StoredRun]) -> Vec<String> {
             ("commit", meta.sha.as_str()),
         ];
         for (name, value) in parameters.chain(around) {
-            seen.entry(name).or_default().insert(value);
+            let known = if value.is_empty() { "unknown" } else { value };
+            seen.entry(name).or_default().insert(known);
         }
     }
     seen.into_iter()
