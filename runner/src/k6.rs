@@ -26,6 +26,9 @@ const QUIET: [(&str, &str); 3] = [
     ("K6_NO_USAGE_REPORT", "true"),
     ("K6_NO_COLOR", "true"),
 ];
+/// k6 collects garbage when its heap has grown by a fifth instead of when it has doubled. With thousands of users most of
+/// the heap stays, so this takes a third off the peak, for some seconds of processor time in a run of ten thousand.
+const HEAP: (&str, &str) = ("GOGC", "20");
 
 /// A k6 binary.
 #[derive(Debug, Clone)]
@@ -112,6 +115,7 @@ impl Call {
     pub(crate) fn new(binary: &Path, script: &Path, vars: &Vars, run_id: &str) -> Self {
         let mut environment: Vec<(String, String)> = QUIET
             .iter()
+            .chain([&HEAP])
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let mut shown: Vec<String> = environment
@@ -331,6 +335,7 @@ mod tests {
                 "/s.js"
             ]
         );
+        assert!(call.shown().contains("GOGC=20 "), "{}", call.shown());
         assert!(call.shown().ends_with("/bin/k6 run --include-system-env-vars -e 'TITLE=it'\\''s two' -e VUS=50 -e RUN_ID=1-2 /s.js"));
     }
 
