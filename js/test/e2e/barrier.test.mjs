@@ -153,6 +153,7 @@ test('a user that dies before its first new Barrier is accounted for', async (t)
     world,
     `
     import exec from 'k6/execution';
+    import { sleep } from 'k6';
     export const options = {
       scenarios: {
         users: { executor: 'per-vu-iterations', vus: 3, iterations: 1 },
@@ -163,8 +164,8 @@ test('a user that dies before its first new Barrier is accounted for', async (t)
     const open = () => new Barrier('default', { parties: 3, timeout: '30s', failUnaccounted: ['users'] });
     export default function () {
       if (exec.scenario.iterationInTest === 2) {
-        const until = Date.now() + 300;
-        while (Date.now() < until);
+        // The others have opened the barrier by then.
+        while (exec.instance.iterationsCompleted < 2) sleep(0.05);
         throw new Error('died early');
       }
       open().arrive();
