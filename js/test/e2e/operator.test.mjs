@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { freePort, startRedis } from './world.mjs';
@@ -76,6 +77,7 @@ async function untilArrived(world, arrived) {
     if (barrier?.arrived === arrived && barrier.failedTotal === 1) {
       return;
     }
+    await setTimeout(200); // each look is a process of its own
   }
 }
 
