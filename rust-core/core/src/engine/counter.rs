@@ -244,17 +244,18 @@ impl QueueCounter {
         keys: &[&String],
         asking: bool,
     ) -> Result<Vec<Said>, Error> {
-        let mut said = self.exchange(hub, keys, asking).await?;
+        let known = {
+            let kinds = lock(&self.kinds);
+            keys.iter().map(|key| kinds.get(*key).copied()).collect()
+        };
+        let mut said = self.exchange(hub, keys, known, asking).await?;
         let changed: Vec<usize> = (0..keys.len())
             .filter(|at| said[*at].is_of_another_type())
             .collect();
         if !changed.is_empty() {
             let keys: Vec<&String> = changed.iter().map(|at| keys[*at]).collect();
-            {
-                let mut kinds = lock(&self.kinds);
-                keys.iter().for_each(|key| _ = kinds.remove(*key));
-            }
-            let again = self.exchange(hub, &keys, asking).await?;
+            let unknown = vec![None; keys.len()];
+            let again = self.exchange(hub, &keys, unknown, asking).await?;
             for (at, now) in changed.into_iter().zip(again) {
                 said[at] = now;
             }
@@ -262,18 +263,16 @@ impl QueueCounter {
         Ok(said)
     }
 
+    /// One round trip; `known` is what each key was last.
     async fn exchange(
         &self,
         hub: &Arc<Hub>,
         keys: &[&String],
+        known: Vec<Option<Kind>>,
         asking: bool,
     ) -> Result<Vec<Said>, Error> {
         let mut connection = hub.connection(self.options.connect_timeout).await?;
         let mut pipe = redis::pipe();
-        let known: Vec<Option<Kind>> = {
-            let kinds = lock(&self.kinds);
-            keys.iter().map(|key| kinds.get(*key).copied()).collect()
-        };
         for (key, kind) in keys.iter().zip(&known) {
             // Which count fits an unknown key is known only with its type: ask for both and ignore the one that does not.
             let commands: &[&str] = match kind {
