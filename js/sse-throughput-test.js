@@ -8,10 +8,9 @@
  *
  *   k6 run -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-test.js
  *
- * The settings, all by environment variable, are documented in lib/pure.js.
- *
- * Each of ten thousand VUs evaluates these files for itself and keeps what they define: some 5 KB for a module, 0.7 KB for
- * an imported name or a function. So there are few modules, and what only setup or the controller needs is made there.
+ * All settings are environment variables, documented in lib/pure.js. Each of ten thousand VUs evaluates these files for
+ * itself and keeps what they define: some 5 KB for a module, 0.7 KB for an imported name or a function. So there are few
+ * modules, and what only setup or the controller needs is made there.
  */
 
 import exec from 'k6/execution';

@@ -7,9 +7,8 @@ import (
 )
 
 const (
-	// largestGroup is how many waiters stand at one channel at most. The first group is one waiter, and each next one twice
-	// the size.
-	largestGroup = 256
+	// doublings is how often the groups grow. The first group is one waiter, and each next one twice the size.
+	doublings = 8
 	// breath is the pause after each group of a release that several processes share, for as long as politeness lasts.
 	breath     = 500 * time.Microsecond
 	politeness = 5 * time.Millisecond
@@ -29,14 +28,12 @@ type gates struct {
 // waiters are those of one phase, in the order in which they came.
 type waiters struct {
 	groups []chan struct{}
-	size   int // of the newest group
-	room   int // for so many more
+	room   int // for so many more in the newest group
 }
 
 func (w *waiters) join() chan struct{} {
 	if w.room == 0 {
-		w.size = min(max(1, 2*w.size), largestGroup)
-		w.room = w.size
+		w.room = 1 << min(len(w.groups), doublings)
 		w.groups = append(w.groups, make(chan struct{}))
 	}
 	w.room--
