@@ -169,7 +169,7 @@ test-install: $(XK6) $(CORE)
 .PHONY: docs-test
 docs-test: build $(NODE_MODULES) ## Run every command and script of the documentation
 	$(call say,running the commands and scripts of the documentation)
-	@scripts/ensure-tools.sh node git curl redis-cli
+	@scripts/ensure-tools.sh node git curl openssl redis-cli
 	@$(WITH_REDIS) && node --test --test-reporter=spec js/test/docs/*.test.mjs
 
 # --- Longer checks, not part of `make test`

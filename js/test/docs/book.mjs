@@ -34,6 +34,7 @@ export const readText = (path) => readFileSync(join(ROOT, path), 'utf8');
  * @property {number} exits the exit code that is expected
  * @property {string | undefined} file the file of which it is a copy
  * @property {string | undefined} source the file that prints it
+ * @property {string | undefined} save the file as which the reader saves it before going on
  * @property {[string, string][]} replaced what runs instead of what stands there
  */
 
@@ -65,16 +66,16 @@ function* blocksOf(page, text) {
 }
 
 function marksOf(page, lines, fence) {
-  const marks = { note: '', parsed: false, sample: false, exits: 0, file: undefined, source: undefined, replaced: [] };
+  const marks = { note: '', parsed: false, sample: false, exits: 0, file: undefined, source: undefined, save: undefined, replaced: [] };
   for (let at = fence - 1; at >= 0; at--) {
-    const mark = /^\s*<!-- docs-test: (.*?)(?:; (.*))? -->$/.exec(lines[at]);
+    const mark = /^\s*<!-- docs-test: (`[^`]+` as `[^`]*`|[^`]*?)(?:; (.*))? -->$/.exec(lines[at]);
     if (!mark) {
       break;
     }
     const [, what, note = ''] = mark;
     const where = `${page}:${at + 1}: ${what}`;
     const exits = /^exits (\d+)$/.exec(what);
-    const file = /^(file|source) (\S+)$/.exec(what);
+    const file = /^(file|source|save) (\S+)$/.exec(what);
     const replaced = /^`(.+)` as `(.*)`$/.exec(what);
     if (exits) {
       marks.exits = Number(exits[1]);

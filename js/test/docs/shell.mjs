@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { freePort } from '../e2e/world.mjs';
+import { freePort, freePortForNode } from '../e2e/world.mjs';
 import { FILES, ROOT } from './book.mjs';
 
 /** A page that takes longer has a command that should have been marked as parsed. */
@@ -30,9 +30,18 @@ export function makeClone(folder) {
 
 /** Pages name the usual ports; tests that run side by side need others. */
 export async function portsFor(world) {
+  const nodes = new Set();
+  while (nodes.size < 3) {
+    nodes.add(String(await freePortForNode()));
+  }
+  const [first, second, third] = nodes;
   return new Map([
     ['6379', String(world.redisPort)],
+    ['6380', String(await freePort())],
     ['8080', String(await freePort())],
+    ['7001', first],
+    ['7002', second],
+    ['7003', third],
   ]);
 }
 
@@ -49,13 +58,13 @@ export function replacedText(block) {
 }
 
 /** Starts a server that the rest of the page needs. */
-export const SERVER = /(\bredis-server|ensure-redis\.sh\)"|\bwaiting-room) .*[^&]&$/m;
+export const SERVER = /(\bredis-server|ensure-redis\.sh\)"|\bwaiting-room) (?:.*\\\n)*.*[^&]&$/m;
 
-/** Servers are waited for, as a reader at the keyboard does without noticing, and are no job that `wait` waits for. */
+/** Servers are waited for, as a reader at the keyboard does without noticing. */
 function withPatience(text) {
-  return text.replaceAll(/^.*[^&]&$/gm, (line) => {
-    const port = /--(?:port|listen) (?:127\.0\.0\.1:)?(\d+)/.exec(line)?.[1];
-    return SERVER.test(line) && port ? `${line}\ndisown; listening ${port}` : line;
+  return text.replaceAll(/^(?:.*\\\n)*.*[^&]&$/gm, (command) => {
+    const port = /--(?:tls-port|port|listen) (?:127\.0\.0\.1:)?([1-9]\d*)/.exec(command)?.[1];
+    return SERVER.test(command) && port ? `${command}\nlistening ${port}` : command;
   });
 }
 
@@ -80,6 +89,11 @@ export async function runShell(t, world, blocks, ports) {
   const border = (at) => `--- block ${at} ---`;
   const parts = blocks.map((block, at) => {
     const text = withPatience(withPorts(replacedText(block), ports));
+    if (block.save) {
+      const saved = join(world.folder, `saved-${at}`);
+      writeFileSync(saved, text);
+      return `echo "${border(at)}"\ncp '${saved}' '${block.save}'\n`;
+    }
     const run =
       block.exits === 0
         ? text

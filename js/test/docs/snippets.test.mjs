@@ -13,7 +13,7 @@ import { expectPrinted, portsFor, replacedText, runShell, SERVER, withPorts } fr
 import { wrongIn } from './testrun.mjs';
 
 const book = readBook();
-const runs = (block, language) => block.language === language && !block.parsed && !block.file;
+const runs = (block, language) => block.language === language && !block.parsed && !block.file && !block.save;
 const placeOf = (block) => `${block.page}:${block.line}`;
 
 /** An exception ends an iteration, but k6 exits with 0. */
@@ -27,7 +27,7 @@ function outputOf(block, blocks) {
 
 describe('pages do what they say', { concurrency: 2 }, () => {
   for (const { path, blocks } of book) {
-    const shell = blocks.filter((block) => runs(block, 'sh'));
+    const shell = blocks.filter((block) => runs(block, 'sh') || block.save);
     if (shell.length > 0) {
       test(`the commands of ${path}`, async (t) => {
         const world = await startRedis(t);

@@ -2,22 +2,20 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { freePort, startRedis } from './world.mjs';
+import { freePort, freePortForNode, startRedis } from './world.mjs';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../../..');
 const GUIDE = readFileSync(join(root, 'docs/how-to/connect-to-redis.md'), 'utf8');
 
 /** The scripts of the guide, in their order. */
 const [PLAIN, WITH_TLS, HOSTS] = [...GUIDE.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
-const ACL = /^ACL SETUSER .*$/m.exec(GUIDE)[0].split(' ');
+const ACL = /^redis-cli -p 6379 (ACL SETUSER (?:.*\\\n)*.*)$/m.exec(GUIDE)[1].replaceAll(/[\\']/g, '').split(/\s+/);
 
 const RENDEZVOUS = `
 import exec from 'k6/execution';
@@ -179,26 +177,4 @@ async function startCluster(t) {
 async function owning(nodes, key) {
   const slot = await nodes[0].redis('CLUSTER', 'KEYSLOT', key);
   return nodes[slot < 5461 ? 0 : slot < 10923 ? 1 : 2];
-}
-
-/** A node listens on its port and on the one 10,000 above, which must exist and be free too. */
-async function freePortForNode() {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if ((await isFree(port)) && (await isFree(port + 10_000))) {
-      return port;
-    }
-  }
-}
-
-async function isFree(port) {
-  const server = createServer().listen(port, '127.0.0.1');
-  try {
-    await once(server, 'listening');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    server.close();
-  }
 }

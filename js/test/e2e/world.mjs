@@ -50,6 +50,31 @@ export async function freePort() {
 }
 
 /**
+ * A port for a node of a cluster, which listens on the one 10,000 above as well. Both are below those that the system hands
+ * out by itself.
+ */
+export async function freePortForNode() {
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 10_000);
+    if ((await isFree(port)) && (await isFree(port + 10_000))) {
+      return port;
+    }
+  }
+}
+
+async function isFree(port) {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}
+
+/**
  * A server, ready when its stdout has a line that matches. It ends with the test.
  *
  * @returns {Promise<{ child: import('node:child_process').ChildProcess, match: RegExpExecArray }>}

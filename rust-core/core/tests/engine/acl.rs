@@ -8,14 +8,19 @@ use super::support::RedisServer;
 const GUIDE: &str = include_str!("../../../../docs/how-to/connect-to-redis.md");
 
 /// The rules of the guide's `ACL SETUSER`, user name and password aside.
-fn documented() -> Vec<&'static str> {
-    let line = GUIDE
-        .lines()
-        .find_map(|line| line.strip_prefix("ACL SETUSER k6 on >password "));
-    line.expect("the guide makes a user").split(' ').collect()
+fn documented() -> Vec<String> {
+    let (_, rules) = GUIDE
+        .split_once("ACL SETUSER k6 on '>password' ")
+        .expect("the guide makes a user");
+    let command = rules.replace("\\\n", " ");
+    let words = command.lines().next().unwrap_or_default();
+    words
+        .split_whitespace()
+        .map(|word| word.replace('\'', ""))
+        .collect()
 }
 
-fn set_user(server: &RedisServer, rules: &[&str]) {
+fn set_user(server: &RedisServer, rules: &[impl redis::ToRedisArgs]) {
     redis::cmd("ACL")
         .arg("SETUSER")
         .arg("k6")
@@ -78,7 +83,7 @@ fn another_database_needs_one_permission_more() {
         error.contains("'select'") && error.contains("+select"),
         "{error}"
     );
-    rules.push("+select");
+    rules.push("+select".to_owned());
     set_user(&server, &rules);
     meet(&url(&server, "/3")).expect("permitted");
     let keys: Vec<String> = redis::pipe()
@@ -97,7 +102,7 @@ fn another_database_needs_one_permission_more() {
 fn each_missing_permission_is_an_error_that_says_what_is_needed() {
     let server = RedisServer::start();
     let rules = documented();
-    for missing in rules.iter().filter(|rule| **rule != "resetchannels") {
+    for missing in rules.iter().filter(|rule| *rule != "resetchannels") {
         let mut fewer = rules.clone();
         fewer.retain(|rule| rule != missing);
         set_user(&server, &fewer);
