@@ -1,19 +1,42 @@
-/** The ways to a k6 with this extension beside `make k6`: from a release without sources and Rust, and with a shared core. */
+/**
+ * The ways to a k6 with this extension beside `make k6`, by the commands of docs/how-to/install.md: with other extensions,
+ * from a release without sources and Rust, by stock xk6, with a shared core.
+ */
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-const root = resolve(fileURLToPath(import.meta.url), '../../../..');
+import { readBook, ROOT as root } from '../docs/book.mjs';
+
 const MODULE = 'github.com/k6-barrier/k6-barrier/xk6-barrier';
 
-/** The tags that `bin/xk6` sets, so that what Go has built before serves here too. */
-const TAGS = 'netgo,osusergo';
+/** The commands of the page that are left to this file. */
+const PAGE = readBook().find(({ path }) => path === 'docs/how-to/install.md').blocks.filter((block) => block.language === 'sh' && block.parsed);
+const used = new Set();
+
+/** Runs the block of the page that has this text; paths and versions are those of the test. */
+async function follow(part, replaced, options) {
+  const [block, ...others] = PAGE.filter(({ text }) => text.includes(part));
+  assert.ok(block && others.length === 0, `the page must have one block with ${part}`);
+  used.add(block);
+  const commands = Object.entries(replaced).reduce((text, [before, after]) => {
+    assert.ok(text.includes(before), `${before} is not in the commands of ${block.page}:${block.line}`);
+    return text.replaceAll(before, after);
+  }, block.text);
+  return run('bash', ['-euo', 'pipefail', '-c', commands], options);
+}
+
+/** A folder with the real xk6 in it, and the environment that finds it there. */
+async function stockXk6(t) {
+  const here = await folder(t);
+  await copyFile(join(root, 'bin/libexec/xk6'), join(here, 'xk6'));
+  return { here, env: { ...process.env, PATH: here + delimiter + process.env.PATH } };
+}
 
 const SCRIPT = `
 import { check } from 'k6';
@@ -23,6 +46,18 @@ export const options = { vus: 2, iterations: 2, thresholds: { checks: ['rate==1'
 export default function () {
   check(barrier.arriveAndWait(), { 'both were there': (r) => r.reason === 'all' && r.arrived === 2 });
 }`;
+
+/** An extension of somebody else. */
+const MINE = `package mine
+
+import "go.k6.io/k6/v2/js/modules"
+
+type module struct{}
+
+func (module) Hello() string { return "hello" }
+
+func init() { modules.Register("k6/x/mine", module{}) }
+`;
 
 /** Runs a program to its end, which must be good, and gives what it printed. */
 async function run(command, args, options) {
@@ -48,6 +83,7 @@ async function runScript(k6, cwd, script = 'script.js') {
 }
 
 const goEnv = async (name) => (await run('go', ['env', name], { cwd: root })).trim();
+const k6Version = async () => /go\.k6\.io\/k6\/v2 (v\S+)/.exec(await readFile(join(root, 'xk6-barrier/go.mod'), 'utf8'))[1];
 
 test('a release builds without sources and without Rust', async (t) => {
   const release = await folder(t);
@@ -56,8 +92,7 @@ test('a release builds without sources and without Rust', async (t) => {
   await run('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: release });
 
   // Somebody else's machine: xk6, and a Rust that must not be asked.
-  const here = await folder(t);
-  await copyFile(join(root, 'bin/libexec/xk6'), join(here, 'xk6'));
+  const { here, env } = await stockXk6(t);
   const asked = join(here, 'asked');
   for (const name of ['cargo', 'rustc', 'rustup']) {
     await writeFile(join(here, name), `#!/bin/sh\necho ${name} >>'${asked}'\nexit 1\n`);
@@ -65,23 +100,14 @@ test('a release builds without sources and without Rust', async (t) => {
   }
   const cache = await goEnv('GOMODCACHE');
   t.after(async () => {
-    await rm(join(cache, `${MODULE}@${version}`), { recursive: true, force: true });
+    const unpacked = join(cache, `${MODULE}@${version}`);
+    await promisify(execFile)('chmod', ['-R', 'u+w', unpacked]).catch(() => {}); // Go protects it; it may not be there yet
+    await rm(unpacked, { recursive: true, force: true });
     for (const end of ['info', 'lock', 'mod', 'zip', 'ziphash']) {
       await rm(join(cache, 'cache/download', MODULE, '@v', `${version}.${end}`), { force: true });
     }
   });
-  const k6Version = /go\.k6\.io\/k6\/v2 (v\S+)/.exec(await readFile(join(root, 'xk6-barrier/go.mod'), 'utf8'))[1];
-  await run(join(here, 'xk6'), ['build', k6Version, '--with', `${MODULE}@${version}`], {
-    cwd: here,
-    env: {
-      ...process.env,
-      PATH: here + delimiter + process.env.PATH,
-      CGO_ENABLED: '1',
-      GOPROXY: `file://${join(release, 'proxy')},${await goEnv('GOPROXY')}`,
-      GONOSUMDB: 'github.com/k6-barrier/*',
-      GOFLAGS: `-modcacherw -tags=${TAGS}`,
-    },
-  });
+  await follow('GOPROXY', { '/releases/v0.1.0': release, 'v0.1.0': version }, { cwd: here, env });
   await assert.rejects(readFile(asked), { code: 'ENOENT' }, 'Rust was asked');
 
   const files = await readdir(join(cache, `${MODULE}@${version}`), { recursive: true });
@@ -90,13 +116,30 @@ test('a release builds without sources and without Rust', async (t) => {
   await runScript(join(here, 'k6'), here, join(cache, `${MODULE}@${version}`, 'smoke.test.js'));
 });
 
+test('another extension is built in as well', async (t) => {
+  const here = await folder(t);
+  const mine = join(here, 'my-extension');
+  await mkdir(mine);
+  await writeFile(join(mine, 'go.mod'), `module example.com/my-extension\n\ngo 1.25\n\nrequire go.k6.io/k6/v2 ${await k6Version()}\n`);
+  await writeFile(join(mine, 'mine.go'), MINE);
+  const k6 = join(here, 'k6');
+  await follow('my-extension', { '../my-extension': relative(root, mine), 'xk6 build': `xk6 build --output ${k6}` }, { cwd: root });
+  await writeFile(join(here, 'both.js'), `import mine from 'k6/x/mine';\nif (mine.hello() !== 'hello') throw new Error();\n${SCRIPT}`);
+  await runScript(k6, here, 'both.js');
+});
+
+test('stock xk6 builds a checkout', async (t) => {
+  const { here, env } = await stockXk6(t);
+  const k6 = join(here, 'k6');
+  const built = { 'v2.2.0': await k6Version(), 'xk6 build': `xk6 build --output ${k6}`, 'make core': 'test -s xk6-barrier/internal/core/lib/build-id' };
+  await follow('xk6 build v2.2.0 --with github.com/k6-barrier/k6-barrier/xk6-barrier=./', built, { cwd: root, env });
+  await runScript(k6, here);
+});
+
 test('a k6 with a shared core runs', async (t) => {
   const here = await folder(t);
   const k6 = join(here, 'k6');
-  await run(join(root, 'bin/xk6'), ['build', '--with', './xk6-barrier', '--output', k6], {
-    cwd: root,
-    env: { ...process.env, GOFLAGS: `${await goEnv('GOFLAGS')} -tags=barrier_shared`.trim() },
-  });
+  await follow('barrier_shared', { 'xk6 build': `xk6 build --output ${k6}` }, { cwd: root });
   const where = /libbarrier_ffi\.so => (\S+)/;
   const [, built] = where.exec(await run('ldd', [k6]));
   assert.ok(built.startsWith(join(root, 'xk6-barrier/internal/core/lib/')), built);
@@ -106,4 +149,8 @@ test('a k6 with a shared core runs', async (t) => {
   await copyFile(built, join(here, 'libbarrier_ffi.so'));
   const [, found] = where.exec(await run('ldd', [k6], { env: { ...process.env, LD_LIBRARY_PATH: here } }));
   assert.equal(found, join(here, 'libbarrier_ffi.so'));
+});
+
+test('no command of the page is left out', () => {
+  assert.deepEqual(PAGE.filter((block) => !used.has(block)).map(({ page, line }) => `${page}:${line}`), []);
 });
