@@ -18,7 +18,6 @@ import http from 'k6/http';
 import { check, sleep } from 'k6';
 import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
-import { Client } from 'k6/x/redis';
 import sse from 'k6/x/sse';
 
 import * as pure from './lib/pure.js';
@@ -63,8 +62,8 @@ export const options = pure.optionsOf(config);
  * @property {string} runId
  */
 
-/** @returns {Promise<SetupData>} */
-export async function setup() {
+/** @returns {SetupData} */
+export function setup() {
   config.warnings.forEach((warning) => console.warn(warning));
 
   const whyNoBarrier = () => {
@@ -77,7 +76,7 @@ export async function setup() {
   };
 
   const runId = config.runId || `${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
-  const refusal = pure.whyImpossible(config, segment()) || whyNoBarrier() || (await openQueues().whyNotEmpty());
+  const refusal = pure.whyImpossible(config, segment()) || whyNoBarrier() || openQueues().whyNotEmpty();
   if (refusal !== '') {
     endRun(`setup: ${refusal}`);
   }
@@ -408,6 +407,7 @@ function barrierOf(runId) {
   opened ??= new Barrier('default', {
     parties: config.vus,
     store: config.redisUrl,
+    tls: config.redisTls,
     runId,
     reasons: ['login', 'sse'],
     timeout: config.barrierTimeoutMs,
@@ -494,7 +494,7 @@ function tellFailure(runId, userId, text) {
     try {
       told ??= new Barrier('told-failures', {
         parties: TOLD,
-        store: segment() === '' ? 'memory' : config.redisUrl,
+        ...(segment() === '' ? { store: 'memory' } : { store: config.redisUrl, tls: config.redisTls }),
         runId,
         ttl: config.barrierTtlSeconds * 1000,
       });
@@ -521,40 +521,28 @@ function openQueues() {
   const userIdsKey = (/** @type {string} */ eventId) => `WAITING_USER_IDS:${eventId}`;
   const INDEX_KEY = 'WAITING_QUEUE_IDX';
 
-  /** Users in the queue of each event, by its key. Throws where a key is neither a sorted set nor a hash. */
-  const counts = () => new QueueCounter({ redis: config.redisUrl, keys: config.eventIds.map(waitingKey) }).counts();
+  const open = () =>
+    new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: config.eventIds.map(waitingKey) });
 
   /** The counts for a message, which must not fail over them: `WAITING:a=120, WAITING:b=80`. */
   const countsText = () => {
     try {
-      const sizes = counts();
+      const sizes = open().counts();
       return config.eventIds.map((eventId) => `${waitingKey(eventId)}=${sizes[waitingKey(eventId)]}`).join(', ');
     } catch (error) {
       return `queue sizes unknown (${pure.errorText(error)})`;
     }
   };
 
-  /** The last index that the target gave out for an event, 0 if none. */
-  const lastIndex = async (/** @type {Client} */ client, /** @type {string} */ eventId) => {
-    try {
-      return Number(await client.sendCommand('HGET', INDEX_KEY, eventId));
-    } catch (error) {
-      if (pure.errorText(error).includes('redis: nil')) {
-        return 0; // how the client tells that there is no such field
-      }
-      throw error;
-    }
-  };
-
   /** Why the queues are not fit for a run, or an empty text. */
-  const whyNotEmpty = async () => {
+  const whyNotEmpty = () => {
     try {
-      const waiting = counts();
-      const client = new Client(config.redisUrl);
+      const queues = open();
+      const waiting = queues.counts();
       for (const eventId of config.eventIds) {
         const inQueue = waiting[waitingKey(eventId)];
-        const users = await client.hlen(userIdsKey(eventId));
-        const index = await lastIndex(client, eventId);
+        const users = Number(queues.command('HLEN', userIdsKey(eventId)));
+        const index = Number(queues.command('HGET', INDEX_KEY, eventId)); // the last one given out, none is 0
         if (inQueue > 0 || users > 0 || index > 0) {
           return (
             `left-over queue state of event ${eventId}: ${waitingKey(eventId)}=${inQueue}, ` +
@@ -571,7 +559,7 @@ function openQueues() {
   /** Stores the time of OPEN for outside readers. They are helped by it, the run does not need it: errors are ignored. */
   const storeOpenAt = async (/** @type {string} */ runId) => {
     try {
-      await new Client(config.redisUrl).set(`K6_OPEN_AT_MS:${runId}`, String(Date.now()), config.barrierTtlSeconds);
+      await open().asyncCommand('SET', `K6_OPEN_AT_MS:${runId}`, Date.now(), 'EX', config.barrierTtlSeconds);
     } catch (error) {
       console.warn(`the time of OPEN was not stored: ${pure.errorText(error)}`);
     }

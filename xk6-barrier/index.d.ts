@@ -395,7 +395,42 @@ declare module 'k6/x/barrier' {
     waitFor(n: number, options?: QueueWaitOptions): QueueWaitResult;
     /** {@link QueueCounter.waitFor} with a promise, which also rejects for wrong arguments. */
     asyncWaitFor(n: number, options?: QueueWaitOptions): Promise<QueueWaitResult>;
+
+    /**
+     * Sends one command about a key that stands beside the queues, such as an index in a hash: over the same connection,
+     * with the same user and TLS, on a cluster to the node of the key.
+     *
+     * @example
+     * ```js
+     * const last = Number(queues.command('HGET', 'WAITING_QUEUE_IDX', 'e1')); // null, so 0, where there is no such field
+     * ```
+     * @throws {@link BarrierStoreError} the server refused or did not answer
+     */
+    command(name: QueueCommand, key: string, ...args: (string | number)[]): string | number | null;
+    /** {@link QueueCounter.command} with a promise, which also rejects for wrong arguments. */
+    asyncCommand(name: QueueCommand, key: string, ...args: (string | number)[]): Promise<string | number | null>;
   }
+
+  /** Commands of {@link QueueCounter.command}: about one key, and none that blocks or changes the connection. */
+  export type QueueCommand =
+    | 'DEL'
+    | 'EXISTS'
+    | 'GET'
+    | 'HDEL'
+    | 'HEXISTS'
+    | 'HGET'
+    | 'HLEN'
+    | 'HSET'
+    | 'LLEN'
+    | 'PEXPIRE'
+    | 'PTTL'
+    | 'SCARD'
+    | 'SET'
+    | 'STRLEN'
+    | 'TTL'
+    | 'TYPE'
+    | 'XLEN'
+    | 'ZCARD';
 
   /** Options of `waitFor`. */
   export interface QueueWaitOptions {

@@ -19,7 +19,8 @@
  * @property {readonly string[]} eventIds events, in the order in which users are spread over them
  * @property {string} baseUrl login and event status, without a slash at the end
  * @property {string} brokerBaseUrl waiting and disconnect, without a slash at the end
- * @property {string} redisUrl the Redis of barrier, queue counts and preconditions
+ * @property {string} redisUrl the Redis of barrier, queue counts and preconditions, with user and password
+ * @property {object} [redisTls] what the connection to it needs beside `rediss://`: texts as of the option `tls`
  * @property {string} runId run id of the barrier, empty = made in setup
  * @property {string} scenario name of the preset, possibly empty
  * @property {number} vus users
@@ -52,9 +53,10 @@
  * Reads the settings. What it needs lives inside it: each user's VU evaluates this file, and keeps what is outside.
  *
  * @param {Record<string, string | undefined>} env
+ * @param {(path: string) => string} read gives a file's text
  * @returns {Readonly<Config>}
  */
-export function readConfig(env) {
+export function readConfig(env, read) {
   /** @type {Record<string, Preset>} */
   const presets = {
     baseline: { vus: 2000, holdMs: 300000, hotRatio: 0.5 },
@@ -98,6 +100,34 @@ export function readConfig(env) {
     return url;
   };
 
+  const redisUrl = () => {
+    const url = text('REDIS_URL', 'redis://127.0.0.1:6379');
+    const host = url.indexOf('://') + 3;
+    const [user, password] = [text('REDIS_USERNAME'), text('REDIS_PASSWORD')];
+    if (host < 3 || url.includes('@') || user + password === '') {
+      return url;
+    }
+    return `${url.slice(0, host)}${encodeURIComponent(user)}:${encodeURIComponent(password)}@${url.slice(host)}`;
+  };
+
+  const redisTls = () => {
+    /** @type {Record<string, string>} */
+    const options = {};
+    for (const [name, option] of [['CA', 'ca'], ['CERT', 'cert'], ['KEY', 'key'], ['SERVER_NAME', 'serverName']]) {
+      const value = text(`REDIS_TLS_${name}`);
+      if (value === '') {
+        continue;
+      }
+      if (!text('REDIS_URL').startsWith('rediss')) {
+        throw new Error(`REDIS_TLS_${name} is given, so REDIS_URL must begin with rediss:// or rediss+cluster://`);
+      }
+      // A path from the current folder on, where k6 would take it from that of the script.
+      const path = value.startsWith('/') ? value : `${env.PWD ?? '.'}/${value}`;
+      options[option] = option === 'serverName' ? value : read(path);
+    }
+    return Object.keys(options).length > 0 ? options : undefined;
+  };
+
   const list = (/** @type {string} */ commaList) => {
     /** @type {string[]} */
     const found = [];
@@ -137,7 +167,8 @@ export function readConfig(env) {
     eventIds: Object.freeze(list(text('EVENT_IDS'))),
     baseUrl,
     brokerBaseUrl: address('BROKER_BASE_URL', baseUrl),
-    redisUrl: text('REDIS_URL', 'redis://127.0.0.1:6379'),
+    redisUrl: redisUrl(),
+    redisTls: redisTls(),
     runId: text('RUN_ID'),
     scenario,
     vus: whole('VUS', preset.vus, 1),
@@ -168,7 +199,7 @@ export function readConfig(env) {
 }
 
 /** The settings of this run. */
-export const config = readConfig(__ENV);
+export const config = readConfig(__ENV, (path) => open(path));
 
 // --- The plan: who does what when. Nothing here is random, so that two runs with the same settings do the same.
 

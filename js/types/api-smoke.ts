@@ -22,6 +22,7 @@ import {
   type OutcomeResult,
   type Participant,
   type ParticipantOptions,
+  type QueueCommand,
   type QueueCounterOptions,
   type QueueTimeoutError,
   type QueueTypeError,
@@ -112,7 +113,10 @@ export const later: [Promise<Record<string, number>>, Promise<number>, Promise<Q
   queues.asyncTotal(),
   queues.asyncWaitFor(5),
 ];
-console.log(filled.total, filled.counts.k, filled.waitedMs, lengths, total);
+const read: QueueCommand = 'HGET';
+const last: string | number | null = queues.command(read, 'WAITING_QUEUE_IDX', 'e1');
+export const stored: Promise<string | number | null> = queues.asyncCommand('SET', 'at', Date.now(), 'EX', 60);
+console.log(last, filled.total, filled.counts.k, filled.waitedMs, lengths, total);
 
 type Thrown =
   | BarrierTimeoutError

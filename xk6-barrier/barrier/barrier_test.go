@@ -252,7 +252,7 @@ func TestEveryCallIsRefusedInTheInitContext(t *testing.T) {
 		const q = new QueueCounter({ redis: 'redis://127.0.0.1:1', keys: ['k'] })`)
 	for _, call := range []string{
 		`b.arrive()`, `b.fail('x')`, `b.leave()`, `b.arriveAndWait()`, `b.wait()`, `b.missing()`, `b.abort('x')`,
-		`b.status()`, `q.counts()`, `q.total()`, `q.waitFor(1)`,
+		`b.status()`, `q.counts()`, `q.total()`, `q.waitFor(1)`, `q.command('GET', 'k')`,
 	} {
 		name := call[2:strings.Index(call, "(")]
 		assert.Contains(t, v.errorOf(call, `e`), name+"() failed; reason: the init context has no virtual user yet", call)

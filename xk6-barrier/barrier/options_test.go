@@ -124,6 +124,8 @@ func TestBadOptions(t *testing.T) {
 		{`q.waitFor(1, 5)`, "options", "5", "an object such as { timeout: '30s' }"},
 		{`q.waitFor(1, { interval: 1 })`, "interval", "1", interval},
 		{`q.waitFor(1, { timeout: [] })`, "timeout", "an empty array", duration},
+		{`q.command('GET', {})`, "argument 2", "an object", "a string or a number"},
+		{`q.command('SET', 'k', null)`, "argument 3", "nothing", "a string or a number"},
 	}
 	p := newProcess(t)
 	v := p.user(1, `const b = new Barrier('default', { parties: 1 }), q = new QueueCounter({ redis: 'redis://localhost', keys: ['k'] })`)

@@ -51,6 +51,7 @@ var queueCounterMethods = slices.Concat( //nolint:gochecknoglobals // a constant
 	twins("counts", (*QueueCounter).counts),
 	twins("total", (*QueueCounter).total),
 	twins("waitFor", (*QueueCounter).waitFor),
+	twins("command", (*QueueCounter).command),
 )
 
 func (q *QueueCounter) module() *instance { return q.inst }
@@ -125,23 +126,47 @@ func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
 	return q.task(name, w.run)
 }
 
+// command sends one command about a key that stands beside the queues. Which ones it may be is the core's to judge.
+func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
+	words := make([]string, 0, len(fc.Arguments))
+	for at, v := range fc.Arguments {
+		switch word := v.Export().(type) {
+		case string:
+			words = append(words, word)
+		case int64, float64:
+			words = append(words, v.String())
+		default:
+			return failedTask(newOptionError(fmt.Sprintf("argument %d", at+1), describe(v), "a string or a number").of(name))
+		}
+	}
+	return q.opened(name, func(ctx context.Context, c *counting) (jsValue, error) {
+		answer, err := c.client.Command(ctx, c.handle, words)
+		return func(rt *sobek.Runtime) sobek.Value { return rt.ToValue(answer) }, err
+	})
+}
+
 // counter counts the queues once.
 type counter func(ctx context.Context) (map[string]uint64, error)
 
-// task captures what belongs to the virtual user and opens the counter when the task runs.
+// task is something to do with counts.
 func (q *QueueCounter) task(name string, use func(context.Context, counter) (jsValue, error)) task {
+	return q.opened(name, func(ctx context.Context, c *counting) (jsValue, error) {
+		return use(ctx, func(ctx context.Context) (map[string]uint64, error) { return c.client.Counts(ctx, c.handle) })
+	})
+}
+
+// opened captures what belongs to the virtual user and opens the counter when the task runs.
+func (q *QueueCounter) opened(name string, use func(context.Context, *counting) (jsValue, error)) task {
 	state := q.inst.vu.State()
 	if state == nil {
 		return failedTask(initContextError(name))
 	}
 	ctx := q.inst.vu.Context()
 	return task{run: func() (jsValue, error) {
-		opened, err := q.open(state)
+		c, err := q.open(state)
 		var result jsValue
 		if err == nil {
-			result, err = use(ctx, func(ctx context.Context) (map[string]uint64, error) {
-				return opened.client.Counts(ctx, opened.handle)
-			})
+			result, err = use(ctx, c)
 		}
 		if err != nil && !errors.Is(err, core.ErrEnded) {
 			err = wrapError(name, err)

@@ -142,6 +142,18 @@ func TestQueueCounter(t *testing.T) {
 	assert.Equal(t, `3`, v.mustRun(`(async () => String(await q.asyncTotal()))()`).String())
 	assert.Equal(t, `2`, v.mustRun(`(async () => String((await q.asyncCounts()).zset))()`).String())
 
+	assert.Equal(t, `[null,1,"7","OK",null]`, v.json(`[q.command('HGET', 'idx', 'e1'), q.command('HSET', 'idx', 'e1', 7),
+		q.command('HGET', 'idx', 'e1'), q.command('SET', 'at', 1.5, 'EX', 60), q.command('GET', 'none')]`))
+	assert.Equal(t, "1.5", server.Get(ctx, "at").Val())
+	assert.Equal(t, `1`, v.mustRun(`(async () => String(await q.asyncCommand('HLEN', 'idx')))()`).String())
+	assert.Contains(t, v.errorOf(`q.command('GET', 'idx')`, `e`), "BarrierStoreError: command() failed; reason: key idx: ")
+	assert.Contains(t, v.errorOf(`q.command('FLUSHALL', 'x')`, `e`),
+		`BarrierOptionError: command() failed; reason: option "command": got "FLUSHALL", allowed is DEL, EXISTS, GET, `)
+	typings, err := os.ReadFile("../index.d.ts")
+	require.NoError(t, err)
+	declared := find(find1(t, typings, `(?s)type QueueCommand =(.*?);`), `'([A-Z]+)'`)
+	assert.Equal(t, v.errorOf(`q.command('FLUSHALL', 'x')`, `e.allowed`), strings.Join(declared, ", "))
+
 	filled := make(chan []string)
 	go func() { filled <- together([]*virtualUser{v}, `q.waitFor(4, { interval: 10 }).counts`) }()
 	require.NoError(t, server.HSet(ctx, "hash", "d", 1).Err())

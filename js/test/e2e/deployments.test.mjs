@@ -8,14 +8,17 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { freePort, freePortForNode, startRedis } from './world.mjs';
+import { EVENTS, freePort, freePortForNode, startRedis, startWaitingRoom } from './world.mjs';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../../..');
 const GUIDE = readFileSync(join(root, 'docs/how-to/connect-to-redis.md'), 'utf8');
+const BENCHMARK_GUIDE = readFileSync(join(root, 'docs/how-to/benchmark-your-waiting-room.md'), 'utf8');
 
 /** The scripts of the guide, in their order. */
 const [PLAIN, WITH_TLS, HOSTS] = [...GUIDE.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
 const ACL = /^redis-cli -p 6379 (ACL SETUSER (?:.*\\\n)*.*)$/m.exec(GUIDE)[1].replaceAll(/[\\']/g, '').split(/\s+/);
+
+const ABORTED = 108;
 
 const RENDEZVOUS = `
 import exec from 'k6/execution';
@@ -73,9 +76,9 @@ test('a run meets with the permissions of the guide alone', async (t) => {
   assert.doesNotMatch(refused.output, /password/);
 });
 
-test('a run meets over TLS, by a name that k6 resolves', async (t) => {
-  const port = await freePort();
-  const secured = (folder) => {
+/** The arguments of a server that speaks TLS as well, for `redis.test`, and wants a certificate of the client. */
+function secured(port) {
+  return (folder) => {
     execFileSync('go', ['-C', join(root, 'tools'), 'run', './certificates', folder, 'redis.test', 'client'], { stdio: 'inherit' });
     const file = (name) => join(folder, name);
     return [
@@ -83,7 +86,11 @@ test('a run meets over TLS, by a name that k6 resolves', async (t) => {
       ...['--tls-key-file', file('redis.test.key')],
     ];
   };
-  const world = await startRedis(t, { args: secured });
+}
+
+test('a run meets over TLS, by a name that k6 resolves', async (t) => {
+  const port = await freePort();
+  const world = await startRedis(t, { args: secured(port) });
   const hosts = HOSTS.replace(/\{ hosts: .* \}/, `{ ...load, hosts: { 'redis.test': '127.0.0.1' } }`);
   assert.notEqual(hosts, HOSTS);
   const script = WITH_TLS.replace('export const options', 'const load') + hosts;
@@ -103,6 +110,59 @@ test('a run meets over TLS, by a name that k6 resolves', async (t) => {
   for (const { output } of [refused, stranger]) {
     assert.doesNotMatch(output, /PRIVATE KEY/);
   }
+});
+
+test('the harness takes a Redis with TLS, a user of its own and another database', async (t) => {
+  const port = await freePort();
+  const world = await startRedis(t, { args: secured(port) });
+  // The waiting room has a way of its own to the same queues.
+  await startWaitingRoom(world, `${world.redisUrl}/3`);
+  await world.redis(.../^ACL SETUSER .*$/m.exec(BENCHMARK_GUIDE)[0].split(' '), '>p@ss:w/ord%');
+  const env = {
+    VUS: 15,
+    REDIS_URL: `rediss://127.0.0.1:${port}/3`,
+    REDIS_USERNAME: 'bench',
+    REDIS_PASSWORD: 'p@ss:w/ord%',
+    REDIS_TLS_CA: 'ca.pem',
+    REDIS_TLS_CERT: join(world.folder, 'client.pem'),
+    REDIS_TLS_KEY: join(world.folder, 'client.key'),
+    REDIS_TLS_SERVER_NAME: 'redis.test',
+    PWD: world.folder,
+  };
+  const run = (await world.k6({ ...env, RUN_ID: 'secured' })).expect(0, 'Barrier met after', 'Completed users: 15');
+  const inDatabase = (...command) => world.redis('EVAL', "redis.call('SELECT', 3) return redis.call(unpack(ARGV))", '0', ...command);
+  assert.equal(await inDatabase('SCARD', 'K6_BARRIER_JOINED:secured'), 15);
+  assert.match(await inDatabase('GET', 'K6_OPEN_AT_MS:secured'), /^\d{13}$/);
+  assert.doesNotMatch(run.output, /was not stored/);
+
+  // By the URL alone; what the first run left in the queues is found there.
+  const url = env.REDIS_URL.replace('//', `//bench:${encodeURIComponent(env.REDIS_PASSWORD)}@`);
+  const second = await world.k6({ ...env, REDIS_URL: url, REDIS_USERNAME: '', REDIS_PASSWORD: '' });
+  second.expect(ABORTED, /left-over queue state of event event-a: .*WAITING_QUEUE_IDX\[event-a\]=\d/);
+
+  const stranger = await world.k6({ ...env, REDIS_TLS_CERT: '', REDIS_TLS_KEY: '' });
+  stranger.expect(ABORTED, /Redis precondition check failed: .*may want a certificate of the client/);
+  const wrong = await world.k6({ ...env, REDIS_PASSWORD: 'p%40ss' });
+  wrong.expect(ABORTED, /Redis precondition check failed: .*user or password is missing or wrong/);
+  (await world.k6({ ...env, REDIS_URL: world.redisUrl })).expect(107, /REDIS_TLS_CA is given, so REDIS_URL must begin with rediss:/);
+  (await world.k6({ ...env, REDIS_TLS_CA: 'none.pem' })).expect(107, new RegExp(`${world.folder}/none\\.pem`));
+  for (const { output } of [run, second, stranger, wrong]) {
+    assert.doesNotMatch(output, /PRIVATE KEY|p@ss|p%40ss/);
+  }
+});
+
+test('the harness takes a cluster', async (t) => {
+  const nodes = await startCluster(t);
+  const world = await startWaitingRoom(nodes[0], (await startRedis(t)).redisUrl);
+  const env = { VUS: 15, RUN_ID: 'spread', REDIS_URL: `redis+cluster://${nodes.map((node) => `127.0.0.1:${node.redisPort}`)}` };
+  (await world.k6(env)).expect(0, 'Barrier met after', 'Completed users: 15');
+  assert.equal(await (await owning(nodes, 'spread')).redis('SCARD', 'K6_BARRIER_JOINED:{spread}'), 15);
+  assert.match(await (await owning(nodes, 'K6_OPEN_AT_MS:spread')).redis('GET', 'K6_OPEN_AT_MS:spread'), /^\d{13}$/);
+
+  await (await owning(nodes, 'WAITING_QUEUE_IDX')).redis('HSET', 'WAITING_QUEUE_IDX', EVENTS[1], '7');
+  await (await owning(nodes, `WAITING_USER_IDS:${EVENTS[1]}`)).redis('HSET', `WAITING_USER_IDS:${EVENTS[1]}`, 'a', '1');
+  const refused = await world.k6({ ...env, RUN_ID: 'other' });
+  refused.expect(ABORTED, `WAITING:event-b=0, WAITING_USER_IDS:event-b=1, WAITING_QUEUE_IDX[event-b]=7`);
 });
 
 test('four segments of a run meet on a cluster', async (t) => {

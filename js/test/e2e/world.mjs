@@ -110,8 +110,13 @@ async function serve(t, command, args, ready) {
  */
 export async function startWorld(t, waitingRoomArgs = []) {
   const world = await startRedis(t);
-  const args = ['--redis', world.redisUrl, '--events', EVENTS.join(','), ...waitingRoomArgs];
-  const { child, match } = await serve(t, WAITING_ROOM, args, /listening on (\S+)/);
+  return startWaitingRoom(world, world.redisUrl, waitingRoomArgs);
+}
+
+/** Puts a waiting room in front of a Redis. */
+export async function startWaitingRoom(world, redisUrl, args = []) {
+  const all = ['--redis', redisUrl, '--events', EVENTS.join(','), ...args];
+  const { child, match } = await serve(world.t, WAITING_ROOM, all, /listening on (\S+)/);
   return Object.assign(world, { baseUrl: match[1], waitingRoom: child });
 }
 

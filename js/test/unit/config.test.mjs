@@ -12,6 +12,7 @@ test('defaults are those of the reference', () => {
       baseUrl: 'http://localhost:8080',
       brokerBaseUrl: 'http://localhost:8080',
       redisUrl: 'redis://127.0.0.1:6379',
+      redisTls: undefined,
       runId: '',
       scenario: '',
       vus: 1,
@@ -100,4 +101,25 @@ test('settings without effect are warned of', () => {
   ]);
   assert.deepEqual(names({ SCENARIO: 'target' }), []);
   assert.deepEqual(names({ HOT_RATIO: '0.5', HOT_EVENT_ID: 'a' }), []);
+});
+
+test('a user and a password of Redis may stand beside the URL', () => {
+  const url = (env) => readConfig(env).redisUrl;
+  const both = { REDIS_USERNAME: 'k6', REDIS_PASSWORD: 'p@ss:w/ord%' };
+  assert.equal(url({ REDIS_URL: 'rediss://host:6380/3', ...both }), 'rediss://k6:p%40ss%3Aw%2Ford%25@host:6380/3');
+  assert.equal(url({ REDIS_URL: 'redis+cluster://a:1,b:2', ...both }), 'redis+cluster://k6:p%40ss%3Aw%2Ford%25@a:1,b:2');
+  assert.equal(url({ REDIS_PASSWORD: 'x' }), 'redis://:x@127.0.0.1:6379');
+  assert.equal(url({ REDIS_URL: 'redis://:own@host', ...both }), 'redis://:own@host', 'those of the URL win');
+  assert.equal(url({ REDIS_URL: 'host', ...both }), 'host', 'left for the barrier to refuse');
+});
+
+test('certificates of Redis are read from files, from the current folder on', () => {
+  const files = { '/here/ca.pem': 'CA', '/etc/k6.pem': 'CERT', '/etc/k6.key': 'KEY' };
+  const read = (path) => files[path] ?? assert.fail(path);
+  const tls = (env) => readConfig({ PWD: '/here', REDIS_URL: 'rediss://host', ...env }, read).redisTls;
+  assert.equal(tls({}), undefined);
+  assert.deepEqual(tls({ REDIS_TLS_CA: 'ca.pem' }), { ca: 'CA' });
+  const all = { REDIS_TLS_CERT: '/etc/k6.pem', REDIS_TLS_KEY: '/etc/k6.key', REDIS_TLS_SERVER_NAME: 'redis.test' };
+  assert.deepEqual(tls(all), { cert: 'CERT', key: 'KEY', serverName: 'redis.test' });
+  assert.throws(() => tls({ REDIS_TLS_CA: 'ca.pem', REDIS_URL: '' }), /REDIS_TLS_CA is given, so REDIS_URL must begin with rediss:/);
 });

@@ -111,6 +111,7 @@ enum BarrierQuestion {
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 enum CounterQuestion {
     Counts,
+    Command { words: Vec<String> },
 }
 
 /// A question that fits the object it is put to, ready to be asked under the token.
@@ -121,8 +122,11 @@ fn question(object: Object, json: &[u8]) -> Option<Box<dyn FnOnce(u64)>> {
             Some(Box::new(move |token| barrier.missing(limit, token)))
         }
         Object::Counter(counter) => {
-            let CounterQuestion::Counts = serde_json::from_slice(json).ok()?;
-            Some(Box::new(move |token| counter.counts(token)))
+            let question: CounterQuestion = serde_json::from_slice(json).ok()?;
+            Some(Box::new(move |token| match question {
+                CounterQuestion::Counts => counter.counts(token),
+                CounterQuestion::Command { words } => counter.command(words, token),
+            }))
         }
         Object::Operator(operator) => {
             let question: OperatorQuestion = serde_json::from_slice(json).ok()?;
@@ -133,7 +137,8 @@ fn question(object: Object, json: &[u8]) -> Option<Box<dyn FnOnce(u64)>> {
 }
 
 /// A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
-/// {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":{key:n}}. To an operator
+/// {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":{key:n}}, and {"op":"command","words":[name,key,...]}
+/// gives {"answer":text|number|null}. To an operator
 /// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
 /// gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
 /// give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before.

@@ -227,3 +227,19 @@ func (c *Client) Counts(ctx context.Context, counter uint64) (map[string]uint64,
 	}
 	return answer.Counts, nil
 }
+
+// Command asks a queue counter to send one command, its name first and its key second. The answer is a string, a number
+// or nil.
+func (c *Client) Command(ctx context.Context, counter uint64, words []string) (any, error) {
+	var answer struct {
+		Answer any `json:"answer"`
+	}
+	question := struct {
+		Op    string   `json:"op"`
+		Words []string `json:"words"`
+	}{"command", words}
+	if err := c.Query(ctx, counter, question, &answer); err != nil {
+		return nil, err
+	}
+	return answer.Answer, nil
+}

@@ -13,9 +13,11 @@ use crate::error::{Error, OptionError};
 use crate::ledger::Token;
 use crate::tls::TlsOptions;
 
-use super::cluster::{Cluster, Servers, slot_of};
+use super::cluster::{Cluster, Servers, Topology, slot_of};
 use super::hub::Hub;
 use super::{Emission, Shared, lock};
+
+mod command;
 
 const KEYS_MAX: usize = 10_000;
 /// How often keys of a cluster are looked for.
@@ -173,11 +175,7 @@ impl QueueCounter {
         let mut last = None;
         // Slots move, and nodes fail over: what is not where it was expected is asked for again by a new plan.
         for attempt in 0..ATTEMPTS {
-            let asking = cluster.topology(attempt > 0);
-            let topology = tokio::time::timeout(self.options.connect_timeout, asking)
-                .await
-                .map_err(|_| Error::store("no node of the cluster has answered in time"))?
-                .map_err(Error::store)?;
+            let topology = self.topology(cluster, attempt > 0).await?;
             let mut by_node: BTreeMap<&HostPort, Vec<&String>> = BTreeMap::new();
             for key in std::mem::take(&mut keys) {
                 match topology.owner(slot_of(key)) {
@@ -234,6 +232,14 @@ impl QueueCounter {
             }
         }
         Err(last.unwrap_or(Error::Closed))
+    }
+
+    /// Who serves what; asked `anew` where what was known proved wrong.
+    async fn topology(&self, cluster: &Cluster, anew: bool) -> Result<Arc<Topology>, Error> {
+        tokio::time::timeout(self.options.connect_timeout, cluster.topology(anew))
+            .await
+            .map_err(|_| Error::store("no node of the cluster has answered in time"))?
+            .map_err(Error::store)
     }
 
     /// Asks one server about keys in one round trip, and in a second one about those that changed their type; `asking`
@@ -308,15 +314,7 @@ impl QueueCounter {
     }
 
     fn size_of_queue(&self, key: &str, said: Said, hub: &Hub) -> Result<u64, Error> {
-        let read = |answer: Answer| {
-            answer.map_err(|e| match hub.error(&e) {
-                Error::Store { message, pending } => Error::Store {
-                    message: format!("key {key}: {message}"),
-                    pending,
-                },
-                other => other,
-            })
-        };
+        let read = |answer: Answer| answer.map_err(|e| about(key, hub.error(&e)));
         let unreadable = |e: redis::ParsingError| Error::store(format!("key {key}: {e}"));
         let (kind, size) = match said {
             Said::Size(size) => (None, size),
@@ -342,6 +340,17 @@ impl QueueCounter {
     }
 }
 
+/// The error with the key that it is about.
+fn about(key: &str, error: Error) -> Error {
+    match error {
+        Error::Store { message, pending } => Error::Store {
+            message: format!("key {key}: {message}"),
+            pending,
+        },
+        other => other,
+    }
+}
+
 enum Redirection {
     /// This key is at this node already, while others of its slot are not.
     Ask(HostPort),
@@ -350,7 +359,13 @@ enum Redirection {
 }
 
 fn redirection(said: &Said) -> Option<Redirection> {
-    let error = said.errors().find(|e| e.is_cluster_error())?;
+    said.errors().find_map(redirection_of)
+}
+
+fn redirection_of(error: &RedisError) -> Option<Redirection> {
+    if !error.is_cluster_error() {
+        return None;
+    }
     if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Ask))
         && let Some((host, port)) = error
             .redirect_node()

@@ -26,6 +26,17 @@ fn counts(process: &Process, url: &str, keys: &[&str]) -> Result<BTreeMap<String
     Ok(serde_json::from_value(answer["counts"].clone()).expect("counts"))
 }
 
+/// Whether a command finds the key.
+fn exists(process: &Process, url: &str, key: &str) -> Result<bool, Error> {
+    let json = serde_json::json!({ "redis": url, "keys": ["any"] }).to_string();
+    let options = CounterOptions::from_json(json.as_bytes())?;
+    let token = process.fresh_token();
+    let words = ["EXISTS", key].map(str::to_owned).to_vec();
+    process.engine.counter(options)?.command(words, token);
+    let answer: serde_json::Value = serde_json::from_str(&process.text(token)?).expect("JSON");
+    Ok(answer["answer"] == 1)
+}
+
 /// The participants of the first of two processes are odd, those of the second even; every tenth fails.
 struct Crowd {
     processes: [Process; 2],
@@ -231,7 +242,9 @@ fn queues_are_counted_wherever_they_are() {
         *size,
         "by ASK"
     );
+    assert_eq!(exists(&process, &url, key), Ok(true), "by ASK");
     cluster.end_move(slot, from, to);
+    assert_eq!(exists(&process, &url, key), Ok(true), "by MOVED");
     assert_eq!(
         counts(&process, &url, &keys).expect("counted"),
         expected,

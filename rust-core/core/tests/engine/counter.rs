@@ -134,3 +134,39 @@ fn any_number_of_keys_is_one_round_trip() {
     // One read of the counter's; this test's own connection takes up to three for itself.
     assert!(reads() - before <= 5, "{} reads", reads() - before);
 }
+
+#[test]
+fn what_stands_beside_a_queue_is_read_and_written_by_commands() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let json = serde_json::json!({ "redis": server.url(), "keys": ["q"] }).to_string();
+    let options = CounterOptions::from_json(json.as_bytes()).expect("options");
+    let counter = process.engine.counter(options).expect("open");
+    let command = |words: &[&str]| {
+        let token = process.fresh_token();
+        counter.command(words.iter().map(|word| (*word).to_owned()).collect(), token);
+        process.text(token)
+    };
+    let answer = |text: &str| Ok(format!(r#"{{"answer":{text}}}"#));
+    assert_eq!(command(&["HGET", "idx", "e1"]), answer("null"));
+    assert_eq!(command(&["hset", "idx", "e1", "7"]), answer("1"));
+    assert_eq!(command(&["HGET", "idx", "e1"]), answer(r#""7""#));
+    assert_eq!(
+        command(&["SET", "at", "1 \r\n2", "EX", "60"]),
+        answer(r#""OK""#)
+    );
+    assert_eq!(command(&["GET", "at"]), answer(r#""1 \r\n2""#));
+
+    let refused = |words: &[&str]| command(words).expect_err("refused").to_string();
+    assert!(refused(&["GET", "idx"]).starts_with("key idx: "));
+    // Others use the connection as well: nothing that blocks it or changes what it is.
+    for name in ["BLPOP", "SELECT", "MULTI", "FLUSHALL", ""] {
+        let text = refused(&[name, "idx"]);
+        assert!(
+            text.starts_with(&format!("option command: got {name:?}, allowed is DEL, ")),
+            "{text}"
+        );
+    }
+    assert!(refused(&["GET"]).starts_with("option key: got nothing"));
+    assert!(refused(&[]).starts_with("option command: got nothing"));
+}
