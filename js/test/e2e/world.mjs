@@ -121,7 +121,7 @@ export async function startWaitingRoom(world, redisUrl, args = []) {
 }
 
 /**
- * The same without a waiting room.
+ * A folder with a private Redis alone.
  *
  * @param {{ port?: number, args?: string[] | ((folder: string) => string[]) }} options of the server: a port instead of a
  *   free one, further arguments
