@@ -111,21 +111,19 @@ export function readConfig(env, read) {
   };
 
   const redisTls = () => {
-    /** @type {Record<string, string>} */
-    const options = {};
-    for (const [name, option] of [['CA', 'ca'], ['CERT', 'cert'], ['KEY', 'key'], ['SERVER_NAME', 'serverName']]) {
-      const value = text(`REDIS_TLS_${name}`);
-      if (value === '') {
-        continue;
-      }
-      if (!text('REDIS_URL').startsWith('rediss')) {
-        throw new Error(`REDIS_TLS_${name} is given, so REDIS_URL must begin with rediss:// or rediss+cluster://`);
-      }
-      // A path from the current folder on, where k6 would take it from that of the script.
-      const path = value.startsWith('/') ? value : `${env.PWD ?? '.'}/${value}`;
-      options[option] = option === 'serverName' ? value : read(path);
+    const files = { ca: text('REDIS_TLS_CA'), cert: text('REDIS_TLS_CERT'), key: text('REDIS_TLS_KEY') };
+    const given = Object.entries(files).filter(([, path]) => path !== '');
+    const serverName = text('REDIS_TLS_SERVER_NAME');
+    if (given.length === 0 && serverName === '') {
+      return undefined;
     }
-    return Object.keys(options).length > 0 ? options : undefined;
+    if (!text('REDIS_URL').startsWith('rediss')) {
+      throw new Error('REDIS_TLS_* are given, so REDIS_URL must begin with rediss:// or rediss+cluster://');
+    }
+    // From the current folder on, where k6 would take a path from that of the script.
+    const textOf = (/** @type {string} */ path) => read(path.startsWith('/') ? path : `${env.PWD ?? '.'}/${path}`);
+    const texts = Object.fromEntries(given.map(([option, path]) => [option, textOf(path)]));
+    return serverName === '' ? texts : { ...texts, serverName };
   };
 
   const list = (/** @type {string} */ commaList) => {

@@ -121,5 +121,5 @@ test('certificates of Redis are read from files, from the current folder on', ()
   assert.deepEqual(tls({ REDIS_TLS_CA: 'ca.pem' }), { ca: 'CA' });
   const all = { REDIS_TLS_CERT: '/etc/k6.pem', REDIS_TLS_KEY: '/etc/k6.key', REDIS_TLS_SERVER_NAME: 'redis.test' };
   assert.deepEqual(tls(all), { cert: 'CERT', key: 'KEY', serverName: 'redis.test' });
-  assert.throws(() => tls({ REDIS_TLS_CA: 'ca.pem', REDIS_URL: '' }), /REDIS_TLS_CA is given, so REDIS_URL must begin with rediss:/);
+  assert.throws(() => tls({ REDIS_TLS_CA: 'ca.pem', REDIS_URL: '' }), /REDIS_TLS_\* are given, so REDIS_URL must begin with rediss:/);
 });
