@@ -108,3 +108,31 @@ fn a_wrong_name_is_refused_before_anything_runs() {
         "{errors}"
     );
 }
+
+/// The page on several machines tells its readers to measure theirs: by this command, with fewer users.
+#[test]
+fn the_command_of_the_page_measures_how_far_apart_processes_wake() {
+    let page = root().join("docs/how-to/run-on-several-machines.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let command = page
+        .lines()
+        .find_map(|line| line.strip_prefix("make perf "))
+        .expect("the page has the command");
+    let out = tempfile::tempdir().expect("folder");
+    let mut perf = perf(&["--users", "40"]);
+    for setting in command.split_whitespace() {
+        match setting.split_once('=').expect("NAME=VALUE") {
+            ("CASES", cases) => perf.args(["--cases", cases]),
+            ("CYCLES", cycles) => perf.args(["--cycles", cycles]),
+            other => panic!("make perf has no {other:?}"),
+        };
+    }
+    let output = perf.arg("--out").arg(out.path()).output().expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        table.contains("spread of the processes' first wakes"),
+        "{table}"
+    );
+}
