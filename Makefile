@@ -127,11 +127,12 @@ test-rust: build
 	$(call say,testing the core with Redis 6.2)
 	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model --test operator
 
+# Each benchmark once, so that those that pages name do run.
 .PHONY: test-go
 test-go: $(CORE)
 	$(call say,testing the Go module with the race detector)
 	@scripts/ensure-tools.sh gcc go
-	@$(WITH_REDIS) && $(GO_WITH_CORE) go test -race -parallel 8 ./...
+	@$(WITH_REDIS) && $(GO_WITH_CORE) go test -race -parallel 8 -bench . -benchtime 1x ./...
 
 .PHONY: test-tools
 test-tools:
