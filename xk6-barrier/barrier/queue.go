@@ -28,6 +28,7 @@ type (
 		inst    *instance
 		options counterOptions
 		key     string // the options as text
+		names   *queueNames
 	}
 
 	// counterOptions are a counter's options as the core takes them.
@@ -83,6 +84,7 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 		i.throw(wrapError(name, err))
 	}
 	q.key = string(key)
+	q.names = newQueueNames(q.options.Keys)
 	return newObject(q, queueCounterMethods, call)
 }
 
@@ -90,7 +92,7 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 func (q *QueueCounter) counts(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
-		return func(rt *sobek.Runtime) sobek.Value { return countsValue(rt, counts) }, err
+		return func(rt *sobek.Runtime) sobek.Value { return q.names.object(rt, counts) }, err
 	})
 }
 
@@ -122,7 +124,7 @@ func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
 	if err := o.done(); err != nil {
 		return failedTask(wrapError(name, err))
 	}
-	w := queueWait{least: uint64(n), timeout: timeout, interval: interval} //nolint:gosec // not negative
+	w := queueWait{queues: q.names, least: uint64(n), timeout: timeout, interval: interval} //nolint:gosec // not negative
 	return q.task(name, w.run)
 }
 
@@ -145,13 +147,13 @@ func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
 	})
 }
 
-// counter counts the queues once.
-type counter func(ctx context.Context) (map[string]uint64, error)
+// counter counts the queues once; the lengths are in the order of the keys.
+type counter func(ctx context.Context) ([]uint64, error)
 
 // task is something to do with counts.
 func (q *QueueCounter) task(name string, use func(context.Context, counter) (jsValue, error)) task {
 	return q.opened(name, func(ctx context.Context, c *counting) (jsValue, error) {
-		return use(ctx, func(ctx context.Context) (map[string]uint64, error) { return c.client.Counts(ctx, c.handle) })
+		return use(ctx, func(ctx context.Context) ([]uint64, error) { return c.client.Counts(ctx, c.handle) })
 	})
 }
 
@@ -204,6 +206,7 @@ func (q *QueueCounter) open(state *lib.State) (*counting, error) {
 
 // queueWait is one waitFor.
 type queueWait struct {
+	queues            *queueNames
 	least             uint64
 	timeout, interval time.Duration
 }
@@ -232,7 +235,7 @@ func (w queueWait) run(ctx context.Context, count counter) (jsValue, error) {
 		if held >= w.least {
 			lasted := time.Since(started)
 			return func(rt *sobek.Runtime) sobek.Value {
-				return object(rt, field{"total", held}, field{"counts", countsValue(rt, counts)},
+				return object(rt, field{"total", held}, field{"counts", w.queues.object(rt, counts)},
 					field{"waitedMs", float64(lasted) / float64(time.Millisecond)})
 			}, nil
 		}
@@ -265,7 +268,7 @@ func (w queueWait) timedOut(started time.Time, held uint64, why string) error {
 	}
 }
 
-func sum(counts map[string]uint64) uint64 {
+func sum(counts []uint64) uint64 {
 	var total uint64
 	for _, n := range counts {
 		total += n

@@ -2,6 +2,7 @@ package barrier
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -154,6 +155,19 @@ func TestQueueCounter(t *testing.T) {
 	require.NoError(t, err)
 	declared := find(find1(t, typings, `(?s)type QueueCommand =(.*?);`), `'([A-Z]+)'`)
 	assert.Equal(t, v.errorOf(`q.command('FLUSHALL', 'x')`, `e.allowed`), strings.Join(declared, ", "))
+
+	// Lengths are plain data, whatever a script does with them.
+	v.mustRun(`const lengths = q.counts()`)
+	assert.Equal(t, `["hash","none","zset"]`, v.json(`Object.keys(lengths)`))
+	assert.Equal(t, `[1,null,false,true]`, v.json(`[lengths.hash, lengths.other, 'other' in lengths, lengths.hasOwnProperty('none')]`))
+	assert.Equal(t, `{"hash":1,"none":0,"zset":2,"more":3}`, v.json(`({ ...lengths, more: 3 })`))
+	assert.Equal(t, `{"none":0,"zset":20,"other":5}`, v.json(`(delete lengths.hash, lengths.zset = 20, lengths.other = 5, lengths)`))
+	assert.Equal(t, `[null,20,5,["none","zset","other"]]`,
+		v.json(`[lengths.hash, lengths.zset, lengths.other, Object.keys(lengths)]`))
+	assert.Equal(t, `{"hash":1,"none":0,"zset":2}`, v.json(`q.counts()`), "of another count")
+	exported, err := json.Marshal(v.mustRun(`q.counts()`).Export())
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"hash":1,"none":0,"zset":2}`, string(exported))
 
 	filled := make(chan []string)
 	go func() { filled <- together([]*virtualUser{v}, `q.waitFor(4, { interval: 10 }).counts`) }()

@@ -471,7 +471,7 @@ int32_t kbar_open_operator(uint64_t engine,
 
 /**
  * A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
- * {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":{key:n}}, and {"op":"command","words":[name,key,...]}
+ * {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":[n,...]} in the order of its keys, and {"op":"command","words":[name,key,...]}
  * gives {"answer":text|number|null}. To an operator
  * {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
  * gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}

@@ -247,7 +247,7 @@ func (c *Client) Query(ctx context.Context, handle uint64, question, answer any)
 	if err != nil {
 		return fmt.Errorf("asking the core: %w", err)
 	}
-	_, text, err := c.call(ctx, func(token uint64, _ *Frame) Status { return c.engine.Query(handle, token, asked) })
+	text, err := c.ask(ctx, handle, asked)
 	if err != nil {
 		return err
 	}
@@ -255,6 +255,12 @@ func (c *Client) Query(ctx context.Context, handle uint64, question, answer any)
 		return fmt.Errorf("reading the core's answer: %w", err)
 	}
 	return nil
+}
+
+// ask puts a question in JSON and returns the answer's text.
+func (c *Client) ask(ctx context.Context, handle uint64, question []byte) ([]byte, error) {
+	_, text, err := c.call(ctx, func(token uint64, _ *Frame) Status { return c.engine.Query(handle, token, question) })
+	return text, err
 }
 
 // OpenCounter opens a queue counter.

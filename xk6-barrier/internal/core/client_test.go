@@ -304,3 +304,14 @@ func TestNamesAreResolvedForTheCore(t *testing.T) {
 		assert.Equal(t, fmt.Sprintf("%d %s", question, answer), <-e.resolved)
 	}
 }
+
+func TestCountsAreReadAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	counts, err := readCounts([]byte(`{"counts":[0,12,18446744073709551615]}`))
+	require.NoError(t, err)
+	assert.Equal(t, []uint64{0, 12, 18446744073709551615}, counts)
+	for _, text := range []string{``, `{}`, `{"counts":[1,2`, `{"counts":[]}`, `{"counts":[1,-2]}`, `{"counts":[1, 2]}`, `{"counts":["a"]}`} {
+		_, err := readCounts([]byte(text))
+		require.Error(t, err, text)
+	}
+}

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
-use serde::Deserialize;
+use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+use serde::{Deserialize, Serialize};
 
 use crate::address::{HostPort, RedisAddress};
 use crate::error::{Error, OptionError};
@@ -81,24 +81,37 @@ pub struct QueueCounter {
     options: Arc<CounterOptions>,
     servers: Servers,
     shared: Arc<Shared>,
-    /// What the keys were when they were last looked at.
-    kinds: Arc<Mutex<HashMap<String, Kind>>>,
+    known: Arc<Mutex<Known>>,
 }
 
-#[derive(Clone, Copy)]
+/// What was learned from the answers so far.
+struct Known {
+    /// What each key was when it was last looked at.
+    kinds: Vec<Option<Kind>>,
+    /// The newest question that begins with a key: what is asked once is mostly asked again.
+    questions: HashMap<usize, Arc<Question>>,
+}
+
+/// What one server is asked in one round trip. Keys are numbers of [`CounterOptions::keys`].
+struct Question {
+    keys: Vec<usize>,
+    /// What each of the keys was last.
+    kinds: Vec<Option<Kind>>,
+    pipe: Pipeline,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Zset,
     Hash,
 }
 
-type Answer = Result<Value, RedisError>;
-
 /// What the server says of one key.
 enum Said {
     /// Its size as the kind that it was last, which is 0 where it is gone, and an error where it is of another type by now.
-    Size(Answer),
+    Size(Value),
     /// Its type, and its size as a zset and as a hash, one of which is an error.
-    All([Answer; 3]),
+    All(Box<[Value; 3]>),
 }
 
 impl Kind {
@@ -110,78 +123,145 @@ impl Kind {
     }
 }
 
+impl Question {
+    /// `asking` where the keys are moving to the server.
+    fn new(names: &[String], keys: &[usize], kinds: Vec<Option<Kind>>, asking: bool) -> Self {
+        let mut pipe = Pipeline::with_capacity(keys.len());
+        for (key, kind) in keys.iter().zip(&kinds) {
+            // Which count fits an unknown key is known only with its type: ask for both and ignore the one that does not.
+            let commands: &[&str] = match kind {
+                Some(kind) => &[kind.command()],
+                None => &["TYPE", "ZCARD", "HLEN"],
+            };
+            for command in commands {
+                if asking {
+                    pipe.cmd("ASKING").ignore();
+                }
+                pipe.cmd(command).arg(&names[*key]);
+            }
+        }
+        pipe.ignore_errors();
+        Self {
+            keys: keys.to_vec(),
+            kinds,
+            pipe,
+        }
+    }
+
+    /// Puts the question; an answer for each of its keys.
+    async fn put(&self, hub: &Arc<Hub>, options: &CounterOptions) -> Result<Vec<Said>, Error> {
+        let mut connection = hub.connection(options.connect_timeout).await?;
+        let asked = self.pipe.query_async::<Vec<Value>>(&mut connection);
+        let answers = tokio::time::timeout(options.op_timeout, asked)
+            .await
+            .map_err(|_| Error::store(format!("{} has not answered in time", hub.at())))?
+            .map_err(|e| hub.error(&e))?;
+        let mut answers = answers.into_iter();
+        let said: Option<_> = self
+            .kinds
+            .iter()
+            .map(|kind| match kind {
+                Some(_) => Some(Said::Size(answers.next()?)),
+                None => Some(Said::All(Box::new([
+                    answers.next()?,
+                    answers.next()?,
+                    answers.next()?,
+                ]))),
+            })
+            .collect();
+        said.ok_or_else(|| Error::store("the server answered less than it was asked"))
+    }
+}
+
+impl Known {
+    /// What is to be asked of these keys, which may have been asked just so before.
+    fn question(&mut self, names: &[String], keys: &[usize]) -> Arc<Question> {
+        let kinds = || keys.iter().map(|key| self.kinds[*key]);
+        if let Some(first) = keys.first()
+            && let Some(question) = self.questions.get(first)
+            && question.keys == keys
+            && question.kinds.iter().copied().eq(kinds())
+        {
+            return Arc::clone(question);
+        }
+        let question = Arc::new(Question::new(names, keys, kinds().collect(), false));
+        if let Some(first) = keys.first() {
+            self.questions.insert(*first, Arc::clone(&question));
+        }
+        question
+    }
+}
+
 impl Said {
-    fn errors(&self) -> impl Iterator<Item = &RedisError> {
+    fn errors(&self) -> impl Iterator<Item = &ServerError> {
         let answers = match self {
             Self::Size(answer) => std::slice::from_ref(answer),
-            Self::All(answers) => answers,
+            Self::All(answers) => answers.as_slice(),
         };
-        answers.iter().filter_map(|answer| answer.as_ref().err())
+        answers.iter().filter_map(|answer| match answer {
+            Value::ServerError(error) => Some(error),
+            _ => None,
+        })
     }
 
     fn is_of_another_type(&self) -> bool {
-        matches!(self, Self::Size(Err(e)) if e.code() == Some("WRONGTYPE"))
+        matches!(self, Self::Size(Value::ServerError(e)) if e.code() == "WRONGTYPE")
     }
 }
 
 impl QueueCounter {
     pub(super) fn new(options: CounterOptions, servers: Servers, shared: &Arc<Shared>) -> Self {
+        let known = Known {
+            kinds: vec![None; options.keys.len()],
+            questions: HashMap::new(),
+        };
         Self {
             options: Arc::new(options),
             servers,
             shared: Arc::clone(shared),
-            kinds: Arc::default(),
+            known: Arc::new(Mutex::new(known)),
         }
     }
 
-    /// Counts, and answers `{"counts":{key:n}}` under the token.
+    /// Counts, and answers `{"counts":[n,...]}`, in the order of the keys, under the token.
     pub fn counts(&self, token: Token) {
         let this = self.clone();
         self.shared.runtime.spawn(async move {
-            let result = this
-                .count()
-                .await
-                .map(|counts| serde_json::json!({ "counts": counts }).to_string());
+            let result = this.count().await.and_then(|counts| counted(&counts));
             let mut news = vec![Emission::Text { token, result }];
             this.shared.sink.emit(&mut news);
         });
     }
 
-    /// The counts by key. The keys are read one after another within one round trip, on a cluster one for each node, not
+    /// The counts in the order of the keys. The keys are read one after another within one round trip, on a cluster one for each node, not
     /// at one instant.
     ///
     /// # Errors
     /// A key of another type, or a server that does not answer.
-    pub async fn count(&self) -> Result<BTreeMap<String, u64>, Error> {
-        let keys: Vec<&String> = self.options.keys.iter().collect();
+    pub async fn count(&self) -> Result<Vec<u64>, Error> {
+        let keys: Vec<usize> = (0..self.options.keys.len()).collect();
         match &self.servers {
             Servers::One(hub) => {
-                let said = self.ask(hub, &keys, false).await?;
-                let sizes = keys.iter().zip(said);
-                sizes
-                    .map(|(key, said)| Ok(((*key).clone(), self.size_of_queue(key, said, hub)?)))
-                    .collect()
+                let said = self.ask(hub, &keys).await?;
+                self.sizes(&keys, said, hub)
             }
             Servers::Cluster(cluster) => self.count_in(cluster, keys).await,
         }
     }
 
-    async fn count_in(
-        &self,
-        cluster: &Cluster,
-        mut keys: Vec<&String>,
-    ) -> Result<BTreeMap<String, u64>, Error> {
-        let mut counts = BTreeMap::new();
+    async fn count_in(&self, cluster: &Cluster, mut keys: Vec<usize>) -> Result<Vec<u64>, Error> {
+        let mut counts = vec![0; keys.len()];
         let mut last = None;
         // Slots move, and nodes fail over: what is not where it was expected is asked for again by a new plan.
         for attempt in 0..ATTEMPTS {
             let topology = self.topology(cluster, attempt > 0).await?;
-            let mut by_node: BTreeMap<&HostPort, Vec<&String>> = BTreeMap::new();
+            let mut by_node: BTreeMap<&HostPort, Vec<usize>> = BTreeMap::new();
             for key in std::mem::take(&mut keys) {
-                match topology.owner(slot_of(key)) {
+                let name = &self.options.keys[key];
+                match topology.owner(slot_of(name)) {
                     Some(node) => by_node.entry(node).or_default().push(key),
                     None => {
-                        let text = format!("key {key}: no node of the cluster serves its slot");
+                        let text = format!("key {name}: no node of the cluster serves its slot");
                         last = Some(Error::store(text));
                         keys.push(key);
                     }
@@ -190,12 +270,12 @@ impl QueueCounter {
             let asked = by_node.into_iter().map(|(node, keys)| async {
                 let hub = cluster.hub(node);
                 let said = match &hub {
-                    Ok(hub) => self.ask(hub, &keys, false).await,
+                    Ok(hub) => self.ask(hub, &keys).await,
                     Err(closed) => Err(closed.clone()),
                 };
                 (hub, keys, said)
             });
-            let mut moving: BTreeMap<HostPort, Vec<&String>> = BTreeMap::new();
+            let mut moving: BTreeMap<HostPort, Vec<usize>> = BTreeMap::new();
             for (hub, asked, said) in join_all(asked).await {
                 let hub = hub?;
                 let said = match said {
@@ -208,13 +288,11 @@ impl QueueCounter {
                 };
                 for (key, said) in asked.into_iter().zip(said) {
                     match redirection(&said) {
-                        None => {
-                            let size = self.size_of_queue(key, said, &hub)?;
-                            counts.insert(key.clone(), size);
-                        }
+                        None => counts[key] = self.size_of_queue(key, said, &hub)?,
                         Some(Redirection::Ask(node)) => moving.entry(node).or_default().push(key),
                         Some(Redirection::Elsewhere(why)) => {
-                            last = Some(Error::store(format!("key {key}: {why}")));
+                            let name = &self.options.keys[key];
+                            last = Some(Error::store(format!("key {name}: {why}")));
                             keys.push(key);
                         }
                     }
@@ -222,9 +300,9 @@ impl QueueCounter {
             }
             for (node, asked) in moving {
                 let hub = cluster.hub(&node)?;
-                let said = self.ask(&hub, &asked, true).await?;
-                for (key, said) in asked.into_iter().zip(said) {
-                    counts.insert(key.clone(), self.size_of_queue(key, said, &hub)?);
+                let said = self.ask_the_importer(&hub, &asked).await?;
+                for (key, size) in asked.iter().zip(self.sizes(&asked, said, &hub)?) {
+                    counts[*key] = size;
                 }
             }
             if keys.is_empty() {
@@ -242,26 +320,19 @@ impl QueueCounter {
             .map_err(Error::store)
     }
 
-    /// Asks one server about keys in one round trip, and in a second one about those that changed their type; `asking`
-    /// where the keys are moving to it.
-    async fn ask(
-        &self,
-        hub: &Arc<Hub>,
-        keys: &[&String],
-        asking: bool,
-    ) -> Result<Vec<Said>, Error> {
-        let known = {
-            let kinds = lock(&self.kinds);
-            keys.iter().map(|key| kinds.get(*key).copied()).collect()
-        };
-        let mut said = self.exchange(hub, keys, known, asking).await?;
+    /// Asks one server about keys in one round trip, and in a second one about those that changed their type.
+    async fn ask(&self, hub: &Arc<Hub>, keys: &[usize]) -> Result<Vec<Said>, Error> {
+        let question = lock(&self.known).question(&self.options.keys, keys);
+        let mut said = question.put(hub, &self.options).await?;
         let changed: Vec<usize> = (0..keys.len())
             .filter(|at| said[*at].is_of_another_type())
             .collect();
         if !changed.is_empty() {
-            let keys: Vec<&String> = changed.iter().map(|at| keys[*at]).collect();
-            let unknown = vec![None; keys.len()];
-            let again = self.exchange(hub, &keys, unknown, asking).await?;
+            let keys: Vec<usize> = changed.iter().map(|at| keys[*at]).collect();
+            let again = self
+                .as_unknown(&keys, false)
+                .put(hub, &self.options)
+                .await?;
             for (at, now) in changed.into_iter().zip(again) {
                 said[at] = now;
             }
@@ -269,72 +340,54 @@ impl QueueCounter {
         Ok(said)
     }
 
-    /// One round trip; `known` is what each key was last.
-    async fn exchange(
-        &self,
-        hub: &Arc<Hub>,
-        keys: &[&String],
-        known: Vec<Option<Kind>>,
-        asking: bool,
-    ) -> Result<Vec<Said>, Error> {
-        let mut connection = hub.connection(self.options.connect_timeout).await?;
-        let mut pipe = redis::pipe();
-        for (key, kind) in keys.iter().zip(&known) {
-            // Which count fits an unknown key is known only with its type: ask for both and ignore the one that does not.
-            let commands: &[&str] = match kind {
-                Some(kind) => &[kind.command()],
-                None => &["TYPE", "ZCARD", "HLEN"],
-            };
-            for command in commands {
-                if asking {
-                    pipe.cmd("ASKING").ignore();
-                }
-                pipe.cmd(command).arg(key);
-            }
-        }
-        pipe.ignore_errors();
-        let asked = pipe.query_async::<Vec<Answer>>(&mut connection);
-        let answers = tokio::time::timeout(self.options.op_timeout, asked)
-            .await
-            .map_err(|_| Error::store(format!("{} has not answered in time", hub.at())))?
-            .map_err(|e| hub.error(&e))?;
-        let mut answers = answers.into_iter();
-        let said: Option<_> = known
-            .into_iter()
-            .map(|kind| match kind {
-                Some(_) => Some(Said::Size(answers.next()?)),
-                None => Some(Said::All([
-                    answers.next()?,
-                    answers.next()?,
-                    answers.next()?,
-                ])),
-            })
-            .collect();
-        said.ok_or_else(|| Error::store("the server answered less than it was asked"))
+    /// Asks the server that keys are moving to.
+    async fn ask_the_importer(&self, hub: &Arc<Hub>, keys: &[usize]) -> Result<Vec<Said>, Error> {
+        self.as_unknown(keys, true).put(hub, &self.options).await
     }
 
-    fn size_of_queue(&self, key: &str, said: Said, hub: &Hub) -> Result<u64, Error> {
-        let read = |answer: Answer| answer.map_err(|e| about(key, hub.error(&e)));
+    fn as_unknown(&self, keys: &[usize], asking: bool) -> Question {
+        Question::new(&self.options.keys, keys, vec![None; keys.len()], asking)
+    }
+
+    fn sizes(&self, keys: &[usize], said: Vec<Said>, hub: &Hub) -> Result<Vec<u64>, Error> {
+        let sizes = keys.iter().zip(said);
+        sizes
+            .map(|(key, said)| self.size_of_queue(*key, said, hub))
+            .collect()
+    }
+
+    fn size_of_queue(&self, at: usize, said: Said, hub: &Hub) -> Result<u64, Error> {
+        let key = &self.options.keys[at];
+        if let Said::Size(Value::Int(size)) = said
+            && let Ok(size) = u64::try_from(size)
+        {
+            return Ok(size);
+        }
+        let read = |answer: Value| {
+            let answer = answer.extract_error();
+            answer.map_err(|e| about(key, hub.error(&e)))
+        };
         let unreadable = |e: redis::ParsingError| Error::store(format!("key {key}: {e}"));
         let (kind, size) = match said {
             Said::Size(size) => (None, size),
-            Said::All([kind, zcard, hlen]) => {
+            Said::All(answers) => {
+                let [kind, zcard, hlen] = *answers;
                 let kind = String::from_redis_value(read(kind)?).map_err(unreadable)?;
                 match kind.as_str() {
-                    "none" => (None, Ok(Value::Int(0))),
+                    "none" => (None, Value::Int(0)),
                     "zset" => (Some(Kind::Zset), zcard),
                     "hash" => (Some(Kind::Hash), hlen),
                     _ => {
                         return Err(Error::QueueType {
-                            key: key.to_owned(),
+                            key: key.clone(),
                             kind,
                         });
                     }
                 }
             }
         };
-        if let Some(kind) = kind {
-            lock(&self.kinds).insert(key.to_owned(), kind);
+        if kind.is_some() {
+            lock(&self.known).kinds[at] = kind;
         }
         u64::from_redis_value(read(size)?).map_err(unreadable)
     }
@@ -351,6 +404,14 @@ fn about(key: &str, error: Error) -> Error {
     }
 }
 
+fn counted(counts: &[u64]) -> Result<String, Error> {
+    #[derive(Serialize)]
+    struct Counted<'a> {
+        counts: &'a [u64],
+    }
+    serde_json::to_string(&Counted { counts }).map_err(|e| Error::Bug(e.to_string()))
+}
+
 enum Redirection {
     /// This key is at this node already, while others of its slot are not.
     Ask(HostPort),
@@ -359,7 +420,8 @@ enum Redirection {
 }
 
 fn redirection(said: &Said) -> Option<Redirection> {
-    said.errors().find_map(redirection_of)
+    let mut errors = said.errors().map(|e| RedisError::from(e.clone()));
+    errors.find_map(|error| redirection_of(&error))
 }
 
 fn redirection_of(error: &RedisError) -> Option<Redirection> {

@@ -139,10 +139,7 @@ fn a_counter_needs_its_commands_and_its_keys() {
         process.text(token)
     };
     let enough = ["~WAITING:*", "+type", "+zcard", "+hlen"];
-    assert_eq!(
-        count(&enough).expect("permitted"),
-        r#"{"counts":{"WAITING:a":1}}"#
-    );
+    assert_eq!(count(&enough).expect("permitted"), r#"{"counts":[1]}"#);
     for missing in ["~WAITING:*", "+type", "+zcard"] {
         let mut fewer = enough.to_vec();
         fewer.retain(|rule| *rule != missing);

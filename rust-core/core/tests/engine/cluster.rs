@@ -23,7 +23,10 @@ fn counts(process: &Process, url: &str, keys: &[&str]) -> Result<BTreeMap<String
     let token = process.fresh_token();
     process.engine.counter(options)?.counts(token);
     let answer: serde_json::Value = serde_json::from_str(&process.text(token)?).expect("JSON");
-    Ok(serde_json::from_value(answer["counts"].clone()).expect("counts"))
+    let sizes: Vec<u64> = serde_json::from_value(answer["counts"].clone()).expect("counts");
+    assert_eq!(sizes.len(), keys.len());
+    let keys = keys.iter().map(|key| (*key).to_owned());
+    Ok(keys.zip(sizes).collect())
 }
 
 /// Whether a command finds the key.
