@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"fmt"
 	"strconv"
 	"sync"
 	"testing"
@@ -50,6 +51,15 @@ func BenchmarkArriveFirst(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkArriveFromScript is the whole call: its options, the core, a note for the sample, the result.
+func BenchmarkArriveFromScript(b *testing.B) {
+	p := newProcess(b)
+	v := p.user(1, fmt.Sprintf(`const b = new Barrier('bench-%d', { parties: 10000000 })`, b.N))
+	b.ReportAllocs()
+	b.ResetTimer()
+	v.mustRun(fmt.Sprintf(`for (let participant = 1; participant <= %d; participant++) b.arrive({ participant })`, b.N))
 }
 
 // BenchmarkRelease is one phase of a cyclic barrier with a thousand goroutines: all arrive, all are released.

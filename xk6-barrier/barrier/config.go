@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -24,6 +25,7 @@ type (
 		timeout  time.Duration
 		json     []byte // of coreOptions
 		identity string // store, run id and name: what makes two barriers the same
+		found    atomic.Pointer[shared]
 	}
 
 	// coreOptions are the options as the core takes them.

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // process is a k6 process: one root module and the virtual users that share it.
 type process struct {
-	t        *testing.T
+	t        testing.TB
 	root     *RootModule
 	logger   *logrus.Logger
 	logs     *logtest.Hook
@@ -37,7 +37,7 @@ type process struct {
 }
 
 // newProcess starts a process whose engine is closed with the test.
-func newProcess(t *testing.T) *process {
+func newProcess(t testing.TB) *process {
 	t.Helper()
 	p := &process{t: t, root: New(), env: map[string]string{}, registry: metrics.NewRegistry()}
 	p.logger, p.logs = logtest.NewNullLogger()

@@ -79,9 +79,11 @@ func (o *options) get(option string) sobek.Value {
 
 // done reports the first error, or an option that does not exist.
 func (o *options) done() error {
-	if o.err == nil && o.object != nil {
+	unknown := func(key string) bool { return !slices.Contains(o.known, key) }
+	// Listing only what is enumerable takes several times as long, and each call of a script comes by here.
+	if o.err == nil && o.object != nil && slices.ContainsFunc(o.object.GetOwnPropertyNames(), unknown) {
 		for _, key := range o.object.Keys() {
-			if !slices.Contains(o.known, key) {
+			if unknown(key) {
 				slices.Sort(o.known)
 				o.err = newOptionError(o.prefix+key, describe(o.object.Get(key)), strings.Join(o.known, ", "))
 				o.err.reason = fmt.Sprintf("option %q does not exist, allowed are: %s", o.err.option, o.err.allowed)

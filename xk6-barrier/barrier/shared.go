@@ -70,6 +70,9 @@ func (c *call) open() (*shared, error) {
 
 // opened is the barrier if this process has opened it.
 func (c *config) opened(r *RootModule) *shared {
+	if s := c.found.Load(); s != nil {
+		return s // it stays open until the process ends
+	}
 	found, ok := r.opens.Load(string(c.json))
 	if !ok {
 		return nil
@@ -77,6 +80,7 @@ func (c *config) opened(r *RootModule) *shared {
 	o := found.(*opening) //nolint:forcetypeassert // the map holds nothing else
 	select {
 	case <-o.done:
+		c.found.Store(o.shared)
 		return o.shared
 	default:
 		return nil

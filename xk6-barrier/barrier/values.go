@@ -26,15 +26,16 @@ func object(rt *sobek.Runtime, fields ...field) *sobek.Object {
 }
 
 func outcomeValue(rt *sobek.Runtime, answer core.Answer) sobek.Value {
-	o := object(rt, field{"outcome", answer.Outcome.String()})
-	if answer.Outcome == core.OutcomeFailed && answer.Reason != "" {
-		_ = o.Set("reason", answer.Reason)
-	}
-	if answer.Outcome == core.OutcomeArrived {
-		_ = o.Set("index", answer.Index)
-	}
-	_ = o.Set("phase", answer.Phase)
-	return o
+	return lazy(rt, func() []field {
+		fields := []field{{"outcome", answer.Outcome.String()}}
+		if answer.Outcome == core.OutcomeFailed && answer.Reason != "" {
+			fields = append(fields, field{"reason", answer.Reason})
+		}
+		if answer.Outcome == core.OutcomeArrived {
+			fields = append(fields, field{"index", answer.Index})
+		}
+		return append(fields, field{"phase", answer.Phase})
+	})
 }
 
 func waitedValue(rt *sobek.Runtime, w waited) sobek.Value {
