@@ -35,9 +35,9 @@ const rules = [
   },
   {
     rule: 'what no answer came for is sent again',
-    file: source('session', 'mod.rs'),
-    text: 'Some(InFlight::Outcomes(batch)) => self.ledger.take_back(batch),',
-    without: 'Some(InFlight::Outcomes(batch)) => drop(batch),',
+    file: source('session', 'exchange.rs'),
+    text: 'InFlight::Outcomes(batch) => self.ledger.take_back(batch),',
+    without: 'InFlight::Outcomes(batch) => drop(batch),',
   },
   {
     rule: 'outcomes and leaves are replayed after every opening',
@@ -47,14 +47,20 @@ const rules = [
   },
   {
     rule: 'the last release seen is replayed',
-    file: source('session', 'mod.rs'),
+    file: source('session', 'exchange.rs'),
     text: 'last_release: self.releases.values().next_back().cloned(),',
     without: 'last_release: None,',
   },
   {
+    rule: 'what was on its way behind a refused call goes again as well',
+    file: source('session', 'exchange.rs'),
+    text: 'while let Some(last) = self.in_flight.pop_back() {',
+    without: 'if let Some(last) = self.in_flight.drain(..).next() {',
+  },
+  {
     rule: 'a store that holds less than it acknowledged is told again',
-    file: source('session', 'mod.rs'),
-    text: 'self.check_memory(reply);',
+    file: source('session', 'exchange.rs'),
+    text: 'self.check_memory(&reply);',
     without: '',
   },
 ];
@@ -75,7 +81,7 @@ function last(text, lines) {
 
 rmSync(copy, { recursive: true, force: true });
 mkdirSync(copy, { recursive: true });
-const wanted = ['Cargo.toml', 'Cargo.lock', 'clippy.toml', 'rust-toolchain.toml', 'rust-core', 'runner', 'waiting-room'];
+const wanted = ['Cargo.toml', 'Cargo.lock', 'clippy.toml', 'rust-toolchain.toml', 'rust-core', 'runner', 'waiting-room', 'perf'];
 for (const name of wanted) cpSync(join(root, name), join(copy, name), { recursive: true });
 
 const whole = model();

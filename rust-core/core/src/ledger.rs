@@ -121,6 +121,7 @@ pub struct Ledger {
     open: Phase,
     entries: HashMap<Participant, Entry>,
     queue: VecDeque<Queued>,
+    batch_max: usize,
     held_outcomes: u32,
     held_leaves: u32,
 }
@@ -134,9 +135,16 @@ impl Ledger {
             open: Phase(0),
             entries: HashMap::new(),
             queue: VecDeque::new(),
+            batch_max: BATCH_MAX,
             held_outcomes: 0,
             held_leaves: 0,
         }
+    }
+
+    /// The same with batches of at most so many items.
+    #[must_use]
+    pub fn with_batches_of(self, batch_max: usize) -> Self {
+        Self { batch_max, ..self }
     }
 
     /// The phase that is open as far as this process knows.
@@ -149,6 +157,15 @@ impl Ledger {
     #[must_use]
     pub fn owes(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Whether the next batch is full, of the same phase as this one, and sent again only if this one is.
+    #[must_use]
+    pub fn owes_full_batch_like(&self, batch: &Batch) -> bool {
+        let alike = |q: &Queued| q.phase == batch.phase && q.resend == batch.resend;
+        // What is queued is in runs: between two that are alike there is seldom another, and that one only ends the batch.
+        let last = self.queue.get(self.batch_max - 1);
+        last.is_some_and(alike) && self.queue.front().is_some_and(alike)
     }
 
     /// How many outcomes of the open phase and how many leaves the store has acknowledged.
@@ -249,10 +266,9 @@ impl Ledger {
         let (phase, resend) = (first.phase, first.resend);
         let mut queued = Vec::new();
         let mut items = Vec::new();
-        while let Some(next) = self
-            .queue
-            .pop_front_if(|q| q.phase == phase && q.resend == resend && items.len() < BATCH_MAX)
-        {
+        while let Some(next) = self.queue.pop_front_if(|q| {
+            q.phase == phase && q.resend == resend && items.len() < self.batch_max
+        }) {
             let Some(entry) = self.entries.get_mut(&next.participant) else {
                 continue;
             };

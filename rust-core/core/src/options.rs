@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::RedisAddress;
 use crate::error::OptionError;
 use crate::ids::{BarrierName, Reason, RunId, quoted};
+use crate::ledger::BATCH_MAX;
 use crate::tls::TlsOptions;
 
 /// Most participants that a barrier can expect.
@@ -158,6 +159,9 @@ pub struct BarrierOptions {
     pub connect_timeout: Duration,
     /// How long a call waits for the store's answer.
     pub op_timeout: Duration,
+    /// How many outcomes one call of a shared store carries at most. Not for hosts: tests with few participants make it
+    /// small, so that several calls are on their way at once.
+    pub batch_max: usize,
 }
 
 #[derive(Deserialize)]
@@ -264,6 +268,7 @@ impl BarrierOptions {
             connect_timeout: timeout("connectTimeout", raw.connect_timeout_ms)?
                 .unwrap_or(CONNECT_TIMEOUT_DEFAULT),
             op_timeout: timeout("opTimeout", raw.op_timeout_ms)?.unwrap_or(OP_TIMEOUT_DEFAULT),
+            batch_max: BATCH_MAX,
         })
     }
 }

@@ -191,6 +191,7 @@ impl Barrier {
         state.session.open(token, &mut events);
         if let (Some(hub), false) = (&self.hub, state.session.is_registered()) {
             hub.ask();
+            self.wake_hub();
             state.others.push_back(Deadline {
                 at: Instant::now() + self.options.connect_timeout + HELLO_TIMEOUT,
                 token,
@@ -298,7 +299,8 @@ impl Barrier {
 
     // ---- the store's side ----
 
-    /// Goes on after a change: with a store in this process to the end, else by asking the hub for a turn.
+    /// Goes on after a change: with a store in this process to the end, else by asking the hub for a turn where it has
+    /// something to send. It asks by itself after each answer, and now and then.
     fn go_on(
         &self,
         state: &mut State,
@@ -311,9 +313,9 @@ impl Barrier {
             while let Some(request) = state.session.next_request() {
                 let now = StoreTime(epoch_micros(Instant::now()));
                 let reply = state.memory.apply(&request, now, &mut pushes);
-                state.session.answered(&reply, &mut events);
+                state.session.answered(reply, &mut events);
             }
-        } else {
+        } else if state.retry_at.is_none() && state.session.has_request() {
             self.wake_hub();
         }
         self.route(state, events, &mut news);
@@ -382,8 +384,8 @@ impl Barrier {
         self.go_on(&mut state, events, None);
     }
 
-    /// The operation on its way was answered.
-    pub(super) fn answered(&self, reply: &Reply, sent: Instant, received: Instant) {
+    /// The oldest operation on its way was answered.
+    pub(super) fn answered(&self, reply: Reply, sent: Instant, received: Instant) {
         let mut state = lock(&self.state);
         state.clock.observe(sent, received, reply.now);
         state.trouble = None;
@@ -398,7 +400,7 @@ impl Barrier {
         self.go_on(&mut state, events, None);
     }
 
-    /// The operation on its way was refused.
+    /// The oldest operation on its way was refused.
     pub(super) fn refused(&self, why: &str, for_good: bool, again_in: Duration) {
         let mut state = lock(&self.state);
         state.session.no_answer();

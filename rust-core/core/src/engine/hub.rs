@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, PushInfo, PushKind, RedisError, Value};
@@ -330,7 +330,8 @@ async fn serve(
     mut connection: MultiplexedConnection,
     pushes: &mut mpsc::UnboundedReceiver<PushInfo>,
 ) -> String {
-    let mut answers = FuturesUnordered::new();
+    // The server answers in the order in which it was asked, and sessions count on that.
+    let mut answers = FuturesOrdered::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut subscribed: Vec<u64> = Vec::new();
@@ -355,9 +356,10 @@ async fn serve(
                 subscribed.push(barrier.key());
                 barrier.connected();
             }
-            if let Some(request) = barrier.next_request() {
+            while let Some(request) = barrier.next_request() {
                 let mut connection = connection.clone();
-                answers.push(async move {
+                let barrier = Arc::clone(&barrier);
+                answers.push_back(async move {
                     let sent = Instant::now();
                     let answer: Result<Value, RedisError> = match barrier.scripts() {
                         Some(scripts) => {
@@ -420,7 +422,7 @@ fn take_answer(
 ) -> Result<(), String> {
     match answer {
         Ok(value) => match decode(value) {
-            Ok(reply) => barrier.answered(&reply, sent, Instant::now()),
+            Ok(reply) => barrier.answered(reply, sent, Instant::now()),
             Err(unreadable) => barrier.refused(&unreadable.to_string(), true, RETRY),
         },
         Err(error) => {

@@ -15,6 +15,7 @@ use crate::protocol::{
     Request, StoreTime, Why,
 };
 
+mod exchange;
 mod learn;
 mod view;
 
@@ -92,7 +93,8 @@ pub struct Session {
     /// The process has been registered in the store: later opens are reopens.
     registered: bool,
     incarnation: Option<Incarnation>,
-    in_flight: Option<InFlight>,
+    /// Sent and not answered yet, in the order of sending, which is that of the answers.
+    in_flight: VecDeque<InFlight>,
     opening: Vec<Token>,
     opened_at: Phase,
     ends: VecDeque<End>,
@@ -116,11 +118,11 @@ impl Session {
         Self {
             process,
             canonical: options.shared.canonical(),
-            ledger: Ledger::new(options.shared.cyclic),
+            ledger: Ledger::new(options.shared.cyclic).with_batches_of(options.batch_max),
             link: Link::Down,
             registered: false,
             incarnation: None,
-            in_flight: None,
+            in_flight: VecDeque::new(),
             opening: Vec::new(),
             opened_at: Phase(0),
             ends: VecDeque::new(),
@@ -268,17 +270,19 @@ impl Session {
         self.looks.retain(|(t, _)| *t != token);
         self.ends.retain(|end| end.token != token);
         let mut found = before > self.opening.len() + self.looks.len() + self.ends.len();
-        match &mut self.in_flight {
-            Some(InFlight::Beat(looks)) => {
-                let before = looks.len();
-                looks.retain(|(t, _)| *t != token);
-                found |= looks.len() < before;
+        for in_flight in &mut self.in_flight {
+            match in_flight {
+                InFlight::Beat(looks) => {
+                    let before = looks.len();
+                    looks.retain(|(t, _)| *t != token);
+                    found |= looks.len() < before;
+                }
+                InFlight::End(end) if end.token == token => {
+                    end.token = NOBODY;
+                    found = true;
+                }
+                _ => {}
             }
-            Some(InFlight::End(end)) if end.token == token => {
-                end.token = NOBODY;
-                found = true;
-            }
-            _ => {}
         }
         found
     }
@@ -289,10 +293,12 @@ impl Session {
         tokens.append(&mut self.opening);
         tokens.extend(self.looks.drain(..).map(|(t, _)| t));
         tokens.extend(self.ends.drain(..).map(|e| e.token));
-        match self.in_flight.take() {
-            Some(InFlight::Beat(looks)) => tokens.extend(looks.into_iter().map(|(t, _)| t)),
-            Some(InFlight::End(end)) => tokens.push(end.token),
-            _ => {}
+        for in_flight in self.in_flight.drain(..) {
+            match in_flight {
+                InFlight::Beat(looks) => tokens.extend(looks.into_iter().map(|(t, _)| t)),
+                InFlight::End(end) => tokens.push(end.token),
+                InFlight::Open(_) | InFlight::Outcomes(_) => {}
+            }
         }
         tokens.retain(|t| *t != NOBODY);
         tokens
@@ -305,7 +311,7 @@ impl Session {
         }
     }
 
-    // ---- the exchange with the store ----
+    // ---- the way to the record ----
 
     /// A connection is up: the record must be opened, then everything replayed.
     pub fn connected(&mut self) {
@@ -315,30 +321,6 @@ impl Session {
             } else {
                 Others::Refuse
             });
-        }
-    }
-
-    /// The connection is gone; what was on its way may or may not have been executed.
-    pub fn disconnected(&mut self) {
-        self.no_answer();
-        if !matches!(self.link, Link::Refused(_)) {
-            self.link = Link::Down;
-        }
-    }
-
-    /// The operation on its way was not answered: it goes again.
-    pub fn no_answer(&mut self) {
-        match self.in_flight.take() {
-            None | Some(InFlight::Open(_)) => {}
-            Some(InFlight::Outcomes(batch)) => self.ledger.take_back(batch),
-            Some(InFlight::End(mut end)) => {
-                end.resend = true;
-                self.ends.push_front(end);
-            }
-            Some(InFlight::Beat(looks)) => {
-                self.looks.splice(0..0, looks);
-                self.beat_wanted = true;
-            }
         }
     }
 
@@ -375,115 +357,6 @@ impl Session {
             events.push(Event::Done(token, Err(error.clone())));
         }
         self.link = Link::Refused(error);
-    }
-
-    /// The next operation to send; at most one is on its way at a time, and what is queued meanwhile goes as one batch.
-    pub fn next_request(&mut self) -> Option<Request> {
-        if self.in_flight.is_some() {
-            return None;
-        }
-        let open = self.ledger.open();
-        let (in_flight, phase, resend, op) = match self.link {
-            // A first open is for somebody who waits for it.
-            Link::MustOpen(others) if self.registered || !self.opening.is_empty() => {
-                let op = Op::Open {
-                    new_incarnation: Incarnation::random(),
-                    options: self.canonical.clone(),
-                    reasons: self.options.reasons.iter().cloned().collect(),
-                    last_release: self.releases.values().next_back().cloned(),
-                    broken: self.broken.clone(),
-                    others,
-                    push_latency: self.push_latency,
-                };
-                (InFlight::Open(others), open, self.registered, op)
-            }
-            Link::Live if self.ledger.owes() && self.broken.is_none() => {
-                let (batch, items) = self.ledger.next_batch()?;
-                let (phase, resend) = (batch.phase(), batch.resend());
-                (
-                    InFlight::Outcomes(batch),
-                    phase,
-                    resend,
-                    Op::Outcomes(items),
-                )
-            }
-            Link::Live if !self.ends.is_empty() => {
-                let end = self.ends.pop_front()?;
-                let (phase, resend, op) = (end.phase, end.resend, end.op.clone());
-                (InFlight::End(end), phase, resend, op)
-            }
-            Link::Live if self.beat_wanted || !self.looks.is_empty() => {
-                self.beat_wanted = false;
-                let looks = std::mem::take(&mut self.looks);
-                let op = Op::Beat {
-                    push_latency: self.push_latency,
-                    closing: self.closing,
-                };
-                (InFlight::Beat(looks), open, false, op)
-            }
-            _ => return None,
-        };
-        self.in_flight = Some(in_flight);
-        Some(Request {
-            process: self.process.clone(),
-            incarnation: self.incarnation.clone(),
-            phase,
-            resend,
-            op,
-        })
-    }
-
-    /// The answer to the operation on its way.
-    pub fn answered(&mut self, reply: &Reply, events: &mut Vec<Event>) {
-        match (&reply.answer, self.in_flight.take()) {
-            (_, None) => return,
-            (Answer::Reopen, in_flight) => {
-                self.in_flight = in_flight;
-                self.no_answer();
-                self.link = Link::MustOpen(Others::Accept);
-                return;
-            }
-            (Answer::Options(theirs), _) => {
-                let error = SharedOptions::difference(&self.canonical, theirs);
-                self.refuse(error.into(), events);
-                return;
-            }
-            (Answer::Others { released }, Some(InFlight::Open(others))) => {
-                let since = match others {
-                    Others::HeardAfter(then) => then,
-                    _ => reply.now,
-                };
-                self.link = Link::AwaitOthers {
-                    since,
-                    released: *released,
-                };
-                if others == Others::Refuse {
-                    events.push(Event::SayHello);
-                }
-                return;
-            }
-            (_, Some(InFlight::Open(_))) => self.opened(reply, events),
-            (Answer::Items(answers), Some(InFlight::Outcomes(batch))) => {
-                self.items(batch, answers.clone(), events);
-                self.learn(reply, events);
-            }
-            (answer, Some(InFlight::End(end))) => {
-                let answer = answer.clone();
-                self.learn(reply, events);
-                self.ended(&end, &answer, events);
-            }
-            (_, Some(InFlight::Beat(looks))) => {
-                self.learn(reply, events);
-                for (token, phase) in looks {
-                    let known = self
-                        .ending_of(phase)
-                        .unwrap_or_else(|| Err(Error::Timeout("the phase is not released".into())));
-                    events.push(Event::Done(token, known));
-                }
-            }
-            (_, Some(InFlight::Outcomes(batch))) => self.ledger.take_back(batch),
-        }
-        self.check_memory(reply);
     }
 
     // ---- what is known here ----

@@ -79,7 +79,7 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let owes = self.ledger.owes() && self.broken.is_none();
-        self.in_flight.is_none() && !owes && self.ends.is_empty() && !self.beat_wanted
+        self.in_flight.is_empty() && !owes && self.ends.is_empty() && !self.beat_wanted
     }
 
     /// What the next operations report as the time from a decision to its receipt.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use barrier_core::ledger::BATCH_MAX;
 use barrier_core::options::Quorum;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 /// Something that happens to the server or to a process's way to it.
@@ -105,6 +107,8 @@ pub(crate) struct Plan {
     pub(crate) op_timeout: Duration,
     /// Pause of a thread between two reports, at most.
     pub(crate) gap: Duration,
+    /// How many reports go in one call at most: where few, several calls are on their way at once.
+    pub(crate) batch_max: usize,
     /// When each fault happens, counted from the first report.
     pub(crate) faults: Vec<(Duration, Fault)>,
 }
@@ -156,6 +160,7 @@ impl Plan {
             },
             gap: span * 2 / u32::try_from(reports).expect("small"),
             faults: faults(rng, span, processes, amnesia),
+            batch_max: *[1, 2, 4, BATCH_MAX].choose(rng).expect("not empty"),
         }
     }
 

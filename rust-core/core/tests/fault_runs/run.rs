@@ -42,7 +42,7 @@ pub(crate) fn run(plan: &Plan, server: &mut RedisServer, runtime: &Handle) -> Fi
         .collect();
     let processes: Vec<Process> = proxies
         .iter()
-        .map(|proxy| Process::start(&plan.options(proxy.port())))
+        .map(|proxy| Process::start(&plan.options(proxy.port()), plan.batch_max))
         .collect();
     let calm = Calm::default();
     if !open(&processes, &mut figures.found) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use barrier_core::ids::{Participant, Phase, ProcessId, Reason};
 use barrier_core::ledger::{Decision, Report, Token};
 use barrier_core::options::{BarrierOptions, OnTimeout, Quorum};
-use barrier_core::protocol::{Counts, Outcome, Push, Release, Why};
+use barrier_core::protocol::{Counts, Outcome, Push, Release, Reply, Request, Why};
 use barrier_core::session::{Done, Event, Session};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) max_failures: Option<u32>,
     pub(crate) on_timeout: OnTimeout,
     pub(crate) steps: u32,
+    /// Small ones, so that several are on their way at once.
+    pub(crate) batch_max: usize,
 }
 
 impl Plan {
@@ -56,6 +58,7 @@ impl Plan {
             on_timeout: [OnTimeout::Throw, OnTimeout::Release, OnTimeout::Abort]
                 [rng.random_range(0..3)],
             steps: rng.random_range(50..400),
+            batch_max: rng.random_range(1..=4),
         }
     }
 
@@ -79,13 +82,19 @@ impl Plan {
                "onTimeout":"{on_timeout}"{release}{max}}}"#,
             self.parties, self.cyclic
         );
-        BarrierOptions::from_json(json.as_bytes()).expect("valid options")
+        let mut options = BarrierOptions::from_json(json.as_bytes()).expect("valid options");
+        options.batch_max = self.batch_max;
+        options
     }
 }
 
 struct Process {
     session: Session,
     connected: bool,
+    /// On their way to the store.
+    sent: VecDeque<Request>,
+    /// On their way back.
+    answers: VecDeque<Reply>,
     inbox: VecDeque<Push>,
     released: Vec<Release>,
     broken: bool,
@@ -116,6 +125,8 @@ impl<'a> World<'a> {
             .map(|i| Process {
                 session: Session::new(ProcessId::random(), plan.options()),
                 connected: false,
+                sent: VecDeque::new(),
+                answers: VecDeque::new(),
                 inbox: VecDeque::new(),
                 released: Vec::new(),
                 broken: false,
@@ -246,39 +257,57 @@ impl<'a> World<'a> {
     fn disconnect(&mut self, p: usize) {
         let process = &mut self.processes[p];
         process.connected = false;
+        process.sent.clear();
+        process.answers.clear();
         process.inbox.clear();
         process.session.disconnected();
     }
 
-    /// One operation of one process, or its loss.
+    /// A process sends what it has to send. The store executes the oldest of what was sent and perhaps more, and the
+    /// oldest answer arrives and perhaps more; or the connection is lost before or after the execution.
     fn exchange(&mut self, p: usize) {
-        if !self.processes[p].connected {
-            self.processes[p].connected = true;
-            self.processes[p].session.connected();
+        let process = &mut self.processes[p];
+        if !process.connected {
+            process.connected = true;
+            process.session.connected();
         }
-        self.processes[p].session.ask_others_again();
-        let Some(request) = self.processes[p].session.next_request() else {
+        process.session.ask_others_again();
+        while let Some(request) = process.session.next_request() {
+            process.sent.push_back(request);
+        }
+        if process.sent.is_empty() && process.answers.is_empty() {
             return;
-        };
+        }
         let fate = if self.plan.losses {
             self.rng.random_range(0..100)
         } else {
             100
         };
         if fate < 8 {
-            self.disconnect(p); // the request was lost
-            return;
-        }
-        let mut pushes = Vec::new();
-        let reply = self.store.apply(&request, &mut pushes);
-        self.publish(&pushes);
-        if fate < 16 {
-            self.trace(|| format!("{p} asks {request:?}\n    -> lost: {reply:?}"));
             self.disconnect(p);
             return;
         }
-        self.trace(|| format!("{p} asks {request:?}\n    -> {reply:?}"));
-        self.with_events(p, |s, e| s.answered(&reply, e));
+        while let Some(request) = self.processes[p].sent.pop_front() {
+            let mut pushes = Vec::new();
+            let reply = self.store.apply(&request, &mut pushes);
+            self.trace(|| format!("{p} asks {request:?}\n    -> {reply:?}"));
+            self.publish(&pushes);
+            self.processes[p].answers.push_back(reply);
+            if self.rng.random_bool(0.5) {
+                break;
+            }
+        }
+        if fate < 16 {
+            self.trace(|| format!("{p} loses its answers"));
+            self.disconnect(p);
+            return;
+        }
+        while let Some(reply) = self.processes[p].answers.pop_front() {
+            self.with_events(p, |s, e| s.answered(reply, e));
+            if self.rng.random_bool(0.5) {
+                break;
+            }
+        }
     }
 
     /// `K6_BARRIER_MODEL_TRACE=1` prints what happens, for one seed at a time.
