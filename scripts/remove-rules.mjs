@@ -52,7 +52,7 @@ const rules = [
     without: 'last_release: None,',
   },
   {
-    rule: 'what was on its way behind a refused call goes again as well',
+    rule: 'all that was on its way goes again when the connection is lost',
     file: source('session', 'exchange.rs'),
     text: 'while let Some(last) = self.in_flight.pop_back() {',
     without: 'if let Some(last) = self.in_flight.drain(..).next() {',
