@@ -22,6 +22,12 @@ import sse from 'k6/x/sse';
 
 import * as pure from './lib/pure.js';
 
+// What this script never calls: some 30 KB for each user.
+pure.letGo(globalThis, ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout']);
+pure.letGo(globalThis, ['clearInterval', 'open', 'require']);
+pure.letGo(http, ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url']);
+pure.letGo(http, ['CookieJar', 'expectedStatuses', 'setResponseCallback']);
+
 // The names of metrics are a contract with the runner and with earlier results.
 /** How long a user waited for the planned login, ms. */
 const loginBatchDelayMs = new Trend('login_batch_delay_ms', true);
@@ -54,7 +60,8 @@ const OPEN_PAUSE = 0.05;
 
 const { config } = pure;
 
-export const options = pure.optionsOf(config);
+// k6 reads them from the first VU only; a copy in each would take memory.
+export const options = __VU === 0 ? pure.optionsOf(config) : undefined;
 
 /**
  * @typedef {object} SetupData

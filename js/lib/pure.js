@@ -50,7 +50,8 @@
  */
 
 /**
- * Reads the settings. What it needs lives inside it: each user's VU evaluates this file, and keeps what is outside.
+ * Reads the settings. What it needs lives inside it: each user's VU evaluates this file, and keeps what is outside. It
+ * also keeps what the language makes when a thing is first used: iterators, `map`, regular expressions, `Object.freeze`.
  *
  * @param {Record<string, string | undefined>} env
  * @param {(path: string) => string} read gives a file's text
@@ -103,7 +104,8 @@ export function readConfig(env, read) {
   const redisUrl = () => {
     const url = text('REDIS_URL', 'redis://127.0.0.1:6379');
     const host = url.indexOf('://') + 3;
-    const [user, password] = [text('REDIS_USERNAME'), text('REDIS_PASSWORD')];
+    const user = text('REDIS_USERNAME');
+    const password = text('REDIS_PASSWORD');
     if (host < 3 || url.includes('@') || user + password === '') {
       return url;
     }
@@ -111,19 +113,24 @@ export function readConfig(env, read) {
   };
 
   const redisTls = () => {
-    const files = { ca: text('REDIS_TLS_CA'), cert: text('REDIS_TLS_CERT'), key: text('REDIS_TLS_KEY') };
-    const given = Object.entries(files).filter(([, path]) => path !== '');
-    const serverName = text('REDIS_TLS_SERVER_NAME');
-    if (given.length === 0 && serverName === '') {
+    const file = (/** @type {string} */ name) => {
+      const path = text(name);
+      // From the current folder on, where k6 would take a path from that of the script.
+      return path === '' ? undefined : read(path.startsWith('/') ? path : `${env.PWD ?? '.'}/${path}`);
+    };
+    const tls = {
+      ca: file('REDIS_TLS_CA'),
+      cert: file('REDIS_TLS_CERT'),
+      key: file('REDIS_TLS_KEY'),
+      serverName: text('REDIS_TLS_SERVER_NAME') || undefined,
+    };
+    if ((tls.ca ?? tls.cert ?? tls.key ?? tls.serverName) === undefined) {
       return undefined;
     }
     if (!text('REDIS_URL').startsWith('rediss')) {
       throw new Error('REDIS_TLS_* are given, so REDIS_URL must begin with rediss:// or rediss+cluster://');
     }
-    // From the current folder on, where k6 would take a path from that of the script.
-    const textOf = (/** @type {string} */ path) => read(path.startsWith('/') ? path : `${env.PWD ?? '.'}/${path}`);
-    const texts = Object.fromEntries(given.map(([option, path]) => [option, textOf(path)]));
-    return serverName === '' ? texts : { ...texts, serverName };
+    return tls;
   };
 
   const list = (/** @type {string} */ commaList) => {
@@ -161,8 +168,8 @@ export function readConfig(env, read) {
   const preset = Object.hasOwn(presets, scenario) ? presets[scenario] : { vus: 1, holdMs: 0, hotRatio: 0 };
   const baseUrl = address('BASE_URL', 'http://localhost:8080');
 
-  return Object.freeze({
-    eventIds: Object.freeze(list(text('EVENT_IDS'))),
+  return {
+    eventIds: list(text('EVENT_IDS')),
     baseUrl,
     brokerBaseUrl: address('BROKER_BASE_URL', baseUrl),
     redisUrl: redisUrl(),
@@ -192,12 +199,24 @@ export function readConfig(env, read) {
     barrierTtlSeconds: whole('K6_BARRIER_TTL_SECONDS', 3600, 1),
     writeOpenAt: flag('WRITE_OPEN_AT_REDIS', '1'),
     verbose: flag('VERBOSE_LOGS', '0'),
-    warnings: Object.freeze(warnings()),
-  });
+    warnings: warnings(),
+  };
 }
 
 /** The settings of this run. */
 export const config = readConfig(__ENV, (path) => open(path));
+
+/**
+ * Removes what a script does not use: k6 gives each VU its own copy of all that it offers, and keeps it.
+ *
+ * @param {any} object
+ * @param {string[]} names
+ */
+export function letGo(object, names) {
+  for (let index = 0; index < names.length; index++) {
+    delete object[names[index]];
+  }
+}
 
 // --- The plan: who does what when. Nothing here is random, so that two runs with the same settings do the same.
 

@@ -9,6 +9,8 @@ import (
 	"github.com/grafana/sobek"
 
 	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
 )
 
 const (
@@ -206,20 +208,15 @@ func (s *session) tell(failure *streamError) error {
 
 // newClient makes the object that the setup function receives.
 func (s *session) newClient() *sobek.Object {
-	client := s.rt.NewObject()
-	define := func(name string, value any) {
-		must(s.rt, client.DefineDataProperty(name, s.rt.ToValue(value), sobek.FLAG_FALSE, sobek.FLAG_FALSE, sobek.FLAG_TRUE))
-	}
-	get := func(name string, getter func() sobek.Value) {
-		must(s.rt, client.DefineAccessorProperty(name, s.rt.ToValue(func(sobek.FunctionCall) sobek.Value { return getter() }),
-			nil, sobek.FLAG_FALSE, sobek.FLAG_TRUE))
-	}
-	define("on", s.on)
-	define("close", s.close)
-	get("url", func() sobek.Value { return s.rt.ToValue(s.stream.url()) })
-	get("status", func() sobek.Value { return s.rt.ToValue(s.stream.status()) })
-	get("headers", func() sobek.Value { return plainHeaders(s.rt, s.stream.headers()) })
-	return client
+	return lazy.Object(s.rt, func() []lazy.Field {
+		return []lazy.Field{
+			{Name: "on", Value: s.on, Fixed: true},
+			{Name: "close", Value: s.close, Fixed: true},
+			{Name: "url", Get: func() any { return s.stream.url() }, Fixed: true},
+			{Name: "status", Get: func() any { return s.stream.status() }, Fixed: true},
+			{Name: "headers", Get: func() any { return plainHeaders(s.rt, s.stream.headers()) }, Fixed: true},
+		}
+	})
 }
 
 // on is client.on(name, handler).
