@@ -38,6 +38,7 @@ export async function portsFor(world) {
   return new Map([
     ['6379', String(world.redisPort)],
     ['6380', String(await freePort())],
+    ['6381', String(await freePort())],
     ['8080', String(await freePort())],
     ['7001', first],
     ['7002', second],
