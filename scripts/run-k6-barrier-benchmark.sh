@@ -9,6 +9,7 @@
 # BASE_URL           gateway, default http://localhost:8080
 # BROKER_BASE_URL    streams, default BASE_URL
 # REDIS_URL          default redis://127.0.0.1:6379
+# REDIS_USERNAME, REDIS_PASSWORD, REDIS_TLS_CA, REDIS_TLS_CERT, REDIS_TLS_KEY, REDIS_TLS_SERVER_NAME: where it needs them
 # LOGIN_EMAIL_DOMAIN, ADMIN_EMAIL, ADMIN_PASSWORD, SLOT_BOOST, SLOT_BOOST_VALUE, AGGRESSIVE_CLEAN, SSE_P95_THRESHOLD,
 # SSE_TIMEOUT_MS, EVIDENCE_ROOT and the harness's own variables: see suites/waiting-room.toml
 #

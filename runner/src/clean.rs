@@ -4,13 +4,14 @@
 //! run id), and single fields of shared hashes. There is no pattern, no `FLUSHDB`, and no way to delete a shared hash.
 //! The plan is shown and recorded before anything is deleted, and the result is read back.
 
+use crate::exit;
 use crate::process::find_on_path;
+use crate::redis_access::Access;
 use crate::redis_client::Server;
 use crate::scope::{Condition, Scope};
 use crate::suite::Suite;
 use crate::suite::schema::{CleanKind, CleanTable};
 use crate::suite::vars::{RunValues, Vars};
-use crate::{exit, mask};
 
 /// A command that changes Redis; there are no others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,9 @@ impl Action {
 /// What will be done, in order.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// As the suite's tables name the server.
     address: String,
+    access: Access,
     actions: Vec<(Action, Vec<String>)>,
     statements: Vec<String>,
     /// One line per scope entry, for the terminal.
@@ -84,12 +87,16 @@ impl Plan {
                 continue;
             }
             let address = vars.expand(table.target.get_ref(), &RunValues::new())?;
-            let plan = plan.get_or_insert_with(|| Self {
-                address: address.clone(),
-                actions: Vec::new(),
-                statements: Vec::new(),
-                summary: Vec::new(),
-            });
+            let plan = match &mut plan {
+                Some(plan) => plan,
+                empty => empty.insert(Self {
+                    access: Access::new(&address, vars)?,
+                    address: address.clone(),
+                    actions: Vec::new(),
+                    statements: Vec::new(),
+                    summary: Vec::new(),
+                }),
+            };
             if plan.address != address {
                 return Err(exit::set_up(format!(
                     "clean {}: names another server than the tables before it",
@@ -174,8 +181,8 @@ impl Plan {
     }
 
     /// The server, without password.
-    pub(crate) fn shown_address(&self) -> String {
-        mask::masked_address(&self.address)
+    pub(crate) fn shown_address(&self) -> &str {
+        self.access.shown()
     }
 
     /// Carries the plan out; with `dry_run` it only looks. Every command and its reply is added to `log`, also when an
@@ -198,7 +205,7 @@ impl Plan {
         if find_on_path("redis-cli").is_none() {
             log.push("[cleanup] note: redis-cli is not on the path; the commands ran through the runner's own client".to_owned());
         }
-        let mut server = Server::connect(&self.address)?;
+        let mut server = Server::connect(&self.access)?;
         log.push("[cleanup] state before".to_owned());
         for statement in &self.statements {
             // A reading command may fail (no such consumer group): that is a finding, not a fault.
@@ -235,7 +242,7 @@ impl Plan {
     /// Redis cannot be reached, or something is left over.
     pub(crate) fn verify(&self, log: &mut Vec<String>) -> anyhow::Result<()> {
         log.push("[cleanup] the target is ready".to_owned());
-        self.read_back(&mut Server::connect(&self.address)?, log)
+        self.read_back(&mut Server::connect(&self.access)?, log)
     }
 
     fn read_back(&self, server: &mut Server, log: &mut Vec<String>) -> anyhow::Result<()> {
@@ -323,7 +330,8 @@ limit = "30s"
             Value::Text(redis.address().to_owned()),
             Origin::Started,
         );
-        let server = Server::connect(redis.address()).expect("connection");
+        let access = Access::new(redis.address(), &vars).expect("valid");
+        let server = Server::connect(&access).expect("connection");
         Fixture {
             server,
             suite,
@@ -438,9 +446,9 @@ limit = "30s"
 
     #[test]
     fn an_unreachable_server_is_named_without_its_password() {
-        let error = Server::connect("redis://app:topsecret3@127.0.0.1:1/0")
-            .map(|_| ())
-            .expect_err("refused");
+        let address = "redis://app:topsecret3@127.0.0.1:1/0";
+        let access = Access::new(address, &Vars::default()).expect("valid");
+        let error = Server::connect(&access).map(|_| ()).expect_err("refused");
         assert_eq!(exit::code_of(&error), exit::SET_UP);
         let text = format!("{error:#}");
         assert!(

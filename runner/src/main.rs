@@ -31,6 +31,7 @@ mod plan;
 mod presets;
 mod process;
 mod progress;
+mod redis_access;
 mod redis_client;
 mod redis_server;
 mod rejudge;

@@ -12,8 +12,10 @@ use tempfile::TempDir;
 use crate::events::Events;
 use crate::exit;
 use crate::process::{Supervised, find_on_path, tail};
+use crate::redis_access::Access;
 use crate::redis_client::Server;
 use crate::scratch;
+use crate::suite::vars::Vars;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -105,7 +107,8 @@ impl PrivateRedis {
 
     /// The version, if the server at the address is the one that we started and not a stranger on the same port.
     fn own_version(&self) -> Option<String> {
-        let info = Server::connect(&self.address)
+        let access = Access::new(&self.address, &Vars::default()).ok()?;
+        let info = Server::connect(&access)
             .ok()?
             .ask(&["INFO", "server"], &mut Vec::new())
             .ok()?;
@@ -188,7 +191,8 @@ mod tests {
         let mut events = Events::without_signals();
         let redis = PrivateRedis::start(&program(), 100, &mut events).expect("start");
         let address = redis.address().to_owned();
-        let mut server = Server::connect(&address).expect("reachable");
+        let access = Access::new(&address, &Vars::default()).expect("valid");
+        let mut server = Server::connect(&access).expect("reachable");
         let clients = server
             .ask(&["CONFIG", "GET", "maxclients"], &mut Vec::new())
             .expect("reply");
@@ -196,7 +200,7 @@ mod tests {
         assert!(redis.version().starts_with(|c: char| c.is_ascii_digit()));
         let folder = redis.log();
         drop(redis);
-        assert!(Server::connect(&address).is_err());
+        assert!(Server::connect(&access).is_err());
         assert!(!folder.exists());
     }
 
@@ -209,6 +213,7 @@ mod tests {
         })
         .expect_err("it panics");
         let address = address.downcast_ref::<String>().expect("the address");
-        assert!(Server::connect(address).is_err());
+        let access = Access::new(address, &Vars::default()).expect("valid");
+        assert!(Server::connect(&access).is_err());
     }
 }

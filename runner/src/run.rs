@@ -14,6 +14,7 @@ use crate::mask::{masked, say};
 use crate::meta::{Meta, RedisFacts, Shared};
 use crate::monitor::{Machine, Monitors, Processes};
 use crate::plan::PlannedRun;
+use crate::redis_access::Access;
 use crate::redis_client::Server;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::Vars;
@@ -171,7 +172,8 @@ impl Attempt<'_, '_> {
 
 /// When the harness set the events OPEN, if it tells.
 fn opened(vars: &Vars, run_id: &str) -> Option<i64> {
-    let mut server = Server::connect(&vars.text("REDIS_URL")?).ok()?;
+    let access = Access::new(&vars.text("REDIS_URL")?, vars).ok()?;
+    let mut server = Server::connect(&access).ok()?;
     let key = format!("K6_OPEN_AT_MS:{run_id}");
     let reply = server.ask(&["GET", &key], &mut Vec::new()).ok()?;
     reply.parse().ok()

@@ -17,6 +17,7 @@ use crate::plan::file::{PLAN, PlanFile};
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::process::comm;
 use crate::progress::{Clock, words};
+use crate::redis_access::Access;
 use crate::redis_client::Server;
 use crate::redis_server::{PrivateRedis, find_program, info_field};
 use crate::run::{Attempt, Outcome};
@@ -409,7 +410,7 @@ impl<'a> Session<'a> {
             None => run
                 .vars
                 .text("REDIS_URL")
-                .and_then(|address| given_redis(&address))
+                .and_then(|address| given_redis(&Access::new(&address, &run.vars).ok()?))
                 .unwrap_or_default(),
         };
         let run_id = format!(
@@ -485,8 +486,8 @@ impl<'a> Session<'a> {
 }
 
 /// Version of a Redis that the user gave, and its process if that is on this machine.
-fn given_redis(address: &str) -> Option<RedisFacts> {
-    let info = Server::connect(address)
+fn given_redis(access: &Access) -> Option<RedisFacts> {
+    let info = Server::connect(access)
         .ok()?
         .ask(&["INFO", "server"], &mut Vec::new())
         .ok()?;

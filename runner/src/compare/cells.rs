@@ -384,7 +384,18 @@ fn comparison(base: &Variant, variant: &Variant, unit: &str, design: Design) -> 
 }
 
 /// Variables that name places, not parameters.
-const PLACES: &[&str] = &["EVIDENCE_ROOT", "REDIS_URL", "BASE_URL", "BROKER_BASE_URL"];
+const PLACES: &[&str] = &[
+    "EVIDENCE_ROOT",
+    "REDIS_URL",
+    "REDIS_USERNAME",
+    "REDIS_PASSWORD",
+    "REDIS_TLS_CA",
+    "REDIS_TLS_CERT",
+    "REDIS_TLS_KEY",
+    "REDIS_TLS_SERVER_NAME",
+    "BASE_URL",
+    "BROKER_BASE_URL",
+];
 
 /// What is not the same in all runs that are compared, though it should be.
 fn differences(runs: &[&StoredRun]) -> Vec<String> {

@@ -6,6 +6,7 @@ use crate::exit;
 use crate::k6::Binary;
 use crate::limits::Limits;
 use crate::plan::{Plan, PlannedRun, points};
+use crate::redis_access::Access;
 use crate::redis_client::Server;
 use crate::redis_server::{find_program, info_field};
 use crate::suite::Suite;
@@ -279,14 +280,17 @@ fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
     };
     let shown = mask::masked_address(&address);
     let mut log = Vec::new();
-    let server = Server::connect(&address).and_then(|mut server| {
-        let info = server.ask(&["INFO", "server"], &mut log)?;
-        let clients = server.ask(&["CONFIG", "GET", "maxclients"], &mut log).ok();
-        Ok((
-            info_field(&info, "redis_version").unwrap_or_default(),
-            clients,
-        ))
-    });
+    let access = Access::new(&address, &run.vars);
+    let server = access
+        .and_then(|access| Server::connect(&access))
+        .and_then(|mut server| {
+            let info = server.ask(&["INFO", "server"], &mut log)?;
+            let clients = server.ask(&["CONFIG", "GET", "maxclients"], &mut log).ok();
+            Ok((
+                info_field(&info, "redis_version").unwrap_or_default(),
+                clients,
+            ))
+        });
     match server {
         Err(error) => report.add(
             Level::Fault,

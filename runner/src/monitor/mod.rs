@@ -18,6 +18,7 @@ use serde_json::Value as Json;
 
 use crate::evidence::{Folder, component};
 use crate::plan::PlannedRun;
+use crate::redis_access::Access;
 use crate::suite::Suite;
 use crate::suite::schema::{MonitorKind, MonitorTable};
 use crate::suite::vars::RunValues;
@@ -135,12 +136,13 @@ impl Monitors {
     }
 }
 
-fn source(table: &MonitorTable, run: &PlannedRun<'_>) -> anyhow::Result<String> {
+fn source(table: &MonitorTable, run: &PlannedRun<'_>) -> anyhow::Result<Access> {
     let source = table
         .source
         .as_ref()
         .context("a redis monitor has a source")?;
-    run.vars.expand(source.get_ref(), &RunValues::new())
+    let address = run.vars.expand(source.get_ref(), &RunValues::new())?;
+    Access::new(&address, &run.vars)
 }
 
 fn watch(

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::now_ms;
 use crate::exit;
 use crate::mask::masked;
+use crate::redis_access::Access;
 use crate::redis_client::Server;
 use crate::scope::Watched;
 use crate::suite::schema::MonitorTable;
@@ -45,16 +46,16 @@ pub(super) fn watched(table: &MonitorTable, vars: &Vars) -> anyhow::Result<Vec<P
 }
 
 pub(super) struct Sampler {
-    address: String,
+    access: Access,
     places: Vec<Place>,
     /// Made by the first sample, and again after a fault.
     server: Option<Server>,
 }
 
 impl Sampler {
-    pub(super) fn new(address: String, places: Vec<Place>) -> Self {
+    pub(super) fn new(access: Access, places: Vec<Place>) -> Self {
         Self {
-            address,
+            access,
             places,
             server: None,
         }
@@ -63,7 +64,7 @@ impl Sampler {
     fn look(&mut self) -> anyhow::Result<(Map<String, Json>, Map<String, Json>)> {
         let server = match &mut self.server {
             Some(server) => server,
-            empty => empty.insert(Server::connect(&self.address)?),
+            empty => empty.insert(Server::connect(&self.access)?),
         };
         let (mut sizes, mut values) = (Map::new(), Map::new());
         for place in &self.places {

@@ -96,6 +96,8 @@ pub(crate) enum Kind {
     String,
     Url,
     List,
+    /// Of a file, from the current folder on; handed on as an absolute one.
+    Path,
 }
 
 /// `[evidence]`

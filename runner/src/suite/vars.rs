@@ -392,10 +392,16 @@ pub(crate) fn parse(name: &str, kind: Kind, text: &str) -> anyhow::Result<Value>
             _ => {
                 return Err(wrong(
                     &mask::masked_address(text),
-                    "an address with scheme and host, as in http://localhost:8080",
+                    "an address with scheme and one host, as in http://localhost:8080",
                 ));
             }
         },
+        Kind::Path => Value::Text(
+            std::path::absolute(text)
+                .map_err(|_| wrong(text, "the path of a file"))?
+                .display()
+                .to_string(),
+        ),
         Kind::List => {
             let mut items: Vec<String> = Vec::new();
             for item in text
