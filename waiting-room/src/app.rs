@@ -31,7 +31,7 @@ pub enum StartError {
     #[error("cannot reach Redis at {url}")]
     Redis {
         /// The address, without secrets.
-        url: RedisUrl,
+        url: Box<RedisUrl>,
         /// Why.
         source: redis::RedisError,
     },
@@ -93,7 +93,7 @@ impl WaitingRoom {
         let redis = Connections::open(&config.redis)
             .await
             .map_err(|source| StartError::Redis {
-                url: config.redis.clone(),
+                url: Box::new(config.redis.clone()),
                 source,
             })?;
         let silence = Arc::new(Silence::new(&config.faults));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use thiserror::Error;
 
 use crate::{Faults, QueueKind};
@@ -81,7 +81,9 @@ impl FromStr for RedisUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The cause is left out: it could repeat parts of the address, and the address may hold a password.
         let info = text.into_connection_info().map_err(|_| RedisUrlError)?;
-        if info.addr().is_supported() {
+        // Whether redis-rs can do TLS depends on what else is built along; here it has no certificates to check by.
+        let secure = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        if info.addr().is_supported() && !secure {
             Ok(Self(info))
         } else {
             Err(RedisUrlError)
