@@ -77,7 +77,7 @@ test('the reference of the harness has every variable and every metric', () => {
   const reference = readText('docs/reference/harness.md');
   const variables = matches(section(reference, 'Environment variables'), /^\| ([^|]+) \|/gm).flatMap((cell) => matches(cell, /`([A-Z0-9_]+)`/g));
   const scripts = FILES.filter((path) => /^js\/(lib\/)?[\w-]+\.js$/.test(path)).map(readText).join('\n');
-  const read = matches(scripts, /\b(?:text|whole|flag|address|isSet)\('([A-Z0-9_]+)'/g);
+  const read = matches(scripts, /\b(?:text|whole|flag|address|isSet|file)\('([A-Z0-9_]+)'/g);
   assert.deepEqual(sorted(variables), sorted(read));
 
   const metrics = matches(section(reference, 'Metrics'), /^\| `([a-z_]+)` \|/gm);
