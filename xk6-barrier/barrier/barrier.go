@@ -55,11 +55,13 @@ func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
 func (i *instance) user(c *config) *user {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	u, known := i.users[c.identity]
-	if !known {
-		u = newUser(c)
-		i.users[c.identity] = u
+	for _, u := range i.users {
+		if u.config.identity == c.identity {
+			return u
+		}
 	}
+	u := newUser(c)
+	i.users = append(i.users, u)
 	return u
 }
 

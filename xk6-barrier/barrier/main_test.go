@@ -121,8 +121,9 @@ func (p *process) initUser(id uint64) *virtualUser {
 	ctx, cancel := context.WithCancel(context.Background())
 	rt.VU.CtxField = ctx
 	p.t.Cleanup(cancel)
-	for name, class := range p.root.NewModuleInstance(rt.VU).Exports().Named {
-		require.NoError(p.t, rt.VU.Runtime().Set(name, class))
+	module := rt.VU.Runtime().ToValue(p.root.NewModuleInstance(rt.VU).Exports().Default).ToObject(rt.VU.Runtime())
+	for _, name := range module.Keys() {
+		require.NoError(p.t, rt.VU.Runtime().Set(name, module.Get(name)))
 	}
 	return &virtualUser{Runtime: rt, process: p, id: id, cancel: cancel}
 }

@@ -21,7 +21,12 @@ type (
 		rt      *sobek.Runtime
 		value   T
 		methods []method[T]
-		made    []sobek.Value
+		made    []madeMethod // mostly one or two of many
+	}
+
+	madeMethod struct {
+		at       int
+		function sobek.Value
 	}
 )
 
@@ -55,14 +60,15 @@ func (o *classObject[T]) Get(name string) sobek.Value {
 	if at < 0 {
 		return nil
 	}
-	if o.made == nil {
-		o.made = make([]sobek.Value, len(o.methods))
+	for _, m := range o.made {
+		if m.at == at {
+			return m.function
+		}
 	}
-	if o.made[at] == nil {
-		call := o.methods[at].call
-		o.made[at] = named(o.rt, name, func(fc sobek.FunctionCall) sobek.Value { return call(o.value, fc) })
-	}
-	return o.made[at]
+	call := o.methods[at].call
+	function := named(o.rt, name, func(fc sobek.FunctionCall) sobek.Value { return call(o.value, fc) })
+	o.made = append(o.made, madeMethod{at, function})
+	return function
 }
 
 // Set implements sobek.DynamicObject.

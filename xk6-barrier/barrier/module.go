@@ -67,11 +67,11 @@ type (
 		metrics    *barrierMetrics
 		runID      string
 		errorClass sobek.Value // nil before the first error
-		exports    map[string]any
+		exports    *sobek.Object
 		watcher    iterationWatcher
 
 		mu    sync.Mutex
-		users map[string]*user // by the barrier's identity
+		users []*user // one for each barrier; mostly a single one
 	}
 )
 
@@ -110,7 +110,6 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 		vu:      vu,
 		events:  vu.Events(),
 		metrics: metrics,
-		users:   make(map[string]*user),
 	}
 	if env.LookupEnv != nil {
 		i.runID, _ = env.LookupEnv(runIDEnv)
@@ -122,12 +121,9 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 // Exports are the classes of the module. k6 asks for them each time a script names one.
 func (i *instance) Exports() modules.Exports {
 	if i.exports == nil {
-		i.exports = map[string]any{
-			"Barrier":      named(i.vu.Runtime(), "Barrier", i.newBarrier),
-			"QueueCounter": named(i.vu.Runtime(), "QueueCounter", i.newQueueCounter),
-		}
+		i.exports = newClasses(i)
 	}
-	return modules.Exports{Named: i.exports}
+	return modules.Exports{Default: i.exports}
 }
 
 // start starts the engine with the first call that needs it, and closes it when k6 exits.

@@ -26,7 +26,7 @@ type user struct {
 }
 
 func newUser(c *config) *user {
-	return &user{config: c, arrived: none, returned: none, expired: make(map[string]uint32)}
+	return &user{config: c, arrived: none, returned: none}
 }
 
 // participant is the id that stands for the virtual user: the registered one, else its id in the test.
@@ -120,6 +120,9 @@ func (u *user) timedOut(phase uint32, participant string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.arrived == int64(phase) {
+		if u.expired == nil {
+			u.expired = make(map[string]uint32)
+		}
 		u.expired[participant] = phase
 	}
 }
