@@ -56,8 +56,6 @@ pub(crate) struct Case {
     pub(crate) variants: &'static [Variant],
     /// What the plot shows: a figure and its unit.
     pub(crate) plot: (&'static str, &'static str),
-    /// It takes so long that it is run only where it is named.
-    pub(crate) by_name: bool,
     pub(crate) run: fn(&mut Bench, &str) -> anyhow::Result<Figures>,
 }
 
@@ -67,14 +65,20 @@ pub(crate) struct Variant {
     pub(crate) name: &'static str,
     /// It is part of every n-th cycle only: peers without a goal and what takes long.
     pub(crate) every: u32,
+    /// It takes so long that it is run only where its case is named.
+    pub(crate) by_name: bool,
 }
 
 const fn always(name: &'static str) -> Variant {
-    Variant { name, every: 1 }
+    seldom(name, 1)
 }
 
 const fn seldom(name: &'static str, every: u32) -> Variant {
-    Variant { name, every }
+    Variant {
+        name,
+        every,
+        by_name: false,
+    }
 }
 
 const PEERS: &[Variant] = &[
@@ -92,7 +96,6 @@ pub(crate) const CASES: &[Case] = &[
         about: "last arrival to the last user's next statement; connections while all wait",
         variants: PEERS,
         plot: ("release_ms", "ms"),
-        by_name: false,
         run: |bench, variant| release(bench, variant, bench.scale.users, 4),
     },
     Case {
@@ -105,7 +108,6 @@ pub(crate) const CASES: &[Case] = &[
             seldom("polling-200ms", 5),
         ],
         plot: ("memory_kb", "KB"),
-        by_name: false,
         run: memory,
     },
     Case {
@@ -113,7 +115,6 @@ pub(crate) const CASES: &[Case] = &[
         about: "all arrive at once and do not wait: first to last arrival; then the controller's wake after the last",
         variants: PEERS,
         plot: ("spread_ms", "ms"),
-        by_name: false,
         run: arrive,
     },
     Case {
@@ -121,7 +122,6 @@ pub(crate) const CASES: &[Case] = &[
         about: "the release with three times as many users in the process",
         variants: &[seldom("plain", 3), seldom("memory", 3), seldom("redis", 3)],
         plot: ("release_ms", "ms"),
-        by_name: false,
         run: |bench, variant| release(bench, variant, bench.scale.crowd(), 3),
     },
     Case {
@@ -133,7 +133,6 @@ pub(crate) const CASES: &[Case] = &[
             seldom("redis-benchmark-single", 2),
         ],
         plot: ("arrivals_per_s", "arrivals/s"),
-        by_name: false,
         run: core,
     },
     Case {
@@ -141,7 +140,6 @@ pub(crate) const CASES: &[Case] = &[
         about: "counting 5 and 100 queues, beside TYPE and ZCARD or HLEN one after another in the script",
         variants: &[always("both")],
         plot: ("counter_100_ms", "ms"),
-        by_name: false,
         run: queues,
     },
     Case {
@@ -149,7 +147,6 @@ pub(crate) const CASES: &[Case] = &[
         about: "four processes that share a barrier: how far apart their first users wake",
         variants: &[always("redis")],
         plot: ("spread_ms", "ms"),
-        by_name: false,
         run: segments,
     },
     Case {
@@ -157,23 +154,26 @@ pub(crate) const CASES: &[Case] = &[
         about: "open streams with one event a second each for a minute, k6 and waiting room on this machine: none lost",
         variants: &[seldom("sse", 5)],
         plot: ("delay_ms", "ms"),
-        by_name: false,
         run: streams,
     },
     Case {
         name: "target",
         about: "the scenario target of the waiting-room suite by the runner",
-        variants: &[always("zset"), always("hash")],
+        variants: &[
+            seldom("zset", 9),
+            Variant {
+                by_name: true,
+                ..seldom("hash", 9)
+            },
+        ],
         plot: ("k6_gb", "GB"),
-        by_name: true,
         run: |bench, variant| scenario(bench, "target", Some(variant)),
     },
     Case {
         name: "bench",
         about: "make bench: the scenario smoke of the waiting-room suite by the runner",
-        variants: &[always("smoke")],
+        variants: &[seldom("smoke", 9)],
         plot: ("overhead_s", "s"),
-        by_name: true,
         run: |bench, _| scenario(bench, "smoke", None),
     },
 ];

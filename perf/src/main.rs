@@ -66,14 +66,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.list {
         for case in cases::CASES {
-            let variants: Vec<_> = case.variants.iter().map(|v| v.name).collect();
-            let long = if case.by_name {
-                " (long: only when named)"
-            } else {
-                ""
+            let name = |v: &cases::Variant| match v.by_name {
+                true => format!("{} (only when its case is named)", v.name),
+                false => v.name.to_owned(),
             };
+            let variants: Vec<_> = case.variants.iter().map(name).collect();
             println!(
-                "{:<10} {}{long}\n{:<10}   {}",
+                "{:<10} {}\n{:<10}   {}",
                 case.name,
                 case.about,
                 "",
