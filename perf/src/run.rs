@@ -138,11 +138,11 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
         bar.inc(1);
         if step.last_of_cycle {
             report.cycles = step.cycle;
-            write(&mut report, &folder, &cases, bench.scale, began)?;
+            write(&mut report, &folder, &plan, bench.scale, began)?;
         }
     }
     bar.finish_and_clear();
-    write(&mut report, &folder, &cases, bench.scale, began)?;
+    write(&mut report, &folder, &plan, bench.scale, began)?;
     print!("{}", report.markdown());
     println!("\nresults: {}", folder.display());
     outcome?;
@@ -152,22 +152,24 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
 fn write(
     report: &mut Report,
     folder: &Path,
-    cases: &[&Case],
+    plan: &[Step<'_>],
     scale: Scale,
     began: Instant,
 ) -> anyhow::Result<()> {
     report.seconds = began.elapsed().as_secs_f64();
-    let of_cases = |run: &str| {
-        cases
-            .iter()
-            .any(|c| run.split_once('/').is_some_and(|(case, _)| case == c.name))
+    let planned = |run: &str| {
+        plan.iter()
+            .any(|step| run.split_once('/') == Some((step.case.name, step.variant)))
     };
     report.rows = rows(scale)
         .iter()
-        .filter(|row| of_cases(row.of))
+        .filter(|row| planned(row.of))
         .map(|row| row.fill(&report.samples))
         .collect();
     report.write(folder)?;
+    let mut cases: Vec<&Case> = plan.iter().map(|step| step.case).collect();
+    cases.sort_unstable_by_key(|case| case.name);
+    cases.dedup_by_key(|case| case.name);
     for case in cases {
         let path = folder.join(format!("{}.svg", case.name));
         let names: Vec<_> = case.variants.iter().map(|v| v.name).collect();
