@@ -8,6 +8,7 @@ import (
 	"github.com/grafana/sobek"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
 )
 
 // field is a property of a JavaScript object.
@@ -25,8 +26,21 @@ func object(rt *sobek.Runtime, fields ...field) *sobek.Object {
 	return o
 }
 
+// lazily makes plain data whose properties come to be when a script first looks at them. Most scripts never look at what
+// their wait returned, and ten thousand who are released at once would otherwise fill ten thousand tables first.
+func lazily(rt *sobek.Runtime, fields func() []field) *sobek.Object {
+	return lazy.Object(rt, func() []lazy.Field {
+		made := fields()
+		table := make([]lazy.Field, len(made))
+		for at, f := range made {
+			table[at] = lazy.Field{Name: f.name, Value: f.value}
+		}
+		return table
+	})
+}
+
 func outcomeValue(rt *sobek.Runtime, answer core.Answer) sobek.Value {
-	return lazy(rt, func() []field {
+	return lazily(rt, func() []field {
 		fields := []field{{"outcome", answer.Outcome.String()}}
 		if answer.Outcome == core.OutcomeFailed && answer.Reason != "" {
 			fields = append(fields, field{"reason", answer.Reason})
@@ -39,7 +53,7 @@ func outcomeValue(rt *sobek.Runtime, answer core.Answer) sobek.Value {
 }
 
 func waitedValue(rt *sobek.Runtime, w waited) sobek.Value {
-	return lazy(rt, func() []field {
+	return lazily(rt, func() []field {
 		reason := w.release.Reason
 		if w.outcome == core.OutcomeLate {
 			reason = w.outcome.String()
