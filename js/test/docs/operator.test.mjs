@@ -38,7 +38,11 @@ async function listening(port) {
 test('the runners of the manifest meet', async (t) => {
   const world = await startRedis(t);
   const { metadata, spec } = parse(textOf('yaml'));
-  const secrets = { 'barrier-redis': { url: world.redisUrl } };
+  const commands = blocks.find(({ text }) => text.startsWith('docker build')).text;
+  assert.ok(commands.includes(`--tag ${spec.runner.image} `), 'the image that is built');
+  assert.ok(commands.includes(`k6_cr=${metadata.name}\n`), 'the label that the operator gives to its pods');
+  const [, secret, key] = /create secret generic (\S+) --from-literal=(\w+)=/.exec(commands);
+  const secrets = { [secret]: { [key]: world.redisUrl } };
   const env = Object.fromEntries(
     spec.runner.env.map(({ name, value, valueFrom }) => [name, value ?? secrets[valueFrom.secretKeyRef.name][valueFrom.secretKeyRef.key]]),
   );
