@@ -55,7 +55,7 @@ const rules = [
     rule: 'all that was on its way goes again when the connection is lost',
     file: source('session', 'exchange.rs'),
     text: 'while let Some(last) = self.in_flight.pop_back() {',
-    without: 'if let Some(last) = self.in_flight.drain(..).next() {',
+    without: 'if let Some(last) = self.in_flight.pop_back() {',
   },
   {
     rule: 'a store that holds less than it acknowledged is told again',
@@ -81,7 +81,7 @@ function last(text, lines) {
 
 rmSync(copy, { recursive: true, force: true });
 mkdirSync(copy, { recursive: true });
-const wanted = ['Cargo.toml', 'Cargo.lock', 'clippy.toml', 'rust-toolchain.toml', 'rust-core', 'runner', 'waiting-room', 'perf'];
+const wanted = ['Cargo.toml', 'Cargo.lock', 'clippy.toml', 'rust-toolchain.toml', 'rust-core', 'procs', 'runner', 'waiting-room', 'perf'];
 for (const name of wanted) cpSync(join(root, name), join(copy, name), { recursive: true });
 
 const whole = model();

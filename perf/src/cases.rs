@@ -415,7 +415,7 @@ fn streams(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
         "--listen",
         "127.0.0.1:0",
         "--redis",
-        &bench.redis.url(),
+        bench.redis.url(),
         "--port-file",
     ])
     .arg(&port);

@@ -1,20 +1,21 @@
-//! Child processes that end with this one.
+//! Child processes that end with this one, and signals that end the run.
 
 use std::fs::File;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal};
+use barrier_procs::{Output, Supervised, last_lines};
 
 /// Set by Ctrl-C and its like.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// How long a child may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(5);
+/// How much of its output an error quotes.
+const LAST_LINES: usize = 8;
 
 /// Makes signals end the run in order: what was started is ended, and what was measured stays.
 ///
@@ -36,11 +37,10 @@ pub(crate) fn check_interrupt() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A running child; dropping it ends it.
+/// A running child with its output in a file; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Running {
-    child: Child,
-    name: String,
+    process: Supervised,
     log: PathBuf,
 }
 
@@ -51,34 +51,10 @@ impl Running {
     /// The program cannot be started.
     pub(crate) fn start(command: &mut Command, name: &str, log: &Path) -> anyhow::Result<Self> {
         let file = File::create(log).with_context(|| format!("making {}", log.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            // Ctrl-C is ours to handle: k6 would take a second signal as "end at once".
-            .process_group(0);
-        // SAFETY: the closure runs between fork and exec and makes one async-signal-safe system call (prctl); it
-        // allocates nothing and takes no lock. Children are started from the main thread, which lives as long as the
-        // process.
-        unsafe {
-            command.pre_exec(|| {
-                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-                    .map_err(Into::into)
-            });
-        }
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {}", command.get_program().to_string_lossy()))?;
         Ok(Self {
-            child,
-            name: name.to_owned(),
+            process: Supervised::start(name, command, Output::File(file), GRACE)?,
             log: log.to_owned(),
         })
-    }
-
-    /// Process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// The status if it has ended.
@@ -86,9 +62,7 @@ impl Running {
     /// # Errors
     /// The system cannot tell.
     pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
-        self.child
-            .try_wait()
-            .with_context(|| format!("asking for the state of {}", self.name))
+        Ok(self.process.ended()?)
     }
 
     /// Waits until it has ended well, and calls `meanwhile` a few times a second with what it has printed.
@@ -108,16 +82,16 @@ impl Running {
                 }
                 bail!(
                     "{} ended with {status}; its last words:\n{}",
-                    self.name,
-                    self.last_words()
+                    self.process.name(),
+                    last_lines(&self.log, LAST_LINES)
                 );
             }
             if Instant::now() >= deadline {
                 bail!(
                     "{} has not ended within {} s; its last words:\n{}",
-                    self.name,
+                    self.process.name(),
                     limit.as_secs(),
-                    self.last_words()
+                    last_lines(&self.log, LAST_LINES)
                 );
             }
             check_interrupt()?;
@@ -132,38 +106,14 @@ impl Running {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn last_words(&self) -> String {
-        let output = self.output();
-        let lines: Vec<_> = output.lines().collect();
-        lines[lines.len().saturating_sub(8)..].join("\n")
-    }
-
     /// Resident memory in bytes; none once it has ended.
     pub(crate) fn resident(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))?;
         let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kilobytes * 1024)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let deadline = Instant::now() + GRACE;
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // It is not reaped before the next question, so the signal cannot hit another process.
-            let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
-        }
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() >= deadline {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
     }
 }
 
@@ -197,7 +147,7 @@ mod tests {
     fn a_child_that_does_not_end_is_ended() {
         let folder = tempfile::tempdir().expect("folder");
         let running = shell("exec sleep 600", folder.path());
-        let proc = PathBuf::from(format!("/proc/{}", running.id()));
+        let proc = PathBuf::from(format!("/proc/{}", running.process.id()));
         assert!(running.resident().expect("it runs") > 0);
         let error = running
             .finish(Duration::from_millis(50), |_| Ok(()))

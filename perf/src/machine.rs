@@ -48,7 +48,7 @@ impl Machine {
                 .to_string_lossy()
                 .into_owned(),
             k6: k6_version(bench)?,
-            redis: bench.redis.version()?,
+            redis: bench.redis.version().to_owned(),
             load: proc("loadavg")
                 .split(' ')
                 .next()

@@ -265,9 +265,11 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use barrier_procs::PrivateRedis;
+
     use super::*;
     use crate::events::Events;
-    use crate::redis_server::{PrivateRedis, find_program};
+    use crate::redis_server::{self, find_program};
     use crate::suite::tests::suite;
     use crate::suite::vars::{Origin, Value};
 
@@ -316,7 +318,7 @@ limit = "30s"
         let mut events = Events::without_signals();
         let program = find_program(std::path::Path::new("..")).expect("a redis-server");
         let redis =
-            PrivateRedis::start(&program, 100, &mut events).expect("a private Redis starts");
+            redis_server::start(&program, 100, &mut events).expect("a private Redis starts");
         let suite = suite(TABLES).expect("suite");
         let mut vars = Vars::default();
         vars.supply("SLOT_BOOST", Value::Int(boost), Origin::CommandLine);

@@ -12,7 +12,7 @@ use crate::events::{Event, Events};
 use crate::evidence::Folder;
 use crate::exit;
 use crate::mask::say;
-use crate::process::{Supervised, find_on_path};
+use crate::process::{self, Supervised, find_on_path};
 use crate::scratch;
 use crate::suite::vars::Vars;
 use crate::target::clean_environment;
@@ -175,13 +175,13 @@ impl Call {
             .current_dir(work.path());
 
         let began = jiff::Zoned::now();
-        let mut process = Supervised::start("k6", &mut command, output, true, KILL_GRACE)?;
-        process.watch(events);
-        watch.began(process.id());
-        let cause = wait(&mut process, limit, events);
+        let mut k6 = process::start("k6", &mut command, output, true, KILL_GRACE)?;
+        process::watch(&k6, events);
+        watch.began(k6.id());
+        let cause = wait(&mut k6, limit, events);
         let ended = jiff::Zoned::now();
         watch.ended()?;
-        let status = process.end()?;
+        let status = k6.end()?;
         folder.finish("stdout.txt")?;
         Ok(Finished {
             code: status.code(),

@@ -1,140 +1,34 @@
 //! A private Redis for suites whose user named none.
 
-use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tempfile::TempDir;
+use barrier_procs::{Error, PrivateRedis};
 
 use crate::events::Events;
 use crate::exit;
-use crate::process::{Supervised, find_on_path, tail};
-use crate::redis_access::Access;
-use crate::redis_client::Server;
+use crate::mask;
+use crate::process::find_on_path;
 use crate::scratch;
-use crate::suite::vars::Vars;
 
-const START_LIMIT: Duration = Duration::from_secs(10);
-const STOP_GRACE: Duration = Duration::from_secs(3);
-/// Another process may take the port between the choice and the start.
-const ATTEMPTS: u32 = 5;
-
-/// A server of our own: loopback only, nothing on disk, ended when dropped.
-#[derive(Debug)]
-pub(crate) struct PrivateRedis {
-    // Before the folder, so that the server has ended when the folder goes.
-    process: Supervised,
-    address: String,
-    version: String,
-    folder: TempDir,
-}
-
-impl PrivateRedis {
-    /// Starts the server and waits until it answers.
-    ///
-    /// # Errors
-    /// There is no redis-server, it does not start, or a signal arrived.
-    pub(crate) fn start(
-        program: &Path,
-        max_clients: i64,
-        events: &mut Events,
-    ) -> anyhow::Result<Self> {
-        let mut text = String::new();
-        for _ in 0..ATTEMPTS {
-            match Self::attempt(program, max_clients, events)? {
-                Ok(server) => return Ok(server),
-                Err(log) => text = log,
-            }
-        }
-        Err(exit::set_up(format!(
-            "{} did not start; its last words:\n{text}",
-            program.display()
-        )))
-    }
-
-    /// One attempt; the inner error is the log of a server that ended.
-    fn attempt(
-        program: &Path,
-        max_clients: i64,
-        events: &mut Events,
-    ) -> anyhow::Result<Result<Self, String>> {
-        let folder = scratch::folder("redis-").context("making a folder for Redis")?;
-        let log = folder.path().join("redis.log");
-        let port = free_port()?;
-        let mut command = Command::new(program);
-        command
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .args(["--maxclients", &max_clients.to_string(), "--dir"])
-            .arg(folder.path())
-            .current_dir(folder.path());
-        let file = File::create(&log).context("making the log of Redis")?;
-        let process = Supervised::start("redis-server", &mut command, file, false, STOP_GRACE)?;
-        let address = format!("redis://127.0.0.1:{port}");
-        let mut server = Self {
-            process,
-            address,
-            version: String::new(),
-            folder,
-        };
-        let deadline = Instant::now() + START_LIMIT;
-        loop {
-            if server.process.ended()?.is_some() {
-                server.process.stop();
-                return Ok(Err(tail(&log, 5)));
-            }
-            if let Some(version) = server.own_version() {
-                server.version = version;
-                return Ok(Ok(server));
-            }
-            if Instant::now() >= deadline {
-                return Ok(Err(tail(&log, 5)));
-            }
-            events.pause(Duration::from_millis(20))?;
-        }
-    }
-
-    /// The version, if the server at the address is the one that we started and not a stranger on the same port.
-    fn own_version(&self) -> Option<String> {
-        let access = Access::new(&self.address, &Vars::default()).ok()?;
-        let info = Server::connect(&access)
-            .ok()?
-            .ask(&["INFO", "server"], &mut Vec::new())
-            .ok()?;
-        let field = |name: &str| info_field(&info, name);
-        (field("process_id")? == self.process.id().to_string()).then(|| field("redis_version"))?
-    }
-
-    /// Its address.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Its process id.
-    pub(crate) fn process(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// Its version.
-    pub(crate) fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Where its log is, as long as it lives.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.folder.path().join("redis.log")
-    }
+/// Starts a server of our own and waits until it answers.
+///
+/// # Errors
+/// It does not start, or a signal arrived.
+pub(crate) fn start(
+    program: &Path,
+    max_clients: i64,
+    events: &mut Events,
+) -> anyhow::Result<PrivateRedis> {
+    let folder = scratch::folder("redis-").context("making a folder for Redis")?;
+    let arguments = ["--maxclients", &max_clients.to_string()];
+    PrivateRedis::start(program, &arguments, folder, |pause| {
+        events.pause(pause).map_err(anyhow::Error::from)
+    })
+    .map_err(|error| match error.downcast_ref::<Error>() {
+        Some(Error::NotStarted { .. }) => exit::set_up(mask::masked(&error.to_string())),
+        _ => error,
+    })
 }
 
 /// A field of the reply to INFO.
@@ -170,50 +64,36 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
         .ok_or_else(|| exit::set_up("no redis-server; run scripts/ensure-redis.sh, or give REDIS_URL or REDIS_SERVER_BIN"))
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
-    Ok(listener
-        .local_addr()
-        .context("looking for a free port")?
-        .port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn program() -> PathBuf {
-        find_program(Path::new("..")).expect("a redis-server")
-    }
+    use crate::redis_access::Access;
+    use crate::redis_client::Server;
+    use crate::suite::vars::Vars;
 
     #[test]
-    fn a_private_server_ends_with_its_guard() {
+    fn a_private_server_takes_as_many_clients_as_asked() {
         let mut events = Events::without_signals();
-        let redis = PrivateRedis::start(&program(), 100, &mut events).expect("start");
-        let address = redis.address().to_owned();
-        let access = Access::new(&address, &Vars::default()).expect("valid");
-        let mut server = Server::connect(&access).expect("reachable");
-        let clients = server
+        let program = find_program(Path::new("..")).expect("a redis-server");
+        let redis = start(&program, 100, &mut events).expect("start");
+        let access = Access::new(redis.address(), &Vars::default()).expect("valid");
+        let clients = Server::connect(&access)
+            .expect("reachable")
             .ask(&["CONFIG", "GET", "maxclients"], &mut Vec::new())
             .expect("reply");
         assert_eq!(clients, "[maxclients, 100]");
-        assert!(redis.version().starts_with(|c: char| c.is_ascii_digit()));
-        let folder = redis.log();
-        drop(redis);
-        assert!(Server::connect(&access).is_err());
-        assert!(!folder.exists());
     }
 
     #[test]
-    fn a_panic_ends_it_too() {
-        let address = std::panic::catch_unwind(|| {
-            let mut events = Events::without_signals();
-            let redis = PrivateRedis::start(&program(), 100, &mut events).expect("start");
-            std::panic::panic_any(redis.address().to_owned());
-        })
-        .expect_err("it panics");
-        let address = address.downcast_ref::<String>().expect("the address");
-        let access = Access::new(address, &Vars::default()).expect("valid");
-        assert!(Server::connect(&access).is_err());
+    fn one_that_does_not_start_is_a_fault_of_the_set_up() {
+        let mut events = Events::without_signals();
+        let program = find_on_path("ls").expect("every machine has one");
+        let error = start(&program, 100, &mut events).expect_err("it is no server");
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("ls did not start; its last words:\n"),
+            "{text}"
+        );
+        assert_eq!(exit::code_of(&error), exit::SET_UP, "{text}");
     }
 }

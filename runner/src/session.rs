@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use barrier_procs::PrivateRedis;
 
 use crate::events::Events;
 use crate::evidence::{Folder, Invocation};
@@ -19,7 +20,7 @@ use crate::process::comm;
 use crate::progress::{Clock, words};
 use crate::redis_access::Access;
 use crate::redis_client::Server;
-use crate::redis_server::{PrivateRedis, find_program, info_field};
+use crate::redis_server::{self, find_program, info_field};
 use crate::run::{Attempt, Outcome};
 use crate::scratch::Scratch;
 use crate::screen;
@@ -139,7 +140,7 @@ fn start_redis(
         .map(|limits| limits.users)
         .max()
         .unwrap_or(0);
-    let redis = PrivateRedis::start(
+    let redis = redis_server::start(
         &find_program(&suite.root)?,
         (users + REDIS_RESERVE).max(10_000),
         events,
@@ -404,7 +405,7 @@ impl<'a> Session<'a> {
                 RedisFacts {
                     version: Some(redis.version().to_owned()),
                     private: true,
-                    process: Some(redis.process()),
+                    process: Some(redis.id()),
                 }
             }
             None => run

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::events::Events;
 use crate::evidence::Folder;
 use crate::exit;
-use crate::process::{Supervised, find_on_path, tail};
+use crate::process::{self, Supervised, find_on_path, tail};
 use crate::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
@@ -319,7 +319,7 @@ impl Target {
                 .map(|(name, value, _)| (name.to_owned(), value.to_string())),
         );
         let log = format!("{}.log", crate::evidence::component(&table.id));
-        let process = Supervised::start(
+        let process = process::start(
             &table.id,
             &mut command,
             folder.begin(&log)?,
