@@ -18,7 +18,7 @@ const (
 )
 
 type (
-	// config is a barrier's checked options.
+	// config is a barrier's checked options. Virtual users with the same ones share it, so that nobody may change it.
 	config struct {
 		coreOptions
 
@@ -97,28 +97,30 @@ func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID,
 		c.RunID = i.root.randomRunID()
 		c.RandomRunID = true
 	}
-	return c, participant, i.root.check(c)
+	c, err = i.root.check(c)
+	return c, participant, err
 }
 
-// check lets the core judge what only it knows: grammar, ranges and what excludes what.
-func (r *RootModule) check(c *config) error {
+// check lets the core judge what only it knows: grammar, ranges and what excludes what. It returns what all virtual users
+// with these options share.
+func (r *RootModule) check(c *config) (*config, error) {
 	c.identity = strings.Join([]string{c.Store, c.RunID, c.Name}, "\n")
 
 	var err error
 	if c.json, err = json.Marshal(c.coreOptions); err != nil {
-		return fmt.Errorf("writing the options: %w", err)
+		return nil, fmt.Errorf("writing the options: %w", err)
 	}
-	if found, ok := r.checked.Load(string(c.json)); ok {
-		// Thousands of virtual users give the same options: one copy of their texts, certificates above all, is enough.
-		same := found.(*config) //nolint:forcetypeassert // the map holds nothing else
-		c.coreOptions, c.json, c.identity = same.coreOptions, same.json, same.identity
-		return nil
+	// Thousands of virtual users give the same options: one copy, certificates above all, is enough. The core knows
+	// nothing of the time-out.
+	key := c.timeout.String() + string(c.json)
+	known, ok := r.checked.Load(key)
+	if !ok {
+		if err := r.engine.CheckOptions(c.json); err != nil {
+			return nil, err
+		}
+		known, _ = r.checked.LoadOrStore(key, c)
 	}
-	if err := r.engine.CheckOptions(c.json); err != nil {
-		return err
-	}
-	r.checked.Store(string(c.json), &config{coreOptions: c.coreOptions, json: c.json, identity: c.identity})
-	return nil
+	return known.(*config), nil //nolint:forcetypeassert // the map holds nothing else
 }
 
 // checkSegments refuses what can only work in one process, where this process is one of several.

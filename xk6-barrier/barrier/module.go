@@ -50,7 +50,7 @@ type (
 		logger     logrus.FieldLogger
 
 		randomRunID func() string
-		checked     sync.Map // by their JSON the options that the core found good
+		checked     sync.Map // time-out and JSON of options that the core found good -> *config
 		opens       sync.Map // the JSON of options -> *opening
 		shared      sync.Map // handle -> *shared
 		counters    sync.Map // the JSON of counter options -> *counting
