@@ -149,7 +149,8 @@ fn headline(cells: &[Cell], runs: &[RunRow], missing: usize) -> Vec<String> {
         })
         .collect();
     let counted = runs.iter().filter(|run| run.counts).count();
-    let mut tally = format!("{counted} of {} count", plural(runs.len(), "run"));
+    let count = if runs.len() == 1 { "counts" } else { "count" };
+    let mut tally = format!("{counted} of {} {count}", plural(runs.len(), "run"));
     let warm_up = runs.iter().filter(|run| run.warm_up).count();
     let left_out = runs.len() - counted - warm_up;
     for (n, what) in [
