@@ -66,13 +66,7 @@ fn only_run(place: &Place) -> PathBuf {
 fn smoke(queue: &str) {
     let redis = Redis::start(&[]);
     let mut connection = redis.connect();
-    let mut ask = |command: &str| {
-        let words: Vec<&str> = command.split(' ').collect();
-        redis::cmd(words[0])
-            .arg(&words[1..])
-            .query::<redis::Value>(&mut connection)
-            .expect("reply")
-    };
+    let mut ask = |command: &str| common::ask::<redis::Value>(&mut connection, command);
     // The services look at every queue, so a foreign one has to be of their type.
     let queue_of_others = match queue {
         "zset" => "ZADD WAITING:foreign 1 u",

@@ -103,16 +103,7 @@ impl Secured {
             .stderr(Stdio::null())
             .spawn()
             .expect("the waiting room starts");
-        let address = loop {
-            assert!(
-                services.try_wait().expect("state").is_none(),
-                "the waiting room runs"
-            );
-            match std::fs::read_to_string(&port_file) {
-                Ok(address) => break address.trim().to_owned(),
-                Err(_) => pause(),
-            }
-        };
+        let address = common::address_of(&mut services, &port_file);
         Self {
             redis,
             port,

@@ -378,13 +378,7 @@ fn a_dry_run_lists_the_runs_and_starts_nothing() {
 fn cleaning_by_hand_stays_in_its_scope() {
     let redis = Redis::start(&["--requirepass", "topsecret4"]);
     let mut connection = redis.connect_as(":topsecret4@");
-    let mut ask = |command: &str| {
-        let words: Vec<&str> = command.split(' ').collect();
-        redis::cmd(words[0])
-            .arg(&words[1..])
-            .query::<i64>(&mut connection)
-            .expect("reply")
-    };
+    let mut ask = |command: &str| common::ask::<i64>(&mut connection, command);
     for command in [
         "ZADD WAITING:e1 1 u",
         "ZADD WAITING:e2 1 u",

@@ -214,13 +214,7 @@ fn a_crossed_threshold_is_handed_on() {
 fn the_script_benchmarks_services_that_a_person_started() {
     let redis = Redis::start(&["--requirepass", "topsecret7"]);
     let mut connection = redis.connect_as(":topsecret7@");
-    let mut ask = |command: &str| {
-        let words: Vec<&str> = command.split(' ').collect();
-        redis::cmd(words[0])
-            .arg(&words[1..])
-            .query::<i64>(&mut connection)
-            .expect("reply")
-    };
+    let mut ask = |command: &str| common::ask::<i64>(&mut connection, command);
     for command in [
         "HSET WAITING_QUEUE_IDX e1 3 other 7",
         "HSET ENTRY_QUEUE_SLOTS other 8",
@@ -238,16 +232,7 @@ fn the_script_benchmarks_services_that_a_person_started() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("the waiting room starts");
-    let address = loop {
-        assert!(
-            services.try_wait().expect("state").is_none(),
-            "the waiting room runs"
-        );
-        match std::fs::read_to_string(&port_file) {
-            Ok(address) => break address.trim().to_owned(),
-            Err(_) => common::pause(),
-        }
-    };
+    let address = common::address_of(&mut services, &port_file);
     let mut command = Command::new(root().join("scripts/run-k6-barrier-benchmark.sh"));
     let (path, tmp) = (
         std::env::var_os("PATH").unwrap_or_default(),

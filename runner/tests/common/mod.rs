@@ -150,6 +150,32 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Asks the server something that has no blanks in its words.
+pub(crate) fn ask<T: redis::FromRedisValue>(
+    connection: &mut redis::Connection,
+    command: &str,
+) -> T {
+    let words: Vec<&str> = command.split(' ').collect();
+    redis::cmd(words[0])
+        .arg(&words[1..])
+        .query(connection)
+        .expect("reply")
+}
+
+/// Where the waiting room listens, once it has written that to its file.
+pub(crate) fn address_of(services: &mut Child, port_file: &Path) -> String {
+    loop {
+        assert!(
+            services.try_wait().expect("state").is_none(),
+            "the waiting room runs"
+        );
+        match std::fs::read_to_string(port_file) {
+            Ok(address) => return address.trim().to_owned(),
+            Err(_) => pause(),
+        }
+    }
+}
+
 /// A Redis of the test's own, ended when dropped.
 pub(crate) struct Redis {
     child: Child,
