@@ -219,6 +219,7 @@ lint-rust:
 	$(call say,linting Rust)
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 
 .PHONY: lint-go
 lint-go: $(CORE)

@@ -91,7 +91,7 @@ pub(super) struct State {
     say_hello: bool,
 }
 
-/// See the [module's](self) description.
+/// One barrier of this process: its session, its store or the way there, and who waits for what.
 pub struct Barrier {
     key: OnceLock<u64>,
     options: BarrierOptions,

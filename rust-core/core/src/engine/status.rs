@@ -41,7 +41,7 @@ impl BrokenInfo {
     }
 }
 
-/// See the [module's](self) description. Counts are those of the open phase; of a one-shot barrier, of its only one.
+/// What a process knows of a barrier without asking its store. Counts are those of the open phase; of a one-shot barrier, of its only one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
