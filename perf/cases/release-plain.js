@@ -1,5 +1,5 @@
 // The floor of a release: users that sleep until one instant. Nothing but k6.
-import { Clock, Notes, ROUNDS, USERS, letLook, options as all, summary, userNumber } from './lib/rounds.js';
+import { Clock, Notes, ROUNDS, USERS, letLook, options as all, quiet, summary, userNumber } from './lib/rounds.js';
 
 export const options = all();
 
@@ -13,8 +13,9 @@ export default function () {
     notes.ready[round] = clock.now();
     if (isLast) {
       notes.last[round] = instant;
-      clock.sleepUntil(instant - 600);
+      clock.sleepUntil(instant - 1000);
       letLook(round);
+      quiet();
     }
     clock.sleepUntil(instant);
     notes.ended[round] = clock.now();
