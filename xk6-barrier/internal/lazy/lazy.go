@@ -16,6 +16,8 @@ type Field struct {
 	Name string
 	// Value is what sobek's ToValue takes.
 	Value any
+	// Make gives the value at the first look, in place of Value.
+	Make func() any
 	// Get gives the value anew at each look, in place of Value.
 	Get func() any
 	// Fixed is a property that scripts can neither change nor delete. One with Get must be.
@@ -26,7 +28,7 @@ type Field struct {
 type object struct {
 	rt     *sobek.Runtime
 	fill   func() []Field // nil once it was called
-	fields []Field        // their values are of sobek
+	fields []Field        // a value becomes sobek's when it is first looked at
 }
 
 var _ sobek.DynamicObject = &object{}
@@ -55,6 +57,9 @@ func (o *object) Get(name string) sobek.Value {
 	if f.Get != nil {
 		return o.rt.ToValue(f.Get())
 	}
+	if f.Make != nil {
+		f.Value, f.Make = f.Make(), nil
+	}
 	value, ok := f.Value.(sobek.Value)
 	if !ok {
 		value = o.rt.ToValue(f.Value)
@@ -72,7 +77,7 @@ func (o *object) Set(name string, value sobek.Value) bool {
 	}
 	f := &o.fields[at]
 	if !f.Fixed {
-		f.Value = value
+		f.Value, f.Make = value, nil
 	}
 	return !f.Fixed
 }

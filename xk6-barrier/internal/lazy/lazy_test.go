@@ -18,7 +18,7 @@ func run(t *testing.T, script string) (result string, filled, got int) {
 		filled++
 		return []lazy.Field{
 			{Name: "plain", Value: 1},
-			{Name: "method", Value: func() {}},
+			{Name: "method", Make: func() any { return func() {} }},
 			{Name: "got", Get: func() any { got++; return got }, Fixed: true},
 			{Name: "fixed", Value: "f", Fixed: true},
 		}

@@ -233,8 +233,8 @@ impl QueueCounter {
         });
     }
 
-    /// The counts in the order of the keys. The keys are read one after another within one round trip, on a cluster one for each node, not
-    /// at one instant.
+    /// The counts in the order of the keys. The keys are read one after another within one round trip, on a cluster one for
+    /// each node, not at one instant.
     ///
     /// # Errors
     /// A key of another type, or a server that does not answer.
