@@ -89,7 +89,7 @@ build: k6 binaries ## Build everything
 .PHONY: bench
 bench: build ## Run the waiting-room suite on this machine: SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
 	$(call say,running the waiting-room suite: $(SCENARIO))
-	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run suites/waiting-room.toml --scenario $(SCENARIO) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/waiting-room.toml --scenario $(SCENARIO) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 .PHONY: perf
 perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=release,arrive CYCLES=3

@@ -81,7 +81,7 @@ function last(text, lines) {
 
 rmSync(copy, { recursive: true, force: true });
 mkdirSync(copy, { recursive: true });
-const wanted = ['Cargo.toml', 'Cargo.lock', 'clippy.toml', 'rust-toolchain.toml', 'rust-core', 'procs', 'runner', 'waiting-room', 'perf'];
+const wanted = ['Cargo.toml', 'Cargo.lock', 'clippy.toml', 'rust-toolchain.toml', 'rust-core', 'bench'];
 for (const name of wanted) cpSync(join(root, name), join(copy, name), { recursive: true });
 
 const whole = model();

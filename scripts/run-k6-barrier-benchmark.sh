@@ -11,7 +11,7 @@
 # REDIS_URL          default redis://127.0.0.1:6379
 # REDIS_USERNAME, REDIS_PASSWORD, REDIS_TLS_CA, REDIS_TLS_CERT, REDIS_TLS_KEY, REDIS_TLS_SERVER_NAME: where it needs them
 # LOGIN_EMAIL_DOMAIN, ADMIN_EMAIL, ADMIN_PASSWORD, SLOT_BOOST, SLOT_BOOST_VALUE, AGGRESSIVE_CLEAN, SSE_P95_THRESHOLD,
-# SSE_TIMEOUT_MS, EVIDENCE_ROOT and the harness's own variables: see suites/waiting-room.toml
+# SSE_TIMEOUT_MS, EVIDENCE_ROOT and the harness's own variables: see bench/suites/waiting-room.toml
 #
 # Exit codes: k6's own when it is not 0; 3 a gate failed; 2 wrong use or set-up; 1 fault of the runner; 4 interrupted.
 set -eu
@@ -21,7 +21,7 @@ wrong() {
     exit 2
 }
 
-suite=suites/waiting-room.toml
+suite=bench/suites/waiting-room.toml
 [ $# -eq 0 ] || wrong "takes no arguments, received: $*; everything is given by the environment"
 [ -f "$suite" ] || wrong "$suite is not here; call from the repository root"
 # Before the runner is looked for, so that wrong use is told first.

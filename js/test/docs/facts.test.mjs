@@ -54,7 +54,7 @@ test('files and targets of make that pages name exist', () => {
   const amiss = [];
   for (const { path, text } of book) {
     for (const code of matches(prose(text), /`([^`\n]+)`/g)) {
-      const file = /^(?:\.ci|docs|js|perf|runner|rust-core|scripts|suites|tools|waiting-room|xk6-barrier)\/[\w./-]*$/.exec(code)?.[0];
+      const file = /^(?:\.ci|bench|docs|js|rust-core|scripts|tools|xk6-barrier)\/[\w./-]*$/.exec(code)?.[0];
       const place = file?.replace(/\/$/, '');
       const tag = /\/v\d+\.\d+\.\d+$/.test(code);
       if (place && !tag && !FILES.some((known) => known === place || known.startsWith(`${place}/`))) {
@@ -96,7 +96,7 @@ test('the reference of the runner has every verb and every key of a suite file',
     }
   }
 
-  const sources = ['facts', 'judge'].map((name) => readText(`runner/src/${name}.rs`)).join('\n');
+  const sources = ['facts', 'judge'].map((name) => readText(`bench/runner/src/${name}.rs`)).join('\n');
   const gates = matches(reference, /^\| `([a-z0-9-]+)` \| (?:k6|it ends|`summary|the target|every declared)/gm);
   assert.deepEqual(sorted(gates), sorted(matches(sources, /built_in\(\s*"([a-z0-9-]+)"/g)));
 

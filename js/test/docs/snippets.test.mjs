@@ -151,7 +151,7 @@ function wordsAmiss(text) {
   for (const [, name] of text.matchAll(/\bcargo .*?--test[ =](\S+)/g)) {
     wrong(crates().flatMap((crate) => crate.targets.map((target) => target.name)), name);
   }
-  for (const [path] of text.matchAll(/\b(?:scripts|js|suites|docs|rust-core|xk6-barrier)\/[\w./-]*\w/g)) {
+  for (const [path] of text.matchAll(/\b(?:bench|scripts|js|docs|rust-core|xk6-barrier)\/[\w./-]*\w/g)) {
     if (!FILES.includes(path) && !FILES.some((file) => file.startsWith(`${path}/`)) && !existsSync(join(ROOT, path))) {
       amiss.push(path);
     }

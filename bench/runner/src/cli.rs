@@ -13,7 +13,7 @@ use crate::{clean, compare, doctor, exit, rejudge, report, session, show};
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
-/// A suite (suites/*.toml) declares targets, cleaning, scenarios, derived values and gates. A run checks its preconditions,
+/// A suite (bench/suites/*.toml) declares targets, cleaning, scenarios, derived values and gates. A run checks its preconditions,
 /// starts the target, cleans Redis within the declared scope, runs k6, and then always collects the evidence, derives the
 /// values and judges the gates, whatever k6 said.
 #[derive(Debug, Parser)]
@@ -127,12 +127,12 @@ enum Verb {
     },
     /// List suites with their scenarios and variants
     List {
-        /// Suite file, or the name of one in suites/; all when left out
+        /// Suite file, or the name of one in bench/suites/; all when left out
         suite: Option<String>,
     },
     /// Check suite files for unknown keys, wrong references and impossible gates
     Validate {
-        /// Suite files; all of suites/ when left out
+        /// Suite files; all of bench/suites/ when left out
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -140,7 +140,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct What {
-    /// Suite file, or the name of one in suites/
+    /// Suite file, or the name of one in bench/suites/
     suite: String,
     /// Scenario to run; may be repeated or a comma list
     #[arg(
@@ -298,8 +298,10 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
 
 fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
     let found = if files.is_empty() {
-        suite::in_folder(Path::new("suites")).map_err(|_| {
-            exit::set_up("no folder suites/ here; call from the repository root, or name the files")
+        suite::in_folder(Path::new(suite::FOLDER)).map_err(|_| {
+            exit::set_up(
+                "no folder bench/suites/ here; call from the repository root, or name the files",
+            )
         })?
     } else {
         files.to_vec()

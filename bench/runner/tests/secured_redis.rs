@@ -125,7 +125,7 @@ impl Secured {
         command
             .current_dir(self.folder.path())
             .arg(verb)
-            .arg(root().join("suites/waiting-room.toml"))
+            .arg(root().join("bench/suites/waiting-room.toml"))
             .args(["--scenario", "custom", "--set", "VUS=10", "--env-file"])
             .arg(file)
             .env("K6_BIN", k6())

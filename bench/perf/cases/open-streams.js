@@ -3,7 +3,7 @@
  * are lost, and how late the others come.
  *
  *   waiting-room --ticks        prints its address
- *   k6 run -e BASE_URL=http://127.0.0.1:43121 -e USERS=10000 perf/cases/open-streams.js
+ *   k6 run -e BASE_URL=http://127.0.0.1:43121 -e USERS=10000 bench/perf/cases/open-streams.js
  *
  * An event's id is the full second of the wall clock at which it was sent. A server that does not keep up leaves seconds
  * out, so what a stream misses is what it got less than it lasted. Passes when no event is lost and no stream fails.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use common::{Place, Redis, finish, root};
 
-const SUITE: &str = "suites/waiting-room.toml";
+const SUITE: &str = "bench/suites/waiting-room.toml";
 
 fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let place = Place::new();
@@ -26,7 +26,7 @@ fn the_committed_suites_are_valid() {
     let (code, text) = finish(Place::new().runner().arg("validate"));
     assert_eq!(code, 0, "{text}");
     assert!(
-        text.contains("suites/waiting-room.toml: valid, 7 scenarios"),
+        text.contains("bench/suites/waiting-room.toml: valid, 7 scenarios"),
         "{text}"
     );
 }

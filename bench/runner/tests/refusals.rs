@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::{Place, Redis, finish, k6, root, waiting_room};
 
-const SUITE: &str = "suites/waiting-room.toml";
+const SUITE: &str = "bench/suites/waiting-room.toml";
 
 fn ready(place: &Place, verb: &str) -> Command {
     let mut command = place.runner();

@@ -13,7 +13,7 @@ fn bench(place: &Place, more: &[&str]) -> Command {
     command
         .args([
             "run",
-            "suites/waiting-room.toml",
+            "bench/suites/waiting-room.toml",
             "--scenario",
             "custom",
             "--set",

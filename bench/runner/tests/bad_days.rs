@@ -18,7 +18,12 @@ const MOST: Duration = Duration::from_secs(36);
 fn bench(place: &Place, settings: &[&str]) -> Command {
     let mut command = place.runner();
     command
-        .args(["run", "suites/waiting-room.toml", "--scenario", "custom"])
+        .args([
+            "run",
+            "bench/suites/waiting-room.toml",
+            "--scenario",
+            "custom",
+        ])
         .args(["--variant", "zset"])
         .env("K6_BIN", k6())
         .env("WAITING_ROOM_BIN", waiting_room());
@@ -293,7 +298,7 @@ fn several_scenarios_and_calls_need_no_hands_in_between() {
                 .runner()
                 .args([
                     "run",
-                    "suites/waiting-room.toml",
+                    "bench/suites/waiting-room.toml",
                     "--scenario",
                     "smoke,baseline,target",
                 ])

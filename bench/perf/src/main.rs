@@ -51,7 +51,7 @@ struct Cli {
     #[arg(long, value_name = "FOLDER", default_value = "evidence/perf")]
     out: PathBuf,
     /// The folder of the scripts
-    #[arg(long, value_name = "FOLDER", default_value = "perf/cases")]
+    #[arg(long, value_name = "FOLDER", default_value = "bench/perf/cases")]
     scripts: PathBuf,
     /// List the cases and end
     #[arg(long)]

@@ -179,7 +179,7 @@ fn a_summary_of_another_run_is_never_taken_for_this_one() {
     std::fs::create_dir(&folder).expect("folder");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
     let redis = Redis::start(&[]);
-    let probe = root().join("runner/tests/fixtures/suites/probe.toml");
+    let probe = root().join("bench/runner/tests/fixtures/suites/probe.toml");
     std::fs::write(folder.join("suite.toml"), text(&probe)).expect("written");
     std::fs::write(folder.join("probe.js"), "throw new Error('dies early');").expect("written");
     std::fs::write(

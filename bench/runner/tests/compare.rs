@@ -42,7 +42,7 @@ impl Plan {
         let folder = place.evidence().join(name);
         fs::create_dir_all(&folder).expect("folder");
         fs::copy(
-            root().join("suites/waiting-room.toml"),
+            root().join("bench/suites/waiting-room.toml"),
             folder.join("suite.toml"),
         )
         .expect("suite");
@@ -285,7 +285,7 @@ fn what_cannot_be_compared_is_refused() {
     let probe = Plan::new(&place, "probe").cycles(1, 1.0);
     let suite = probe.folder.join("suite.toml");
     fs::copy(
-        root().join("runner/tests/fixtures/suites/probe.toml"),
+        root().join("bench/runner/tests/fixtures/suites/probe.toml"),
         suite,
     )
     .expect("suite");
@@ -315,7 +315,7 @@ fn what_cannot_be_compared_is_refused() {
 #[test]
 fn a_suite_says_what_it_compares_and_reports() {
     let place = Place::new();
-    let suite = text(&root().join("suites/waiting-room.toml"));
+    let suite = text(&root().join("bench/suites/waiting-room.toml"));
     for (from, to, expected) in [
         (
             "metric = \"drainMs\"\nstat = \"value\"\npair_by",

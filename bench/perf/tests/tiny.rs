@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate lies in the repository")
+        .ancestors()
+        .nth(2)
+        .expect("the crate lies in the repository's bench/")
 }
 
 /// k6: `K6_BIN`, else `./k6`.

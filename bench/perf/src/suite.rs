@@ -12,7 +12,7 @@ use crate::child::{Running, check_interrupt};
 use crate::k6::read;
 use crate::server::built;
 
-const SUITE: &str = "suites/waiting-room.toml";
+const SUITE: &str = "bench/suites/waiting-room.toml";
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Runs a scenario, with its own Redis and waiting room.

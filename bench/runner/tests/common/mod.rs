@@ -11,8 +11,9 @@ use tempfile::TempDir;
 /// The repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate lies in the repository")
+        .ancestors()
+        .nth(2)
+        .expect("the crate lies in the repository's bench/")
         .to_owned()
 }
 

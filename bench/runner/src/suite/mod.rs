@@ -19,6 +19,9 @@ use schema::File;
 /// Version of the schema that this runner reads.
 const SCHEMA: u32 = 1;
 
+/// Where the project keeps its suites, from its own folder.
+pub(crate) const FOLDER: &str = "bench/suites";
+
 /// A suite file that has been read and checked.
 #[derive(Debug)]
 pub(crate) struct Suite {
@@ -33,7 +36,7 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Finds and reads a suite: a path, or the name of a file in `suites/`.
+    /// Finds and reads a suite: a path, or the name of a file in `bench/suites/`.
     ///
     /// # Errors
     /// There is no such file, or it is not a valid suite.
@@ -132,7 +135,7 @@ fn locate(name: &str) -> anyhow::Result<PathBuf> {
     if path.is_file() {
         return Ok(path);
     }
-    let named = Path::new("suites").join(format!("{name}.toml"));
+    let named = Path::new(FOLDER).join(format!("{name}.toml"));
     if named.is_file() {
         return Ok(named);
     }
@@ -142,17 +145,17 @@ fn locate(name: &str) -> anyhow::Result<PathBuf> {
     )))
 }
 
-/// Suite files lie in the project's folder `suites`; anywhere else their own folder is the root.
+/// Suite files lie in a project's folder `bench/suites` or `suites`; anywhere else their own folder is the root.
 fn root_of(path: &Path) -> anyhow::Result<PathBuf> {
     let path =
         std::path::absolute(path).with_context(|| format!("resolving {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let root = if folder.file_name().is_some_and(|name| name == "suites") {
-        folder.parent()
+    let above = if folder.ends_with(FOLDER) {
+        2
     } else {
-        None
+        usize::from(folder.ends_with("suites"))
     };
-    Ok(root.unwrap_or(folder).to_owned())
+    Ok(folder.ancestors().nth(above).unwrap_or(folder).to_owned())
 }
 
 fn located(path: &Path, text: &str, span: Option<Range<usize>>, message: &str) -> anyhow::Error {
