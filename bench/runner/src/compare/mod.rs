@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::exit;
-use crate::mask::say;
+use crate::values::exit;
+use crate::values::mask::say;
 use cells::{Cell, Value, Variant};
 use stored::Stored;
 use words::{figure, plural};
@@ -75,7 +75,7 @@ fn legend(name: &str, stored: &Stored) -> String {
 }
 
 fn shown(path: &Path) -> String {
-    crate::judge::shown(path)
+    crate::verdict::judge::shown(path)
 }
 
 /// A cell as text for the terminal.

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::exit;
 use crate::suite::Suite;
+use crate::values::exit;
 
 /// Folders below the one that is named in which runs are looked for.
 const DEPTH: usize = 8;
@@ -287,7 +287,7 @@ impl StoredRun {
     pub(crate) fn value(&self, metric: &str, stat: &str) -> Option<f64> {
         match self.derived.get(metric) {
             Some(value) => value.as_f64(),
-            None => crate::derive::statistic(self.summary.as_ref()?, metric, stat),
+            None => crate::verdict::derive::statistic(self.summary.as_ref()?, metric, stat),
         }
     }
 }

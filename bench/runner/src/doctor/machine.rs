@@ -2,7 +2,7 @@
 
 use super::{Level, Report};
 use crate::host;
-use crate::limits::Limits;
+use crate::plan::limits::Limits;
 
 /// Memory of k6 and the target for one user, rounded up from runs with 10,000.
 const MEMORY_PER_USER: u64 = 200 * 1024;

@@ -2,17 +2,19 @@
 
 mod machine;
 
-use crate::exit;
-use crate::k6::Binary;
-use crate::limits::Limits;
+use crate::host;
+use crate::plan::limits::Limits;
 use crate::plan::{Plan, PlannedRun, points};
-use crate::redis_access::Access;
-use crate::redis_client::Server;
-use crate::redis_server::{find_program, info_field};
+use crate::run::k6::Binary;
+use crate::run::redis_access::Access;
+use crate::run::redis_client::Server;
+use crate::run::redis_server::{find_program, info_field};
+use crate::run::target;
 use crate::suite::Suite;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::RunValues;
-use crate::{host, mask, target};
+use crate::values::exit;
+use crate::values::mask;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

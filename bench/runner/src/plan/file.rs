@@ -8,10 +8,12 @@ use serde_json::{Map, Value as Json};
 
 use super::{Plan, PlannedRun, Selection};
 use crate::evidence::Invocation;
-use crate::mask::masked;
+use crate::host;
 use crate::suite::Suite;
 use crate::suite::vars::Point;
-use crate::{exit, hash, host};
+use crate::values::exit;
+use crate::values::hash;
+use crate::values::mask::masked;
 
 /// Name of the plan in its folder.
 pub(crate) const PLAN: &str = "plan.json";

@@ -3,6 +3,9 @@
 //! Scenarios follow one another, within a scenario its points, within a point its cycles. A cycle of a point is a block:
 //! each variant runs once, and its runs are compared with each other alone.
 
+pub(crate) mod limits;
+pub(crate) mod presets;
+
 pub(crate) mod file;
 mod order;
 mod planned;
@@ -15,12 +18,13 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
+use crate::run::target;
 use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::{Point, Vars};
-use crate::{exit, target};
+use crate::values::exit;
 use planned::planned;
 pub(crate) use planned::{Cycle, PlannedRun};
 

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use super::{Selection, points};
 use crate::evidence::component;
-use crate::limits::Limits;
+use crate::host;
+use crate::plan::limits::Limits;
+use crate::plan::presets;
+use crate::run::target;
 use crate::suite::Suite;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{Kind, TargetKind, TargetTable, parse_duration};
 use crate::suite::vars::{Part, Point, RunValues, Value, Vars, parts, plain};
-use crate::{exit, gates, host, presets, target};
+use crate::values::exit;
+use crate::verdict::gates;
 
 /// One execution of one point of a scenario with one variant in one cycle.
 #[derive(Debug)]

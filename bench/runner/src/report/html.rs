@@ -12,7 +12,7 @@ use super::view::View;
 use crate::compare::cells;
 use crate::compare::stored::{Stored, StoredRun};
 use crate::compare::title;
-use crate::derive::statistic;
+use crate::verdict::derive::statistic;
 
 const TEMPLATE: &str = include_str!("templates/report.html");
 const STYLE: &str = include_str!("templates/report.css");

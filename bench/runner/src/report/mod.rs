@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::compare::stored::Stored;
-use crate::exit;
-use crate::judge::shown;
-use crate::mask::{masked, say};
 use crate::suite::Suite;
 use crate::suite::schema::Format;
+use crate::values::exit;
+use crate::values::mask::{masked, say};
+use crate::verdict::judge::shown;
 use figures::Figures;
 pub(crate) use section::Section;
 

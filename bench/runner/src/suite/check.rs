@@ -8,8 +8,9 @@ use super::check_plan;
 use super::schema::{Class, File, GateTable, Kind, MetricKind, TargetKind};
 use super::vars::{Part, parts, plain};
 use super::{SCHEMA, suggestion};
-use crate::scope::{Condition, Scope, is_reading_command};
-use crate::{limits, report};
+use crate::plan::limits;
+use crate::report;
+use crate::suite::scope::{Condition, Scope, is_reading_command};
 
 /// A fault in a suite file and its place.
 #[derive(Debug)]

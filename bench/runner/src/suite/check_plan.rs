@@ -6,8 +6,8 @@ use super::check::{Problem, known, placeholders, placeholders_in, problem, uniqu
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
 use super::schema::{File, MonitorKind, parse_duration};
 use super::vars::{parse, parts, plain};
-use crate::limits;
-use crate::scope::Watched;
+use crate::plan::limits;
+use crate::suite::scope::Watched;
 
 /// Processes that a monitor can name.
 const PROCESSES: &[&str] = &["k6", "target", "redis"];

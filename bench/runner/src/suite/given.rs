@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Suite;
 use super::schema::Kind;
-use crate::exit;
+use crate::values::exit;
 
 /// Texts by name of the variable, by where they come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

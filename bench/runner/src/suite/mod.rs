@@ -1,5 +1,7 @@
 //! Suite files: reading, and messages that name file, line and key.
 
+pub(crate) mod scope;
+
 mod check;
 mod check_plan;
 pub(crate) mod given;
@@ -12,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::{exit, mask};
+use crate::values::exit;
+use crate::values::mask;
 use scenario::ScenarioTable;
 use schema::File;
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::scenario::ScenarioTable;
-use crate::exit::Policy;
+use crate::values::exit::Policy;
 
 /// A suite file.
 #[derive(Debug, Deserialize)]

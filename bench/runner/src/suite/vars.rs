@@ -9,7 +9,8 @@ use super::Suite;
 use super::given::Given;
 use super::scenario::ScenarioTable;
 use super::schema::{EnvTable, Kind};
-use crate::{exit, mask};
+use crate::values::exit;
+use crate::values::mask;
 
 /// A typed value.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::exit;
+use crate::values::exit;
 
 /// The lock; the kernel frees it when the process ends, however it ends.
 #[derive(Debug)]

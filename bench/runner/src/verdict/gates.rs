@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::derive::{samples, statistic};
 use crate::suite::schema::{Class, GateTable, Op};
 use crate::suite::vars::{RunValues, Vars};
+use crate::verdict::derive::{samples, statistic};
 
 /// What a run is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,7 +190,7 @@ fn limit(gate: &GateTable, vars: &Vars, run_values: &RunValues) -> anyhow::Resul
         other => other.to_string(),
     };
     text.parse().map_err(|_| {
-        crate::exit::set_up(format!(
+        crate::values::exit::set_up(format!(
             "gate {}: the limit `{text}` is not a number",
             gate.id.get_ref()
         ))

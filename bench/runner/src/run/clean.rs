@@ -4,14 +4,14 @@
 //! run id), and single fields of shared hashes. There is no pattern, no `FLUSHDB`, and no way to delete a shared hash.
 //! The plan is shown and recorded before anything is deleted, and the result is read back.
 
-use crate::exit;
-use crate::process::find_on_path;
-use crate::redis_access::Access;
-use crate::redis_client::Server;
-use crate::scope::{Condition, Scope};
+use crate::run::process::find_on_path;
+use crate::run::redis_access::Access;
+use crate::run::redis_client::Server;
 use crate::suite::Suite;
 use crate::suite::schema::{CleanKind, CleanTable};
+use crate::suite::scope::{Condition, Scope};
 use crate::suite::vars::{RunValues, Vars};
+use crate::values::exit;
 
 /// A command that changes Redis; there are no others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,8 +268,8 @@ mod tests {
     use barrier_procs::PrivateRedis;
 
     use super::*;
-    use crate::events::Events;
-    use crate::redis_server::{self, find_program};
+    use crate::run::events::Events;
+    use crate::run::redis_server::{self, find_program};
     use crate::suite::tests::suite;
     use crate::suite::vars::{Origin, Value};
 

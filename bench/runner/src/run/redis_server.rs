@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use barrier_procs::{Error, PrivateRedis};
 
-use crate::events::Events;
-use crate::exit;
-use crate::mask;
-use crate::process::find_on_path;
-use crate::scratch;
+use crate::run::events::Events;
+use crate::run::process::find_on_path;
+use crate::run::scratch;
+use crate::values::exit;
+use crate::values::mask;
 
 /// Starts a server of our own and waits until it answers.
 ///
@@ -67,8 +67,8 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis_access::Access;
-    use crate::redis_client::Server;
+    use crate::run::redis_access::Access;
+    use crate::run::redis_client::Server;
     use crate::suite::vars::Vars;
 
     #[test]

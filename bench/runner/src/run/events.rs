@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::exit::Stop;
+use crate::values::exit::Stop;
 
 /// Something the main thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

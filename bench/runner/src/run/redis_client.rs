@@ -7,8 +7,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult, Value as Reply};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::redis_access::Access;
-use crate::{exit, mask};
+use crate::run::redis_access::Access;
+use crate::values::exit;
+use crate::values::mask;
 
 const REDIS_LIMIT: Duration = Duration::from_secs(5);
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::gates::Judged;
-use crate::k6::Cause;
+use crate::run::k6::Cause;
+use crate::verdict::gates::Judged;
 
 /// Share of the machine, in percent over the whole run, beyond which the generator measures itself.
 const GENERATOR_CAP: f64 = 90.0;

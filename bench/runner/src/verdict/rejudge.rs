@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
-use crate::derive::derive;
 use crate::evidence::{Folder, Invocation};
-use crate::exit;
-use crate::facts::Facts;
-use crate::judge::{Evidence, shown, tell};
-use crate::limits::Limits;
-use crate::mask::say;
 use crate::plan::file::{Entry, PlanFile};
+use crate::plan::limits::Limits;
 use crate::session::is_plan;
 use crate::suite::Suite;
 use crate::suite::vars::Vars;
+use crate::values::exit;
+use crate::values::mask::say;
+use crate::verdict::derive::derive;
+use crate::verdict::facts::Facts;
+use crate::verdict::judge::{Evidence, shown, tell};
 
 /// Judges the run of a folder, or the last attempt at every run of the plan of a folder, and returns the exit code. Nothing is written.
 ///

@@ -8,14 +8,14 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::events::{Event, Events};
 use crate::evidence::Folder;
-use crate::exit;
-use crate::mask::say;
-use crate::process::{self, Supervised, find_on_path};
-use crate::scratch;
+use crate::run::events::{Event, Events};
+use crate::run::process::{self, Supervised, find_on_path};
+use crate::run::scratch;
+use crate::run::target::clean_environment;
 use crate::suite::vars::Vars;
-use crate::target::clean_environment;
+use crate::values::exit;
+use crate::values::mask::say;
 
 /// After an interrupt k6 runs teardown and writes its summary; this is its time for both.
 const END_LIMIT: Duration = Duration::from_secs(90);

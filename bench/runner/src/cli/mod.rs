@@ -1,15 +1,24 @@
 //! The command line.
 
+pub(crate) mod show;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::lock::RunLock;
-use crate::mask::say;
+use crate::cli::show;
+use crate::compare;
+use crate::doctor;
 use crate::plan::{Plan, Selection};
+use crate::report;
+use crate::run::clean;
+use crate::session;
+use crate::session::lock::RunLock;
 use crate::suite::given::Given;
 use crate::suite::{self, Suite};
-use crate::{clean, compare, doctor, exit, rejudge, report, session, show};
+use crate::values::exit;
+use crate::values::mask::say;
+use crate::verdict::rejudge;
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -405,4 +414,23 @@ mod tests {
     fn definition_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
+}
+
+/// The program: reads its arguments, does what they say, and ends the process with the exit code.
+pub fn main() {
+    let cli = <Cli as clap::Parser>::parse();
+    // A panic has been reported by its hook, and unwinding has ended what was started.
+    let result = std::panic::catch_unwind(|| dispatch(cli));
+    let code = match result {
+        Err(_) => exit::FAULT,
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            eprintln!(
+                "barrier-bench: {}",
+                crate::values::mask::masked(&format!("{error:#}"))
+            );
+            exit::code_of(&error)
+        }
+    };
+    std::process::exit(code);
 }

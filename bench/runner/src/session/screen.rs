@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::progress::Clock;
+use crate::session::progress::Clock;
 
 /// The line of progress, while there is one.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);

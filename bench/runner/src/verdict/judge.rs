@@ -4,19 +4,19 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::derive::{derive, statistic};
 use crate::evidence::Folder;
-use crate::exit::{self, RunOutcome};
-use crate::facts::Facts;
-use crate::gates::{self, Judged, Verdict};
-use crate::k6::{Cause, Finished};
-use crate::limits::Limits;
-use crate::mask::{self, masked, say};
-use crate::meta::Meta;
-use crate::monitor::Machine;
 use crate::plan::PlannedRun;
+use crate::plan::limits::Limits;
+use crate::run::k6::{Cause, Finished};
+use crate::run::meta::Meta;
+use crate::run::monitor::Machine;
 use crate::suite::Suite;
 use crate::suite::vars::{RunValues, Vars};
+use crate::values::exit::{self, RunOutcome};
+use crate::values::mask::{self, masked, say};
+use crate::verdict::derive::{derive, statistic};
+use crate::verdict::facts::Facts;
+use crate::verdict::gates::{self, Judged, Verdict};
 
 /// Everything that a verdict follows from.
 #[derive(Debug)]

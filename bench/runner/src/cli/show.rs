@@ -1,12 +1,12 @@
 //! `run --dry-run`: the whole plan, with its time, before anything starts.
 
-use crate::clean;
-use crate::mask::say;
 use crate::plan::{Plan, PlannedRun, Selection};
-use crate::progress::words;
+use crate::run::clean;
+use crate::session::progress::words;
 use crate::suite::Suite;
 use crate::suite::scenario::CycleOrder;
 use crate::suite::vars::{Origin, Value};
+use crate::values::mask::say;
 
 /// Prints the plan; starts and writes nothing.
 ///

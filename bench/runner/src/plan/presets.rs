@@ -1,7 +1,7 @@
 //! What the runner knows of the waiting-room harness beside its time limits: its presets, and which events a run uses.
 
-use crate::exit;
 use crate::suite::vars::{RunValues, Value, Vars};
+use crate::values::exit;
 
 /// Name, users, and time added to the limit of the users' iterations, ms; mirrors the harness.
 const PRESETS: [(&str, i64, i64); 3] = [

@@ -1,34 +1,41 @@
 //! Working off a plan: all of it, or what an earlier call left over.
 
+pub(crate) mod lock;
+pub(crate) mod progress;
+pub(crate) mod screen;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
 use barrier_procs::PrivateRedis;
 
-use crate::events::Events;
+use crate::doctor;
 use crate::evidence::{Folder, Invocation};
-use crate::exit::{self, Stop};
-use crate::gates::Verdict;
-use crate::judge::shown;
-use crate::lock::RunLock;
-use crate::mask::{masked, say};
-use crate::meta::{RedisFacts, Shared};
+use crate::host;
 use crate::plan::file::{PLAN, PlanFile};
 use crate::plan::{Plan, PlannedRun, Selection};
-use crate::process::comm;
-use crate::progress::{Clock, words};
-use crate::redis_access::Access;
-use crate::redis_client::Server;
-use crate::redis_server::{self, find_program, info_field};
+use crate::report;
+use crate::run::events::Events;
+use crate::run::meta::{RedisFacts, Shared};
+use crate::run::process::comm;
+use crate::run::redis_access::Access;
+use crate::run::redis_client::Server;
+use crate::run::redis_server::{self, find_program, info_field};
+use crate::run::scratch::Scratch;
 use crate::run::{Attempt, Outcome};
-use crate::scratch::Scratch;
-use crate::screen;
+use crate::session::lock::RunLock;
+use crate::session::progress::{Clock, words};
+use crate::session::screen;
 use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::schema::OnFail;
 use crate::suite::vars::{Origin, RunValues, Value};
-use crate::{doctor, hash, host, report};
+use crate::values::exit::{self, Stop};
+use crate::values::hash;
+use crate::values::mask::{masked, say};
+use crate::verdict::gates::Verdict;
+use crate::verdict::judge::shown;
 
 /// Connections for k6, the target and the runner beside one per user.
 const REDIS_RESERVE: i64 = 1024;
@@ -88,7 +95,7 @@ pub(crate) fn resume(folder: &Path, given: &Given, keep_going: bool) -> anyhow::
 
 /// What has to be there before the first run.
 struct Ready {
-    k6: crate::k6::Binary,
+    k6: crate::run::k6::Binary,
     events: Events,
     scratch: Scratch,
     redis: Option<PrivateRedis>,

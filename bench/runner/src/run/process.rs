@@ -9,8 +9,8 @@ use std::time::Duration;
 use barrier_procs::Output;
 pub(crate) use barrier_procs::{Supervised, find_on_path};
 
-use crate::events::{Event, Events};
-use crate::mask;
+use crate::run::events::{Event, Events};
+use crate::values::mask;
 
 /// Starts the command with its output going, masked and line by line, to `log` and, if asked, to the terminal.
 ///
@@ -29,7 +29,7 @@ pub(crate) fn start(
         // A full disk or a closed terminal must not stop the reading: the child would block on its pipe.
         let _ = log.0.write_all(text.as_bytes());
         if echo {
-            crate::screen::print(text.as_bytes());
+            crate::session::screen::print(text.as_bytes());
         }
     };
     let output = Output::Lines(Box::new(each));

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use crate::exit;
 use crate::suite::vars::{RunValues, Vars};
+use crate::values::exit;
 
-/// Run values that this module and [`crate::presets`] compute, for the check of suite files.
+/// Run values that this module and [`crate::plan::presets`] compute, for the check of suite files.
 pub(crate) const RUN_VALUES: &[&str] = &[
     "preset_vus",
     "preset_hold_ms",

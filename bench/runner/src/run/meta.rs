@@ -5,12 +5,14 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use crate::evidence::Folder;
-use crate::facts::Facts;
-use crate::k6::{Binary, Finished};
-use crate::mask::{masked, masked_address};
+use crate::host;
 use crate::plan::{PlannedRun, file};
+use crate::run::k6::{Binary, Finished};
 use crate::suite::Suite;
-use crate::{exit, hash, host};
+use crate::values::exit;
+use crate::values::hash;
+use crate::values::mask::{masked, masked_address};
+use crate::verdict::facts::Facts;
 
 /// What the runs of a plan share.
 #[derive(Debug)]

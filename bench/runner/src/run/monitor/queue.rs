@@ -3,13 +3,13 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::now_ms;
-use crate::exit;
-use crate::mask::masked;
-use crate::redis_access::Access;
-use crate::redis_client::Server;
-use crate::scope::Watched;
+use crate::run::redis_access::Access;
+use crate::run::redis_client::Server;
 use crate::suite::schema::MonitorTable;
+use crate::suite::scope::Watched;
 use crate::suite::vars::{RunValues, Vars};
+use crate::values::exit;
+use crate::values::mask::masked;
 
 /// A key, or a field of a hash.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 
 use crate::evidence::{Folder, component};
 use crate::plan::PlannedRun;
-use crate::redis_access::Access;
+use crate::run::redis_access::Access;
 use crate::suite::Suite;
 use crate::suite::schema::{MonitorKind, MonitorTable};
 use crate::suite::vars::RunValues;

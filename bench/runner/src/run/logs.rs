@@ -5,9 +5,9 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use crate::evidence::{Folder, component};
-use crate::mask::masked;
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::{RunValues, Vars};
+use crate::values::mask::masked;
 
 /// More than this is not kept of one log; the end is, because it tells how it came out.
 const MOST: u64 = 64 << 20;

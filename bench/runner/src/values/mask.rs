@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
-use crate::screen;
+use crate::session::screen;
 
 /// What stands in the place of a secret.
 pub(crate) const MASK: &str = "***";

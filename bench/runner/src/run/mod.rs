@@ -1,24 +1,37 @@
 //! One attempt at a run: from its precondition to its verdict.
 
+pub(crate) mod clean;
+pub(crate) mod events;
+pub(crate) mod k6;
+pub(crate) mod logs;
+pub(crate) mod meta;
+pub(crate) mod monitor;
+pub(crate) mod process;
+pub(crate) mod redis_access;
+pub(crate) mod redis_client;
+pub(crate) mod redis_server;
+pub(crate) mod scratch;
+pub(crate) mod target;
+
 use serde_json::json;
 
-use crate::clean;
-use crate::events::Events;
 use crate::evidence::Folder;
-use crate::exit::{self, Stop};
-use crate::gates::Verdict;
-use crate::judge::{Judgement, conclude};
-use crate::k6::{Call, Finished, Watch};
-use crate::logs::Slices;
-use crate::mask::{masked, say};
-use crate::meta::{Meta, RedisFacts, Shared};
-use crate::monitor::{Machine, Monitors, Processes};
 use crate::plan::PlannedRun;
-use crate::redis_access::Access;
-use crate::redis_client::Server;
+use crate::run::clean;
+use crate::run::events::Events;
+use crate::run::k6::{Call, Finished, Watch};
+use crate::run::logs::Slices;
+use crate::run::meta::{Meta, RedisFacts, Shared};
+use crate::run::monitor::{Machine, Monitors, Processes};
+use crate::run::redis_access::Access;
+use crate::run::redis_client::Server;
+use crate::run::target::{self, Target};
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::Vars;
-use crate::target::{self, Target};
+use crate::values::exit::{self, Stop};
+use crate::values::mask::{masked, say};
+use crate::verdict::gates::Verdict;
+use crate::verdict::judge::{Judgement, conclude};
 
 /// How an attempt ended.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use redis::{ClientTlsConfig, RedisFuture, TlsCertificates};
 use url::Url;
 
 use crate::suite::vars::Vars;
-use crate::{exit, mask};
+use crate::values::exit;
+use crate::values::mask;
 
 const PORT: u16 = 6379;
 

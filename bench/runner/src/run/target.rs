@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::events::Events;
 use crate::evidence::Folder;
-use crate::exit;
-use crate::process::{self, Supervised, find_on_path, tail};
-use crate::scratch;
+use crate::run::events::Events;
+use crate::run::process::{self, Supervised, find_on_path, tail};
+use crate::run::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Origin, Part, RunValues, Value, Vars, parts};
+use crate::values::exit;
 
 const STOP_GRACE: Duration = Duration::from_secs(5);
 const PROBE_LIMIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,24 @@
+//! `barrier-bench` executes benchmark suites.
+//!
+//! A suite is a TOML file that declares targets, cleaning, scenarios, derived values and gates. For each run the
+//! program checks the preconditions, starts the target, cleans Redis within the declared scope, runs k6, and then
+//! always collects the evidence, derives the values and judges the gates, whatever k6's exit code was.
+//!
+//! Reading order: [`suite`] (what can be declared), [`plan`] (which runs follow from it), [`session`] (working it off),
+//! [`run`] (one run from precondition to verdict), [`compare`] and [`report`] (what stored evidence says).
+
+mod cli;
+mod compare;
+mod doctor;
+mod evidence;
+mod host;
+mod plan;
+mod report;
+mod run;
+mod session;
+mod stats;
+mod suite;
+mod values;
+mod verdict;
+
+pub use cli::main;

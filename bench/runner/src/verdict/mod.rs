@@ -1,0 +1,7 @@
+//! What a run is worth, from its evidence alone.
+
+pub(crate) mod derive;
+pub(crate) mod facts;
+pub(crate) mod gates;
+pub(crate) mod judge;
+pub(crate) mod rejudge;
