@@ -18,7 +18,6 @@ mod exit;
 mod facts;
 mod gates;
 mod hash;
-mod host;
 mod judge;
 mod k6;
 mod limits;
@@ -42,7 +41,6 @@ mod scratch;
 mod screen;
 mod session;
 mod show;
-mod stats;
 mod suite;
 mod target;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use barrier_stats::host;
 use serde_json::{Map, Value as Json, json};
 
 use crate::evidence::Folder;
@@ -10,7 +11,7 @@ use crate::k6::{Binary, Finished};
 use crate::mask::{masked, masked_address};
 use crate::plan::{PlannedRun, file};
 use crate::suite::Suite;
-use crate::{exit, hash, host};
+use crate::{exit, hash};
 
 /// What the runs of a plan share.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use barrier_procs::PrivateRedis;
+use barrier_stats::host;
 
 use crate::events::Events;
 use crate::evidence::{Folder, Invocation};
@@ -28,7 +29,7 @@ use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::schema::OnFail;
 use crate::suite::vars::{Origin, RunValues, Value};
-use crate::{doctor, hash, host, report};
+use crate::{doctor, hash, report};
 
 /// Connections for k6, the target and the runner beside one per user.
 const REDIS_RESERVE: i64 = 1024;

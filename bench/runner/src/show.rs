@@ -1,11 +1,12 @@
 //! `run --dry-run`: the whole plan, with its time, before anything starts.
 
+use barrier_stats::order::CycleOrder;
+
 use crate::clean;
 use crate::mask::say;
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::progress::words;
 use crate::suite::Suite;
-use crate::suite::scenario::CycleOrder;
 use crate::suite::vars::{Origin, Value};
 
 /// Prints the plan; starts and writes nothing.

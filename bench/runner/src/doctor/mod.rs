@@ -2,6 +2,8 @@
 
 mod machine;
 
+use barrier_stats::host;
+
 use crate::exit;
 use crate::k6::Binary;
 use crate::limits::Limits;
@@ -12,7 +14,7 @@ use crate::redis_server::{find_program, info_field};
 use crate::suite::Suite;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::RunValues;
-use crate::{host, mask, target};
+use crate::{mask, target};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

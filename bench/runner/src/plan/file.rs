@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use barrier_stats::host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -11,7 +12,7 @@ use crate::evidence::Invocation;
 use crate::mask::masked;
 use crate::suite::Suite;
 use crate::suite::vars::Point;
-use crate::{exit, hash, host};
+use crate::{exit, hash};
 
 /// Name of the plan in its folder.
 pub(crate) const PLAN: &str = "plan.json";

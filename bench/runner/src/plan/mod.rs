@@ -4,13 +4,13 @@
 //! each variant runs once, and its runs are compared with each other alone.
 
 pub(crate) mod file;
-mod order;
 mod planned;
 pub(crate) mod points;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use barrier_stats::order;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};

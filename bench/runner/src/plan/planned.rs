@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use barrier_stats::host;
+
 use super::{Selection, points};
 use crate::evidence::component;
 use crate::limits::Limits;
@@ -10,7 +12,7 @@ use crate::suite::Suite;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{Kind, TargetKind, TargetTable, parse_duration};
 use crate::suite::vars::{Part, Point, RunValues, Value, Vars, parts, plain};
-use crate::{exit, gates, host, presets, target};
+use crate::{exit, gates, presets, target};
 
 /// One execution of one point of a scenario with one variant in one cycle.
 #[derive(Debug)]
