@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use barrier_stats::host::{facts, kernel_release};
 use serde::Serialize;
 
 use crate::cases::Bench;
@@ -28,32 +28,17 @@ impl Machine {
     /// # Errors
     /// k6 does not run, or Redis does not answer.
     pub(crate) fn look(bench: &mut Bench) -> anyhow::Result<Self> {
-        let info = rustix::system::sysinfo();
-        let proc =
-            |file: &str| std::fs::read_to_string(format!("/proc/{file}")).unwrap_or_default();
-        let cpu = proc("cpuinfo");
-        let cpu = cpu
-            .lines()
-            .find(|l| l.starts_with("model name"))
-            .and_then(|l| l.split_once(':'));
+        let host = facts();
         Ok(Self {
-            cpu: cpu.map_or_else(
-                || "an unknown CPU".to_owned(),
-                |(_, name)| name.trim().to_owned(),
-            ),
-            cpus: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-            memory_gb: info.totalram.saturating_mul(info.mem_unit.into()) >> 30,
-            kernel: rustix::system::uname()
-                .release()
-                .to_string_lossy()
-                .into_owned(),
+            cpu: host
+                .cpu_model
+                .unwrap_or_else(|| "an unknown CPU".to_owned()),
+            cpus: host.cpus.unwrap_or_default(),
+            memory_gb: host.memory_bytes >> 30,
+            kernel: kernel_release(),
             k6: k6_version(bench)?,
             redis: bench.redis.version().to_owned(),
-            load: proc("loadavg")
-                .split(' ')
-                .next()
-                .and_then(|l| l.parse().ok())
-                .unwrap_or_default(),
+            load: host.load_average_start.map_or(0.0, |[load, _, _]| load),
         })
     }
 }
@@ -74,13 +59,4 @@ fn k6_version(bench: &Bench) -> anyhow::Result<String> {
         }
     }
     Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-/// Lets the processes that are started open as many files as the system allows; says how many that are.
-pub(crate) fn raise_open_files() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where the system refuses, the lower limit stays.
-    let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 //! The peers run in the same minutes: plain k6, a rendezvous that polls Redis by `k6/x/redis`, and `redis-benchmark`. A
 //! cycle runs each once; the order turns from cycle to cycle.
 //!
-//! Reading order: [`cases`] (what is run), [`goals`] (what is shown), [`rows`] (how a row is made of values), [`stats`].
+//! Reading order: [`cases`] (what is run), [`goals`] (what is shown), [`rows`] (how a row is made of values).
 
 mod cases;
 mod child;
@@ -17,7 +17,6 @@ mod rows;
 mod run;
 mod samples;
 mod server;
-mod stats;
 mod suite;
 
 use std::path::PathBuf;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use barrier_stats::median::median;
 use plotters::prelude::*;
 
 use crate::samples::Samples;
-use crate::stats::median;
 
 const SIZE: (u32, u32) = (900, 420);
 /// From this ratio of the largest to the smallest value on, the scale is logarithmic.

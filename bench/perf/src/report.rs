@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use barrier_stats::median::Estimate;
 use serde::Serialize;
 
 use crate::machine::Machine;
 use crate::rows::Line;
 use crate::samples::Samples;
-use crate::stats::Estimate;
 
 /// All that a run of this tool says.
 #[derive(Debug, Serialize)]

@@ -1,9 +1,9 @@
 //! What the table shows: which figure, beside whose, with which goal.
 
+use barrier_stats::median::{Estimate, median, quantile};
 use serde::Serialize;
 
 use crate::samples::{Figure, Samples};
-use crate::stats::{Estimate, median, quantile};
 
 /// How a run's values become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use barrier_stats::host::raise_open_files;
+use barrier_stats::order::turned;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Cli;
@@ -11,7 +13,7 @@ use crate::cases::{Bench, CASES, Case, Scale, Variant};
 use crate::child::{catch_signals, check_interrupt};
 use crate::goals::rows;
 use crate::k6::K6;
-use crate::machine::{Machine, raise_open_files};
+use crate::machine::Machine;
 use crate::plot::draw;
 use crate::report::Report;
 use crate::samples::Samples;
@@ -49,7 +51,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
     catch_signals()?;
     let began = Instant::now();
     let started = jiff::Zoned::now();
-    let open_files = raise_open_files();
+    let open_files = raise_open_files().unwrap_or(u64::MAX);
 
     let work = tempfile::tempdir().context("making a folder for k6")?;
     let mut bench = Bench {
@@ -203,13 +205,8 @@ fn plan<'a>(
                     && variants.contains(&v.name)
                     && (named || !v.by_name)
             };
-            let mut order: Vec<_> = case.variants.iter().filter(due).map(|v| v.name).collect();
-            if cycle.is_multiple_of(2) {
-                order.reverse();
-            }
-            let turns = (cycle as usize / 2) % order.len().max(1);
-            order.rotate_left(turns);
-            plan.extend(order.into_iter().map(|variant| Step {
+            let order: Vec<_> = case.variants.iter().filter(due).map(|v| v.name).collect();
+            plan.extend(turned(order, cycle - 1).into_iter().map(|variant| Step {
                 cycle,
                 case,
                 variant,

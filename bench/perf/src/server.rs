@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context as _, bail};
-use barrier_procs::{PrivateRedis, find_on_path};
+use anyhow::Context as _;
+use barrier_procs::{PrivateRedis, find_on_path, given_program};
 use redis::{Connection, FromRedisValue};
 
 use crate::child::check_interrupt;
@@ -110,14 +110,8 @@ impl std::fmt::Debug for Server {
 /// # Errors
 /// There is none; the text says how to get it.
 pub(crate) fn find(variable: &str, name: &str, remedy: &str) -> anyhow::Result<PathBuf> {
-    let given = std::env::var_os(variable)
-        .filter(|given| !given.is_empty())
-        .map(PathBuf::from);
-    if let Some(path) = given {
-        if path.is_file() {
-            return Ok(path);
-        }
-        bail!("{variable}={}: no such file", path.display());
+    if let Some(path) = given_program(variable)? {
+        return Ok(path);
     }
     find_on_path(name).with_context(|| format!("there is no {name}; {remedy}"))
 }

@@ -7,6 +7,7 @@
 mod redis;
 mod supervised;
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,14 @@ pub enum Error {
         doing: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// An environment variable names a program that is not there.
+    #[error("{variable}={}: no such file", program.display())]
+    NoSuchProgram {
+        /// The variable.
+        variable: String,
+        /// What it says.
+        program: PathBuf,
     },
     /// The program was started, and ended or did not answer.
     #[error("{} did not start; its last words:\n{last_words}", program.display())]
@@ -51,6 +60,24 @@ pub fn find_on_path(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// The program that an environment variable names; `None` where it is unset or empty.
+///
+/// # Errors
+/// [`Error::NoSuchProgram`].
+pub fn given_program(variable: &str) -> Result<Option<PathBuf>, Error> {
+    named(variable, std::env::var_os(variable))
+}
+
+fn named(variable: &str, value: Option<OsString>) -> Result<Option<PathBuf>, Error> {
+    match value.filter(|value| !value.is_empty()).map(PathBuf::from) {
+        Some(program) if !program.is_file() => Err(Error::NoSuchProgram {
+            variable: variable.to_owned(),
+            program,
+        }),
+        given => Ok(given),
+    }
+}
+
 /// The last lines of a log, for an error text; says so where there are none.
 #[must_use]
 pub fn last_lines(log: &Path, lines: usize) -> String {
@@ -72,6 +99,21 @@ mod tests {
         let shell = find_on_path("sh").expect("every machine has one");
         assert!(shell.is_absolute() && shell.ends_with("sh"), "{shell:?}");
         assert_eq!(find_on_path("no-such-program-anywhere"), None);
+    }
+
+    #[test]
+    fn a_variable_names_a_program_or_nothing() {
+        let shell = find_on_path("sh").expect("every machine has one");
+        let given = |value: &str| named("SHELL_BIN", Some(value.into()));
+        assert_eq!(named("SHELL_BIN", None).expect("unset"), None);
+        assert_eq!(given("").expect("empty"), None);
+        let found = given(&shell.to_string_lossy()).expect("a program");
+        assert_eq!(found, Some(shell));
+        let error = given("/no/such/program").expect_err("there is none");
+        assert_eq!(
+            error.to_string(),
+            "SHELL_BIN=/no/such/program: no such file"
+        );
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn version_of(process: &Supervised, port: u16) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::find_on_path;
+    use crate::{find_on_path, given_program};
 
     #[derive(Debug, thiserror::Error)]
     enum Failed {
@@ -169,8 +169,8 @@ mod tests {
     }
 
     fn program() -> PathBuf {
-        std::env::var_os("REDIS_SERVER_BIN")
-            .map(PathBuf::from)
+        given_program("REDIS_SERVER_BIN")
+            .expect("a program, if it is set")
             .or_else(|| find_on_path("redis-server"))
             .expect("a redis-server; scripts/ensure-redis.sh gets one")
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cli::show;
 use crate::compare;
 use crate::doctor;
 use crate::plan::{Plan, Selection};

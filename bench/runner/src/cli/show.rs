@@ -4,9 +4,9 @@ use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;
 use crate::session::progress::words;
 use crate::suite::Suite;
-use crate::suite::scenario::CycleOrder;
 use crate::suite::vars::{Origin, Value};
 use crate::values::mask::say;
+use barrier_stats::order::CycleOrder;
 
 /// Prints the plan; starts and writes nothing.
 ///

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use barrier_stats::ratio::{self as stats, Ratio, Spread};
 use serde::Serialize;
 
 use super::stored::{Stored, StoredRun};
 use super::words;
-use crate::stats::{self, Ratio, Spread};
 use crate::suite::schema::{CompareTable, Method, PairBy};
 
 /// One metric of one scenario at one point: every variant against the base.

@@ -1,8 +1,7 @@
 //! Figures in words.
 
+use barrier_stats::ratio::{MIN_CYCLES, Ratio};
 use serde::Serialize;
-
-use crate::stats::{MIN_CYCLES, Ratio};
 
 /// The difference that "no difference shown" is measured by.
 const EFFECT: f64 = 0.05;
@@ -142,8 +141,9 @@ pub(crate) fn ratio(ratio: &Ratio) -> String {
 
 #[cfg(test)]
 mod tests {
+    use barrier_stats::ratio::paired;
+
     use super::*;
-    use crate::stats::paired;
 
     fn words(cycles: &[(f64, f64)], unit: &str) -> String {
         verdict("hash", cycles.len(), paired(cycles).as_ref(), unit).text

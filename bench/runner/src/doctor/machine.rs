@@ -1,7 +1,8 @@
 //! What the machine can carry, and whether it is free for it.
 
+use barrier_stats::host;
+
 use super::{Level, Report};
-use crate::host;
 use crate::plan::limits::Limits;
 
 /// Memory of k6 and the target for one user, rounded up from runs with 10,000.

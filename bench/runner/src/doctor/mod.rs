@@ -2,7 +2,6 @@
 
 mod machine;
 
-use crate::host;
 use crate::plan::limits::Limits;
 use crate::plan::{Plan, PlannedRun, points};
 use crate::run::k6::Binary;
@@ -15,6 +14,7 @@ use crate::suite::schema::TargetKind;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::mask;
+use barrier_stats::host;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

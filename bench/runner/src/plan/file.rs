@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use barrier_stats::host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{Plan, PlannedRun, Selection};
 use crate::evidence::Invocation;
-use crate::host;
 use crate::suite::Suite;
 use crate::suite::vars::Point;
 use crate::values::exit;

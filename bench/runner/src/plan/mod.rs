@@ -7,13 +7,13 @@ pub(crate) mod limits;
 pub(crate) mod presets;
 
 pub(crate) mod file;
-mod order;
 mod planned;
 pub(crate) mod points;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use barrier_stats::order;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use barrier_stats::host;
+
 use super::{Selection, points};
 use crate::evidence::component;
-use crate::host;
 use crate::plan::limits::Limits;
 use crate::plan::presets;
 use crate::run::target;

@@ -227,7 +227,7 @@ fn facts(stored: &Stored) -> Vec<Fact> {
         .iter()
         .filter_map(|run| run.meta.host.load_average_start.first().copied())
         .collect();
-    let load = crate::stats::spread(&loads)
+    let load = barrier_stats::ratio::spread(&loads)
         .map(|spread| format!("{:.2} to {:.2}, before the runs", spread.min, spread.max));
     let facts = [
         ("Began", Some(meta.start_time.clone())),

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use barrier_stats::host;
 use serde_json::{Map, Value as Json, json};
 
 use crate::evidence::Folder;
-use crate::host;
 use crate::plan::{PlannedRun, file};
 use crate::run::k6::{Binary, Finished};
 use crate::suite::Suite;

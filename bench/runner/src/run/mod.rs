@@ -17,7 +17,6 @@ use serde_json::json;
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::clean;
 use crate::run::events::Events;
 use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
@@ -25,7 +24,7 @@ use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{Machine, Monitors, Processes};
 use crate::run::redis_access::Access;
 use crate::run::redis_client::Server;
-use crate::run::target::{self, Target};
+use crate::run::target::Target;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::Vars;
 use crate::values::exit::{self, Stop};

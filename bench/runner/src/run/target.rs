@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use barrier_procs::given_program;
 use tempfile::TempDir;
 
 use crate::evidence::Folder;
@@ -145,16 +146,13 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
         });
     }
     let variable = format!("{}_BIN", name.to_ascii_uppercase().replace('-', "_"));
-    if let Some(given) = std::env::var_os(&variable).filter(|given| !given.is_empty()) {
-        let path = PathBuf::from(given);
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(exit::set_up(format!(
-                "{variable}={}: no such file; build it with `make`, or unset {variable}",
-                path.display()
-            )))
-        };
+    let given = given_program(&variable).map_err(|error| {
+        exit::set_up(format!(
+            "{error}; build it with `make`, or unset {variable}"
+        ))
+    })?;
+    if let Some(path) = given {
+        return Ok(path);
     }
     let beside = std::env::current_exe()
         .ok()

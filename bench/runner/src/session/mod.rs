@@ -9,10 +9,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use barrier_procs::PrivateRedis;
+use barrier_stats::host;
 
 use crate::doctor;
 use crate::evidence::{Folder, Invocation};
-use crate::host;
 use crate::plan::file::{PLAN, PlanFile};
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::report;
@@ -26,7 +26,6 @@ use crate::run::scratch::Scratch;
 use crate::run::{Attempt, Outcome};
 use crate::session::lock::RunLock;
 use crate::session::progress::{Clock, words};
-use crate::session::screen;
 use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::schema::OnFail;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use barrier_stats::order::CycleOrder;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -83,18 +84,6 @@ pub(crate) enum Priority {
     High,
     Medium,
     Low,
-}
-
-/// The order of the variants in a cycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CycleOrder {
-    #[default]
-    AsListed,
-    /// A B, B A, A B, …
-    Alternate,
-    /// Drawn for each cycle; the plan records the seed.
-    Random,
 }
 
 /// `scenario.load[]`: what the harness does, as far as the runner has to know it.

@@ -2,12 +2,25 @@
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use serde::Deserialize;
 
-use crate::suite::scenario::CycleOrder;
+/// The order of the variants in a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CycleOrder {
+    /// As they are declared, in every cycle.
+    #[default]
+    AsListed,
+    /// A B, B A, A B, …
+    Alternate,
+    /// Drawn for each cycle; the plan records the seed.
+    Random,
+}
 
 /// Puts the variants of the `block`-th block of a scenario, counted from 0, in order. Alternation goes on from block to
 /// block, whether the point or the cycle changes, so that no variant is always the one on the warmer machine.
-pub(super) fn in_block<T>(
+#[must_use]
+pub fn in_block<T>(
     mut variants: Vec<T>,
     order: CycleOrder,
     block: u32,
@@ -15,11 +28,26 @@ pub(super) fn in_block<T>(
 ) -> Vec<T> {
     match order {
         CycleOrder::AsListed => {}
-        CycleOrder::Alternate if block.is_multiple_of(2) => {}
-        CycleOrder::Alternate => variants.reverse(),
+        CycleOrder::Alternate => alternate(&mut variants, block),
         CycleOrder::Random => variants.shuffle(random),
     }
     variants
+}
+
+/// Alternates as [`in_block`] does, and lets another one begin every other block: of three and more variants, none is
+/// always in the middle.
+#[must_use]
+pub fn turned<T>(mut variants: Vec<T>, block: u32) -> Vec<T> {
+    alternate(&mut variants, block);
+    let turns = block.div_ceil(2) as usize % variants.len().max(1);
+    variants.rotate_left(turns);
+    variants
+}
+
+fn alternate<T>(variants: &mut [T], block: u32) {
+    if !block.is_multiple_of(2) {
+        variants.reverse();
+    }
 }
 
 #[cfg(test)]
@@ -33,6 +61,15 @@ mod tests {
         (0..40)
             .map(|block| in_block(vec!["A", "B"], order, block, &mut random).concat())
             .collect()
+    }
+
+    #[test]
+    fn each_of_three_begins_in_its_turn() {
+        let turned: Vec<_> = (0..6)
+            .map(|block| turned(vec!["A", "B", "C"], block).concat())
+            .collect();
+        assert_eq!(turned, ["ABC", "BAC", "BCA", "ACB", "CAB", "CBA"]);
+        assert!(super::turned(Vec::<u8>::new(), 3).is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The statistics of a comparison. `docs/explanation/statistics.md` says why these.
+//! The ratio of a variant to its base. `docs/explanation/statistics.md` says why these.
 //!
 //! Everything works on logarithms: a difference is a ratio, so that `slower by 12 %` means the same for a run of one
 //! second and one of ten minutes, and no interval ever reaches below zero.
@@ -6,12 +6,15 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
+use crate::median::{median, of_sorted};
+use crate::{count, sorted};
+
 /// How often an interval covers the truth.
-pub(crate) const CONFIDENCE: f64 = 0.95;
+pub const CONFIDENCE: f64 = 0.95;
 /// How often a difference of the size in question would be shown with the cycles that are said to be needed.
-pub(crate) const POWER: f64 = 0.8;
+pub const POWER: f64 = 0.8;
 /// Valid cycles below which values are shown but nothing is concluded.
-pub(crate) const MIN_CYCLES: usize = 6;
+pub const MIN_CYCLES: usize = 6;
 /// Cycles beyond which it is of no use to say how many would be needed.
 const MAX_CYCLES: usize = 1000;
 /// Modified z-score from which on a value is marked, as proposed by Iglewicz and Hoaglin.
@@ -22,46 +25,55 @@ const MIN_FOR_OUTLIERS: usize = 5;
 /// The values of one variant in a few numbers.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Spread {
-    pub(crate) n: usize,
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+pub struct Spread {
+    /// How many values.
+    pub n: usize,
+    /// The value in the middle.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
     /// Geometric mean with its interval, from two positive values on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mean: Option<Interval>,
+    pub mean: Option<Interval>,
     /// Standard deviation as a share of the mean, from two values on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) variation: Option<f64>,
+    pub variation: Option<f64>,
 }
 
 /// A value and the bounds that cover the truth in [`CONFIDENCE`] of all series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Interval {
-    pub(crate) value: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
+pub struct Interval {
+    /// The value.
+    pub value: f64,
+    /// The lower bound.
+    pub low: f64,
+    /// The upper bound.
+    pub high: f64,
 }
 
 /// The ratio of a variant to its base.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Ratio {
+pub struct Ratio {
     /// Pairs, or the smaller number of values where nothing is paired.
-    pub(crate) n: usize,
+    pub n: usize,
+    /// The ratio and its bounds.
     #[serde(flatten)]
-    pub(crate) interval: Interval,
-    pub(crate) degrees_of_freedom: f64,
+    pub interval: Interval,
+    /// Of Student's t, for the interval.
+    pub degrees_of_freedom: f64,
     /// Standard deviation of one cycle's log ratio.
-    pub(crate) sd_log: f64,
+    pub sd_log: f64,
     #[serde(skip)]
     paired: bool,
 }
 
 /// Median, extremes and spread; `None` without values.
-pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
+#[must_use]
+pub fn spread(values: &[f64]) -> Option<Spread> {
+    let sorted = sorted(values);
     let (min, max) = (*sorted.first()?, *sorted.last()?);
     let arithmetic = moments(values);
     let positive = values.iter().all(|value| *value > 0.0);
@@ -72,7 +84,7 @@ pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
     });
     Some(Spread {
         n: values.len(),
-        median: median(&sorted),
+        median: of_sorted(&sorted)?,
         min,
         max,
         mean,
@@ -82,7 +94,8 @@ pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
 }
 
 /// The ratio variant / base of values that were measured side by side; `None` with fewer than two pairs. All values must be positive.
-pub(crate) fn paired(pairs: &[(f64, f64)]) -> Option<Ratio> {
+#[must_use]
+pub fn paired(pairs: &[(f64, f64)]) -> Option<Ratio> {
     if pairs.len() < 2 {
         return None;
     }
@@ -103,7 +116,8 @@ pub(crate) fn paired(pairs: &[(f64, f64)]) -> Option<Ratio> {
 
 /// The ratio variant / base of two series that have nothing in common but their length, by Welch's interval; `None`
 /// with fewer than two values in either. All values must be positive.
-pub(crate) fn unpaired(base: &[f64], values: &[f64]) -> Option<Ratio> {
+#[must_use]
+pub fn unpaired(base: &[f64], values: &[f64]) -> Option<Ratio> {
     if base.len() < 2 || values.len() < 2 {
         return None;
     }
@@ -133,13 +147,15 @@ pub(crate) fn unpaired(base: &[f64], values: &[f64]) -> Option<Ratio> {
 
 impl Ratio {
     /// Whether the interval leaves out "no difference".
-    pub(crate) fn differs(&self) -> bool {
+    #[must_use]
+    pub fn differs(&self) -> bool {
         self.interval.low > 1.0 || self.interval.high < 1.0
     }
 
     /// Cycles that would show a difference of `effect` (0.05 = 5 %) in [`POWER`] of all series, at least
     /// [`MIN_CYCLES`]; `None` if it is more than anybody would run.
-    pub(crate) fn needed(&self, effect: f64) -> Option<usize> {
+    #[must_use]
+    pub fn needed(&self, effect: f64) -> Option<usize> {
         (MIN_CYCLES..=MAX_CYCLES).find(|&n| self.detectable(n) <= effect)
     }
 
@@ -158,14 +174,15 @@ impl Ratio {
 
 /// Which values lie far from the others, by the median absolute deviation of their logarithms. Marked, never dropped. More
 /// than a quarter of the values are not far from the others but a second group: then none is marked.
-pub(crate) fn outliers(values: &[f64]) -> Vec<bool> {
+#[must_use]
+pub fn outliers(values: &[f64]) -> Vec<bool> {
     if values.len() < MIN_FOR_OUTLIERS || values.iter().any(|value| *value <= 0.0) {
         return vec![false; values.len()];
     }
     let logs = logs(values);
-    let middle = median_of(&logs);
-    let deviations: Vec<f64> = logs.iter().map(|log| (log - middle).abs()).collect();
-    let typical = median_of(&deviations);
+    let centre = middle(&logs);
+    let deviations: Vec<f64> = logs.iter().map(|log| (log - centre).abs()).collect();
+    let typical = middle(&deviations);
     let marked: Vec<bool> = deviations
         .iter()
         .map(|deviation| typical > 0.0 && 0.6745 * deviation / typical > OUTLIER)
@@ -174,6 +191,11 @@ pub(crate) fn outliers(values: &[f64]) -> Vec<bool> {
         return vec![false; values.len()];
     }
     marked
+}
+
+/// Median of values, at least one.
+fn middle(values: &[f64]) -> f64 {
+    median(values).expect("there are values")
 }
 
 fn interval(mean_log: f64, error: f64, freedom: f64) -> Interval {
@@ -202,30 +224,6 @@ fn moments(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (mean, if n > 1.0 { squares / (n - 1.0) } else { 0.0 })
-}
-
-/// Median of unsorted values, at least one.
-fn median_of(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    median(&sorted)
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "numbers of runs are far below 2^52"
-)]
-fn count(n: usize) -> f64 {
-    n as f64
 }
 
 #[cfg(test)]

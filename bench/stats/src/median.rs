@@ -7,28 +7,31 @@
 
 use serde::Serialize;
 
+use crate::{count, sorted};
+
 /// The confidence that is aimed at.
 const CONFIDENCE: f64 = 0.95;
 
 /// A median with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Estimate {
+pub struct Estimate {
     /// The median.
-    pub(crate) median: f64,
+    pub median: f64,
     /// The interval's lower end.
-    pub(crate) low: f64,
+    pub low: f64,
     /// Its upper end.
-    pub(crate) high: f64,
+    pub high: f64,
     /// The probability that it covers the true median: below 0.95 where there are less than six values.
-    pub(crate) confidence: f64,
+    pub confidence: f64,
     /// How many values.
-    pub(crate) values: usize,
+    pub values: usize,
 }
 
 impl Estimate {
     /// Of these values; none of no values.
-    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+    #[must_use]
+    pub fn of(values: &[f64]) -> Option<Self> {
         let sorted = sorted(values);
         let n = sorted.len();
         let (skip, confidence) = (0..n.div_ceil(2))
@@ -36,7 +39,7 @@ impl Estimate {
             .take_while(|(skip, confidence)| *skip == 0 || *confidence >= CONFIDENCE)
             .last()?;
         Some(Self {
-            median: median(&sorted)?,
+            median: of_sorted(&sorted)?,
             low: *sorted.get(skip)?,
             high: *sorted.get(n - 1 - skip)?,
             confidence,
@@ -48,39 +51,35 @@ impl Estimate {
 /// How likely the median lies between the values that are left when `skip` are taken off either end of `n`.
 fn coverage(n: usize, skip: usize) -> f64 {
     // Fewer than skip + 1 of n values fall below the median: a binomial tail with p = 1/2, the same at both ends.
-    let mut term = 0.5_f64.powf(as_float(n));
+    let mut term = 0.5_f64.powf(count(n));
     let mut tail = term;
     for k in 0..skip {
-        term *= as_float(n - k) / as_float(k + 1);
+        term *= count(n - k) / count(k + 1);
         tail += term;
     }
     (1.0 - 2.0 * tail).max(0.0)
 }
 
 /// The median; none of no values.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
-    let sorted = sorted(values);
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    of_sorted(&sorted(values))
+}
+
+/// The median of values that are in order already.
+pub(crate) fn of_sorted(sorted: &[f64]) -> Option<f64> {
     let n = sorted.len();
     let (low, high) = (sorted.get(n.checked_sub(1)? / 2)?, sorted.get(n / 2)?);
     Some(f64::midpoint(*low, *high))
 }
 
 /// The smallest value that at least this share of all do not exceed; none of no values.
-pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
+#[must_use]
+pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let sorted = sorted(values);
     let n = sorted.len();
-    let rank = (1..=n).find(|rank| as_float(*rank) >= share * as_float(n));
+    let rank = (1..=n).find(|rank| count(*rank) >= share * count(n));
     sorted.get(rank?.checked_sub(1)?).copied()
-}
-
-fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted
-}
-
-fn as_float(n: usize) -> f64 {
-    u32::try_from(n).map_or(f64::from(u32::MAX), f64::from)
 }
 
 #[cfg(test)]
