@@ -10,12 +10,14 @@
 mod cli;
 mod compare;
 mod doctor;
+mod events;
 mod evidence;
 mod plan;
 mod report;
 mod run;
 mod session;
 mod suite;
+mod terminal;
 mod values;
 mod verdict;
 

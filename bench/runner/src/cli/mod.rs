@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare;
 use crate::doctor;
+use crate::events::Stream;
 use crate::plan::{Plan, Selection};
 use crate::report;
 use crate::run::clean;
@@ -15,9 +16,10 @@ use crate::session;
 use crate::session::lock::RunLock;
 use crate::suite::given::Given;
 use crate::suite::{self, Suite};
+use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
-use crate::values::mask::say;
-use crate::verdict::rejudge;
+use crate::values::mask::masked;
+use crate::verdict::stored::{self, Now};
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -236,6 +238,22 @@ impl What {
     }
 }
 
+/// The program: reads its arguments, does what they say, and ends the process with the exit code.
+pub fn main() {
+    let cli = <Cli as clap::Parser>::parse();
+    // A panic has been reported by its hook, and unwinding has ended what was started.
+    let result = std::panic::catch_unwind(|| dispatch(cli));
+    let code = match result {
+        Err(_) => exit::FAULT,
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            eprintln!("barrier-bench: {}", masked(&format!("{error:#}")));
+            exit::code_of(&error)
+        }
+    };
+    std::process::exit(code);
+}
+
 /// Does what the command line says and returns the exit code.
 ///
 /// # Errors
@@ -254,17 +272,20 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 show::plan(&suite, &plan, &selection)?;
                 return Ok(exit::OK);
             }
-            session::run(&suite, plan, &selection, keep_going)
+            session::run(&suite, plan, &selection, keep_going, &stream())
         }
         Verb::Resume {
             folder,
             set,
             env_file,
             keep_going,
-        } => session::resume(&folder, &Given::new(&set, env_file.as_deref())?, keep_going),
+        } => {
+            let given = Given::new(&set, env_file.as_deref())?;
+            session::resume(&folder, &given, keep_going, &stream())
+        }
         Verb::Judge { folder, suite } => {
             let other = suite.map(|name| Suite::load(&name)).transpose()?;
-            rejudge::judge(&folder, other.as_ref())
+            judge(&folder, other.as_ref())
         }
         Verb::Clean { what, dry_run } => clean(what, dry_run),
         Verb::Doctor { what } => {
@@ -281,8 +302,16 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 exit::SET_UP
             })
         }
-        Verb::Compare { folders, json } => compare::compare(&folders, json),
-        Verb::Report { folder } => report::report(&folder),
+        Verb::Compare { folders, json } => {
+            let comparison = compare::compare(&folders)?;
+            if json {
+                say(&format!("{:#}", comparison.json()));
+            } else {
+                comparison.lines().iter().for_each(|line| say(line));
+            }
+            Ok(exit::OK)
+        }
+        Verb::Report { folder } => report::report(&folder, &stream()),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],
@@ -302,6 +331,41 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             Ok(exit::OK)
         }
     }
+}
+
+/// A stream to the terminal.
+fn stream() -> Stream {
+    Stream::to(Terminal::new())
+}
+
+fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
+    let runs = stored::judge(folder, other)?;
+    for run in &runs {
+        match &run.now {
+            Now::Nothing { title } => say(&format!(
+                "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
+                run.before.as_deref().unwrap_or("NOT_RUN")
+            )),
+            Now::Judged { run: now, doubts } => {
+                terminal::judged(now).iter().for_each(|line| say(line));
+                for doubt in doubts {
+                    say(&format!("beware   {doubt}"));
+                }
+                say(&match &run.before {
+                    Some(before) if *before == now.verdict => {
+                        format!("stored   the same verdict, {before}")
+                    }
+                    Some(before) => format!(
+                        "stored   differs: the stored verdict is {before}, judged again it is {}",
+                        now.verdict
+                    ),
+                    None => "stored   no verdict".to_owned(),
+                });
+            }
+        }
+    }
+    let codes: Vec<i32> = runs.iter().map(|run| run.code).collect();
+    Ok(exit::of_runs(&codes))
 }
 
 fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
@@ -394,11 +458,9 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
         say("the suite declares nothing to clean");
         return Ok(exit::OK);
     };
-    say(&format!("clean    {}", cleaning.shown_address()));
-    cleaning
-        .summary()
+    terminal::cleaning(cleaning.shown_address(), cleaning.summary())
         .iter()
-        .for_each(|line| say(&format!("         {line}")));
+        .for_each(|line| say(line));
     let mut log = Vec::new();
     let result = cleaning.execute(dry_run, &mut log);
     log.iter().for_each(|line| say(line));
@@ -413,23 +475,4 @@ mod tests {
     fn definition_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
-}
-
-/// The program: reads its arguments, does what they say, and ends the process with the exit code.
-pub fn main() {
-    let cli = <Cli as clap::Parser>::parse();
-    // A panic has been reported by its hook, and unwinding has ended what was started.
-    let result = std::panic::catch_unwind(|| dispatch(cli));
-    let code = match result {
-        Err(_) => exit::FAULT,
-        Ok(Ok(code)) => code,
-        Ok(Err(error)) => {
-            eprintln!(
-                "barrier-bench: {}",
-                crate::values::mask::masked(&format!("{error:#}"))
-            );
-            exit::code_of(&error)
-        }
-    };
-    std::process::exit(code);
 }

@@ -2,10 +2,10 @@
 
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;
-use crate::session::progress::words;
 use crate::suite::Suite;
 use crate::suite::vars::{Origin, Value};
-use crate::values::mask::say;
+use crate::terminal::say;
+use crate::values::text::words;
 use barrier_stats::order::CycleOrder;
 
 /// Prints the plan; starts and writes nothing.

@@ -7,21 +7,29 @@ pub(crate) mod cells;
 pub(crate) mod stored;
 pub(crate) mod words;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::values::exit;
-use crate::values::mask::say;
+use crate::values::text::shown;
 use cells::{Cell, Value, Variant};
 use stored::Stored;
 use words::{figure, plural};
 
-/// The verb `compare`.
+/// What folders of evidence say about variants.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    pub(crate) cells: Vec<Cell>,
+    /// What the letters of two folders stand for; empty for one.
+    pub(crate) legend: Vec<String>,
+}
+
+/// Compares the variants of one folder, or two folders with each other.
 ///
 /// # Errors
 /// A folder holds no evidence, or the suite declares nothing to compare.
-pub(crate) fn compare(folders: &[PathBuf], as_json: bool) -> anyhow::Result<i32> {
+pub(crate) fn compare(folders: &[PathBuf]) -> anyhow::Result<Comparison> {
     let stored = folders
         .iter()
         .map(|folder| Stored::open(folder))
@@ -34,14 +42,20 @@ pub(crate) fn compare(folders: &[PathBuf], as_json: bool) -> anyhow::Result<i32>
     if cells.is_empty() {
         return Err(nothing(&stored));
     }
-    if as_json {
-        let figures = json!({ "schemaVersion": 1, "comparisons": cells });
-        say(&format!("{figures:#}"));
-    } else {
-        legend.iter().for_each(|line| say(line));
-        cells.iter().flat_map(lines).for_each(|line| say(&line));
+    Ok(Comparison { cells, legend })
+}
+
+impl Comparison {
+    /// The comparison for programs.
+    pub(crate) fn json(&self) -> Json {
+        json!({ "schemaVersion": 1, "comparisons": self.cells })
     }
-    Ok(exit::OK)
+
+    /// The comparison for the terminal.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let cells = self.cells.iter().flat_map(lines);
+        self.legend.iter().cloned().chain(cells).collect()
+    }
 }
 
 fn nothing(stored: &[Stored]) -> anyhow::Error {
@@ -74,12 +88,8 @@ fn legend(name: &str, stored: &Stored) -> String {
     format!("{name}  {} ({})", shown(&stored.root), versions.join(", "))
 }
 
-fn shown(path: &Path) -> String {
-    crate::verdict::judge::shown(path)
-}
-
 /// A cell as text for the terminal.
-pub(crate) fn lines(cell: &Cell) -> Vec<String> {
+fn lines(cell: &Cell) -> Vec<String> {
     let mut lines = vec![String::new(), title(cell)];
     let width = |header: &str, texts: &[String]| {
         texts

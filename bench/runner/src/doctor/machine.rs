@@ -2,7 +2,7 @@
 
 use barrier_stats::host;
 
-use super::{Level, Report};
+use super::findings::{Level, Report};
 use crate::plan::limits::Limits;
 
 /// Memory of k6 and the target for one user, rounded up from runs with 10,000.

@@ -1,103 +1,23 @@
 //! What would spoil a run, found beforehand, each with its mend.
 
+mod findings;
 mod machine;
 
 use crate::plan::limits::Limits;
 use crate::plan::{Plan, PlannedRun, points};
 use crate::run::k6::Binary;
-use crate::run::redis_access::Access;
-use crate::run::redis_client::Server;
-use crate::run::redis_server::{find_program, info_field};
-use crate::run::target;
+use crate::run::redis::access::Access;
+use crate::run::redis::client::Server;
+use crate::run::redis::server::{find_program, info_field};
+use crate::run::{probe, target};
 use crate::suite::Suite;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::mask;
 use barrier_stats::host;
-
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    Good,
-    /// Worth knowing; the run goes on.
-    Warning,
-    /// The run would fail.
-    Fault,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub(crate) level: Level,
-    pub(crate) text: String,
-    /// What to do about it.
-    pub(crate) mend: Option<String>,
-}
-
-impl std::fmt::Display for Finding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mark = match self.level {
-            Level::Good => "ok     ",
-            Level::Warning => "warning",
-            Level::Fault => "fault  ",
-        };
-        write!(f, "{mark}  {}", self.text)?;
-        self.mend
-            .as_ref()
-            .map_or(Ok(()), |mend| write!(f, "\n         mend: {mend}"))
-    }
-}
-
-/// The findings, and the k6 that was found on the way.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) k6: Option<Binary>,
-}
-
-impl Report {
-    fn good(&mut self, text: impl Into<String>) {
-        self.add(Level::Good, text, None);
-    }
-
-    fn add(&mut self, level: Level, text: impl Into<String>, mend: Option<&str>) {
-        let finding = Finding {
-            level,
-            text: mask::masked(&text.into()),
-            mend: mend.map(str::to_owned),
-        };
-        if !self.findings.contains(&finding) {
-            self.findings.push(finding);
-        }
-    }
-
-    /// A fault without a mend of its own has it behind its last semicolon, as all errors of set-up do.
-    fn note(&mut self, result: anyhow::Result<String>, mend: Option<&str>) {
-        let error = match result {
-            Ok(text) => return self.good(text),
-            Err(error) => format!("{error:#}"),
-        };
-        match (mend, error.rsplit_once("; ")) {
-            (None, Some((text, mend))) => self.add(Level::Fault, text, Some(mend)),
-            (mend, _) => self.add(Level::Fault, error, mend),
-        }
-    }
-
-    /// Whether nothing stands in the way of a run.
-    pub(crate) fn healthy(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| finding.level != Level::Fault)
-    }
-
-    /// What to read before a run: everything but the good news.
-    pub(crate) fn troubles(&self) -> impl Iterator<Item = &Finding> {
-        self.findings
-            .iter()
-            .filter(|finding| finding.level != Level::Good)
-    }
-}
+use findings::Level;
+pub(crate) use findings::Report;
 
 /// Looks at everything the planned runs need. Starts nothing but `k6 version`, changes nothing.
 pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
@@ -328,7 +248,7 @@ fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
 
 fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
     if run.target.kind == TargetKind::External {
-        let answered = target::ask_once(run.target, &run.vars)
+        let answered = probe::ask_once(run.target, &run.vars)
             .map(|()| format!("target {} answers", run.target.id));
         return report.note(
             answered,

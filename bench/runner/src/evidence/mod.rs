@@ -140,6 +140,19 @@ impl Folder {
         self.write(name, format!("{value:#}\n").as_bytes())
     }
 
+    /// Opens a file that grows with every call that works in this folder.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn append(&self, name: &str) -> anyhow::Result<File> {
+        let path = self.path.join(name);
+        File::options()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))
+    }
+
     /// Opens the file that a running process writes to; it gets its name by [`Self::finish`]. Until then, and for ever
     /// if the runner dies, it is called `<name>.partial`.
     ///

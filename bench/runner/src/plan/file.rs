@@ -22,6 +22,11 @@ pub(crate) const SUITE: &str = "suite.toml";
 
 const SCHEMA: u32 = 1;
 
+/// Whether a folder holds a plan.
+pub(crate) fn is_plan(folder: &Path) -> bool {
+    folder.join(PLAN).is_file()
+}
+
 /// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,6 +8,7 @@ use super::chart::{self, Line};
 use super::figures::Figures;
 use super::section::Section;
 use super::series::{Points, Process, Series};
+use super::template;
 use super::view::View;
 use crate::compare::cells;
 use crate::compare::stored::{Stored, StoredRun};
@@ -50,7 +51,7 @@ pub(crate) fn render(
     groups.retain(|group| !group.charts.is_empty());
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_syntax(super::syntax()?);
+    environment.set_syntax(template::syntax()?);
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     let template = environment.template_from_str(TEMPLATE)?;
     let view = View::of(figures, sections);

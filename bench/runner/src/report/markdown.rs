@@ -5,6 +5,7 @@ use minijinja::{Environment, context};
 
 use super::figures::Figures;
 use super::section::Section;
+use super::template;
 use super::view::View;
 
 const TEMPLATE: &str = include_str!("templates/report.md");
@@ -15,7 +16,7 @@ const TEMPLATE: &str = include_str!("templates/report.md");
 /// The template does not fit the figures.
 pub(crate) fn render(figures: &Figures, sections: &[Section]) -> anyhow::Result<String> {
     let mut environment = Environment::new();
-    environment.set_syntax(super::syntax()?);
+    environment.set_syntax(template::syntax()?);
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.add_filter("md", escaped);
     let template = environment.template_from_str(TEMPLATE)?;

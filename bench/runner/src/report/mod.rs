@@ -9,6 +9,7 @@ mod html;
 mod markdown;
 mod section;
 mod series;
+mod template;
 mod view;
 
 use std::fs;
@@ -17,11 +18,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::compare::stored::Stored;
+use crate::events::{Event, Stream};
 use crate::suite::Suite;
 use crate::suite::schema::Format;
 use crate::values::exit;
-use crate::values::mask::{masked, say};
-use crate::verdict::judge::shown;
+use crate::values::mask::masked;
+use crate::values::text::shown;
 use figures::Figures;
 pub(crate) use section::Section;
 
@@ -29,7 +31,7 @@ pub(crate) use section::Section;
 ///
 /// # Errors
 /// The folder holds no evidence, the suite declares no report, or a file cannot be written.
-pub(crate) fn report(folder: &Path) -> anyhow::Result<i32> {
+pub(crate) fn report(folder: &Path, stream: &Stream) -> anyhow::Result<i32> {
     let stored = Stored::open(folder)?;
     if stored.suite.file.report.is_none() {
         return Err(exit::set_up(format!(
@@ -37,7 +39,7 @@ pub(crate) fn report(folder: &Path) -> anyhow::Result<i32> {
             stored.suite.path.display()
         )));
     }
-    write(&stored)?;
+    write(&stored, stream)?;
     Ok(exit::OK)
 }
 
@@ -45,17 +47,18 @@ pub(crate) fn report(folder: &Path) -> anyhow::Result<i32> {
 ///
 /// # Errors
 /// The evidence cannot be read again or the report cannot be written.
-pub(crate) fn of_plan(suite: &Suite, folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn of_plan(suite: &Suite, folder: &Path, stream: &Stream) -> anyhow::Result<()> {
     if suite.file.report.is_none() {
         return Ok(());
     }
-    write(&Stored::open(folder)?)
+    write(&Stored::open(folder)?, stream)
 }
 
-fn write(stored: &Stored) -> anyhow::Result<()> {
+fn write(stored: &Stored, stream: &Stream) -> anyhow::Result<()> {
     let figures = Figures::of(stored);
-    say("");
-    figures.headline.iter().for_each(|line| say(line));
+    stream.tell(Event::Compared {
+        lines: figures.headline.clone(),
+    });
     let Some(table) = &stored.suite.file.report else {
         return Ok(());
     };
@@ -75,18 +78,9 @@ fn write(stored: &Stored) -> anyhow::Result<()> {
         };
         let path = stored.root.join(name);
         replace(&path, masked(&text).as_bytes())?;
-        say(&format!("report   {}", shown(&path)));
+        stream.tell(Event::ReportWritten { path: shown(&path) });
     }
     Ok(())
-}
-
-/// Statements on lines of their own leave nothing behind.
-fn syntax() -> Result<minijinja::syntax::SyntaxConfig, minijinja::Error> {
-    minijinja::syntax::SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build()
 }
 
 /// Writes a file that appears complete or not at all.

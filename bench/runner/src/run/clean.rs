@@ -5,8 +5,8 @@
 //! The plan is shown and recorded before anything is deleted, and the result is read back.
 
 use crate::run::process::find_on_path;
-use crate::run::redis_access::Access;
-use crate::run::redis_client::Server;
+use crate::run::redis::access::Access;
+use crate::run::redis::client::Server;
 use crate::suite::Suite;
 use crate::suite::schema::{CleanKind, CleanTable};
 use crate::suite::scope::{Condition, Scope};
@@ -268,8 +268,8 @@ mod tests {
     use barrier_procs::PrivateRedis;
 
     use super::*;
-    use crate::run::events::Events;
-    use crate::run::redis_server::{self, find_program};
+    use crate::run::inbox::Inbox;
+    use crate::run::redis::server::{self as redis_server, find_program};
     use crate::suite::tests::suite;
     use crate::suite::vars::{Origin, Value};
 
@@ -315,10 +315,9 @@ limit = "30s"
     }
 
     fn fixture(boost: i64) -> Fixture {
-        let mut events = Events::without_signals();
+        let mut inbox = Inbox::without_signals();
         let program = find_program(std::path::Path::new("..")).expect("a redis-server");
-        let redis =
-            redis_server::start(&program, 100, &mut events).expect("a private Redis starts");
+        let redis = redis_server::start(&program, 100, &mut inbox).expect("a private Redis starts");
         let suite = suite(TABLES).expect("suite");
         let mut vars = Vars::default();
         vars.supply("SLOT_BOOST", Value::Int(boost), Origin::CommandLine);

@@ -8,14 +8,15 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
-use crate::run::events::{Event, Events};
+use crate::run::environment::clean_environment;
+use crate::run::inbox::{Inbox, Message};
 use crate::run::process::{self, Supervised, find_on_path};
 use crate::run::scratch;
-use crate::run::target::clean_environment;
 use crate::suite::vars::Vars;
 use crate::values::exit;
-use crate::values::mask::say;
+use crate::verdict::facts::Cause;
 
 /// After an interrupt k6 runs teardown and writes its summary; this is its time for both.
 const END_LIMIT: Duration = Duration::from_secs(90);
@@ -151,8 +152,8 @@ impl Call {
         &self.shown
     }
 
-    /// Runs k6 in a fresh working directory, so that a summary found there is of this run. Its output goes to the
-    /// terminal and to `stdout.txt`.
+    /// Runs k6 in a fresh working directory, so that a summary found there is of this run. Its output is told as it
+    /// comes, and kept in `stdout.txt`.
     ///
     /// # Errors
     /// k6 cannot be started or its output cannot be kept.
@@ -160,7 +161,8 @@ impl Call {
         &self,
         folder: &Folder,
         limit: Duration,
-        events: &mut Events,
+        inbox: &mut Inbox,
+        stream: &Stream,
         watch: &mut dyn Watch,
     ) -> anyhow::Result<Finished> {
         let work = scratch::folder("k6-").context("making a working directory for k6")?;
@@ -175,10 +177,10 @@ impl Call {
             .current_dir(work.path());
 
         let began = jiff::Zoned::now();
-        let mut k6 = process::start("k6", &mut command, output, true, KILL_GRACE)?;
-        process::watch(&k6, events);
+        let mut k6 = process::start("k6", &mut command, output, Some(stream), KILL_GRACE)?;
+        process::watch(&k6, inbox);
         watch.began(k6.id());
-        let cause = wait(&mut k6, limit, events);
+        let cause = wait(&mut k6, limit, inbox, stream);
         let ended = jiff::Zoned::now();
         watch.ended()?;
         let status = k6.end()?;
@@ -206,18 +208,6 @@ pub(crate) trait Watch {
     fn ended(&mut self) -> anyhow::Result<()>;
 }
 
-/// Why k6 ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Cause {
-    /// By itself.
-    Own,
-    /// A signal reached the runner.
-    Interrupt,
-    /// The wall-clock bound was reached.
-    Limit,
-}
-
 /// A k6 run that is over.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -243,34 +233,34 @@ impl Finished {
 
 /// Waits for the end. One interrupt is handed on to k6 (a second would keep it from its teardown); a further one, or the
 /// end of its time, kills it.
-fn wait(process: &mut Supervised, limit: Duration, events: &mut Events) -> Cause {
+fn wait(process: &mut Supervised, limit: Duration, inbox: &mut Inbox, stream: &Stream) -> Cause {
     let mut cause = Cause::Own;
     let mut deadline = Instant::now() + limit;
     loop {
-        match events.next(deadline) {
-            Some(Event::Exited(id)) if id == process.id() => return cause,
-            Some(Event::Exited(_)) => {}
-            Some(Event::Interrupt) if cause == Cause::Own => {
-                say(&format!(
-                    "interrupted: k6 ends its run and writes its summary (at most {} s; interrupt again to end it at once)",
-                    END_LIMIT.as_secs()
-                ));
+        match inbox.next(deadline) {
+            Some(Message::Exited(id)) if id == process.id() => return cause,
+            Some(Message::Exited(_)) => {}
+            Some(Message::Interrupt) if cause == Cause::Own => {
+                stream.tell(Event::Ending {
+                    reason: Ending::Interrupted,
+                    limit_s: END_LIMIT.as_secs(),
+                });
                 cause = Cause::Interrupt;
                 process.signal(Signal::INT);
                 deadline = Instant::now() + END_LIMIT;
             }
             None if cause == Cause::Own => {
-                say(&format!(
-                    "k6 runs longer than its bound of {} s: interrupting it",
-                    limit.as_secs()
-                ));
+                stream.tell(Event::Ending {
+                    reason: Ending::OverLimit,
+                    limit_s: limit.as_secs(),
+                });
                 cause = Cause::Limit;
                 process.signal(Signal::INT);
                 deadline = Instant::now() + END_LIMIT;
             }
-            Some(Event::Interrupt) | None => {
+            Some(Message::Interrupt) | None => {
                 process.signal(Signal::KILL);
-                return if events.interrupts() > 0 {
+                return if inbox.interrupts() > 0 {
                     Cause::Interrupt
                 } else {
                     cause
@@ -349,7 +339,7 @@ mod tests {
         }
     }
 
-    fn shell(script: &str, limit: Duration, events: &mut Events) -> (Finished, String) {
+    fn shell(script: &str, limit: Duration, inbox: &mut Inbox) -> (Finished, String) {
         let root = tempfile::tempdir().expect("folder");
         let folder = Invocation::create(root.path(), "t")
             .and_then(|i| i.run_folder("r", 1))
@@ -362,7 +352,9 @@ mod tests {
             environment: Vec::new(),
             shown: "sh".to_owned(),
         };
-        let finished = call.run(&folder, limit, events, &mut Nobody).expect("run");
+        let finished = call
+            .run(&folder, limit, inbox, &Stream::default(), &mut Nobody)
+            .expect("run");
         (
             finished,
             std::fs::read_to_string(folder.path().join("stdout.txt")).expect("stdout"),
@@ -371,19 +363,19 @@ mod tests {
 
     #[test]
     fn the_exit_code_and_the_summary_are_those_of_this_run() {
-        let mut events = Events::without_signals();
+        let mut inbox = Inbox::without_signals();
         let limit = Duration::from_secs(20);
         let (finished, output) = shell(
             "echo out; echo err >&2; echo '{}' > summary.json; exit 99",
             limit,
-            &mut events,
+            &mut inbox,
         );
         assert_eq!((finished.code, finished.cause), (Some(99), Cause::Own));
         assert_eq!(
             (finished.summary().as_deref(), output.as_str()),
             (Some(b"{}\n".as_slice()), "[k6] sh\nout\nerr\n")
         );
-        let (finished, _) = shell("exit 0", limit, &mut events);
+        let (finished, _) = shell("exit 0", limit, &mut inbox);
         assert_eq!(finished.summary(), None);
     }
 
@@ -394,7 +386,7 @@ mod tests {
         let (finished, _) = shell(
             script,
             Duration::from_secs(1),
-            &mut Events::without_signals(),
+            &mut Inbox::without_signals(),
         );
         assert_eq!((finished.code, finished.cause), (Some(105), Cause::Limit));
         assert!(finished.summary().is_some());
@@ -402,16 +394,16 @@ mod tests {
 
     #[test]
     fn the_second_interrupt_kills() {
-        let mut events = Events::without_signals();
-        let sender = events.sender();
+        let mut inbox = Inbox::without_signals();
+        let sender = inbox.sender();
         sender
-            .send(Event::Interrupt)
-            .and_then(|()| sender.send(Event::Interrupt))
+            .send(Message::Interrupt)
+            .and_then(|()| sender.send(Message::Interrupt))
             .expect("sent");
         let (finished, _) = shell(
             "trap '' INT; while :; do sleep 0.05; done",
             Duration::from_secs(60),
-            &mut events,
+            &mut inbox,
         );
         assert_eq!((finished.code, finished.cause), (None, Cause::Interrupt));
     }

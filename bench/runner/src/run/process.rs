@@ -9,10 +9,11 @@ use std::time::Duration;
 use barrier_procs::Output;
 pub(crate) use barrier_procs::{Supervised, find_on_path};
 
-use crate::run::events::{Event, Events};
+use crate::events::{Event, Stream};
+use crate::run::inbox::{Inbox, Message};
 use crate::values::mask;
 
-/// Starts the command with its output going, masked and line by line, to `log` and, if asked, to the terminal.
+/// Starts the command with its output going, masked and line by line, to `log` and, if asked, to the stream.
 ///
 /// # Errors
 /// The program cannot be started or a pipe cannot be made.
@@ -20,16 +21,18 @@ pub(crate) fn start(
     name: &str,
     command: &mut Command,
     log: File,
-    echo: bool,
+    echo: Option<&Stream>,
     grace: Duration,
 ) -> anyhow::Result<Supervised> {
     let mut log = Log(log);
+    let echo = echo.map(|stream| (name.to_owned(), stream.clone()));
     let each = move |line: &[u8]| {
         let text = mask::masked(&String::from_utf8_lossy(line));
         // A full disk or a closed terminal must not stop the reading: the child would block on its pipe.
         let _ = log.0.write_all(text.as_bytes());
-        if echo {
-            crate::session::screen::print(text.as_bytes());
+        if let Some((process, stream)) = &echo {
+            let process = process.clone();
+            stream.tell(Event::Output { process, text });
         }
     };
     let output = Output::Lines(Box::new(each));
@@ -45,11 +48,11 @@ impl Drop for Log {
     }
 }
 
-/// Sends [`Event::Exited`] once the process has ended.
-pub(crate) fn watch(process: &Supervised, events: &Events) {
-    let (id, sender) = (process.id(), events.sender());
+/// Sends [`Message::Exited`] once the process has ended.
+pub(crate) fn watch(process: &Supervised, inbox: &Inbox) {
+    let (id, sender) = (process.id(), inbox.sender());
     process.watch(move || {
-        let _ = sender.send(Event::Exited(id));
+        let _ = sender.send(Message::Exited(id));
     });
 }
 
@@ -78,12 +81,12 @@ mod tests {
         let file = File::create(&log).expect("log");
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo hunter2-process >&2; printf end"]);
-        let mut events = Events::without_signals();
+        let mut inbox = Inbox::without_signals();
         let mut child =
-            start("shell", &mut command, file, false, Duration::from_secs(5)).expect("start");
-        watch(&child, &events);
+            start("shell", &mut command, file, None, Duration::from_secs(5)).expect("start");
+        watch(&child, &inbox);
         let deadline = Instant::now() + Duration::from_secs(30);
-        assert_eq!(events.next(deadline), Some(Event::Exited(child.id())));
+        assert_eq!(inbox.next(deadline), Some(Message::Exited(child.id())));
         assert!(child.end().expect("end").success());
         assert_eq!(std::fs::read_to_string(&log).expect("log"), "one\n***\nend");
         assert_eq!(tail(&log, 2), "***\nend");

@@ -1,6 +1,5 @@
 //! Targets: which one a run uses, starting it, asking whether it answers, ending it.
 
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +9,9 @@ use barrier_procs::given_program;
 use tempfile::TempDir;
 
 use crate::evidence::Folder;
-use crate::run::events::Events;
+use crate::run::environment::clean_environment;
+use crate::run::inbox::Inbox;
+use crate::run::probe::Question;
 use crate::run::process::{self, Supervised, find_on_path, tail};
 use crate::run::scratch;
 use crate::suite::Suite;
@@ -19,9 +20,8 @@ use crate::suite::vars::{Origin, Part, RunValues, Value, Vars, parts};
 use crate::values::exit;
 
 const STOP_GRACE: Duration = Duration::from_secs(5);
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Events of the reference target, in the order in which users are spread over them.
+/// Inbox of the reference target, in the order in which users are spread over them.
 const BUILTIN_EVENTS: [&str; 5] = [
     "0dc2efd8-f760-11f0-8e3b-2a897f646219",
     "b55834d0-f834-11f0-999b-a7e49b723099",
@@ -29,19 +29,6 @@ const BUILTIN_EVENTS: [&str; 5] = [
     "bc113ec4-f834-11f0-999b-1786beee8658",
     "be54c626-f834-11f0-999b-9fdbde76a760",
 ];
-
-/// The variables of the runner's own environment that a child gets; all others stay outside.
-const PASSED_ON: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
-
-/// Empties the environment of a child but for what programs cannot do without.
-pub(crate) fn clean_environment(command: &mut Command) {
-    command.env_clear();
-    for name in PASSED_ON {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
-}
 
 /// The target of a variant: an external one whose address the user gave, else the one that the runner starts.
 ///
@@ -196,82 +183,6 @@ struct Started {
     _folder: TempDir,
 }
 
-/// How a target is asked whether it answers.
-#[derive(Debug)]
-enum Question {
-    Http { address: String, status: u16 },
-    Tcp { address: String },
-}
-
-impl Question {
-    fn new(table: &TargetTable, vars: &Vars, run: &RunValues) -> anyhow::Result<Self> {
-        Ok(match (&table.ready.url, &table.ready.tcp) {
-            (Some(address), _) => Self::Http {
-                address: vars.expand(address.get_ref(), run)?,
-                status: table.ready.status.unwrap_or(200),
-            },
-            (None, Some(address)) => Self::Tcp {
-                address: vars.expand(address.get_ref(), run)?,
-            },
-            (None, None) => {
-                return Err(exit::set_up(format!(
-                    "target {}: `ready` needs `url` or `tcp`",
-                    table.id
-                )));
-            }
-        })
-    }
-
-    /// Asks once; the text of a refusal says what came instead.
-    fn ask(&self) -> Result<(), String> {
-        match self {
-            Self::Http { address, status } => {
-                let agent: ureq::Agent = ureq::Agent::config_builder()
-                    .timeout_global(Some(PROBE_LIMIT))
-                    .http_status_as_error(false)
-                    .proxy(None)
-                    .build()
-                    .into();
-                match agent.get(address).call() {
-                    Ok(answer) if answer.status().as_u16() == *status => Ok(()),
-                    Ok(answer) => Err(format!(
-                        "GET {address}: status {}, expected {status}",
-                        answer.status().as_u16()
-                    )),
-                    Err(error) => Err(format!("GET {address}: {error}")),
-                }
-            }
-            Self::Tcp { address } => {
-                connect(address).map_err(|error| format!("connecting to {address}: {error}"))
-            }
-        }
-    }
-}
-
-fn connect(address: &str) -> anyhow::Result<()> {
-    let url = url::Url::parse(address)?;
-    let host = url.host_str().context("no host")?.trim_matches(['[', ']']);
-    let port = url.port_or_known_default().context("no port")?;
-    let mut last = None;
-    for place in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&place, PROBE_LIMIT) {
-            Ok(_) => return Ok(()),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.map_or_else(|| anyhow::anyhow!("the host has no address"), Into::into))
-}
-
-/// Asks an external target once, for `doctor`.
-///
-/// # Errors
-/// It does not answer.
-pub(crate) fn ask_once(table: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
-    Question::new(table, vars, &RunValues::new())?
-        .ask()
-        .map_err(exit::set_up)
-}
-
 impl Target {
     /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`.
     ///
@@ -282,7 +193,7 @@ impl Target {
         table: &TargetTable,
         vars: &mut Vars,
         folder: &Folder,
-        events: &mut Events,
+        inbox: &mut Inbox,
     ) -> anyhow::Result<Self> {
         let deadline = Instant::now() + table.ready.limit;
         if table.kind == TargetKind::External {
@@ -292,7 +203,7 @@ impl Target {
                 question,
                 started: None,
             };
-            target.wait(table.ready.every, deadline, folder, events)?;
+            target.wait(table.ready.every, deadline, folder, inbox)?;
             return Ok(target);
         }
         let private = scratch::folder("target-").context("making a folder for the target")?;
@@ -321,7 +232,7 @@ impl Target {
             &table.id,
             &mut command,
             folder.begin(&log)?,
-            false,
+            None,
             STOP_GRACE,
         )?;
         let mut started = Started {
@@ -335,7 +246,7 @@ impl Target {
             table.ready.every,
             deadline,
             folder,
-            events,
+            inbox,
         )?;
         vars.supply("BASE_URL", Value::Text(address.clone()), Origin::Started);
         let question = Question::new(table, vars, &RunValues::from([("address", address)]))?;
@@ -344,7 +255,7 @@ impl Target {
             question,
             started: Some(started),
         };
-        target.wait(table.ready.every, deadline, folder, events)?;
+        target.wait(table.ready.every, deadline, folder, inbox)?;
         Ok(target)
     }
 
@@ -353,10 +264,10 @@ impl Target {
         every: Duration,
         deadline: Instant,
         folder: &Folder,
-        events: &mut Events,
+        inbox: &mut Inbox,
     ) -> anyhow::Result<()> {
         loop {
-            events.check()?;
+            inbox.check()?;
             let Err(answer) = self.question.ask() else {
                 return Ok(());
             };
@@ -374,7 +285,7 @@ impl Target {
                     self.id
                 )));
             }
-            events.pause(every)?;
+            inbox.pause(every)?;
         }
     }
 
@@ -412,7 +323,7 @@ impl Started {
         every: Duration,
         deadline: Instant,
         folder: &Folder,
-        events: &mut Events,
+        inbox: &mut Inbox,
     ) -> anyhow::Result<String> {
         loop {
             if let Ok(text) = std::fs::read_to_string(file)
@@ -427,7 +338,7 @@ impl Started {
                     self.tail(folder)
                 )));
             }
-            events.pause(every)?;
+            inbox.pause(every)?;
         }
     }
 
@@ -472,7 +383,7 @@ mod tests {
             .expect("folder");
         let table = choose(suite, Some("zset"), vars)?;
         supply(table, vars)?;
-        let target = Target::start(suite, table, vars, &folder, &mut Events::without_signals())?;
+        let target = Target::start(suite, table, vars, &folder, &mut Inbox::without_signals())?;
         Ok((target, folder, root))
     }
 

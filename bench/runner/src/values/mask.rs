@@ -6,8 +6,6 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
-use crate::session::screen;
-
 /// What stands in the place of a secret.
 pub(crate) const MASK: &str = "***";
 
@@ -91,11 +89,6 @@ fn mask_strings(value: &mut Json) {
         Json::Object(fields) => fields.values_mut().for_each(mask_strings),
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
-}
-
-/// Prints one masked line (or block of lines). A closed terminal is no reason to end a run.
-pub(crate) fn say(text: &str) {
-    screen::print(format!("{}\n", masked(text)).as_bytes());
 }
 
 /// An address for display: whatever stands between the user and the host is replaced, also if it does not parse.

@@ -1,5 +1,6 @@
-//! What every room uses: errors with their exit codes, masking, hashes.
+//! What every room uses: errors with their exit codes, masking, hashes, values in words.
 
 pub(crate) mod exit;
 pub(crate) mod hash;
 pub(crate) mod mask;
+pub(crate) mod text;

@@ -2,11 +2,39 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::k6::Cause;
 use crate::verdict::gates::Judged;
 
 /// Share of the machine, in percent over the whole run, beyond which the generator measures itself.
 const GENERATOR_CAP: f64 = 90.0;
+
+/// Why k6 ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cause {
+    /// By itself.
+    Own,
+    /// A signal reached the runner.
+    Interrupt,
+    /// The wall-clock bound was reached.
+    Limit,
+}
+
+/// What the machine did while k6 ran, in percent of all its processors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Machine {
+    /// Whether a process monitor was declared and saw anything.
+    pub(crate) measured: bool,
+    pub(crate) cpu_percent_mean: Option<f64>,
+    pub(crate) generator_cpu_percent_mean: Option<f64>,
+    /// Neither k6 nor the target nor Redis nor the runner.
+    pub(crate) others_cpu_percent_mean: Option<f64>,
+    pub(crate) others_cpu_percent_max: Option<f64>,
+    /// Something else took so much that figures of this run are to be compared with care.
+    pub(crate) busy: bool,
+    /// What to read beside the figures; empty if there is nothing.
+    pub(crate) note: String,
+}
 
 /// The facts, as `meta.json` keeps them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

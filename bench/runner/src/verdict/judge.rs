@@ -2,20 +2,16 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
-use crate::evidence::Folder;
-use crate::plan::PlannedRun;
-use crate::plan::limits::Limits;
-use crate::run::k6::{Cause, Finished};
-use crate::run::meta::Meta;
-use crate::run::monitor::Machine;
+use crate::events::JudgedRun;
 use crate::suite::Suite;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, RunOutcome};
-use crate::values::mask::{self, masked, say};
-use crate::verdict::derive::{derive, statistic};
-use crate::verdict::facts::Facts;
+use crate::values::mask::masked;
+use crate::values::text::shown;
+use crate::verdict::derive::statistic;
+use crate::verdict::facts::{Cause, Facts};
 use crate::verdict::gates::{self, Judged, Verdict};
 
 /// Everything that a verdict follows from.
@@ -95,126 +91,32 @@ fn nothing_dropped(summary: &Json) -> Judged {
     )
 }
 
-/// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
-///
-/// # Errors
-/// A file of the evidence cannot be written.
-pub(crate) fn conclude(
-    suite: &Suite,
-    run: &PlannedRun<'_>,
-    finished: &Finished,
-    health: Result<(), String>,
-    machine: &Machine,
-    folder: &Folder,
-    meta: &mut Meta,
-) -> anyhow::Result<Judgement> {
-    let bytes = finished.summary();
-    if let Some(bytes) = &bytes {
-        folder.write("summary.json", &mask::masked_json(bytes))?;
+impl Judgement {
+    /// The judgement as it is told.
+    pub(crate) fn told(
+        &self,
+        title: &str,
+        derived: &Map<String, Json>,
+        note: &str,
+        folder: &Path,
+    ) -> JudgedRun {
+        JudgedRun {
+            title: title.to_owned(),
+            verdict: self.verdict.to_string(),
+            derived: derived.clone(),
+            gates: self.gates.len(),
+            holding: self.gates.iter().filter(|gate| gate.holds).count(),
+            reasons: self.reasons.clone(),
+            note: note.to_owned(),
+            folder: shown(folder),
+        }
     }
-    let summary: Option<Json> = bytes
-        .as_deref()
-        .and_then(|bytes| serde_json::from_slice(bytes).ok());
-    let of_machine = serde_json::to_value(machine)?;
-    let derived = derive(&suite.file.derive, summary.as_ref(), &run.vars, &of_machine);
-    folder.write_json("derived.json", &Json::Object(derived.clone()))?;
-    let missing = suite.file.evidence.files.iter();
-    let facts = Facts {
-        k6_exit_code: finished.code,
-        cause: finished.cause,
-        summary: summary.is_some(),
-        unhealthy: health.err().map(|text| masked(&text)),
-        evidence_missing: missing
-            .filter(|name| *name != "verdict.json" && !folder.has(name))
-            .cloned()
-            .collect(),
-        generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
-    };
-    meta.judged_by(&facts, of_machine)?;
-    let evidence = Evidence {
-        scenario: run.scenario.id.get_ref().clone(),
-        facts,
-        summary,
-        derived,
-        vars: run.vars.clone(),
-        run_values: run
-            .limits
-            .as_ref()
-            .map(Limits::run_values)
-            .unwrap_or_default(),
-        quick: meta.quick(),
-    };
-    let judgement = evidence.judge(suite)?;
-    let warnings: Vec<&str> = [machine.note.as_str()]
-        .into_iter()
-        .filter(|note| !note.is_empty())
-        .collect();
-    let record = json!({
-        "schemaVersion": 1,
-        "verdict": judgement.verdict,
-        "reasons": judgement.reasons,
-        "warnings": warnings,
-        "k6ExitCode": finished.code,
-        "exitCode": judgement.code,
-        "gates": judgement.gates,
-    });
-    folder.write_json("verdict.json", &record)?;
-    meta.ended(&judgement.verdict.to_string(), judgement.code, folder);
-    meta.write(folder)?;
-    say("");
-    tell(
-        &run.title(),
-        &evidence.derived,
-        &judgement,
-        &machine.note,
-        folder.path(),
-    );
-    Ok(judgement)
-}
-
-/// Prints a verdict with its figures and reasons.
-pub(crate) fn tell(
-    title: &str,
-    derived: &Map<String, Json>,
-    judgement: &Judgement,
-    note: &str,
-    folder: &Path,
-) {
-    let width = derived.keys().map(String::len).max().unwrap_or(0);
-    say(&format!("verdict  {}  {title}", judgement.verdict));
-    for (name, value) in derived {
-        let value = if value.is_null() {
-            "unknown".to_owned()
-        } else {
-            value.to_string()
-        };
-        say(&format!("         {name:<width$}  {value}"));
-    }
-    if !note.is_empty() {
-        say(&format!("beware   {note}"));
-    }
-    let holding = judgement.gates.iter().filter(|gate| gate.holds).count();
-    say(&format!(
-        "gates    {holding} of {} hold",
-        judgement.gates.len()
-    ));
-    for reason in &judgement.reasons {
-        say(&format!("         {reason}"));
-    }
-    say(&format!("folder   {}", shown(folder)));
-}
-
-/// A path for the terminal: relative where that is shorter.
-pub(crate) fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here)
-        .unwrap_or(path)
-        .display()
-        .to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

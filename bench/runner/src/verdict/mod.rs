@@ -4,4 +4,4 @@ pub(crate) mod derive;
 pub(crate) mod facts;
 pub(crate) mod gates;
 pub(crate) mod judge;
-pub(crate) mod rejudge;
+pub(crate) mod stored;

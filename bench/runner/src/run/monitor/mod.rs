@@ -4,6 +4,7 @@
 
 mod process;
 mod queue;
+mod sampler;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -13,37 +14,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::evidence::{Folder, component};
 use crate::plan::PlannedRun;
-use crate::run::redis_access::Access;
+use crate::run::redis::access::Access;
 use crate::suite::Suite;
 use crate::suite::schema::{MonitorKind, MonitorTable};
 use crate::suite::vars::RunValues;
+use crate::verdict::facts::Machine;
+use sampler::Sampler;
 
 pub(crate) use process::Processes;
 
 /// Samples are so many times farther apart than one takes of a processor, so that watching does not disturb what is watched.
 const MOST_OF_TIME: u32 = 50;
-
-/// What the machine did while k6 ran, in percent of all its processors.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Machine {
-    /// Whether a process monitor was declared and saw anything.
-    pub(crate) measured: bool,
-    pub(crate) cpu_percent_mean: Option<f64>,
-    pub(crate) generator_cpu_percent_mean: Option<f64>,
-    /// Neither k6 nor the target nor Redis nor the runner.
-    pub(crate) others_cpu_percent_mean: Option<f64>,
-    pub(crate) others_cpu_percent_max: Option<f64>,
-    /// Something else took so much that figures of this run are to be compared with care.
-    pub(crate) busy: bool,
-    /// What to read beside the figures; empty if there is nothing.
-    pub(crate) note: String,
-}
 
 /// The monitors of a run.
 #[derive(Debug, Default)]
@@ -56,17 +40,6 @@ struct Active {
     file: String,
     stop: Sender<()>,
     thread: JoinHandle<Option<Machine>>,
-}
-
-/// Something that can be looked at again and again.
-trait Sampler: Send + 'static {
-    /// Looks once.
-    fn sample(&mut self) -> Json;
-
-    /// What all samples together say about the machine.
-    fn machine(&self) -> Option<Machine> {
-        None
-    }
 }
 
 impl Monitors {
@@ -169,9 +142,4 @@ fn watch(
 fn own_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
-}
-
-/// Epoch milliseconds.
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

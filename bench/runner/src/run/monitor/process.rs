@@ -7,7 +7,8 @@ use procfs::process::{FDTarget, Process};
 use procfs::{CurrentSI as _, KernelStats};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Machine, now_ms};
+use super::sampler::{self, now_ms};
+use crate::verdict::facts::Machine;
 
 /// Beyond this share of the machine, in percent, other programs are pointed out.
 const BUSY_PERCENT: f64 = 10.0;
@@ -93,7 +94,7 @@ impl Sampler {
     }
 }
 
-impl super::Sampler for Sampler {
+impl sampler::Sampler for Sampler {
     fn sample(&mut self) -> Json {
         let now = machine_ticks();
         let span = now
@@ -252,7 +253,7 @@ fn rounded(value: Option<f64>) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sampler as _;
+    use super::super::sampler::Sampler as _;
     use super::*;
 
     #[test]

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::now_ms;
-use crate::run::redis_access::Access;
-use crate::run::redis_client::Server;
+use super::sampler::{self, now_ms};
+use crate::run::redis::access::Access;
+use crate::run::redis::client::Server;
 use crate::suite::schema::MonitorTable;
 use crate::suite::scope::Watched;
 use crate::suite::vars::{RunValues, Vars};
@@ -84,7 +84,7 @@ impl Sampler {
     }
 }
 
-impl super::Sampler for Sampler {
+impl sampler::Sampler for Sampler {
     fn sample(&mut self) -> Json {
         let t = now_ms();
         match self.look() {

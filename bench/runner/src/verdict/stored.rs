@@ -1,27 +1,49 @@
-//! `judge`: the verdict on stored evidence, once more and offline.
+//! The verdict on stored evidence, once more and offline.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
+use crate::events::JudgedRun;
 use crate::evidence::{Folder, Invocation};
-use crate::plan::file::{Entry, PlanFile};
+use crate::plan::file::{Entry, PlanFile, is_plan};
 use crate::plan::limits::Limits;
-use crate::session::is_plan;
 use crate::suite::Suite;
 use crate::suite::vars::Vars;
 use crate::values::exit;
-use crate::values::mask::say;
+use crate::values::text::shown;
 use crate::verdict::derive::derive;
 use crate::verdict::facts::Facts;
-use crate::verdict::judge::{Evidence, shown, tell};
+use crate::verdict::judge::Evidence;
 
-/// Judges the run of a folder, or the last attempt at every run of the plan of a folder, and returns the exit code. Nothing is written.
+/// A stored run, judged again.
+#[derive(Debug)]
+pub(crate) struct Again {
+    /// The stored verdict; `None` if there is none.
+    pub(crate) before: Option<String>,
+    pub(crate) now: Now,
+    /// What the run contributes to the exit code.
+    pub(crate) code: i32,
+}
+
+/// What can be said today.
+#[derive(Debug)]
+pub(crate) enum Now {
+    Judged {
+        run: Box<JudgedRun>,
+        /// Where the files of the evidence contradict each other.
+        doubts: Vec<String>,
+    },
+    /// k6 did not come to its end, so there is nothing to judge.
+    Nothing { title: String },
+}
+
+/// Judges the run of a folder, or the last attempt at every run of the plan of a folder. Nothing is written.
 ///
 /// # Errors
 /// The folder holds neither, or its evidence cannot be read.
-pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
+pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Vec<Again>> {
     let folder = std::path::absolute(folder).context("resolving the folder")?;
     let plan = folder.ancestors().find(|above| is_plan(above));
     let read;
@@ -46,20 +68,16 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32>
     } else {
         vec![folder.clone()]
     };
-    let mut codes = Vec::new();
-    for run in &runs {
-        codes.push(one(suite, run)?);
-    }
     if runs.is_empty() {
         return Err(exit::set_up(format!(
             "{}: no run has begun",
             folder.display()
         )));
     }
-    Ok(exit::of_runs(&codes))
+    runs.iter().map(|run| one(suite, run)).collect()
 }
 
-fn one(suite: &Suite, path: &Path) -> anyhow::Result<i32> {
+fn one(suite: &Suite, path: &Path) -> anyhow::Result<Again> {
     let folder = Folder::open(path);
     let Some(meta) = folder.json("meta.json") else {
         return Err(exit::set_up(format!(
@@ -73,38 +91,28 @@ fn one(suite: &Suite, path: &Path) -> anyhow::Result<i32> {
         .and_then(|verdict| verdict.get("verdict")?.as_str().map(str::to_owned));
     let title = shown(path);
     let Some(facts) = meta.get("observed") else {
-        say(&format!(
-            "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
-            before.as_deref().unwrap_or("NOT_RUN")
-        ));
         let code = stored.and_then(|verdict| verdict.get("exitCode")?.as_i64());
-        return Ok(code
-            .and_then(|code| i32::try_from(code).ok())
-            .unwrap_or(exit::SET_UP));
+        return Ok(Again {
+            before,
+            now: Now::Nothing { title },
+            code: code
+                .and_then(|code| i32::try_from(code).ok())
+                .unwrap_or(exit::SET_UP),
+        });
     };
     let (evidence, doubts) = evidence(suite, &folder, &meta, facts)
         .with_context(|| format!("reading the evidence in {}", path.display()))?;
     let judgement = evidence.judge(suite)?;
     let note = meta.pointer("/machine/note").and_then(Json::as_str);
-    tell(
-        &title,
-        &evidence.derived,
-        &judgement,
-        note.unwrap_or_default(),
-        path,
-    );
-    for doubt in doubts {
-        say(&format!("beware   {doubt}"));
-    }
-    let now = judgement.verdict.to_string();
-    match before {
-        Some(before) if before == now => say(&format!("stored   the same verdict, {before}")),
-        Some(before) => say(&format!(
-            "stored   differs: the stored verdict is {before}, judged again it is {now}"
-        )),
-        None => say("stored   no verdict"),
-    }
-    Ok(judgement.code)
+    let run = judgement.told(&title, &evidence.derived, note.unwrap_or_default(), path);
+    Ok(Again {
+        before,
+        now: Now::Judged {
+            run: Box::new(run),
+            doubts,
+        },
+        code: judgement.code,
+    })
 }
 
 /// The evidence of a folder, and where its files contradict each other.

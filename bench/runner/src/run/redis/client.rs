@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult, Value as Reply};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::run::redis_access::Access;
+use crate::run::redis::access::Access;
 use crate::values::exit;
 use crate::values::mask;
 

@@ -1,4 +1,4 @@
-//! Signals and child exits as one stream, so that every wait can be interrupted and has a bound.
+//! Signals and child exits in one queue, so that every wait can be interrupted and has a bound.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::values::exit::Stop;
 
 /// Something the main thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum Message {
     /// SIGINT, SIGTERM or SIGHUP reached the runner.
     Interrupt,
     /// The watched process with this id has ended (and is not reaped yet).
@@ -18,29 +18,29 @@ pub(crate) enum Event {
 
 /// The receiving end; owned by the main thread.
 #[derive(Debug)]
-pub(crate) struct Events {
-    sender: Sender<Event>,
-    receiver: Receiver<Event>,
+pub(crate) struct Inbox {
+    sender: Sender<Message>,
+    receiver: Receiver<Message>,
     interrupts: u32,
 }
 
-impl Events {
+impl Inbox {
     /// Installs the signal handler of the process. Call once.
     ///
     /// # Errors
     /// A handler exists already, or the system refuses one.
     pub(crate) fn install() -> anyhow::Result<Self> {
-        let events = Self::without_signals();
-        let sender = events.sender.clone();
+        let inbox = Self::without_signals();
+        let sender = inbox.sender.clone();
         ctrlc::set_handler(move || {
             // The receiver lives until the process ends; a failed send means that there is nothing left to stop.
-            let _ = sender.send(Event::Interrupt);
+            let _ = sender.send(Message::Interrupt);
         })
         .context("installing the signal handler")?;
-        Ok(events)
+        Ok(inbox)
     }
 
-    /// A stream without a signal handler.
+    /// An inbox without a signal handler.
     pub(crate) fn without_signals() -> Self {
         let (sender, receiver) = channel();
         Self {
@@ -51,7 +51,7 @@ impl Events {
     }
 
     /// A sender for the threads that watch processes.
-    pub(crate) fn sender(&self) -> Sender<Event> {
+    pub(crate) fn sender(&self) -> Sender<Message> {
         self.sender.clone()
     }
 
@@ -60,15 +60,15 @@ impl Events {
         self.interrupts
     }
 
-    /// The next event, or `None` at the deadline.
-    pub(crate) fn next(&mut self, deadline: Instant) -> Option<Event> {
+    /// The next message, or `None` at the deadline.
+    pub(crate) fn next(&mut self, deadline: Instant) -> Option<Message> {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.receiver.recv_timeout(left) {
-            Ok(event) => {
-                if event == Event::Interrupt {
+            Ok(message) => {
+                if message == Message::Interrupt {
                     self.interrupts += 1;
                 }
-                Some(event)
+                Some(message)
             }
             // `self` holds a sender, so the channel cannot be disconnected.
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,

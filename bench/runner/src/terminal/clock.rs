@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::values::text::words;
+
 /// Estimates of the runs, corrected by how long the runs so far really took. Clones share what they know.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock(Arc<Mutex<State>>);
@@ -95,37 +97,11 @@ impl State {
     }
 }
 
-/// A duration for people: `45 s`, `3 min`, `2 h 05 min`.
-pub(crate) fn words(time: Duration) -> String {
-    let seconds = time.as_secs_f64().ceil();
-    let minutes = (seconds / 60.0).round();
-    if seconds < 100.0 {
-        format!("{seconds} s")
-    } else if minutes < 60.0 {
-        format!("{minutes} min")
-    } else {
-        format!("{} h {:02} min", (minutes / 60.0).floor(), minutes % 60.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn durations_in_words() {
-        for (seconds, text) in [
-            (0, "0 s"),
-            (45, "45 s"),
-            (130, "2 min"),
-            (3600, "1 h 00 min"),
-            (7500, "2 h 05 min"),
-        ] {
-            assert_eq!(words(Duration::from_secs(seconds)), text);
-        }
-    }
 
     #[test]
     fn experience_corrects_the_estimates() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use barrier_procs::{Error, PrivateRedis, given_program};
 
-use crate::run::events::Events;
+use crate::run::inbox::Inbox;
 use crate::run::process::find_on_path;
 use crate::run::scratch;
 use crate::values::exit;
@@ -18,12 +18,12 @@ use crate::values::mask;
 pub(crate) fn start(
     program: &Path,
     max_clients: i64,
-    events: &mut Events,
+    inbox: &mut Inbox,
 ) -> anyhow::Result<PrivateRedis> {
     let folder = scratch::folder("redis-").context("making a folder for Redis")?;
     let arguments = ["--maxclients", &max_clients.to_string()];
     PrivateRedis::start(program, &arguments, folder, |pause| {
-        events.pause(pause).map_err(anyhow::Error::from)
+        inbox.pause(pause).map_err(anyhow::Error::from)
     })
     .map_err(|error| match error.downcast_ref::<Error>() {
         Some(Error::NotStarted { .. }) => exit::set_up(mask::masked(&error.to_string())),
@@ -62,15 +62,15 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::redis_access::Access;
-    use crate::run::redis_client::Server;
+    use crate::run::redis::access::Access;
+    use crate::run::redis::client::Server;
     use crate::suite::vars::Vars;
 
     #[test]
     fn a_private_server_takes_as_many_clients_as_asked() {
-        let mut events = Events::without_signals();
+        let mut inbox = Inbox::without_signals();
         let program = find_program(Path::new("..")).expect("a redis-server");
-        let redis = start(&program, 100, &mut events).expect("start");
+        let redis = start(&program, 100, &mut inbox).expect("start");
         let access = Access::new(redis.address(), &Vars::default()).expect("valid");
         let clients = Server::connect(&access)
             .expect("reachable")
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn one_that_does_not_start_is_a_fault_of_the_set_up() {
-        let mut events = Events::without_signals();
+        let mut inbox = Inbox::without_signals();
         let program = find_on_path("ls").expect("every machine has one");
-        let error = start(&program, 100, &mut events).expect_err("it is no server");
+        let error = start(&program, 100, &mut inbox).expect_err("it is no server");
         let text = format!("{error:#}");
         assert!(
             text.contains("ls did not start; its last words:\n"),

@@ -1,0 +1,255 @@
+//! One attempt at a run: from its precondition to its verdict.
+
+use serde_json::json;
+
+use crate::events::{Event, Stream};
+use crate::evidence::Folder;
+use crate::plan::PlannedRun;
+use crate::run::clean;
+use crate::run::conclude::conclude;
+use crate::run::inbox::Inbox;
+use crate::run::k6::{Call, Finished, Watch};
+use crate::run::logs::Slices;
+use crate::run::meta::{Meta, RedisFacts, Shared};
+use crate::run::monitor::{Monitors, Processes};
+use crate::run::redis::access::Access;
+use crate::run::redis::client::Server;
+use crate::run::target::{self, Target};
+use crate::suite::schema::TargetKind;
+use crate::suite::vars::Vars;
+use crate::values::exit::{self, Stop};
+use crate::values::mask::masked;
+use crate::verdict::facts::Machine;
+use crate::verdict::gates::Verdict;
+use crate::verdict::judge::Judgement;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    /// What it contributes to the exit code.
+    pub(crate) code: i32,
+    /// What kept k6 from starting.
+    pub(crate) error: Option<anyhow::Error>,
+}
+
+/// An attempt that is being made.
+pub(crate) struct Attempt<'a, 'p> {
+    pub(crate) shared: &'a Shared<'a>,
+    pub(crate) run: &'a mut PlannedRun<'p>,
+    pub(crate) number: u32,
+    pub(crate) folder: &'a Folder,
+    pub(crate) redis: &'a RedisFacts,
+    /// Run ids of the runs before this one.
+    pub(crate) earlier: &'a [String],
+    pub(crate) inbox: &'a mut Inbox,
+    pub(crate) stream: &'a Stream,
+}
+
+impl Attempt<'_, '_> {
+    /// Makes the attempt; what goes wrong before k6 starts is recorded as well.
+    ///
+    /// # Errors
+    /// The evidence cannot be written.
+    pub(crate) fn make(&mut self, run_id: &str) -> anyhow::Result<Outcome> {
+        let mut meta = Meta::new(self.shared, self.run, self.number, run_id, self.redis)?;
+        meta.write(self.folder)?;
+        let error = match self.work(run_id, &mut meta) {
+            Ok(Judgement { verdict, code, .. }) => {
+                return Ok(Outcome {
+                    verdict,
+                    code,
+                    error: None,
+                });
+            }
+            Err(error) => error,
+        };
+        let interrupted = matches!(error.downcast_ref::<Stop>(), Some(Stop::Interrupted));
+        let verdict = if interrupted {
+            Verdict::Interrupted
+        } else {
+            Verdict::NotRun
+        };
+        let code = exit::code_of(&error);
+        let reason = masked(&format!("{error:#}"));
+        if !self.folder.has("verdict.json") {
+            let record = json!({ "schemaVersion": 1, "verdict": verdict, "reasons": [&reason], "k6ExitCode": null, "exitCode": code, "gates": [] });
+            self.folder.write_json("verdict.json", &record)?;
+        }
+        meta.ended(&verdict.to_string(), code, self.folder);
+        meta.write(self.folder)?;
+        self.stream.tell(Event::NotJudged {
+            verdict: verdict.to_string(),
+            title: self.run.title(),
+        });
+        Ok(Outcome {
+            verdict,
+            code,
+            error: (!interrupted).then_some(error),
+        })
+    }
+
+    fn work(&mut self, run_id: &str, meta: &mut Meta) -> anyhow::Result<Judgement> {
+        let (suite, folder) = (self.shared.suite, self.folder);
+        // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
+        let mut cleaning = self.clean()?;
+        let external = self.run.target.kind == TargetKind::External;
+        if !external {
+            let program = target::program(suite, self.run.target)?;
+            let version = target::version(self.run.target, &program);
+            meta.target_program(&program, version.as_deref());
+        }
+        let target = Target::start(
+            suite,
+            self.run.target,
+            &mut self.run.vars,
+            folder,
+            self.inbox,
+        )?;
+        let address = self.run.vars.shown("BASE_URL").unwrap_or_default();
+        self.stream.tell(Event::TargetReady {
+            target: self.run.target.id.clone(),
+            address,
+        });
+        meta.target_ready(self.run);
+        meta.write(folder)?;
+        let processes = Processes::new(!external);
+        let others = [("target", target.process()), ("redis", self.redis.process)];
+        for (name, id) in others {
+            if let Some(id) = id {
+                processes.add(name, id);
+            }
+        }
+        let ended = self.with_target(&target, &processes, run_id, &mut cleaning, meta);
+        // The target ends before its log is judged complete, and also when something went wrong.
+        let stopped = target.stop(folder);
+        let (finished, machine, health) = ended?;
+        stopped?;
+        let (evidence, judgement) =
+            conclude(suite, self.run, &finished, health, &machine, folder, meta)?;
+        let told = judgement.told(
+            &self.run.title(),
+            &evidence.derived,
+            &machine.note,
+            folder.path(),
+        );
+        self.stream.tell(Event::Judged(Box::new(told)));
+        Ok(judgement)
+    }
+
+    fn with_target(
+        &mut self,
+        target: &Target,
+        processes: &Processes,
+        run_id: &str,
+        cleaning: &mut Cleaning,
+        meta: &mut Meta,
+    ) -> anyhow::Result<(Finished, Machine, Result<(), String>)> {
+        let folder = self.folder;
+        cleaning.step(folder, clean::Plan::verify)?;
+        self.inbox.check()?;
+        let call = Call::new(
+            &self.shared.k6.path,
+            &self.run.script,
+            &self.run.vars,
+            run_id,
+        );
+        let logs = Slices::begin(self.run.target, &self.run.vars);
+        let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
+        let mut watched = Watched {
+            folder,
+            processes,
+            monitors: Some(monitors),
+            machine: Machine::default(),
+        };
+        let finished = call.run(
+            folder,
+            self.run.bound,
+            self.inbox,
+            self.stream,
+            &mut watched,
+        )?;
+        logs.end(folder)?;
+        meta.k6_ended(call.shown(), &finished);
+        if let Some(at) = opened(&self.run.vars, run_id) {
+            meta.opened(at);
+        }
+        meta.write(folder)?;
+        Ok((finished, watched.machine, target.healthy()))
+    }
+
+    fn clean(&self) -> anyhow::Result<Cleaning> {
+        let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
+        if let Some(plan) = &plan {
+            self.stream.tell(Event::Cleaning {
+                server: plan.shown_address().to_string(),
+                scope: plan.summary().to_vec(),
+            });
+        }
+        let mut cleaning = Cleaning {
+            plan,
+            log: Vec::new(),
+        };
+        cleaning.step(self.folder, |plan, log| plan.execute(false, log))?;
+        Ok(cleaning)
+    }
+}
+
+/// When the harness set the events OPEN, if it tells.
+fn opened(vars: &Vars, run_id: &str) -> Option<i64> {
+    let access = Access::new(&vars.text("REDIS_URL")?, vars).ok()?;
+    let mut server = Server::connect(&access).ok()?;
+    let key = format!("K6_OPEN_AT_MS:{run_id}");
+    let reply = server.ask(&["GET", &key], &mut Vec::new()).ok()?;
+    reply.parse().ok()
+}
+
+/// The monitors around k6.
+struct Watched<'a> {
+    folder: &'a Folder,
+    processes: &'a Processes,
+    monitors: Option<Monitors>,
+    machine: Machine,
+}
+
+impl Watch for Watched<'_> {
+    fn began(&mut self, id: u32) {
+        self.processes.add("k6", id);
+    }
+
+    fn ended(&mut self) -> anyhow::Result<()> {
+        if let Some(monitors) = self.monitors.take() {
+            self.machine = monitors.stop(self.folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// The cleaning of a run and its record.
+struct Cleaning {
+    plan: Option<clean::Plan>,
+    log: Vec<String>,
+}
+
+impl Cleaning {
+    /// Does a part of the work and records it, also when it fails.
+    fn step(
+        &mut self,
+        folder: &Folder,
+        work: impl Fn(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Some(plan) = &self.plan else {
+            return folder.update(
+                "cleanup.txt",
+                b"[cleanup] the suite declares nothing to clean\n",
+            );
+        };
+        let result = work(plan, &mut self.log);
+        if let Err(error) = &result {
+            self.log.push(format!("[cleanup] failed: {error:#}"));
+        }
+        let text = masked(&format!("{}\n", self.log.join("\n")));
+        folder.update("cleanup.txt", text.as_bytes())?;
+        result
+    }
+}

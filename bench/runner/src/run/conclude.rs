@@ -1,0 +1,83 @@
+//! The end of a run: its evidence is completed and judged.
+
+use serde_json::{Value as Json, json};
+
+use crate::evidence::Folder;
+use crate::plan::PlannedRun;
+use crate::plan::limits::Limits;
+use crate::run::k6::Finished;
+use crate::run::meta::Meta;
+use crate::suite::Suite;
+use crate::values::mask::{self, masked};
+use crate::verdict::derive::derive;
+use crate::verdict::facts::{Facts, Machine};
+use crate::verdict::judge::{Evidence, Judgement};
+
+/// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
+///
+/// # Errors
+/// A file of the evidence cannot be written.
+pub(super) fn conclude(
+    suite: &Suite,
+    run: &PlannedRun<'_>,
+    finished: &Finished,
+    health: Result<(), String>,
+    machine: &Machine,
+    folder: &Folder,
+    meta: &mut Meta,
+) -> anyhow::Result<(Evidence, Judgement)> {
+    let bytes = finished.summary();
+    if let Some(bytes) = &bytes {
+        folder.write("summary.json", &mask::masked_json(bytes))?;
+    }
+    let summary: Option<Json> = bytes
+        .as_deref()
+        .and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let of_machine = serde_json::to_value(machine)?;
+    let derived = derive(&suite.file.derive, summary.as_ref(), &run.vars, &of_machine);
+    folder.write_json("derived.json", &Json::Object(derived.clone()))?;
+    let missing = suite.file.evidence.files.iter();
+    let facts = Facts {
+        k6_exit_code: finished.code,
+        cause: finished.cause,
+        summary: summary.is_some(),
+        unhealthy: health.err().map(|text| masked(&text)),
+        evidence_missing: missing
+            .filter(|name| *name != "verdict.json" && !folder.has(name))
+            .cloned()
+            .collect(),
+        generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
+    };
+    meta.judged_by(&facts, of_machine)?;
+    let evidence = Evidence {
+        scenario: run.scenario.id.get_ref().clone(),
+        facts,
+        summary,
+        derived,
+        vars: run.vars.clone(),
+        run_values: run
+            .limits
+            .as_ref()
+            .map(Limits::run_values)
+            .unwrap_or_default(),
+        quick: meta.quick(),
+    };
+    let judgement = evidence.judge(suite)?;
+    let warnings: Vec<&str> = [machine.note.as_str()]
+        .into_iter()
+        .filter(|note| !note.is_empty())
+        .collect();
+    let record = json!({
+        "schemaVersion": 1,
+        "verdict": judgement.verdict,
+        "reasons": judgement.reasons,
+        "warnings": warnings,
+        "k6ExitCode": finished.code,
+        "exitCode": judgement.code,
+        "gates": judgement.gates,
+    });
+    folder.write_json("verdict.json", &record)?;
+    meta.ended(&judgement.verdict.to_string(), judgement.code, folder);
+    meta.write(folder)?;
+    Ok((evidence, judgement))
+}

@@ -1,0 +1,92 @@
+//! Whether a target answers.
+
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::suite::schema::TargetTable;
+use crate::suite::vars::{RunValues, Vars};
+use crate::values::exit;
+
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How a target is asked whether it answers.
+#[derive(Debug)]
+pub(super) enum Question {
+    Http { address: String, status: u16 },
+    Tcp { address: String },
+}
+
+impl Question {
+    /// The question of a target.
+    ///
+    /// # Errors
+    /// A variable is missing, or the suite names no address.
+    pub(super) fn new(table: &TargetTable, vars: &Vars, run: &RunValues) -> anyhow::Result<Self> {
+        Ok(match (&table.ready.url, &table.ready.tcp) {
+            (Some(address), _) => Self::Http {
+                address: vars.expand(address.get_ref(), run)?,
+                status: table.ready.status.unwrap_or(200),
+            },
+            (None, Some(address)) => Self::Tcp {
+                address: vars.expand(address.get_ref(), run)?,
+            },
+            (None, None) => {
+                return Err(exit::set_up(format!(
+                    "target {}: `ready` needs `url` or `tcp`",
+                    table.id
+                )));
+            }
+        })
+    }
+
+    /// Asks once; the text of a refusal says what came instead.
+    pub(super) fn ask(&self) -> Result<(), String> {
+        match self {
+            Self::Http { address, status } => {
+                let agent: ureq::Agent = ureq::Agent::config_builder()
+                    .timeout_global(Some(PROBE_LIMIT))
+                    .http_status_as_error(false)
+                    .proxy(None)
+                    .build()
+                    .into();
+                match agent.get(address).call() {
+                    Ok(answer) if answer.status().as_u16() == *status => Ok(()),
+                    Ok(answer) => Err(format!(
+                        "GET {address}: status {}, expected {status}",
+                        answer.status().as_u16()
+                    )),
+                    Err(error) => Err(format!("GET {address}: {error}")),
+                }
+            }
+            Self::Tcp { address } => {
+                connect(address).map_err(|error| format!("connecting to {address}: {error}"))
+            }
+        }
+    }
+}
+
+fn connect(address: &str) -> anyhow::Result<()> {
+    let url = url::Url::parse(address)?;
+    let host = url.host_str().context("no host")?.trim_matches(['[', ']']);
+    let port = url.port_or_known_default().context("no port")?;
+    let mut last = None;
+    for place in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&place, PROBE_LIMIT) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| anyhow::anyhow!("the host has no address"), Into::into))
+}
+
+/// Asks an external target once, for `doctor`.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) fn ask_once(table: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    Question::new(table, vars, &RunValues::new())?
+        .ask()
+        .map_err(exit::set_up)
+}

@@ -1,0 +1,343 @@
+//! The work on a plan, run by run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use barrier_procs::PrivateRedis;
+
+use super::ready::Ready;
+use super::state::State;
+use crate::events::{Event, Log, Stream};
+use crate::evidence::Invocation;
+use crate::plan::file::PlanFile;
+use crate::plan::{Plan, PlannedRun};
+use crate::report;
+use crate::run::inbox::Inbox;
+use crate::run::meta::{RedisFacts, Shared};
+use crate::run::process::comm;
+use crate::run::redis::access::Access;
+use crate::run::redis::client::Server;
+use crate::run::redis::server::info_field;
+use crate::run::scratch::Scratch;
+use crate::run::{Attempt, Outcome};
+use crate::suite::Suite;
+use crate::suite::schema::OnFail;
+use crate::suite::vars::{Origin, Value};
+use crate::values::exit::{self, Stop};
+use crate::values::hash;
+use crate::values::mask::masked;
+use crate::values::text::shown;
+use crate::verdict::gates::Verdict;
+
+/// What happens in all calls that work on a plan, beside it.
+const EVENTS: &str = "events.jsonl";
+
+/// What the runs of one call share.
+pub(super) struct Session<'a> {
+    shared: Shared<'a>,
+    redis: Option<PrivateRedis>,
+    invocation: Invocation,
+    /// Run ids of the runs before this one.
+    earlier: Vec<String>,
+    inbox: Inbox,
+    stream: Stream,
+    on_fail: OnFail,
+    /// Go on even if a run could not be started.
+    keep_going: bool,
+    _scratch: Scratch,
+}
+
+/// What follows a run.
+enum Next {
+    Run,
+    Scenario,
+    Nothing,
+}
+
+/// How the work on a plan ended.
+#[derive(Debug, Default)]
+struct Worked {
+    codes: Vec<i32>,
+    failure: Option<anyhow::Error>,
+}
+
+impl<'a> Session<'a> {
+    /// Begins to keep what happens beside the plan.
+    ///
+    /// # Errors
+    /// The file for it cannot be opened.
+    pub(super) fn new(
+        suite: &'a Suite,
+        ready: Ready,
+        invocation: Invocation,
+        file: &PlanFile,
+        keep_going: bool,
+        stream: &Stream,
+    ) -> anyhow::Result<Self> {
+        stream.attach(Log::to(invocation.shared().append(EVENTS)?));
+        Ok(Self {
+            shared: Shared {
+                suite,
+                suite_sha256: hash::sha256(suite.text.as_bytes()),
+                k6: ready.k6,
+                runs: file.runs.len(),
+                label: file.selection.label.clone(),
+                quick: file.selection.quick,
+            },
+            redis: ready.redis,
+            invocation,
+            earlier: Vec::new(),
+            inbox: ready.inbox,
+            stream: stream.clone(),
+            on_fail: if keep_going {
+                OnFail::NextRun
+            } else {
+                suite.file.suite.on_fail
+            },
+            keep_going,
+            _scratch: ready.scratch,
+        })
+    }
+
+    /// Makes every run that has no sound evidence yet, and returns the exit code.
+    ///
+    /// # Errors
+    /// A run could not be started, or evidence could not be written.
+    pub(super) fn work(mut self, plan: Plan<'_>) -> anyhow::Result<i32> {
+        let planned: Vec<(String, bool)> = plan
+            .runs
+            .iter()
+            .map(|run| (run.folder.clone(), run.preflight))
+            .collect();
+        let result = self.runs(plan);
+        let kept = self.keep_redis_log();
+        let Worked { codes, failure } = result?;
+        kept?;
+        self.sum_up(&planned);
+        // The evidence is complete by now; only what is made of it may be missing.
+        let reported = report::of_plan(self.shared.suite, self.invocation.path(), &self.stream);
+        self.stream.tell(Event::EvidenceKept {
+            folder: shown(self.invocation.path()),
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        match (exit::of_runs(&codes), reported) {
+            (exit::OK, Err(error)) => Err(error.context("writing the report")),
+            (code, reported) => {
+                if let Err(error) = reported {
+                    self.stream.tell(Event::ReportFailed {
+                        text: format!("{error:#}"),
+                    });
+                }
+                Ok(code)
+            }
+        }
+    }
+
+    fn runs(&mut self, plan: Plan<'_>) -> anyhow::Result<Worked> {
+        let mut worked = Worked::default();
+        let mut left = Vec::new();
+        for run in plan.runs {
+            let state = State::of(&self.invocation, &run.folder);
+            self.earlier.extend(state.run_ids.iter().cloned());
+            if state.settled(run.preflight) {
+                worked.codes.push(state.code);
+            } else {
+                left.push((run, state));
+            }
+        }
+        let with_pause = |run: &PlannedRun<'_>| {
+            Some(millis(
+                run.estimate? + run.scenario.cooldown.unwrap_or_default(),
+            ))
+        };
+        self.stream.tell(Event::PlanBegan {
+            runs: self.shared.runs,
+            complete: worked.codes.len(),
+            resumed: !worked.codes.is_empty() || left.iter().any(|(_, state)| state.attempts > 0),
+            estimates_ms: left.iter().map(|(run, _)| with_pause(run)).collect(),
+        });
+        let mut skipped: Option<String> = None;
+        let last = left.len();
+        for (place, (run, state)) in left.into_iter().enumerate() {
+            let scenario = run.scenario.id.get_ref().clone();
+            let (number, title) = (run.number, run.title());
+            if skipped.as_ref() == Some(&scenario) {
+                self.stream.tell(Event::RunSkipped { number, title });
+                continue;
+            }
+            let (preflight, pause) = (run.preflight, run.scenario.cooldown);
+            self.stream.tell(Event::RunBegan {
+                number,
+                title,
+                estimate_ms: run.estimate.map(millis),
+            });
+            let outcome = self.one(run, state.attempts + 1)?;
+            let more = place + 1 < last;
+            let mut ends = false;
+            match self.after(outcome, preflight && more, &mut worked) {
+                Next::Run => {}
+                Next::Scenario => skipped = Some(scenario),
+                Next::Nothing => ends = true,
+            }
+            if let (Some(pause), true) = (pause, more && !ends)
+                && let Err(Stop::Interrupted) = self.cool_down(pause)
+            {
+                worked.codes.push(exit::INTERRUPTED);
+                ends = true;
+            }
+            self.stream.tell(Event::RunEnded);
+            if ends {
+                break;
+            }
+        }
+        Ok(worked)
+    }
+
+    /// What follows a run. `barred`: other runs wait for this one to pass.
+    fn after(&self, outcome: Outcome, barred: bool, worked: &mut Worked) -> Next {
+        let Outcome {
+            verdict,
+            code,
+            error,
+        } = outcome;
+        worked.codes.push(code);
+        if verdict == Verdict::Interrupted {
+            return Next::Nothing;
+        }
+        if let Some(error) = error {
+            if !self.keep_going {
+                worked.failure = Some(error);
+                return Next::Nothing;
+            }
+            self.stream.tell(Event::RunFailed {
+                text: format!("{error:#}"),
+            });
+        }
+        if verdict.passed() {
+            return Next::Run;
+        }
+        if barred {
+            self.stream.tell(Event::PreflightFailed);
+            // Nothing of the plan proper was judged; a code of k6 stays.
+            if code == exit::GATE {
+                worked.codes.pop();
+                worked.codes.push(exit::SET_UP);
+            }
+            return Next::Nothing;
+        }
+        match self.on_fail {
+            OnFail::Stop => Next::Nothing,
+            OnFail::NextScenario => Next::Scenario,
+            OnFail::NextRun => Next::Run,
+        }
+    }
+
+    fn cool_down(&mut self, pause: std::time::Duration) -> Result<(), Stop> {
+        self.stream.tell(Event::CoolingDown { ms: millis(pause) });
+        self.inbox.pause(pause)
+    }
+
+    fn one(&mut self, mut run: PlannedRun<'_>, number: u32) -> anyhow::Result<Outcome> {
+        let folder = self.invocation.run_folder(&run.folder, number)?;
+        let redis = match &self.redis {
+            Some(redis) => {
+                run.vars.supply(
+                    "REDIS_URL",
+                    Value::Text(redis.address().to_owned()),
+                    Origin::Started,
+                );
+                RedisFacts {
+                    version: Some(redis.version().to_owned()),
+                    private: true,
+                    process: Some(redis.id()),
+                }
+            }
+            None => run
+                .vars
+                .text("REDIS_URL")
+                .and_then(|address| given_redis(&Access::new(&address, &run.vars).ok()?))
+                .unwrap_or_default(),
+        };
+        let run_id = format!(
+            "{}-{}",
+            jiff::Timestamp::now().as_millisecond(),
+            rand::random_range(0..1_000_000_000)
+        );
+        let mut attempt = Attempt {
+            shared: &self.shared,
+            run: &mut run,
+            number,
+            folder: &folder,
+            redis: &redis,
+            earlier: &self.earlier,
+            inbox: &mut self.inbox,
+            stream: &self.stream,
+        };
+        let outcome = attempt.make(&run_id);
+        self.earlier.push(run_id);
+        outcome
+    }
+
+    /// Tells what became of the planned runs, and how to go on if something is left.
+    fn sum_up(&self, runs: &[(String, bool)]) {
+        let mut verdicts = BTreeMap::new();
+        let mut left = 0;
+        for (folder, preflight) in runs {
+            let state = State::of(&self.invocation, folder);
+            let verdict = state.verdict.unwrap_or(Verdict::NotRun);
+            *verdicts.entry(verdict.to_string()).or_insert(0) += 1;
+            left += usize::from(!state.settled(*preflight));
+        }
+        self.stream.tell(Event::PlanEnded {
+            runs: runs.len(),
+            verdicts,
+            left,
+            folder: shown(self.invocation.path()),
+        });
+    }
+
+    /// Ends the private Redis and keeps its log.
+    fn keep_redis_log(&mut self) -> anyhow::Result<()> {
+        let Some(redis) = self.redis.take() else {
+            return Ok(());
+        };
+        let log = std::fs::read(redis.log()).context("reading the log of Redis")?;
+        drop(redis);
+        let shared = self.invocation.shared();
+        let name = (1..)
+            .map(|number| {
+                if number == 1 {
+                    "redis.log".to_owned()
+                } else {
+                    format!("redis-{number}.log")
+                }
+            })
+            .find(|name| !shared.has(name))
+            .context("no free name for the log of Redis")?;
+        shared.write(&name, masked(&String::from_utf8_lossy(&log)).as_bytes())
+    }
+}
+
+/// Version of a Redis that the user gave, and its process if that is on this machine.
+fn given_redis(access: &Access) -> Option<RedisFacts> {
+    let info = Server::connect(access)
+        .ok()?
+        .ask(&["INFO", "server"], &mut Vec::new())
+        .ok()?;
+    let process = info_field(&info, "process_id").and_then(|id| id.parse().ok());
+    Some(RedisFacts {
+        version: info_field(&info, "redis_version"),
+        private: false,
+        // The number of a process on another machine may be taken here by another program.
+        process: process.filter(|&id| {
+            comm(id).is_some_and(|name| name.starts_with("redis") || name.starts_with("valkey"))
+        }),
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

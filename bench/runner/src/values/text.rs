@@ -1,0 +1,44 @@
+//! Values in words, for the terminal and for reports.
+
+use std::path::Path;
+use std::time::Duration;
+
+/// A duration for people: `45 s`, `3 min`, `2 h 05 min`.
+pub(crate) fn words(time: Duration) -> String {
+    let seconds = time.as_secs_f64().ceil();
+    let minutes = (seconds / 60.0).round();
+    if seconds < 100.0 {
+        format!("{seconds} s")
+    } else if minutes < 60.0 {
+        format!("{minutes} min")
+    } else {
+        format!("{} h {:02} min", (minutes / 60.0).floor(), minutes % 60.0)
+    }
+}
+
+/// A path for the terminal: relative where that is shorter.
+pub(crate) fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (45, "45 s"),
+            (130, "2 min"),
+            (3600, "1 h 00 min"),
+            (7500, "2 h 05 min"),
+        ] {
+            assert_eq!(words(Duration::from_secs(seconds)), text);
+        }
+    }
+}
