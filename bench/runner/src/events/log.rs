@@ -6,7 +6,7 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Event, Listener};
+use super::stream::{Event, Listener};
 use crate::values::mask::masked;
 
 /// Writes every event but output to a file.
