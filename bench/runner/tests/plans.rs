@@ -181,7 +181,13 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
     assert!(printed.contains("plan     12 runs: 12 PASS"), "{printed}");
     let now = content(&plan);
     for (path, old) in &before {
-        assert_eq!(now.get(path), Some(old), "{} is as it was", path.display());
+        let new = now.get(path).map_or("", String::as_str);
+        let (new, place) = if path.ends_with("events.jsonl") && new.len() >= old.len() {
+            (&new[..old.len()], "begins as it was")
+        } else {
+            (new, "is as it was")
+        };
+        assert_eq!(new, old, "{} {place}", path.display());
     }
 
     // Each planned run has one sound attempt, its last one; what else there is was never sound.
