@@ -27,7 +27,7 @@ HEADER := rust-core/ffi/include/barrier.h
 
 TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
 GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
-SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh scripts/lib/*.sh)
 
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
