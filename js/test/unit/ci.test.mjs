@@ -1,0 +1,77 @@
+// What .ci/run, `make acceptance` and the workflow run. The make of .ci/run is a small script here.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const read = (...path) => readFileSync(join(ROOT, ...path), 'utf8');
+
+/** Runs a copy of .ci/run with a make that does this, and cuts its seconds out of what it prints. */
+function ci(t, make, ...parts) {
+  const folder = mkdtempSync(join(tmpdir(), 'ci-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  cpSync(join(ROOT, '.ci'), join(folder, '.ci'), { recursive: true });
+  for (const name of ['rust-toolchain.toml', 'Cargo.toml']) cpSync(join(ROOT, name), join(folder, name));
+  mkdirSync(join(folder, 'bin'));
+  for (const [name, script] of [['make', make], ['cargo', 'true']]) {
+    writeFileSync(join(folder, 'bin', name), `#!/bin/sh\n${script}\n`);
+    chmodSync(join(folder, 'bin', name), 0o755);
+  }
+  const env = { ...process.env, PATH: `${join(folder, 'bin')}:${process.env.PATH}` };
+  const { status, stdout } = spawnSync('bash', [join(folder, '.ci/run'), ...parts], { env, encoding: 'utf8' });
+  return { status, lines: stdout.trimEnd().split('\n').map((line) => line.replace(/^ *\d+ s {2}/, 'S ').trimEnd()) };
+}
+
+test('the seconds of each part are printed at the end', (t) => {
+  const { status, lines } = ci(t, '[ "$*" = "--silent ci-parts" ] && echo one two || echo "made $*"');
+  const row = (part, end) => `S ${part.padEnd(20)} ${end}`;
+  assert.equal(status, 0);
+  assert.deepEqual(lines, ['made one', 'made two', 'ci: the seconds of each part', row('one', 'passed'), row('two', 'passed'), 'S all', 'ci: passed: one two']);
+});
+
+test('they are printed when a part fails, which ends it with the same code', (t) => {
+  const { status, lines } = ci(t, '[ "$1" != two ] || exit 7', 'one', 'two', 'three');
+  assert.equal(status, 7);
+  assert.deepEqual(lines.map((line) => line.replace(/ +/g, ' ')), ['ci: the seconds of each part', 'S one passed', 'S two failed', 'S all']);
+});
+
+test('a signal ends it with the table as well', (t) => {
+  const { status, lines } = ci(t, 'kill -TERM $PPID', 'one', 'two');
+  assert.equal(status, 143);
+  assert.deepEqual(lines.slice(1).map((line) => line.replace(/ +/g, ' ')), ['S one failed', 'S all']);
+});
+
+/** What make prints, without what a make that runs this test hands on. */
+function make(...args) {
+  const { MAKEFLAGS, MFLAGS, MAKELEVEL, SUITE, ...env } = process.env;
+  const { status, stdout, stderr } = spawnSync('make', ['--silent', ...args], { cwd: ROOT, encoding: 'utf8', env });
+  return { status, stdout, stderr };
+}
+
+test('the workflow has a job for each part of make acceptance', () => {
+  const [, jobs] = /^ +part: \[(.*)\]$/m.exec(read('.github/workflows/ci.yml'));
+  assert.deepEqual(jobs.split(', '), make('acceptance-parts').stdout.trim().split(' '));
+  const suites = readdirSync(join(ROOT, 'bench/suites')).map((file) => `suite-${file.replace('.toml', '')}`);
+  assert.deepEqual(suites.filter((suite) => !jobs.includes(suite)), []);
+});
+
+test('an unknown suite is refused before anything is built, with the known ones', () => {
+  const { status, stdout, stderr } = make('bench', 'SUITE=waiting-rom');
+  assert.equal(status, 2);
+  assert.equal(stdout, '');
+  assert.match(stderr, /there is no suite "waiting-rom" in bench\/suites; there are: .*waiting-room/);
+});
+
+test('make bench builds the runner and what its suite starts, and nothing else', () => {
+  for (const file of readdirSync(join(ROOT, 'bench/suites'))) {
+    const suite = file.replace('.toml', '');
+    const starts = [...read('bench/suites', file).matchAll(/^start = \[\s*"([^"/]+)"/gm)].map(([, program]) => program);
+    const built = /cargo build (.*)/g;
+    const [line] = [...make('--dry-run', 'bench', `SUITE=${suite}`).stdout.matchAll(built)].map(([, line]) => line).filter((line) => line.includes('barrier-bench'));
+    const packages = [...line.matchAll(/--package (\S+)/g)].map(([, name]) => name);
+    assert.deepEqual(packages.sort(), ['barrier-bench', ...new Set(starts)].sort(), suite);
+  }
+});
