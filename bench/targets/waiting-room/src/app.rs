@@ -1,27 +1,22 @@
 //! The running system: what its parts share, its start and its end.
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use target_kit::{Latencies, ServeError, Stop, Switches};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::Tokens;
 use crate::broker::{self, Registry};
-use crate::faults::Silence;
+use crate::faults::{Faults, Silence};
 use crate::queue::Queue;
 use crate::sse::Encoder;
 use crate::ticks::{self, Ticks};
 use crate::{Config, RedisUrl, http, promote};
-
-/// Open requests and streams have this long to end when the server stops.
-const GRACE: Duration = Duration::from_millis(1500);
 
 /// The server cannot start or go on.
 #[derive(Debug, Error)]
@@ -35,12 +30,9 @@ pub enum StartError {
         /// Why.
         source: redis::RedisError,
     },
-    /// The listening socket failed.
-    #[error("the HTTP server failed")]
-    Http(#[from] io::Error),
-    /// A periodic round panicked; going on without it would distort what is measured.
-    #[error("a periodic round ended unexpectedly")]
-    Round,
+    /// It started and cannot go on.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
 }
 
 /// What the parts share.
@@ -51,9 +43,11 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) encoder: Encoder,
     pub(crate) tokens: Tokens,
+    pub(crate) faults: Switches<Faults>,
     pub(crate) silence: Arc<Silence>,
+    pub(crate) latencies: Latencies,
     pub(crate) ticks: Ticks,
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
 }
 
 /// One connection per kind of work, so that a long reply of one does not hold up the others.
@@ -96,13 +90,16 @@ impl WaitingRoom {
                 url: Box::new(config.redis.clone()),
                 source,
             })?;
-        let silence = Arc::new(Silence::new(&config.faults));
+        let faults = Switches::new(config.faults.clone());
+        let silence = Arc::new(Silence::new(faults.clone()));
         Ok(Self(Arc::new(App {
             queue: Queue::new(config.queue, format!("{:016x}", rand::random::<u64>())),
             registry: Registry::new(Arc::clone(&silence)),
-            encoder: Encoder::new(config.faults.double_encode),
+            encoder: Encoder::new(faults.clone()),
+            faults,
+            latencies: Latencies::default(),
             tokens: Tokens::new(),
-            stop: CancellationToken::new(),
+            stop: Stop::new(),
             ticks: Ticks::new(),
             silence,
             redis,
@@ -132,26 +129,9 @@ impl WaitingRoom {
             rounds.spawn(ticks::tick_rounds(Arc::clone(&app)));
         }
 
-        // Small messages must not wait for each other.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "cannot switch off delayed sending");
-            }
-        });
-        let server = axum::serve(listener, http::router(Arc::clone(&app)))
-            .with_graceful_shutdown(app.stop.clone().cancelled_owned());
-        let mut server = std::pin::pin!(server.into_future());
-        let outcome = tokio::select! {
-            served = &mut server => return served.map_err(StartError::from),
-            _ = rounds.join_next() => Err(StartError::Round),
-            () = shutdown => Ok(()),
-        };
-        app.stop.cancel();
-        rounds.shutdown().await;
-        if tokio::time::timeout(GRACE, server).await.is_err() {
-            tracing::info!("some clients did not take the end of their stream; leaving them");
-        }
-        outcome
+        let router = http::router(Arc::clone(&app));
+        target_kit::serve(listener, router, rounds, app.stop.clone(), shutdown).await?;
+        Ok(())
     }
 }
 

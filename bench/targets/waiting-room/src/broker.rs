@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use redis::RedisResult;
 use redis::aio::ConnectionManager;
+use target_kit::next_full_second;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::app::App;
 use crate::faults::Silence;
 use crate::queue::{self, Joined};
-use crate::rounds::{OutageLog, RoundErrors, next_full_second};
+use crate::rounds::{OutageLog, RoundErrors};
 use crate::sse::{BACKLOG, Encoder, HEARTBEAT};
 
 /// Positions sent before other tasks get their turn.
@@ -354,10 +355,12 @@ pub(crate) async fn heartbeat_rounds(app: Arc<App>) {
 
 #[cfg(test)]
 mod tests {
+    use target_kit::Switches;
+
     use super::*;
 
     fn registry() -> Registry {
-        Registry::new(Arc::new(Silence::new(&crate::Faults::default())))
+        Registry::new(Arc::new(Silence::new(Switches::default())))
     }
 
     fn open(registry: &Registry, event: &str) -> (u64, mpsc::Receiver<Bytes>, Option<Closed>) {

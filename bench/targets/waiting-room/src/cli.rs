@@ -1,13 +1,12 @@
 //! The command line.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use target_kit::{FaultArgs, ListenArgs, Percent, Share};
 
-use crate::{Config, DEFAULT_EVENT_IDS, Faults, Percent, QueueKind, Share};
+use crate::{Config, DEFAULT_EVENT_IDS, Faults, QueueKind};
 
 /// A ticketing waiting room with server-sent events over a real Redis.
 ///
@@ -16,17 +15,9 @@ use crate::{Config, DEFAULT_EVENT_IDS, Faults, Percent, QueueKind, Share};
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
-    /// Address to listen on; port 0 picks a free one
-    ///
-    /// When everything is ready, one line on stdout tells the address: "listening on http://127.0.0.1:43121".
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    pub listen: SocketAddr,
-
-    /// File that gets the base URL (one line, such as http://127.0.0.1:43121) when everything is ready
-    ///
-    /// An older file is removed at start, and the new one appears complete or not at all.
-    #[arg(long, value_name = "FILE")]
-    pub port_file: Option<PathBuf>,
+    /// Where it listens
+    #[command(flatten)]
+    pub listen: ListenArgs,
 
     /// Redis that holds the queues: redis://[user:password@]host[:port][/database]
     #[arg(
@@ -71,13 +62,16 @@ pub struct Cli {
     ticks: bool,
 
     #[command(flatten)]
+    named_faults: NamedFaults,
+
+    #[command(flatten)]
     faults: FaultArgs,
 }
 
-/// Faults on purpose.
+/// Faults that have an option of their own.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Faults")]
-struct FaultArgs {
+struct NamedFaults {
     /// Answer logins of some users with 401, at every attempt
     ///
     /// N: users 1 to N. P%: spread evenly, so that of the users 1 to n exactly n × P ÷ 100, rounded down, are hit; 6%
@@ -117,7 +111,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// If the Redis address or the list of events is not usable.
+    /// If the Redis address, the list of events or a fault is not usable.
     pub fn config(&self) -> anyhow::Result<Config> {
         // Parsed here, not by clap, which would repeat a wrong address with the password in it.
         let mut config = Config::new(self.redis.parse().context("--redis")?);
@@ -137,12 +131,15 @@ impl Cli {
         config.admin_email.clone_from(&self.admin_email);
         config.cut_after_silence = Duration::from_millis(self.cut_after_silence_ms);
         config.ticks = self.ticks;
-        config.faults = self.faults.faults();
+        config.faults = self
+            .faults
+            .applied_to(&self.named_faults.faults())
+            .context("--fault")?;
         Ok(config)
     }
 }
 
-impl FaultArgs {
+impl NamedFaults {
     fn faults(&self) -> Faults {
         Faults {
             fail_logins: self.fail_logins.unwrap_or_default(),
@@ -190,7 +187,8 @@ mod tests {
             "--silent-after-ms=7",
             "--silent-after-messages=9",
             "--double-encode",
-            "--promotion-slowdown=20%",
+            "--promotion-slowdown=30%",
+            "--fault=promotion-slowdown=20%",
             "--queue=hash",
             "--events=a, b",
         ]);
@@ -223,6 +221,12 @@ mod tests {
             .to_string();
         assert!(
             error.contains("--fail-logins") && error.contains("6%"),
+            "{error}"
+        );
+        let cli = parse(&["--fault=fail-login=3"]).expect("clap takes any text");
+        let error = format!("{:#}", cli.config().expect_err("fault is not known"));
+        assert!(
+            error.starts_with("--fault: there is no fault \"fail-login\"; there are delay-ms,"),
             "{error}"
         );
     }

@@ -1,14 +1,12 @@
 //! The HTTP surface: gateway, authentication and event service in front of the broker.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,10 +21,8 @@ use crate::sse::EventStream;
 
 const REFRESH_COOKIE: &str = "refreshToken";
 const BODY_LIMIT: usize = 16 * 1024;
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let delay = app.config.faults.delay;
     let api = Router::new()
         .route("/api/v1/auth/login", post(login))
         .route("/api/v1/events/{event}", get(event).patch(set_event_status))
@@ -38,16 +34,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             "/api/v1/broker/events/{event}/tickets/disconnect",
             post(disconnect),
         )
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(middleware::from_fn(
-            move |request: Request, next: Next| async move {
-                if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
-                }
-                next.run(request).await
-            },
-        ));
-    let mut open = Router::new().route("/health", get(health));
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let faults = app.faults.clone();
+    let delay = move || faults.with(|faults| faults.delay);
+    let api = app.latencies.of(target_kit::held_back(api, delay));
+    let mut open = Router::new()
+        .route("/health", get(health))
+        .merge(app.latencies.routes())
+        .merge(app.faults.routes());
     if app.config.ticks {
         open = open.route("/ticks", get(ticks));
     }
@@ -176,8 +170,9 @@ async fn login(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Fai
             error.column()
         ))
     })?;
+    let fails = |user| app.faults.with(|faults| faults.fail_logins.hits(user));
     let account = Account::authenticate(&app.config, &credentials.email, &credentials.password)
-        .filter(|account| !app.config.faults.fail_logins.hits(account.number))
+        .filter(|account| !fails(account.number))
         .ok_or(Failure::Unauthorized("email or password is wrong"))?;
     let cookie = format!(
         "{REFRESH_COOKIE}={}; Max-Age={}; Path=/; Secure; SameSite=None",
@@ -249,7 +244,10 @@ async fn waiting(
     Path(event): Path<String>,
 ) -> Result<Response, Failure> {
     let user = caller.require(Role::User)?;
-    if app.config.faults.fail_streams.hits(user.number) {
+    if app
+        .faults
+        .with(|faults| faults.fail_streams.hits(user.number))
+    {
         return Err(Failure::Unavailable);
     }
     // A task of its own: a client that hangs up early must not leave a join half done.
@@ -286,21 +284,17 @@ async fn disconnect(
 
 async fn health(State(app): State<Arc<App>>) -> Response {
     let mut redis = app.redis.requests.clone();
-    let command = redis::cmd("PING");
-    let ping = command.query_async::<String>(&mut redis);
-    let up = matches!(tokio::time::timeout(HEALTH_TIMEOUT, ping).await, Ok(Ok(_)));
-    let status = if up {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    let body = json!({
-        "status": if up { "UP" } else { "DOWN" },
-        "queue": app.config.queue.to_string(),
-        "events": app.config.events,
-        "redis": app.config.redis.to_string(),
+    let up = target_kit::in_time(async {
+        let command = redis::cmd("PING");
+        command.query_async::<String>(&mut redis).await.is_ok()
     });
-    (status, Json(body)).into_response()
+    let details = [
+        ("queue", json!(app.config.queue.to_string())),
+        ("events", json!(app.config.events)),
+        ("redis", json!(app.config.redis.to_string())),
+    ];
+    let details = details.map(|(name, value)| (name.to_owned(), value));
+    target_kit::health(up.await, details.into_iter().collect())
 }
 
 #[derive(Deserialize)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::ConnectionManager;
+use target_kit::Rounds;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::auth::ENTRY_LIFETIME;
@@ -42,12 +42,10 @@ pub(crate) fn entries() -> (Entries, mpsc::Receiver<Promoted>) {
 pub(crate) async fn promotion_rounds(app: Arc<App>, entries: Entries) {
     let mut redis = app.redis.promotion.clone();
     let mut log = OutageLog::new("promotion");
-    let period = app.config.faults.promotion_slowdown.added_to(INTERVAL);
-    let mut interval = tokio::time::interval(period);
-    // A round that took too long is not followed by rounds in a row to catch up.
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut rounds = Rounds::default();
     loop {
-        interval.tick().await;
+        let slowdown = app.faults.with(|faults| faults.promotion_slowdown);
+        rounds.next(slowdown.added_to(INTERVAL)).await;
         if !app.silence.reached() {
             log.note(&promotion_round(&app, &mut redis, &entries).await);
         }

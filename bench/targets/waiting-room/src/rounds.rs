@@ -1,27 +1,8 @@
-//! What the periodic rounds have in common: when they run, and how they speak of a Redis that does not answer.
+//! How the periodic rounds speak of a Redis that does not answer.
 
 use std::fmt::Display;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{RedisError, RedisResult};
-
-/// Waits for the next full second of the wall clock and returns it, as seconds since the epoch.
-pub(crate) async fn next_full_second() -> u64 {
-    let since_epoch = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-    };
-    let target = Duration::from_secs(since_epoch().as_secs() + 1);
-    loop {
-        // Asked again after each sleep: a timer runs on another clock and may wake a little early by this one.
-        let remaining = target.saturating_sub(since_epoch());
-        if remaining.is_zero() {
-            return target.as_secs();
-        }
-        tokio::time::sleep(remaining).await;
-    }
-}
 
 /// Whether Redis itself is out of reach, so that trying the next command is no use either.
 pub(crate) fn is_outage(error: &RedisError) -> bool {
@@ -101,14 +82,5 @@ mod tests {
                 .note::<u8>(Err(refused.into()))
                 .is_err()
         );
-    }
-
-    #[tokio::test]
-    async fn full_second_is_reached_not_anticipated() {
-        let second = next_full_second().await;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("clock is past the epoch");
-        assert!(now >= Duration::from_secs(second));
     }
 }

@@ -11,10 +11,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use rand::seq::SliceRandom;
+use target_kit::{Stop, Switches};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use crate::faults::Silence;
+use crate::faults::{Faults, Silence};
 
 /// Messages that may wait for one stream. A stream further behind counts as broken: its client stopped reading long
 /// ago, since the sockets hold some minutes' worth on top of this.
@@ -27,14 +27,14 @@ pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":heartBeat\n\n");
 #[derive(Debug, Clone)]
 pub(crate) struct Encoder {
     key_order: [usize; 4],
-    double: bool,
+    faults: Switches<Faults>,
 }
 
 impl Encoder {
-    pub(crate) fn new(double: bool) -> Self {
+    pub(crate) fn new(faults: Switches<Faults>) -> Self {
         let mut key_order = [0, 1, 2, 3];
         key_order.shuffle(&mut rand::rng());
-        Self { key_order, double }
+        Self { key_order, faults }
     }
 
     pub(crate) fn greeting(user: &str) -> Bytes {
@@ -66,7 +66,7 @@ impl Encoder {
             format!("\"{name}\":{value}")
         });
         let json = format!("{{{}}}", pairs.join(","));
-        Bytes::from(if self.double {
+        Bytes::from(if self.faults.with(|faults| faults.double_encode) {
             format!("data:data:{}\n\n", json_text(&json))
         } else {
             format!("data:{json}\n\n")
@@ -83,7 +83,7 @@ pub(crate) struct EventStream {
     frames: mpsc::Receiver<Bytes>,
     cut_after: Duration,
     silence: Arc<Silence>,
-    stop: CancellationToken,
+    stop: Stop,
     cut: bool,
 }
 
@@ -92,7 +92,7 @@ impl EventStream {
         frames: mpsc::Receiver<Bytes>,
         cut_after: Duration,
         silence: Arc<Silence>,
-        stop: CancellationToken,
+        stop: Stop,
     ) -> Self {
         Self {
             frames,
@@ -139,10 +139,13 @@ impl EventStream {
 mod tests {
     use super::*;
 
-    fn encoder(double: bool) -> Encoder {
+    fn encoder(double_encode: bool) -> Encoder {
         Encoder {
             key_order: [0, 1, 2, 3],
-            double,
+            faults: Switches::new(Faults {
+                double_encode,
+                ..Faults::default()
+            }),
         }
     }
 
@@ -186,7 +189,7 @@ mod tests {
         let object = |key_order| {
             let frame = Encoder {
                 key_order,
-                double: false,
+                ..encoder(false)
             }
             .position("acc-1", "e\"\n1", 2);
             let json = frame
@@ -201,9 +204,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stream_without_a_sender_stays_open_until_it_is_cut() {
         let (sender, frames) = mpsc::channel(BACKLOG);
-        let silence = Arc::new(Silence::new(&crate::Faults::default()));
+        let silence = Arc::new(Silence::new(Switches::default()));
         let cut_after = Duration::from_secs(30);
-        let mut stream = EventStream::new(frames, cut_after, silence, CancellationToken::new());
+        let mut stream = EventStream::new(frames, cut_after, silence, Stop::new());
         sender.try_send(HEARTBEAT).expect("stream has room");
         drop(sender);
         let started = tokio::time::Instant::now();
@@ -227,8 +230,8 @@ mod tests {
     #[tokio::test]
     async fn stop_ends_a_silent_stream() {
         let (_sender, frames) = mpsc::channel(BACKLOG);
-        let silence = Arc::new(Silence::new(&crate::Faults::default()));
-        let stop = CancellationToken::new();
+        let silence = Arc::new(Silence::new(Switches::default()));
+        let stop = Stop::new();
         let mut stream = EventStream::new(frames, Duration::from_secs(30), silence, stop.clone());
         stop.cancel();
         assert!(stream.next().await.is_none());

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
+use target_kit::next_full_second;
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::rounds::next_full_second;
 
 /// The last second of a stream, and the second it told before; `None` before its first event.
 type Ends = Option<(u64, u64)>;

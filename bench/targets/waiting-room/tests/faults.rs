@@ -119,3 +119,52 @@ async fn promotion_rounds_are_further_apart() {
     // Five seconds but for the way of the first message: far more than a round apart in any case.
     assert!(first.elapsed() >= Duration::from_secs(2));
 }
+
+#[tokio::test]
+async fn faults_change_while_the_room_runs() {
+    let room = Room::start(QueueKind::Zset, |config| config.seats = 1).await;
+    let address = room.url("/faults");
+    let change = async |changes: serde_json::Value| {
+        let request = reqwest::Client::new().put(&address).json(&changes);
+        let answer = request.send().await.expect("change is answered");
+        (
+            answer.status(),
+            answer.text().await.expect("answer has a body"),
+        )
+    };
+    let status = async |number| {
+        let email = format!("user{number}@example.com");
+        let answer = login(room.address, &email, "password123").await;
+        answer.status()
+    };
+    assert_eq!(status(1).await, 200);
+    let (changed, faults) = change(serde_json::json!({ "fail-logins": 1 })).await;
+    assert_eq!(changed, 200);
+    assert!(faults.contains(r#""fail-logins":1"#), "{faults}");
+    assert_eq!(status(1).await, 401);
+    assert_eq!(status(2).await, 200);
+
+    change(serde_json::json!({ "fail-logins": null })).await;
+    let mut users = room.join(EVENT, 1..=1).await;
+    users[0].1.until_order(1).await;
+    change(serde_json::json!({ "silent-after-ms": 0 })).await;
+    room.set_status(EVENT, "OPEN").await;
+    users[0].1.assert_silent_for(SILENT).await;
+    change(serde_json::json!({ "silent-after-ms": null })).await;
+    users[0].1.promotion().await;
+
+    let (refused, error) = change(serde_json::json!({ "fail-login": 1 })).await;
+    assert_eq!(refused, 400);
+    assert!(
+        error.contains("there is no fault") && error.contains("promotion-slowdown"),
+        "{error}"
+    );
+    let latencies: serde_json::Value = reqwest::get(room.url("/latencies"))
+        .await
+        .expect("latencies are answered")
+        .json()
+        .await
+        .expect("body is JSON");
+    assert_eq!(latencies["PATCH /api/v1/events/{event}"]["count"], 1);
+    assert!(latencies["POST /api/v1/auth/login"]["maxMs"].is_number());
+}
