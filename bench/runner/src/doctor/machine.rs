@@ -2,7 +2,6 @@
 
 use super::{Level, Report};
 use crate::host;
-use crate::plan::limits::Limits;
 
 /// Memory of k6 and the target for one user, rounded up from runs with 10,000.
 const MEMORY_PER_USER: u64 = 200 * 1024;
@@ -10,8 +9,8 @@ const MEMORY_PER_USER: u64 = 200 * 1024;
 const BUSY_SHARE: f64 = 0.5;
 
 /// Ports and memory for so many users.
-pub(super) fn carries(limits: &Limits, report: &mut Report) {
-    let users = limits.users.unsigned_abs();
+pub(super) fn carries(users: i64, report: &mut Report) {
+    let users = users.unsigned_abs();
     let needed = users * MEMORY_PER_USER;
     match host::available_memory() {
         Some(free) if free < needed => report.add(

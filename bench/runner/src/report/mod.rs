@@ -7,7 +7,7 @@ mod chart;
 mod figures;
 mod html;
 mod markdown;
-mod section;
+
 mod series;
 mod view;
 
@@ -19,11 +19,11 @@ use anyhow::Context as _;
 use crate::compare::stored::Stored;
 use crate::suite::Suite;
 use crate::suite::schema::Format;
+pub(crate) use crate::suite::section::Section;
 use crate::values::exit;
 use crate::values::mask::{masked, say};
 use crate::verdict::judge::shown;
 use figures::Figures;
-pub(crate) use section::Section;
 
 /// The verb `report`: writes the report of a folder again.
 ///

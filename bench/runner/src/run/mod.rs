@@ -17,7 +17,6 @@ use serde_json::json;
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::clean;
 use crate::run::events::Events;
 use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
@@ -25,9 +24,9 @@ use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{Machine, Monitors, Processes};
 use crate::run::redis_access::Access;
 use crate::run::redis_client::Server;
-use crate::run::target::{self, Target};
-use crate::suite::schema::TargetKind;
-use crate::suite::vars::Vars;
+use crate::run::target::Target;
+use crate::suite::schema::{RecordTable, TargetKind};
+use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
 use crate::values::mask::{masked, say};
 use crate::verdict::gates::Verdict;
@@ -114,7 +113,7 @@ impl Attempt<'_, '_> {
         )?;
         let address = self.run.vars.shown("BASE_URL").unwrap_or_default();
         say(&format!("target   {} at {address}", self.run.target.id));
-        meta.target_ready(self.run);
+        meta.target_ready(suite, &self.run.vars)?;
         meta.write(folder)?;
         let processes = Processes::new(!external);
         let others = [("target", target.process()), ("redis", self.redis.process)];
@@ -159,8 +158,10 @@ impl Attempt<'_, '_> {
         let finished = call.run(folder, self.run.bound, self.events, &mut watched)?;
         logs.end(folder)?;
         meta.k6_ended(call.shown(), &finished);
-        if let Some(at) = opened(&self.run.vars, run_id) {
-            meta.opened(at);
+        for record in &self.shared.suite.file.record {
+            if let Some(answer) = recorded(record, &self.run.vars, run_id) {
+                meta.recorded(record.id.get_ref(), &answer);
+            }
         }
         meta.write(folder)?;
         Ok((finished, watched.machine, target.healthy()))
@@ -183,13 +184,15 @@ impl Attempt<'_, '_> {
     }
 }
 
-/// When the harness set the events OPEN, if it tells.
-fn opened(vars: &Vars, run_id: &str) -> Option<i64> {
-    let access = Access::new(&vars.text("REDIS_URL")?, vars).ok()?;
-    let mut server = Server::connect(&access).ok()?;
-    let key = format!("K6_OPEN_AT_MS:{run_id}");
-    let reply = server.ask(&["GET", &key], &mut Vec::new()).ok()?;
-    reply.parse().ok()
+/// What a declared record says, if the server tells.
+fn recorded(record: &RecordTable, vars: &Vars, run_id: &str) -> Option<String> {
+    let run = RunValues::from([("run_id", run_id)]);
+    let source = vars.expand(record.source.get_ref(), &run).ok()?;
+    let statement = vars.expand(record.statement.get_ref(), &run).ok()?;
+    let mut server = Server::connect(&Access::new(&source, vars).ok()?).ok()?;
+    let words: Vec<&str> = statement.split_whitespace().collect();
+    let reply = server.ask(&words, &mut Vec::new()).ok()?;
+    (reply != "(nil)").then_some(reply)
 }
 
 /// The monitors around k6.

@@ -26,7 +26,6 @@ use crate::run::scratch::Scratch;
 use crate::run::{Attempt, Outcome};
 use crate::session::lock::RunLock;
 use crate::session::progress::{Clock, words};
-use crate::session::screen;
 use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::schema::OnFail;
@@ -143,8 +142,7 @@ fn start_redis(
     let users = plan
         .runs
         .iter()
-        .filter_map(|run| run.limits.as_ref())
-        .map(|limits| limits.users)
+        .filter_map(|run| run.users)
         .max()
         .unwrap_or(0);
     let redis = redis_server::start(

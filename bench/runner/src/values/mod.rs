@@ -1,5 +1,9 @@
-//! What every room uses: errors with their exit codes, masking, hashes.
+//! What every room uses: errors with their exit codes, masking, hashes, typed values and the texts that take them.
 
+pub(crate) mod duration;
 pub(crate) mod exit;
 pub(crate) mod hash;
 pub(crate) mod mask;
+pub(crate) mod template;
+pub(crate) mod value;
+pub(crate) mod words;

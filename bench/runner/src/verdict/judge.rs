@@ -6,12 +6,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::plan::limits::Limits;
 use crate::run::k6::{Cause, Finished};
 use crate::run::meta::Meta;
 use crate::run::monitor::Machine;
 use crate::suite::Suite;
-use crate::suite::vars::{RunValues, Vars};
+use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
 use crate::values::mask::{self, masked, say};
 use crate::verdict::derive::{derive, statistic};
@@ -26,7 +25,6 @@ pub(crate) struct Evidence {
     pub(crate) summary: Option<Json>,
     pub(crate) derived: Map<String, Json>,
     pub(crate) vars: Vars,
-    pub(crate) run_values: RunValues,
     /// The load was scaled down.
     pub(crate) quick: bool,
 }
@@ -54,7 +52,6 @@ impl Evidence {
             summary: self.summary.as_ref(),
             derived: &self.derived,
             vars: &self.vars,
-            run_values: &self.run_values,
         };
         gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
         let interrupted = self.facts.cause == Cause::Interrupt;
@@ -137,11 +134,6 @@ pub(crate) fn conclude(
         summary,
         derived,
         vars: run.vars.clone(),
-        run_values: run
-            .limits
-            .as_ref()
-            .map(Limits::run_values)
-            .unwrap_or_default(),
         quick: meta.quick(),
     };
     let judgement = evidence.judge(suite)?;
