@@ -20,7 +20,7 @@ pub(super) fn carries(users: i64, report: &mut Report) {
                 needed >> 20,
                 free >> 20
             ),
-            Some("end other programs, or use fewer users (--set VUS=…)"),
+            Some("end other programs, or use fewer users"),
         ),
         Some(free) => report.good(format!("{} MiB of memory are free", free >> 20)),
         None => {}
@@ -71,7 +71,7 @@ pub(super) fn open_files(needed: u64, report: &mut Report) {
             Level::Fault,
             format!("{needed} open files are needed by k6 and by the target, the limit is {hard}"),
             Some(&format!(
-                "ulimit -Hn {needed} as root, LimitNOFILE={needed} of a service, --ulimit nofile={needed} of a container, or fewer users (--set VUS=…)"
+                "ulimit -Hn {needed} as root, LimitNOFILE={needed} of a service, --ulimit nofile={needed} of a container, or fewer users"
             )),
         ),
         Some(hard) => report.good(format!("open files: {needed} needed, {hard} allowed")),

@@ -8,8 +8,11 @@ mod order;
 mod planned;
 mod runs;
 mod selection;
-mod target;
+pub(crate) mod target;
 
 pub(crate) use planned::PlannedRun;
 pub(crate) use runs::Plan;
 pub(crate) use selection::Selection;
+
+#[cfg(test)]
+mod suite_tests;

@@ -187,8 +187,6 @@ mod tests {
     const TARGETS: &str = r#"
 [env.BASE_URL]
 type = "url"
-[env.BROKER_BASE_URL]
-type = "url"
 [[target]]
 id = "gateway"
 kind = "external"
@@ -311,10 +309,5 @@ limit = "30s"
                 && text.contains("localhost"),
             "{text}"
         );
-        let text = refused(Selection {
-            given: given(&[("BROKER_BASE_URL", "http://localhost:9000")]),
-            ..Selection::default()
-        });
-        assert!(text.contains("without BASE_URL"), "{text}");
     }
 }

@@ -10,7 +10,7 @@ use crate::values::template::variables;
 ///
 /// # Errors
 /// There is none for the variant.
-pub(super) fn choose<'a>(
+pub(crate) fn choose<'a>(
     suite: &'a Suite,
     variant: Option<&str>,
     vars: &Vars,

@@ -365,6 +365,7 @@ impl Started {
 mod tests {
     use super::*;
     use crate::evidence::Invocation;
+    use crate::plan::target::choose;
     use crate::suite::tests::suite;
 
     const ENV: &str = "[env.BASE_URL]\ntype = \"url\"\n[env.EVENT_IDS]\ntype = \"list\"\n[env.FAULT]\ntype = \"string\"\n\
@@ -385,7 +386,6 @@ mod tests {
             .and_then(|i| i.run_folder("r", 1))
             .expect("folder");
         let table = choose(suite, Some("zset"), vars)?;
-        supply(table, vars)?;
         let target = Target::start(suite, table, vars, &folder, &mut Events::without_signals())?;
         Ok((target, folder, root))
     }

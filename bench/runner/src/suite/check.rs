@@ -1,36 +1,19 @@
 //! Checks of a suite file that go beyond its shape: references, placeholders, what a gate may ask of a metric.
 
-use std::ops::Range;
-
 use toml::Spanned;
 
+use super::problem::{
+    Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
+};
 use super::schema::{Class, File, GateTable, MetricKind, TargetKind};
 use super::scope::{Condition, EARLIER_RUN, Scope, is_reading_command};
 use super::section::Section;
 use super::{check_names, check_plan, schema1};
-use crate::values::template::{Part, parts};
 use crate::values::value::{Kind, parse, plain};
-use crate::values::words::suggestion;
 
 /// Version of the schema that this runner reads.
 const SCHEMA: u32 = 2;
 
-/// A fault in a suite file and its place.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) span: Range<usize>,
-    pub(super) text: String,
-}
-
-pub(super) fn problem<T>(place: &Spanned<T>, text: impl Into<String>) -> Problem {
-    Problem {
-        span: place.span(),
-        text: text.into(),
-    }
-}
-
-/// Run values that are known of every run, beside those that the suite computes.
-pub(super) const RUN_VALUES: &[&str] = &["scenario", "variant", "branch", "label"];
 /// Run values that are known where a target is started or asked.
 const TARGET_VALUES: &[&str] = &["port_file", "address"];
 
@@ -190,14 +173,6 @@ fn check_targets(file: &File) -> Result<(), Problem> {
         }
     }
     Ok(())
-}
-
-/// The names of the lists that cleaning and monitors go through.
-pub(super) fn each(file: &File) -> Vec<&str> {
-    file.each
-        .keys()
-        .map(|name| name.get_ref().as_str())
-        .collect()
 }
 
 fn check_clean(file: &File) -> Result<(), Problem> {
@@ -421,90 +396,4 @@ fn kind_of(metric: &str) -> Option<MetricKind> {
         name if name.starts_with("http_req_") => Some(MetricKind::Trend),
         _ => None,
     }
-}
-
-pub(super) fn unique<'a>(
-    ids: impl Iterator<Item = &'a Spanned<String>>,
-    what: &str,
-) -> Result<(), Problem> {
-    let mut seen: Vec<&str> = Vec::new();
-    for id in ids {
-        if seen.contains(&id.get_ref().as_str()) {
-            return Err(problem(
-                id,
-                format!("a second {what} has the id `{}`", id.get_ref()),
-            ));
-        }
-        seen.push(id.get_ref());
-    }
-    Ok(())
-}
-
-pub(super) fn known(name: &Spanned<String>, allowed: &[&str], what: &str) -> Result<(), Problem> {
-    if allowed.contains(&name.get_ref().as_str()) {
-        return Ok(());
-    }
-    let near = suggestion(name.get_ref(), allowed);
-    Err(problem(
-        name,
-        format!(
-            "no {what} `{}`{near}; allowed: {}",
-            name.get_ref(),
-            allowed.join(", ")
-        ),
-    ))
-}
-
-pub(super) fn variable<T>(file: &File, place: &Spanned<T>, name: &str) -> Result<(), Problem> {
-    if file.env.contains_key(name) {
-        return Ok(());
-    }
-    let declared: Vec<&str> = file.env.keys().map(|key| key.get_ref().as_str()).collect();
-    Err(problem(
-        place,
-        format!("no table [env.{name}]{}", suggestion(name, &declared)),
-    ))
-}
-
-/// Whether every placeholder has something to take; `more`: run values that are known at this place alone.
-pub(super) fn placeholders(
-    file: &File,
-    text: &Spanned<String>,
-    more: &[&str],
-) -> Result<(), Problem> {
-    placeholders_in(file, text, text.get_ref(), more)
-}
-
-pub(super) fn placeholders_in<T>(
-    file: &File,
-    place: &Spanned<T>,
-    text: &str,
-    more: &[&str],
-) -> Result<(), Problem> {
-    for part in parts(text).map_err(|text| problem(place, text))? {
-        match part {
-            Part::Text(_) => {}
-            Part::Variable(name) => variable(file, place, name)?,
-            Part::RunValue(name) => {
-                let computed = file.computed();
-                let computed = computed.iter().map(|(name, _)| name.get_ref().as_str());
-                let allowed: Vec<&str> = [more, RUN_VALUES]
-                    .concat()
-                    .into_iter()
-                    .chain(computed)
-                    .collect();
-                if !allowed.contains(&name) {
-                    return Err(problem(
-                        place,
-                        format!(
-                            "no run value `{{{name}}}` here{}; allowed: {}",
-                            suggestion(name, &allowed),
-                            allowed.join(", ")
-                        ),
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
 }

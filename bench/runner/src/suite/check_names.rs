@@ -2,8 +2,8 @@
 
 use toml::Spanned;
 
-use super::check::{Problem, RUN_VALUES, known, placeholders, problem, variable};
 use super::check_plan::given;
+use super::problem::{Problem, RUN_VALUES, known, placeholders, problem, variable};
 use super::schema::File;
 use super::scope::EARLIER_RUN;
 use super::{expression as language, waits};

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::check::{
+use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};

@@ -74,46 +74,58 @@ pub(crate) enum Failure {
 pub(crate) fn names(text: &str) -> Result<BTreeSet<String>, String> {
     let expression = ENVIRONMENT.compile_expression(text).map_err(told)?;
     let mut names: BTreeSet<String> = expression.undeclared_variables(false).into_iter().collect();
+    names.extend(sliced(text).map(str::to_owned));
     names.retain(|name| !FUNCTIONS.contains(&name.as_str()));
     Ok(names)
 }
 
-/// Computes an expression; `value` tells what a name stands for.
+/// The names right before a bracket: the language's own list of names passes over what a slice is taken of.
+fn sliced(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices('[').filter_map(|(place, _)| {
+        let before = &text[..place];
+        let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let name = &before[start.map_or(0, |at| at + 1)..];
+        let attribute = start.is_some_and(|at| before[..=at].ends_with(['.', '|']));
+        let quoted = before.matches(['\'', '"']).count() % 2 == 1;
+        let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        (begins && !attribute && !quoted).then_some(name)
+    })
+}
+
+/// Computes an expression over the values of names.
 ///
 /// # Errors
 /// The text is not an expression, a name has no value, or a value is of a type that does not fit.
-pub(crate) fn evaluate(text: &str, value: impl Fn(&str) -> Option<Json>) -> Result<Json, Failure> {
+pub(crate) fn evaluate(text: &str, values: BTreeMap<String, Json>) -> Result<Json, Failure> {
     let wrong = |error| Failure::Wrong(told(error));
     let expression = ENVIRONMENT.compile_expression(text).map_err(wrong)?;
-    let known = expression
-        .undeclared_variables(false)
-        .into_iter()
-        .filter_map(|name| {
-            let value = Value::from(Serde(value(&name)?));
-            Some((name, value))
-        });
     let names = Arc::new(Names {
-        known: known.collect(),
-        missed: Mutex::new(None),
+        known: values
+            .into_iter()
+            .map(|(name, value)| (name, Value::from(Serde(value))))
+            .collect(),
+        missed: Mutex::new(Vec::new()),
     });
     let result = expression.eval(Value::from_dyn_object(names.clone()));
-    let missed = || {
-        let mut missed = names.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        missed.take()
+    // A name that the expression asks for may be missing; of the others the last one was in the way.
+    let asked = |name: &str| {
+        ["is defined", "is undefined", "is not defined"]
+            .iter()
+            .any(|test| text.contains(&format!("{name} {test}")))
     };
-    match result {
-        Ok(result) if result.is_undefined() => Err(missed().map_or_else(
-            || Failure::Wrong("has no value".to_owned()),
-            Failure::Missing,
-        )),
+    let missed = || {
+        let missed = names.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.iter().rev().find(|name| !asked(name)).cloned()
+    };
+    let failed = match result {
+        Ok(result) if result.is_undefined() => Failure::Wrong("has no value".to_owned()),
         Ok(result) => {
-            serde_json::to_value(&result).map_err(|error| Failure::Wrong(error.to_string()))
+            return serde_json::to_value(&result)
+                .map_err(|error| Failure::Wrong(error.to_string()));
         }
-        Err(error) => Err(match (error.kind(), missed()) {
-            (ErrorKind::UndefinedError, Some(name)) => Failure::Missing(name),
-            _ => wrong(error),
-        }),
-    }
+        Err(error) => wrong(error),
+    };
+    Err(missed().map_or(failed, Failure::Missing))
 }
 
 /// What went wrong, without the name of a template that nobody has written.
@@ -124,11 +136,11 @@ fn told(error: Error) -> String {
         .map_or(what.clone(), |detail| format!("{what}: {detail}"))
 }
 
-/// What the names stand for; remembers the last one that stood for nothing, since the language does not tell it.
+/// What the names stand for; remembers those that stood for nothing, since the language does not tell them.
 #[derive(Debug)]
 struct Names {
     known: BTreeMap<String, Value>,
-    missed: Mutex<Option<String>>,
+    missed: Mutex<Vec<String>>,
 }
 
 impl Object for Names {
@@ -137,7 +149,7 @@ impl Object for Names {
         let found = self.known.get(name).cloned();
         if found.is_none() && !FUNCTIONS.contains(&name) {
             let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-            *missed = Some(name.to_owned());
+            missed.push(name.to_owned());
         }
         found
     }
@@ -149,13 +161,8 @@ mod tests {
     use serde_json::json;
 
     fn of(text: &str) -> Result<Json, Failure> {
-        evaluate(text, |name| match name {
-            "USERS" => Some(json!(1001)),
-            "SHARE" => Some(json!(0.3)),
-            "IDS" => Some(json!(["a", "b", "c"])),
-            "NAME" => Some(json!("x")),
-            _ => None,
-        })
+        let values = json!({ "USERS": 1001, "SHARE": 0.3, "IDS": ["a", "b", "c"], "NAME": "x" });
+        evaluate(text, serde_json::from_value(values).expect("a map"))
     }
 
     #[test]
@@ -188,6 +195,7 @@ mod tests {
             "OTHER + 1",
             "max(1, OTHER)",
             "MORE is undefined and OTHER > 1",
+            "OTHER[:1]",
         ] {
             assert_eq!(
                 of(text),
@@ -202,7 +210,10 @@ mod tests {
         for (text, expected) in [
             ("max(1, NAME)", "max takes numbers, received `x`"),
             ("ceil_div(USERS, 0)", "above 0, received 0"),
-            ("NAME - 1", "tried to use - operator on unsupported types"),
+            (
+                "NAME - 1 if MORE is undefined else 1",
+                "tried to use - operator on unsupported types",
+            ),
         ] {
             assert!(
                 matches!(of(text), Err(Failure::Wrong(told)) if told.contains(expected)),
@@ -216,6 +227,8 @@ mod tests {
     fn names_are_those_that_are_taken() {
         let taken = names("max(A, b) if C is defined else D|length").expect("an expression");
         assert_eq!(taken.into_iter().collect::<Vec<_>>(), ["A", "C", "D", "b"]);
+        let sliced = names("IDS[:1] if 'x[' != X.y[0] else 1").expect("an expression");
+        assert_eq!(sliced.into_iter().collect::<Vec<_>>(), ["IDS", "X"]);
         assert!(names("A +").is_err_and(|told| told.contains("syntax error")));
     }
 }

@@ -227,8 +227,9 @@ fn explain(message: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::suite::schema::Role;
 
-    const HEAD: &str = "[suite]\nschema = 1\nid = \"t\"\ntitle = \"T\"\norder = [\"smoke\"]\n\
+    const HEAD: &str = "[suite]\nschema = 2\nid = \"t\"\ntitle = \"T\"\norder = [\"smoke\"]\n\
         [evidence]\nroot = \"evidence\"\nfolder = \"{timestamp}/{branch}/{scenario}\"\n";
 
     /// A suite made of a fixed head and the given rest; the rest starts at line 9.
@@ -332,7 +333,7 @@ pub(crate) mod tests {
     fn cleaning_cannot_leave_its_events() {
         let clean = |scope: &str| {
             format!(
-                "{SCENARIO}[[clean]]\nid = \"c\"\nkind = \"redis\"\nwhen = \"before_run\"\ntarget = \"redis://h\"\nscope = [\"{scope}\"]\n"
+                "{SCENARIO}[env.IDS]\ntype = \"list\"\n[each]\nevent = \"${{IDS}}\"\n[[clean]]\nid = \"c\"\nkind = \"redis\"\nwhen = \"before_run\"\ntarget = \"redis://h\"\nscope = [\"{scope}\"]\n"
             )
         };
         for scope in [
@@ -341,9 +342,13 @@ pub(crate) mod tests {
             "WAITING:*",
             "A[{event}",
             "{event}",
+            "A:{earlier_run}:{event}",
+            "A[{earlier_run}]",
+            "A[{event}]={earlier_run}",
+            "A:{scenario}",
         ] {
             let text = refused(&clean(scope));
-            assert!(text.starts_with("suites/t.toml:18:"), "{scope}: {text}");
+            assert!(text.starts_with("suites/t.toml:22:"), "{scope}: {text}");
         }
         for scope in ["WAITING:{event}", "IDX[{event}]", "SLOTS[{event}]=5"] {
             suite(&clean(scope)).expect(scope);
@@ -353,13 +358,156 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_schema_is_refused() {
-        let text = Suite::parse(
-            Path::new("t.toml"),
-            &HEAD.replace("schema = 1", "schema = 2"),
-        )
-        .expect_err("refused")
-        .to_string();
-        assert!(text.starts_with("t.toml:2: schema 2"), "{text}");
+    fn another_schema_is_refused_and_the_one_before_says_what_has_changed() {
+        for (schema, expected) in [
+            (3, "schema 3 is not known; allowed: 2"),
+            (
+                1,
+                "schema 1 is of an earlier runner; allowed: 2; a suite now says itself",
+            ),
+        ] {
+            let text = HEAD.replace("schema = 2", &format!("schema = {schema}"));
+            let told = Suite::parse(Path::new("t.toml"), &text)
+                .expect_err("refused")
+                .to_string();
+            assert!(told.starts_with(&format!("t.toml:2: {expected}")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_stored_suite_of_the_schema_before_has_its_places() {
+        let text = format!("{HEAD}{SCENARIO}[report]\nformats = []\nsections = []\n")
+            .replace("schema = 2", "schema = 1")
+            .replace("root = \"evidence\"", "root = \"${ROOT}\"");
+        let variables = "[env.ROOT]\ntype = \"string\"\n[env.BASE_URL]\ntype = \"url\"\n[env.REDIS_USERNAME]\ntype = \"string\"\n\
+            [env.PASSWORD]\ntype = \"string\"\nsecret = true\n[env.USERS]\ntype = \"int\"\n";
+        let text = format!("{text}{variables}");
+        let suite = Suite::stored(Path::new("t.toml"), &text).expect("a stored suite");
+        let parameters = suite
+            .file
+            .env
+            .iter()
+            .filter(|(_, table)| table.role == Role::Parameter);
+        let parameters: Vec<&str> = parameters
+            .map(|(name, _)| name.get_ref().as_str())
+            .collect();
+        assert_eq!(parameters, ["USERS"]);
+        let since = suite.file.since().expect("what charts count from");
+        assert_eq!(since.id.get_ref(), "openAtMs");
+    }
+
+    #[test]
+    fn values_have_names_that_can_be_computed_in_the_order_of_the_file() {
+        let env = "[env.A]\ntype = \"int\"\ndefault = \"{b}\"\n[env.LIST]\ntype = \"list\"\n";
+        for (rest, line, expected) in [
+            ("[computed]\nx = \"1 +\"\n", 19, "syntax error"),
+            (
+                "[computed]\nx = \"LSIT|length\"\n",
+                19,
+                "`LSIT`, did you mean `LIST`?",
+            ),
+            (
+                "[computed]\nx = \"y\"\ny = \"1\"\n",
+                19,
+                "`y` is not computed before it",
+            ),
+            (
+                "[computed]\nx = \"x + 1\"\n",
+                19,
+                "`x` is not computed before it",
+            ),
+            (
+                "[computed]\nb = \"A + 1\"\n",
+                19,
+                "`b` takes A, which may need {b}",
+            ),
+            (
+                "[computed]\nUp = \"1\"\n",
+                19,
+                "a computed value has a lower-case name",
+            ),
+            (
+                "[computed]\nlabel = \"1\"\n",
+                19,
+                "`label` has another meaning",
+            ),
+            (
+                "[[require]]\nthat = \"C > 1\"\nsay = \"\"\n",
+                19,
+                "no variable, run value or computed value `C`",
+            ),
+            (
+                "[[require]]\nthat = \"A > 1\"\nsay = \"{c}\"\n",
+                20,
+                "no run value `{c}` here",
+            ),
+            (
+                "[env.C]\ntype = \"int\"\nbecomes = \"A\"\n[computed]\nb = \"1\"\n",
+                20,
+                "`becomes` takes A, which may need {b}",
+            ),
+            ("[each]\nitem = \"${A}\"\n", 19, "A is not of type list"),
+            (
+                "[each]\nitem = \"x${LIST}\"\n",
+                19,
+                "one variable, as in \"${NAME}\"",
+            ),
+            ("[preset.p]\nA = 1\n", 18, "nothing chooses a preset"),
+            (
+                "[[record]]\nid = \"r\"\nkind = \"redis\"\nsource = \"redis://h\"\nstatement = \"DEL x\"\n",
+                22,
+                "only commands that read",
+            ),
+            (
+                "[[meta]]\nid = \"m\"\n",
+                19,
+                "needs either `text` or `value`",
+            ),
+        ] {
+            // A needs a value that the case may lack.
+            let b = if rest.contains("b = ") {
+                ""
+            } else {
+                "[computed]\nb = \"1\"\n"
+            };
+            let merged = match rest.strip_prefix("[computed]\n") {
+                Some(more) if b.is_empty() => format!("[computed]\n{more}"),
+                Some(more) => format!("[computed]\n{more}b = \"1\"\n"),
+                None => format!("{rest}{b}"),
+            };
+            let text = refused(&format!("{SCENARIO}{env}{merged}"));
+            assert!(
+                text.starts_with(&format!("suites/t.toml:{line}: ")) && text.contains(expected),
+                "{rest}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_preset_gives_values_that_its_variables_may_have() {
+        let env =
+            "[env.KIND]\ntype = \"string\"\nallowed = [\"big\"]\n[env.USERS]\ntype = \"int\"\n";
+        let choosing = |rest: &str| {
+            let head = HEAD.replace("[evidence]", "preset = \"${KIND}\"\n[evidence]");
+            Suite::parse(Path::new("t.toml"), &format!("{head}{SCENARIO}{env}{rest}"))
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        choosing("[preset.big]\nUSERS = 5\n").expect("valid");
+        for (rest, expected) in [
+            ("[preset.bigg]\nUSERS = 5\n", "did you mean `big`?"),
+            (
+                "[preset.big]\nUSERS = \"many\"\n",
+                "allowed: a whole number",
+            ),
+            (
+                "[preset.big]\nUSRES = 5\n",
+                "no table [env.USRES], did you mean `USERS`?",
+            ),
+            ("[preset.big]\nKIND = \"big\"\n", "cannot be in one"),
+        ] {
+            let text = choosing(rest).expect_err("refused");
+            assert!(text.contains(expected), "{rest}: {text}");
+        }
     }
 }

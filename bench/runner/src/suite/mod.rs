@@ -15,6 +15,7 @@ mod check;
 mod check_names;
 mod check_plan;
 mod file;
+mod problem;
 mod schema1;
 
 #[cfg(test)]

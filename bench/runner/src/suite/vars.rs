@@ -270,13 +270,18 @@ impl Vars {
     /// # Errors
     /// Why there is none.
     pub(crate) fn try_evaluate(&self, text: &str) -> Result<Json, Failure> {
-        expression::evaluate(text, |name| match self.get(name) {
-            Some(Value::Int(number)) => Some(Json::from(*number)),
-            Some(Value::Float(number)) => Some(Json::from(*number)),
-            Some(Value::List(items)) => Some(Json::from(items.clone())),
-            Some(Value::Text(_)) => self.shown(name).map(Json::from),
-            None => self.known.get(name).cloned(),
-        })
+        let known = self.known.iter();
+        let known = known.map(|(name, value)| (name.to_owned(), value.clone()));
+        let variables = self.values.iter().map(|(name, (value, _))| {
+            let value = match value {
+                Value::Int(number) => Json::from(*number),
+                Value::Float(number) => Json::from(*number),
+                Value::List(items) => Json::from(items.clone()),
+                Value::Text(_) => Json::from(self.shown(name)),
+            };
+            (name.clone(), value)
+        });
+        expression::evaluate(text, known.chain(variables).collect())
     }
 
     /// The value of a variable.

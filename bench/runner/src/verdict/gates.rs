@@ -230,7 +230,6 @@ mod tests {
             summary: Some(summary),
             derived: &derived,
             vars: &vars,
-            run_values: &RunValues::new(),
         };
         judge(&suite.file.gate, "smoke", &evidence)
             .expect("judged")
