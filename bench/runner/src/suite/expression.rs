@@ -83,13 +83,17 @@ pub(crate) fn names(text: &str) -> Result<BTreeSet<String>, String> {
 fn sliced(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices('[').filter_map(|(place, _)| {
         let before = &text[..place];
-        let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let start = before.rfind(|c| !is_word(c));
         let name = &before[start.map_or(0, |at| at + 1)..];
         let attribute = start.is_some_and(|at| before[..=at].ends_with(['.', '|']));
         let quoted = before.matches(['\'', '"']).count() % 2 == 1;
         let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         (begins && !attribute && !quoted).then_some(name)
     })
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// Computes an expression over the values of names.
@@ -109,9 +113,15 @@ pub(crate) fn evaluate(text: &str, values: BTreeMap<String, Json>) -> Result<Jso
     let result = expression.eval(Value::from_dyn_object(names.clone()));
     // A name that the expression asks for may be missing; of the others the last one was in the way.
     let asked = |name: &str| {
-        ["is defined", "is undefined", "is not defined"]
-            .iter()
-            .any(|test| text.contains(&format!("{name} {test}")))
+        let words: Vec<&str> = text
+            .split(|c: char| !is_word(c))
+            .filter(|word| !word.is_empty())
+            .collect();
+        words.windows(3).any(|words| {
+            words[0] == name
+                && words[1] == "is"
+                && ["defined", "undefined", "not"].contains(&words[2])
+        })
     };
     let missed = || {
         let missed = names.missed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,6 +206,7 @@ mod tests {
             "max(1, OTHER)",
             "MORE is undefined and OTHER > 1",
             "OTHER[:1]",
+            "AN_OTHER if AN_OTHER is defined else OTHER",
         ] {
             assert_eq!(
                 of(text),
