@@ -19,6 +19,7 @@ use crate::suite::{self, Suite};
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
+use crate::values::value::plain;
 use crate::verdict::stored::{self, Now};
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
@@ -37,14 +38,14 @@ const AFTER: &str = "Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong
     3 a gate failed; 4 interrupted; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted \
     by the script), handed on where the suite says exit = \"k6_first\".\n\n\
     Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what \
-    scripts/ensure-redis.sh unpacked. WAITING_ROOM_BIN, else waiting-room beside this program or in bin/.";
+    scripts/ensure-redis.sh unpacked. A target that comes with the project: NAME_BIN, else NAME beside this program or in bin/.";
 
-const EXAMPLES: &str = "Examples:\n  \
-    barrier-bench run waiting-room                                  the suite's own order: smoke, both variants\n  \
-    barrier-bench run waiting-room -s smoke --cycles 7 --discard 1  a series that can be compared\n  \
-    barrier-bench run waiting-room -s preflight,matrix --dry-run    the whole plan and its time\n  \
-    barrier-bench run waiting-room -s matrix --level EVENT_COUNT=1  a part of the matrix\n  \
-    barrier-bench run waiting-room -s target --quick                does it work at all?";
+const EXAMPLES: &str = "Examples (`list` tells suites and scenarios):\n  \
+    barrier-bench run SUITE                                  the suite's own order, every variant\n  \
+    barrier-bench run SUITE -s smoke --cycles 7 --discard 1  a series that can be compared\n  \
+    barrier-bench run SUITE -s preflight,matrix --dry-run    the whole plan and its time\n  \
+    barrier-bench run SUITE -s matrix --level NAME=VALUE     a part of a matrix\n  \
+    barrier-bench run SUITE -s smoke --quick                 does it work at all?";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -153,13 +154,9 @@ struct What {
     /// Suite file, or the name of one in bench/suites/
     suite: String,
     /// Scenario to run; may be repeated or a comma list
-    #[arg(
-        long,
-        short,
-        value_name = "ID",
-        env = "SCENARIO",
-        value_delimiter = ','
-    )]
+    ///
+    /// Without it the environment variable that the suite names for that counts, else the suite's own order.
+    #[arg(long, short, value_name = "ID", value_delimiter = ',')]
     scenario: Vec<String>,
     /// Variant to run; may be repeated or a comma list
     #[arg(long, short = 'V', value_name = "NAME", value_delimiter = ',')]
@@ -175,7 +172,7 @@ struct What {
     env_file: Option<PathBuf>,
     /// Only the points with these levels of a scenario's axes
     ///
-    /// Several levels of one axis are alternatives: --level EVENT_COUNT=1,SLOT_BOOST=0.
+    /// Several levels of one axis are alternatives: --level NAME=1,NAME=2,OTHER=0.
     #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
     level: Vec<String>,
 }
@@ -215,11 +212,11 @@ impl What {
                 ))),
             })
             .collect::<anyhow::Result<_>>()?;
-        let scenarios = self
-            .scenario
-            .into_iter()
-            .filter(|name| !name.is_empty())
-            .collect();
+        let mut scenarios = self.scenario;
+        if scenarios.is_empty() {
+            scenarios = suite.scenarios_of(&given.environment);
+        }
+        scenarios.retain(|name| !name.is_empty());
         Ok((
             suite,
             Selection {
@@ -406,14 +403,14 @@ fn list(suite: &Suite) {
         let set: Vec<String> = scenario
             .set
             .iter()
-            .map(|(name, value)| format!("{}={}", name.get_ref(), suite::vars::plain(value)))
+            .map(|(name, value)| format!("{}={}", name.get_ref(), plain(value)))
             .collect();
         let id = scenario.id.get_ref().as_str();
         let axes: Vec<String> = scenario
             .axis
             .iter()
             .map(|axis| {
-                let levels: Vec<String> = axis.levels.iter().map(suite::vars::plain).collect();
+                let levels: Vec<String> = axis.levels.iter().map(plain).collect();
                 format!("{}={}", axis.env.get_ref(), levels.join("|"))
             })
             .collect();

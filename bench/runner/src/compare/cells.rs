@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::stored::{Stored, StoredRun};
 use super::words;
-use crate::suite::schema::{CompareTable, Method, PairBy};
+use crate::suite::schema::{CompareTable, File, Method, PairBy, Role};
 
 /// One metric of one scenario at one point: every variant against the base.
 #[derive(Debug, Serialize)]
@@ -170,6 +170,7 @@ fn tables<'a>(
 
 /// The variants of a plan against each other, paired by cycle.
 pub(crate) fn within(stored: &Stored) -> Vec<Cell> {
+    let places = places(&stored.suite.file);
     let mut cells = Vec::new();
     for ((scenario, point), runs) in groups(stored) {
         for table in tables(stored, scenario, &runs) {
@@ -187,7 +188,15 @@ pub(crate) fn within(stored: &Stored) -> Vec<Cell> {
                     }
                 })
                 .collect();
-            cells.push(cell(table, base, scenario, &point, &sides, Design::Paired));
+            cells.push(cell(
+                table,
+                base,
+                scenario,
+                &point,
+                &sides,
+                Design::Paired,
+                &places,
+            ));
         }
     }
     cells
@@ -195,6 +204,7 @@ pub(crate) fn within(stored: &Stored) -> Vec<Cell> {
 
 /// What both folders hold, each variant by itself: B against A.
 pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
+    let places = &places(&a.suite.file) | &places(&b.suite.file);
     let in_b = groups(b);
     let mut cells = Vec::new();
     for (key, of_a) in groups(a) {
@@ -219,6 +229,7 @@ pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
                     place.trim(),
                     &sides,
                     Design::Unpaired,
+                    &places,
                 ));
             }
         }
@@ -234,6 +245,7 @@ fn cell(
     point: &str,
     sides: &[Side<'_>],
     design: Design,
+    places: &BTreeSet<&str>,
 ) -> Cell {
     let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
     let mut left_out = Vec::new();
@@ -242,7 +254,7 @@ fn cell(
         .iter()
         .map(|side| variant(side, metric, stat, &mut counted, &mut left_out))
         .collect();
-    let mut notes = differences(&counted);
+    let mut notes = differences(&counted, places);
     if design == Design::Unpaired {
         notes.push(
             "A and B did not run side by side: what changed on the machine between them counts as a difference too"
@@ -383,29 +395,24 @@ fn comparison(base: &Variant, variant: &Variant, unit: &str, design: Design) -> 
     }
 }
 
-/// Variables that name places, not parameters.
-const PLACES: &[&str] = &[
-    "EVIDENCE_ROOT",
-    "REDIS_URL",
-    "REDIS_USERNAME",
-    "REDIS_PASSWORD",
-    "REDIS_TLS_CA",
-    "REDIS_TLS_CERT",
-    "REDIS_TLS_KEY",
-    "REDIS_TLS_SERVER_NAME",
-    "BASE_URL",
-    "BROKER_BASE_URL",
-];
+/// The variables of a suite that say where a run was made, not what was measured.
+fn places(file: &File) -> BTreeSet<&str> {
+    let places = file
+        .env
+        .iter()
+        .filter(|(_, table)| table.role == Role::Place);
+    places.map(|(name, _)| name.get_ref().as_str()).collect()
+}
 
 /// What is not the same in all runs that are compared, though it should be.
-fn differences(runs: &[&StoredRun]) -> Vec<String> {
+fn differences(runs: &[&StoredRun], places: &BTreeSet<&str>) -> Vec<String> {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for run in runs {
         let meta = &run.meta;
         let parameters = meta
             .environment
             .iter()
-            .filter(|(name, setting)| setting.from != "started" && !PLACES.contains(&name.as_str()))
+            .filter(|(name, setting)| setting.from != "started" && !places.contains(name.as_str()))
             .map(|(name, setting)| (name.as_str(), setting.value.as_str()));
         let around = [
             ("k6", meta.k6_version.as_str()),

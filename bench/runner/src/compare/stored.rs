@@ -63,12 +63,14 @@ pub(crate) struct Meta {
     pub(crate) start_time: String,
     pub(crate) k6_version: String,
     pub(crate) redis: String,
-    pub(crate) open_at_ms: Option<f64>,
     pub(crate) k6_run: K6Run,
     pub(crate) environment: BTreeMap<String, Setting>,
     pub(crate) harness: Hashed,
     pub(crate) host: Host,
     pub(crate) machine: Machine,
+    /// Everything else, among it what the suite's records say.
+    #[serde(flatten)]
+    pub(crate) others: BTreeMap<String, Json>,
 }
 
 /// How k6 ran.
@@ -176,7 +178,11 @@ impl Stored {
             )));
         }
         let suite = match found.calls.iter().find_map(|call| file(call, "suite.toml")) {
-            Some(path) => Suite::load(&path.display().to_string())?,
+            Some(path) => {
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("reading {}", path.display()))?;
+                Suite::stored(&path, &text)?
+            }
             None => Suite::load(&first.meta.suite)?,
         };
         runs.sort_by(|a, b| {

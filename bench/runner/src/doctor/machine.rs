@@ -3,7 +3,6 @@
 use barrier_stats::host;
 
 use super::findings::{Level, Report};
-use crate::plan::limits::Limits;
 
 /// Memory of k6 and the target for one user, rounded up from runs with 10,000.
 const MEMORY_PER_USER: u64 = 200 * 1024;
@@ -11,8 +10,8 @@ const MEMORY_PER_USER: u64 = 200 * 1024;
 const BUSY_SHARE: f64 = 0.5;
 
 /// Ports and memory for so many users.
-pub(super) fn carries(limits: &Limits, report: &mut Report) {
-    let users = limits.users.unsigned_abs();
+pub(super) fn carries(users: i64, report: &mut Report) {
+    let users = users.unsigned_abs();
     let needed = users * MEMORY_PER_USER;
     match host::available_memory() {
         Some(free) if free < needed => report.add(
@@ -22,7 +21,7 @@ pub(super) fn carries(limits: &Limits, report: &mut Report) {
                 needed >> 20,
                 free >> 20
             ),
-            Some("end other programs, or use fewer users (--set VUS=…)"),
+            Some("end other programs, or use fewer users"),
         ),
         Some(free) => report.good(format!("{} MiB of memory are free", free >> 20)),
         None => {}
@@ -73,7 +72,7 @@ pub(super) fn open_files(needed: u64, report: &mut Report) {
             Level::Fault,
             format!("{needed} open files are needed by k6 and by the target, the limit is {hard}"),
             Some(&format!(
-                "ulimit -Hn {needed} as root, LimitNOFILE={needed} of a service, --ulimit nofile={needed} of a container, or fewer users (--set VUS=…)"
+                "ulimit -Hn {needed} as root, LimitNOFILE={needed} of a service, --ulimit nofile={needed} of a container, or fewer users"
             )),
         ),
         Some(hard) => report.good(format!("open files: {needed} needed, {hard} allowed")),

@@ -3,7 +3,6 @@
 mod findings;
 mod machine;
 
-use crate::plan::limits::Limits;
 use crate::plan::{Plan, PlannedRun, points};
 use crate::run::k6::Binary;
 use crate::run::redis::access::Access;
@@ -40,12 +39,7 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
     for run in &plan.runs {
         overruled(run, &mut report);
         for need in &suite.file.suite.needs {
-            let values = run
-                .limits
-                .as_ref()
-                .map(Limits::run_values)
-                .unwrap_or_default();
-            need_met(suite, need.get_ref(), run, &values, &mut report);
+            need_met(suite, need.get_ref(), run, &mut report);
         }
         if run.script.is_file() {
             report.good(format!("harness {}", run.script.display()));
@@ -57,31 +51,31 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
             );
         }
         target_present(suite, run, &mut report);
-        if let Some(limits) = &run.limits {
-            report.good(format!(
-                "{}: {} users, {} with {} slots, last login after {} ms, drain {} ms, bound {} s",
-                format!(
-                    "{} {}",
-                    run.scenario.id.get_ref(),
-                    points::shown(&run.point)
-                )
-                .trim_end(),
-                limits.users,
-                match limits.events {
-                    1 => "1 event".to_owned(),
-                    events => format!("{events} events"),
-                },
-                limits.slots,
-                limits.skew_ms,
-                limits.drain_ms,
-                run.bound.as_secs()
-            ));
-            machine::carries(limits, &mut report);
+        if let Some(users) = run.users {
+            carries(suite, run, users, &mut report);
         }
     }
     machine::quiet(&mut report);
     evidence_root(suite, plan, &mut report);
     report
+}
+
+/// What the run is, and whether the machine carries it.
+fn carries(suite: &Suite, run: &PlannedRun<'_>, users: i64, report: &mut Report) {
+    let place = format!(
+        "{} {}",
+        run.scenario.id.get_ref(),
+        points::shown(&run.point)
+    );
+    let describe = suite.file.suite.describe.as_ref();
+    let described = describe.and_then(|text| run.vars.expand_shown(text.get_ref()).ok());
+    report.good(format!(
+        "{}: {}, bound {} s",
+        place.trim_end(),
+        described.unwrap_or_else(|| format!("{users} users")),
+        run.bound.as_secs()
+    ));
+    machine::carries(users, report);
 }
 
 /// Whether the evidence can be written.
@@ -114,14 +108,7 @@ fn evidence_root(suite: &Suite, plan: &Plan<'_>, report: &mut Report) {
 /// A value in the environment that the scenario overrules is easily taken for the one that counts.
 fn overruled(run: &PlannedRun<'_>, report: &mut Report) {
     let scenario = run.scenario.id.get_ref();
-    let of_point = run.point.iter().map(|(name, _)| name);
-    for name in run
-        .scenario
-        .set
-        .keys()
-        .map(toml::Spanned::get_ref)
-        .chain(of_point)
-    {
+    for name in run.vars.fixed() {
         let (Ok(outside), Some(own)) = (std::env::var(name), run.vars.text(name)) else {
             continue;
         };
@@ -135,13 +122,7 @@ fn overruled(run: &PlannedRun<'_>, report: &mut Report) {
     }
 }
 
-fn need_met(
-    suite: &Suite,
-    need: &str,
-    run: &PlannedRun<'_>,
-    values: &RunValues,
-    report: &mut Report,
-) {
+fn need_met(suite: &Suite, need: &str, run: &PlannedRun<'_>, report: &mut Report) {
     if let Some(modules) = need.strip_prefix("k6") {
         let modules: Vec<&str> = modules
             .split('+')
@@ -170,7 +151,7 @@ fn need_met(
     } else if let Some(bound) = need.strip_prefix("nofile>=") {
         match run
             .vars
-            .expand(bound, values)
+            .expand(bound, &RunValues::new())
             .ok()
             .and_then(|text| text.parse().ok())
         {
@@ -228,7 +209,7 @@ fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
                     .parse::<i64>()
                     .ok()
             });
-            let users = run.limits.as_ref().map_or(0, |limits| limits.users);
+            let users = run.users.unwrap_or(0);
             match most {
                 Some(most) if most < users => report.add(
                     Level::Warning,

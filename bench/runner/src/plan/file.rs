@@ -7,7 +7,9 @@ use barrier_stats::host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Plan, PlannedRun, Selection};
+use super::planned::PlannedRun;
+use super::runs::Plan;
+use super::selection::Selection;
 use crate::evidence::Invocation;
 use crate::suite::Suite;
 use crate::suite::vars::Point;
@@ -103,7 +105,7 @@ impl PlanFile {
         selection: &Selection,
         k6: &str,
     ) -> anyhow::Result<Self> {
-        let (kept, secrets) = selection.given.kept(suite);
+        let (kept, secrets) = selection.given.kept(&suite.file);
         Ok(Self {
             schema_version: SCHEMA,
             suite: suite.file.suite.id.clone(),
@@ -186,7 +188,7 @@ impl PlanFile {
         let path = folder.join(SUITE);
         let text = std::fs::read_to_string(&path)
             .map_err(|error| exit::set_up(format!("{}: {error}", path.display())))?;
-        Suite::parse(Path::new(&self.suite_file), &text)
+        Suite::stored(Path::new(&self.suite_file), &text)
     }
 
     /// Puts newly computed runs into the order of this plan.

@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use barrier_stats::host;
+use toml::Spanned;
 
-use super::{Selection, points};
+use super::selection::Selection;
+use super::{computed, points, target};
 use crate::evidence::component;
-use crate::plan::limits::Limits;
-use crate::plan::presets;
-use crate::run::target;
 use crate::suite::Suite;
+use crate::suite::gate;
 use crate::suite::scenario::ScenarioTable;
-use crate::suite::schema::{Kind, TargetKind, TargetTable, parse_duration};
-use crate::suite::vars::{Part, Point, RunValues, Value, Vars, parts, plain};
+use crate::suite::schema::{TargetKind, TargetTable};
+use crate::suite::vars::{Point, RunValues, Vars};
+use crate::values::duration::parse_duration;
 use crate::values::exit;
-use crate::verdict::gates;
+use crate::values::template::{run_values, variables};
+use crate::values::value::{Kind, Value, plain};
 
 /// One execution of one point of a scenario with one variant in one cycle.
 #[derive(Debug)]
@@ -30,7 +32,8 @@ pub(crate) struct PlannedRun<'a> {
     pub(crate) preflight: bool,
     pub(crate) target: &'a TargetTable,
     pub(crate) vars: Vars,
-    pub(crate) limits: Option<Limits>,
+    /// How many users there are; `None` if the suite says nothing about it.
+    pub(crate) users: Option<i64>,
     /// Wall-clock bound of k6.
     pub(crate) bound: Duration,
     /// How long the run takes if nothing goes wrong; `None` if the suite says nothing about it.
@@ -67,37 +70,31 @@ pub(super) fn planned<'a>(
     cycle: Cycle,
     selection: &Selection,
 ) -> anyhow::Result<PlannedRun<'a>> {
-    let mut vars = Vars::resolve(suite, scenario, point, &selection.given)?;
-    vars.fill(&presets::run_values(&vars))?;
+    let mut vars = Vars::resolve(&suite.file, scenario, point, &selection.given)?;
     if selection.quick {
         scale_down(suite, scenario, &mut vars)?;
     }
     let target = target::choose(suite, variant.as_deref(), &vars)?;
-    target::supply(target, &mut vars)?;
-    presets::choose_events(&mut vars)?;
+    vars.complete(&suite.file, target)?;
     check_hosts(suite, &vars)?;
-    let limits = Limits::compute(&vars, |name| suite.file.env.contains_key(name))?;
-    let mut run_values = RunValues::new();
-    if let Some(limits) = &limits {
-        run_values = limits.run_values();
-        vars.fill(&run_values)?;
-        limits.feasible(&vars)?;
-        run_values.insert(
-            "run_limit_ms",
-            limits.run_limit(&vars)?.as_millis().to_string(),
-        );
-    }
-    let bound = vars.expand(scenario.limit.get_ref(), &run_values)?;
-    let bound = match bound.parse() {
-        Ok(millis) => Duration::from_millis(millis),
-        Err(_) => parse_duration(&bound).map_err(exit::set_up)?,
-    };
-    gates::check_limits(&suite.file.gate, scenario.id.get_ref(), &vars, &run_values)?;
     let branch = match (&variant, target.kind) {
         (_, TargetKind::External) => host::git().0,
         (Some(variant), _) => variant.clone(),
         (None, _) => target.id.clone(),
     };
+    for (name, value) in [
+        ("scenario", scenario.id.get_ref().as_str()),
+        ("variant", variant.as_deref().unwrap_or_default()),
+        ("branch", &branch),
+        ("label", &selection.label),
+    ] {
+        vars.know(name, value);
+    }
+    computed::compute(&suite.file, &mut vars)?;
+    let time = |text: &Spanned<String>| duration(&vars.expand(text.get_ref(), &RunValues::new())?);
+    let users = suite.file.suite.users.as_ref();
+    let users = users.map(|text| number(&vars.expand(text.get_ref(), &RunValues::new())?));
+    gate::check_limits(&suite.file.gate, scenario.id.get_ref(), &vars)?;
     let mut run = PlannedRun {
         number: 0,
         scenario,
@@ -106,16 +103,31 @@ pub(super) fn planned<'a>(
         cycle,
         preflight: false,
         target,
-        estimate: limits.as_ref().map(Limits::estimate),
+        bound: time(&scenario.limit)?,
+        estimate: scenario.estimate.as_ref().map(time).transpose()?,
+        users: users.transpose()?,
         vars,
-        limits,
-        bound,
         branch,
         script: suite.resolve(&scenario.script),
         folder: String::new(),
     };
-    run.folder = run.folder_name(suite, &selection.label)?;
+    run.folder = run.folder_name(suite)?;
     Ok(run)
+}
+
+/// Reads milliseconds, or a number with its unit.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    text.parse()
+        .map(Duration::from_millis)
+        .or_else(|_| parse_duration(text).map_err(exit::set_up))
+}
+
+fn number(text: &str) -> anyhow::Result<i64> {
+    text.parse().map_err(|_| {
+        exit::set_up(format!(
+            "`users` of [suite]: `{text}` is not a whole number"
+        ))
+    })
 }
 
 /// Multiplies the declared loads: the variables that hold them.
@@ -132,11 +144,9 @@ fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyho
     };
     for load in &scenario.load {
         let text = plain(load.vus.get_ref());
-        for part in parts(&text).map_err(exit::set_up)? {
-            if let Part::Variable(name) = part {
-                let users = vars.int(name)? as f64 * scale.get_ref();
-                vars.replace(name, Value::Int((users.round() as i64).max(1)));
-            }
+        for name in variables(&text) {
+            let users = vars.int(name)? as f64 * scale.get_ref();
+            vars.replace(name, Value::Int((users.round() as i64).max(1)));
         }
     }
     Ok(())
@@ -166,27 +176,16 @@ fn check_hosts(suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
 }
 
 impl PlannedRun<'_> {
-    fn folder_name(&self, suite: &Suite, label: &str) -> anyhow::Result<String> {
+    fn folder_name(&self, suite: &Suite) -> anyhow::Result<String> {
         let template = suite.file.evidence.folder.get_ref();
         let template = template.strip_prefix("{timestamp}/").unwrap_or(template);
-        let scenario = self.scenario.id.get_ref();
-        let slots = self.limits.as_ref().map_or("none", |limits| {
-            if limits.boosted {
-                "slot-boosted"
-            } else {
-                "seat-limited"
+        let mut safe = RunValues::new();
+        for name in run_values(template) {
+            if let Some(text) = self.vars.known().text(name) {
+                safe.insert(name, component(&text));
             }
-        });
-        let events = self.limits.as_ref().map_or(0, |limits| limits.events);
-        let values = RunValues::from([
-            ("branch", component(&self.branch)),
-            ("scenario", component(scenario)),
-            ("load", component(&presets::load_name(&self.vars, scenario))),
-            ("label", component(label)),
-            ("events", events.to_string()),
-            ("slot_mode", slots.to_owned()),
-        ]);
-        let folder = self.vars.expand(template, &values)?;
+        }
+        let folder = self.vars.expand(template, &safe)?;
         Ok(match self.cycle {
             Cycle { only: true, .. } => folder,
             Cycle {

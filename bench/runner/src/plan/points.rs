@@ -1,8 +1,9 @@
 //! The points of a scenario: one, the listed ones, or every combination of the levels of its axes.
 
 use crate::suite::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
-use crate::suite::vars::{Point, plain};
+use crate::suite::vars::Point;
 use crate::values::exit;
+use crate::values::value::plain;
 
 /// The points in the order of the plan, narrowed to the asked levels. Several levels of one variable are alternatives.
 ///

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::chart::{self, Line};
 use super::figures::Figures;
-use super::section::Section;
 use super::series::{Points, Process, Series};
 use super::template;
 use super::view::View;
 use crate::compare::cells;
 use crate::compare::stored::{Stored, StoredRun};
 use crate::compare::title;
+use crate::suite::schema::RecordTable;
+use crate::suite::section::Section;
 use crate::verdict::derive::statistic;
 
 const TEMPLATE: &str = include_str!("templates/report.html");
@@ -100,10 +101,13 @@ struct Place<'a> {
     title: String,
     variants: Vec<&'a str>,
     runs: Vec<(usize, &'a StoredRun, Series)>,
+    /// From whose time on seconds count.
+    since: Option<&'a RecordTable>,
 }
 
 /// Warm-ups and repeated runs are not drawn; invalid ones are, for they show what went wrong.
 fn places(stored: &Stored) -> Vec<Place<'_>> {
+    let since = stored.suite.file.since();
     cells::groups(stored)
         .into_iter()
         .map(|((scenario, point), runs)| {
@@ -114,11 +118,12 @@ fn places(stored: &Stored) -> Vec<Place<'_>> {
                 .filter(|run| !run.meta.discarded && !run.superseded);
             let drawn = drawn.map(|run| {
                 let variant = variants.iter().position(|name| *name == run.meta.variant);
-                (variant.unwrap_or_default(), run, Series::of(run))
+                (variant.unwrap_or_default(), run, Series::of(run, since))
             });
             Place {
                 title: format!("{scenario} {point}").trim().to_owned(),
                 runs: drawn.collect(),
+                since,
                 variants: variants
                     .iter()
                     .map(|name| {
@@ -193,12 +198,14 @@ impl Place<'_> {
         ))
     }
 
-    fn time(&self) -> &'static str {
-        let since_open = self.runs.iter().all(|(_, _, series)| series.since_open);
-        if since_open {
-            "seconds since OPEN"
-        } else {
-            "seconds since k6 started"
+    fn time(&self) -> String {
+        let everywhere = self.runs.iter().all(|(_, _, series)| series.since_record);
+        match self.since {
+            Some(record) if everywhere => {
+                let title = record.title.as_ref().unwrap_or(record.id.get_ref());
+                format!("seconds since {title}")
+            }
+            _ => "seconds since k6 started".to_owned(),
         }
     }
 
@@ -215,7 +222,7 @@ impl Place<'_> {
         ];
         let charts = charts
             .iter()
-            .filter_map(|(caption, lines)| self.chart(caption, self.time(), lines).transpose())
+            .filter_map(|(caption, lines)| self.chart(caption, &self.time(), lines).transpose())
             .collect::<anyhow::Result<_>>()?;
         Ok(self.group("queues", "One line per run.", charts))
     }
@@ -245,7 +252,7 @@ impl Place<'_> {
                 ("connections", |process| &process.connections),
             ];
             for (what, pick) in kinds {
-                charts.extend(self.chart(&format!("{name}: {what}"), self.time(), &of(pick))?);
+                charts.extend(self.chart(&format!("{name}: {what}"), &self.time(), &of(pick))?);
             }
         }
         Ok(self.group("resources", "One line per run.", charts))

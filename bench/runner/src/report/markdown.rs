@@ -4,9 +4,9 @@ use minijinja::value::Serde;
 use minijinja::{Environment, context};
 
 use super::figures::Figures;
-use super::section::Section;
 use super::template;
 use super::view::View;
+use crate::suite::section::Section;
 
 const TEMPLATE: &str = include_str!("templates/report.md");
 

@@ -7,7 +7,7 @@ mod chart;
 mod figures;
 mod html;
 mod markdown;
-mod section;
+
 mod series;
 mod template;
 mod view;
@@ -21,11 +21,11 @@ use crate::compare::stored::Stored;
 use crate::events::{Event, Stream};
 use crate::suite::Suite;
 use crate::suite::schema::Format;
+pub(crate) use crate::suite::section::Section;
 use crate::values::exit;
 use crate::values::mask::masked;
 use crate::values::text::shown;
 use figures::Figures;
-pub(crate) use section::Section;
 
 /// The verb `report`: writes the report of a folder again.
 ///

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use crate::compare::stored::StoredRun;
+use crate::suite::schema::RecordTable;
 
 /// Points that a line has at most; more cannot be told apart on a screen.
 const POINTS: usize = 150;
@@ -13,10 +14,12 @@ const POINTS: usize = 150;
 /// A value over seconds.
 pub(crate) type Points = Vec<(f64, f64)>;
 
-/// The series of one run; empty where no monitor ran. Seconds count from OPEN where it is known, else from k6's start.
+/// The series of one run; empty where no monitor ran. Seconds count from the time that the
+/// suite's report names where that is known, else from k6's start.
 #[derive(Debug, Default)]
 pub(crate) struct Series {
-    pub(crate) since_open: bool,
+    /// Whether seconds count from there.
+    pub(crate) since_record: bool,
     /// Users in all queues together.
     pub(crate) queue: Points,
     /// Users that left the queues, per second.
@@ -37,12 +40,13 @@ pub(crate) struct Process {
 
 impl Series {
     /// Reads every `monitor-*.jsonl` of a run; a line that is not JSON is skipped.
-    pub(crate) fn of(run: &StoredRun) -> Self {
+    pub(crate) fn of(run: &StoredRun, since: Option<&RecordTable>) -> Self {
+        let since = since.and_then(|record| run.meta.others.get(record.id.get_ref())?.as_f64());
         let mut series = Self {
-            since_open: run.meta.open_at_ms.is_some(),
+            since_record: since.is_some(),
             ..Self::default()
         };
-        let zero = run.meta.open_at_ms.or(run.meta.k6_run.start_ms);
+        let zero = since.or(run.meta.k6_run.start_ms);
         for line in lines(&run.path) {
             let Some(t) = line["t"].as_f64() else {
                 continue;

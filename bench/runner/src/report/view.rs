@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::figures::{Figures, RunRow};
-use super::section::Section;
 use crate::compare::cells::Cell;
 use crate::compare::words::{self, Outcome, figure};
 use crate::compare::{because, marked, title};
+use crate::suite::section::Section;
 
 /// The texts of a report.
 #[derive(Debug, Serialize)]

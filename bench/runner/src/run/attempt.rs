@@ -15,8 +15,8 @@ use crate::run::monitor::{Monitors, Processes};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::target::{self, Target};
-use crate::suite::schema::TargetKind;
-use crate::suite::vars::Vars;
+use crate::suite::schema::{RecordTable, TargetKind};
+use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
 use crate::values::mask::masked;
 use crate::verdict::facts::Machine;
@@ -111,7 +111,7 @@ impl Attempt<'_, '_> {
             target: self.run.target.id.clone(),
             address,
         });
-        meta.target_ready(self.run);
+        meta.target_ready(suite, &self.run.vars)?;
         meta.write(folder)?;
         let processes = Processes::new(!external);
         let others = [("target", target.process()), ("redis", self.redis.process)];
@@ -171,8 +171,10 @@ impl Attempt<'_, '_> {
         )?;
         logs.end(folder)?;
         meta.k6_ended(call.shown(), &finished);
-        if let Some(at) = opened(&self.run.vars, run_id) {
-            meta.opened(at);
+        for record in &self.shared.suite.file.record {
+            if let Some(answer) = recorded(record, &self.run.vars, run_id) {
+                meta.recorded(record.id.get_ref(), &answer);
+            }
         }
         meta.write(folder)?;
         Ok((finished, watched.machine, target.healthy()))
@@ -195,13 +197,15 @@ impl Attempt<'_, '_> {
     }
 }
 
-/// When the harness set the events OPEN, if it tells.
-fn opened(vars: &Vars, run_id: &str) -> Option<i64> {
-    let access = Access::new(&vars.text("REDIS_URL")?, vars).ok()?;
-    let mut server = Server::connect(&access).ok()?;
-    let key = format!("K6_OPEN_AT_MS:{run_id}");
-    let reply = server.ask(&["GET", &key], &mut Vec::new()).ok()?;
-    reply.parse().ok()
+/// What a declared record says, if the server tells.
+fn recorded(record: &RecordTable, vars: &Vars, run_id: &str) -> Option<String> {
+    let run = RunValues::from([("run_id", run_id)]);
+    let source = vars.expand(record.source.get_ref(), &run).ok()?;
+    let statement = vars.expand(record.statement.get_ref(), &run).ok()?;
+    let mut server = Server::connect(&Access::new(&source, vars).ok()?).ok()?;
+    let words: Vec<&str> = statement.split_whitespace().collect();
+    let reply = server.ask(&words, &mut Vec::new()).ok()?;
+    (reply != "(nil)").then_some(reply)
 }
 
 /// The monitors around k6.

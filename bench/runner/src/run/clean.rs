@@ -8,8 +8,9 @@ use crate::run::process::find_on_path;
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::suite::Suite;
+use crate::suite::each::{items, lists};
 use crate::suite::schema::{CleanKind, CleanTable};
-use crate::suite::scope::{Condition, Scope};
+use crate::suite::scope::{Condition, EARLIER_RUN, Scope, iterated};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
 
@@ -103,28 +104,31 @@ impl Plan {
                     table.id
                 )));
             }
-            plan.add(table, vars, earlier_runs)?;
+            plan.add(suite, table, vars, earlier_runs)?;
         }
         Ok(plan)
     }
 
     fn add(
         &mut self,
+        suite: &Suite,
         table: &CleanTable,
         vars: &Vars,
         earlier_runs: &[String],
     ) -> anyhow::Result<()> {
         // The one kind so far: another one will need a plan of its own.
         let CleanKind::Redis = table.kind;
-        let events = vars.list("EVENT_IDS")?;
+        let each = lists(&suite.file);
+        let items_of = |name: &str| match each.get(name) {
+            Some(list) => vars.list(list),
+            None => Ok(earlier_runs),
+        };
+        let names: Vec<&str> = each.keys().copied().collect();
         for entry in &table.scope {
-            let scope = Scope::parse(entry.get_ref()).map_err(exit::set_up)?;
-            let (name, items) = if entry.get_ref().contains("{earlier_run}") {
-                ("earlier_run", earlier_runs)
-            } else {
-                ("event", events)
-            };
-            for item in items {
+            let scope = Scope::parse(entry.get_ref(), &names).map_err(exit::set_up)?;
+            let name = iterated(entry.get_ref(), &names).unwrap_or(EARLIER_RUN);
+            let every = items_of(name)?;
+            for item in every {
                 let run = RunValues::from([(name, item.clone())]);
                 let action = match scope {
                     Scope::Key(key) => Action::Delete {
@@ -161,15 +165,12 @@ impl Plan {
                 ),
             };
             self.summary
-                .push(format!("{verb} {rest} ({} × {name})", items.len()));
+                .push(format!("{verb} {rest} ({} × {name})", every.len()));
         }
         for statement in &table.statements {
-            let repeated = statement.get_ref().contains("{event}");
-            for event in events.iter().take(if repeated { events.len() } else { 1 }) {
-                self.statements.push(vars.expand(
-                    statement.get_ref(),
-                    &RunValues::from([("event", event.clone())]),
-                )?);
+            for item in items(&suite.file, statement.get_ref(), vars)? {
+                self.statements
+                    .push(vars.expand(statement.get_ref(), &item)?);
             }
         }
         Ok(())
@@ -281,6 +282,8 @@ type = "url"
 [env.SLOT_BOOST]
 type = "int"
 default = 0
+[each]
+event = "${EVENT_IDS}"
 [[clean]]
 id = "keys"
 kind = "redis"

@@ -4,7 +4,6 @@ use serde_json::{Value as Json, json};
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::plan::limits::Limits;
 use crate::run::k6::Finished;
 use crate::run::meta::Meta;
 use crate::suite::Suite;
@@ -55,11 +54,6 @@ pub(super) fn conclude(
         summary,
         derived,
         vars: run.vars.clone(),
-        run_values: run
-            .limits
-            .as_ref()
-            .map(Limits::run_values)
-            .unwrap_or_default(),
         quick: meta.quick(),
     };
     let judgement = evidence.judge(suite)?;

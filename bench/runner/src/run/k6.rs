@@ -283,8 +283,8 @@ fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::evidence::Invocation;
-    use crate::suite::schema::Kind;
-    use crate::suite::vars::{Origin, Value, parse};
+    use crate::suite::vars::{Origin, Value};
+    use crate::values::value::{Kind, parse};
 
     #[test]
     fn missing_modules_are_found_by_whole_names() {

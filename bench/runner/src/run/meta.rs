@@ -1,5 +1,6 @@
 //! The meta files of a run: `meta.txt` for people and scripts, `meta.json` for programs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use barrier_stats::host;
@@ -9,9 +10,13 @@ use crate::evidence::Folder;
 use crate::plan::{PlannedRun, file};
 use crate::run::k6::{Binary, Finished};
 use crate::suite::Suite;
+use crate::suite::expression::Failure;
+use crate::suite::schema::MetaFile;
+use crate::suite::vars::Vars;
 use crate::values::exit;
 use crate::values::hash;
-use crate::values::mask::{masked, masked_address};
+use crate::values::mask::masked;
+use crate::values::template::{plain_json, variables};
 use crate::verdict::facts::Facts;
 
 /// What the runs of a plan share.
@@ -42,6 +47,8 @@ pub(crate) struct RedisFacts {
 pub(crate) struct Meta {
     lines: Vec<String>,
     json: Map<String, Json>,
+    /// Declared fields that are there already.
+    told: BTreeSet<String>,
 }
 
 impl Meta {
@@ -65,10 +72,10 @@ impl Meta {
         } else {
             format!("given by the user, version {version}")
         };
-        let text = |name: &str| vars.shown(name).unwrap_or_default();
         let mut meta = Self {
             lines: Vec::new(),
             json: Map::new(),
+            told: BTreeSet::new(),
         };
         let scenario = run.scenario.id.get_ref().clone();
         let strings = [
@@ -80,16 +87,7 @@ impl Meta {
             ("variant", run.variant.clone().unwrap_or_default()),
             ("target", run.target.id.clone()),
             ("runId", run_id.to_owned()),
-            ("eventIds", text("EVENT_IDS")),
-            (
-                "redisUrl",
-                masked_address(&vars.text("REDIS_URL").unwrap_or_default()),
-            ),
             ("redis", redis_text),
-            ("loginEmailDomain", text("LOGIN_EMAIL_DOMAIN")),
-            ("slotBoost", text("SLOT_BOOST")),
-            ("slotBoostValue", text("SLOT_BOOST_VALUE")),
-            ("aggressiveClean", text("AGGRESSIVE_CLEAN")),
             ("k6Version", k6.version_line().to_owned()),
             ("runnerVersion", env!("CARGO_PKG_VERSION").to_owned()),
             ("label", shared.label.clone()),
@@ -107,16 +105,11 @@ impl Meta {
                 )
             })
             .collect();
-        let limits = run.limits.as_ref().map(|limits| {
-            json!({
-                "users": limits.users,
-                "events": limits.events,
-                "slots": limits.slots,
-                "boosted": limits.boosted,
-                "skewMs": limits.skew_ms,
-                "drainMs": limits.drain_ms,
-            })
-        });
+        let computed: Map<String, Json> = vars
+            .known()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect();
         let facts = json!({
             "schemaVersion": 1,
             "plan": { "run": run.number, "of": shared.runs },
@@ -132,7 +125,7 @@ impl Meta {
             "harness": hash::harness(&run.script)?,
             "k6": { "path": k6.path, "version": k6.version },
             "redisServer": { "version": redis.version, "private": redis.private },
-            "limits": limits,
+            "computed": computed,
             "environment": environment,
             "host": host::facts(),
         });
@@ -142,13 +135,7 @@ impl Meta {
         for (name, value) in [("cycle", run.cycle.number), ("attempt", attempt)] {
             meta.lines.push(format!("[meta] {name}={value}"));
         }
-        for (name, key) in [
-            ("expected_vus", "VUS"),
-            ("sse_p95_threshold_ms", "SSE_P95_THRESHOLD"),
-            ("sse_timeout_ms", "SSE_TIMEOUT_MS"),
-        ] {
-            meta.lines.push(format!("[meta] {name}={}", text(key)));
-        }
+        meta.declared(shared.suite, vars, false)?;
         Ok(meta)
     }
 
@@ -163,9 +150,56 @@ impl Meta {
         self.json.insert("targetProgram".to_owned(), entry);
     }
 
-    /// When the harness set the events OPEN, epoch ms.
-    pub(crate) fn opened(&mut self, at: i64) {
-        self.json.insert("openAtMs".to_owned(), at.into());
+    /// The fields that the suite declares, as far as they are known: at the latest once the target answers.
+    ///
+    /// # Errors
+    /// A value is of a type that does not fit.
+    fn declared(&mut self, suite: &Suite, vars: &Vars, ready: bool) -> anyhow::Result<()> {
+        for table in &suite.file.meta {
+            let id = table.id.get_ref();
+            if self.told.contains(id) {
+                continue;
+            }
+            let value = if let Some(text) = &table.text {
+                let waits = variables(text.get_ref())
+                    .iter()
+                    .any(|name| vars.get(name).is_none());
+                if waits && !ready {
+                    continue;
+                }
+                Json::from(vars.expand_shown(text.get_ref())?)
+            } else {
+                let expression = table.value.as_ref().map_or("none", |text| text.get_ref());
+                match vars.try_evaluate(expression) {
+                    Ok(Json::Null) | Err(Failure::Missing(_)) => continue,
+                    Ok(value) => value,
+                    Err(Failure::Wrong(why)) => {
+                        return Err(exit::set_up(format!("[[meta]] {id}: {why}")));
+                    }
+                }
+            };
+            let value = match value {
+                Json::String(text) => Json::from(masked(&text)),
+                other => other,
+            };
+            if table.only != Some(MetaFile::Json) {
+                let text = plain_json(&value);
+                self.lines.push(format!("[meta] {}={text}", snake(id)));
+            }
+            if table.only != Some(MetaFile::Text) {
+                self.json.insert(id.clone(), value);
+            }
+            self.told.insert(id.clone());
+        }
+        Ok(())
+    }
+
+    /// What a server answered, under the id of the record.
+    pub(crate) fn recorded(&mut self, id: &str, answer: &str) {
+        let value = answer
+            .parse::<i64>()
+            .map_or_else(|_| Json::from(masked(answer)), Json::from);
+        self.json.insert(id.to_owned(), value);
     }
 
     /// What the gates look at beside k6's summary.
@@ -186,17 +220,12 @@ impl Meta {
         self.json.insert(name.to_owned(), Json::String(value));
     }
 
-    /// The addresses, known once the target answers.
-    pub(crate) fn target_ready(&mut self, run: &PlannedRun<'_>) {
-        let base = run.vars.shown("BASE_URL").unwrap_or_default();
-        let broker = run.vars.shown("BROKER_BASE_URL");
-        let defaulted = broker.is_none();
-        self.set("baseUrl", &base);
-        self.set("brokerBaseUrl", &broker.unwrap_or(base));
-        if defaulted {
-            self.lines
-                .push("[meta] broker_base_url_note=not given, defaults to base_url".to_owned());
-        }
+    /// What is known only once the target answers: its address among the variables.
+    ///
+    /// # Errors
+    /// A value is of a type that does not fit.
+    pub(crate) fn target_ready(&mut self, suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
+        self.declared(suite, vars, true)
     }
 
     /// How k6 ended.

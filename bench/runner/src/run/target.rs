@@ -16,98 +16,10 @@ use crate::run::process::{self, Supervised, find_on_path, tail};
 use crate::run::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
-use crate::suite::vars::{Origin, Part, RunValues, Value, Vars, parts};
+use crate::suite::vars::{Origin, RunValues, Value, Vars};
 use crate::values::exit;
 
 const STOP_GRACE: Duration = Duration::from_secs(5);
-
-/// Inbox of the reference target, in the order in which users are spread over them.
-const BUILTIN_EVENTS: [&str; 5] = [
-    "0dc2efd8-f760-11f0-8e3b-2a897f646219",
-    "b55834d0-f834-11f0-999b-a7e49b723099",
-    "ba1d5e02-f834-11f0-999b-05d0f9a25396",
-    "bc113ec4-f834-11f0-999b-1786beee8658",
-    "be54c626-f834-11f0-999b-9fdbde76a760",
-];
-
-/// The target of a variant: an external one whose address the user gave, else the one that the runner starts.
-///
-/// # Errors
-/// There is none for the variant.
-pub(crate) fn choose<'a>(
-    suite: &'a Suite,
-    variant: Option<&str>,
-    vars: &Vars,
-) -> anyhow::Result<&'a TargetTable> {
-    let targets = &suite.file.target;
-    let of_variant = |target: &&TargetTable| {
-        target
-            .variant
-            .as_ref()
-            .is_none_or(|own| Some(own.get_ref().as_str()) == variant)
-    };
-    let external = targets.iter().find(|target| {
-        target.kind == TargetKind::External && of_variant(target) && addressed(target, vars)
-    });
-    external
-        .or_else(|| {
-            targets
-                .iter()
-                .find(|target| target.kind != TargetKind::External && of_variant(target))
-        })
-        .ok_or_else(|| {
-            let names: Vec<&str> = targets.iter().flat_map(address_variables).collect();
-            exit::set_up(format!(
-                "no target for variant {}: the runner starts none, and no address is given ({})",
-                variant.unwrap_or("(none)"),
-                names.join(", ")
-            ))
-        })
-}
-
-/// The variables that the address of a target is made of.
-fn address_variables(target: &TargetTable) -> Vec<&str> {
-    let address = target.ready.url.as_ref().or(target.ready.tcp.as_ref());
-    let parts = address
-        .map(|address| parts(address.get_ref()).unwrap_or_default())
-        .unwrap_or_default();
-    parts
-        .into_iter()
-        .filter_map(|part| {
-            if let Part::Variable(name) = part {
-                Some(name)
-            } else {
-                None
-            }
-        })
-        .collect()
-}
-
-fn addressed(target: &TargetTable, vars: &Vars) -> bool {
-    address_variables(target)
-        .iter()
-        .all(|name| vars.get(name).is_some())
-}
-
-/// Gives the variables that come with a target.
-///
-/// # Errors
-/// The user gave an address that contradicts a target started by the runner.
-pub(crate) fn supply(target: &TargetTable, vars: &mut Vars) -> anyhow::Result<()> {
-    if target.kind == TargetKind::External {
-        return Ok(());
-    }
-    if let Some(address) = vars.shown("BROKER_BASE_URL") {
-        return Err(exit::set_up(format!(
-            "BROKER_BASE_URL={address} is given without BASE_URL: a target that the runner starts has one address; give both, or none"
-        )));
-    }
-    if target.kind == TargetKind::Builtin {
-        let events = BUILTIN_EVENTS.map(str::to_owned).to_vec();
-        vars.supply("EVENT_IDS", Value::List(events), Origin::Default);
-    }
-    Ok(())
-}
 
 /// The program of a target that the runner starts.
 ///
@@ -362,6 +274,7 @@ impl Started {
 mod tests {
     use super::*;
     use crate::evidence::Invocation;
+    use crate::plan::target::choose;
     use crate::suite::tests::suite;
 
     const ENV: &str = "[env.BASE_URL]\ntype = \"url\"\n[env.EVENT_IDS]\ntype = \"list\"\n[env.FAULT]\ntype = \"string\"\n\
@@ -382,7 +295,6 @@ mod tests {
             .and_then(|i| i.run_folder("r", 1))
             .expect("folder");
         let table = choose(suite, Some("zset"), vars)?;
-        supply(table, vars)?;
         let target = Target::start(suite, table, vars, &folder, &mut Inbox::without_signals())?;
         Ok((target, folder, root))
     }

@@ -71,8 +71,7 @@ fn start_redis(
     let users = plan
         .runs
         .iter()
-        .filter_map(|run| run.limits.as_ref())
-        .map(|limits| limits.users)
+        .filter_map(|run| run.users)
         .max()
         .unwrap_or(0);
     let redis = redis_server::start(

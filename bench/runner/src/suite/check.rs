@@ -1,56 +1,25 @@
 //! Checks of a suite file that go beyond its shape: references, placeholders, what a gate may ask of a metric.
 
-use std::ops::Range;
-
 use toml::Spanned;
 
-use super::check_plan;
-use super::schema::{Class, File, GateTable, Kind, MetricKind, TargetKind};
-use super::vars::{Part, parts, plain};
-use super::{SCHEMA, suggestion};
-use crate::plan::limits;
-use crate::report;
-use crate::suite::scope::{Condition, Scope, is_reading_command};
+use super::problem::{
+    Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
+};
+use super::schema::{Class, File, GateTable, MetricKind, TargetKind};
+use super::scope::{Condition, EARLIER_RUN, Scope, is_reading_command};
+use super::section::Section;
+use super::{check_names, check_plan, schema1};
+use crate::values::value::{Kind, parse, plain};
 
-/// A fault in a suite file and its place.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) span: Range<usize>,
-    pub(super) text: String,
-}
+/// Version of the schema that this runner reads.
+const SCHEMA: u32 = 2;
 
-pub(super) fn problem<T>(place: &Spanned<T>, text: impl Into<String>) -> Problem {
-    Problem {
-        span: place.span(),
-        text: text.into(),
-    }
-}
-
-/// Run values that are known where a folder name is made.
-const FOLDER_VALUES: &[&str] = &[
-    "timestamp",
-    "branch",
-    "scenario",
-    "load",
-    "label",
-    "events",
-    "slot_mode",
-];
 /// Run values that are known where a target is started or asked.
 const TARGET_VALUES: &[&str] = &["port_file", "address"];
 
 /// Checks the whole file; the first problem wins.
 pub(super) fn check(file: &File) -> Result<(), Problem> {
-    let schema = &file.suite.schema;
-    if *schema.get_ref() != SCHEMA {
-        return Err(problem(
-            schema,
-            format!(
-                "schema {} is not known; allowed: {SCHEMA}",
-                schema.get_ref()
-            ),
-        ));
-    }
+    check_schema(&file.suite.schema)?;
     let scenarios: Vec<&str> = file
         .scenario
         .iter()
@@ -66,12 +35,19 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     for name in &file.suite.order {
         known(name, &scenarios, "scenario")?;
     }
-    for need in &file.suite.needs {
-        placeholders(file, need, limits::RUN_VALUES)?;
-    }
     check_env(file)?;
+    check_names::names(file)?;
+    for text in file
+        .suite
+        .needs
+        .iter()
+        .chain(&file.suite.users)
+        .chain(&file.suite.describe)
+    {
+        placeholders(file, text, &[])?;
+    }
     placeholders(file, &file.evidence.root, &[])?;
-    placeholders(file, &file.evidence.folder, FOLDER_VALUES)?;
+    placeholders(file, &file.evidence.folder, &["timestamp"])?;
     if !file.evidence.folder.get_ref().starts_with("{timestamp}/") {
         return Err(problem(
             &file.evidence.folder,
@@ -80,6 +56,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     }
     check_targets(file)?;
     check_clean(file)?;
+    check_meta(file)?;
     check_plan::scenarios(file)?;
     check_plan::monitors(file, &scenarios)?;
     for derive in &file.derive {
@@ -91,6 +68,23 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
         .iter()
         .try_for_each(|gate| check_gate(file, gate, &scenarios))?;
     check_comparisons(file, &scenarios)
+}
+
+fn check_schema(schema: &Spanned<u32>) -> Result<(), Problem> {
+    let earlier = "a suite now says itself what was built into the runner: [preset.NAME], [computed], [[require]], [each], \
+        [[record]], [[meta]], `users`, `estimate`, `role`, `becomes` and `defaults` (docs/reference/runner.md, \"Schema 2\"). \
+        Stored evidence is judged as before";
+    match *schema.get_ref() {
+        SCHEMA => Ok(()),
+        schema1::SCHEMA => Err(problem(
+            schema,
+            format!("schema 1 is of an earlier runner; allowed: {SCHEMA}; {earlier}"),
+        )),
+        other => Err(problem(
+            schema,
+            format!("schema {other} is not known; allowed: {SCHEMA}"),
+        )),
+    }
 }
 
 fn check_env(file: &File) -> Result<(), Problem> {
@@ -111,8 +105,8 @@ fn check_env(file: &File) -> Result<(), Problem> {
         };
         let text = plain(default.get_ref());
         if text.contains('{') {
-            placeholders_in(file, default, &text, limits::RUN_VALUES)?;
-        } else if super::vars::parse(name.get_ref(), table.kind, &text).is_err() {
+            placeholders_in(file, default, &text, &[])?;
+        } else if parse(name.get_ref(), table.kind, &text).is_err() {
             return Err(problem(
                 default,
                 format!("the default of {} is not of its type", name.get_ref()),
@@ -124,6 +118,13 @@ fn check_env(file: &File) -> Result<(), Problem> {
 
 fn check_targets(file: &File) -> Result<(), Problem> {
     for target in &file.target {
+        for (name, value) in &target.defaults {
+            check_plan::level(file, name, value)?;
+            if file.env[name.get_ref().as_str()].default.is_some() {
+                let text = format!("{} has a default in its own table already", name.get_ref());
+                return Err(problem(name, text));
+            }
+        }
         for argument in &target.start {
             placeholders(file, argument, TARGET_VALUES)?;
         }
@@ -175,6 +176,8 @@ fn check_targets(file: &File) -> Result<(), Problem> {
 }
 
 fn check_clean(file: &File) -> Result<(), Problem> {
+    let each = each(file);
+    let in_scope = [each.as_slice(), &[EARLIER_RUN]].concat();
     for clean in &file.clean {
         placeholders(file, &clean.target, &[])?;
         let condition =
@@ -183,19 +186,48 @@ fn check_clean(file: &File) -> Result<(), Problem> {
             variable(file, &clean.when, name)?;
         }
         for scope in &clean.scope {
-            placeholders(file, scope, &["event", "earlier_run"])?;
-            Scope::parse(scope.get_ref()).map_err(|text| problem(scope, text))?;
+            placeholders(file, scope, &in_scope)?;
+            Scope::parse(scope.get_ref(), &each).map_err(|text| problem(scope, text))?;
         }
         for statement in &clean.statements {
-            placeholders(file, statement, &["event"])?;
-            if !is_reading_command(statement.get_ref()) {
-                return Err(problem(
-                    statement,
-                    format!(
-                        "`{}`: only commands that read are allowed here; what is deleted or set goes to `scope`",
-                        statement.get_ref()
-                    ),
-                ));
+            placeholders(file, statement, &each)?;
+            reads(statement)?;
+        }
+    }
+    Ok(())
+}
+
+fn reads(statement: &Spanned<String>) -> Result<(), Problem> {
+    if is_reading_command(statement.get_ref()) {
+        return Ok(());
+    }
+    Err(problem(
+        statement,
+        format!(
+            "`{}`: only commands that read are allowed here; what is deleted or set goes to `scope` of [[clean]]",
+            statement.get_ref()
+        ),
+    ))
+}
+
+fn check_meta(file: &File) -> Result<(), Problem> {
+    let ids = file.record.iter().map(|record| &record.id);
+    unique(
+        ids.chain(file.meta.iter().map(|meta| &meta.id)),
+        "field of the meta files",
+    )?;
+    for record in &file.record {
+        placeholders(file, &record.source, &[])?;
+        placeholders(file, &record.statement, &["run_id"])?;
+        reads(&record.statement)?;
+    }
+    for meta in &file.meta {
+        match (&meta.text, &meta.value) {
+            (Some(text), None) => placeholders(file, text, &[])?,
+            (None, Some(value)) => check_names::expression(file, value)?,
+            _ => {
+                let text = format!("{}: needs either `text` or `value`", meta.id.get_ref());
+                return Err(problem(&meta.id, text));
             }
         }
     }
@@ -246,9 +278,21 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
     }
     let sections = file.report.iter().flat_map(|report| &report.sections);
     for section in sections {
-        report::Section::parse(section.get_ref()).map_err(|text| problem(section, text))?;
+        Section::parse(section.get_ref()).map_err(|text| problem(section, text))?;
     }
-    Ok(())
+    let records: Vec<&str> = file
+        .record
+        .iter()
+        .map(|record| record.id.get_ref().as_str())
+        .collect();
+    match file
+        .report
+        .as_ref()
+        .and_then(|report| report.since.as_ref())
+    {
+        Some(since) => known(since, &records, "record"),
+        None => Ok(()),
+    }
 }
 
 fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), Problem> {
@@ -274,7 +318,7 @@ fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), P
     }
     match gate.limit.get_ref() {
         toml::Value::Integer(_) | toml::Value::Float(_) => {}
-        toml::Value::String(text) => placeholders_in(file, &gate.limit, text, limits::RUN_VALUES)?,
+        toml::Value::String(text) => placeholders_in(file, &gate.limit, text, &[])?,
         _ => {
             return Err(problem(
                 &gate.limit,
@@ -352,82 +396,4 @@ fn kind_of(metric: &str) -> Option<MetricKind> {
         name if name.starts_with("http_req_") => Some(MetricKind::Trend),
         _ => None,
     }
-}
-
-pub(super) fn unique<'a>(
-    ids: impl Iterator<Item = &'a Spanned<String>>,
-    what: &str,
-) -> Result<(), Problem> {
-    let mut seen: Vec<&str> = Vec::new();
-    for id in ids {
-        if seen.contains(&id.get_ref().as_str()) {
-            return Err(problem(
-                id,
-                format!("a second {what} has the id `{}`", id.get_ref()),
-            ));
-        }
-        seen.push(id.get_ref());
-    }
-    Ok(())
-}
-
-pub(super) fn known(name: &Spanned<String>, allowed: &[&str], what: &str) -> Result<(), Problem> {
-    if allowed.contains(&name.get_ref().as_str()) {
-        return Ok(());
-    }
-    let near = suggestion(name.get_ref(), allowed);
-    Err(problem(
-        name,
-        format!(
-            "no {what} `{}`{near}; allowed: {}",
-            name.get_ref(),
-            allowed.join(", ")
-        ),
-    ))
-}
-
-pub(super) fn variable<T>(file: &File, place: &Spanned<T>, name: &str) -> Result<(), Problem> {
-    if file.env.contains_key(name) {
-        return Ok(());
-    }
-    let declared: Vec<&str> = file.env.keys().map(|key| key.get_ref().as_str()).collect();
-    Err(problem(
-        place,
-        format!("no table [env.{name}]{}", suggestion(name, &declared)),
-    ))
-}
-
-pub(super) fn placeholders(
-    file: &File,
-    text: &Spanned<String>,
-    run: &[&str],
-) -> Result<(), Problem> {
-    placeholders_in(file, text, text.get_ref(), run)
-}
-
-pub(super) fn placeholders_in<T>(
-    file: &File,
-    place: &Spanned<T>,
-    text: &str,
-    run: &[&str],
-) -> Result<(), Problem> {
-    for part in parts(text).map_err(|text| problem(place, text))? {
-        match part {
-            Part::Text(_) => {}
-            Part::Variable(name) => variable(file, place, name)?,
-            Part::RunValue(name) if run.contains(&name) => {}
-            Part::RunValue(name) => {
-                let allowed = if run.is_empty() {
-                    "none".to_owned()
-                } else {
-                    run.join(", ")
-                };
-                return Err(problem(
-                    place,
-                    format!("no run value `{{{name}}}` here; allowed: {allowed}"),
-                ));
-            }
-        }
-    }
-    Ok(())
 }

@@ -2,12 +2,15 @@
 
 use toml::Spanned;
 
-use super::check::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
+use super::problem::{
+    Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
+};
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
-use super::schema::{File, MonitorKind, parse_duration};
-use super::vars::{parse, parts, plain};
-use crate::plan::limits;
-use crate::suite::scope::Watched;
+use super::schema::{File, MonitorKind};
+use super::scope::Watched;
+use crate::values::duration::parse_duration;
+use crate::values::template::variables;
+use crate::values::value::{parse, plain};
 
 /// Processes that a monitor can name.
 const PROCESSES: &[&str] = &["k6", "target", "redis"];
@@ -21,13 +24,7 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         .collect();
     for scenario in &file.scenario {
         for (name, value) in &scenario.set {
-            variable(file, name, name.get_ref())?;
-            let text = plain(value);
-            if text.contains('{') {
-                placeholders_in(file, name, &text, limits::RUN_VALUES)?;
-            } else {
-                level(file, name, value)?;
-            }
+            given(file, name, value)?;
         }
         for variant in &scenario.variants {
             known(variant, &variants, "target variant")?;
@@ -35,19 +32,15 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         if let Some(cycles) = scenario.cycles.as_ref().filter(|n| *n.get_ref() == 0) {
             return Err(problem(cycles, "`cycles` must be at least 1"));
         }
-        placeholders(file, &scenario.limit, limits::RUN_VALUES)?;
-        let limit = scenario.limit.get_ref();
-        if !limit.contains('{') {
-            parse_duration(limit)
-                .map_err(|text| problem(&scenario.limit, format!("`limit`: {text}")))?;
+        duration(file, &scenario.limit, "limit")?;
+        if let Some(estimate) = &scenario.estimate {
+            duration(file, estimate, "estimate")?;
         }
         points(file, scenario)?;
         for load in &scenario.load {
             let text = plain(load.vus.get_ref());
-            for part in parts(&text).map_err(|text| problem(&load.vus, text))? {
-                if let super::vars::Part::Variable(name) = part {
-                    variable(file, &load.vus, name)?;
-                }
+            for name in variables(&text) {
+                variable(file, &load.vus, name)?;
             }
         }
     }
@@ -57,6 +50,32 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         return Err(problem(scale, "`quick_scale` must be between 0 and 1"));
     }
     Ok(())
+}
+
+/// A duration, or a text with what will be a number of milliseconds.
+fn duration(file: &File, text: &Spanned<String>, key: &str) -> Result<(), Problem> {
+    placeholders(file, text, &[])?;
+    if text.get_ref().contains('{') {
+        return Ok(());
+    }
+    parse_duration(text.get_ref())
+        .map(drop)
+        .map_err(|why| problem(text, format!("`{key}`: {why}")))
+}
+
+/// Whether the variable may have the value, or a text with placeholders.
+pub(super) fn given(
+    file: &File,
+    name: &Spanned<String>,
+    value: &toml::Value,
+) -> Result<(), Problem> {
+    variable(file, name, name.get_ref())?;
+    let text = plain(value);
+    if text.contains('{') {
+        placeholders_in(file, name, &text, &[])
+    } else {
+        level(file, name, value)
+    }
 }
 
 /// Whether the plan has the keys that its kind takes, and no others.
@@ -114,7 +133,12 @@ fn not_set(scenario: &ScenarioTable, name: &Spanned<String>) -> Result<(), Probl
 }
 
 /// Whether the variable may have the value.
-fn level(file: &File, name: &Spanned<String>, value: &toml::Value) -> Result<(), Problem> {
+pub(super) fn level(
+    file: &File,
+    name: &Spanned<String>,
+    value: &toml::Value,
+) -> Result<(), Problem> {
+    variable(file, name, name.get_ref())?;
     let Some(table) = file.env.get(name.get_ref().as_str()) else {
         return Ok(());
     };
@@ -167,7 +191,7 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             (MonitorKind::Redis, Some(source)) => {
                 placeholders(file, source, &[])?;
                 for watched in &monitor.of {
-                    placeholders(file, watched, &["event"])?;
+                    placeholders(file, watched, &each(file))?;
                     Watched::parse(watched.get_ref()).map_err(|text| problem(watched, text))?;
                 }
             }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Suite;
-use super::schema::Kind;
+use super::schema::File;
 use crate::values::exit;
+use crate::values::value::Kind;
 
 /// Texts by name of the variable, by where they come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +62,10 @@ impl Given {
 
     /// What a plan keeps, so that it can be gone on with: the declared variables without secrets, and the names of the
     /// secrets that were given.
-    pub(crate) fn kept(&self, suite: &Suite) -> (Self, Vec<String>) {
+    pub(crate) fn kept(&self, suite: &File) -> (Self, Vec<String>) {
         let mut kept = Self::default();
         let mut secrets = Vec::new();
-        for (name, table) in &suite.file.env {
+        for (name, table) in &suite.env {
             let name = name.get_ref();
             let texts = self.text(name);
             let secret = |text: &String| {
@@ -224,7 +224,7 @@ mod tests {
             ]),
             file: BTreeMap::new(),
         };
-        let (kept, secrets) = given.kept(&suite);
+        let (kept, secrets) = given.kept(&suite.file);
         assert_eq!(
             (&kept.set, kept.environment.len()),
             (&map(&[("VUS", "5")]), 0)

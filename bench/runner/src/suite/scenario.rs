@@ -7,6 +7,8 @@ use barrier_stats::order::CycleOrder;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::values::duration::optional;
+
 /// `[[scenario]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,10 +36,12 @@ pub(crate) struct ScenarioTable {
     #[serde(default)]
     pub(crate) discard_cycles: u32,
     /// Pause before the next run.
-    #[serde(default, with = "optional_duration")]
+    #[serde(default, with = "optional")]
     pub(crate) cooldown: Option<Duration>,
     /// Wall-clock bound of k6: a duration, or a run value in milliseconds.
     pub(crate) limit: Spanned<String>,
+    /// How long a run takes if nothing goes wrong: a duration, or a run value in milliseconds.
+    pub(crate) estimate: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) set: BTreeMap<Spanned<String>, toml::Value>,
     /// The loads that the harness applies.
@@ -104,16 +108,4 @@ pub(crate) struct LoadTable {
 pub(crate) enum Executor {
     PerVuIterations,
     SharedIterations,
-}
-
-mod optional_duration {
-    use std::time::Duration;
-
-    use serde::Deserializer;
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        super::super::schema::duration::deserialize(deserializer).map(Some)
-    }
 }

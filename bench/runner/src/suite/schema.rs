@@ -9,7 +9,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::scenario::ScenarioTable;
+use crate::values::duration;
 use crate::values::exit::Policy;
+use crate::values::value::Kind;
 
 /// A suite file.
 #[derive(Debug, Deserialize)]
@@ -18,6 +20,17 @@ pub(crate) struct File {
     pub(crate) suite: SuiteTable,
     #[serde(default)]
     pub(crate) env: BTreeMap<Spanned<String>, EnvTable>,
+    /// Values for variables, by the name that `suite.preset` stands for.
+    #[serde(default)]
+    pub(crate) preset: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, toml::Value>>,
+    /// Expressions by name, computed in the order of the file: see [`File::computed`].
+    #[serde(default)]
+    computed: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    pub(crate) require: Vec<RequireTable>,
+    /// Lists that cleaning and monitors go through, by the name that an item has there.
+    #[serde(default)]
+    pub(crate) each: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(crate) evidence: EvidenceTable,
     #[serde(default)]
     pub(crate) target: Vec<TargetTable>,
@@ -28,12 +41,33 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
     #[serde(default)]
+    pub(crate) record: Vec<RecordTable>,
+    #[serde(default)]
+    pub(crate) meta: Vec<MetaTable>,
+    #[serde(default)]
     pub(crate) derive: Vec<DeriveTable>,
     #[serde(default)]
     pub(crate) gate: Vec<GateTable>,
     #[serde(default)]
     pub(crate) compare: Vec<CompareTable>,
     pub(crate) report: Option<ReportTable>,
+}
+
+impl File {
+    /// The record from whose time on the report counts.
+    pub(crate) fn since(&self) -> Option<&RecordTable> {
+        let since = self.report.as_ref()?.since.as_ref()?;
+        self.record
+            .iter()
+            .find(|record| record.id.get_ref() == since.get_ref())
+    }
+
+    /// The computed values, in the order in which they are computed: that of the file.
+    pub(crate) fn computed(&self) -> Vec<(&Spanned<String>, &Spanned<String>)> {
+        let mut tables: Vec<_> = self.computed.iter().collect();
+        tables.sort_by_key(|(name, _)| name.span().start);
+        tables
+    }
 }
 
 /// `[suite]`
@@ -54,6 +88,14 @@ pub(crate) struct SuiteTable {
     /// Which exit code is handed on.
     #[serde(default)]
     pub(crate) exit: Policy,
+    /// The variable of the environment that names scenarios where the command line does not, as in `"${NAME}"`.
+    pub(crate) scenario: Option<Spanned<String>>,
+    /// The variable that chooses a preset, as in `"${NAME}"`.
+    pub(crate) preset: Option<Spanned<String>>,
+    /// How many users a run has: what connections, ports and memory are reckoned by.
+    pub(crate) users: Option<Spanned<String>>,
+    /// A run in a few words, for `doctor`.
+    pub(crate) describe: Option<Spanned<String>>,
     /// Hosts that addresses in variables may name.
     #[serde(default)]
     pub(crate) allow_hosts: Vec<String>,
@@ -85,19 +127,31 @@ pub(crate) struct EnvTable {
     pub(crate) allowed: Option<Vec<toml::Value>>,
     #[serde(default)]
     pub(crate) secret: bool,
+    #[serde(default)]
+    pub(crate) role: Role,
+    /// An expression that takes the place of a given value before the run.
+    pub(crate) becomes: Option<Spanned<String>>,
 }
 
-/// Type of a variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What a variable says about a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    Int,
-    Float,
-    String,
-    Url,
-    List,
-    /// Of a file, from the current folder on; handed on as an absolute one.
-    Path,
+pub(crate) enum Role {
+    /// What is measured: runs with different values are different measurements.
+    #[default]
+    Parameter,
+    /// Where it is measured: an address, a folder, a credential.
+    Place,
+}
+
+/// `[[require]]`: what must hold before a run.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RequireTable {
+    /// An expression.
+    pub(crate) that: Spanned<String>,
+    /// What a refusal says; takes placeholders.
+    pub(crate) say: Spanned<String>,
 }
 
 /// `[evidence]`
@@ -118,6 +172,9 @@ pub(crate) struct TargetTable {
     pub(crate) id: String,
     pub(crate) kind: TargetKind,
     pub(crate) variant: Option<Spanned<String>>,
+    /// Values for variables that have none.
+    #[serde(default)]
+    pub(crate) defaults: BTreeMap<Spanned<String>, toml::Value>,
     /// Program and arguments.
     #[serde(default)]
     pub(crate) start: Vec<Spanned<String>>,
@@ -208,6 +265,43 @@ pub(crate) enum MonitorKind {
     Process,
     /// Sizes of keys in Redis, whatever their type.
     Redis,
+}
+
+/// `[[record]]`: what a server is asked for after k6 has ended; the answer goes to `meta.json` under the id.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordTable {
+    pub(crate) id: Spanned<String>,
+    #[expect(dead_code, reason = "the only kind so far")]
+    pub(crate) kind: CleanKind,
+    /// The server.
+    pub(crate) source: Spanned<String>,
+    /// A reading command.
+    pub(crate) statement: Spanned<String>,
+    /// What charts call it.
+    pub(crate) title: Option<String>,
+}
+
+/// `[[meta]]`: a field of the meta files.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetaTable {
+    pub(crate) id: Spanned<String>,
+    /// A text with placeholders; a variable without a value is empty.
+    pub(crate) text: Option<Spanned<String>>,
+    /// An expression; without a value there is no field.
+    pub(crate) value: Option<Spanned<String>>,
+    /// The one file that has the field.
+    pub(crate) only: Option<MetaFile>,
+}
+
+/// A meta file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum MetaFile {
+    #[serde(rename = "meta.txt")]
+    Text,
+    #[serde(rename = "meta.json")]
+    Json,
 }
 
 /// `[[derive]]`
@@ -337,6 +431,8 @@ pub(crate) struct ReportTable {
     pub(crate) formats: Vec<Format>,
     /// Parts of the report, in their order.
     pub(crate) sections: Vec<Spanned<String>>,
+    /// The record from whose time on charts over time count; without it they begin with k6.
+    pub(crate) since: Option<Spanned<String>>,
 }
 
 /// A form of the report.
@@ -346,77 +442,4 @@ pub(crate) enum Format {
     Html,
     Md,
     Json,
-}
-
-pub(super) mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, de::Error as _};
-
-    pub(in crate::suite) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        super::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-/// Reads `500ms`, `30s`, `5m`, `1h`.
-///
-/// # Errors
-/// A text that says what was received and what is allowed.
-pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
-    let refuse = || {
-        format!(
-            "not a duration: `{text}`; allowed: a whole number with the unit ms, s, m or h, as in `30s`"
-        )
-    };
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .ok_or_else(refuse)?;
-    let number: u64 = text[..split].parse().map_err(|_| refuse())?;
-    let unit = match &text[split..] {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(refuse()),
-    };
-    number
-        .checked_mul(unit)
-        .map(std::time::Duration::from_millis)
-        .ok_or_else(refuse)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        for (text, millis) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("1h", 3_600_000),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(std::time::Duration::from_millis(millis))
-            );
-        }
-        for text in [
-            "",
-            "30",
-            "s",
-            "1d",
-            "-1s",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
-            assert!(
-                parse_duration(text).is_err_and(|error| error.contains("allowed")),
-                "{text}"
-            );
-        }
-    }
 }

@@ -1,6 +1,21 @@
 //! What a suite may touch in Redis, as a language that cannot say more than that.
 
-use crate::suite::vars::Vars;
+use super::vars::Vars;
+use crate::values::template::run_values;
+
+/// In a key: the id of each run before this one.
+pub(crate) const EARLIER_RUN: &str = "earlier_run";
+
+/// The one list whose items an entry names: a name of `each`, or the earlier runs.
+pub(crate) fn iterated<'a>(text: &'a str, each: &[&str]) -> Option<&'a str> {
+    let mut names = run_values(text);
+    names.retain(|name| *name == EARLIER_RUN || each.contains(name));
+    names.dedup();
+    match names.as_slice() {
+        [one] => Some(one),
+        _ => None,
+    }
+}
 
 /// Commands that `statements` may hold: none of them changes anything.
 const READING: &[&str] = &[
@@ -63,7 +78,7 @@ impl<'a> Watched<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
         let refuse = || {
             Err(format!(
-                "`{text}`: allowed: KEY, KEY:{{event}}, HASH[{{event}}]"
+                "`{text}`: allowed: KEY, KEY:{{item}}, HASH[{{item}}], with {{item}} of a list in [each]"
             ))
         };
         if text.is_empty() || text.contains(['*', '?', '\\']) || text.contains(char::is_whitespace)
@@ -96,12 +111,20 @@ pub(crate) enum Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// Reads an entry; refuses one that could reach beyond the events.
+    /// Reads an entry; refuses one that could reach beyond the items of the lists in `each`, or the earlier runs.
     ///
     /// # Errors
     /// The text says what is allowed.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
-        let allowed = "allowed: KEY:{event}, KEY:{earlier_run}, HASH[{event}], HASH[{event}]=VALUE";
+    pub(crate) fn parse(text: &'a str, each: &[&str]) -> Result<Self, String> {
+        let item = format!("{{{}}}", each.first().unwrap_or(&"item"));
+        let names = if each.is_empty() {
+            "none declared".to_owned()
+        } else {
+            each.join(", ")
+        };
+        let allowed = format!(
+            "allowed: KEY:{item}, KEY:{{{EARLIER_RUN}}}, HASH[{item}], HASH[{item}]=VALUE, with a name of [each] ({names})"
+        );
         let refuse = |why: &str| Err(format!("scope `{text}` {why}; {allowed}"));
         if text.contains(['*', '?', '\\']) || text.chars().any(char::is_whitespace) {
             return refuse("holds a pattern or a space");
@@ -115,14 +138,16 @@ impl<'a> Scope<'a> {
                 None if tail.is_empty() => None,
                 _ => return refuse("has no value after `=`, or something else there"),
             };
-            if hash.is_empty() || hash.contains('{') || field != "{event}" {
-                return refuse("must name a hash, and as field the event alone");
+            let is_item = iterated(text, each)
+                .is_some_and(|name| name != EARLIER_RUN && field == format!("{{{name}}}"));
+            if hash.is_empty() || hash.contains('{') || !is_item {
+                return refuse("must name a hash, and as field the item of a list alone");
             }
             return Ok(Self::Field { hash, field, value });
         }
-        match text.find("{event}").or_else(|| text.find("{earlier_run}")) {
-            Some(place) if place > 0 => Ok(Self::Key(text)),
-            _ => refuse("would touch a key that belongs to no event"),
+        match (iterated(text, each), text.find('{')) {
+            (Some(_), Some(place)) if place > 0 => Ok(Self::Key(text)),
+            _ => refuse("would touch a key that belongs to no item of a list, or to several"),
         }
     }
 }

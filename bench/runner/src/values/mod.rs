@@ -1,6 +1,10 @@
-//! What every room uses: errors with their exit codes, masking, hashes, values in words.
+//! What every room uses: errors with their exit codes, masking, hashes, typed values and the texts that take them.
 
+pub(crate) mod duration;
 pub(crate) mod exit;
 pub(crate) mod hash;
 pub(crate) mod mask;
+pub(crate) mod template;
 pub(crate) mod text;
+pub(crate) mod value;
+pub(crate) mod words;

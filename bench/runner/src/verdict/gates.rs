@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::suite::gate::{limit, of_scenario};
 use crate::suite::schema::{Class, GateTable, Op};
-use crate::suite::vars::{RunValues, Vars};
+use crate::suite::vars::Vars;
 use crate::verdict::derive::{samples, statistic};
 
 /// What a run is worth.
@@ -56,7 +57,6 @@ pub(crate) struct Evidence<'a> {
     pub(crate) summary: Option<&'a Json>,
     pub(crate) derived: &'a Map<String, Json>,
     pub(crate) vars: &'a Vars,
-    pub(crate) run_values: &'a RunValues,
 }
 
 /// One gate, judged.
@@ -88,28 +88,6 @@ impl Judged {
     }
 }
 
-/// Checks before a run that each limit of its gates will be a number.
-///
-/// # Errors
-/// A limit names a variable without a value, or is not a number.
-pub(crate) fn check_limits(
-    gates: &[GateTable],
-    scenario: &str,
-    vars: &Vars,
-    run_values: &RunValues,
-) -> anyhow::Result<()> {
-    of_scenario(gates, scenario).try_for_each(|gate| limit(gate, vars, run_values).map(drop))
-}
-
-fn of_scenario<'a>(
-    gates: &'a [GateTable],
-    scenario: &'a str,
-) -> impl Iterator<Item = &'a GateTable> {
-    gates.iter().filter(move |gate| {
-        gate.scenarios.is_empty() || gate.scenarios.iter().any(|name| name.get_ref() == scenario)
-    })
-}
-
 /// Judges the declared gates of a scenario.
 ///
 /// # Errors
@@ -126,7 +104,7 @@ pub(crate) fn judge(
 
 fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
     let (metric, stat) = (gate.metric.get_ref(), gate.stat.get_ref());
-    let limit = limit(gate, evidence.vars, evidence.run_values)?;
+    let limit = limit(gate, evidence.vars)?;
     let found = match evidence.derived.get(metric) {
         Some(value) => value.as_f64(),
         None => evidence
@@ -182,19 +160,6 @@ fn too_few(gate: &GateTable, summary: Option<&Json>) -> Option<String> {
             "; how many samples there were is unknown (a trend needs `count` in summaryTrendStats), at least {least} are needed"
         )),
     }
-}
-
-fn limit(gate: &GateTable, vars: &Vars, run_values: &RunValues) -> anyhow::Result<f64> {
-    let text = match gate.limit.get_ref() {
-        toml::Value::String(text) => vars.expand(text, run_values)?,
-        other => other.to_string(),
-    };
-    text.parse().map_err(|_| {
-        crate::values::exit::set_up(format!(
-            "gate {}: the limit `{text}` is not a number",
-            gate.id.get_ref()
-        ))
-    })
 }
 
 #[expect(
@@ -265,7 +230,6 @@ mod tests {
             summary: Some(summary),
             derived: &derived,
             vars: &vars,
-            run_values: &RunValues::new(),
         };
         judge(&suite.file.gate, "smoke", &evidence)
             .expect("judged")

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
 use crate::suite::Suite;
-use crate::suite::vars::{RunValues, Vars};
+use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
 use crate::values::mask::masked;
 use crate::values::text::shown;
@@ -22,7 +22,6 @@ pub(crate) struct Evidence {
     pub(crate) summary: Option<Json>,
     pub(crate) derived: Map<String, Json>,
     pub(crate) vars: Vars,
-    pub(crate) run_values: RunValues,
     /// The load was scaled down.
     pub(crate) quick: bool,
 }
@@ -50,7 +49,6 @@ impl Evidence {
             summary: self.summary.as_ref(),
             derived: &self.derived,
             vars: &self.vars,
-            run_values: &self.run_values,
         };
         gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
         let interrupted = self.facts.cause == Cause::Interrupt;

@@ -8,11 +8,13 @@ use serde_json::{Map, Value as Json};
 use crate::events::JudgedRun;
 use crate::evidence::{Folder, Invocation};
 use crate::plan::file::{Entry, PlanFile, is_plan};
-use crate::plan::limits::Limits;
 use crate::suite::Suite;
+use crate::suite::schema::File;
 use crate::suite::vars::Vars;
 use crate::values::exit;
+use crate::values::template::run_values;
 use crate::values::text::shown;
+use crate::values::value::plain;
 use crate::verdict::derive::derive;
 use crate::verdict::facts::Facts;
 use crate::verdict::judge::Evidence;
@@ -115,6 +117,41 @@ fn one(suite: &Suite, path: &Path) -> anyhow::Result<Again> {
     })
 }
 
+/// Makes known what the run computed. A run of before these values were kept has them in the variables that took them.
+fn know(file: &File, meta: &Json, vars: &mut Vars) {
+    for (name, table) in &file.env {
+        let default = table
+            .default
+            .as_ref()
+            .map(|default| plain(default.get_ref()));
+        let setting = meta.pointer(&format!("/environment/{}", name.get_ref()));
+        let computed =
+            setting.and_then(|setting| setting.get("from")?.as_str()) == Some("computed");
+        if let (true, Some(default), Some(value)) = (computed, default, vars.text(name.get_ref()))
+            && let [one] = run_values(&default).as_slice()
+            && default == format!("{{{one}}}")
+        {
+            vars.know(one, value);
+        }
+    }
+    for (name, value) in meta
+        .get("computed")
+        .and_then(Json::as_object)
+        .into_iter()
+        .flatten()
+    {
+        vars.know(name, value.clone());
+    }
+    // What another suite computes beside it.
+    for (name, text) in file.computed() {
+        if vars.known().get(name.get_ref()).is_none()
+            && let Ok(value) = vars.try_evaluate(text.get_ref())
+        {
+            vars.know(name.get_ref(), value);
+        }
+    }
+}
+
 /// The evidence of a folder, and where its files contradict each other.
 fn evidence(
     suite: &Suite,
@@ -130,8 +167,8 @@ fn evidence(
     let stored = environment
         .iter()
         .filter_map(|(name, entry)| Some((name.as_str(), entry.get("value")?.as_str()?)));
-    let vars = Vars::restore(suite, stored)?;
-    let limits = Limits::compute(&vars, |name| suite.file.env.contains_key(name))?;
+    let mut vars = Vars::restore(&suite.file, stored)?;
+    know(&suite.file, meta, &mut vars);
     let summary = folder.json("summary.json");
     let machine = meta.get("machine").cloned().unwrap_or_default();
     let again = derive(&suite.file.derive, summary.as_ref(), &vars, &machine);
@@ -159,7 +196,6 @@ fn evidence(
             summary,
             derived,
             vars,
-            run_values: limits.as_ref().map(Limits::run_values).unwrap_or_default(),
             quick: meta.get("quick") == Some(&Json::Bool(true)),
         },
         doubts,

@@ -71,7 +71,7 @@ impl Monitors {
                 )),
                 MonitorKind::Redis => Box::new(queue::Sampler::new(
                     source(table, run)?,
-                    queue::watched(table, &run.vars)?,
+                    queue::watched(&suite.file, table, &run.vars)?,
                 )),
             };
             let file = format!("monitor-{}.jsonl", component(table.id.get_ref()));

@@ -5,9 +5,10 @@ use serde_json::{Map, Value as Json, json};
 use super::sampler::{self, now_ms};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
-use crate::suite::schema::MonitorTable;
+use crate::suite::each::items;
+use crate::suite::schema::{File, MonitorTable};
 use crate::suite::scope::Watched;
-use crate::suite::vars::{RunValues, Vars};
+use crate::suite::vars::Vars;
 use crate::values::exit;
 use crate::values::mask::masked;
 
@@ -18,21 +19,19 @@ pub(super) enum Place {
     Field { hash: String, field: String },
 }
 
-/// What a monitor watches, once for each event where its text names the event.
+/// What a monitor watches, once for each item where its text names a list.
 ///
 /// # Errors
 /// A variable is missing.
-pub(super) fn watched(table: &MonitorTable, vars: &Vars) -> anyhow::Result<Vec<Place>> {
+pub(super) fn watched(
+    file: &File,
+    table: &MonitorTable,
+    vars: &Vars,
+) -> anyhow::Result<Vec<Place>> {
     let mut places = Vec::new();
     for entry in &table.of {
         let text = entry.get_ref();
-        let events: Vec<String> = if text.contains("{event}") {
-            vars.list("EVENT_IDS")?.to_vec()
-        } else {
-            vec![String::new()]
-        };
-        for event in events {
-            let run = RunValues::from([("event", event)]);
+        for run in items(file, text, vars)? {
             places.push(match Watched::parse(text).map_err(exit::set_up)? {
                 Watched::Size(key) => Place::Size(vars.expand(key, &run)?),
                 Watched::Field { hash, field } => Place::Field {

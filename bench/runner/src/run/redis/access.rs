@@ -55,7 +55,7 @@ impl Access {
             "rediss" => true,
             "redis+cluster" | "rediss+cluster" => {
                 return Err(refuse(
-                    "; a cluster is for the harness without the runner: k6 run js/sse-throughput-test.js",
+                    "; a cluster is for the harness without the runner: k6 run SCRIPT",
                 ));
             }
             _ => return Err(refuse("")),
@@ -213,7 +213,7 @@ mod tests {
         };
         let cluster = refused("redis+cluster://u:topsecret4@127.0.0.1:1", &[]);
         assert!(
-            cluster.contains("allowed: redis[s]://") && cluster.contains("k6 run js/"),
+            cluster.contains("allowed: redis[s]://") && cluster.contains("k6 run SCRIPT"),
             "{cluster}"
         );
         assert!(!cluster.contains("topsecret4"), "{cluster}");

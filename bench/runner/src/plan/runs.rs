@@ -1,0 +1,314 @@
+//! The plan: the ordered list of runs, computed before anything starts.
+//!
+//! Scenarios follow one another, within a scenario its points, within a point its cycles. A cycle of a point is a block:
+//! each variant runs once, and its runs are compared with each other alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use barrier_stats::order;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::planned::{Cycle, PlannedRun, planned};
+use super::selection::Selection;
+use super::{points, target};
+use crate::suite::Suite;
+use crate::suite::scenario::ScenarioTable;
+use crate::suite::schema::TargetKind;
+use crate::suite::vars::{Point, Vars};
+use crate::values::exit;
+
+/// The runs in their order.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) runs: Vec<PlannedRun<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    /// Computes the plan. Nothing is started, asked or written.
+    ///
+    /// # Errors
+    /// A name is unknown, a variable is missing or wrong, a run cannot keep its own limits, or two runs would share a folder.
+    pub(crate) fn new(suite: &'a Suite, selection: &Selection) -> anyhow::Result<Self> {
+        let scenarios = scenarios(suite, selection)?;
+        let mut random = StdRng::seed_from_u64(selection.seed);
+        let mut plan = Self { runs: Vec::new() };
+        let mut block = 0;
+        for &scenario in &scenarios {
+            let preflight = scenario.preflight && scenarios.iter().any(|other| !other.preflight);
+            let (cycles, discarded) = if preflight {
+                (1, 0)
+            } else {
+                (
+                    selection.cycles.unwrap_or_else(|| scenario.cycles()),
+                    selection.discard.unwrap_or(scenario.discard_cycles),
+                )
+            };
+            let mut of_scenario = 0;
+            for point in points::of(scenario, &selection.levels)? {
+                let variants = variants(suite, scenario, &point, selection)?;
+                for number in 1..=discarded + cycles {
+                    block += 1;
+                    let cycle = Cycle {
+                        block,
+                        number: if number > discarded {
+                            number - discarded
+                        } else {
+                            number
+                        },
+                        discarded: number <= discarded,
+                        only: discarded + cycles == 1,
+                    };
+                    let order = scenario.cycle_order;
+                    for variant in
+                        order::in_block(variants.clone(), order, of_scenario, &mut random)
+                    {
+                        let mut run = planned(suite, scenario, &point, variant, cycle, selection)?;
+                        run.preflight = preflight;
+                        run.number = plan.runs.len() + 1;
+                        plan.runs.push(run);
+                    }
+                    of_scenario += 1;
+                }
+            }
+        }
+        plan.folders_differ()?;
+        Ok(plan)
+    }
+
+    fn folders_differ(&self) -> anyhow::Result<()> {
+        let mut seen = BTreeMap::new();
+        for run in &self.runs {
+            if let Some(other) = seen.insert(&run.folder, run) {
+                return Err(exit::set_up(format!(
+                    "the runs `{}` and `{}` would share the evidence folder {}; run them in two calls, or let `folder` of the suite tell them apart",
+                    other.title(),
+                    run.title(),
+                    run.folder
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// How long all runs take, cool-downs included, if nothing goes wrong; `None` if one of them is unknown.
+    pub(crate) fn estimate(&self) -> Option<Duration> {
+        self.runs
+            .iter()
+            .map(|run| Some(run.estimate? + run.scenario.cooldown.unwrap_or_default()))
+            .sum()
+    }
+}
+
+/// The scenarios to run, in order. Levels must concern at least one of them.
+fn scenarios<'a>(
+    suite: &'a Suite,
+    selection: &Selection,
+) -> anyhow::Result<Vec<&'a ScenarioTable>> {
+    let own = || {
+        let order = suite.file.suite.order.iter();
+        order.map(|name| name.get_ref().clone()).collect()
+    };
+    let names: Vec<String> = if selection.scenarios.is_empty() {
+        own()
+    } else {
+        selection.scenarios.clone()
+    };
+    let mut scenarios = Vec::new();
+    for name in &names {
+        scenarios.push(suite.scenario(name)?);
+    }
+    for (name, _) in &selection.levels {
+        if !scenarios
+            .iter()
+            .any(|scenario| points::varies(scenario, name))
+        {
+            return Err(exit::set_up(format!(
+                "--level {name}: no axis of {} is called so; a single value is given by --set {name}=VALUE",
+                names.join(", ")
+            )));
+        }
+    }
+    if selection.cycles == Some(0) {
+        return Err(exit::set_up(
+            "--cycles 0 is not allowed; allowed: 1 or more",
+        ));
+    }
+    Ok(scenarios)
+}
+
+/// The variants to run. A target started by a person is what it is: the runner cannot switch it.
+fn variants(
+    suite: &Suite,
+    scenario: &ScenarioTable,
+    point: &Point,
+    selection: &Selection,
+) -> anyhow::Result<Vec<Option<String>>> {
+    let declared: Vec<&str> = scenario
+        .variants
+        .iter()
+        .map(|variant| variant.get_ref().as_str())
+        .collect();
+    for asked in &selection.variants {
+        if !declared.contains(&asked.as_str()) {
+            return Err(exit::set_up(format!(
+                "unknown variant `{asked}` of scenario {}; allowed: {}",
+                scenario.id.get_ref(),
+                declared.join(", ")
+            )));
+        }
+    }
+    let asked: Vec<Option<String>> = selection.variants.iter().cloned().map(Some).collect();
+    let vars = Vars::resolve(&suite.file, scenario, point, &selection.given)?;
+    let external =
+        target::choose(suite, declared.first().copied(), &vars)?.kind == TargetKind::External;
+    Ok(match (external, asked.len()) {
+        (true, 0) => vec![None],
+        (true, 2..) => {
+            return Err(exit::set_up(
+                "the target was started by a person, so it is one variant; name at most one with --variant",
+            ));
+        }
+        (false, 0) if declared.is_empty() => vec![None],
+        (false, 0) => declared
+            .iter()
+            .map(|name| Some((*name).to_owned()))
+            .collect(),
+        _ => asked,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::given::Given;
+    use crate::suite::tests::suite;
+
+    const TARGETS: &str = r#"
+[env.BASE_URL]
+type = "url"
+[[target]]
+id = "gateway"
+kind = "external"
+ready = { tcp = "${BASE_URL}", every = "1s", limit = "5s" }
+[[target]]
+id = "room-zset"
+kind = "builtin"
+variant = "zset"
+start = ["waiting-room"]
+ready = { url = "{address}/health", every = "50ms", limit = "5s" }
+[[target]]
+id = "room-hash"
+kind = "builtin"
+variant = "hash"
+start = ["waiting-room"]
+ready = { url = "{address}/health", every = "50ms", limit = "5s" }
+[[scenario]]
+id = "smoke"
+script = "s.js"
+variants = ["zset", "hash"]
+cycles = 3
+cycle_order = "alternate"
+limit = "30s"
+"#;
+
+    fn plan(selection: &Selection, head: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let suite = suite(TARGETS).expect("suite");
+        let mut suite = suite;
+        if !head.is_empty() {
+            suite.file.suite.allow_hosts = vec![head.to_owned()];
+        }
+        let plan = Plan::new(&suite, selection)?;
+        plan.runs
+            .iter()
+            .map(|run| Ok((run.target.id.clone(), run.folder.clone())))
+            .collect()
+    }
+
+    fn given(set: &[(&str, &str)]) -> Given {
+        Given {
+            set: set
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            ..Given::default()
+        }
+    }
+
+    #[test]
+    fn cycles_alternate_and_have_folders_of_their_own() {
+        let runs = plan(&Selection::default(), "").expect("plan");
+        let expected = [
+            ("zset", 1),
+            ("hash", 1),
+            ("hash", 2),
+            ("zset", 2),
+            ("zset", 3),
+            ("hash", 3),
+        ]
+        .map(|(variant, cycle)| {
+            (
+                format!("room-{variant}"),
+                format!("{variant}/smoke/cycle-{cycle:02}"),
+            )
+        });
+        assert_eq!(runs, expected);
+    }
+
+    #[test]
+    fn an_external_target_is_one_variant() {
+        let set = given(&[("BASE_URL", "http://localhost:8080")]);
+        let runs = plan(
+            &Selection {
+                given: set,
+                ..Selection::default()
+            },
+            "localhost",
+        )
+        .expect("plan");
+        assert!(runs.iter().all(|(target, _)| target == "gateway"));
+        assert_eq!(runs.len(), 3);
+        let set = given(&[("BASE_URL", "http://localhost:8080")]);
+        let both = Selection {
+            variants: vec!["zset".to_owned(), "hash".to_owned()],
+            given: set,
+            ..Selection::default()
+        };
+        assert!(
+            plan(&both, "localhost")
+                .expect_err("refused")
+                .to_string()
+                .contains("at most one")
+        );
+    }
+
+    #[test]
+    fn wrong_names_and_hosts_are_refused() {
+        let refused = |selection: Selection| {
+            plan(&selection, "localhost")
+                .expect_err("refused")
+                .to_string()
+        };
+        let text = refused(Selection {
+            scenarios: vec!["smok".to_owned()],
+            ..Selection::default()
+        });
+        assert!(text.contains("did you mean `smoke`?"), "{text}");
+        let text = refused(Selection {
+            variants: vec!["list".to_owned()],
+            ..Selection::default()
+        });
+        assert!(text.contains("allowed: zset, hash"), "{text}");
+        let text = refused(Selection {
+            given: given(&[("BASE_URL", "http://shop.example")]),
+            ..Selection::default()
+        });
+        assert!(
+            text.contains("BASE_URL")
+                && text.contains("shop.example")
+                && text.contains("localhost"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! The target of a run.
+
+use crate::suite::Suite;
+use crate::suite::schema::{TargetKind, TargetTable};
+use crate::suite::vars::Vars;
+use crate::values::exit;
+use crate::values::template::variables;
+
+/// The target of a variant: an external one whose address the user gave, else the one that the runner starts.
+///
+/// # Errors
+/// There is none for the variant.
+pub(crate) fn choose<'a>(
+    suite: &'a Suite,
+    variant: Option<&str>,
+    vars: &Vars,
+) -> anyhow::Result<&'a TargetTable> {
+    let targets = &suite.file.target;
+    let of_variant = |target: &&TargetTable| {
+        target
+            .variant
+            .as_ref()
+            .is_none_or(|own| Some(own.get_ref().as_str()) == variant)
+    };
+    let external = targets.iter().find(|target| {
+        target.kind == TargetKind::External && of_variant(target) && addressed(target, vars)
+    });
+    external
+        .or_else(|| {
+            targets
+                .iter()
+                .find(|target| target.kind != TargetKind::External && of_variant(target))
+        })
+        .ok_or_else(|| {
+            let names: Vec<&str> = targets.iter().flat_map(address_variables).collect();
+            exit::set_up(format!(
+                "no target for variant {}: the runner starts none, and no address is given ({})",
+                variant.unwrap_or("(none)"),
+                names.join(", ")
+            ))
+        })
+}
+
+/// The variables that the address of a target is made of.
+fn address_variables(target: &TargetTable) -> Vec<&str> {
+    let address = target.ready.url.as_ref().or(target.ready.tcp.as_ref());
+    address.map_or_else(Vec::new, |address| variables(address.get_ref()))
+}
+
+fn addressed(target: &TargetTable, vars: &Vars) -> bool {
+    address_variables(target)
+        .iter()
+        .all(|name| vars.get(name).is_some())
+}
