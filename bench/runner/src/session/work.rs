@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
     /// Begins to keep what happens beside the plan.
     ///
     /// # Errors
-    /// The file for it cannot be opened.
+    /// The file for it cannot be written to.
     pub(super) fn new(
         suite: &'a Suite,
         ready: Ready,
