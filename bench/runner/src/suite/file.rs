@@ -464,6 +464,11 @@ pub(crate) mod tests {
                 "only commands that read",
             ),
             (
+                "[[meta]]\nid = \"verdict\"\ntext = \"PASS\"\n",
+                19,
+                "`verdict` is a field that the runner writes itself",
+            ),
+            (
                 "[[meta]]\nid = \"m\"\n",
                 19,
                 "needs either `text` or `value`",
