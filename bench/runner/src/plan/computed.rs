@@ -1,5 +1,6 @@
 //! What a run computes from its variables before it begins, and what it requires.
 
+use crate::suite::expression::Failure;
 use crate::suite::schema::{File, RequireTable};
 use crate::suite::vars::Vars;
 use crate::suite::waits::takes_computed;
@@ -29,7 +30,17 @@ pub(super) fn compute(file: &File, vars: &mut Vars) -> anyhow::Result<()> {
         vars.fill()?;
     }
     late.into_iter()
-        .try_for_each(|require| check(require, vars))
+        .try_for_each(|require| check(require, vars))?;
+    // What cannot be computed because of a type is said now, not when the run has begun.
+    for table in &file.meta {
+        let value = table.value.as_ref();
+        let computed = value.map(|text| vars.try_evaluate(text.get_ref()));
+        if let Some(Err(Failure::Wrong(why))) = computed {
+            let id = table.id.get_ref();
+            return Err(exit::set_up(format!("[[meta]] {id}: {why}")));
+        }
+    }
+    Ok(())
 }
 
 /// Gives the variables that have a value the one that theirs becomes.
@@ -91,6 +102,9 @@ say = "PAUSE=${PAUSE} is too long: {whole} ms"
 [[require]]
 that = "USERS >= 1"
 say = "USERS=${USERS}: allowed: 1 or more"
+[[meta]]
+id = "more"
+value = "names + 1"
 [[scenario]]
 id = "smoke"
 script = "s.js"
@@ -164,6 +178,7 @@ limit = "30s"
                 "whole + 1",
                 "is true or false, received `2002`",
             ),
+            ("names + 1", "NAMES + 1", "[[meta]] more: "),
             ("NAMES[:USERS]", "max(NAMES, USERS)", "max takes numbers"),
         ] {
             let text = SUITE.replace(from, to);

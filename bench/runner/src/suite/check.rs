@@ -17,6 +17,48 @@ const SCHEMA: u32 = 2;
 /// Run values that are known where a target is started or asked.
 const TARGET_VALUES: &[&str] = &["port_file", "address"];
 
+/// Fields of `meta.json` that the runner writes for every suite, some of which `judge` reads again.
+const OWN_FIELDS: &[&str] = &[
+    "attempt",
+    "block",
+    "branch",
+    "computed",
+    "cycle",
+    "discarded",
+    "endTime",
+    "environment",
+    "estimateMs",
+    "exitCode",
+    "gitBranch",
+    "harness",
+    "host",
+    "k6",
+    "k6Run",
+    "k6Version",
+    "label",
+    "loadAverageEnd",
+    "machine",
+    "observed",
+    "plan",
+    "point",
+    "preflight",
+    "quick",
+    "redis",
+    "redisServer",
+    "runId",
+    "runnerVersion",
+    "scenario",
+    "schemaVersion",
+    "sha",
+    "startTime",
+    "suite",
+    "suiteFile",
+    "target",
+    "targetProgram",
+    "variant",
+    "verdict",
+];
+
 /// Checks the whole file; the first problem wins.
 pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_schema(&file.suite.schema)?;
@@ -212,6 +254,15 @@ fn reads(statement: &Spanned<String>) -> Result<(), Problem> {
 
 fn check_meta(file: &File) -> Result<(), Problem> {
     let ids = file.record.iter().map(|record| &record.id);
+    for id in ids.clone().chain(file.meta.iter().map(|meta| &meta.id)) {
+        if OWN_FIELDS.contains(&id.get_ref().as_str()) {
+            let text = format!(
+                "`{}` is a field that the runner writes itself",
+                id.get_ref()
+            );
+            return Err(problem(id, text));
+        }
+    }
     unique(
         ids.chain(file.meta.iter().map(|meta| &meta.id)),
         "field of the meta files",

@@ -20,6 +20,12 @@ pub(super) fn names(file: &File) -> Result<(), Problem> {
     computed(file)?;
     for table in file.env.values() {
         if let Some(becomes) = &table.becomes {
+            if table.secret || table.kind == Kind::Url {
+                return Err(problem(
+                    becomes,
+                    "a secret or an address stays as it is: expressions see it masked",
+                ));
+            }
             let taken = taken(file, becomes, &[])?;
             waits_for_nothing(file, becomes, &taken)?;
         }

@@ -72,7 +72,9 @@ pub(crate) enum Failure {
 /// # Errors
 /// The text is not an expression.
 pub(crate) fn names(text: &str) -> Result<BTreeSet<String>, String> {
-    let expression = ENVIRONMENT.compile_expression(text).map_err(told)?;
+    let expression = ENVIRONMENT
+        .compile_expression(text)
+        .map_err(|error| told(&error))?;
     let mut names: BTreeSet<String> = expression.undeclared_variables(false).into_iter().collect();
     names.extend(sliced(text).map(str::to_owned));
     names.retain(|name| !FUNCTIONS.contains(&name.as_str()));
@@ -101,7 +103,7 @@ fn is_word(c: char) -> bool {
 /// # Errors
 /// The text is not an expression, a name has no value, or a value is of a type that does not fit.
 pub(crate) fn evaluate(text: &str, values: BTreeMap<String, Json>) -> Result<Json, Failure> {
-    let wrong = |error| Failure::Wrong(told(error));
+    let wrong = |error: Error| Failure::Wrong(told(&error));
     let expression = ENVIRONMENT.compile_expression(text).map_err(wrong)?;
     let names = Arc::new(Names {
         known: values
@@ -139,7 +141,7 @@ pub(crate) fn evaluate(text: &str, values: BTreeMap<String, Json>) -> Result<Jso
 }
 
 /// What went wrong, without the name of a template that nobody has written.
-fn told(error: Error) -> String {
+fn told(error: &Error) -> String {
     let what = error.kind().to_string();
     error
         .detail()

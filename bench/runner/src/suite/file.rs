@@ -446,6 +446,11 @@ pub(crate) mod tests {
                 20,
                 "`becomes` takes A, which may need {b}",
             ),
+            (
+                "[env.C]\ntype = \"url\"\nbecomes = \"C\"\n",
+                20,
+                "a secret or an address stays as it is",
+            ),
             ("[each]\nitem = \"${A}\"\n", 19, "A is not of type list"),
             (
                 "[each]\nitem = \"x${LIST}\"\n",
@@ -457,6 +462,11 @@ pub(crate) mod tests {
                 "[[record]]\nid = \"r\"\nkind = \"redis\"\nsource = \"redis://h\"\nstatement = \"DEL x\"\n",
                 22,
                 "only commands that read",
+            ),
+            (
+                "[[meta]]\nid = \"verdict\"\ntext = \"PASS\"\n",
+                19,
+                "`verdict` is a field that the runner writes itself",
             ),
             (
                 "[[meta]]\nid = \"m\"\n",
