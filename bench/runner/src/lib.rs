@@ -4,8 +4,9 @@
 //! program checks the preconditions, starts the target, cleans Redis within the declared scope, runs k6, and then
 //! always collects the evidence, derives the values and judges the gates, whatever k6's exit code was.
 //!
-//! Reading order: [`suite`] (what can be declared), [`plan`] (which runs follow from it), [`session`] (working it off),
-//! [`run`] (one run from precondition to verdict), [`compare`] and [`report`] (what stored evidence says).
+//! Reading order: `suite` (what can be declared), `plan` (which runs follow from it), `session` (working it off), `run`
+//! (one attempt, from precondition to verdict), `verdict` (what its evidence is worth), `compare` and `report` (what the
+//! evidence of several says). What happens on the way goes through `events`. Each room uses those below it only.
 
 mod cli;
 mod compare;
