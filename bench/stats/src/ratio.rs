@@ -95,6 +95,12 @@ pub fn spread(values: &[f64]) -> Option<Spread> {
     })
 }
 
+/// The mean of the logarithms, as a value; `None` without values. All must be positive.
+#[must_use]
+pub fn geometric_mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| moments(&logs(values)).0.exp())
+}
+
 /// The ratio variant / base of values that were measured side by side; `None` with fewer than two pairs. All values must be positive.
 #[must_use]
 pub fn paired(pairs: &[(f64, f64)]) -> Option<Ratio> {

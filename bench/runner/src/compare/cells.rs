@@ -1,13 +1,13 @@
 //! From stored runs to figures: what is compared, over which cycles, with what result.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use barrier_stats::ratio::{self as stats, Ratio, Spread};
 use serde::Serialize;
 
+use super::alike::{self, Difference};
+use super::blocks::{self, Block};
 use super::stored::{Stored, StoredRun};
-use super::words;
-use crate::suite::schema::{CompareTable, Method, PairBy};
+use super::{family, words};
+use crate::suite::schema::{CompareTable, Method, PairBy, Worse};
 
 /// One metric of one scenario at one point: every variant against the base.
 #[derive(Debug, Serialize)]
@@ -29,6 +29,10 @@ pub(crate) struct Cell {
     /// The base first.
     pub(crate) variants: Vec<Variant>,
     pub(crate) comparisons: Vec<Comparison>,
+    /// When each cycle ran; empty where nothing is paired.
+    pub(crate) blocks: Vec<Block>,
+    /// What is not the same in all runs: like is compared with like, or not at all.
+    pub(crate) differences: Vec<Difference>,
     /// Runs of this scenario and point that do not count, and why.
     pub(crate) left_out: Vec<LeftOut>,
     /// What a reader must know before believing the figures.
@@ -43,6 +47,10 @@ pub(crate) struct Variant {
     #[serde(flatten)]
     pub(crate) spread: Option<Spread>,
     pub(crate) values: Vec<Value>,
+    /// Of all attempts that came to an end, how many were invalid.
+    pub(crate) invalid: usize,
+    /// All attempts that came to an end.
+    pub(crate) attempts: usize,
 }
 
 /// One run's value.
@@ -69,7 +77,16 @@ pub(crate) struct Comparison {
     pub(crate) pairs: Vec<Pair>,
     /// Variant / base, geometric mean with interval.
     pub(crate) ratio: Option<Ratio>,
+    /// Variant / base of the geometric means, where each is of one session and an interval would promise too much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio_of_sessions: Option<f64>,
+    /// The ratio's p-value, corrected for all comparisons that were made together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) corrected_p: Option<f64>,
     pub(crate) verdict: words::Verdict,
+    /// What the suite allows, and whether it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gate: Option<Gate>,
 }
 
 /// Both values of a cycle.
@@ -92,6 +109,41 @@ pub(crate) struct LeftOut {
     pub(crate) cycle: String,
     pub(crate) why: String,
     pub(crate) reasons: Vec<String>,
+}
+
+/// A limit that the suite sets to a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Gate {
+    /// By how much the variant may be worse, as a share.
+    pub(crate) limit: f64,
+    /// Less is worse, as of a rate.
+    pub(crate) less_is_worse: bool,
+    /// `PASS`, `FAIL`, or `INVALID` where the evidence allows no verdict.
+    pub(crate) verdict: &'static str,
+}
+
+impl Comparison {
+    /// The ratio with its interval, where it has one.
+    pub(crate) fn shown_ratio(&self) -> String {
+        let sessions = self.ratio_of_sessions.map(|ratio| format!("{ratio:.2}"));
+        self.ratio
+            .as_ref()
+            .map(words::ratio)
+            .or(sessions)
+            .unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// The limit with its verdict.
+    pub(crate) fn shown_gate(&self) -> Option<String> {
+        let gate = self.gate.as_ref()?;
+        let word = if gate.less_is_worse { "lower" } else { "higher" };
+        Some(format!(
+            "{}: at most {} % {word} than {} is allowed",
+            gate.verdict,
+            words::figure(gate.limit * 100.0),
+            self.base
+        ))
+    }
 }
 
 /// How the values of two variants belong together.
@@ -169,7 +221,7 @@ fn tables<'a>(
 }
 
 /// The variants of a plan against each other, paired by cycle.
-pub(crate) fn within(stored: &Stored) -> Vec<Cell> {
+pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for ((scenario, point), runs) in groups(stored) {
         for table in tables(stored, scenario, &runs) {
@@ -187,14 +239,32 @@ pub(crate) fn within(stored: &Stored) -> Vec<Cell> {
                     }
                 })
                 .collect();
-            cells.push(cell(table, base, scenario, &point, &sides, Design::Paired));
+            let place = (scenario, point.as_str());
+            let differences = unlike(stored, &sides, allowed);
+            let mut cell = cell(table, base, place, &sides, Design::Paired, differences);
+            cell.blocks = blocks::of(&sides.iter().flat_map(|side| side.runs.clone()).collect::<Vec<_>>());
+            cells.push(cell);
         }
     }
+    family::judge(&mut cells);
     cells
 }
 
+/// What is not the same in the runs that count.
+fn unlike(stored: &Stored, sides: &[Side<'_>], allowed: &[String]) -> Vec<Difference> {
+    let counted: Vec<(String, Vec<&StoredRun>)> = sides
+        .iter()
+        .map(|side| {
+            let runs = side.runs.iter().copied();
+            let runs = runs.filter(|run| run.left_out().is_none()).collect();
+            (side.name.clone(), runs)
+        })
+        .collect();
+    alike::differences(&stored.suite, &counted, allowed)
+}
+
 /// What both folders hold, each variant by itself: B against A.
-pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
+pub(crate) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
     let in_b = groups(b);
     let mut cells = Vec::new();
     for (key, of_a) in groups(a) {
@@ -210,19 +280,15 @@ pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
             if sides.iter().any(|side| side.runs.is_empty()) {
                 continue;
             }
-            let place = format!("{point} {variant}");
+            let point = format!("{point} {variant}");
+            let place = (scenario, point.trim());
             for table in tables(a, scenario, &of_a) {
-                cells.push(cell(
-                    table,
-                    "A",
-                    scenario,
-                    place.trim(),
-                    &sides,
-                    Design::Unpaired,
-                ));
+                let differences = unlike(a, &sides, allowed);
+                cells.push(cell(table, "A", place, &sides, Design::Unpaired, differences));
             }
         }
     }
+    family::judge(&mut cells);
     cells
 }
 
@@ -230,10 +296,10 @@ pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
 fn cell(
     table: &CompareTable,
     base: &str,
-    scenario: &str,
-    point: &str,
+    (scenario, point): (&str, &str),
     sides: &[Side<'_>],
     design: Design,
+    differences: Vec<Difference>,
 ) -> Cell {
     let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
     let mut left_out = Vec::new();
@@ -242,7 +308,7 @@ fn cell(
         .iter()
         .map(|side| variant(side, metric, stat, &mut counted, &mut left_out))
         .collect();
-    let mut notes = differences(&counted);
+    let mut notes: Vec<String> = redis(&counted).into_iter().collect();
     if design == Design::Unpaired {
         notes.push(
             "A and B did not run side by side: what changed on the machine between them counts as a difference too"
@@ -256,7 +322,7 @@ fn cell(
         .map_or_else(Vec::new, |(base, others)| {
             others
                 .iter()
-                .map(|variant| comparison(base, variant, unit, design))
+                .map(|variant| comparison(base, variant, design, gate(table, design)))
                 .collect()
         });
     Cell {
@@ -270,13 +336,24 @@ fn cell(
         pair_by: (design == Design::Paired).then_some(table.pair_by),
         method: match design {
             Design::Paired => table.method,
-            Design::Unpaired => Method::WelchLogRatio,
+            Design::Unpaired => Method::GeometricMeans,
         },
         variants,
         comparisons,
+        blocks: Vec::new(),
+        differences,
         left_out,
         notes,
     }
+}
+
+fn gate(table: &CompareTable, design: Design) -> Option<Gate> {
+    let limit = table.worse_than.as_ref().filter(|_| design == Design::Paired)?;
+    Some(Gate {
+        limit: *limit.get_ref(),
+        less_is_worse: table.worse == Worse::Lower,
+        verdict: "INVALID",
+    })
 }
 
 /// The suite's names carry their unit, as `drainMs` or `barrier_wait_ms` do.
@@ -297,11 +374,7 @@ fn variant<'a>(
 ) -> Variant {
     let mut values = Vec::new();
     for &run in &side.runs {
-        let cycle = if run.call.is_empty() {
-            run.meta.cycle.to_string()
-        } else {
-            format!("{}/{}", run.call, run.meta.cycle)
-        };
+        let cycle = run.cycle();
         let mut leave = |why: String| {
             left_out.push(LeftOut {
                 folder: run.folder.clone(),
@@ -333,16 +406,25 @@ fn variant<'a>(
     for (value, outlier) in values.iter_mut().zip(stats::outliers(&plain)) {
         value.outlier = outlier;
     }
+    let ended = |verdict: &str| {
+        let runs = side.runs.iter();
+        runs.filter(|run| !run.meta.discarded && !run.meta.quick && run.verdict == verdict)
+            .count()
+    };
+    let invalid = ended("INVALID");
     Variant {
         name: side.name.clone(),
         spread: stats::spread(&plain),
         values,
+        invalid,
+        attempts: invalid + ended("PASS") + ended("FAIL"),
     }
 }
 
-fn comparison(base: &Variant, variant: &Variant, unit: &str, design: Design) -> Comparison {
+fn comparison(base: &Variant, variant: &Variant, design: Design, gate: Option<Gate>) -> Comparison {
     let mut pairs = Vec::new();
-    let ratio = match design {
+    let (mut ratio, mut ratio_of_sessions) = (None, None);
+    match design {
         Design::Paired => {
             for value in &variant.values {
                 let Some(other) = base.values.iter().find(|base| base.cycle == value.cycle) else {
@@ -361,70 +443,37 @@ fn comparison(base: &Variant, variant: &Variant, unit: &str, design: Design) -> 
                 pair.outlier = outlier;
             }
             let both: Vec<(f64, f64)> = pairs.iter().map(|pair| (pair.base, pair.value)).collect();
-            stats::paired(&both)
+            ratio = stats::paired(&both);
         }
         Design::Unpaired => {
-            let plain = |variant: &Variant| -> Vec<f64> {
-                variant.values.iter().map(|value| value.value).collect()
+            let mean = |variant: &Variant| {
+                let values = variant.values.iter().map(|value| value.value);
+                stats::geometric_mean(&values.collect::<Vec<_>>())
             };
-            stats::unpaired(&plain(base), &plain(variant))
+            ratio_of_sessions = mean(variant).zip(mean(base)).map(|(b, a)| b / a);
         }
-    };
-    let cycles = match design {
-        Design::Paired => pairs.len(),
-        Design::Unpaired => base.values.len().min(variant.values.len()),
-    };
+    }
     Comparison {
-        verdict: words::verdict(&variant.name, cycles, ratio.as_ref(), unit),
+        // Said once all comparisons are known.
+        verdict: words::Verdict::default(),
         variant: variant.name.clone(),
         base: base.name.clone(),
         pairs,
         ratio,
+        ratio_of_sessions,
+        corrected_p: None,
+        gate,
     }
 }
 
-/// Variables that name places, not parameters.
-const PLACES: &[&str] = &[
-    "EVIDENCE_ROOT",
-    "REDIS_URL",
-    "REDIS_USERNAME",
-    "REDIS_PASSWORD",
-    "REDIS_TLS_CA",
-    "REDIS_TLS_CERT",
-    "REDIS_TLS_KEY",
-    "REDIS_TLS_SERVER_NAME",
-    "BASE_URL",
-    "BROKER_BASE_URL",
-];
-
-/// What is not the same in all runs that are compared, though it should be.
-fn differences(runs: &[&StoredRun]) -> Vec<String> {
-    let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+/// Another version of Redis may be another speed; it is part of no key, since a given Redis need not tell.
+fn redis(runs: &[&StoredRun]) -> Option<String> {
+    let mut versions: Vec<&str> = Vec::new();
     for run in runs {
-        let meta = &run.meta;
-        let parameters = meta
-            .environment
-            .iter()
-            .filter(|(name, setting)| setting.from != "started" && !PLACES.contains(&name.as_str()))
-            .map(|(name, setting)| (name.as_str(), setting.value.as_str()));
-        let around = [
-            ("k6", meta.k6_version.as_str()),
-            ("Redis", meta.redis.as_str()),
-            ("kernel", meta.host.kernel.as_str()),
-            ("processor", meta.host.cpu_model.as_str()),
-            ("harness", meta.harness.sha256.get(..12).unwrap_or_default()),
-            ("commit", meta.sha.as_str()),
-        ];
-        for (name, value) in parameters.chain(around) {
-            let known = if value.is_empty() { "unknown" } else { value };
-            seen.entry(name).or_default().insert(known);
+        if !versions.contains(&run.meta.redis.as_str()) {
+            versions.push(&run.meta.redis);
         }
     }
-    seen.into_iter()
-        .filter(|(_, values)| values.len() > 1)
-        .map(|(name, values)| {
-            let values: Vec<&str> = values.into_iter().collect();
-            format!("not the same in all runs: {name} ({})", values.join(" | "))
-        })
-        .collect()
+    (versions.len() > 1)
+        .then(|| format!("not the same in all runs: Redis ({})", versions.join(" | ")))
 }

@@ -75,7 +75,7 @@ pub(crate) struct Fact {
 impl Figures {
     /// Reads them out of stored evidence.
     pub(crate) fn of(stored: &Stored) -> Self {
-        let comparisons = cells::within(stored);
+        let comparisons = cells::within(stored, &[]);
         let runs: Vec<RunRow> = stored.runs.iter().map(row).collect();
         let missing: Vec<Missing> = stored
             .missing

@@ -111,7 +111,7 @@ fn places(stored: &Stored) -> Vec<Place<'_>> {
             let drawn = runs
                 .iter()
                 .copied()
-                .filter(|run| !run.meta.discarded && !run.superseded);
+                .filter(|run| !run.meta.discarded && run.superseded.is_none());
             let drawn = drawn.map(|run| {
                 let variant = variants.iter().position(|name| *name == run.meta.variant);
                 (variant.unwrap_or_default(), run, Series::of(run))

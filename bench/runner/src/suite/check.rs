@@ -243,6 +243,15 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             }
         }
         check_stat(file, &compare.metric, None, &compare.stat)?;
+        if let Some(limit) = &compare.worse_than
+            && !(0.0..10.0).contains(limit.get_ref())
+        {
+            let text = format!(
+                "`worse_than` is {}; allowed: a share from 0 on, as 0.05 for 5 %",
+                limit.get_ref()
+            );
+            return Err(problem(limit, text));
+        }
     }
     let sections = file.report.iter().flat_map(|report| &report.sections);
     for section in sections {

@@ -307,6 +307,21 @@ pub(crate) struct CompareTable {
     pub(crate) base: Spanned<String>,
     #[serde(default)]
     pub(crate) method: Method,
+    /// By how much a variant may be worse than the base, as a share; beyond, the plan fails.
+    pub(crate) worse_than: Option<Spanned<f64>>,
+    #[serde(default)]
+    pub(crate) worse: Worse,
+}
+
+/// What is worse, where `worse_than` sets a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Worse {
+    /// More, as of a time.
+    #[default]
+    Higher,
+    /// Less, as of a rate.
+    Lower,
 }
 
 /// What makes two runs a pair.
@@ -324,9 +339,9 @@ pub(crate) enum Method {
     /// Student's t on the log ratios of the pairs.
     #[default]
     PairedLogRatio,
-    /// Welch's t on the logarithms; only between two folders, never declared.
+    /// The ratio of the geometric means, without an interval; only between two folders, never declared.
     #[serde(skip_deserializing)]
-    WelchLogRatio,
+    GeometricMeans,
 }
 
 /// `[report]`
