@@ -142,6 +142,9 @@ enum Verb {
     Report {
         /// Folder of evidence, as the runner printed it after `evidence:`
         folder: PathBuf,
+        /// Compare although these differ: names as they were told; a comma list
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        allow_differences: Vec<String>,
     },
     /// List suites with their scenarios and variants
     List {
@@ -353,7 +356,10 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             }
             Ok(exit::OK)
         }
-        Verb::Report { folder } => report::report(&folder, &stream()),
+        Verb::Report {
+            folder,
+            allow_differences,
+        } => report::report(&folder, &allow_differences, &stream()),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],

@@ -84,9 +84,8 @@ fn is_place(suite: &Suite, name: &str) -> bool {
     let declared = suite.file.env.get(name);
     in_root
         || CREDENTIALS.contains(&name)
-        || declared.is_some_and(|table| {
-            table.secret || matches!(table.kind, Kind::Url | Kind::Path)
-        })
+        || declared
+            .is_some_and(|table| table.secret || matches!(table.kind, Kind::Url | Kind::Path))
 }
 
 /// Versions of k6 and its modules. Not the file's hash: the same sources built again are the same k6.
@@ -102,7 +101,10 @@ fn build_of_k6(run: &StoredRun) -> String {
     match parts.split_first() {
         Some((first, modules)) if !modules.is_empty() => {
             let modules = hash::sha256(modules.join("\n").as_bytes());
-            format!("{first}, modules {}", modules.get(..SHORT).unwrap_or_default())
+            format!(
+                "{first}, modules {}",
+                modules.get(..SHORT).unwrap_or_default()
+            )
         }
         _ => parts.concat(),
     }
@@ -154,9 +156,7 @@ pub(super) fn differences(
     }
     for (name, holders) in holders {
         if holders < runs {
-            seen.entry(name)
-                .or_default()
-                .insert("not given".to_owned());
+            seen.entry(name).or_default().insert("not given".to_owned());
         }
     }
     for (side, runs) in sides {

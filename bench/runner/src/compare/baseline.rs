@@ -187,7 +187,13 @@ fn values(group: &Group<'_>, metric: &str, stat: &str) -> Vec<f64> {
 impl Baseline {
     /// One file for each key, point and variant.
     fn file(&self) -> String {
-        let parts = [&self.suite, &self.scenario, &self.point, &self.variant, &self.key];
+        let parts = [
+            &self.suite,
+            &self.scenario,
+            &self.point,
+            &self.variant,
+            &self.key,
+        ];
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         let name: Vec<String> = parts.map(|part| crate::evidence::component(part)).collect();
         format!("{}.json", name.join("_"))
@@ -240,10 +246,14 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
         .map(|entry| Ok(entry?.path()))
         .collect::<std::io::Result<Vec<_>>>()
         .with_context(|| format!("reading {}", folder.display()))?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
     files.sort();
     let one = |path: &PathBuf| {
-        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_str(&text)
             .map_err(|error| exit::set_up(format!("{}: not a baseline: {error}", path.display())))
     };
@@ -278,7 +288,10 @@ pub(crate) fn against(stored: &Stored) -> anyhow::Result<Vec<Against>> {
         let Some(baseline) = same.into_iter().find(|baseline| baseline.key == key) else {
             continue;
         };
-        if own.file_name().is_some_and(|name| name.to_string_lossy() == baseline.from) {
+        if own
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy() == baseline.from)
+        {
             continue;
         }
         for metric in &baseline.metrics {
@@ -291,7 +304,9 @@ pub(crate) fn against(stored: &Stored) -> anyhow::Result<Vec<Against>> {
 fn one(stored: &Stored, group: &Group<'_>, baseline: &Baseline, metric: &Metric) -> Against {
     let now = values(group, &metric.metric, &metric.stat);
     let mean = stats::geometric_mean;
-    let ratio = mean(&now).zip(mean(&metric.values)).map(|(now, then)| now / then);
+    let ratio = mean(&now)
+        .zip(mean(&metric.values))
+        .map(|(now, then)| now / then);
     let table = stored.suite.file.compare.iter().find(|table| {
         (table.metric.get_ref(), table.stat.get_ref()) == (&metric.metric, &metric.stat)
     });

@@ -50,7 +50,11 @@ impl Block {
     /// `2026-01-01 10:00:12 to 10:01:30`.
     pub(crate) fn time(&self) -> String {
         let part = |text: &str, from: usize, to: usize| text.get(from..to).map(str::to_owned);
-        match (part(&self.began, 0, 10), part(&self.began, 11, 19), part(&self.ended, 11, 19)) {
+        match (
+            part(&self.began, 0, 10),
+            part(&self.began, 11, 19),
+            part(&self.ended, 11, 19),
+        ) {
             (Some(day), Some(from), Some(to)) => format!("{day} {from} to {to}"),
             _ => "time unknown".to_owned(),
         }

@@ -136,7 +136,11 @@ impl Comparison {
     /// The limit with its verdict.
     pub(crate) fn shown_gate(&self) -> Option<String> {
         let gate = self.gate.as_ref()?;
-        let word = if gate.less_is_worse { "lower" } else { "higher" };
+        let word = if gate.less_is_worse {
+            "lower"
+        } else {
+            "higher"
+        };
         Some(format!(
             "{}: at most {} % {word} than {} is allowed",
             gate.verdict,
@@ -242,7 +246,12 @@ pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
             let place = (scenario, point.as_str());
             let differences = unlike(stored, &sides, allowed);
             let mut cell = cell(table, base, place, &sides, Design::Paired, differences);
-            cell.blocks = blocks::of(&sides.iter().flat_map(|side| side.runs.clone()).collect::<Vec<_>>());
+            cell.blocks = blocks::of(
+                &sides
+                    .iter()
+                    .flat_map(|side| side.runs.clone())
+                    .collect::<Vec<_>>(),
+            );
             cells.push(cell);
         }
     }
@@ -284,7 +293,14 @@ pub(crate) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
             let place = (scenario, point.trim());
             for table in tables(a, scenario, &of_a) {
                 let differences = unlike(a, &sides, allowed);
-                cells.push(cell(table, "A", place, &sides, Design::Unpaired, differences));
+                cells.push(cell(
+                    table,
+                    "A",
+                    place,
+                    &sides,
+                    Design::Unpaired,
+                    differences,
+                ));
             }
         }
     }
@@ -348,7 +364,10 @@ fn cell(
 }
 
 fn gate(table: &CompareTable, design: Design) -> Option<Gate> {
-    let limit = table.worse_than.as_ref().filter(|_| design == Design::Paired)?;
+    let limit = table
+        .worse_than
+        .as_ref()
+        .filter(|_| design == Design::Paired)?;
     Some(Gate {
         limit: *limit.get_ref(),
         less_is_worse: table.worse == Worse::Lower,

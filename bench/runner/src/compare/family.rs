@@ -16,12 +16,18 @@ pub(super) fn judge(cells: &mut [Cell]) {
         .iter()
         .map(|cell| {
             let comparisons = cell.comparisons.iter();
-            comparisons.map(|comparison| bar(cell, comparison)).collect()
+            comparisons
+                .map(|comparison| bar(cell, comparison))
+                .collect()
         })
         .collect();
     let testable = |comparison: &Comparison, bar: &Option<Verdict>| {
         let enough = comparison.pairs.len() >= MIN_CYCLES && bar.is_none();
-        comparison.ratio.as_ref().filter(|_| enough).map(|ratio| ratio.p)
+        comparison
+            .ratio
+            .as_ref()
+            .filter(|_| enough)
+            .map(|ratio| ratio.p)
     };
     let mut p = Vec::new();
     for (cell, bars) in cells.iter().zip(&barred) {

@@ -91,7 +91,12 @@ impl Comparison {
             // Once where several figures are of the same runs.
             if place.replace((&cell.scenario, &cell.point)) != Some((&cell.scenario, &cell.point)) {
                 all.extend(cell.blocks.iter().map(|block| {
-                    format!("  cycle {}: {}, {}", block.cycle, block.time(), block.order.join(" then "))
+                    format!(
+                        "  cycle {}: {}, {}",
+                        block.cycle,
+                        block.time(),
+                        block.order.join(" then ")
+                    )
                 }));
             }
         }
@@ -184,8 +189,14 @@ fn lines(cell: &Cell) -> Vec<String> {
         lines.push(format!("  => {}", comparison.verdict.text));
         lines.extend(comparison.shown_gate().map(|text| format!("  => {text}")));
     }
-    for difference in cell.differences.iter().filter(|difference| difference.allowed) {
-        lines.push(format!("  => although they differ, as was allowed, in {difference}"));
+    for difference in cell
+        .differences
+        .iter()
+        .filter(|difference| difference.allowed)
+    {
+        lines.push(format!(
+            "  => although they differ, as was allowed, in {difference}"
+        ));
     }
     for run in &cell.left_out {
         lines.push(format!(

@@ -95,7 +95,9 @@ impl State {
                 .and_then(|code| i32::try_from(code).ok())
                 .unwrap_or(exit::FAULT),
             run_ids: folders.iter().filter_map(run_id).collect(),
-            block_attempt: folders.last().map_or(0, |folder| block_attempt(folder, folders.len())),
+            block_attempt: folders
+                .last()
+                .map_or(0, |folder| block_attempt(folder, folders.len())),
         }
     }
 
@@ -161,10 +163,30 @@ mod tests {
         };
         let (pass, fail, invalid) = (Verdict::Pass, Verdict::Fail, Verdict::Invalid);
         for (name, states, complete, next) in [
-            ("both sound", [run(Some(pass), 1), run(Some(fail), 1)], true, 2),
-            ("one invalid", [run(Some(pass), 1), run(Some(invalid), 1)], false, 2),
-            ("one never begun", [run(Some(pass), 1), run(None, 0)], false, 2),
-            ("of different attempts", [run(Some(pass), 2), run(Some(pass), 1)], false, 3),
+            (
+                "both sound",
+                [run(Some(pass), 1), run(Some(fail), 1)],
+                true,
+                2,
+            ),
+            (
+                "one invalid",
+                [run(Some(pass), 1), run(Some(invalid), 1)],
+                false,
+                2,
+            ),
+            (
+                "one never begun",
+                [run(Some(pass), 1), run(None, 0)],
+                false,
+                2,
+            ),
+            (
+                "of different attempts",
+                [run(Some(pass), 2), run(Some(pass), 1)],
+                false,
+                3,
+            ),
         ] {
             let (block, other) = (planned(1), planned(2));
             let mut runs: Vec<(State, &Planned)> =
@@ -172,7 +194,9 @@ mod tests {
             runs.push((run(Some(pass), 1), &other));
             let stands = stand(runs);
             assert!(
-                stands[..2].iter().all(|run| (run.complete, run.next) == (complete, next)),
+                stands[..2]
+                    .iter()
+                    .all(|run| (run.complete, run.next) == (complete, next)),
                 "{name}: {stands:?}"
             );
             assert!(stands[2].complete, "{name}: another block stays");

@@ -122,6 +122,8 @@ impl<'a> Session<'a> {
         }
         match (exit::of_runs(&codes), reported) {
             (exit::OK, Err(error)) => Err(error.context("writing the report")),
+            // A limit that the suite sets to a comparison.
+            (exit::OK, Ok(code)) => Ok(code),
             (code, reported) => {
                 if let Err(error) = reported {
                     self.stream.tell(Event::ReportFailed {
@@ -136,7 +138,11 @@ impl<'a> Session<'a> {
     fn runs(&mut self, plan: Plan<'_>, planned: &[Planned]) -> anyhow::Result<Worked> {
         let mut worked = Worked::default();
         let mut left: Vec<(PlannedRun<'_>, Standing)> = Vec::new();
-        for (run, stands) in plan.runs.into_iter().zip(standing(&self.invocation, planned)) {
+        for (run, stands) in plan
+            .runs
+            .into_iter()
+            .zip(standing(&self.invocation, planned))
+        {
             self.earlier.extend(stands.state.run_ids.iter().cloned());
             if stands.complete {
                 worked.codes.push(stands.state.code);
@@ -152,7 +158,8 @@ impl<'a> Session<'a> {
         self.stream.tell(Event::PlanBegan {
             runs: self.shared.runs,
             complete: worked.codes.len(),
-            resumed: !worked.codes.is_empty() || left.iter().any(|(_, stands)| stands.state.attempts > 0),
+            resumed: !worked.codes.is_empty()
+                || left.iter().any(|(_, stands)| stands.state.attempts > 0),
             estimates_ms: left.iter().map(|(run, _)| with_pause(run)).collect(),
         });
         let mut skipped: Option<String> = None;

@@ -257,6 +257,18 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
     for section in sections {
         report::Section::parse(section.get_ref()).map_err(|text| problem(section, text))?;
     }
+    let answer = file
+        .report
+        .as_ref()
+        .and_then(|report| report.answer.as_ref());
+    if let Some(answer) = answer {
+        let derived: Vec<&str> = file
+            .derive
+            .iter()
+            .map(|table| table.id.get_ref().as_str())
+            .collect();
+        report::check_answer(answer.get_ref(), &derived).map_err(|text| problem(answer, text))?;
+    }
     Ok(())
 }
 

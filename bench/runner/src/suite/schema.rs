@@ -352,6 +352,8 @@ pub(crate) struct ReportTable {
     pub(crate) formats: Vec<Format>,
     /// Parts of the report, in their order.
     pub(crate) sections: Vec<Spanned<String>>,
+    /// What came out, in a sentence over derived values, for the first screen.
+    pub(crate) answer: Option<Spanned<String>>,
 }
 
 /// A form of the report.
