@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use barrier_stats::host::raise_open_files;
-use barrier_stats::order::turned;
+use barrier_stats::order::balanced;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Cli;
@@ -206,7 +206,7 @@ fn plan<'a>(
                     && (named || !v.by_name)
             };
             let order: Vec<_> = case.variants.iter().filter(due).map(|v| v.name).collect();
-            plan.extend(turned(order, cycle - 1).into_iter().map(|variant| Step {
+            plan.extend(balanced(order, cycle - 1).into_iter().map(|variant| Step {
                 cycle,
                 case,
                 variant,

@@ -66,6 +66,8 @@ pub struct Ratio {
     pub degrees_of_freedom: f64,
     /// Standard deviation of one cycle's log ratio.
     pub sd_log: f64,
+    /// How often a ratio at least this far from 1 comes about where there is no difference (two-sided).
+    pub p: f64,
     #[serde(skip)]
     paired: bool,
 }
@@ -93,6 +95,12 @@ pub fn spread(values: &[f64]) -> Option<Spread> {
     })
 }
 
+/// The mean of the logarithms, as a value; `None` without values. All must be positive.
+#[must_use]
+pub fn geometric_mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| moments(&logs(values)).0.exp())
+}
+
 /// The ratio variant / base of values that were measured side by side; `None` with fewer than two pairs. All values must be positive.
 #[must_use]
 pub fn paired(pairs: &[(f64, f64)]) -> Option<Ratio> {
@@ -110,6 +118,7 @@ pub fn paired(pairs: &[(f64, f64)]) -> Option<Ratio> {
         interval: interval(mean, (variance / n).sqrt(), n - 1.0),
         degrees_of_freedom: n - 1.0,
         sd_log: variance.sqrt(),
+        p: chance(mean, (variance / n).sqrt(), n - 1.0),
         paired: true,
     })
 }
@@ -141,6 +150,7 @@ pub fn unpaired(base: &[f64], values: &[f64]) -> Option<Ratio> {
         interval: interval(mean - base_mean, error.sqrt(), freedom),
         degrees_of_freedom: freedom,
         sd_log: (base_variance + variance).sqrt(),
+        p: chance(mean - base_mean, error.sqrt(), freedom),
         paired: false,
     })
 }
@@ -170,6 +180,23 @@ impl Ratio {
         let quantiles = student(1.0 - (1.0 - CONFIDENCE) / 2.0, freedom) + student(POWER, freedom);
         (quantiles * self.sd_log / n.sqrt()).exp_m1()
     }
+}
+
+/// What p-values become where several comparisons are made at once: each is still below 1 - [`CONFIDENCE`] only so seldom
+/// that, of all comparisons of equal variants together, one is called different in 5 % of all series. S. Holm, "A simple
+/// sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979). It takes no independence:
+/// two metrics of one run may well say the same.
+#[must_use]
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+    let mut corrected = vec![1.0; p.len()];
+    let mut least: f64 = 0.0;
+    for (rank, index) in order.into_iter().enumerate() {
+        least = least.max((count(p.len() - rank) * p[index]).min(1.0));
+        corrected[index] = least;
+    }
+    corrected
 }
 
 /// Which values lie far from the others, by the median absolute deviation of their logarithms. Marked, never dropped. More
@@ -207,11 +234,25 @@ fn interval(mean_log: f64, error: f64, freedom: f64) -> Interval {
     }
 }
 
+/// The two-sided p-value of Student's t.
+fn chance(mean_log: f64, error: f64, freedom: f64) -> f64 {
+    if mean_log == 0.0 {
+        return 1.0;
+    }
+    if error <= 0.0 {
+        return 0.0;
+    }
+    2.0 * distribution(freedom).sf((mean_log / error).abs())
+}
+
 /// Quantile of Student's t.
 fn student(probability: f64, freedom: f64) -> f64 {
+    distribution(freedom).inverse_cdf(probability)
+}
+
+fn distribution(freedom: f64) -> StudentsT {
     StudentsT::new(0.0, 1.0, freedom)
         .expect("the degrees of freedom are positive: two values at least")
-        .inverse_cdf(probability)
 }
 
 fn logs(values: &[f64]) -> Vec<f64> {
@@ -308,6 +349,7 @@ mod tests {
             },
             degrees_of_freedom: 6.0,
             sd_log: noise * f64::sqrt(2.0),
+            p: 1.0,
             paired: true,
         };
         let needed = known.needed(0.05).expect("a number");
@@ -335,7 +377,32 @@ mod tests {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
         assert!(!ratio.differs());
+        // t = 0.2 / (0.1 / √3) = 3.4641 with 2 degrees of freedom.
+        assert!((ratio.p - 0.074_18).abs() < 1e-4, "{}", ratio.p);
         assert!(paired(&pairs[..1]).is_none() && unpaired(&[1.0], &[1.0, 2.0]).is_none());
+    }
+
+    #[test]
+    fn many_comparisons_at_once_are_corrected() {
+        // Sorted and multiplied by 4, 3, 2, 1; never below the one before.
+        let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
+        for (found, expected) in corrected.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!((found - expected).abs() < 1e-12, "{corrected:?}");
+        }
+        assert_eq!(holm(&[0.7, 0.9]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
+
+        let false_alarms = |correct: bool| {
+            share(|random| {
+                let p: Vec<f64> = (0..10)
+                    .map(|_| paired(&pairs(random, 7, 1.0, 0.05)).expect("ratio").p)
+                    .collect();
+                let judged = if correct { holm(&p) } else { p };
+                judged.iter().any(|p| *p < 1.0 - CONFIDENCE)
+            })
+        };
+        let (plain, corrected) = (false_alarms(false), false_alarms(true));
+        assert!(plain > 0.3 && corrected <= 0.07, "{plain} {corrected}");
     }
 
     #[test]

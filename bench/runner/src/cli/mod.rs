@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::compare;
+use crate::compare::{self, baseline};
 use crate::doctor;
 use crate::events::Stream;
 use crate::plan::{Plan, Selection};
@@ -124,9 +124,17 @@ enum Verb {
         /// Folder of evidence: of a call of the runner, or one that holds several
         #[arg(required = true, num_args = 1..=2, value_name = "FOLDER")]
         folders: Vec<PathBuf>,
+        /// Compare although these differ: names of variables, or others as they were told; a comma list
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        allow_differences: Vec<String>,
         /// Print the figures as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Keep what was measured, to compare later runs with it
+    Baseline {
+        #[command(subcommand)]
+        what: BaselineVerb,
     },
     /// Write the report of a folder of evidence again
     ///
@@ -135,6 +143,9 @@ enum Verb {
     Report {
         /// Folder of evidence, as the runner printed it after `evidence:`
         folder: PathBuf,
+        /// Compare although these differ: names as they were told; a comma list
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        allow_differences: Vec<String>,
     },
     /// List suites with their scenarios and variants
     List {
@@ -146,6 +157,24 @@ enum Verb {
         /// Suite files; all of bench/suites/ when left out
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BaselineVerb {
+    /// Accept the runs of a plan
+    ///
+    /// Their values are kept beside the plan, in the folder baselines/, and replace what was accepted before under the same
+    /// conditions: suite, harness, parameters, k6, machine. `compare` and reports of later plans show them.
+    Accept {
+        /// Folder of the plan, as `run` printed it
+        folder: PathBuf,
+    },
+    /// List what was accepted
+    List {
+        /// Root of the evidence
+        #[arg(default_value = "evidence/k6", env = "EVIDENCE_ROOT")]
+        root: PathBuf,
     },
 }
 
@@ -299,16 +328,35 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 exit::SET_UP
             })
         }
-        Verb::Compare { folders, json } => {
-            let comparison = compare::compare(&folders)?;
+        Verb::Compare {
+            folders,
+            allow_differences,
+            json,
+        } => {
+            let comparison = compare::compare(&folders, &allow_differences)?;
             if json {
                 say(&format!("{:#}", comparison.json()));
             } else {
                 comparison.lines().iter().for_each(|line| say(line));
             }
+            let passed = comparison.verdict().is_none_or(|verdict| verdict.passed());
+            Ok(if passed { exit::OK } else { exit::GATE })
+        }
+        Verb::Baseline { what } => {
+            let (baselines, none) = match what {
+                BaselineVerb::Accept { folder } => (baseline::accept(&folder)?, ""),
+                BaselineVerb::List { root } => (baseline::list(&root)?, "nothing was accepted"),
+            };
+            baselines.iter().for_each(|baseline| say(&baseline.line()));
+            if baselines.is_empty() {
+                say(none);
+            }
             Ok(exit::OK)
         }
-        Verb::Report { folder } => report::report(&folder, &stream()),
+        Verb::Report {
+            folder,
+            allow_differences,
+        } => report::report(&folder, &allow_differences, &stream()),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],

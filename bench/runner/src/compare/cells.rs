@@ -1,98 +1,13 @@
 //! From stored runs to figures: what is compared, over which cycles, with what result.
 
-use std::collections::{BTreeMap, BTreeSet};
+use barrier_stats::ratio as stats;
 
-use barrier_stats::ratio::{self as stats, Ratio, Spread};
-use serde::Serialize;
-
+use super::alike::{self, Difference};
+use super::blocks;
+use super::cell::{Cell, Comparison, Gate, LeftOut, Pair, Value, Variant};
 use super::stored::{Stored, StoredRun};
-use super::words;
-use crate::suite::schema::{CompareTable, File, Method, PairBy, Role};
-
-/// One metric of one scenario at one point: every variant against the base.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Cell {
-    pub(crate) id: String,
-    pub(crate) scenario: String,
-    /// Values of the axes; empty for a scenario with a single point.
-    pub(crate) point: String,
-    pub(crate) metric: String,
-    pub(crate) stat: String,
-    pub(crate) unit: &'static str,
-    pub(crate) base: String,
-    /// What makes two runs a pair; absent where nothing is paired.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pair_by: Option<PairBy>,
-    /// How the ratio and its interval were computed.
-    pub(crate) method: Method,
-    /// The base first.
-    pub(crate) variants: Vec<Variant>,
-    pub(crate) comparisons: Vec<Comparison>,
-    /// Runs of this scenario and point that do not count, and why.
-    pub(crate) left_out: Vec<LeftOut>,
-    /// What a reader must know before believing the figures.
-    pub(crate) notes: Vec<String>,
-}
-
-/// The values of one variant.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Variant {
-    pub(crate) name: String,
-    #[serde(flatten)]
-    pub(crate) spread: Option<Spread>,
-    pub(crate) values: Vec<Value>,
-}
-
-/// One run's value.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Value {
-    /// Number of the cycle; with several calls below the folder, after the name of the call.
-    pub(crate) cycle: String,
-    pub(crate) value: f64,
-    /// Far from the other values of the variant; counted all the same.
-    pub(crate) outlier: bool,
-    /// The machine was busy with something else.
-    pub(crate) busy: bool,
-    pub(crate) folder: String,
-}
-
-/// A variant against the base.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Comparison {
-    pub(crate) variant: String,
-    pub(crate) base: String,
-    /// Each cycle in which both have a valid run; empty where nothing is paired.
-    pub(crate) pairs: Vec<Pair>,
-    /// Variant / base, geometric mean with interval.
-    pub(crate) ratio: Option<Ratio>,
-    pub(crate) verdict: words::Verdict,
-}
-
-/// Both values of a cycle.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Pair {
-    pub(crate) cycle: String,
-    pub(crate) base: f64,
-    pub(crate) value: f64,
-    pub(crate) ratio: f64,
-    pub(crate) outlier: bool,
-}
-
-/// A run that does not count.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LeftOut {
-    pub(crate) folder: String,
-    pub(crate) variant: String,
-    pub(crate) cycle: String,
-    pub(crate) why: String,
-    pub(crate) reasons: Vec<String>,
-}
+use super::{family, words};
+use crate::suite::schema::{CompareTable, Method, Worse};
 
 /// How the values of two variants belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +84,7 @@ fn tables<'a>(
 }
 
 /// The variants of a plan against each other, paired by cycle.
-pub(crate) fn within(stored: &Stored) -> Vec<Cell> {
-    let places = places(&stored.suite.file);
+pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for ((scenario, point), runs) in groups(stored) {
         for table in tables(stored, scenario, &runs) {
@@ -188,23 +102,37 @@ pub(crate) fn within(stored: &Stored) -> Vec<Cell> {
                     }
                 })
                 .collect();
-            cells.push(cell(
-                table,
-                base,
-                scenario,
-                &point,
-                &sides,
-                Design::Paired,
-                &places,
-            ));
+            let place = (scenario, point.as_str());
+            let differences = unlike(stored, &sides, allowed);
+            let mut cell = cell(table, base, place, &sides, Design::Paired, differences);
+            cell.blocks = blocks::of(
+                &sides
+                    .iter()
+                    .flat_map(|side| side.runs.clone())
+                    .collect::<Vec<_>>(),
+            );
+            cells.push(cell);
         }
     }
+    family::judge(&mut cells);
     cells
 }
 
+/// What is not the same in the runs that count.
+fn unlike(stored: &Stored, sides: &[Side<'_>], allowed: &[String]) -> Vec<Difference> {
+    let counted: Vec<(String, Vec<&StoredRun>)> = sides
+        .iter()
+        .map(|side| {
+            let runs = side.runs.iter().copied();
+            let runs = runs.filter(|run| run.left_out().is_none()).collect();
+            (side.name.clone(), runs)
+        })
+        .collect();
+    alike::differences(&stored.suite, &counted, allowed)
+}
+
 /// What both folders hold, each variant by itself: B against A.
-pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
-    let places = &places(&a.suite.file) | &places(&b.suite.file);
+pub(crate) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
     let in_b = groups(b);
     let mut cells = Vec::new();
     for (key, of_a) in groups(a) {
@@ -220,20 +148,22 @@ pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
             if sides.iter().any(|side| side.runs.is_empty()) {
                 continue;
             }
-            let place = format!("{point} {variant}");
+            let point = format!("{point} {variant}");
+            let place = (scenario, point.trim());
             for table in tables(a, scenario, &of_a) {
+                let differences = unlike(a, &sides, allowed);
                 cells.push(cell(
                     table,
                     "A",
-                    scenario,
-                    place.trim(),
+                    place,
                     &sides,
                     Design::Unpaired,
-                    &places,
+                    differences,
                 ));
             }
         }
     }
+    family::judge(&mut cells);
     cells
 }
 
@@ -241,11 +171,10 @@ pub(crate) fn between(a: &Stored, b: &Stored) -> Vec<Cell> {
 fn cell(
     table: &CompareTable,
     base: &str,
-    scenario: &str,
-    point: &str,
+    (scenario, point): (&str, &str),
     sides: &[Side<'_>],
     design: Design,
-    places: &BTreeSet<&str>,
+    differences: Vec<Difference>,
 ) -> Cell {
     let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
     let mut left_out = Vec::new();
@@ -254,7 +183,7 @@ fn cell(
         .iter()
         .map(|side| variant(side, metric, stat, &mut counted, &mut left_out))
         .collect();
-    let mut notes = differences(&counted, places);
+    let mut notes: Vec<String> = redis(&counted).into_iter().collect();
     if design == Design::Unpaired {
         notes.push(
             "A and B did not run side by side: what changed on the machine between them counts as a difference too"
@@ -268,7 +197,7 @@ fn cell(
         .map_or_else(Vec::new, |(base, others)| {
             others
                 .iter()
-                .map(|variant| comparison(base, variant, unit, design))
+                .map(|variant| comparison(base, variant, design, gate(table, design)))
                 .collect()
         });
     Cell {
@@ -282,13 +211,27 @@ fn cell(
         pair_by: (design == Design::Paired).then_some(table.pair_by),
         method: match design {
             Design::Paired => table.method,
-            Design::Unpaired => Method::WelchLogRatio,
+            Design::Unpaired => Method::GeometricMeans,
         },
         variants,
         comparisons,
+        blocks: Vec::new(),
+        differences,
         left_out,
         notes,
     }
+}
+
+fn gate(table: &CompareTable, design: Design) -> Option<Gate> {
+    let limit = table
+        .worse_than
+        .as_ref()
+        .filter(|_| design == Design::Paired)?;
+    Some(Gate {
+        limit: *limit.get_ref(),
+        less_is_worse: table.worse == Worse::Lower,
+        verdict: "INVALID",
+    })
 }
 
 /// The suite's names carry their unit, as `drainMs` or `barrier_wait_ms` do.
@@ -309,11 +252,7 @@ fn variant<'a>(
 ) -> Variant {
     let mut values = Vec::new();
     for &run in &side.runs {
-        let cycle = if run.call.is_empty() {
-            run.meta.cycle.to_string()
-        } else {
-            format!("{}/{}", run.call, run.meta.cycle)
-        };
+        let cycle = run.cycle();
         let mut leave = |why: String| {
             left_out.push(LeftOut {
                 folder: run.folder.clone(),
@@ -345,16 +284,25 @@ fn variant<'a>(
     for (value, outlier) in values.iter_mut().zip(stats::outliers(&plain)) {
         value.outlier = outlier;
     }
+    let ended = |verdict: &str| {
+        let runs = side.runs.iter();
+        runs.filter(|run| !run.meta.discarded && !run.meta.quick && run.verdict == verdict)
+            .count()
+    };
+    let invalid = ended("INVALID");
     Variant {
         name: side.name.clone(),
         spread: stats::spread(&plain),
         values,
+        invalid,
+        attempts: invalid + ended("PASS") + ended("FAIL"),
     }
 }
 
-fn comparison(base: &Variant, variant: &Variant, unit: &str, design: Design) -> Comparison {
+fn comparison(base: &Variant, variant: &Variant, design: Design, gate: Option<Gate>) -> Comparison {
     let mut pairs = Vec::new();
-    let ratio = match design {
+    let (mut ratio, mut ratio_of_sessions) = (None, None);
+    match design {
         Design::Paired => {
             for value in &variant.values {
                 let Some(other) = base.values.iter().find(|base| base.cycle == value.cycle) else {
@@ -373,65 +321,37 @@ fn comparison(base: &Variant, variant: &Variant, unit: &str, design: Design) -> 
                 pair.outlier = outlier;
             }
             let both: Vec<(f64, f64)> = pairs.iter().map(|pair| (pair.base, pair.value)).collect();
-            stats::paired(&both)
+            ratio = stats::paired(&both);
         }
         Design::Unpaired => {
-            let plain = |variant: &Variant| -> Vec<f64> {
-                variant.values.iter().map(|value| value.value).collect()
+            let mean = |variant: &Variant| {
+                let values = variant.values.iter().map(|value| value.value);
+                stats::geometric_mean(&values.collect::<Vec<_>>())
             };
-            stats::unpaired(&plain(base), &plain(variant))
+            ratio_of_sessions = mean(variant).zip(mean(base)).map(|(b, a)| b / a);
         }
-    };
-    let cycles = match design {
-        Design::Paired => pairs.len(),
-        Design::Unpaired => base.values.len().min(variant.values.len()),
-    };
+    }
     Comparison {
-        verdict: words::verdict(&variant.name, cycles, ratio.as_ref(), unit),
+        // Said once all comparisons are known.
+        verdict: words::Verdict::default(),
         variant: variant.name.clone(),
         base: base.name.clone(),
         pairs,
         ratio,
+        ratio_of_sessions,
+        corrected_p: None,
+        gate,
     }
 }
 
-/// The variables of a suite that say where a run was made, not what was measured.
-fn places(file: &File) -> BTreeSet<&str> {
-    let places = file
-        .env
-        .iter()
-        .filter(|(_, table)| table.role == Role::Place);
-    places.map(|(name, _)| name.get_ref().as_str()).collect()
-}
-
-/// What is not the same in all runs that are compared, though it should be.
-fn differences(runs: &[&StoredRun], places: &BTreeSet<&str>) -> Vec<String> {
-    let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+/// Another version of Redis may be another speed; it is part of no key, since a given Redis need not tell.
+fn redis(runs: &[&StoredRun]) -> Option<String> {
+    let mut versions: Vec<&str> = Vec::new();
     for run in runs {
-        let meta = &run.meta;
-        let parameters = meta
-            .environment
-            .iter()
-            .filter(|(name, setting)| setting.from != "started" && !places.contains(name.as_str()))
-            .map(|(name, setting)| (name.as_str(), setting.value.as_str()));
-        let around = [
-            ("k6", meta.k6_version.as_str()),
-            ("Redis", meta.redis.as_str()),
-            ("kernel", meta.host.kernel.as_str()),
-            ("processor", meta.host.cpu_model.as_str()),
-            ("harness", meta.harness.sha256.get(..12).unwrap_or_default()),
-            ("commit", meta.sha.as_str()),
-        ];
-        for (name, value) in parameters.chain(around) {
-            let known = if value.is_empty() { "unknown" } else { value };
-            seen.entry(name).or_default().insert(known);
+        if !versions.contains(&run.meta.redis.as_str()) {
+            versions.push(&run.meta.redis);
         }
     }
-    seen.into_iter()
-        .filter(|(_, values)| values.len() > 1)
-        .map(|(name, values)| {
-            let values: Vec<&str> = values.into_iter().collect();
-            format!("not the same in all runs: {name} ({})", values.join(" | "))
-        })
-        .collect()
+    (versions.len() > 1)
+        .then(|| format!("not the same in all runs: Redis ({})", versions.join(" | ")))
 }

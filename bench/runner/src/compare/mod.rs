@@ -3,7 +3,13 @@
 //! Only stored evidence is read. What counts, how pairs are made and what follows is explained in
 //! `docs/explanation/statistics.md`.
 
+mod alike;
+pub(crate) mod baseline;
+mod blocks;
+pub(crate) mod cell;
 pub(crate) mod cells;
+mod family;
+pub(crate) mod plan_verdict;
 pub(crate) mod stored;
 pub(crate) mod words;
 
@@ -13,9 +19,12 @@ use serde_json::{Value as Json, json};
 
 use crate::values::exit;
 use crate::values::text::shown;
-use cells::{Cell, Value, Variant};
+use crate::values::text::{figure, plural};
+use baseline::Against;
+pub(crate) use cell::title;
+use cell::{Cell, Value, Variant};
+use plan_verdict::PlanVerdict;
 use stored::Stored;
-use words::{figure, plural};
 
 /// What folders of evidence say about variants.
 #[derive(Debug)]
@@ -23,38 +32,79 @@ pub(crate) struct Comparison {
     pub(crate) cells: Vec<Cell>,
     /// What the letters of two folders stand for; empty for one.
     pub(crate) legend: Vec<String>,
+    /// What the runs of one folder are against those that were accepted before.
+    baselines: Vec<Against>,
 }
 
 /// Compares the variants of one folder, or two folders with each other.
 ///
 /// # Errors
 /// A folder holds no evidence, or the suite declares nothing to compare.
-pub(crate) fn compare(folders: &[PathBuf]) -> anyhow::Result<Comparison> {
+pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result<Comparison> {
     let stored = folders
         .iter()
         .map(|folder| Stored::open(folder))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let (cells, legend) = match stored.as_slice() {
-        [one] => (cells::within(one), Vec::new()),
-        [a, b] => (cells::between(a, b), vec![legend("A", a), legend("B", b)]),
+    let (cells, legend, baselines) = match stored.as_slice() {
+        [one] => (
+            cells::within(one, allowed),
+            Vec::new(),
+            baseline::against(one)?,
+        ),
+        [a, b] => (
+            cells::between(a, b, allowed),
+            vec![legend("A", a), legend("B", b)],
+            Vec::new(),
+        ),
         _ => return Err(exit::set_up("name one folder of evidence, or two")),
     };
     if cells.is_empty() {
         return Err(nothing(&stored));
     }
-    Ok(Comparison { cells, legend })
+    Ok(Comparison {
+        cells,
+        legend,
+        baselines,
+    })
 }
 
 impl Comparison {
     /// The comparison for programs.
     pub(crate) fn json(&self) -> Json {
-        json!({ "schemaVersion": 1, "comparisons": self.cells })
+        json!({
+            "schemaVersion": 1,
+            "comparisons": self.cells,
+            "baselines": self.baselines,
+            "verdict": self.verdict(),
+        })
+    }
+
+    /// What follows from the limits that the suite sets.
+    pub(crate) fn verdict(&self) -> Option<PlanVerdict> {
+        PlanVerdict::of(&self.cells, &self.baselines)
     }
 
     /// The comparison for the terminal.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let cells = self.cells.iter().flat_map(lines);
-        self.legend.iter().cloned().chain(cells).collect()
+        let mut all = self.legend.clone();
+        let mut place = None;
+        for cell in &self.cells {
+            all.extend(lines(cell));
+            // Once where several figures are of the same runs.
+            if place.replace((&cell.scenario, &cell.point)) != Some((&cell.scenario, &cell.point)) {
+                all.extend(cell.blocks.iter().map(|block| {
+                    format!(
+                        "  cycle {}: {}, {}",
+                        block.cycle,
+                        block.time(),
+                        block.order.join(" then ")
+                    )
+                }));
+            }
+        }
+        all.extend(self.baselines.iter().map(|line| line.text.clone()));
+        all.extend(self.verdict().map(|verdict| verdict.to_string()));
+        all
     }
 }
 
@@ -75,17 +125,20 @@ fn nothing(stored: &[Stored]) -> anyhow::Error {
 fn legend(name: &str, stored: &Stored) -> String {
     let mut versions: Vec<String> = Vec::new();
     for run in &stored.runs {
-        let version = [&run.meta.sha, &run.meta.label]
+        let version = [run.build(), run.meta.label.clone()]
             .into_iter()
             .filter(|part| !part.is_empty())
-            .cloned()
             .collect::<Vec<_>>()
             .join(" ");
-        if !version.is_empty() && !versions.contains(&version) {
+        if !versions.contains(&version) {
             versions.push(version);
         }
     }
-    format!("{name}  {} ({})", shown(&stored.root), versions.join(", "))
+    format!(
+        "{name}  {} (build {})",
+        shown(&stored.root),
+        versions.join(", ")
+    )
 }
 
 /// A cell as text for the terminal.
@@ -129,15 +182,23 @@ fn lines(cell: &Cell) -> Vec<String> {
         ));
     }
     for comparison in &cell.comparisons {
-        let ratio = comparison
-            .ratio
-            .as_ref()
-            .map_or_else(|| "unknown".to_owned(), words::ratio);
         lines.push(format!(
-            "  {} / {}: {ratio}",
-            comparison.variant, comparison.base
+            "  {} / {}: {}",
+            comparison.variant,
+            comparison.base,
+            comparison.shown_ratio()
         ));
         lines.push(format!("  => {}", comparison.verdict.text));
+        lines.extend(comparison.shown_gate().map(|text| format!("  => {text}")));
+    }
+    for difference in cell
+        .differences
+        .iter()
+        .filter(|difference| difference.allowed)
+    {
+        lines.push(format!(
+            "  => although they differ, as was allowed, in {difference}"
+        ));
     }
     for run in &cell.left_out {
         lines.push(format!(
@@ -159,27 +220,6 @@ fn lines(cell: &Cell) -> Vec<String> {
         lines.push("  ! the machine was busy with something else".to_owned());
     }
     lines
-}
-
-/// Where and what is compared.
-pub(crate) fn title(cell: &Cell) -> String {
-    let place = [cell.scenario.as_str(), &cell.point]
-        .iter()
-        .filter(|part| !part.is_empty())
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    let stat = if cell.stat == "value" {
-        String::new()
-    } else {
-        format!(" {}", cell.stat)
-    };
-    let unit = if cell.unit.is_empty() {
-        String::new()
-    } else {
-        format!(" in {}", cell.unit)
-    };
-    format!("{place}: {}{stat}{unit}", cell.metric)
 }
 
 /// Every value, in the order of the cycles, with its marks.

@@ -40,8 +40,8 @@ pub(crate) struct StoredRun {
     pub(crate) gates: Vec<Gate>,
     pub(crate) derived: Map<String, Json>,
     pub(crate) summary: Option<Json>,
-    /// A later attempt at the same run exists.
-    pub(crate) superseded: bool,
+    /// Why another attempt counts in its place.
+    pub(crate) superseded: Option<&'static str>,
 }
 
 /// What `meta.json` says; what an older file lacks has its default.
@@ -56,12 +56,18 @@ pub(crate) struct Meta {
     pub(crate) point: Map<String, Json>,
     pub(crate) cycle: u32,
     pub(crate) attempt: u32,
+    /// The attempt at its block; older files do not say it.
+    pub(crate) block_attempt: Option<u32>,
     pub(crate) discarded: bool,
     pub(crate) preflight: bool,
     pub(crate) quick: bool,
     pub(crate) label: String,
     pub(crate) start_time: String,
+    pub(crate) end_time: String,
     pub(crate) k6_version: String,
+    pub(crate) k6: K6,
+    pub(crate) suite_file: Hashed,
+    pub(crate) build: Build,
     pub(crate) redis: String,
     pub(crate) k6_run: K6Run,
     pub(crate) environment: BTreeMap<String, Setting>,
@@ -88,6 +94,21 @@ pub(crate) struct K6Run {
 pub(crate) struct Setting {
     pub(crate) value: String,
     pub(crate) from: String,
+}
+
+/// The k6 that ran.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct K6 {
+    /// All lines, modules included.
+    pub(crate) version: String,
+}
+
+/// The thing under test.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Build {
+    pub(crate) id: String,
 }
 
 /// A file by its hash.
@@ -199,15 +220,24 @@ impl Stored {
     }
 }
 
-/// Of several attempts at the same run only the last one is judged.
+/// Of several attempts at the same run only the last one is judged, and only with runs of the same attempt at its block.
 fn supersede(runs: &mut [StoredRun]) {
     let mut last: BTreeMap<String, u32> = BTreeMap::new();
+    let mut last_of_block: BTreeMap<_, u32> = BTreeMap::new();
     for run in runs.iter() {
         let attempt = last.entry(run.planned_folder()).or_default();
         *attempt = (*attempt).max(run.meta.attempt);
+        let attempt = last_of_block.entry(run.block()).or_default();
+        *attempt = (*attempt).max(run.block_attempt());
     }
     for run in runs.iter_mut() {
-        run.superseded = run.meta.attempt < last[&run.planned_folder()];
+        run.superseded = if run.meta.attempt < last[&run.planned_folder()] {
+            Some("repeated later")
+        } else if run.block_attempt() < last_of_block[&run.block()] {
+            Some("its block was begun again")
+        } else {
+            None
+        };
     }
 }
 
@@ -234,7 +264,7 @@ impl StoredRun {
             },
             reasons: verdict.reasons,
             gates: verdict.gates,
-            superseded: false,
+            superseded: None,
             meta,
         })
     }
@@ -251,10 +281,44 @@ impl StoredRun {
         }
     }
 
+    /// What its block is known by.
+    fn block(&self) -> (String, String, String, u32, bool) {
+        let meta = &self.meta;
+        (
+            self.call.clone(),
+            meta.scenario.clone(),
+            self.point(),
+            meta.cycle,
+            meta.discarded,
+        )
+    }
+
+    fn block_attempt(&self) -> u32 {
+        self.meta.block_attempt.unwrap_or(self.meta.attempt)
+    }
+
+    /// Number of the cycle; with several calls below the folder, after the name of the call.
+    pub(super) fn cycle(&self) -> String {
+        if self.call.is_empty() {
+            self.meta.cycle.to_string()
+        } else {
+            format!("{}/{}", self.call, self.meta.cycle)
+        }
+    }
+
+    /// What is known of the thing under test.
+    pub(crate) fn build(&self) -> String {
+        if self.meta.build.id.is_empty() {
+            "unknown".to_owned()
+        } else {
+            self.meta.build.id.clone()
+        }
+    }
+
     /// Why the run is left out of every comparison; `None` if it counts.
     pub(crate) fn left_out(&self) -> Option<String> {
-        if self.superseded {
-            Some("repeated later".to_owned())
+        if let Some(why) = self.superseded {
+            Some(why.to_owned())
         } else if self.meta.discarded {
             Some("warm-up".to_owned())
         } else if self.meta.quick {

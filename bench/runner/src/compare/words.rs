@@ -1,5 +1,7 @@
 //! Figures in words.
 
+use crate::values::text::plural;
+use barrier_stats::order::balancing;
 use barrier_stats::ratio::{MIN_CYCLES, Ratio};
 use serde::Serialize;
 
@@ -7,7 +9,7 @@ use serde::Serialize;
 const EFFECT: f64 = 0.05;
 
 /// What follows from the cycles that there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
@@ -21,7 +23,7 @@ pub(crate) struct Verdict {
 }
 
 /// The verdict for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Outcome {
     /// The interval lies above 1: slower, for a time.
@@ -30,12 +32,58 @@ pub(crate) enum Outcome {
     Lower,
     /// The interval holds 1.
     NoDifferenceShown,
+    /// The interval leaves out 1, but among so many comparisons one that does is to be expected.
+    OnlyUncorrected,
     /// Fewer valid cycles than a conclusion needs.
+    #[default]
     TooFewCycles,
+    /// So many runs are invalid, or so many more of one variant, that the others are a choice.
+    TooManyInvalid,
+    /// The runs differ in more than what is compared.
+    Refused,
+    /// The two did not run side by side.
+    OneSessionEach,
 }
 
-/// Puts a comparison into words; `unit` tells whether more is slower.
-pub(crate) fn verdict(variant: &str, cycles: usize, ratio: Option<&Ratio>, unit: &str) -> Verdict {
+impl Outcome {
+    /// Whether a difference is shown.
+    pub(crate) fn differs(self) -> bool {
+        matches!(self, Self::Higher | Self::Lower)
+    }
+}
+
+impl Verdict {
+    /// One that says nothing about cycles.
+    pub(super) fn new(outcome: Outcome, text: String) -> Self {
+        Self {
+            outcome,
+            text,
+            ..Self::default()
+        }
+    }
+}
+
+/// What a verdict depends on beside the figures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    /// Tells whether more is slower.
+    pub(super) unit: &'a str,
+    /// Variants of the cell: numbers of cycles that are suggested give each of them the same places.
+    pub(super) variants: usize,
+    /// Comparisons that were made together.
+    pub(super) together: usize,
+    /// Corrected for their number, a difference is still one.
+    pub(super) holds: bool,
+}
+
+/// Puts a comparison into words.
+pub(super) fn verdict(
+    variant: &str,
+    cycles: usize,
+    ratio: Option<&Ratio>,
+    around: Circumstances<'_>,
+) -> Verdict {
+    let unit = around.unit;
     let missing = MIN_CYCLES.saturating_sub(cycles);
     let Some(ratio) = ratio.filter(|_| missing == 0) else {
         let valid = plural(cycles, "valid cycle");
@@ -51,6 +99,8 @@ pub(crate) fn verdict(variant: &str, cycles: usize, ratio: Option<&Ratio>, unit:
     let interval = &ratio.interval;
     if !ratio.differs() {
         let needed = ratio.needed(EFFECT);
+        let balanced = |n: usize| balancing(n, around.variants);
+        let needed = needed.map(|n| if n <= cycles { n } else { balanced(n) });
         let enough = match needed {
             Some(n) if n <= cycles => "they would have shown 5 %".to_owned(),
             Some(n) => format!("{n} would show 5 %"),
@@ -82,15 +132,20 @@ pub(crate) fn verdict(variant: &str, cycles: usize, ratio: Option<&Ratio>, unit:
         (percent(interval.high), percent(interval.low))
     };
     let decimals = decimals(far - near);
-    Verdict {
-        outcome,
-        text: format!(
-            "{variant} is {word} by {:.decimals$} % [{near:.decimals$}, {far:.decimals$}]",
-            percent(interval.value)
-        ),
-        missing_cycles: None,
-        cycles_for_5_percent: None,
+    let text = format!(
+        "{variant} is {word} by {:.decimals$} % [{near:.decimals$}, {far:.decimals$}]",
+        percent(interval.value)
+    );
+    if around.holds {
+        return Verdict::new(outcome, text);
     }
+    Verdict::new(
+        Outcome::OnlyUncorrected,
+        format!(
+            "no difference shown among {} comparisons; taken alone, {text}",
+            around.together
+        ),
+    )
 }
 
 /// As many decimals as an interval of this width deserves.
@@ -100,33 +155,6 @@ fn decimals(width: f64) -> usize {
         width if width >= 0.3 => 1,
         _ => 2,
     }
-}
-
-/// `1 run`, `2 runs`.
-pub(crate) fn plural(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
-/// A figure for people: thousands separated, no more digits than one can use.
-pub(crate) fn figure(value: f64) -> String {
-    let size = value.abs();
-    let decimals = match size {
-        size if size >= 1000.0 || size.fract() == 0.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 0.1 => 2,
-        _ => 4,
-    };
-    let text = format!("{size:.decimals$}");
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::new();
-    for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    let sign = if value < 0.0 { "-" } else { "" };
-    format!("{sign}{grouped}{rest}")
 }
 
 /// A ratio with its interval.
@@ -144,9 +172,16 @@ mod tests {
     use barrier_stats::ratio::paired;
 
     use super::*;
+    use crate::values::text::figure;
 
     fn words(cycles: &[(f64, f64)], unit: &str) -> String {
-        verdict("hash", cycles.len(), paired(cycles).as_ref(), unit).text
+        let around = Circumstances {
+            unit,
+            variants: 2,
+            together: 1,
+            holds: true,
+        };
+        verdict("hash", cycles.len(), paired(cycles).as_ref(), around).text
     }
 
     /// Pairs with these log ratios.

@@ -50,6 +50,8 @@ pub(crate) struct PlannedRun<'a> {
 pub(crate) struct Cycle {
     /// Number of the block in the plan, from 1.
     pub(crate) block: u32,
+    /// Which attempt at the block this is, from 1.
+    pub(crate) attempt: u32,
     /// Number among the judged cycles, or among the discarded ones, from 1.
     pub(crate) number: u32,
     /// To warm up; never judged against other runs.

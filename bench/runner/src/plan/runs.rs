@@ -52,6 +52,7 @@ impl<'a> Plan<'a> {
                     block += 1;
                     let cycle = Cycle {
                         block,
+                        attempt: 1,
                         number: if number > discarded {
                             number - discarded
                         } else {

@@ -5,9 +5,10 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::hover::{self, Spot};
 use super::series::Points;
-use crate::compare::cells::{Cell, Variant};
-use crate::compare::words::figure;
+use crate::compare::cell::{Cell, Variant};
+use crate::values::text::figure;
 
 /// Small enough to be read on a phone at full width; wider screens show several side by side.
 const SIZE: (u32, u32) = (420, 270);
@@ -50,16 +51,16 @@ fn font() -> TextStyle<'static> {
 fn draw(
     size: (u32, u32),
     label: &str,
-    paint: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>,
+    paint: impl FnOnce(&Area<'_>) -> Result<Vec<Spot>, Box<dyn std::error::Error>>,
 ) -> anyhow::Result<String> {
     let mut svg = String::new();
-    {
+    let spots = {
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         paint(&root)
-            .and_then(|()| Ok(root.present()?))
-            .map_err(|error| anyhow!("drawing {label}: {error}"))?;
-    }
-    Ok(themed(&svg, label))
+            .and_then(|spots| Ok(root.present().map(|()| spots)?))
+            .map_err(|error| anyhow!("drawing {label}: {error}"))?
+    };
+    Ok(hover::overlaid(&themed(&svg, label), &spots))
 }
 
 /// Puts the page's colours in the place of the placeholders and gives the drawing a name.
@@ -72,10 +73,7 @@ fn themed(svg: &str, label: &str) -> String {
         let name = format!("\"var(--{})\"", colour_name(variant));
         svg = svg.replace(&hex(colour(variant)), &name);
     }
-    let label = label
-        .replace('&', "&amp;")
-        .replace('"', "&quot;")
-        .replace('<', "&lt;");
+    let label = hover::escaped(label);
     svg.replacen(
         "<svg ",
         &format!("<svg role=\"img\" aria-label=\"{label}\" "),
@@ -128,9 +126,10 @@ pub(crate) fn values(cell: &Cell, label: &str) -> anyhow::Result<String> {
             .y_labels(5)
             .y_label_formatter(&|value| figure(*value))
             .draw()?;
+        let mut spots = Vec::new();
         for (i, variant) in cell.variants.iter().enumerate() {
             let centre = index(i);
-            points(&mut chart, variant, i)?;
+            spots.extend(points(&mut chart, variant, i)?);
             if let Some(mean) = variant.spread.as_ref().and_then(|spread| spread.mean) {
                 chart.draw_series([ErrorBar::new_vertical(
                     centre + 0.38,
@@ -140,12 +139,21 @@ pub(crate) fn values(cell: &Cell, label: &str) -> anyhow::Result<String> {
                     colour(i).stroke_width(2).filled(),
                     10,
                 )])?;
+                let text = format!(
+                    "{}: geometric mean {} [{}, {}]",
+                    variant.name,
+                    figure(mean.value),
+                    figure(mean.low),
+                    figure(mean.high)
+                );
+                let at = chart.backend_coord(&(centre + 0.38, mean.value));
+                spots.push(Spot::around(at, text));
             }
             let (x, _) = chart.backend_coord(&(centre, low));
             let style = font().pos(Pos::new(HPos::Center, VPos::Top));
             root.draw_text(&variant.name, &style, (x, bottom(SIZE.1) - 26))?;
         }
-        Ok(())
+        Ok(spots)
     })
 }
 
@@ -160,7 +168,8 @@ fn points(
     chart: &mut Plane<'_, '_>,
     variant: &Variant,
     i: usize,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<Vec<Spot>, Box<dyn std::error::Error>> {
+    let mut spots = Vec::new();
     let step = 0.6 / index(variant.values.len().max(2) - 1);
     for (k, value) in variant.values.iter().enumerate() {
         let at = (index(i) - 0.35 + step * index(k), value.value);
@@ -174,8 +183,15 @@ fn points(
             1 => chart.draw_series([TriangleMarker::new(at, 5, style)])?,
             _ => chart.draw_series([Cross::new(at, 4, colour(i).stroke_width(2))])?,
         };
+        let text = format!(
+            "{}, cycle {}: {}",
+            variant.name,
+            value.cycle,
+            figure(value.value)
+        );
+        spots.push(Spot::around(chart.backend_coord(&at), text));
     }
-    Ok(())
+    Ok(spots)
 }
 
 /// All ratios below each other, in percent more or less than the base, with the line of no difference.
@@ -228,6 +244,7 @@ pub(crate) fn ratios(cells: &[Cell], label: &str) -> anyhow::Result<String> {
             .x_labels(5)
             .x_label_formatter(&|value| format!("{} %", signed(*value)))
             .draw()?;
+        let mut spots = Vec::new();
         for (i, (name, value, from, to, variant)) in rows.iter().enumerate() {
             let y = index(rows.len() - i) - 0.78;
             let style = colour(*variant);
@@ -244,8 +261,21 @@ pub(crate) fn ratios(cells: &[Cell], label: &str) -> anyhow::Result<String> {
             let (_, at) = chart.backend_coord(&(*value, y + 0.46));
             let style = font().pos(Pos::new(HPos::Left, VPos::Center));
             root.draw_text(name, &style, (8, at))?;
+            let width = i32::try_from(SIZE.0).unwrap_or(i32::MAX);
+            spots.push(Spot {
+                x: 0,
+                y: at - 12,
+                width,
+                height: i32::try_from(ROW).unwrap_or(i32::MAX),
+                text: format!(
+                    "{name}: {} % [{}, {}]",
+                    signed(*value),
+                    signed(*from),
+                    signed(*to)
+                ),
+            });
         }
-        Ok(())
+        Ok(spots)
     })
 }
 
@@ -258,8 +288,19 @@ fn signed(percent: f64) -> String {
     }
 }
 
+/// What the lines of a chart are of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Axes<'a> {
+    /// What runs from left to right.
+    pub(crate) x: &'a str,
+    /// The variants.
+    pub(crate) names: &'a [&'a str],
+    /// Mark the moment that everything counts from.
+    pub(crate) gate: bool,
+}
+
 /// One line per run; empty if there is nothing to draw.
-pub(crate) fn lines(lines: &[Line], x: &str, label: &str) -> anyhow::Result<String> {
+pub(crate) fn lines(lines: &[Line], axes: Axes<'_>, label: &str) -> anyhow::Result<String> {
     let points = || lines.iter().flat_map(|line| line.points.iter().copied());
     // An axis without an end would be divided for ever.
     if points().next().is_none() || points().any(|point| !(point.0 + point.1).is_finite()) {
@@ -293,7 +334,7 @@ pub(crate) fn lines(lines: &[Line], x: &str, label: &str) -> anyhow::Result<Stri
             .axis_style(GRID)
             .label_style(font())
             .axis_desc_style(font())
-            .x_desc(x)
+            .x_desc(axes.x)
             .x_labels(6)
             .y_labels(5)
             .x_label_formatter(&|value| figure(*value))
@@ -303,8 +344,74 @@ pub(crate) fn lines(lines: &[Line], x: &str, label: &str) -> anyhow::Result<Stri
             let style = colour(line.variant).mix(0.75).stroke_width(2);
             chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
         }
-        Ok(())
+        if axes.gate && left <= 0.0 && right > 0.0 {
+            let gate = [(0.0, low), (0.0, high)];
+            chart.draw_series([PathElement::new(gate, INK.stroke_width(2))])?;
+            let (x, y) = chart.backend_coord(&(0.0, high));
+            // Beside the line, on the side that has room.
+            let (side, shift) = if x > bottom(SIZE.0) / 2 {
+                (HPos::Right, -6)
+            } else {
+                (HPos::Left, 6)
+            };
+            let style = font().pos(Pos::new(side, VPos::Top));
+            root.draw_text("the gate opens", &style, (x + shift, y))?;
+        }
+        Ok(strips(
+            &chart,
+            lines,
+            axes.names,
+            (left, right),
+            (low, high),
+        ))
     })
+}
+
+/// Strips of a chart over time, each with the values of the lines in it.
+fn strips(
+    chart: &Plane<'_, '_>,
+    lines: &[Line],
+    names: &[&str],
+    (left, right): (f64, f64),
+    (low, high): (f64, f64),
+) -> Vec<Spot> {
+    const STRIPS: usize = 40;
+    let width = (right - left) / index(STRIPS);
+    let mut spots = Vec::new();
+    for strip in 0..STRIPS {
+        let from = left + width * index(strip);
+        let to = from + width;
+        let inside = |x: f64| from <= x && (x < to || strip + 1 == STRIPS);
+        let mut text = format!("{} to {}", figure(from), figure(to));
+        let empty = text.len();
+        for (i, name) in names.iter().enumerate() {
+            let own = lines.iter().filter(|line| line.variant == i);
+            let values = own
+                .flat_map(|line| &line.points)
+                .filter(|point| inside(point.0));
+            let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |ends, point| {
+                (ends.0.min(point.1), ends.1.max(point.1))
+            });
+            if least < most {
+                text.push_str(&format!("\n{name}: {} to {}", figure(least), figure(most)));
+            } else if least.is_finite() {
+                text.push_str(&format!("\n{name}: {}", figure(least)));
+            }
+        }
+        if text.len() == empty {
+            continue;
+        }
+        let (x, y) = chart.backend_coord(&(from, high));
+        let (end, bottom) = chart.backend_coord(&(to, low));
+        spots.push(Spot {
+            x,
+            y,
+            width: end - x,
+            height: bottom - y,
+            text,
+        });
+    }
+    spots
 }
 
 #[expect(
@@ -329,7 +436,14 @@ mod tests {
             variant,
             points: vec![(0.0, 1.0), (1.0, 2000.0)],
         };
-        let svg = lines(&[line(0), line(1), line(7)], "s", "a < \"b\"").expect("svg");
+        let axes = Axes {
+            x: "s",
+            names: &["zset", "hash"],
+            gate: true,
+        };
+        let svg = lines(&[line(0), line(1), line(7)], axes, "a < \"b\"").expect("svg");
+        assert!(svg.contains("<title>0 to 0.02"), "{svg}");
+        assert!(svg.contains("hash: 2,000</title>"), "{svg}");
         assert!(svg.contains("aria-label=\"a &lt; &quot;b&quot;\""), "{svg}");
         for part in ["var(--ink)", "var(--grid)", "var(--v0)", "var(--v1)"] {
             assert!(svg.contains(part), "{part}: {svg}");
@@ -340,7 +454,12 @@ mod tests {
     #[test]
     fn a_chart_needs_neither_spread_nor_time() {
         for points in [vec![], vec![(3.0, 5.0)], vec![(0.0, 0.0), (0.0, 0.0)]] {
-            lines(&[Line { variant: 0, points }], "s", "x").expect("svg");
+            let axes = Axes {
+                x: "s",
+                names: &["zset"],
+                gate: false,
+            };
+            lines(&[Line { variant: 0, points }], axes, "x").expect("svg");
         }
     }
 }

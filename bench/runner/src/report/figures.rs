@@ -3,9 +3,14 @@
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use crate::compare::cells::{self, Cell};
+use super::answer;
+use crate::compare::baseline::{self, Against};
+use crate::compare::cell::Cell;
+use crate::compare::cells;
+use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::stored::{Setting, Stored, StoredRun};
-use crate::compare::words::plural;
+use crate::compare::words::Outcome;
+use crate::values::text::plural;
 
 /// Everything that a report says in numbers.
 #[derive(Debug, Serialize)]
@@ -14,8 +19,14 @@ pub(crate) struct Figures {
     schema_version: u32,
     pub(crate) suite: String,
     pub(crate) title: String,
+    /// What came out, in the suite's own words: a sentence for each scenario, point and variant.
+    pub(crate) answer: Vec<String>,
     /// The outcome in a few sentences, the most important first.
     pub(crate) headline: Vec<String>,
+    /// What follows from the limits that the suite sets to comparisons.
+    pub(crate) verdict: Option<PlanVerdict>,
+    /// Against what was accepted before.
+    pub(crate) baselines: Vec<Against>,
     pub(crate) comparisons: Vec<Cell>,
     pub(crate) runs: Vec<RunRow>,
     /// Planned runs without evidence.
@@ -74,8 +85,19 @@ pub(crate) struct Fact {
 
 impl Figures {
     /// Reads them out of stored evidence.
-    pub(crate) fn of(stored: &Stored) -> Self {
-        let comparisons = cells::within(stored);
+    ///
+    /// # Errors
+    /// A baseline cannot be read, or the suite's answer does not fit its values.
+    pub(crate) fn of(stored: &Stored, allowed: &[String]) -> anyhow::Result<Self> {
+        let comparisons = cells::within(stored, allowed);
+        let baselines = baseline::against(stored)?;
+        // Runs whose load was scaled down say nothing to a limit.
+        let verdict = if stored.runs.iter().all(|run| run.meta.quick) {
+            None
+        } else {
+            PlanVerdict::of(&comparisons, &baselines)
+        };
+        let answer = answer::of(stored)?;
         let runs: Vec<RunRow> = stored.runs.iter().map(row).collect();
         let missing: Vec<Missing> = stored
             .missing
@@ -85,18 +107,25 @@ impl Figures {
                 why: why.clone(),
             })
             .collect();
-        Self {
+        let mut headline = [answer.clone(), outcomes(&comparisons)].concat();
+        headline.extend(baselines.iter().map(|against| against.text.clone()));
+        headline.extend(verdict.as_ref().map(ToString::to_string));
+        headline.push(tally(&runs, missing.len()));
+        Ok(Self {
             schema_version: 1,
             suite: stored.suite.file.suite.id.clone(),
             title: stored.suite.file.suite.title.clone(),
-            headline: headline(&comparisons, &runs, missing.len()),
+            answer,
+            headline,
+            verdict,
+            baselines,
             anomalies: anomalies(&comparisons, &runs),
             facts: facts(stored),
             parameters: parameters(stored),
             comparisons,
             runs,
             missing,
-        }
+        })
     }
 }
 
@@ -130,7 +159,8 @@ fn row(run: &StoredRun) -> RunRow {
     }
 }
 
-fn headline(cells: &[Cell], runs: &[RunRow], missing: usize) -> Vec<String> {
+/// Every comparison in words, and how many there were: of many, one finds a difference by chance.
+fn outcomes(cells: &[Cell]) -> Vec<String> {
     let mut lines: Vec<String> = cells
         .iter()
         .flat_map(|cell| {
@@ -148,6 +178,37 @@ fn headline(cells: &[Cell], runs: &[RunRow], missing: usize) -> Vec<String> {
             })
         })
         .collect();
+    lines.extend(together(cells));
+    lines
+}
+
+/// How many comparisons were made, and what they found.
+pub(super) fn together(cells: &[Cell]) -> Option<String> {
+    let all = cells.iter().flat_map(|cell| &cell.comparisons);
+    let tested: Vec<Outcome> = all
+        .filter(|comparison| comparison.corrected_p.is_some())
+        .map(|comparison| comparison.verdict.outcome)
+        .collect();
+    let alone = tested
+        .iter()
+        .filter(|outcome| **outcome == Outcome::OnlyUncorrected)
+        .count();
+    let differ = tested.iter().filter(|outcome| outcome.differs()).count();
+    let alone = if alone > 0 {
+        format!(", {alone} only if taken alone")
+    } else {
+        String::new()
+    };
+    (tested.len() > 1).then(|| {
+        format!(
+            "{} comparisons were made and corrected for their number (Holm): {differ} with a difference{alone}",
+            tested.len()
+        )
+    })
+}
+
+/// How many runs the figures rest on.
+fn tally(runs: &[RunRow], missing: usize) -> String {
     let counted = runs.iter().filter(|run| run.counts).count();
     let count = if runs.len() == 1 { "counts" } else { "count" };
     let mut tally = format!("{counted} of {} {count}", plural(runs.len(), "run"));
@@ -162,8 +223,7 @@ fn headline(cells: &[Cell], runs: &[RunRow], missing: usize) -> Vec<String> {
             tally.push_str(&format!(", {n} {what}"));
         }
     }
-    lines.push(tally);
-    lines
+    tally
 }
 
 fn anomalies(cells: &[Cell], runs: &[RunRow]) -> Vec<String> {
@@ -176,7 +236,7 @@ fn anomalies(cells: &[Cell], runs: &[RunRow]) -> Vec<String> {
                     "{title}: cycle {} of {} is far from the others ({}); counted all the same",
                     value.cycle,
                     variant.name,
-                    crate::compare::words::figure(value.value)
+                    crate::values::text::figure(value.value)
                 ));
             }
         }
@@ -188,7 +248,12 @@ fn anomalies(cells: &[Cell], runs: &[RunRow]) -> Vec<String> {
                 ));
             }
         }
-        for note in &cell.notes {
+        let differences = cell.differences.iter();
+        let differences = differences.map(|difference| {
+            let allowed = if difference.allowed { "; allowed" } else { "" };
+            format!("not the same in all runs: {difference}{allowed}")
+        });
+        for note in cell.notes.iter().cloned().chain(differences) {
             let line = format!("{}: {note}", cell.scenario);
             if !found.contains(&line) {
                 found.push(line);

@@ -4,7 +4,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
-use super::chart::{self, Line};
+use super::chart::{self, Axes, Line};
 use super::figures::Figures;
 use super::series::{Points, Process, Series};
 use super::template;
@@ -17,6 +17,7 @@ use crate::suite::section::Section;
 use crate::verdict::derive::statistic;
 
 const TEMPLATE: &str = include_str!("templates/report.html");
+/// The axis whose zero is the opening of the gate.
 const STYLE: &str = include_str!("templates/report.css");
 
 /// Charts of one section that share a legend.
@@ -46,21 +47,40 @@ pub(crate) fn render(
     sections: &[Section],
 ) -> anyhow::Result<String> {
     let mut groups = comparison(figures)?;
-    for place in places(stored) {
+    let places = places(stored);
+    for place in &places {
         groups.extend(place.charts(sections)?);
     }
+    let first = places.iter().map(Place::first).find_map(Result::transpose);
+    let first = first.transpose()?;
     groups.retain(|group| !group.charts.is_empty());
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_syntax(template::syntax()?);
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.add_filter("breakable", breakable);
     let template = environment.template_from_str(TEMPLATE)?;
     let view = View::of(figures, sections);
     Ok(template.render(context! {
         view => Serde(view),
         groups => Serde(groups),
+        first => Serde(first),
         style => Value::from_safe_string(STYLE.to_owned()),
     })?)
+}
+
+/// A name in camel case that may be broken between its words.
+fn breakable(name: &str) -> Value {
+    let mut text = String::new();
+    let mut before = ' ';
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            text.push_str("<wbr>");
+        }
+        text.push_str(&super::hover::escaped(&c.to_string()));
+        before = c;
+    }
+    Value::from_safe_string(text)
 }
 
 fn drawn(caption: impl Into<String>, svg: String) -> Option<Chart> {
@@ -115,7 +135,7 @@ fn places(stored: &Stored) -> Vec<Place<'_>> {
             let drawn = runs
                 .iter()
                 .copied()
-                .filter(|run| !run.meta.discarded && !run.superseded);
+                .filter(|run| !run.meta.discarded && run.superseded.is_none());
             let drawn = drawn.map(|run| {
                 let variant = variants.iter().position(|name| *name == run.meta.variant);
                 (variant.unwrap_or_default(), run, Series::of(run, since))
@@ -179,7 +199,47 @@ impl Place<'_> {
             return Ok(None);
         }
         let label = format!("{caption}, {}", self.title);
-        Ok(drawn(caption, chart::lines(lines, x, &label)?))
+        let axes = Axes {
+            x,
+            names: &self.variants,
+            // At 0 is what the record tells the time of, if that is what the chart counts from.
+            gate: self.since_record() && x == self.time(),
+        };
+        Ok(drawn(caption, chart::lines(lines, axes, &label)?))
+    }
+
+    /// The picture beside the answer: the queue fills, the gate opens, the queue drains. One line for each variant, of its run
+    /// in the middle.
+    fn first(&self) -> anyhow::Result<Option<Group>> {
+        let mut lines = Vec::new();
+        for variant in 0..self.variants.len() {
+            let mut runs: Vec<&(usize, &StoredRun, Series)> = self
+                .runs
+                .iter()
+                .filter(|(own, run, series)| {
+                    *own == variant && run.left_out().is_none() && !series.queue.is_empty()
+                })
+                .collect();
+            let end =
+                |run: &(usize, &StoredRun, Series)| run.2.queue.last().map_or(0.0, |last| last.0);
+            runs.sort_by(|a, b| end(a).total_cmp(&end(b)));
+            if let Some((_, _, series)) = runs.get(runs.len().saturating_sub(1) / 2) {
+                lines.push(Line {
+                    variant,
+                    points: series.queue.clone(),
+                });
+            }
+        }
+        let caption = "Users in the queues";
+        let Some(chart) = self.chart(caption, &self.time(), &lines)? else {
+            return Ok(None);
+        };
+        let note = if self.runs.len() > self.variants.len() {
+            "The queue fills, the gate opens, the queue drains; of each variant the run in the middle."
+        } else {
+            "The queue fills, the gate opens, the queue drains."
+        };
+        Ok(Some(self.group("first", note, vec![chart])))
     }
 
     fn distribution(&self, metric: &str) -> anyhow::Result<Group> {
@@ -198,10 +258,14 @@ impl Place<'_> {
         ))
     }
 
+    /// Whether every run knows the time from which charts count.
+    fn since_record(&self) -> bool {
+        self.runs.iter().all(|(_, _, series)| series.since_record)
+    }
+
     fn time(&self) -> String {
-        let everywhere = self.runs.iter().all(|(_, _, series)| series.since_record);
         match self.since {
-            Some(record) if everywhere => {
+            Some(record) if self.since_record() => {
                 let title = record.title.as_ref().unwrap_or(record.id.get_ref());
                 format!("seconds since {title}")
             }

@@ -3,8 +3,10 @@
 //! [`figures`] reads the evidence; the other two forms show nothing that is not in it or in the monitors' series. A
 //! report is derived from evidence, so unlike evidence it may be written again.
 
+mod answer;
 mod chart;
 mod figures;
+mod hover;
 mod html;
 mod markdown;
 
@@ -31,7 +33,7 @@ use figures::Figures;
 ///
 /// # Errors
 /// The folder holds no evidence, the suite declares no report, or a file cannot be written.
-pub(crate) fn report(folder: &Path, stream: &Stream) -> anyhow::Result<i32> {
+pub(crate) fn report(folder: &Path, allowed: &[String], stream: &Stream) -> anyhow::Result<i32> {
     let stored = Stored::open(folder)?;
     if stored.suite.file.report.is_none() {
         return Err(exit::set_up(format!(
@@ -39,28 +41,37 @@ pub(crate) fn report(folder: &Path, stream: &Stream) -> anyhow::Result<i32> {
             stored.suite.path.display()
         )));
     }
-    write(&stored, stream)?;
-    Ok(exit::OK)
+    write(&stored, allowed, stream)
 }
 
 /// At the end of a plan: the comparison in words and the report, if the suite declares one.
 ///
 /// # Errors
 /// The evidence cannot be read again or the report cannot be written.
-pub(crate) fn of_plan(suite: &Suite, folder: &Path, stream: &Stream) -> anyhow::Result<()> {
-    if suite.file.report.is_none() {
-        return Ok(());
+pub(crate) fn of_plan(suite: &Suite, folder: &Path, stream: &Stream) -> anyhow::Result<i32> {
+    let limited = suite
+        .file
+        .compare
+        .iter()
+        .any(|table| table.worse_than.is_some());
+    if suite.file.report.is_none() && !limited {
+        return Ok(exit::OK);
     }
-    write(&Stored::open(folder)?, stream)
+    write(&Stored::open(folder)?, &[], stream)
 }
 
-fn write(stored: &Stored, stream: &Stream) -> anyhow::Result<()> {
-    let figures = Figures::of(stored);
+/// Writes the forms of the report that the suite asks for; the exit code follows the verdict on the plan.
+fn write(stored: &Stored, allowed: &[String], stream: &Stream) -> anyhow::Result<i32> {
+    let figures = Figures::of(stored, allowed)?;
+    let code = match &figures.verdict {
+        Some(verdict) if !verdict.passed() => exit::GATE,
+        _ => exit::OK,
+    };
     stream.tell(Event::Compared {
         lines: figures.headline.clone(),
     });
     let Some(table) = &stored.suite.file.report else {
-        return Ok(());
+        return Ok(code);
     };
     let sections: Vec<Section> = table
         .sections
@@ -80,7 +91,7 @@ fn write(stored: &Stored, stream: &Stream) -> anyhow::Result<()> {
         replace(&path, masked(&text).as_bytes())?;
         stream.tell(Event::ReportWritten { path: shown(&path) });
     }
-    Ok(())
+    Ok(code)
 }
 
 /// Writes a file that appears complete or not at all.

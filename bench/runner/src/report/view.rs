@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::figures::{Figures, RunRow};
-use crate::compare::cells::Cell;
-use crate::compare::words::{self, Outcome, figure};
+use crate::compare::cell::Cell;
+use crate::compare::words::{self, Outcome};
 use crate::compare::{because, marked, title};
 use crate::suite::section::Section;
+use crate::values::text::figure;
 
 /// The texts of a report.
 #[derive(Debug, Serialize)]
@@ -17,6 +18,12 @@ pub(crate) struct View<'a> {
     pub(crate) title: &'a str,
     pub(crate) suite: &'a str,
     pub(crate) headline: &'a [String],
+    answer: &'a [String],
+    /// What is to be said of all comparisons together.
+    together: Vec<String>,
+    /// The limits that the suite sets to comparisons.
+    plan: Option<String>,
+    plan_failed: bool,
     cards: Vec<Card>,
     cells: Vec<CellView>,
     run_columns: Vec<String>,
@@ -36,11 +43,15 @@ struct Card {
     text: String,
     about: String,
     difference: bool,
+    /// Nothing can be said, for a reason that should be looked at.
+    refused: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct CellView {
     title: String,
+    /// When each cycle ran, once for all figures of the same runs.
+    blocks: Vec<Row>,
     columns: Vec<&'static str>,
     rows: Vec<Row>,
     conclusions: Vec<String>,
@@ -69,8 +80,15 @@ impl<'a> View<'a> {
             title: &figures.title,
             suite: &figures.suite,
             headline: &figures.headline,
+            answer: &figures.answer,
+            together: together(figures),
+            plan: figures.verdict.as_ref().map(ToString::to_string),
+            plan_failed: figures
+                .verdict
+                .as_ref()
+                .is_some_and(|verdict| !verdict.passed()),
             cards: figures.comparisons.iter().flat_map(cards).collect(),
-            cells: figures.comparisons.iter().map(cell).collect(),
+            cells: cells(&figures.comparisons),
             run_rows: figures
                 .runs
                 .iter()
@@ -87,23 +105,66 @@ impl<'a> View<'a> {
     }
 }
 
+/// What is said once: how many comparisons there were, what was accepted before, and that there are too few cycles.
+fn together(figures: &Figures) -> Vec<String> {
+    let mut said: Vec<String> = super::figures::together(&figures.comparisons)
+        .into_iter()
+        .collect();
+    let all = figures
+        .comparisons
+        .iter()
+        .flat_map(|cell| &cell.comparisons);
+    let few = all.filter(|comparison| comparison.verdict.outcome == Outcome::TooFewCycles);
+    if let Some(least) = few.map(|comparison| comparison.pairs.len()).min() {
+        said.push(format!(
+            "Which one is faster takes at least {} valid cycles to say, and there {} {least}",
+            barrier_stats::ratio::MIN_CYCLES,
+            if least == 1 { "is" } else { "are" }
+        ));
+    }
+    said.extend(figures.baselines.iter().map(|against| against.text.clone()));
+    said
+}
+
 fn cards(cell: &Cell) -> Vec<Card> {
     cell.comparisons
         .iter()
+        .filter(|comparison| comparison.verdict.outcome != Outcome::TooFewCycles)
         .map(|comparison| {
             let ratio = comparison.ratio.as_ref().map_or_else(String::new, |ratio| {
                 format!("; ratio {}", words::ratio(ratio))
             });
+            let gate = comparison.shown_gate();
+            let gate = gate.map_or_else(String::new, |gate| format!("; {gate}"));
             Card {
                 text: comparison.verdict.text.clone(),
                 about: format!(
-                    "{}: {} against {}{ratio}",
+                    "{}: {} against {}{ratio}{gate}",
                     title(cell),
                     comparison.variant,
                     comparison.base
                 ),
-                difference: matches!(comparison.verdict.outcome, Outcome::Higher | Outcome::Lower),
+                difference: comparison.verdict.outcome.differs(),
+                refused: matches!(
+                    comparison.verdict.outcome,
+                    Outcome::Refused | Outcome::TooManyInvalid
+                ),
             }
+        })
+        .collect()
+}
+
+fn cells(cells: &[Cell]) -> Vec<CellView> {
+    let mut before = None;
+    cells
+        .iter()
+        .map(|one| {
+            let mut view = cell(one);
+            let place = Some((&one.scenario, &one.point));
+            if std::mem::replace(&mut before, place) == place {
+                view.blocks.clear();
+            }
+            view
         })
         .collect()
 }
@@ -143,8 +204,15 @@ fn cell(cell: &Cell) -> CellView {
             }
         })
         .collect();
+    let blocks = cell.blocks.iter().map(|block| Row {
+        head: block.cycle.clone(),
+        cells: vec![block.time(), block.order.join(" then ")],
+        weak: false,
+        bad: false,
+    });
     CellView {
         title: title(cell),
+        blocks: blocks.collect(),
         columns: vec![
             "Variant", "Cycles", "Median", "Min", "Max", "Spread", "By cycle",
         ],
@@ -153,14 +221,11 @@ fn cell(cell: &Cell) -> CellView {
             .comparisons
             .iter()
             .map(|comparison| {
-                let ratio = comparison
-                    .ratio
-                    .as_ref()
-                    .map_or_else(|| "unknown".to_owned(), words::ratio);
                 format!(
-                    "{} / {}: {ratio}. {}",
+                    "{} / {}: {}. {}",
                     comparison.variant,
                     comparison.base,
+                    comparison.shown_ratio(),
                     capitalised(&comparison.verdict.text)
                 )
             })
@@ -170,10 +235,12 @@ fn cell(cell: &Cell) -> CellView {
 
 fn capitalised(text: &str) -> String {
     // A variant's name stays as it is.
-    match text.strip_prefix("no ") {
-        Some(rest) => format!("No {rest}"),
-        None => text.to_owned(),
+    for (from, to) in [("no ", "No "), ("refused", "Refused")] {
+        if let Some(rest) = text.strip_prefix(from) {
+            return format!("{to}{rest}");
+        }
     }
+    text.to_owned()
 }
 
 fn derived_columns(runs: &[RunRow]) -> Vec<String> {

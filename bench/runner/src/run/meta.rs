@@ -116,6 +116,7 @@ impl Meta {
             "attempt": attempt,
             "point": file::point(&run.point),
             "block": run.cycle.block,
+            "blockAttempt": run.cycle.attempt,
             "cycle": run.cycle.number,
             "discarded": run.cycle.discarded,
             "preflight": run.preflight,

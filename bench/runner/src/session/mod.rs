@@ -20,7 +20,7 @@ use crate::values::exit;
 use crate::values::text::shown;
 use lock::RunLock;
 use ready::Ready;
-use state::State;
+use state::{Planned, standing};
 use work::Session;
 
 /// Runs a plan and returns the exit code.
@@ -50,7 +50,7 @@ pub(crate) fn run(
     Session::new(suite, ready, invocation, &file, keep_going, stream)?.work(plan)
 }
 
-/// Goes on with the plan of a folder: runs that have no sound evidence are run again.
+/// Goes on with the plan of a folder: blocks that lack a sound run are run again, each as a whole.
 ///
 /// # Errors
 /// The folder holds no plan, the suite, the harness or k6 have changed since, or as for [`run`].
@@ -67,18 +67,16 @@ pub(crate) fn resume(
     let mut plan = Plan::new(&suite, &selection)?;
     let _lock = RunLock::take(&format!("suite {}", suite.file.suite.id))?;
     let invocation = Invocation::open(folder);
-    let states = plan.runs.iter().map(|run| {
-        let state = State::of(&invocation, &run.folder);
-        (state.settled(run.preflight), state.code)
-    });
-    let (settled, codes): (Vec<bool>, Vec<i32>) = states.unzip();
-    if settled.iter().all(|&settled| settled) {
+    let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
+    let stands = standing(&invocation, &planned);
+    if stands.iter().all(|run| run.complete) {
         stream.tell(Event::NothingLeft {
             runs: plan.runs.len(),
         });
         stream.tell(Event::EvidenceKept {
             folder: shown(folder),
         });
+        let codes: Vec<i32> = stands.iter().map(|run| run.state.code).collect();
         return Ok(exit::of_runs(&codes));
     }
     let ready = Ready::new(&suite, &plan, stream)?;

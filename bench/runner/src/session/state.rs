@@ -1,6 +1,10 @@
-//! What is left of a plan.
+//! What is left of a plan. The unit is the block: the runs of a cycle are compared with each other, so they are made right
+//! after each other or not at all. A block that lacks a sound run is made again as a whole.
+
+use std::collections::BTreeMap;
 
 use crate::evidence::{Folder, Invocation};
+use crate::plan::PlannedRun;
 use crate::values::exit;
 use crate::verdict::gates::Verdict;
 
@@ -12,6 +16,67 @@ pub(super) struct State {
     pub(super) code: i32,
     /// Run ids of all attempts.
     pub(super) run_ids: Vec<String>,
+    /// The attempt at its block that the last attempt belongs to; 0 if there is none.
+    block_attempt: u32,
+}
+
+/// A planned run, as far as it matters here.
+#[derive(Debug, Clone)]
+pub(super) struct Planned {
+    pub(super) folder: String,
+    pub(super) preflight: bool,
+    pub(super) block: u32,
+}
+
+impl From<&PlannedRun<'_>> for Planned {
+    fn from(run: &PlannedRun<'_>) -> Self {
+        Self {
+            folder: run.folder.clone(),
+            preflight: run.preflight,
+            block: run.cycle.block,
+        }
+    }
+}
+
+/// How a planned run stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) state: State,
+    /// Every run of its block is sound, and all are of one attempt at the block.
+    pub(super) complete: bool,
+    /// Number of the next attempt at the block.
+    pub(super) next: u32,
+}
+
+/// How each planned run stands, in the order given.
+pub(super) fn standing(invocation: &Invocation, runs: &[Planned]) -> Vec<Standing> {
+    let states = runs.iter().map(|run| State::of(invocation, &run.folder));
+    stand(states.zip(runs).collect())
+}
+
+fn stand(runs: Vec<(State, &Planned)>) -> Vec<Standing> {
+    let mut blocks: BTreeMap<u32, Vec<(bool, u32)>> = BTreeMap::new();
+    for (state, run) in &runs {
+        let sound = state.settled(run.preflight);
+        let block = blocks.entry(run.block).or_default();
+        block.push((sound, state.block_attempt));
+    }
+    let of_block = |number: u32| {
+        let members = &blocks[&number];
+        let last = members.iter().map(|member| member.1).max().unwrap_or(0);
+        let complete = members.iter().all(|member| *member == (true, last));
+        (complete, last + 1)
+    };
+    runs.into_iter()
+        .map(|(state, run)| {
+            let (complete, next) = of_block(run.block);
+            Standing {
+                state,
+                complete,
+                next,
+            }
+        })
+        .collect()
 }
 
 impl State {
@@ -30,14 +95,25 @@ impl State {
                 .and_then(|code| i32::try_from(code).ok())
                 .unwrap_or(exit::FAULT),
             run_ids: folders.iter().filter_map(run_id).collect(),
+            block_attempt: folders
+                .last()
+                .map_or(0, |folder| block_attempt(folder, folders.len())),
         }
     }
 
     /// Whether there is nothing left to do. What did not pass a preflight has to be looked at again.
-    pub(super) fn settled(&self, preflight: bool) -> bool {
+    fn settled(&self, preflight: bool) -> bool {
         self.verdict
             .is_some_and(|verdict| verdict.passed() || (verdict.is_complete() && !preflight))
     }
+}
+
+/// The attempt at its block that a run belongs to. Where nothing says it, each run was repeated by itself.
+fn block_attempt(folder: &Folder, attempt: usize) -> u32 {
+    let meta = folder.json("meta.json");
+    let said = meta.and_then(|meta| meta.get("blockAttempt")?.as_u64());
+    said.and_then(|number| u32::try_from(number).ok())
+        .unwrap_or(u32::try_from(attempt).unwrap_or(u32::MAX))
 }
 
 fn run_id(folder: &Folder) -> Option<String> {
@@ -57,6 +133,7 @@ mod tests {
                 verdict,
                 code: exit::OK,
                 run_ids: Vec::new(),
+                block_attempt: 1,
             };
             state.settled(preflight)
         };
@@ -68,5 +145,61 @@ mod tests {
             assert!(!settled(Some(verdict), false));
         }
         assert!(!settled(None, false), "killed in the middle");
+    }
+
+    #[test]
+    fn a_block_is_complete_or_made_again_as_a_whole() {
+        let run = |verdict: Option<Verdict>, block_attempt: u32| State {
+            attempts: block_attempt,
+            verdict,
+            code: exit::OK,
+            run_ids: Vec::new(),
+            block_attempt,
+        };
+        let planned = |block: u32| Planned {
+            folder: String::new(),
+            preflight: false,
+            block,
+        };
+        let (pass, fail, invalid) = (Verdict::Pass, Verdict::Fail, Verdict::Invalid);
+        for (name, states, complete, next) in [
+            (
+                "both sound",
+                [run(Some(pass), 1), run(Some(fail), 1)],
+                true,
+                2,
+            ),
+            (
+                "one invalid",
+                [run(Some(pass), 1), run(Some(invalid), 1)],
+                false,
+                2,
+            ),
+            (
+                "one never begun",
+                [run(Some(pass), 1), run(None, 0)],
+                false,
+                2,
+            ),
+            (
+                "of different attempts",
+                [run(Some(pass), 2), run(Some(pass), 1)],
+                false,
+                3,
+            ),
+        ] {
+            let (block, other) = (planned(1), planned(2));
+            let mut runs: Vec<(State, &Planned)> =
+                states.into_iter().map(|state| (state, &block)).collect();
+            runs.push((run(Some(pass), 1), &other));
+            let stands = stand(runs);
+            assert!(
+                stands[..2]
+                    .iter()
+                    .all(|run| (run.complete, run.next) == (complete, next)),
+                "{name}: {stands:?}"
+            );
+            assert!(stands[2].complete, "{name}: another block stays");
+        }
     }
 }

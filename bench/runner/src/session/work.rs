@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use barrier_procs::PrivateRedis;
 
 use super::ready::Ready;
-use super::state::State;
+use super::state::{Planned, Standing, standing};
 use crate::events::{Event, Log, Stream};
 use crate::evidence::Invocation;
 use crate::plan::file::PlanFile;
@@ -49,6 +49,7 @@ pub(super) struct Session<'a> {
 }
 
 /// What follows a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     Run,
     Scenario,
@@ -105,12 +106,8 @@ impl<'a> Session<'a> {
     /// # Errors
     /// A run could not be started, or evidence could not be written.
     pub(super) fn work(mut self, plan: Plan<'_>) -> anyhow::Result<i32> {
-        let planned: Vec<(String, bool)> = plan
-            .runs
-            .iter()
-            .map(|run| (run.folder.clone(), run.preflight))
-            .collect();
-        let result = self.runs(plan);
+        let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
+        let result = self.runs(plan, &planned);
         let kept = self.keep_redis_log();
         let Worked { codes, failure } = result?;
         kept?;
@@ -125,6 +122,8 @@ impl<'a> Session<'a> {
         }
         match (exit::of_runs(&codes), reported) {
             (exit::OK, Err(error)) => Err(error.context("writing the report")),
+            // A limit that the suite sets to a comparison.
+            (exit::OK, Ok(code)) => Ok(code),
             (code, reported) => {
                 if let Err(error) = reported {
                     self.stream.tell(Event::ReportFailed {
@@ -136,16 +135,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn runs(&mut self, plan: Plan<'_>) -> anyhow::Result<Worked> {
+    fn runs(&mut self, plan: Plan<'_>, planned: &[Planned]) -> anyhow::Result<Worked> {
         let mut worked = Worked::default();
-        let mut left = Vec::new();
-        for run in plan.runs {
-            let state = State::of(&self.invocation, &run.folder);
-            self.earlier.extend(state.run_ids.iter().cloned());
-            if state.settled(run.preflight) {
-                worked.codes.push(state.code);
+        let mut left: Vec<(PlannedRun<'_>, Standing)> = Vec::new();
+        for (run, stands) in plan
+            .runs
+            .into_iter()
+            .zip(standing(&self.invocation, planned))
+        {
+            self.earlier.extend(stands.state.run_ids.iter().cloned());
+            if stands.complete {
+                worked.codes.push(stands.state.code);
             } else {
-                left.push((run, state));
+                left.push((run, stands));
             }
         }
         let with_pause = |run: &PlannedRun<'_>| {
@@ -156,12 +158,14 @@ impl<'a> Session<'a> {
         self.stream.tell(Event::PlanBegan {
             runs: self.shared.runs,
             complete: worked.codes.len(),
-            resumed: !worked.codes.is_empty() || left.iter().any(|(_, state)| state.attempts > 0),
+            resumed: !worked.codes.is_empty()
+                || left.iter().any(|(_, stands)| stands.state.attempts > 0),
             estimates_ms: left.iter().map(|(run, _)| with_pause(run)).collect(),
         });
         let mut skipped: Option<String> = None;
-        let last = left.len();
-        for (place, (run, state)) in left.into_iter().enumerate() {
+        let mut due = Next::Run;
+        let mut left = left.into_iter().peekable();
+        while let Some((mut run, Standing { state, next, .. })) = left.next() {
             let scenario = run.scenario.id.get_ref().clone();
             let (number, title) = (run.number, run.title());
             if skipped.as_ref() == Some(&scenario) {
@@ -169,18 +173,26 @@ impl<'a> Session<'a> {
                 continue;
             }
             let (preflight, pause) = (run.preflight, run.scenario.cooldown);
+            let block = run.cycle.block;
+            run.cycle.attempt = next;
             self.stream.tell(Event::RunBegan {
                 number,
                 title,
                 estimate_ms: run.estimate.map(millis),
             });
             let outcome = self.one(run, state.attempts + 1)?;
-            let more = place + 1 < last;
+            let more = left.peek().is_some();
+            // A missed objective is a result: its block is completed, so that it can be compared.
+            let waits = outcome.verdict == Verdict::Fail
+                && left.peek().is_some_and(|(run, _)| run.cycle.block == block);
+            due = due.max(self.after(outcome, preflight && more, &mut worked));
             let mut ends = false;
-            match self.after(outcome, preflight && more, &mut worked) {
-                Next::Run => {}
-                Next::Scenario => skipped = Some(scenario),
-                Next::Nothing => ends = true,
+            if !waits {
+                match std::mem::replace(&mut due, Next::Run) {
+                    Next::Run => {}
+                    Next::Scenario => skipped = Some(scenario),
+                    Next::Nothing => ends = true,
+                }
             }
             if let (Some(pause), true) = (pause, more && !ends)
                 && let Err(Stop::Interrupted) = self.cool_down(pause)
@@ -282,15 +294,14 @@ impl<'a> Session<'a> {
     }
 
     /// Tells what became of the planned runs, and how to go on if something is left.
-    fn sum_up(&self, runs: &[(String, bool)]) {
+    fn sum_up(&self, runs: &[Planned]) {
         let mut verdicts = BTreeMap::new();
-        let mut left = 0;
-        for (folder, preflight) in runs {
-            let state = State::of(&self.invocation, folder);
-            let verdict = state.verdict.unwrap_or(Verdict::NotRun);
+        let stands = standing(&self.invocation, runs);
+        for run in &stands {
+            let verdict = run.state.verdict.unwrap_or(Verdict::NotRun);
             *verdicts.entry(verdict.to_string()).or_insert(0) += 1;
-            left += usize::from(!state.settled(*preflight));
         }
+        let left = stands.iter().filter(|run| !run.complete).count();
         self.stream.tell(Event::PlanEnded {
             runs: runs.len(),
             verdicts,

@@ -326,6 +326,15 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             }
         }
         check_stat(file, &compare.metric, None, &compare.stat)?;
+        if let Some(limit) = &compare.worse_than
+            && !(0.0..10.0).contains(limit.get_ref())
+        {
+            let text = format!(
+                "`worse_than` is {}; allowed: a share from 0 on, as 0.05 for 5 %",
+                limit.get_ref()
+            );
+            return Err(problem(limit, text));
+        }
     }
     let sections = file.report.iter().flat_map(|report| &report.sections);
     for section in sections {
@@ -336,14 +345,19 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         .iter()
         .map(|record| record.id.get_ref().as_str())
         .collect();
-    match file
-        .report
-        .as_ref()
-        .and_then(|report| report.since.as_ref())
-    {
-        Some(since) => known(since, &records, "record"),
-        None => Ok(()),
+    let report = file.report.as_ref();
+    if let Some(since) = report.and_then(|report| report.since.as_ref()) {
+        known(since, &records, "record")?;
     }
+    if let Some(answer) = report.and_then(|report| report.answer.as_ref()) {
+        let derived: Vec<&str> = file
+            .derive
+            .iter()
+            .map(|table| table.id.get_ref().as_str())
+            .collect();
+        super::answer::check(answer.get_ref(), &derived).map_err(|text| problem(answer, text))?;
+    }
+    Ok(())
 }
 
 fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), Problem> {

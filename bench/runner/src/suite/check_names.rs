@@ -8,8 +8,8 @@ use super::schema::File;
 use super::scope::EARLIER_RUN;
 use super::{expression as language, waits};
 use crate::values::template::variables;
+use crate::values::text::suggestion;
 use crate::values::value::{Kind, plain};
-use crate::values::words::suggestion;
 
 /// Checks the tables that name values.
 pub(super) fn names(file: &File) -> Result<(), Problem> {

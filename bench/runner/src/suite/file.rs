@@ -12,8 +12,8 @@ use super::{check, schema1};
 use crate::values::exit;
 use crate::values::mask;
 use crate::values::template::variables;
+use crate::values::text::suggestion;
 use crate::values::value::plain;
-use crate::values::words::suggestion;
 
 /// Where the project keeps its suites, from its own folder.
 pub(crate) const FOLDER: &str = "bench/suites";

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::schema::File;
 use crate::values::template::{Part, parts};
-use crate::values::words::suggestion;
+use crate::values::text::suggestion;
 
 /// Run values that are known of every run, beside those that the suite computes.
 pub(super) const RUN_VALUES: &[&str] = &["scenario", "variant", "branch", "label"];

@@ -401,6 +401,21 @@ pub(crate) struct CompareTable {
     pub(crate) base: Spanned<String>,
     #[serde(default)]
     pub(crate) method: Method,
+    /// By how much a variant may be worse than the base, as a share; beyond, the plan fails.
+    pub(crate) worse_than: Option<Spanned<f64>>,
+    #[serde(default)]
+    pub(crate) worse: Worse,
+}
+
+/// What is worse, where `worse_than` sets a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Worse {
+    /// More, as of a time.
+    #[default]
+    Higher,
+    /// Less, as of a rate.
+    Lower,
 }
 
 /// What makes two runs a pair.
@@ -418,9 +433,9 @@ pub(crate) enum Method {
     /// Student's t on the log ratios of the pairs.
     #[default]
     PairedLogRatio,
-    /// Welch's t on the logarithms; only between two folders, never declared.
+    /// The ratio of the geometric means, without an interval; only between two folders, never declared.
     #[serde(skip_deserializing)]
-    WelchLogRatio,
+    GeometricMeans,
 }
 
 /// `[report]`
@@ -433,6 +448,8 @@ pub(crate) struct ReportTable {
     pub(crate) sections: Vec<Spanned<String>>,
     /// The record from whose time on charts over time count; without it they begin with k6.
     pub(crate) since: Option<Spanned<String>>,
+    /// What came out, in a sentence over derived values, for the first screen.
+    pub(crate) answer: Option<Spanned<String>>,
 }
 
 /// A form of the report.

@@ -13,8 +13,8 @@ use super::schema::{EnvTable, File, TargetTable};
 use crate::values::exit;
 use crate::values::mask;
 use crate::values::template::{Part, parts, variables};
+use crate::values::text::suggestion;
 use crate::values::value::{parse, plain};
-use crate::values::words::suggestion;
 
 pub(crate) use crate::values::template::RunValues;
 pub(crate) use crate::values::value::{Kind, Value};

@@ -7,4 +7,3 @@ pub(crate) mod mask;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod value;
-pub(crate) mod words;

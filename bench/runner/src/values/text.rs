@@ -1,4 +1,4 @@
-//! Values in words, for the terminal and for reports.
+//! Values in words: for messages, the terminal and reports.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +23,50 @@ pub(crate) fn shown(path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+/// `, did you mean …?` if a known name is near enough to be a slip of the finger.
+pub(crate) fn suggestion(name: &str, known: &[&str]) -> String {
+    known
+        .iter()
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(name, candidate),
+                candidate,
+            )
+        })
+        .filter(|(likeness, _)| *likeness > 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, candidate)| {
+            format!(", did you mean `{candidate}`?")
+        })
+}
+
+/// `1 run`, `2 runs`.
+pub(crate) fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A figure for people: thousands separated, no more digits than one can use.
+pub(crate) fn figure(value: f64) -> String {
+    let size = value.abs();
+    let decimals = match size {
+        size if size >= 1000.0 || size.fract() == 0.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 0.1 => 2,
+        _ => 4,
+    };
+    let text = format!("{size:.decimals$}");
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut grouped = String::new();
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let sign = if value < 0.0 { "-" } else { "" };
+    format!("{sign}{grouped}{rest}")
 }
 
 #[cfg(test)]

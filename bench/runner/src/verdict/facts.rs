@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::suite::schema::Class;
 use crate::verdict::gates::Judged;
+
+/// k6's exit code where a threshold was crossed.
+const CROSSED: i32 = 99;
 
 /// Share of the machine, in percent over the whole run, beyond which the generator measures itself.
 const GENERATOR_CAP: f64 = 90.0;
@@ -56,16 +60,8 @@ pub(crate) struct Facts {
 impl Facts {
     /// The gates that hold for every run without being declared.
     pub(crate) fn judge(&self) -> Vec<Judged> {
-        let code = self.k6_exit_code.map_or_else(
-            || "none, a signal ended it".to_owned(),
-            |code| code.to_string(),
-        );
         let mut gates = vec![
-            Judged::built_in(
-                "k6-exit",
-                self.k6_exit_code == Some(0),
-                format!("k6's exit code: {code}; expected 0"),
-            ),
+            self.exit(),
             Judged::built_in(
                 "k6-in-time",
                 self.cause != Cause::Limit,
@@ -103,11 +99,32 @@ impl Facts {
         }
         gates
     }
+
+    /// A crossed threshold is an objective that the target missed; every other code says that k6 did not do its work.
+    fn exit(&self) -> Judged {
+        if self.k6_exit_code == Some(CROSSED) {
+            let text = format!("k6's exit code: {CROSSED}, a threshold was crossed; expected 0");
+            return Judged {
+                class: Class::Slo,
+                ..Judged::built_in("k6-exit", false, text)
+            };
+        }
+        let code = self.k6_exit_code.map_or_else(
+            || "none, a signal ended it".to_owned(),
+            |code| code.to_string(),
+        );
+        Judged::built_in(
+            "k6-exit",
+            self.k6_exit_code == Some(0),
+            format!("k6's exit code: {code}; expected 0"),
+        )
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::gates::{Verdict, verdict};
 
     #[test]
     fn each_fact_has_its_gate() {
@@ -178,5 +195,22 @@ mod tests {
                 [id]
             );
         }
+    }
+
+    #[test]
+    fn a_crossed_threshold_is_a_missed_objective() {
+        let judged = |code: i32| {
+            let facts = Facts {
+                k6_exit_code: Some(code),
+                cause: Cause::Own,
+                summary: true,
+                unhealthy: None,
+                evidence_missing: Vec::new(),
+                generator_cpu_percent_mean: None,
+            };
+            verdict(&facts.judge())
+        };
+        assert_eq!(judged(99), Verdict::Fail);
+        assert_eq!(judged(107), Verdict::Invalid);
     }
 }

@@ -1,0 +1,147 @@
+//! All comparisons of a report together: many looks at equal builds find a difference somewhere, so they are corrected.
+
+use barrier_stats::ratio::{CONFIDENCE, MIN_CYCLES, holm};
+
+use super::cell::{Cell, Comparison, Variant};
+use super::words::{self, Outcome, Verdict};
+use crate::values::text::plural;
+
+/// Invalid runs of two variants may differ by so many.
+const INVALID_APART: usize = 1;
+/// The share of invalid runs beyond which what is left is a choice, not a sample: one in so many.
+const INVALID_ONE_IN: usize = 5;
+
+/// Puts every comparison into words, and judges the limits that the suite sets to them.
+pub(super) fn judge(cells: &mut [Cell]) {
+    let barred: Vec<Vec<Option<Verdict>>> = cells
+        .iter()
+        .map(|cell| {
+            let comparisons = cell.comparisons.iter();
+            comparisons
+                .map(|comparison| bar(cell, comparison))
+                .collect()
+        })
+        .collect();
+    let testable = |comparison: &Comparison, bar: &Option<Verdict>| {
+        let enough = comparison.pairs.len() >= MIN_CYCLES && bar.is_none();
+        comparison
+            .ratio
+            .as_ref()
+            .filter(|_| enough)
+            .map(|ratio| ratio.p)
+    };
+    let mut p = Vec::new();
+    for (cell, bars) in cells.iter().zip(&barred) {
+        let both = cell.comparisons.iter().zip(bars);
+        p.extend(both.filter_map(|(comparison, bar)| testable(comparison, bar)));
+    }
+    let family = p.len();
+    let mut corrected = holm(&p).into_iter();
+    for (cell, bars) in cells.iter_mut().zip(barred) {
+        let (unit, variants) = (cell.unit, cell.variants.len());
+        for (comparison, bar) in cell.comparisons.iter_mut().zip(bars) {
+            if testable(comparison, &bar).is_some() {
+                comparison.corrected_p = corrected.next();
+            }
+            comparison.verdict = bar.unwrap_or_else(|| {
+                let holds = comparison.corrected_p.is_none_or(|p| p < 1.0 - CONFIDENCE);
+                words::verdict(
+                    &comparison.variant,
+                    comparison.pairs.len(),
+                    comparison.ratio.as_ref(),
+                    words::Circumstances {
+                        unit,
+                        variants,
+                        together: family,
+                        holds,
+                    },
+                )
+            });
+            gate(comparison);
+        }
+    }
+}
+
+/// Worse than the suite allows is what the whole interval is beyond, among all comparisons; a limit that cannot be judged is
+/// not kept.
+fn gate(comparison: &mut Comparison) {
+    let outcome = comparison.verdict.outcome;
+    let Some(gate) = &mut comparison.gate else {
+        return;
+    };
+    gate.verdict = match (outcome, &comparison.ratio) {
+        (Outcome::Higher, Some(ratio)) if !gate.less_is_worse => {
+            word(ratio.interval.low > 1.0 + gate.limit)
+        }
+        (Outcome::Lower, Some(ratio)) if gate.less_is_worse => {
+            word(ratio.interval.high < 1.0 - gate.limit)
+        }
+        (
+            Outcome::Higher
+            | Outcome::Lower
+            | Outcome::NoDifferenceShown
+            | Outcome::OnlyUncorrected,
+            _,
+        ) => "PASS",
+        _ => "INVALID",
+    };
+}
+
+fn word(worse: bool) -> &'static str {
+    if worse { "FAIL" } else { "PASS" }
+}
+
+/// Why nothing is said about which is faster.
+fn bar(cell: &Cell, comparison: &Comparison) -> Option<Verdict> {
+    let refused: Vec<String> = cell
+        .differences
+        .iter()
+        .filter(|difference| !difference.allowed)
+        .map(ToString::to_string)
+        .collect();
+    if !refused.is_empty() {
+        let names: Vec<&str> = cell
+            .differences
+            .iter()
+            .map(|difference| difference.name.as_str())
+            .collect();
+        return Some(Verdict::new(
+            Outcome::Refused,
+            format!(
+                "refused: the runs are not alike, they differ in {}; what may differ is named by --allow-differences \"{}\"",
+                refused.join(", "),
+                names.join(",")
+            ),
+        ));
+    }
+    if cell.pair_by.is_none() {
+        return Some(Verdict::new(
+            Outcome::OneSessionEach,
+            "one session each cannot say which build is faster: run both in one plan, cycle by cycle".to_owned(),
+        ));
+    }
+    let side = |name: &str| cell.variants.iter().find(|variant| variant.name == name);
+    uneven(side(&comparison.base)?, side(&comparison.variant)?)
+}
+
+/// Runs are invalid for a reason, and the reason may be the build: what is left of one that lost many is its better part.
+fn uneven(base: &Variant, variant: &Variant) -> Option<Verdict> {
+    let apart = base.invalid.abs_diff(variant.invalid) > INVALID_APART;
+    let many = |variant: &Variant| variant.invalid * INVALID_ONE_IN > variant.attempts;
+    if !apart && !many(base) && !many(variant) {
+        return None;
+    }
+    let told = |variant: &Variant| {
+        let runs = plural(variant.attempts, "run");
+        format!("{} of {runs} of {} invalid", variant.invalid, variant.name)
+    };
+    let why = if apart {
+        "what is left of the two is not alike"
+    } else {
+        "more than one fifth is missing"
+    };
+    Some(Verdict::new(
+        Outcome::TooManyInvalid,
+        format!("no verdict: {}, {}: {why}", told(base), told(variant)),
+    ))
+}
