@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::alike::{self, Difference};
 use super::blocks::{self, Block};
 use super::stored::{Stored, StoredRun};
-use super::{family, words};
+use super::words;
 use crate::suite::schema::{CompareTable, Method, PairBy, Worse};
 
 /// One metric of one scenario at one point: every variant against the base.
@@ -130,7 +130,7 @@ impl Comparison {
             .as_ref()
             .map(words::ratio)
             .or(sessions)
-            .unwrap_or_else(|| "unknown".to_owned())
+            .unwrap_or_else(|| "no ratio".to_owned())
     }
 
     /// The limit with its verdict.
@@ -148,6 +148,27 @@ impl Comparison {
             self.base
         ))
     }
+}
+
+/// Where and what is compared.
+pub(crate) fn title(cell: &Cell) -> String {
+    let place = [cell.scenario.as_str(), &cell.point]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let stat = if cell.stat == "value" {
+        String::new()
+    } else {
+        format!(" {}", cell.stat)
+    };
+    let unit = if cell.unit.is_empty() {
+        String::new()
+    } else {
+        format!(" in {}", cell.unit)
+    };
+    format!("{place}: {}{stat}{unit}", cell.metric)
 }
 
 /// How the values of two variants belong together.
@@ -189,12 +210,24 @@ fn of_variant<'a>(runs: &[&'a StoredRun], name: &str) -> Vec<&'a StoredRun> {
 pub(crate) fn order<'a>(stored: &'a Stored, runs: &[&'a StoredRun]) -> Vec<&'a str> {
     let names = variants(runs);
     let scenario = runs.first().map_or("", |run| run.meta.scenario.as_str());
-    let base = tables(stored, scenario, runs)
-        .map(|table| table.base.get_ref().as_str())
-        .find(|base| names.contains(base));
+    let mut tables = tables(stored, scenario, runs);
+    let base = tables.find_map(|table| {
+        names
+            .iter()
+            .copied()
+            .find(|name| *name == base_of(table, runs))
+    });
     let mut ordered: Vec<&str> = base.into_iter().collect();
     ordered.extend(names.into_iter().filter(|name| base != Some(name)));
     ordered
+}
+
+/// What the others are compared with: the first of the builds that a person named, else the variant that the suite names.
+fn base_of<'a>(table: &'a CompareTable, runs: &[&'a StoredRun]) -> &'a str {
+    match runs.first().map(|run| run.meta.build.base.as_str()) {
+        Some(base) if !base.is_empty() => base,
+        _ => table.base.get_ref(),
+    }
 }
 
 /// The names of the variants, in the order of their first runs.
@@ -225,11 +258,11 @@ fn tables<'a>(
 }
 
 /// The variants of a plan against each other, paired by cycle.
-pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
+pub(super) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for ((scenario, point), runs) in groups(stored) {
         for table in tables(stored, scenario, &runs) {
-            let base = table.base.get_ref().as_str();
+            let base = base_of(table, &runs);
             let mut names = order(stored, &runs);
             names.sort_by_key(|name| *name != base);
             let sides: Vec<Side<'_>> = names
@@ -255,7 +288,6 @@ pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
             cells.push(cell);
         }
     }
-    family::judge(&mut cells);
     cells
 }
 
@@ -273,7 +305,7 @@ fn unlike(stored: &Stored, sides: &[Side<'_>], allowed: &[String]) -> Vec<Differ
 }
 
 /// What both folders hold, each variant by itself: B against A.
-pub(crate) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
+pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
     let in_b = groups(b);
     let mut cells = Vec::new();
     for (key, of_a) in groups(a) {
@@ -304,7 +336,6 @@ pub(crate) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
             }
         }
     }
-    family::judge(&mut cells);
     cells
 }
 

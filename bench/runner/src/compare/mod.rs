@@ -7,7 +7,7 @@ mod alike;
 pub(crate) mod baseline;
 mod blocks;
 pub(crate) mod cells;
-mod family;
+pub(crate) mod family;
 pub(crate) mod plan_verdict;
 pub(crate) mod stored;
 pub(crate) mod words;
@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 use crate::values::exit;
 use crate::values::text::shown;
 use baseline::Against;
-use cells::{Cell, Value, Variant};
+use cells::{Cell, Value, Variant, title};
 use plan_verdict::PlanVerdict;
 use stored::Stored;
 use words::{figure, plural};
@@ -45,12 +45,12 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         .collect::<anyhow::Result<Vec<_>>>()?;
     let (cells, legend, baselines) = match stored.as_slice() {
         [one] => (
-            cells::within(one, allowed),
+            family::within(one, allowed),
             Vec::new(),
             baseline::against(one)?,
         ),
         [a, b] => (
-            cells::between(a, b, allowed),
+            family::between(a, b, allowed),
             vec![legend("A", a), legend("B", b)],
             Vec::new(),
         ),
@@ -123,11 +123,10 @@ fn nothing(stored: &[Stored]) -> anyhow::Error {
 fn legend(name: &str, stored: &Stored) -> String {
     let mut versions: Vec<String> = Vec::new();
     for run in &stored.runs {
-        let version = [run.build(), run.meta.label.clone()]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let mut version = run.build();
+        if !version.contains(&run.meta.label) {
+            version = format!("{version}, {}", run.meta.label);
+        }
         if !versions.contains(&version) {
             versions.push(version);
         }
@@ -218,27 +217,6 @@ fn lines(cell: &Cell) -> Vec<String> {
         lines.push("  ! the machine was busy with something else".to_owned());
     }
     lines
-}
-
-/// Where and what is compared.
-pub(crate) fn title(cell: &Cell) -> String {
-    let place = [cell.scenario.as_str(), &cell.point]
-        .iter()
-        .filter(|part| !part.is_empty())
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    let stat = if cell.stat == "value" {
-        String::new()
-    } else {
-        format!(" {}", cell.stat)
-    };
-    let unit = if cell.unit.is_empty() {
-        String::new()
-    } else {
-        format!(" in {}", cell.unit)
-    };
-    format!("{place}: {}{stat}{unit}", cell.metric)
 }
 
 /// Every value, in the order of the cycles, with its marks.

@@ -4,6 +4,8 @@ use barrier_stats::order::balancing;
 use barrier_stats::ratio::{MIN_CYCLES, Ratio};
 use serde::Serialize;
 
+pub(crate) use crate::values::text::figure;
+
 /// The difference that "no difference shown" is measured by.
 const EFFECT: f64 = 0.05;
 
@@ -159,28 +161,6 @@ fn decimals(width: f64) -> usize {
 /// `1 run`, `2 runs`.
 pub(crate) fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
-/// A figure for people: thousands separated, no more digits than one can use.
-pub(crate) fn figure(value: f64) -> String {
-    let size = value.abs();
-    let decimals = match size {
-        size if size >= 1000.0 || size.fract() == 0.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 0.1 => 2,
-        _ => 4,
-    };
-    let text = format!("{size:.decimals$}");
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::new();
-    for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    let sign = if value < 0.0 { "-" } else { "" };
-    format!("{sign}{grouped}{rest}")
 }
 
 /// A ratio with its interval.

@@ -6,6 +6,7 @@
 pub(crate) mod limits;
 pub(crate) mod presets;
 
+pub(crate) mod build;
 pub(crate) mod file;
 mod planned;
 pub(crate) mod points;
@@ -25,8 +26,9 @@ use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::{Point, Vars};
 use crate::values::exit;
-use planned::planned;
+use build::{Build, Builds, Place};
 pub(crate) use planned::{Cycle, PlannedRun};
+use planned::{Member, planned};
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +50,38 @@ pub(crate) struct Selection {
     pub(crate) label: String,
     /// Of the random orders.
     pub(crate) seed: u64,
+    /// Builds of the thing under test.
+    #[serde(default)]
+    pub(crate) builds: Builds,
     /// Values of variables.
     pub(crate) given: Given,
+}
+
+impl Selection {
+    /// The same for one build; a build that a person started is reached at its own address.
+    fn of_build(&self, suite: &Suite, build: Option<&Build>) -> anyhow::Result<Self> {
+        let mut selection = self.clone();
+        if let Some(Build {
+            place: Place::Address(address),
+            name,
+        }) = build
+        {
+            let external = suite.file.target.iter();
+            let variable = external
+                .filter(|target| target.kind == TargetKind::External)
+                .find_map(|target| target::address_variables(target).first().copied());
+            let Some(variable) = variable else {
+                return Err(exit::set_up(format!(
+                    "--build {name}: the suite has no target that a person starts"
+                )));
+            };
+            selection
+                .given
+                .set
+                .insert(variable.to_owned(), address.clone());
+        }
+        Ok(selection)
+    }
 }
 
 /// The runs in their order.
@@ -80,7 +112,19 @@ impl<'a> Plan<'a> {
             };
             let mut of_scenario = 0;
             for point in points::of(scenario, &selection.levels)? {
-                let variants = variants(suite, scenario, &point, selection)?;
+                let mut members = Vec::new();
+                for build in selection.builds.each() {
+                    let of_build = selection.of_build(suite, build)?;
+                    for variant in variants(suite, scenario, &point, &of_build)? {
+                        members.push((variant, build, of_build.clone()));
+                    }
+                }
+                // Builds of a variant stand beside each other.
+                members.sort_by_key(|(variant, _, _)| {
+                    let names = scenario.variants.iter();
+                    let mut names = names.map(|name| Some(name.get_ref()));
+                    names.position(|name| name == variant.as_ref())
+                });
                 for number in 1..=discarded + cycles {
                     block += 1;
                     let cycle = Cycle {
@@ -95,10 +139,11 @@ impl<'a> Plan<'a> {
                         only: discarded + cycles == 1,
                     };
                     let order = scenario.cycle_order;
-                    for variant in
-                        order::in_block(variants.clone(), order, of_scenario, &mut random)
+                    for (variant, build, selection) in
+                        order::in_block(members.clone(), order, of_scenario, &mut random)
                     {
-                        let mut run = planned(suite, scenario, &point, variant, cycle, selection)?;
+                        let what = Member { variant, build };
+                        let mut run = planned(suite, scenario, &point, what, cycle, &selection)?;
                         run.preflight = preflight;
                         run.number = plan.runs.len() + 1;
                         plan.runs.push(run);
@@ -107,6 +152,9 @@ impl<'a> Plan<'a> {
                 }
             }
         }
+        selection
+            .builds
+            .check(plan.runs.iter().map(|run| run.target))?;
         plan.folders_differ()?;
         Ok(plan)
     }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use barrier_stats::host;
-
+use super::build::{Build, UnderTest};
 use super::{Selection, points};
 use crate::evidence::component;
 use crate::plan::limits::Limits;
@@ -35,7 +34,9 @@ pub(crate) struct PlannedRun<'a> {
     pub(crate) bound: Duration,
     /// How long the run takes if nothing goes wrong; `None` if the suite says nothing about it.
     pub(crate) estimate: Option<Duration>,
-    /// What tells two builds apart: the variant, or the git branch of a target that a person started.
+    /// The thing under test, as far as it is known before it is there.
+    pub(crate) under_test: UnderTest,
+    /// What tells two things under test apart: variant and build, or the target's name where nobody says more.
     pub(crate) branch: String,
     pub(crate) script: PathBuf,
     /// The evidence folder of the first attempt, below the folder of the plan.
@@ -57,6 +58,13 @@ pub(crate) struct Cycle {
     pub(crate) only: bool,
 }
 
+/// What runs in a block.
+#[derive(Debug, Clone)]
+pub(super) struct Member<'a> {
+    pub(super) variant: Option<String>,
+    pub(super) build: Option<&'a Build>,
+}
+
 /// Everything that is known about a run before the plan begins.
 ///
 /// # Errors
@@ -65,7 +73,7 @@ pub(super) fn planned<'a>(
     suite: &'a Suite,
     scenario: &'a ScenarioTable,
     point: &Point,
-    variant: Option<String>,
+    Member { variant, build }: Member<'_>,
     cycle: Cycle,
     selection: &Selection,
 ) -> anyhow::Result<PlannedRun<'a>> {
@@ -95,10 +103,19 @@ pub(super) fn planned<'a>(
         Err(_) => parse_duration(&bound).map_err(exit::set_up)?,
     };
     gates::check_limits(&suite.file.gate, scenario.id.get_ref(), &vars, &run_values)?;
-    let branch = match (&variant, target.kind) {
-        (_, TargetKind::External) => host::git().0,
-        (Some(variant), _) => variant.clone(),
-        (None, _) => target.id.clone(),
+    let under_test = selection.builds.of_run(build, target)?;
+    let variant_name = variant
+        .iter()
+        .filter(|_| target.kind != TargetKind::External);
+    let names = variant_name.chain([&under_test.branch]);
+    let names: Vec<&str> = names
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let branch = if names.is_empty() {
+        target.id.clone()
+    } else {
+        names.join("-")
     };
     let mut run = PlannedRun {
         number: 0,
@@ -112,6 +129,7 @@ pub(super) fn planned<'a>(
         vars,
         limits,
         bound,
+        under_test,
         branch,
         script: suite.resolve(&scenario.script),
         folder: String::new(),

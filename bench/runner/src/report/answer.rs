@@ -1,62 +1,19 @@
 //! The answer that a report begins with, in the suite's own words: `[report] answer`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use barrier_stats::median::median;
-use minijinja::value::{Serde, ValueKind};
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::UndefinedBehavior;
+use minijinja::value::Serde;
 use serde_json::Value as Json;
 
 use crate::compare::cells;
 use crate::compare::stored::{Stored, StoredRun};
-use crate::compare::words::{figure, plural};
+use crate::compare::words::plural;
+use crate::suite::answer::environment;
 
 /// Places beyond which there are too many to be told one by one.
 const PLACES: usize = 4;
-/// What an answer may name beside derived values.
-pub(super) const NAMES: &[&str] = &["scenario", "point", "variant", "runs"];
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_filter("seconds", seconds);
-    // Numbers as in the rest of a report.
-    environment.set_formatter(|out, state, value| match f64::try_from(value.clone()) {
-        Ok(number) if value.kind() == ValueKind::Number => Ok(out.write_str(&figure(number))?),
-        _ => minijinja::escape_formatter(out, state, value),
-    });
-    environment
-}
-
-/// Milliseconds as people say them.
-fn seconds(ms: f64) -> String {
-    match ms / 1000.0 {
-        s if s < 1.0 => format!("{} ms", figure(ms.round())),
-        s if s < 100.0 => format!("{s:.1} s"),
-        s => format!("{} s", figure(s.round())),
-    }
-}
-
-/// Looks whether an answer can be given with these derived values.
-///
-/// # Errors
-/// A text that says what was received and what is allowed.
-pub(crate) fn check(template: &str, derived: &[&str]) -> Result<(), String> {
-    let environment = environment();
-    let parsed = environment
-        .template_from_str(template)
-        .map_err(|error| format!("`answer`: {error}"))?;
-    let named: BTreeSet<String> = parsed.undeclared_variables(false).into_iter().collect();
-    let allowed: Vec<&str> = derived.iter().chain(NAMES).copied().collect();
-    match named.iter().find(|name| !allowed.contains(&name.as_str())) {
-        Some(name) => Err(format!(
-            "`answer` names `{name}`; allowed: {}",
-            allowed.join(", ")
-        )),
-        None => Ok(()),
-    }
-}
-
 /// The answers, a sentence for each scenario and point.
 ///
 /// # Errors
@@ -161,34 +118,4 @@ fn said(stored: &Stored, runs: &[&StoredRun]) -> anyhow::Result<String> {
         String::new()
     };
     Ok(format!("{text}{many}{missed}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_names_what_there_is() {
-        let good = "{{ completedUsers }} of {{ expectedVUs }} in {{ drainMs | seconds }}";
-        let derived = ["completedUsers", "expectedVUs", "drainMs"];
-        assert_eq!(check(good, &derived), Ok(()));
-        let error = check(good, &derived[..2]).expect_err("refused");
-        assert!(
-            error.contains("names `drainMs`; allowed: completedUsers, expectedVUs, scenario"),
-            "{error}"
-        );
-        assert!(check("{{ drainMs", &derived).is_err());
-        assert!(check("{{ drainMs | fortnights }}", &derived).is_err());
-    }
-
-    #[test]
-    fn times_are_told_as_people_say_them() {
-        for (ms, text) in [
-            (42_123.0, "42.1 s"),
-            (830.4, "830 ms"),
-            (1_234_567.0, "1,235 s"),
-        ] {
-            assert_eq!(seconds(ms), text);
-        }
-    }
 }

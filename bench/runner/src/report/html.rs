@@ -10,9 +10,9 @@ use super::section::Section;
 use super::series::{Points, Process, Series};
 use super::template;
 use super::view::View;
-use crate::compare::cells;
+use crate::compare::cells::{self, title};
 use crate::compare::stored::{Stored, StoredRun};
-use crate::compare::title;
+
 use crate::verdict::derive::statistic;
 
 const TEMPLATE: &str = include_str!("templates/report.html");

@@ -7,9 +7,9 @@ use serde_json::Value as Json;
 
 use super::figures::{Figures, RunRow};
 use super::section::Section;
-use crate::compare::cells::Cell;
+use crate::compare::cells::{Cell, title};
 use crate::compare::words::{self, Outcome, figure};
-use crate::compare::{because, marked, title};
+use crate::compare::{because, marked};
 
 /// The texts of a report.
 #[derive(Debug, Serialize)]

@@ -6,9 +6,12 @@ use barrier_stats::host;
 use serde_json::{Map, Value as Json, json};
 
 use crate::evidence::Folder;
+use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
+use crate::run::build::Identity;
 use crate::run::k6::{Binary, Finished};
 use crate::suite::Suite;
+use crate::suite::schema::TargetKind;
 use crate::values::exit;
 use crate::values::hash;
 use crate::values::mask::{masked, masked_address};
@@ -56,7 +59,16 @@ impl Meta {
         run_id: &str,
         redis: &RedisFacts,
     ) -> anyhow::Result<Self> {
-        let (git_branch, sha) = host::git();
+        let (git_branch, mut sha) = host::git();
+        let dirty = host::git_is_dirty();
+        if run.target.kind == TargetKind::External {
+            // The folder that the runner was called from says nothing about it.
+            sha = if run.under_test.sha.is_empty() {
+                "unknown".to_owned()
+            } else {
+                run.under_test.sha.clone()
+            };
+        }
         let k6 = &shared.k6;
         let vars = &run.vars;
         let version = redis.version.as_deref().unwrap_or("unknown");
@@ -128,6 +140,7 @@ impl Meta {
             "discarded": run.cycle.discarded,
             "preflight": run.preflight,
             "quick": shared.quick,
+            "gitDirty": dirty,
             "estimateMs": run.estimate.map(|time| time.as_millis()),
             "suiteFile": { "path": shared.suite.path, "sha256": shared.suite_sha256 },
             "harness": hash::harness(&run.script)?,
@@ -159,9 +172,20 @@ impl Meta {
     }
 
     /// The program of a target that the runner started.
-    pub(crate) fn target_program(&mut self, program: &Path, version: Option<&str>) {
-        let entry = json!({ "path": program, "version": version });
+    pub(crate) fn target_program(&mut self, program: &Path, version: Option<&str>, sha256: &str) {
+        let entry = json!({ "path": program, "version": version, "sha256": sha256 });
         self.json.insert("targetProgram".to_owned(), entry);
+    }
+
+    /// What the thing under test is.
+    pub(super) fn build(&mut self, under: &UnderTest, identity: Identity) {
+        let entry = json!({
+            "id": identity.id,
+            "from": identity.from,
+            "name": under.name,
+            "base": under.base,
+        });
+        self.json.insert("build".to_owned(), entry);
     }
 
     /// When the harness set the events OPEN, epoch ms.

@@ -66,7 +66,7 @@ pub(crate) fn choose<'a>(
 }
 
 /// The variables that the address of a target is made of.
-fn address_variables(target: &TargetTable) -> Vec<&str> {
+pub(crate) fn address_variables(target: &TargetTable) -> Vec<&str> {
     let address = target.ready.url.as_ref().or(target.ready.tcp.as_ref());
     let parts = address
         .map(|address| parts(address.get_ref()).unwrap_or_default())
@@ -184,13 +184,15 @@ struct Started {
 }
 
 impl Target {
-    /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`.
+    /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`. `program`
+    /// is what is started, which [`program`] finds where nobody gave another build.
     ///
     /// # Errors
     /// It does not start or does not answer within its limit (exit code 2), or a signal arrived.
     pub(crate) fn start(
         suite: &Suite,
         table: &TargetTable,
+        given: Option<&Path>,
         vars: &mut Vars,
         folder: &Folder,
         inbox: &mut Inbox,
@@ -208,7 +210,10 @@ impl Target {
         }
         let private = scratch::folder("target-").context("making a folder for the target")?;
         let port_file = private.path().join("address");
-        let mut command = Command::new(program(suite, table)?);
+        let mut command = Command::new(match given {
+            Some(given) => given.to_owned(),
+            None => program(suite, table)?,
+        });
         let run = RunValues::from([("port_file", port_file.display().to_string())]);
         for word in table.start.iter().skip(1) {
             command.arg(vars.expand(word.get_ref(), &run)?);
@@ -383,7 +388,14 @@ mod tests {
             .expect("folder");
         let table = choose(suite, Some("zset"), vars)?;
         supply(table, vars)?;
-        let target = Target::start(suite, table, vars, &folder, &mut Inbox::without_signals())?;
+        let target = Target::start(
+            suite,
+            table,
+            None,
+            vars,
+            &folder,
+            &mut Inbox::without_signals(),
+        )?;
         Ok((target, folder, root))
     }
 

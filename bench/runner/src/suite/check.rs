@@ -130,6 +130,15 @@ fn check_targets(file: &File) -> Result<(), Problem> {
         if let Some(faults) = &target.faults {
             placeholders(file, faults, &[])?;
         }
+        if let Some(version) = &target.version {
+            placeholders(file, &version.url, &[])?;
+            if target.kind != TargetKind::External {
+                return Err(problem(
+                    &version.url,
+                    "a program that the runner starts is known by its hash; only an external target has `version`",
+                ));
+            }
+        }
         for log in &target.logs {
             placeholders(file, log, &[])?;
             if target.kind != TargetKind::External {
@@ -267,7 +276,7 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             .iter()
             .map(|table| table.id.get_ref().as_str())
             .collect();
-        report::check_answer(answer.get_ref(), &derived).map_err(|text| problem(answer, text))?;
+        super::answer::check(answer.get_ref(), &derived).map_err(|text| problem(answer, text))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod scope;
 
+pub(crate) mod answer;
 mod check;
 mod check_plan;
 pub(crate) mod given;
