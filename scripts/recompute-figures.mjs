@@ -24,15 +24,28 @@ function student(v) {
 }
 
 const latest = new Map();
+/** The last attempt at each block: only its runs are side by side. */
+const blocks = new Map();
 for (const file of readdirSync(root, { recursive: true }).filter((path) => /(^|\/)meta\.json$/.test(path)).sort()) {
   const [folder, meta] = [join(root, dirname(file)), read(root, file)];
   const run = { ...meta, folder, verdict: existsSync(join(folder, 'verdict.json')) ? read(folder, 'verdict.json').verdict : 'NOT_RUN' };
-  const key = JSON.stringify([meta.scenario, meta.point ?? {}, meta.variant, meta.cycle, meta.discarded ?? false]);
+  // Builds are compared within each variant.
+  if (meta.build?.base) {
+    run.point = { ...meta.point, ...(meta.variant ? { variant: meta.variant } : {}) };
+    run.variant = meta.build.name;
+  }
+  run.block = JSON.stringify([run.scenario, run.point ?? {}, run.cycle, run.discarded ?? false]);
+  run.blockAttempt = meta.blockAttempt ?? meta.attempt ?? 1;
+  blocks.set(run.block, Math.max(blocks.get(run.block) ?? 0, run.blockAttempt));
+  const key = JSON.stringify([run.block, run.variant]);
   if ((latest.get(key)?.attempt ?? 0) <= (meta.attempt ?? 1)) {
     latest.set(key, run);
   }
 }
-const counted = [...latest.values()].filter(({ discarded, quick, verdict }) => !discarded && !quick && ['PASS', 'FAIL'].includes(verdict));
+const counted = [...latest.values()].filter(
+  ({ block, blockAttempt, discarded, quick, verdict }) =>
+    blockAttempt === blocks.get(block) && !discarded && !quick && ['PASS', 'FAIL'].includes(verdict),
+);
 
 let checked = 0;
 let wrong = 0;

@@ -410,3 +410,23 @@ fn a_report_begins_with_the_answer_and_the_single_run_with_no_verdict_at_all() {
         "{head}"
     );
 }
+
+#[test]
+fn a_dirty_tree_is_said() {
+    let place = Place::new();
+    for (dirty, said) in [(true, true), (false, false)] {
+        let mut plan = Plan::new(&place, &dirty.to_string());
+        plan.add(&Run {
+            meta: json!({ "gitDirty": dirty }),
+            ..run("zset", 1, 1000.0)
+        });
+        let (code, printed) = call(&place, "report", &[&plan.folder], &[]);
+        assert_eq!(code, 0, "{printed}");
+        let markdown = text(&plan.folder.join("report.md"));
+        assert_eq!(
+            markdown.contains("abc1234, with changes that are not committed"),
+            said,
+            "{markdown}"
+        );
+    }
+}

@@ -3,125 +3,19 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, Redis, files, finish, json, k6, text};
-use rustix::process::{Pid, Signal, kill_process};
+use common::bench::{Bench, SUITE, background, copy, signal, text_of, titles, until};
+use common::{files, finish, json, text};
+use rustix::process::Signal;
 use serde_json::Value as Json;
-
-const SUITE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/fixtures/suites/matrix.toml"
-);
-
-/// A place with a listener that stands for the targets, and a Redis, so that no run waits for one of its own.
-struct Bench {
-    place: Place,
-    listener: TcpListener,
-    redis: Redis,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self {
-            place: Place::new(),
-            listener: TcpListener::bind("127.0.0.1:0").expect("listener"),
-            redis: Redis::start(&[]),
-        }
-    }
-
-    fn call(&self, arguments: &[&str]) -> Command {
-        let address = self.listener.local_addr().expect("address");
-        let mut command = self.place.runner();
-        command
-            .args(arguments)
-            .env("LISTENER", format!("http://{address}"))
-            .env("REDIS_URL", &self.redis.address)
-            .env("K6_BIN", k6());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Command {
-        let mut command = self.call(&["run", SUITE]);
-        command.args(arguments);
-        command
-    }
-
-    /// The folder of the only plan.
-    fn plan(&self) -> PathBuf {
-        let found: Vec<_> = std::fs::read_dir(self.place.evidence())
-            .expect("evidence")
-            .map(|entry| entry.expect("entry").path())
-            .collect();
-        assert_eq!(found.len(), 1, "{found:?}");
-        found[0].clone()
-    }
-
-    /// Verdicts by folder of the run below that of the plan.
-    fn verdicts(&self) -> BTreeMap<String, String> {
-        let plan = self.plan();
-        files(&plan)
-            .into_iter()
-            .filter(|path| path.ends_with("verdict.json"))
-            .map(|path| {
-                let folder = path.parent().expect("folder").strip_prefix(&plan);
-                let name = folder.expect("below").display().to_string();
-                (name, text_of(&json(&path), "verdict"))
-            })
-            .collect()
-    }
-}
-
-fn text_of(value: &Json, name: &str) -> String {
-    value[name].as_str().expect(name).to_owned()
-}
-
-fn background(mut command: Command) -> (Child, impl Iterator<Item = String>) {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the runner starts");
-    let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
-    (child, lines.map_while(Result::ok))
-}
-
-fn until(lines: &mut impl Iterator<Item = String>, begin: &str) {
-    let mut seen = Vec::new();
-    for line in lines {
-        if line.starts_with(begin) {
-            return;
-        }
-        seen.push(line);
-    }
-    panic!("no line begins with `{begin}`: {seen:#?}");
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).expect("signal");
-}
 
 /// Every file with its content.
 fn content(folder: &Path) -> BTreeMap<PathBuf, String> {
     files(folder)
         .into_iter()
         .map(|path| (path.clone(), text(&path)))
-        .collect()
-}
-
-/// Titles of the runs in a dry run, without their times.
-fn titles(printed: &str) -> Vec<String> {
-    printed
-        .lines()
-        .filter_map(|line| {
-            let (number, title) = line.trim_start().split_once(". ")?;
-            number.parse::<usize>().ok()?;
-            Some(title.split("  (").next().unwrap_or(title).to_owned())
-        })
         .collect()
 }
 
@@ -167,7 +61,7 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
     );
 
     // Killed in the middle of a run, which leaves that without a verdict.
-    next_runs("pass hang");
+    next_runs("pass pass pass hang");
     let (mut child, mut lines) = background(resume("topsecret11"));
     until(&mut lines, "run 4 of 12");
     until(&mut lines, "time=");
@@ -181,19 +75,19 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
     assert!(printed.contains("plan     12 runs: 12 PASS"), "{printed}");
     let now = content(&plan);
     for (path, old) in &before {
-        let new = now.get(path).map_or("", String::as_str);
-        let (new, place) = if path.ends_with("events.jsonl") && new.len() >= old.len() {
-            (&new[..old.len()], "begins as it was")
-        } else {
-            (new, "is as it was")
+        // The log of what happened grows; nothing else is touched.
+        let kept = match now.get(path) {
+            Some(now) if path.ends_with("events.jsonl") => now.starts_with(old),
+            now => now == Some(old),
         };
-        assert_eq!(new, old, "{} {place}", path.display());
+        assert!(kept, "{} is as it was", path.display());
     }
 
-    // Each planned run has one sound attempt, its last one; what else there is was never sound.
+    // Each planned run ends with a sound attempt; the runs of a block are of one attempt at it.
     let runs = json(&plan.join("plan.json"))["runs"].clone();
     let runs = runs.as_array().expect("runs");
     assert_eq!(runs.len(), 12);
+    let mut blocks: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     let verdicts = bench.verdicts();
     for run in runs {
         let folder = text_of(run, "folder");
@@ -201,12 +95,8 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
             .iter()
             .filter(|(name, _)| **name == folder || name.starts_with(&format!("{folder}-attempt-")))
             .collect();
-        let (last, earlier) = attempts.split_last().expect("an attempt");
+        let last = attempts.last().expect("an attempt");
         assert_eq!(last.1, "PASS", "{attempts:?}");
-        assert!(
-            earlier.iter().all(|(_, verdict)| *verdict != "PASS"),
-            "{attempts:?}"
-        );
         let meta = json(&plan.join(last.0).join("meta.json"));
         for name in [
             "scenario",
@@ -218,14 +108,14 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
         ] {
             assert_eq!(meta[name], run[name], "{name} of {folder}");
         }
+        let block = meta["block"].as_u64().expect("a block");
+        let attempt = meta["blockAttempt"].as_u64().expect("an attempt");
+        blocks.entry(block).or_default().push(attempt);
     }
-    assert_eq!(
-        verdicts
-            .values()
-            .filter(|verdict| *verdict == "PASS")
-            .count(),
-        12
-    );
+    // Block 1 was repeated after its invalid run, block 2 after the interrupt and after the kill, each as a whole.
+    assert_eq!(blocks[&1], [2, 2]);
+    assert_eq!(blocks[&2], [3, 3]);
+    assert!((3..=6).all(|block| blocks[&block] == [1, 1]), "{blocks:?}");
     for (path, content) in &now {
         assert!(!content.contains("topsecret"), "{}", path.display());
     }
@@ -241,23 +131,6 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
         assert!(Instant::now() < deadline, "{:?}", bench.place.left_over());
         common::pause();
     }
-}
-
-/// A copy of the suite with its script, some of its text replaced.
-fn copy(bench: &Bench, edits: &[(&str, &str)]) -> PathBuf {
-    let project = bench.place.evidence().with_file_name("project");
-    let suites = project.join("suites");
-    std::fs::create_dir_all(&suites).expect("folders");
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    std::fs::copy(fixtures.join("probe.js"), project.join("probe.js")).expect("copied");
-    let mut suite = text(Path::new(SUITE));
-    for (from, to) in edits {
-        assert!(suite.contains(from), "{from}");
-        suite = suite.replace(from, to);
-    }
-    let path = suites.join("matrix.toml");
-    std::fs::write(&path, suite).expect("written");
-    path
 }
 
 #[test]
@@ -585,4 +458,74 @@ fn a_dry_run_shows_points_and_cycles_in_their_order() {
             "{expected}: {printed}"
         );
     }
+}
+
+#[test]
+fn a_missed_objective_ends_a_plan_once_its_block_is_complete() {
+    for (on_fail, runs) in [("stop", 2), ("next_scenario", 4)] {
+        let bench = Bench::new();
+        let suite = copy(&bench, &[("\"next_run\"", &format!("\"{on_fail}\""))]);
+        let mode = bench.place.evidence().with_file_name("mode");
+        std::fs::write(&mode, "cross pass pass pass").expect("written");
+        let mut command = bench.call(&["run", &suite.display().to_string()]);
+        command.args(["--scenario", "matrix,listed"]);
+        let (code, printed) = finish(command.env("MODE_FILE", &mode));
+        assert_eq!(code, 99, "{printed}");
+        let verdicts = bench.verdicts();
+        assert_eq!(verdicts["a/matrix/1/cycle-01"], "FAIL");
+        assert_eq!(verdicts["b/matrix/1/cycle-01"], "PASS", "{verdicts:?}");
+        assert_eq!(verdicts.len(), runs, "{verdicts:?}");
+    }
+}
+
+#[test]
+fn three_variants_take_each_place_in_turn_and_the_plan_says_what_balances() {
+    let bench = Bench::new();
+    let suite = copy(
+        &bench,
+        &[(
+            "variants = [\"a\", \"b\"]\n",
+            "variants = [\"a\", \"b\", \"broken\"]\n",
+        )],
+    );
+    let dry = |cycles: &str| {
+        let mut command = bench.call(&["run", &suite.display().to_string(), "--dry-run"]);
+        let (code, printed) = finish(command.args(["--level", "LEVEL=1", "--cycles", cycles]));
+        assert_eq!(code, 0, "{printed}");
+        printed
+    };
+    let printed = dry("6");
+    let order: Vec<String> = titles(&printed)
+        .iter()
+        .filter_map(|title| {
+            Some(
+                title
+                    .strip_prefix("matrix / ")?
+                    .split(',')
+                    .next()?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let blocks: Vec<String> = order.chunks(3).map(|block| block.join(" ")).collect();
+    assert_eq!(
+        blocks,
+        [
+            "a b broken",
+            "b broken a",
+            "broken a b",
+            "broken b a",
+            "a broken b",
+            "b a broken",
+        ]
+    );
+    assert!(
+        printed.contains("order of matrix: a b broken | b broken a | "),
+        "{printed}"
+    );
+    assert!(!printed.contains("balance"), "{printed}");
+    assert!(
+        dry("7").contains("7 cycles do not give the 3 variants the same places; 6 or 12 do"),
+        "{printed}"
+    );
 }

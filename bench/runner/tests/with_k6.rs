@@ -179,14 +179,14 @@ fn a_passing_run_leaves_complete_evidence_without_secrets() {
 
 #[test]
 fn the_code_of_k6_is_handed_on_and_the_run_is_judged_all_the_same() {
-    for (mode, expected) in [("cross", 99), ("abort", 108)] {
+    for (mode, expected, judged) in [("cross", 99, "FAIL"), ("abort", 108, "INVALID")] {
         let (code, printed, verdict) = Probe::new().run(mode);
         assert_eq!(
             (code, &verdict["k6ExitCode"]),
             (expected, &expected.into()),
             "{printed}"
         );
-        assert_eq!(verdict["verdict"], "INVALID");
+        assert_eq!(verdict["verdict"], judged);
         assert!(reasons(&verdict).contains("k6-exit"), "{verdict}");
         assert!(
             verdict["gates"]
@@ -324,7 +324,7 @@ fn neither_redis_cli_nor_git_is_needed() {
     assert_eq!(code, 0, "{printed}");
     let folder = probe.folder("probe");
     assert!(text(&folder.join("cleanup.txt")).contains("note: redis-cli is not on the path"));
-    assert_eq!(json(&folder.join("meta.json"))["branch"], "unknown");
+    assert_eq!(json(&folder.join("meta.json"))["gitBranch"], "unknown");
 }
 
 #[test]

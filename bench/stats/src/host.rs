@@ -174,6 +174,16 @@ pub fn git() -> (String, String) {
     (branch.unwrap_or_else(unknown), sha.unwrap_or_else(unknown))
 }
 
+/// Whether the current folder holds changes that git does not know yet; `None` if git does not tell.
+#[must_use]
+pub fn git_is_dirty() -> Option<bool> {
+    let output = Command::new("git")
+        .args(["status", "--porcelain", "--untracked-files=no"])
+        .output()
+        .ok()?;
+    output.status.success().then_some(!output.stdout.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

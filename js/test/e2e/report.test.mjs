@@ -142,6 +142,22 @@ test('a browser shows the report in both themes and sizes, and asks for nothing'
         const shown = await page.evaluate(() => ({
           width: document.documentElement.scrollWidth,
           headline: document.querySelector('.card strong').textContent,
+          answer: document.querySelector('.answer').textContent,
+          // What stands above the fold: the answer with its picture, and no table.
+          first: [...document.querySelectorAll('.first svg, .first table')].map((part) => ({
+            name: part.tagName,
+            top: part.getBoundingClientRect().top,
+            marks: [...part.querySelectorAll('text')].map((text) => text.textContent),
+            hover: [...part.querySelectorAll('.hover title')].map((title) => title.textContent),
+          })),
+          // Scrolled to its end, a table that is too wide still shows what its rows are about.
+          fixed: [...document.querySelectorAll('#cells .wide')].map((table) => {
+            table.scrollLeft = table.scrollWidth;
+            const head = table.querySelector('tbody th').getBoundingClientRect();
+            const ends = table.scrollWidth > table.clientWidth ? table.scrollLeft > 0 : true;
+            return { ends, left: head.left - table.getBoundingClientRect().left, share: head.width / table.clientWidth };
+          }),
+          hover: [...document.querySelectorAll('.charts svg')].map((svg) => svg.querySelectorAll('.hover title').length),
           rows: document.querySelectorAll('#cells tbody tr').length,
           charts: [...document.querySelectorAll('figure')].map((figure) => ({
             caption: figure.querySelector('figcaption').textContent,
@@ -153,6 +169,15 @@ test('a browser shows the report in both themes and sizes, and asks for nothing'
         }));
         assert.ok(shown.width <= width, `${shown.width} px wide on a screen of ${width}`);
         assert.match(shown.headline, /^hash is slower by 10(\.\d)?\u00a0% \[/);
+        assert.match(shown.answer, /^zset: 10 of 10 users let in .* s after the events opened \(median of 7 runs\); hash: /);
+        const [picture, ...others] = shown.first;
+        assert.deepEqual([picture.name, others], ['svg', []]);
+        assert.ok(width < 800 || picture.top < 400, `${picture.top}`);
+        assert.ok(picture.marks.includes('the gate opens'), JSON.stringify(picture.marks));
+        assert.ok(picture.hover.some((text) => /zset: \d/.test(text)), JSON.stringify(picture.hover));
+        assert.ok(shown.hover.every((titles) => titles > 0), JSON.stringify(shown.hover));
+        assert.deepEqual(shown.fixed.map(({ ends, left }) => [ends, left]), [[true, 0]]);
+        assert.ok(shown.fixed[0].share <= 0.5, JSON.stringify(shown.fixed));
         assert.equal(shown.rows, 14);
         const chart = (/** @type {string} */ caption) => shown.charts.find((candidate) => candidate.caption === caption);
         // Seven cycles of each variant; each line of a run comes on top of the lines of the axes.

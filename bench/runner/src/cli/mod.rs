@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::{self, baseline};
 use crate::doctor;
 use crate::events::Stream;
+use crate::plan::build::Builds;
 use crate::plan::{Plan, Selection};
 use crate::report;
 use crate::run::clean;
@@ -70,7 +71,8 @@ enum Verb {
     },
     /// Go on where an interrupted plan stopped
     ///
-    /// Runs that have no sound evidence (not run, interrupted, invalid) are run again, each in a folder of its own; nothing
+    /// A cycle with a run that has no sound evidence (not run, interrupted, invalid) is run again as a whole, so that all its
+    /// runs stay side by side; each in a folder of its own, nothing
     /// is overwritten. The plan keeps its suite file and its values; secrets were not kept and have to be given again. Harness
     /// and k6 must be the ones that the plan began with.
     Resume {
@@ -220,6 +222,13 @@ struct How {
     /// A word for the evidence
     #[arg(long, value_name = "TEXT", default_value = "")]
     label: String,
+    /// A build of the thing under test; may be repeated, and the others are compared with the first
+    ///
+    /// NAME=PATH puts a program in the place of the one that the target starts, with its arguments; NAME=TARGET:PATH where
+    /// several targets have a program. NAME=http://HOST:PORT is a target that a person started. NAME alone says what it is that
+    /// runs there.
+    #[arg(long, value_name = "NAME=PLACE")]
+    build: Vec<String>,
     /// Draw random orders from this number, to repeat those of another plan
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -246,9 +255,11 @@ impl What {
             scenarios = suite.scenarios_of(&given.environment);
         }
         scenarios.retain(|name| !name.is_empty());
+        let builds = Builds::new(&suite, &how.build, &given, &how.label)?;
         Ok((
             suite,
             Selection {
+                builds,
                 scenarios,
                 variants: self.variant,
                 levels,

@@ -6,7 +6,8 @@ use crate::suite::Suite;
 use crate::suite::vars::{Origin, Value};
 use crate::terminal::say;
 use crate::values::text::words;
-use barrier_stats::order::CycleOrder;
+use barrier_stats::order::{self, CycleOrder};
+use barrier_stats::ratio::MIN_CYCLES;
 
 /// Prints the plan; starts and writes nothing.
 ///
@@ -38,11 +39,60 @@ pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> any
     for run in &plan.runs {
         one(suite, run, &shared)?;
     }
+    orders(plan).iter().for_each(|line| say(line));
     if let Some(run) = plan.runs.first() {
         say(&format!("all runs  {}", variables(run, &shared)));
     }
     say("dry run: nothing was started, cleaned or written");
     Ok(())
+}
+
+/// The order of the variants in the blocks of each scenario, and numbers of cycles that balance it.
+fn orders(plan: &Plan<'_>) -> Vec<String> {
+    let mut scenarios: Vec<(&str, Vec<&PlannedRun<'_>>)> = Vec::new();
+    for run in plan.runs.iter().filter(|run| !run.cycle.discarded) {
+        let id = run.scenario.id.get_ref().as_str();
+        match scenarios.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, runs)) => runs.push(run),
+            None => scenarios.push((id, vec![run])),
+        }
+    }
+    let mut lines = Vec::new();
+    for (id, runs) in scenarios {
+        let rows: Vec<String> = runs
+            .chunk_by(|a, b| a.cycle.block == b.cycle.block)
+            .map(|block| {
+                let names: Vec<&str> = block.iter().map(|run| run.branch.as_str()).collect();
+                names.join(" ")
+            })
+            .collect();
+        let variants = runs.len() / rows.len().max(1);
+        let cycles = runs.iter().map(|run| run.cycle.number).max().unwrap_or(0) as usize;
+        if variants < 2 || cycles < 2 {
+            continue;
+        }
+        let period = order::period(variants);
+        let shown = rows.len().min(period);
+        let more = if rows.len() > shown { " | …" } else { "" };
+        lines.push(format!(
+            "order of {id}: {}{more}",
+            rows[..shown].join(" | ")
+        ));
+        if runs[0].scenario.cycle_order != CycleOrder::Alternate || cycles.is_multiple_of(period) {
+            continue;
+        }
+        let above = order::balancing(cycles, variants);
+        let below = above - period;
+        let enough = if below < MIN_CYCLES {
+            format!("{above} do")
+        } else {
+            format!("{below} or {above} do")
+        };
+        lines.push(format!(
+            "         {cycles} cycles do not give the {variants} variants the same places; {enough}"
+        ));
+    }
+    lines
 }
 
 fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> anyhow::Result<()> {

@@ -1,18 +1,33 @@
 //! All comparisons of a report together: many looks at equal builds find a difference somewhere, so they are corrected.
 
+use crate::values::text::plural;
 use barrier_stats::ratio::{CONFIDENCE, MIN_CYCLES, holm};
 
-use super::cell::{Cell, Comparison, Variant};
+use super::cells::{self, Cell, Comparison, Variant};
+use super::stored::Stored;
 use super::words::{self, Outcome, Verdict};
-use crate::values::text::plural;
 
 /// Invalid runs of two variants may differ by so many.
 const INVALID_APART: usize = 1;
 /// The share of invalid runs beyond which what is left is a choice, not a sample: one in so many.
 const INVALID_ONE_IN: usize = 5;
 
+/// The variants of a plan against each other, paired by cycle; what may differ is named.
+pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
+    let mut cells = cells::within(stored, allowed);
+    judge(&mut cells);
+    cells
+}
+
+/// What both folders hold, each variant by itself: B against A.
+pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
+    let mut cells = cells::between(a, b, allowed);
+    judge(&mut cells);
+    cells
+}
+
 /// Puts every comparison into words, and judges the limits that the suite sets to them.
-pub(super) fn judge(cells: &mut [Cell]) {
+fn judge(cells: &mut [Cell]) {
     let barred: Vec<Vec<Option<Verdict>>> = cells
         .iter()
         .map(|cell| {
@@ -42,6 +57,13 @@ pub(super) fn judge(cells: &mut [Cell]) {
         for (comparison, bar) in cell.comparisons.iter_mut().zip(bars) {
             if testable(comparison, &bar).is_some() {
                 comparison.corrected_p = corrected.next();
+            }
+            // What is refused has no figure either: somebody would quote it.
+            if bar
+                .as_ref()
+                .is_some_and(|bar| bar.outcome == Outcome::Refused)
+            {
+                (comparison.ratio, comparison.ratio_of_sessions) = (None, None);
             }
             comparison.verdict = bar.unwrap_or_else(|| {
                 let holds = comparison.corrected_p.is_none_or(|p| p < 1.0 - CONFIDENCE);
@@ -76,13 +98,8 @@ fn gate(comparison: &mut Comparison) {
         (Outcome::Lower, Some(ratio)) if gate.less_is_worse => {
             word(ratio.interval.high < 1.0 - gate.limit)
         }
-        (
-            Outcome::Higher
-            | Outcome::Lower
-            | Outcome::NoDifferenceShown
-            | Outcome::OnlyUncorrected,
-            _,
-        ) => "PASS",
+        (Outcome::Higher | Outcome::Lower, _) => "PASS",
+        (Outcome::NoDifferenceShown | Outcome::OnlyUncorrected, _) => "PASS",
         _ => "INVALID",
     };
 }

@@ -6,9 +6,8 @@
 mod alike;
 pub(crate) mod baseline;
 mod blocks;
-pub(crate) mod cell;
 pub(crate) mod cells;
-mod family;
+pub(crate) mod family;
 pub(crate) mod plan_verdict;
 pub(crate) mod stored;
 pub(crate) mod words;
@@ -18,11 +17,9 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use crate::values::exit;
-use crate::values::text::shown;
-use crate::values::text::{figure, plural};
+use crate::values::text::{figure, plural, shown};
 use baseline::Against;
-pub(crate) use cell::title;
-use cell::{Cell, Value, Variant};
+use cells::{Cell, Value, Variant, title};
 use plan_verdict::PlanVerdict;
 use stored::Stored;
 
@@ -47,12 +44,12 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         .collect::<anyhow::Result<Vec<_>>>()?;
     let (cells, legend, baselines) = match stored.as_slice() {
         [one] => (
-            cells::within(one, allowed),
+            family::within(one, allowed),
             Vec::new(),
             baseline::against(one)?,
         ),
         [a, b] => (
-            cells::between(a, b, allowed),
+            family::between(a, b, allowed),
             vec![legend("A", a), legend("B", b)],
             Vec::new(),
         ),
@@ -125,11 +122,10 @@ fn nothing(stored: &[Stored]) -> anyhow::Error {
 fn legend(name: &str, stored: &Stored) -> String {
     let mut versions: Vec<String> = Vec::new();
     for run in &stored.runs {
-        let version = [run.build(), run.meta.label.clone()]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let mut version = run.build();
+        if !version.contains(&run.meta.label) {
+            version = format!("{version}, {}", run.meta.label);
+        }
         if !versions.contains(&version) {
             versions.push(version);
         }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::baseline::Against;
-use super::cell::{Cell, title};
+use super::cells::{Cell, title};
 
 /// The verdict with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -53,6 +53,7 @@ pub(crate) struct Meta {
     pub(crate) variant: String,
     pub(crate) branch: String,
     pub(crate) sha: String,
+    pub(crate) git_dirty: Option<bool>,
     pub(crate) point: Map<String, Json>,
     pub(crate) cycle: u32,
     pub(crate) attempt: u32,
@@ -109,6 +110,9 @@ pub(crate) struct K6 {
 #[serde(default)]
 pub(crate) struct Build {
     pub(crate) id: String,
+    name: String,
+    /// What the builds of a plan are compared with; empty if there is only one.
+    pub(crate) base: String,
 }
 
 /// A file by its hash.
@@ -245,6 +249,13 @@ impl StoredRun {
     fn read(root: &Path, path: &Path, calls: &[PathBuf]) -> anyhow::Result<Self> {
         let mut meta: Meta = json(&path.join("meta.json"))?.unwrap_or_default();
         meta.attempt = meta.attempt.max(1);
+        // Builds are compared within each variant, which is a point of theirs.
+        if !meta.build.base.is_empty() {
+            let variant = std::mem::replace(&mut meta.variant, meta.build.name.clone());
+            if !variant.is_empty() {
+                meta.point.insert("variant".to_owned(), variant.into());
+            }
+        }
         let verdict: VerdictFile = json(&path.join("verdict.json"))?.unwrap_or_default();
         let call = calls
             .iter()

@@ -1,9 +1,10 @@
 //! Figures in words.
 
-use crate::values::text::plural;
 use barrier_stats::order::balancing;
 use barrier_stats::ratio::{MIN_CYCLES, Ratio};
 use serde::Serialize;
+
+use crate::values::text::plural;
 
 /// The difference that "no difference shown" is measured by.
 const EFFECT: f64 = 0.05;
@@ -172,7 +173,6 @@ mod tests {
     use barrier_stats::ratio::paired;
 
     use super::*;
-    use crate::values::text::figure;
 
     fn words(cycles: &[(f64, f64)], unit: &str) -> String {
         let around = Circumstances {
@@ -250,7 +250,7 @@ mod tests {
             (0.0, "0"),
             (-1500.0, "-1,500"),
         ] {
-            assert_eq!(figure(value), text);
+            assert_eq!(crate::values::text::figure(value), text);
         }
     }
 }

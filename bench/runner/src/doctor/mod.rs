@@ -236,9 +236,12 @@ fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
             Some("start its services, or leave out BASE_URL to use the reference target"),
         );
     }
+    let program = match &run.under_test.program {
+        Some(given) => Ok(given.clone()),
+        None => target::program(suite, run.target),
+    };
     report.note(
-        target::program(suite, run.target)
-            .map(|path| format!("target {}: {}", run.target.id, path.display())),
+        program.map(|path| format!("target {}: {}", run.target.id, path.display())),
         None,
     );
 }

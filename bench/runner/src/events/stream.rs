@@ -65,7 +65,7 @@ pub(crate) enum Event {
         runs: usize,
         /// Number of runs by verdict.
         verdicts: BTreeMap<String, usize>,
-        /// Runs without sound evidence.
+        /// Runs of blocks that lack sound evidence.
         left: usize,
         folder: String,
     },

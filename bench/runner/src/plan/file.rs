@@ -60,6 +60,8 @@ pub(crate) struct Entry {
     pub(crate) scenario: String,
     pub(crate) point: Map<String, Json>,
     pub(crate) variant: Option<String>,
+    #[serde(default)]
+    pub(crate) build: String,
     pub(crate) block: u32,
     pub(crate) cycle: u32,
     pub(crate) discarded: bool,
@@ -83,6 +85,7 @@ impl Entry {
             scenario: run.scenario.id.get_ref().clone(),
             point: point(&run.point),
             variant: run.variant.clone(),
+            build: run.under_test.name.clone(),
             block: run.cycle.block,
             cycle: run.cycle.number,
             discarded: run.cycle.discarded,

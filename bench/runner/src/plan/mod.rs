@@ -1,5 +1,6 @@
 //! The plan: the ordered list of runs, and everything about each of them that is known before it begins.
 
+pub(crate) mod build;
 pub(crate) mod file;
 pub(crate) mod points;
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use barrier_stats::host;
 use toml::Spanned;
 
+use super::build::{Build, UnderTest};
 use super::selection::Selection;
 use super::{computed, points, target};
 use crate::evidence::component;
@@ -38,7 +38,9 @@ pub(crate) struct PlannedRun<'a> {
     pub(crate) bound: Duration,
     /// How long the run takes if nothing goes wrong; `None` if the suite says nothing about it.
     pub(crate) estimate: Option<Duration>,
-    /// What tells two builds apart: the variant, or the git branch of a target that a person started.
+    /// The thing under test, as far as it is known before it is there.
+    pub(crate) under_test: UnderTest,
+    /// What tells two things under test apart: variant and build, or the target's name where nobody says more.
     pub(crate) branch: String,
     pub(crate) script: PathBuf,
     /// The evidence folder of the first attempt, below the folder of the plan.
@@ -60,6 +62,13 @@ pub(crate) struct Cycle {
     pub(crate) only: bool,
 }
 
+/// What runs in a block.
+#[derive(Debug, Clone)]
+pub(super) struct Member<'a> {
+    pub(super) variant: Option<String>,
+    pub(super) build: Option<&'a Build>,
+}
+
 /// Everything that is known about a run before the plan begins.
 ///
 /// # Errors
@@ -68,7 +77,7 @@ pub(super) fn planned<'a>(
     suite: &'a Suite,
     scenario: &'a ScenarioTable,
     point: &Point,
-    variant: Option<String>,
+    Member { variant, build }: Member<'_>,
     cycle: Cycle,
     selection: &Selection,
 ) -> anyhow::Result<PlannedRun<'a>> {
@@ -79,10 +88,19 @@ pub(super) fn planned<'a>(
     let target = target::choose(suite, variant.as_deref(), &vars)?;
     vars.complete(&suite.file, target)?;
     check_hosts(suite, &vars)?;
-    let branch = match (&variant, target.kind) {
-        (_, TargetKind::External) => host::git().0,
-        (Some(variant), _) => variant.clone(),
-        (None, _) => target.id.clone(),
+    let under_test = selection.builds.of_run(build, target)?;
+    let variant_name = variant
+        .iter()
+        .filter(|_| target.kind != TargetKind::External);
+    let names = variant_name.chain([&under_test.branch]);
+    let names: Vec<&str> = names
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let branch = if names.is_empty() {
+        target.id.clone()
+    } else {
+        names.join("-")
     };
     for (name, value) in [
         ("scenario", scenario.id.get_ref().as_str()),
@@ -109,6 +127,7 @@ pub(super) fn planned<'a>(
         estimate: scenario.estimate.as_ref().map(time).transpose()?,
         users: users.transpose()?,
         vars,
+        under_test,
         branch,
         script: suite.resolve(&scenario.script),
         folder: String::new(),

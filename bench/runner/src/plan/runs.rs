@@ -10,7 +10,7 @@ use barrier_stats::order;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::planned::{Cycle, PlannedRun, planned};
+use super::planned::{Cycle, Member, PlannedRun, planned};
 use super::selection::Selection;
 use super::{points, target};
 use crate::suite::Suite;
@@ -47,7 +47,19 @@ impl<'a> Plan<'a> {
             };
             let mut of_scenario = 0;
             for point in points::of(scenario, &selection.levels)? {
-                let variants = variants(suite, scenario, &point, selection)?;
+                let mut members = Vec::new();
+                for build in selection.builds.each() {
+                    let of_build = selection.of_build(suite, build)?;
+                    for variant in variants(suite, scenario, &point, &of_build)? {
+                        members.push((variant, build, of_build.clone()));
+                    }
+                }
+                // Builds of a variant stand beside each other.
+                members.sort_by_key(|(variant, _, _)| {
+                    let names = scenario.variants.iter();
+                    let mut names = names.map(|name| Some(name.get_ref()));
+                    names.position(|name| name == variant.as_ref())
+                });
                 for number in 1..=discarded + cycles {
                     block += 1;
                     let cycle = Cycle {
@@ -62,10 +74,11 @@ impl<'a> Plan<'a> {
                         only: discarded + cycles == 1,
                     };
                     let order = scenario.cycle_order;
-                    for variant in
-                        order::in_block(variants.clone(), order, of_scenario, &mut random)
+                    for (variant, build, selection) in
+                        order::in_block(members.clone(), order, of_scenario, &mut random)
                     {
-                        let mut run = planned(suite, scenario, &point, variant, cycle, selection)?;
+                        let what = Member { variant, build };
+                        let mut run = planned(suite, scenario, &point, what, cycle, &selection)?;
                         run.preflight = preflight;
                         run.number = plan.runs.len() + 1;
                         plan.runs.push(run);
@@ -74,6 +87,9 @@ impl<'a> Plan<'a> {
                 }
             }
         }
+        selection
+            .builds
+            .check(plan.runs.iter().map(|run| run.target))?;
         plan.folders_differ()?;
         Ok(plan)
     }

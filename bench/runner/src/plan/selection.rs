@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::build::{Build, Builds, Place};
+use super::target;
+use crate::suite::Suite;
 use crate::suite::given::Given;
+use crate::suite::schema::TargetKind;
+use crate::values::exit;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +29,39 @@ pub(crate) struct Selection {
     pub(crate) label: String,
     /// Of the random orders.
     pub(crate) seed: u64,
+    /// Builds of the thing under test.
+    #[serde(default)]
+    pub(crate) builds: Builds,
     /// Values of variables.
     pub(crate) given: Given,
+}
+
+impl Selection {
+    /// The same for one build; a build that a person started is reached at its own address.
+    ///
+    /// # Errors
+    /// The suite has no target that a person starts.
+    pub(super) fn of_build(&self, suite: &Suite, build: Option<&Build>) -> anyhow::Result<Self> {
+        let mut selection = self.clone();
+        if let Some(Build {
+            place: Place::Address(address),
+            name,
+        }) = build
+        {
+            let external = suite.file.target.iter();
+            let variable = external
+                .filter(|target| target.kind == TargetKind::External)
+                .find_map(|target| target::address_variables(target).first().copied());
+            let Some(variable) = variable else {
+                return Err(exit::set_up(format!(
+                    "--build {name}: the suite has no target that a person starts"
+                )));
+            };
+            selection
+                .given
+                .set
+                .insert(variable.to_owned(), address.clone());
+        }
+        Ok(selection)
+    }
 }

@@ -1,5 +1,6 @@
 //! The answer that a report begins with, in the suite's own words: `[report] answer`.
 
+use crate::values::text::plural;
 use std::collections::BTreeMap;
 
 use barrier_stats::median::median;
@@ -10,11 +11,9 @@ use serde_json::Value as Json;
 use crate::compare::cells;
 use crate::compare::stored::{Stored, StoredRun};
 use crate::suite::answer::environment;
-use crate::values::text::plural;
 
 /// Places beyond which there are too many to be told one by one.
 const PLACES: usize = 4;
-
 /// The answers, a sentence for each scenario and point.
 ///
 /// # Errors

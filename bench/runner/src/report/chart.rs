@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::hover::{self, Spot};
 use super::series::Points;
-use crate::compare::cell::{Cell, Variant};
+use crate::compare::cells::{Cell, Variant};
 use crate::values::text::figure;
 
 /// Small enough to be read on a phone at full width; wider screens show several side by side.

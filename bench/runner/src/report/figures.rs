@@ -1,16 +1,17 @@
 //! The figures of a report: what `figures.json` holds and the other forms show.
 
+use crate::values::text::{figure, plural};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::answer;
 use crate::compare::baseline::{self, Against};
-use crate::compare::cell::Cell;
-use crate::compare::cells;
+use crate::compare::cells::Cell;
+use crate::compare::family;
 use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::stored::{Setting, Stored, StoredRun};
 use crate::compare::words::Outcome;
-use crate::values::text::plural;
+use crate::values::exit;
 
 /// Everything that a report says in numbers.
 #[derive(Debug, Serialize)]
@@ -89,7 +90,7 @@ impl Figures {
     /// # Errors
     /// A baseline cannot be read, or the suite's answer does not fit its values.
     pub(crate) fn of(stored: &Stored, allowed: &[String]) -> anyhow::Result<Self> {
-        let comparisons = cells::within(stored, allowed);
+        let comparisons = family::within(stored, allowed);
         let baselines = baseline::against(stored)?;
         // Runs whose load was scaled down say nothing to a limit.
         let verdict = if stored.runs.iter().all(|run| run.meta.quick) {
@@ -126,6 +127,14 @@ impl Figures {
             runs,
             missing,
         })
+    }
+
+    /// What the limits contribute to the exit code.
+    pub(crate) fn code(&self) -> i32 {
+        match &self.verdict {
+            Some(verdict) if !verdict.passed() => exit::GATE,
+            _ => exit::OK,
+        }
     }
 }
 
@@ -172,7 +181,7 @@ fn outcomes(cells: &[Cell]) -> Vec<String> {
                 };
                 format!(
                     "{}{against}: {}",
-                    crate::compare::title(cell),
+                    crate::compare::cells::title(cell),
                     comparison.verdict.text
                 )
             })
@@ -229,14 +238,14 @@ fn tally(runs: &[RunRow], missing: usize) -> String {
 fn anomalies(cells: &[Cell], runs: &[RunRow]) -> Vec<String> {
     let mut found = Vec::new();
     for cell in cells {
-        let title = crate::compare::title(cell);
+        let title = crate::compare::cells::title(cell);
         for variant in &cell.variants {
             for value in variant.values.iter().filter(|value| value.outlier) {
                 found.push(format!(
                     "{title}: cycle {} of {} is far from the others ({}); counted all the same",
                     value.cycle,
                     variant.name,
-                    crate::values::text::figure(value.value)
+                    figure(value.value)
                 ));
             }
         }
@@ -294,9 +303,23 @@ fn facts(stored: &Stored) -> Vec<Fact> {
         .collect();
     let load = barrier_stats::ratio::spread(&loads)
         .map(|spread| format!("{:.2} to {:.2}, before the runs", spread.min, spread.max));
+    let dirty = if meta.git_dirty == Some(true) && !meta.sha.is_empty() {
+        ", with changes that are not committed"
+    } else {
+        ""
+    };
+    let commit = format!("{}{dirty}", meta.sha);
+    let mut builds: Vec<String> = Vec::new();
+    for run in &stored.runs {
+        let build = format!("{} is {}", run.variant(), run.build());
+        if !builds.contains(&build) {
+            builds.push(build);
+        }
+    }
     let facts = [
         ("Began", Some(meta.start_time.clone())),
-        ("Commit", Some(meta.sha.clone())),
+        ("Commit", Some(commit)),
+        ("Builds", Some(builds.join(", "))),
         ("Label", Some(meta.label.clone())),
         ("k6", Some(meta.k6_version.clone())),
         ("Redis", Some(meta.redis.clone())),

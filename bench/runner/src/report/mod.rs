@@ -49,24 +49,33 @@ pub(crate) fn report(folder: &Path, allowed: &[String], stream: &Stream) -> anyh
 /// # Errors
 /// The evidence cannot be read again or the report cannot be written.
 pub(crate) fn of_plan(suite: &Suite, folder: &Path, stream: &Stream) -> anyhow::Result<i32> {
-    let limited = suite
-        .file
-        .compare
-        .iter()
-        .any(|table| table.worse_than.is_some());
-    if suite.file.report.is_none() && !limited {
+    if suite.file.report.is_none() && !limited(suite) {
         return Ok(exit::OK);
     }
     write(&Stored::open(folder)?, &[], stream)
 }
 
+/// What the comparisons of a plan contribute to the exit code; nothing is written.
+///
+/// # Errors
+/// The evidence cannot be read.
+pub(crate) fn code_of_plan(suite: &Suite, folder: &Path) -> anyhow::Result<i32> {
+    if !limited(suite) {
+        return Ok(exit::OK);
+    }
+    Ok(Figures::of(&Stored::open(folder)?, &[])?.code())
+}
+
+/// Whether the suite sets a limit to a comparison.
+fn limited(suite: &Suite) -> bool {
+    let mut tables = suite.file.compare.iter();
+    tables.any(|table| table.worse_than.is_some())
+}
+
 /// Writes the forms of the report that the suite asks for; the exit code follows the verdict on the plan.
 fn write(stored: &Stored, allowed: &[String], stream: &Stream) -> anyhow::Result<i32> {
     let figures = Figures::of(stored, allowed)?;
-    let code = match &figures.verdict {
-        Some(verdict) if !verdict.passed() => exit::GATE,
-        _ => exit::OK,
-    };
+    let code = figures.code();
     stream.tell(Event::Compared {
         lines: figures.headline.clone(),
     });

@@ -1,16 +1,16 @@
 //! What both written forms show: tables of texts, made of the figures.
 
+use crate::values::text::figure;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::figures::{Figures, RunRow};
-use crate::compare::cell::Cell;
+use crate::compare::cells::{Cell, title};
 use crate::compare::words::{self, Outcome};
-use crate::compare::{because, marked, title};
+use crate::compare::{because, marked};
 use crate::suite::section::Section;
-use crate::values::text::figure;
 
 /// The texts of a report.
 #[derive(Debug, Serialize)]

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
+use crate::run::build::{self, Identity};
 use crate::run::clean;
 use crate::run::conclude::conclude;
 use crate::run::inbox::Inbox;
@@ -18,6 +19,7 @@ use crate::run::target::{self, Target};
 use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
+use crate::values::hash;
 use crate::values::mask::masked;
 use crate::verdict::facts::Machine;
 use crate::verdict::gates::Verdict;
@@ -94,14 +96,22 @@ impl Attempt<'_, '_> {
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
         let mut cleaning = self.clean()?;
         let external = self.run.target.kind == TargetKind::External;
+        let mut program = None;
         if !external {
-            let program = target::program(suite, self.run.target)?;
-            let version = target::version(self.run.target, &program);
-            meta.target_program(&program, version.as_deref());
+            let started = match &self.run.under_test.program {
+                Some(given) => given.clone(),
+                None => target::program(suite, self.run.target)?,
+            };
+            let version = target::version(self.run.target, &started);
+            let hash = hash::file(&started)?;
+            meta.target_program(&started, version.as_deref(), &hash);
+            meta.build(&self.run.under_test, Identity::of_program(&hash));
+            program = Some(started);
         }
         let target = Target::start(
             suite,
             self.run.target,
+            program.as_deref(),
             &mut self.run.vars,
             folder,
             self.inbox,
@@ -111,6 +121,10 @@ impl Attempt<'_, '_> {
             target: self.run.target.id.clone(),
             address,
         });
+        if external {
+            let identity = build::of_external(self.run)?;
+            meta.build(&self.run.under_test, identity);
+        }
         meta.target_ready(suite, &self.run.vars)?;
         meta.write(folder)?;
         let processes = Processes::new(!external);

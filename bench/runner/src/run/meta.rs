@@ -7,11 +7,13 @@ use barrier_stats::host;
 use serde_json::{Map, Value as Json, json};
 
 use crate::evidence::Folder;
+use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
+use crate::run::build::Identity;
 use crate::run::k6::{Binary, Finished};
 use crate::suite::Suite;
 use crate::suite::expression::Failure;
-use crate::suite::schema::MetaFile;
+use crate::suite::schema::{MetaFile, TargetKind};
 use crate::suite::vars::Vars;
 use crate::values::exit;
 use crate::values::hash;
@@ -63,7 +65,16 @@ impl Meta {
         run_id: &str,
         redis: &RedisFacts,
     ) -> anyhow::Result<Self> {
-        let (git_branch, sha) = host::git();
+        let (git_branch, mut sha) = host::git();
+        let dirty = host::git_is_dirty();
+        if run.target.kind == TargetKind::External {
+            // The folder that the runner was called from says nothing about it.
+            sha = if run.under_test.sha.is_empty() {
+                "unknown".to_owned()
+            } else {
+                run.under_test.sha.clone()
+            };
+        }
         let k6 = &shared.k6;
         let vars = &run.vars;
         let version = redis.version.as_deref().unwrap_or("unknown");
@@ -121,6 +132,7 @@ impl Meta {
             "discarded": run.cycle.discarded,
             "preflight": run.preflight,
             "quick": shared.quick,
+            "gitDirty": dirty,
             "estimateMs": run.estimate.map(|time| time.as_millis()),
             "suiteFile": { "path": shared.suite.path, "sha256": shared.suite_sha256 },
             "harness": hash::harness(&run.script)?,
@@ -146,8 +158,8 @@ impl Meta {
     }
 
     /// The program of a target that the runner started.
-    pub(crate) fn target_program(&mut self, program: &Path, version: Option<&str>) {
-        let entry = json!({ "path": program, "version": version });
+    pub(crate) fn target_program(&mut self, program: &Path, version: Option<&str>, sha256: &str) {
+        let entry = json!({ "path": program, "version": version, "sha256": sha256 });
         self.json.insert("targetProgram".to_owned(), entry);
     }
 
@@ -193,6 +205,17 @@ impl Meta {
             self.told.insert(id.clone());
         }
         Ok(())
+    }
+
+    /// What the thing under test is.
+    pub(super) fn build(&mut self, under: &UnderTest, identity: Identity) {
+        let entry = json!({
+            "id": identity.id,
+            "from": identity.from,
+            "name": under.name,
+            "base": under.base,
+        });
+        self.json.insert("build".to_owned(), entry);
     }
 
     /// What a server answered, under the id of the record.

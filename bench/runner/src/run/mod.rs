@@ -1,6 +1,7 @@
 //! One attempt at a run: services, driver, monitors, cleaning, evidence.
 
 mod attempt;
+mod build;
 pub(crate) mod clean;
 mod conclude;
 mod environment;

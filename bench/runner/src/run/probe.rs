@@ -44,27 +44,41 @@ impl Question {
     /// Asks once; the text of a refusal says what came instead.
     pub(super) fn ask(&self) -> Result<(), String> {
         match self {
-            Self::Http { address, status } => {
-                let agent: ureq::Agent = ureq::Agent::config_builder()
-                    .timeout_global(Some(PROBE_LIMIT))
-                    .http_status_as_error(false)
-                    .proxy(None)
-                    .build()
-                    .into();
-                match agent.get(address).call() {
-                    Ok(answer) if answer.status().as_u16() == *status => Ok(()),
-                    Ok(answer) => Err(format!(
-                        "GET {address}: status {}, expected {status}",
-                        answer.status().as_u16()
-                    )),
-                    Err(error) => Err(format!("GET {address}: {error}")),
-                }
-            }
+            Self::Http { address, status } => match agent().get(address).call() {
+                Ok(answer) if answer.status().as_u16() == *status => Ok(()),
+                Ok(answer) => Err(format!(
+                    "GET {address}: status {}, expected {status}",
+                    answer.status().as_u16()
+                )),
+                Err(error) => Err(format!("GET {address}: {error}")),
+            },
             Self::Tcp { address } => {
                 connect(address).map_err(|error| format!("connecting to {address}: {error}"))
             }
         }
     }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(PROBE_LIMIT))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .into()
+}
+
+/// What an address answers.
+pub(super) fn text(address: &str) -> Result<String, String> {
+    let told = |error: ureq::Error| format!("GET {address}: {error}");
+    let mut answer = agent().get(address).call().map_err(told)?;
+    if !answer.status().is_success() {
+        return Err(format!(
+            "GET {address}: status {}",
+            answer.status().as_u16()
+        ));
+    }
+    answer.body_mut().read_to_string().map_err(told)
 }
 
 fn connect(address: &str) -> anyhow::Result<()> {

@@ -96,13 +96,15 @@ struct Started {
 }
 
 impl Target {
-    /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`.
+    /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`. `program`
+    /// is what is started, which [`program`] finds where nobody gave another build.
     ///
     /// # Errors
     /// It does not start or does not answer within its limit (exit code 2), or a signal arrived.
     pub(crate) fn start(
         suite: &Suite,
         table: &TargetTable,
+        given: Option<&Path>,
         vars: &mut Vars,
         folder: &Folder,
         inbox: &mut Inbox,
@@ -120,7 +122,10 @@ impl Target {
         }
         let private = scratch::folder("target-").context("making a folder for the target")?;
         let port_file = private.path().join("address");
-        let mut command = Command::new(program(suite, table)?);
+        let mut command = Command::new(match given {
+            Some(given) => given.to_owned(),
+            None => program(suite, table)?,
+        });
         let run = RunValues::from([("port_file", port_file.display().to_string())]);
         for word in table.start.iter().skip(1) {
             command.arg(vars.expand(word.get_ref(), &run)?);
@@ -295,7 +300,14 @@ mod tests {
             .and_then(|i| i.run_folder("r", 1))
             .expect("folder");
         let table = choose(suite, Some("zset"), vars)?;
-        let target = Target::start(suite, table, vars, &folder, &mut Inbox::without_signals())?;
+        let target = Target::start(
+            suite,
+            table,
+            None,
+            vars,
+            &folder,
+            &mut Inbox::without_signals(),
+        )?;
         Ok((target, folder, root))
     }
 

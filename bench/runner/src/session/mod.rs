@@ -13,6 +13,7 @@ use crate::events::{Event, Stream};
 use crate::evidence::Invocation;
 use crate::plan::file::PlanFile;
 use crate::plan::{Plan, Selection};
+use crate::report;
 use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::vars::RunValues;
@@ -77,7 +78,10 @@ pub(crate) fn resume(
             folder: shown(folder),
         });
         let codes: Vec<i32> = stands.iter().map(|run| run.state.code).collect();
-        return Ok(exit::of_runs(&codes));
+        return match exit::of_runs(&codes) {
+            exit::OK => report::code_of_plan(&suite, folder),
+            code => Ok(code),
+        };
     }
     let ready = Ready::new(&suite, &plan, stream)?;
     file.align(&mut plan, &ready.k6.version)?;

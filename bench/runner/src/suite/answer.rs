@@ -1,6 +1,6 @@
-//! `[report] answer`: the sentence over derived values that a report begins with.
+//! `[report] answer`: a sentence over derived values, that a report begins with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, UndefinedBehavior};
@@ -8,13 +8,14 @@ use minijinja::{Environment, UndefinedBehavior};
 use crate::values::text::figure;
 
 /// What an answer may name beside derived values.
-pub(crate) const NAMES: &[&str] = &["scenario", "point", "variant", "runs"];
+const NAMES: &[&str] = &["scenario", "point", "variant", "runs"];
 
-/// What reads an answer: with the filter `seconds`, and numbers as in the rest of a report.
+/// What reads an answer.
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("seconds", seconds);
+    // Numbers as in the rest of a report.
     environment.set_formatter(|out, state, value| match f64::try_from(value.clone()) {
         Ok(number) if value.kind() == ValueKind::Number => Ok(out.write_str(&figure(number))?),
         _ => minijinja::escape_formatter(out, state, value),
@@ -42,13 +43,18 @@ pub(super) fn check(template: &str, derived: &[&str]) -> Result<(), String> {
         .map_err(|error| format!("`answer`: {error}"))?;
     let named: BTreeSet<String> = parsed.undeclared_variables(false).into_iter().collect();
     let allowed: Vec<&str> = derived.iter().chain(NAMES).copied().collect();
-    match named.iter().find(|name| !allowed.contains(&name.as_str())) {
-        Some(name) => Err(format!(
+    if let Some(name) = named.iter().find(|name| !allowed.contains(&name.as_str())) {
+        return Err(format!(
             "`answer` names `{name}`; allowed: {}",
             allowed.join(", ")
-        )),
-        None => Ok(()),
+        ));
     }
+    // A filter that there is not shows itself only when it is used.
+    let values: BTreeMap<&str, f64> = allowed.into_iter().map(|name| (name, 1000.0)).collect();
+    parsed
+        .render(values)
+        .map(drop)
+        .map_err(|error| format!("`answer`: {error}"))
 }
 
 #[cfg(test)]

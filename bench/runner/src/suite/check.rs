@@ -173,6 +173,15 @@ fn check_targets(file: &File) -> Result<(), Problem> {
         if let Some(faults) = &target.faults {
             placeholders(file, faults, &[])?;
         }
+        if let Some(version) = &target.version {
+            placeholders(file, &version.url, &[])?;
+            if target.kind != TargetKind::External {
+                return Err(problem(
+                    &version.url,
+                    "a program that the runner starts is known by its hash; only an external target has `version`",
+                ));
+            }
+        }
         for log in &target.logs {
             placeholders(file, log, &[])?;
             if target.kind != TargetKind::External {

@@ -184,6 +184,17 @@ pub(crate) struct TargetTable {
     pub(crate) logs: Vec<Spanned<String>>,
     /// Further arguments, split at white space: the fault switches of a reference target.
     pub(crate) faults: Option<Spanned<String>>,
+    /// Where an external target says which build it is.
+    pub(crate) version: Option<VersionTable>,
+}
+
+/// `target.version`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VersionTable {
+    pub(crate) url: Spanned<String>,
+    /// Names in the JSON that it answers, joined by dots; without it the whole text is the version.
+    pub(crate) json: Option<String>,
 }
 
 /// Who starts a target.

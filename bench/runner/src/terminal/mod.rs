@@ -150,7 +150,7 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
             }
             if *left > 0 {
                 lines.push(format!(
-                    "left     {left} without sound evidence; go on with: barrier-bench resume {folder}"
+                    "left     {left} in cycles without sound evidence; go on with: barrier-bench resume {folder}"
                 ));
             } else if verdicts.len() == 1 && verdicts.contains_key("PASS") {
                 lines.push("OK".to_owned());

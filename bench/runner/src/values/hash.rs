@@ -1,6 +1,7 @@
 //! Hashes that tell whether two runs used the same files.
 
 use std::fmt::Write as _;
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,6 +14,26 @@ const NOT_IMPORTED: &[&str] = &["node_modules", "test", "examples"];
 /// SHA-256 as lower-case hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// The hash of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn file(path: &Path) -> anyhow::Result<String> {
+    let reading = || format!("reading {}", path.display());
+    let file = std::fs::File::open(path).with_context(reading)?;
+    let mut file = std::io::BufReader::with_capacity(1 << 16, file);
+    let mut whole = Sha256::new();
+    loop {
+        let part = file.fill_buf().with_context(reading)?;
+        if part.is_empty() {
+            return Ok(hex(&whole.finalize()));
+        }
+        whole.update(part);
+        let read = part.len();
+        file.consume(read);
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

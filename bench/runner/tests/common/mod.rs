@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod bench;
 pub(crate) mod evidence;
 
 use std::path::{Path, PathBuf};

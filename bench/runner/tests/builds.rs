@@ -1,0 +1,275 @@
+//! The thing under test: what it is, and two builds of it in one plan.
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::bench::{Bench, copy, titles};
+use common::{Place, finish, json, k6, text};
+use serde_json::Value as Json;
+
+/// A program that does what `sh` does, in a build of its own.
+fn program(bench: &Bench, name: &str) -> String {
+    let path = bench.place.evidence().with_file_name(name);
+    std::fs::write(&path, format!("#!/bin/sh\n# {name}\nexec sh \"$@\"\n")).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    path.display().to_string()
+}
+
+/// The matrix suite with something to compare.
+fn compared(bench: &Bench) -> PathBuf {
+    let gate = "[[gate]]\nid = \"in-time\"\n";
+    let table = "[[compare]]\nid = \"duration\"\nmetric = \"testRunDurationMs\"\nstat = \"value\"\nbase = \"a\"\n\n";
+    copy(bench, &[(gate, &format!("{table}{gate}"))])
+}
+
+#[test]
+fn two_builds_run_side_by_side_and_are_compared() {
+    let bench = Bench::new();
+    let suite = compared(&bench).display().to_string();
+    let (old, new) = (program(&bench, "old"), program(&bench, "new"));
+    let mut command = bench.call(&["run", &suite, "--variant", "a", "--level", "LEVEL=1"]);
+    command.args(["--cycles", "2", "--build", &format!("old={old}")]);
+    let (code, printed) = finish(command.args(["--build", &format!("new=target-a:{new}")]));
+    assert_eq!(code, 0, "{printed}");
+    let began: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.starts_with("run "))
+        .filter_map(|line| line.split_once(": ")?.1.split(',').next())
+        .collect();
+    assert_eq!(
+        began,
+        [
+            "matrix / a-old",
+            "matrix / a-new",
+            "matrix / a-new",
+            "matrix / a-old"
+        ]
+    );
+    let plan = bench.plan();
+    let meta = |build: &str| json(&plan.join(format!("a-{build}/matrix/1/cycle-01/meta.json")));
+    let id = |build: &str| {
+        meta(build)["build"]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
+    };
+    assert_eq!(meta("new")["targetProgram"]["path"], new.as_str());
+    assert!(
+        id("old") != id("new") && id("old").len() == 12,
+        "{}",
+        id("old")
+    );
+    assert_eq!(meta("new")["build"]["base"], "old");
+
+    let mut compare = bench.call(&["compare", &plan.display().to_string(), "--json"]);
+    let (code, printed) = finish(&mut compare);
+    assert_eq!(code, 0, "{printed}");
+    let figures: Json = serde_json::from_str(&printed).expect("JSON");
+    let cell = &figures["comparisons"][0];
+    assert_eq!(cell["point"], "LEVEL=1 variant=a");
+    assert_eq!(
+        (&cell["base"], &cell["comparisons"][0]["variant"]),
+        (&"old".into(), &"new".into())
+    );
+    assert_eq!(
+        cell["comparisons"][0]["pairs"].as_array().map(Vec::len),
+        Some(2)
+    );
+    assert_eq!(cell["differences"], serde_json::json!([]));
+}
+
+#[test]
+fn builds_cross_the_variants_and_say_which_program_they_replace() {
+    let bench = Bench::new();
+    let suite = copy(&bench, &[]).display().to_string();
+    let (old, new) = (program(&bench, "old"), program(&bench, "new"));
+    let dry = |suite: &str, builds: &[&str]| {
+        let mut command = bench.call(&[
+            "run",
+            suite,
+            "--level",
+            "LEVEL=1",
+            "--cycles",
+            "1",
+            "--dry-run",
+        ]);
+        for build in builds {
+            command.args(["--build", build]);
+        }
+        finish(&mut command)
+    };
+    let (old, new) = (format!("old={old}"), format!("new={new}"));
+    let (code, printed) = dry(&suite, &[&old, &new]);
+    assert_eq!(code, 0, "{printed}");
+    let expected =
+        ["a-old", "a-new", "b-old", "b-new"].map(|name| format!("matrix / {name}, LEVEL=1"));
+    assert_eq!(titles(&printed), expected);
+    let two = copy(
+        &bench,
+        &[(
+            "variant = \"b\"\nstart = [\"sh\"",
+            "variant = \"b\"\nstart = [\"env\", \"sh\"",
+        )],
+    );
+    let only_a = old.replacen("old=", "old=target-a:", 1);
+    for (suite, builds, expected) in [
+        (
+            two.display().to_string(),
+            vec![old.as_str(), &new],
+            "say which one as --build old=TARGET:PATH: target-a (sh), target-b (env)",
+        ),
+        (
+            suite.clone(),
+            vec![only_a.as_str()],
+            "the plan also starts target-b; name variants with --variant",
+        ),
+        (
+            suite.clone(),
+            vec![old.as_str(), &old],
+            "--build old: named twice",
+        ),
+        (
+            suite.clone(),
+            vec!["old", "new"],
+            "several builds need to be told where they are",
+        ),
+        (
+            suite.clone(),
+            vec!["old=/nowhere/x"],
+            "there is no file /nowhere/x",
+        ),
+        (
+            suite.clone(),
+            vec!["old=target-x:/bin/sh"],
+            "no target `target-x` (there are: target-a, target-b",
+        ),
+        (
+            suite.clone(),
+            vec!["old=http://127.0.0.1:1"],
+            "no target that a person starts",
+        ),
+        (
+            suite,
+            vec!["old=http://me:secret@127.0.0.1:1"],
+            "an address with credentials",
+        ),
+    ] {
+        let (code, printed) = dry(&suite, &builds);
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
+    }
+}
+
+const PROBE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/suites/probe.toml"
+);
+
+/// A service that a person started and that says its version.
+fn service(version: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+    let address = format!("http://{}", listener.local_addr().expect("address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            // Who only connects says nothing.
+            if stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {
+                let body = format!("{{\"build\":{{\"commit\":\"{version}\"}}}}");
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close",
+                    body.len()
+                );
+                // The runner may have gone.
+                let _ = write!(stream, "{head}\r\n\r\n{body}");
+            }
+        }
+    });
+    address
+}
+
+fn probe(place: &Place, suite: &Path) -> Command {
+    let mut command = place.runner();
+    command.arg("run").arg(suite).env("K6_BIN", k6());
+    command
+}
+
+#[test]
+fn builds_that_a_person_started_are_reached_at_their_addresses() {
+    let place = Place::new();
+    let (old, new) = (service("1"), service("2"));
+    let mut command = probe(&place, Path::new(PROBE));
+    command.args(["--cycles", "2", "--build", &format!("old={old}")]);
+    let (code, printed) = finish(command.args(["--build", &format!("new={new}")]));
+    assert_eq!(code, 0, "{printed}");
+    for (build, address) in [("old", &old), ("new", &new)] {
+        for cycle in 1..=2 {
+            let meta = json(
+                &place
+                    .run_folder(&format!("{build}/probe/cycle-0{cycle}"))
+                    .join("meta.json"),
+            );
+            assert_eq!(meta["build"]["id"], build);
+            assert_eq!(meta["environment"]["BASE_URL"]["value"], address.as_str());
+        }
+    }
+}
+
+#[test]
+fn an_external_target_is_what_it_says_or_what_a_person_says() {
+    let (place, address) = (Place::new(), service("c0ffee"));
+    let folder = place.evidence().with_file_name("suites");
+    std::fs::create_dir_all(&folder).expect("folder");
+    let ready = "ready = { tcp = \"${BASE_URL}\", every = \"20ms\", limit = \"2s\" }";
+    let suite = text(Path::new(PROBE));
+    assert!(suite.contains(ready));
+    let version = "version = { url = \"${BASE_URL}/version\", json = \"build.commit\" }";
+    let asking = folder.join("probe.toml");
+    std::fs::write(
+        &asking,
+        suite.replace(ready, &format!("{ready}\n{version}")),
+    )
+    .expect("suite");
+    let fixtures = Path::new(PROBE).ancestors().nth(2).expect("fixtures");
+    std::fs::copy(fixtures.join("probe.js"), folder.with_file_name("probe.js")).expect("script");
+
+    let run = |place: &Place, suite: &Path, said: &[(&str, &str)]| {
+        let mut command = probe(place, suite);
+        command.env("BASE_URL", &address).envs(said.iter().copied());
+        let (code, printed) = finish(&mut command);
+        assert_eq!(code, 0, "{printed}");
+    };
+    run(&place, &asking, &[]);
+    let meta = json(&place.run_folder("listener/probe").join("meta.json"));
+    assert_eq!(
+        (&meta["build"]["id"], &meta["build"]["from"]),
+        (&"c0ffee".into(), &"version".into())
+    );
+
+    let said = Place::new();
+    run(
+        &said,
+        Path::new(PROBE),
+        &[("BRANCH", "feature/x"), ("SHA", "abc1234")],
+    );
+    let meta = json(&said.run_folder("feature-x/probe").join("meta.json"));
+    assert_eq!(
+        (&meta["build"]["id"], &meta["sha"]),
+        (&"feature/x abc1234".into(), &"abc1234".into())
+    );
+
+    // Of the folder that the runner was called from nothing is believed.
+    let silent = Place::new();
+    run(&silent, Path::new(PROBE), &[]);
+    let meta = json(&silent.run_folder("listener/probe").join("meta.json"));
+    assert_eq!(
+        (&meta["build"]["from"], &meta["sha"]),
+        (&"unknown".into(), &"unknown".into())
+    );
+}
