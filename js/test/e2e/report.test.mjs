@@ -147,7 +147,7 @@ test('a browser shows the report in both themes and sizes, and asks for nothing'
           first: [...document.querySelectorAll('.first svg, .first table')].map((part) => ({
             name: part.tagName,
             top: part.getBoundingClientRect().top,
-            marks: [...part.querySelectorAll('text')].map((text) => text.textContent),
+            marks: [...part.querySelectorAll('text')].map((text) => text.textContent.trim()),
             hover: [...part.querySelectorAll('.hover title')].map((title) => title.textContent),
           })),
           // Scrolled to its end, a table that is too wide still shows what its rows are about.

@@ -98,8 +98,13 @@ fn gate(comparison: &mut Comparison) {
         (Outcome::Lower, Some(ratio)) if gate.less_is_worse => {
             word(ratio.interval.high < 1.0 - gate.limit)
         }
-        (Outcome::Higher | Outcome::Lower, _) => "PASS",
-        (Outcome::NoDifferenceShown | Outcome::OnlyUncorrected, _) => "PASS",
+        (
+            Outcome::Higher
+            | Outcome::Lower
+            | Outcome::NoDifferenceShown
+            | Outcome::OnlyUncorrected,
+            _,
+        ) => "PASS",
         _ => "INVALID",
     };
 }

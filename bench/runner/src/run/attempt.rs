@@ -105,7 +105,7 @@ impl Attempt<'_, '_> {
             let version = target::version(self.run.target, &started);
             let hash = hash::file(&started)?;
             meta.target_program(&started, version.as_deref(), &hash);
-            meta.build(&self.run.under_test, Identity::of_program(&hash));
+            meta.build(&self.run.under_test, &Identity::of_program(&hash));
             program = Some(started);
         }
         let target = Target::start(
@@ -123,7 +123,7 @@ impl Attempt<'_, '_> {
         });
         if external {
             let identity = build::of_external(self.run)?;
-            meta.build(&self.run.under_test, identity);
+            meta.build(&self.run.under_test, &identity);
         }
         meta.target_ready(suite, &self.run.vars)?;
         meta.write(folder)?;

@@ -208,7 +208,7 @@ impl Meta {
     }
 
     /// What the thing under test is.
-    pub(super) fn build(&mut self, under: &UnderTest, identity: Identity) {
+    pub(super) fn build(&mut self, under: &UnderTest, identity: &Identity) {
         let entry = json!({
             "id": identity.id,
             "from": identity.from,
