@@ -118,7 +118,7 @@ impl Users {
             "store": redis.url(), "runId": run_id(), "name": "arrivals", "parties": 10_000_000,
         });
         let barrier = engine.barrier(BarrierOptions::from_json(options.to_string().as_bytes())?)?;
-        barrier.key_or_init(|| 1);
+        barrier.handle_or_init(|| 1);
         ear.submitted(barrier.open(1));
         ear.until(1)?;
         Ok(Self {

@@ -72,7 +72,7 @@ fn memory_store(c: &mut Criterion) {
                 let json = format!(r#"{{"name":"b{run}","parties":{USERS},"store":"memory"}}"#);
                 let options = BarrierOptions::from_json(json.as_bytes()).expect("options");
                 let barrier = engine.barrier(options).expect("a barrier");
-                barrier.key_or_init(|| run);
+                barrier.handle_or_init(|| run);
                 barrier.open(1);
                 barrier
             },

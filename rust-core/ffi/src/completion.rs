@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use barrier_core::engine::{Emission, Sink};
 use barrier_core::error::Error;
 use barrier_core::ledger::Answered;
 use barrier_core::protocol::Outcome;
 use barrier_core::session::Done;
+use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::abi::{
@@ -26,10 +27,6 @@ pub(crate) const TOKENS_MAX: usize = 1 << 20;
 const TEXTS_MAX: usize = 1 << 17;
 /// As large a pipe as an ordinary user may have: a burst of 10,000 completions takes a third of it.
 const PIPE_SIZE: usize = 1 << 20;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The write end of the pipe. Whoever has frames writes them at once; what the pipe does not take at once is left to a
 /// thread, so that no caller ever waits for the reader.
@@ -71,7 +68,7 @@ impl Queue {
 
 impl Pipe {
     fn send(&self, frames: &[u8]) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let mut rest = frames;
         if queue.bytes.is_empty() {
             rest = queue.write_some(rest);
@@ -83,20 +80,17 @@ impl Pipe {
     }
 
     fn drain(&self) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         while let Some(file) = queue.file.clone() {
             if queue.bytes.is_empty() {
                 drop(file);
-                queue = self
-                    .more
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
+                self.more.wait(&mut queue);
                 continue;
             }
             drop(queue);
             // An interrupted poll is tried again by the loop; a reader that is gone ends it.
             let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], None);
-            queue = lock(&self.queue);
+            queue = self.queue.lock();
             let bytes = std::mem::take(&mut queue.bytes);
             let rest = queue.write_some(&bytes).len();
             if queue.file.is_some() {
@@ -144,7 +138,7 @@ impl Host {
 
     /// Ends the pipe: what is not in it yet is lost.
     pub(crate) fn close(&self) {
-        lock(&self.pipe.queue).close();
+        self.pipe.queue.lock().close();
         self.pipe.more.notify_one();
     }
 
@@ -164,14 +158,14 @@ impl Host {
     /// The host does not want to hear of the token any more.
     pub(crate) fn cancel(&self, token: u64) {
         // Its text is there only if its completion is on the way, and then no other comes.
-        if lock(&self.texts).remove(&token).is_none() && self.under_way.load(Ordering::Relaxed) > 0
+        if self.texts.lock().remove(&token).is_none() && self.under_way.load(Ordering::Relaxed) > 0
         {
-            lock(&self.cancelled).insert(token);
+            self.cancelled.lock().insert(token);
         }
     }
 
     pub(crate) fn keep_text(&self, token: u64, text: String) {
-        let mut texts = lock(&self.texts);
+        let mut texts = self.texts.lock();
         if texts.len() < TEXTS_MAX {
             texts.insert(token, text);
         }
@@ -179,7 +173,7 @@ impl Host {
 
     /// The token's text; it is gone once `taken` says that it was copied.
     pub(crate) fn take_text(&self, token: u64, taken: impl FnOnce(&str) -> i32) -> Option<i32> {
-        let mut texts = lock(&self.texts);
+        let mut texts = self.texts.lock();
         let status = taken(texts.get(&token)?);
         if status == KBAR_OK {
             texts.remove(&token);
@@ -247,7 +241,7 @@ impl Host {
 
     fn wanted(&self, token: u64) -> bool {
         self.release();
-        let mut cancelled = lock(&self.cancelled);
+        let mut cancelled = self.cancelled.lock();
         cancelled.is_empty() || !cancelled.remove(&token)
     }
 }
@@ -304,11 +298,11 @@ impl Sink for Host {
                     barrier,
                     phase,
                     at,
-                    shared,
+                    in_common,
                 } => KbarFrame {
                     token: barrier,
                     kind: KBAR_FRAME_RELEASE,
-                    flags: if shared { KBAR_SHARED } else { 0 },
+                    flags: if in_common { KBAR_SHARED } else { 0 },
                     phase: phase.0,
                     time_us: u64::try_from(at).unwrap_or(0),
                     ..KbarFrame::default()

@@ -233,7 +233,7 @@ pub unsafe extern "C" fn kbar_open(
             Ok(barrier) => barrier,
             Err(error) => return fail(&host, token, &error),
         };
-        let key = barrier.key_or_init(|| {
+        let key = barrier.handle_or_init(|| {
             HANDLES.insert(Entry {
                 host: Arc::clone(&host),
                 object: Object::Barrier(Arc::clone(&barrier)),

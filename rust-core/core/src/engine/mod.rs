@@ -4,111 +4,36 @@
 //! No call blocks; [`Engine::close`] alone waits, up to its deadline.
 
 mod barrier;
-mod cluster;
-mod connect;
-mod counter;
-mod hub;
+mod context;
 mod log;
-mod lookup;
+mod net;
+mod news;
 mod operator;
-mod redis_error;
-mod release;
-mod status;
+mod queues;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::address::RedisAddress;
 use crate::error::{Error, OptionError};
-use crate::ids::Phase;
 use crate::ids::{BarrierName, RunId};
-use crate::ledger::{Answered, Token};
+use crate::ledger::Token;
 use crate::options::{BarrierOptions, SharedOptions, StoreAddress};
-use crate::session::Done;
 
-pub use barrier::{Barrier, Call, Submitted};
-pub use counter::{CounterOptions, QueueCounter};
+pub use barrier::{Barrier, Call, ReleaseInfo, Status, Submitted};
 pub use log::{Level, Line, LogRing};
+pub use news::{Emission, Resolved, Sink};
 pub use operator::{Operator, OperatorOptions, OperatorQuestion};
-pub use status::{ReleaseInfo, Status};
+pub use queues::{CounterOptions, QueueCounter};
 
-use cluster::{Cluster, Servers, slot_of};
-use hub::{Hub, Target};
-use lookup::Lookups;
+use context::Context;
+use net::{Cluster, Hub, Resolver, Servers, Target, slot_of};
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
-
-/// What an engine tells its host.
-#[derive(Debug)]
-pub enum Emission {
-    /// A call ended.
-    Done {
-        /// Whose call.
-        token: Token,
-        /// How.
-        result: Result<Done, Error>,
-        /// Where the call failed: the outcome that stands all the same.
-        standing: Option<Answered>,
-    },
-    /// A question was answered, in JSON.
-    Text {
-        /// Whose question.
-        token: Token,
-        /// The answer.
-        result: Result<String, Error>,
-    },
-    /// The phase and all before it are released now: one for all waiters.
-    Released {
-        /// [`Barrier::key`].
-        barrier: u64,
-        /// The phase.
-        phase: Phase,
-        /// The release's instant on the wall clock, in microseconds since the epoch.
-        at: i64,
-        /// Other processes are released at the same instant.
-        shared: bool,
-    },
-    /// The barrier is broken for good: one for all waiters.
-    Broken {
-        /// [`Barrier::key`].
-        barrier: u64,
-    },
-    /// Lines wait in [`Engine::log`].
-    Log,
-    /// What does this name stand for? [`Engine::resolved`] takes the answer. Only of an engine whose host resolves.
-    Resolve {
-        /// The question.
-        token: Token,
-        /// `host:port`, an IPv6 address in brackets.
-        host: String,
-    },
-}
-
-/// Takes what an engine says. Called from the engine's thread and from callers' threads, under the lock of a barrier: it
-/// must not block, and must not call the engine.
-pub trait Sink: Send + Sync + 'static {
-    /// Takes news, in order; leaves the list empty.
-    fn emit(&self, news: &mut Vec<Emission>);
-}
-
-/// What barriers and connections share.
-pub(crate) struct Shared {
-    pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) log: LogRing,
-    pub(crate) runtime: tokio::runtime::Handle,
-    host_resolves: bool,
-    lookups: Lookups,
-}
-
-impl Shared {
-    pub(crate) fn log(&self, level: Level, message: String) {
-        self.log.push(level, message);
-        self.sink.emit(&mut vec![Emission::Log]);
-    }
-}
 
 #[derive(PartialEq, Eq, Hash)]
 struct Identity {
@@ -127,7 +52,7 @@ struct Registry {
 
 /// One process's barriers and counters. Safe to share between threads.
 pub struct Engine {
-    shared: Arc<Shared>,
+    context: Arc<Context>,
     registry: Arc<Mutex<Registry>>,
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
 }
@@ -154,14 +79,13 @@ impl Engine {
             .map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
         let registry = Arc::new(Mutex::new(Registry::default()));
         runtime.spawn(watch_deadlines(Arc::downgrade(&registry)));
+        let resolver = if host_resolves {
+            Resolver::of_host(Arc::clone(&sink))
+        } else {
+            Resolver::default()
+        };
         Ok(Self {
-            shared: Arc::new(Shared {
-                sink,
-                log: LogRing::default(),
-                runtime: runtime.handle().clone(),
-                host_resolves,
-                lookups: Lookups::default(),
-            }),
+            context: Arc::new(Context::new(sink, resolver, runtime.handle().clone())),
             registry,
             runtime: Mutex::new(Some(runtime)),
         })
@@ -170,7 +94,7 @@ impl Engine {
     /// Lines that users should read.
     #[must_use]
     pub fn log(&self) -> &LogRing {
-        &self.shared.log
+        &self.context.log
     }
 
     /// The barrier of these options, made where this process has none yet. Nothing is connected.
@@ -178,7 +102,7 @@ impl Engine {
     /// # Errors
     /// The process has opened it with other options, or the engine is closed.
     pub fn barrier(&self, options: BarrierOptions) -> Result<Arc<Barrier>, Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
@@ -205,10 +129,10 @@ impl Engine {
                     Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
                     _ => Target::Server,
                 };
-                Some(registry.hub(address, target, &self.shared))
+                Some(registry.hub(address, target, &self.context))
             }
         };
-        let barrier = Barrier::new(options, hub, &self.shared);
+        let barrier = Barrier::new(options, hub, &self.context);
         registry.barriers.insert(identity, Arc::clone(&barrier));
         Ok(barrier)
     }
@@ -218,17 +142,17 @@ impl Engine {
     /// # Errors
     /// The engine is closed.
     pub fn counter(&self, options: CounterOptions) -> Result<QueueCounter, Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
-        let servers = registry.servers(&options.redis, &self.shared);
-        Ok(QueueCounter::new(options, servers, &self.shared))
+        let servers = registry.servers(&options.redis, &self.context);
+        Ok(QueueCounter::new(options, servers, &self.context))
     }
 
     /// Answers [`Emission::Resolve`]: the address, or why there is none. An answer nobody waits for is ignored.
-    pub fn resolved(&self, token: Token, answer: Result<SocketAddr, String>) {
-        self.shared.lookups.answer(token, answer);
+    pub fn resolved(&self, token: Token, answer: Resolved) {
+        self.context.resolver.answer(token, answer);
     }
 
     /// An operator of a server's barriers. Nothing is connected before its first question.
@@ -236,23 +160,23 @@ impl Engine {
     /// # Errors
     /// The engine is closed.
     pub fn operator(&self, options: OperatorOptions) -> Result<Operator, Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
-        let servers = registry.servers(&options.redis, &self.shared);
-        Ok(Operator::new(options, servers, &self.shared))
+        let servers = registry.servers(&options.redis, &self.context);
+        Ok(Operator::new(options, servers, &self.context))
     }
 
     /// Delivers what is owed, says goodbye to the stores, and ends everything by the deadline; what still waits then
     /// completes with [`Error::Closed`]. Blocks; a second call does nothing.
     pub fn close(&self, deadline: Duration) {
-        let Some(runtime) = lock(&self.runtime).take() else {
+        let Some(runtime) = self.runtime.lock().take() else {
             return;
         };
         let until = Instant::now() + deadline;
         let (barriers, hubs) = {
-            let mut registry = lock(&self.registry);
+            let mut registry = self.registry.lock();
             registry.closed = true;
             let barriers: Vec<_> = registry.barriers.drain().map(|(_, b)| b).collect();
             let mut hubs: Vec<_> = registry.hubs.drain().map(|(_, h)| h).collect();
@@ -262,11 +186,10 @@ impl Engine {
         for hub in &hubs {
             hub.close();
         }
-        runtime.block_on(async {
-            for hub in &hubs {
-                let _ = tokio::time::timeout_at(until.into(), hub.closed()).await;
-            }
-        });
+        let connections = &self.context.connections;
+        connections.close();
+        let _ = runtime
+            .block_on(async { tokio::time::timeout_at(until.into(), connections.wait()).await });
         for barrier in barriers {
             barrier.close();
         }
@@ -281,22 +204,22 @@ impl Drop for Engine {
 }
 
 impl Registry {
-    fn hub(&mut self, address: &RedisAddress, target: Target, shared: &Arc<Shared>) -> Arc<Hub> {
+    fn hub(&mut self, address: &RedisAddress, target: Target, context: &Arc<Context>) -> Arc<Hub> {
         let hub = self
             .hubs
             .entry((address.clone(), target.clone()))
-            .or_insert_with(|| Hub::new(address.clone(), target, shared));
+            .or_insert_with(|| Hub::new(address.clone(), target, context));
         Arc::clone(hub)
     }
 
-    fn servers(&mut self, address: &RedisAddress, shared: &Arc<Shared>) -> Servers {
+    fn servers(&mut self, address: &RedisAddress, context: &Arc<Context>) -> Servers {
         if !address.is_cluster() {
-            return Servers::One(self.hub(address, Target::Server, shared));
+            return Servers::One(self.hub(address, Target::Server, context));
         }
         let cluster = self
             .clusters
             .entry(address.clone())
-            .or_insert_with(|| Arc::new(Cluster::new(address.clone(), shared)));
+            .or_insert_with(|| Arc::new(Cluster::new(address.clone(), context)));
         Servers::Cluster(Arc::clone(cluster))
     }
 }
@@ -309,21 +232,11 @@ async fn watch_deadlines(registry: Weak<Mutex<Registry>>) {
         let Some(registry) = registry.upgrade() else {
             return;
         };
-        let shared_ones: Vec<_> = lock(&registry)
-            .barriers
-            .values()
-            .filter(|b| b.is_shared())
-            .cloned()
-            .collect();
-        for barrier in shared_ones {
+        let barriers: Vec<_> = registry.lock().barriers.values().cloned().collect();
+        for barrier in barriers {
             barrier.expire_calls(Instant::now());
         }
     }
-}
-
-/// Locks; a panic of another holder does not spoil plain data.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks options without an engine.

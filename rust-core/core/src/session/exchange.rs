@@ -1,6 +1,13 @@
 //! What a session sends, and what becomes of what it has sent: answered, refused, or lost.
 
-use super::*;
+use std::mem::take;
+
+use crate::error::Error;
+use crate::ids::Incarnation;
+use crate::options::SharedOptions;
+use crate::protocol::{Answer, Op, Others, Reply, Request};
+
+use super::{Event, InFlight, Link, Session};
 
 /// Batches that may be on their way at once: the store has the next one at hand when it has done one.
 const BATCHES_IN_FLIGHT: usize = 2;
@@ -30,7 +37,7 @@ impl Session {
             }
             (None, Link::Live) if owes => Some(Next::Outcomes),
             (None, Link::Live) if !self.ends.is_empty() => Some(Next::End),
-            (None, Link::Live) if self.beat_wanted || !self.looks.is_empty() => Some(Next::Beat),
+            (None, Link::Live) if self.beat_wanted || !self.expired.is_empty() => Some(Next::Beat),
             _ => None,
         }
     }
@@ -74,12 +81,12 @@ impl Session {
             }
             Next::Beat => {
                 self.beat_wanted = false;
-                let looks = std::mem::take(&mut self.looks);
+                let expired = take(&mut self.expired);
                 let op = Op::Beat {
                     push_latency: self.push_latency,
                     closing: self.closing,
                 };
-                (InFlight::Beat(looks), open, false, op)
+                (InFlight::Beat(expired), open, false, op)
             }
         };
         self.in_flight.push_back(in_flight);
@@ -128,9 +135,9 @@ impl Session {
                 self.learn(&reply, events);
                 self.ended(&end, &answer, events);
             }
-            (_, InFlight::Beat(looks)) => {
+            (_, InFlight::Beat(expired)) => {
                 self.learn(&reply, events);
-                for (token, phase) in looks {
+                for (token, phase) in expired {
                     let known = self
                         .ending_of(phase)
                         .unwrap_or_else(|| Err(Error::Timeout("the phase is not released".into())));
@@ -168,8 +175,8 @@ impl Session {
                 end.resend = true;
                 self.ends.push_front(end);
             }
-            InFlight::Beat(looks) => {
-                self.looks.splice(0..0, looks);
+            InFlight::Beat(expired) => {
+                self.expired.splice(0..0, expired);
                 self.beat_wanted = true;
             }
         }
@@ -179,6 +186,10 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{Participant, ProcessId};
+    use crate::ledger::{Report, Token};
+    use crate::options::BarrierOptions;
+    use crate::protocol::StoreTime;
     use crate::store::memory::MemoryStore;
 
     /// A live session with batches of two and a store of its own.

@@ -1,6 +1,12 @@
 //! What a session learns from answers and messages.
 
-use super::*;
+use crate::error::Error;
+use crate::ledger::Batch;
+use crate::protocol::{
+    Answer, Broken, Counts, ItemAnswer, Micros, Op, Others, Push, Release, Reply, Why,
+};
+
+use super::{Done, End, Event, Link, NOBODY, Session, broken_text};
 use crate::store::memory::RELEASES_KEPT;
 
 /// Polls that may find a phase over without learning how it ended, before its end is taken as given.

@@ -9,11 +9,8 @@ use crate::error::Error;
 use crate::ids::{Incarnation, Participant, Phase, ProcessId, Reason};
 pub use crate::ledger::Answered;
 use crate::ledger::{Batch, Decision, Ledger, Report, Token};
-use crate::options::{BarrierOptions, Late, OnTimeout, SharedOptions};
-use crate::protocol::{
-    Answer, BreakKind, Broken, Counts, ItemAnswer, Micros, Op, Others, Push, Release, Reply,
-    Request, StoreTime, Why,
-};
+use crate::options::{BarrierOptions, Late, OnTimeout};
+use crate::protocol::{BreakKind, Broken, Counts, Micros, Op, Others, Release, StoreTime, Why};
 
 mod exchange;
 mod learn;
@@ -98,7 +95,7 @@ pub struct Session {
     opening: Vec<Token>,
     opened_at: Phase,
     ends: VecDeque<End>,
-    looks: Vec<(Token, Phase)>,
+    expired: Vec<(Token, Phase)>,
     beat_wanted: bool,
     closing: bool,
     releases: BTreeMap<Phase, Release>,
@@ -126,7 +123,7 @@ impl Session {
             opening: Vec::new(),
             opened_at: Phase(0),
             ends: VecDeque::new(),
-            looks: Vec::new(),
+            expired: Vec::new(),
             beat_wanted: false,
             closing: false,
             releases: BTreeMap::new(),
@@ -183,7 +180,7 @@ impl Session {
         self.ledger.report(participant, report, nameable, token)
     }
 
-    /// A wait for the phase has expired: looks once more, then does what `onTimeout` says.
+    /// A wait for the phase has expired: expired once more, then does what `onTimeout` says.
     pub fn expire(&mut self, phase: Phase, token: Token, events: &mut Vec<Event>) {
         let phase = self.existing(phase);
         if let Some(known) = self.ending_of(phase) {
@@ -192,7 +189,7 @@ impl Session {
         }
         let op = match self.options.shared.on_timeout {
             OnTimeout::Throw => {
-                self.looks.push((token, phase));
+                self.expired.push((token, phase));
                 return;
             }
             OnTimeout::Release => Op::Release(Why::Timeout),
@@ -265,17 +262,17 @@ impl Session {
 
     /// The caller of any other operation no longer waits: true where it did. What is not on its way is not sent.
     pub fn forget(&mut self, token: Token) -> bool {
-        let before = self.opening.len() + self.looks.len() + self.ends.len();
+        let before = self.opening.len() + self.expired.len() + self.ends.len();
         self.opening.retain(|t| *t != token);
-        self.looks.retain(|(t, _)| *t != token);
+        self.expired.retain(|(t, _)| *t != token);
         self.ends.retain(|end| end.token != token);
-        let mut found = before > self.opening.len() + self.looks.len() + self.ends.len();
+        let mut found = before > self.opening.len() + self.expired.len() + self.ends.len();
         for in_flight in &mut self.in_flight {
             match in_flight {
-                InFlight::Beat(looks) => {
-                    let before = looks.len();
-                    looks.retain(|(t, _)| *t != token);
-                    found |= looks.len() < before;
+                InFlight::Beat(expired) => {
+                    let before = expired.len();
+                    expired.retain(|(t, _)| *t != token);
+                    found |= expired.len() < before;
                 }
                 InFlight::End(end) if end.token == token => {
                     end.token = NOBODY;
@@ -291,11 +288,11 @@ impl Session {
     pub fn take_waiting(&mut self) -> Vec<Token> {
         let mut tokens = self.ledger.take_waiting();
         tokens.append(&mut self.opening);
-        tokens.extend(self.looks.drain(..).map(|(t, _)| t));
+        tokens.extend(self.expired.drain(..).map(|(t, _)| t));
         tokens.extend(self.ends.drain(..).map(|e| e.token));
         for in_flight in self.in_flight.drain(..) {
             match in_flight {
-                InFlight::Beat(looks) => tokens.extend(looks.into_iter().map(|(t, _)| t)),
+                InFlight::Beat(expired) => tokens.extend(expired.into_iter().map(|(t, _)| t)),
                 InFlight::End(end) => tokens.push(end.token),
                 InFlight::Open(_) | InFlight::Outcomes(_) => {}
             }

@@ -91,7 +91,7 @@ impl Process {
     pub(crate) fn open(&self, json: &str) -> Result<Arc<Barrier>, Error> {
         let options = BarrierOptions::from_json(json.as_bytes())?;
         let barrier = self.engine.barrier(options)?;
-        barrier.key_or_init(|| self.token());
+        barrier.handle_or_init(|| self.token());
         let token = self.token();
         self.finish(token, barrier.open(token)).map(|_| barrier)
     }
@@ -146,7 +146,7 @@ impl Process {
 
     /// The moment at which the phase was released here.
     pub(crate) fn released(&self, barrier: &Barrier, phase: u32) -> Instant {
-        let key = barrier.key();
+        let key = barrier.handle();
         self.until("the release", |h| {
             let of_phase = |r: &&(u64, Phase, Instant)| r.0 == key && r.1 >= Phase(phase);
             h.released.iter().find(of_phase).map(|r| r.2)
@@ -154,7 +154,7 @@ impl Process {
     }
 
     pub(crate) fn broken(&self, barrier: &Barrier) {
-        let key = barrier.key();
+        let key = barrier.handle();
         self.until("the break", |h| h.broken.contains(&key).then_some(()));
     }
 

@@ -114,7 +114,7 @@ impl Process {
         let mut options = BarrierOptions::from_json(options.as_bytes()).expect("valid options");
         options.batch_max = batch_max;
         let barrier = engine.barrier(options).expect("a new engine");
-        barrier.key_or_init(|| 1);
+        barrier.handle_or_init(|| 1);
         Self {
             engine,
             barrier,

@@ -29,6 +29,10 @@ impl Server {
             secure: address.tls().is_some(),
         }
     }
+
+    pub(crate) fn at(&self) -> &str {
+        &self.at
+    }
 }
 
 /// How to go on after a failure.

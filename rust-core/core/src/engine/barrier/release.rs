@@ -8,8 +8,11 @@ use crate::protocol::{Outcome, Release, StoreTime};
 use crate::session::Done;
 use crate::store::memory::RELEASES_KEPT;
 
-use super::barrier::{Barrier, Fired, State, Submitted};
-use super::{Emission, lock};
+use crate::engine::news::Emission;
+
+use super::state::State;
+use super::status::ReleaseInfo;
+use super::{Backend, Barrier, Submitted};
 
 impl Barrier {
     /// A release became known: it fires at its instant, but no later than its delay after it became known, so that a step
@@ -18,49 +21,50 @@ impl Barrier {
         let now = Instant::now();
         let delay: Duration = release.delay.into();
         let instant = StoreTime(release.at.0.saturating_add(release.delay.0));
-        let due = if self.is_shared() {
-            state.clock.instant(instant, now).unwrap_or(now)
-        } else {
-            now
+        let due = match &self.backend {
+            Backend::Redis(_) => state.clock.instant(instant, now).unwrap_or(now),
+            Backend::Memory(_) => now,
         };
         let due = due.min(now + delay);
         if due <= now && state.due == 0 {
-            self.fire(state, release, due, news);
+            self.fire(state, &release, due, news);
             return;
         }
         state.due += 1;
         let me = self.me.clone();
-        self.shared.runtime.spawn(async move {
+        self.context.spawn(async move {
             // Tokio's timer has whole milliseconds and rounds up: the last one is waited for with a finer clock.
             tokio::time::sleep_until((due - Duration::from_millis(2).min(delay)).into()).await;
             while Instant::now() < due {
                 tokio::task::yield_now().await;
             }
             if let Some(me) = me.upgrade() {
-                let mut state = lock(&me.state);
+                let mut state = me.state.lock();
                 let mut news = Vec::new();
                 state.due -= 1;
-                me.fire(&mut state, release, due, &mut news);
+                me.fire(&mut state, &release, due, &mut news);
                 me.tell_broken(&mut state, &mut news);
-                me.shared.sink.emit(&mut news);
+                me.context.sink.emit(&mut news);
             }
         });
     }
 
-    fn fire(&self, state: &mut State, release: Release, due: Instant, news: &mut Vec<Emission>) {
+    fn fire(&self, state: &mut State, release: &Release, due: Instant, news: &mut Vec<Emission>) {
         let phase = release.phase;
         let at = epoch_micros(due);
-        let shared = release.delay.0 > 0;
         let newest = state.fired.keys().next_back().copied();
-        state.fired.insert(phase, Fired { at, release });
+        state.fired.insert(
+            phase,
+            ReleaseInfo::of(release, at, self.options.shared.parties),
+        );
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
         if newest.is_none_or(|newest| newest < phase) {
             news.push(Emission::Released {
-                barrier: self.key(),
+                barrier: self.handle(),
                 phase,
                 at,
-                shared,
+                in_common: release.delay.0 > 0,
             });
         }
         for (token, answered) in std::mem::take(&mut state.held) {
@@ -79,7 +83,7 @@ impl Barrier {
         if state.session.broken().is_some() && state.due == 0 && !state.broken_told {
             state.broken_told = true;
             news.push(Emission::Broken {
-                barrier: self.key(),
+                barrier: self.handle(),
             });
         }
     }

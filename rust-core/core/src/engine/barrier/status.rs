@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::ids::Phase;
 use crate::options::{BarrierOptions, StoreAddress};
-use crate::protocol::{BreakKind, Broken, Why};
+use crate::protocol::{BreakKind, Broken, Release, Why};
 
-use super::barrier::State;
+use super::state::State;
 
-pub(super) fn ms(micros: i64) -> f64 {
+pub(in crate::engine) fn ms(micros: i64) -> f64 {
     // Exact until the year 2255.
     #[expect(clippy::cast_precision_loss)]
     let micros = micros as f64;
@@ -31,7 +31,7 @@ pub struct BrokenInfo {
 }
 
 impl BrokenInfo {
-    pub(super) fn of(broken: &Broken) -> Self {
+    pub(in crate::engine) fn of(broken: &Broken) -> Self {
         Self {
             reason: broken.kind,
             message: broken.message.clone(),
@@ -111,8 +111,8 @@ impl Status {
             left: counts.left,
             late,
             released: state.fired.keys().copied().collect(),
-            released_at: newest.map(|f| ms(f.at)),
-            server_released_at: newest.map(|f| ms(f.release.at.0 + f.release.delay.0)),
+            released_at: newest.map(|r| r.released_at),
+            server_released_at: newest.map(|r| r.server_released_at),
             broken: session.broken().map(BrokenInfo::of),
             processes,
             connected: session.is_live(),
@@ -155,11 +155,9 @@ pub struct ReleaseInfo {
 }
 
 impl ReleaseInfo {
-    pub(super) fn of(state: &State, phase: Phase, parties: u32) -> Option<Self> {
-        // A phase whose own release was never heard of ended with the next one that was.
-        let (_, fired) = state.fired.range(phase..).next()?;
-        let release = &fired.release;
-        Some(Self {
+    /// Of a release whose instant was `at`, in microseconds since the epoch on this process's clock.
+    pub(super) fn of(release: &Release, at: i64, parties: u32) -> Self {
+        Self {
             phase: release.phase,
             reason: release.why,
             arrived: release.counts.arrived,
@@ -167,9 +165,9 @@ impl ReleaseInfo {
             failed_total: release.counts.failed_total(),
             left: release.counts.left,
             parties,
-            released_at: ms(fired.at),
-            server_released_at: ms(release.at.0 + release.delay.0),
+            released_at: ms(at),
+            server_released_at: ms(release.at.0.saturating_add(release.delay.0)),
             delay_ms: ms(release.delay.0),
-        })
+        }
     }
 }
