@@ -1,5 +1,7 @@
 //! The engine over a real Redis: one process and several, a server that refuses, dies, freezes and forgets.
 
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/cluster.rs"]
 mod redis_cluster;
 #[path = "../support/mod.rs"]
@@ -8,8 +10,10 @@ mod support;
 mod acl;
 mod cluster;
 mod counter;
+mod failover;
 mod faults;
 mod host;
+mod refusals;
 
 use barrier_core::error::Error;
 use barrier_core::protocol::Outcome;

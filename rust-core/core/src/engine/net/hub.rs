@@ -193,71 +193,69 @@ impl Hub {
         let mut was_up = false;
         while !self.closing.is_cancelled() {
             let (pushes_in, mut pushes) = mpsc::unbounded_channel();
-            match self.connect(pushes_in).await {
+            let mut in_a_hurry = true;
+            let why = match self.connect(pushes_in).await {
                 Ok(opened) => {
-                    if was_up {
-                        let at = self.at();
-                        self.context
-                            .tell(Level::Info, format!("store {at}: connected again"));
-                    }
-                    was_up = true;
-                    delays = backoff();
-                    let why = self.serve(&opened, &mut pushes).await;
+                    let (why, was_of_use) = self.serve(&opened, &mut pushes, was_up).await;
                     if self.closing.is_cancelled() {
                         break;
                     }
-                    let at = self.at();
-                    self.context.tell(
-                        Level::Warn,
-                        format!("store {at}: connection lost ({why}); reconnecting"),
-                    );
-                    self.tell_disconnected(&why);
+                    // Whoever connects and is refused then must not hammer at the server either.
+                    in_a_hurry = was_of_use;
+                    if was_of_use {
+                        was_up = true;
+                        delays = backoff();
+                        let line =
+                            format!("store {}: connection lost ({why}); reconnecting", self.at());
+                        self.context.tell(Level::Warn, line);
+                    }
+                    why
                 }
                 Err(why) => {
                     self.availability.send_modify(|a| {
                         a.failures += 1;
                         a.why.clone_from(&why);
                     });
-                    self.tell_disconnected(&why);
+                    why
                 }
+            };
+            for tenant in self.tenants.all() {
+                tenant.disconnected(&why);
             }
             tokio::time::sleep(BACKOFF_FIRST).await;
             let delay = delays.next().unwrap_or(BACKOFF_MAX);
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
-                () = self.asked.notified() => {}
+                () = self.asked.notified(), if in_a_hurry => {}
                 () = self.closing.cancelled() => {}
             }
         }
         self.tenants.clear();
     }
 
+    /// Why the connection is of no use any more, and whether it ever was.
     async fn serve(
         &self,
         opened: &Opened,
         pushes: &mut mpsc::UnboundedReceiver<PushInfo>,
-    ) -> String {
+        was_up: bool,
+    ) -> (String, bool) {
         let connection = opened.connection.clone();
         self.availability
             .send_modify(|a| a.connection = Some(connection.clone()));
-        let why = Service::new(
+        let greeting = was_up.then(|| format!("store {}: connected again", self.at()));
+        let mut service = Service::new(
             &self.context,
             &self.tenants,
             &self.process,
             &self.closing,
             self.server(),
             connection,
-        )
-        .run(pushes)
-        .await;
+            greeting,
+        );
+        let why = service.run(pushes).await;
         self.availability.send_modify(|a| a.connection = None);
-        why
-    }
-
-    fn tell_disconnected(&self, why: &str) {
-        for tenant in self.tenants.all() {
-            tenant.disconnected(why);
-        }
+        (why, service.was_of_use())
     }
 
     async fn connect(&self, pushes: mpsc::UnboundedSender<PushInfo>) -> Result<Opened, String> {

@@ -52,6 +52,9 @@ pub(super) struct Service<'a> {
     chores: FuturesUnordered<BoxFuture<'static, Chore>>,
     /// Channels asked for, and whether that was answered.
     channels: HashMap<String, bool>,
+    /// Said as soon as the connection is of use.
+    greeting: Option<String>,
+    is_of_use: bool,
 }
 
 impl<'a> Service<'a> {
@@ -62,6 +65,7 @@ impl<'a> Service<'a> {
         closing: &'a CancellationToken,
         server: Server,
         connection: MultiplexedConnection,
+        greeting: Option<String>,
     ) -> Self {
         Self {
             context,
@@ -73,6 +77,20 @@ impl<'a> Service<'a> {
             answers: FuturesOrdered::new(),
             chores: FuturesUnordered::new(),
             channels: HashMap::new(),
+            greeting,
+            is_of_use: false,
+        }
+    }
+
+    /// Whether the server did what it was asked for. It may take a connection and refuse everything else.
+    pub(super) const fn was_of_use(&self) -> bool {
+        self.is_of_use
+    }
+
+    fn is_of_use(&mut self) {
+        self.is_of_use = true;
+        if let Some(greeting) = self.greeting.take() {
+            self.context.tell(Level::Info, greeting);
         }
     }
 
@@ -81,6 +99,9 @@ impl<'a> Service<'a> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turn = self.tenants.all();
+        if turn.is_empty() {
+            self.is_of_use(); // counters and operators ask by themselves
+        }
         let mut saying_goodbye = false;
         loop {
             for tenant in turn.drain(..) {
@@ -193,7 +214,10 @@ impl<'a> Service<'a> {
         } = answered;
         match answer {
             Ok(value) => match decode(value) {
-                Ok(reply) => tenant.answered(reply, sent, Instant::now()),
+                Ok(reply) => {
+                    self.is_of_use();
+                    tenant.answered(reply, sent, Instant::now());
+                }
                 Err(unreadable) => tenant.refused(&unreadable.to_string(), true, RETRY),
             },
             Err(error) => self.refuse(tenant.as_ref(), &error)?,
