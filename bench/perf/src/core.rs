@@ -52,7 +52,8 @@ impl Sink for Ear {
     fn emit(&self, news: &mut Vec<Emission>) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         for item in news.drain(..) {
-            if let Emission::Done { result, .. } = item {
+            if let Emission::Done { ticket, result, .. } = item {
+                let _answered = ticket.redeem();
                 heard.take(result.err().map(|e| e.to_string()));
             }
         }

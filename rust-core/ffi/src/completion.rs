@@ -257,15 +257,18 @@ fn describe_outcome(frame: &mut KbarFrame, answered: &Answered) {
 
 fn describe(frame: &mut KbarFrame, done: Done) -> Option<String> {
     match done {
-        Done::Opened(phase) => frame.phase = phase.0,
+        Done::Opened(phase) | Done::NothingToAbort(phase) => frame.phase = phase.0,
         Done::Outcome(answered) => {
             describe_outcome(frame, &answered);
             if let (Outcome::Failed(reason), false) = (&answered.outcome, answered.first) {
                 return Some(serde_json::json!({ "reason": reason }).to_string());
             }
         }
-        Done::BrokenNow => frame.outcome = KBAR_OUTCOME_BROKEN,
-        Done::Over | Done::NothingToAbort => {}
+        Done::BrokenNow(phase) => {
+            frame.outcome = KBAR_OUTCOME_BROKEN;
+            frame.phase = phase.0;
+        }
+        Done::Over => {}
     }
     None
 }
@@ -279,16 +282,18 @@ impl Sink for Host {
         for item in news.drain(..) {
             let frame = match item {
                 Emission::Done {
-                    token,
+                    ticket,
                     result,
                     standing,
                 } => {
+                    let token = ticket.redeem();
                     if !self.wanted(token) {
                         continue;
                     }
                     self.frame(token, result, standing.as_ref())
                 }
-                Emission::Text { token, result } => {
+                Emission::Text { ticket, result } => {
+                    let token = ticket.redeem();
                     if !self.wanted(token) {
                         continue;
                     }

@@ -50,6 +50,17 @@ impl<T: Clone> Handles<T> {
         slot.object.clone()
     }
 
+    /// Looks at all of them.
+    pub(crate) fn each(&self, mut look: impl FnMut(&T)) {
+        let objects: Vec<T> = self
+            .slots
+            .read()
+            .iter()
+            .filter_map(|s| s.object.clone())
+            .collect();
+        objects.iter().for_each(&mut look);
+    }
+
     /// Takes out what `wanted` names.
     pub(crate) fn remove(&self, mut wanted: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut slots = self.slots.write();

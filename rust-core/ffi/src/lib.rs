@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 pub use abi::*;
 use completion::{Host, TOKENS_MAX};
-use guard::{guard, install_hook, take_message};
+use guard::{guard, take_message};
 use handle::Handles;
 use memory::{bytes, copy_out, put};
 pub use query::{kbar_open_counter, kbar_open_operator, kbar_query};
@@ -160,7 +160,6 @@ pub unsafe extern "C" fn kbar_start(
         else {
             return KBAR_INVALID;
         };
-        install_hook();
         let Ok(host) = Host::new(write_end) else {
             return KBAR_INVALID;
         };
@@ -251,7 +250,7 @@ pub unsafe extern "C" fn kbar_open(
             Submitted::Done(result) => {
                 // The answer goes through the pipe all the same: one way for callers to wait.
                 let mut news = vec![barrier_core::engine::Emission::Done {
-                    token,
+                    ticket: token.into(),
                     result,
                     standing: None,
                 }];

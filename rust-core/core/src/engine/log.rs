@@ -14,6 +14,8 @@ pub enum Level {
     Info,
     /// Something to look into.
     Warn,
+    /// A bug.
+    Error,
 }
 
 /// One line.

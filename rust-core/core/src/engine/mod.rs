@@ -5,6 +5,7 @@
 
 mod barrier;
 mod context;
+mod deadlines;
 mod log;
 mod net;
 mod news;
@@ -12,7 +13,7 @@ mod operator;
 mod queues;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -22,8 +23,9 @@ use crate::error::{Error, OptionError};
 use crate::ids::{BarrierName, RunId};
 use crate::ledger::Token;
 use crate::options::{BarrierOptions, SharedOptions, StoreAddress};
+use crate::panics::{THREADS, install_hook};
 
-pub use barrier::{Barrier, Call, ReleaseInfo, Status, Submitted};
+pub use barrier::{Barrier, BrokenBy, BrokenInfo, Call, ReleaseInfo, Status, Submitted};
 pub use log::{Level, Line, LogRing};
 pub use news::{Emission, Resolved, Sink};
 pub use operator::{Operator, OperatorOptions, OperatorQuestion};
@@ -31,9 +33,6 @@ pub use queues::{CounterOptions, QueueCounter};
 
 use context::Context;
 use net::{Cluster, Hub, Resolver, Servers, Target, slot_of};
-
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(50);
 
 #[derive(PartialEq, Eq, Hash)]
 struct Identity {
@@ -53,7 +52,7 @@ struct Registry {
 /// One process's barriers and counters. Safe to share between threads.
 pub struct Engine {
     context: Arc<Context>,
-    registry: Arc<Mutex<Registry>>,
+    registry: Mutex<Registry>,
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
@@ -71,22 +70,21 @@ impl Engine {
     /// # Errors
     /// As [`Engine::start`].
     pub fn start_with(sink: Arc<dyn Sink>, host_resolves: bool) -> Result<Self, Error> {
+        install_hook();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("k6-barrier")
+            .thread_name(THREADS)
             .enable_all()
             .build()
             .map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
-        let registry = Arc::new(Mutex::new(Registry::default()));
-        runtime.spawn(watch_deadlines(Arc::downgrade(&registry)));
         let resolver = if host_resolves {
             Resolver::of_host(Arc::clone(&sink))
         } else {
             Resolver::default()
         };
         Ok(Self {
-            context: Arc::new(Context::new(sink, resolver, runtime.handle().clone())),
-            registry,
+            context: Context::new(sink, resolver, runtime.handle().clone()),
+            registry: Mutex::default(),
             runtime: Mutex::new(Some(runtime)),
         })
     }
@@ -95,6 +93,11 @@ impl Engine {
     #[must_use]
     pub fn log(&self) -> &LogRing {
         &self.context.log
+    }
+
+    /// A line for the user, from the host's side of the boundary.
+    pub fn tell(&self, level: Level, message: String) {
+        self.context.tell(level, message);
     }
 
     /// The barrier of these options, made where this process has none yet. Nothing is connected.
@@ -221,21 +224,6 @@ impl Registry {
             .entry(address.clone())
             .or_insert_with(|| Arc::new(Cluster::new(address.clone(), context)));
         Servers::Cluster(Arc::clone(cluster))
-    }
-}
-
-async fn watch_deadlines(registry: Weak<Mutex<Registry>>) {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
-        let barriers: Vec<_> = registry.lock().barriers.values().cloned().collect();
-        for barrier in barriers {
-            barrier.expire_calls(Instant::now());
-        }
     }
 }
 

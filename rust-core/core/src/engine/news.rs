@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use crate::error::Error;
 use crate::ids::Phase;
-use crate::ledger::{Answered, Token};
+use crate::ledger::Answered;
 use crate::session::Done;
+use crate::ticket::{Ticket, Token};
 
 /// The host's answer to [`Emission::Resolve`]: the address, or why there is none.
 pub type Resolved = Result<SocketAddr, String>;
@@ -16,7 +17,7 @@ pub enum Emission {
     /// A call ended.
     Done {
         /// Whose call.
-        token: Token,
+        ticket: Ticket,
         /// How.
         result: Result<Done, Error>,
         /// Where the call failed: the outcome that stands all the same.
@@ -25,7 +26,7 @@ pub enum Emission {
     /// A question was answered, in JSON.
     Text {
         /// Whose question.
-        token: Token,
+        ticket: Ticket,
         /// The answer.
         result: Result<String, Error>,
     },
@@ -57,7 +58,8 @@ pub enum Emission {
 }
 
 /// Takes what an engine says. Called from the engine's thread and from callers' threads, under the lock of a barrier: it
-/// must not block, and must not call the engine.
+/// must not block, and must not call the engine. It redeems the ticket of each call that it tells of: one that it drops
+/// comes back as an error.
 pub trait Sink: Send + Sync + 'static {
     /// Takes news, in order; leaves the list empty.
     fn emit(&self, news: &mut Vec<Emission>);

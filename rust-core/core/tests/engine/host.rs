@@ -35,13 +35,14 @@ impl Sink for Ear {
         let mut heard = self.heard.lock().expect("no panic under this lock");
         for item in news.drain(..) {
             match item {
-                Emission::Done { token, result, .. } => {
+                Emission::Done { ticket, result, .. } => {
+                    let token = ticket.redeem();
                     if heard.done.insert(token, result).is_some() {
                         heard.twice.push(token);
                     }
                 }
-                Emission::Text { token, result } => {
-                    heard.texts.insert(token, result);
+                Emission::Text { ticket, result } => {
+                    heard.texts.insert(ticket.redeem(), result);
                 }
                 Emission::Released { barrier, phase, .. } => {
                     heard.released.push((barrier, phase, Instant::now()));

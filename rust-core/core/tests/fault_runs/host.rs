@@ -65,11 +65,11 @@ impl Sink for Ear {
         for item in news.drain(..) {
             match item {
                 Emission::Done {
-                    token,
+                    ticket,
                     result,
                     standing,
                 } => heard.end(
-                    token,
+                    ticket.redeem(),
                     Ended {
                         at,
                         result,

@@ -34,11 +34,18 @@ impl Backend {
             Self::Redis(remote) => Some(remote),
         }
     }
+
+    /// Who is missing.
+    pub(super) async fn missing(&self, limit: usize, timeout: Duration) -> Result<Missing, Error> {
+        match self {
+            Self::Memory(store) => Ok(store.lock().missing(limit)),
+            Self::Redis(remote) => remote.missing(limit, timeout).await,
+        }
+    }
 }
 
 impl Remote {
-    /// Who is missing.
-    pub(super) async fn missing(&self, limit: usize, timeout: Duration) -> Result<Missing, Error> {
+    async fn missing(&self, limit: usize, timeout: Duration) -> Result<Missing, Error> {
         let mut connection = self.hub.connection(timeout).await?;
         let call = self.scripts.missing(limit);
         let value: Value = call

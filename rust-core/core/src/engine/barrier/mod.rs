@@ -16,21 +16,24 @@ use parking_lot::Mutex;
 use crate::clock::epoch_micros;
 use crate::error::Error;
 use crate::ids::{Participant, Phase, ProcessId, Reason};
-use crate::ledger::{Answered, Decision, Report, Token};
+use crate::ledger::{Answered, Decision, Report};
 use crate::options::BarrierOptions;
-use crate::protocol::{Missing, StoreTime};
+use crate::protocol::StoreTime;
 use crate::session::{Done, Event, Session};
 use crate::store::redis::Scripts;
+use crate::ticket::{Ticket, Token};
 
 use super::context::Context;
+use super::deadlines::Waits;
 use super::log::Level;
 use super::net::{Hub, Tenant};
 use super::news::Emission;
 
 use backend::{Backend, Remote};
-use state::{Deadline, State};
-pub(super) use status::{BrokenInfo, ms};
-pub use status::{ReleaseInfo, Status};
+use release::Held;
+use state::State;
+pub(super) use status::ms;
+pub use status::{BrokenBy, BrokenInfo, ReleaseInfo, Status};
 
 /// How long the last look at the store may take when a wait expires. Hosts allow for 2 s: this answer, which says what is
 /// wrong with the store, comes before they give up.
@@ -153,15 +156,13 @@ impl Barrier {
     pub fn open(&self, token: Token) -> Submitted {
         let mut state = self.state.lock();
         let mut events = Vec::new();
-        state.session.open(token, &mut events);
+        let ticket = self.ticket(token, self.options.connect_timeout + HELLO_TIMEOUT);
+        let due = ticket.until();
+        state.session.open(ticket, &mut events);
         if let (Some(remote), false) = (self.backend.remote(), state.session.is_registered()) {
             remote.hub.ask();
             self.wake_hub();
-            state.others.push_back(Deadline {
-                at: Instant::now() + self.options.connect_timeout + HELLO_TIMEOUT,
-                token,
-                participant: None,
-            });
+            self.appoint(&mut state, due);
         }
         self.go_on(&mut state, events, Some((token, None)))
     }
@@ -170,86 +171,70 @@ impl Barrier {
     pub fn submit(&self, call: Call, token: Token) -> Submitted {
         let mut state = self.state.lock();
         let mut events = Vec::new();
-        let now = Instant::now();
+        let limit = match &call {
+            Call::Report { .. } => self.options.op_timeout,
+            _ => self.options.op_timeout.min(LOOK_TIMEOUT),
+        };
+        let ticket = self.ticket(token, limit);
+        let due = ticket.until();
+        let mut standing = None;
         match call {
             Call::Report {
                 participant,
                 report,
                 explicit,
-            } => {
-                let decision = state.session.report(&participant, &report, explicit, token);
-                let answered = match decision {
-                    Err(error) => return Submitted::Done(Err(error)),
-                    Ok(Decision::Now(answered)) => {
-                        return state.now_or_held(token, answered);
-                    }
-                    Ok(Decision::Later(answered)) => answered,
-                };
-                if self.backend.remote().is_some() {
-                    state.reports.push_back(Deadline {
-                        at: now + self.options.op_timeout,
-                        token,
-                        participant: Some(participant),
-                    });
+            } => match state
+                .session
+                .report(&participant, &report, explicit, ticket)
+            {
+                Err(error) => return Submitted::Done(Err(error)),
+                Ok(Decision::Now(answered)) => {
+                    let ticket = self.context.ticket(token, None);
+                    return match state.now_or_held(ticket, answered) {
+                        Held::Now(ticket, answered) => {
+                            let _answered = ticket.redeem();
+                            Submitted::Done(Ok(Done::Outcome(answered)))
+                        }
+                        Held::Later(answered) => Submitted::Pending(Some(answered)),
+                    };
                 }
-                return self.go_on(&mut state, events, Some((token, Some(answered))));
-            }
-            Call::Expire(phase) => state.session.expire(phase, token, &mut events),
-            Call::ReleaseNow(phase) => state.session.release_now(phase, token, &mut events),
-            Call::Abort(message) => state.session.abort(&message, token, &mut events),
+                Ok(Decision::Later(answered)) => standing = Some(answered),
+            },
+            Call::Expire(phase) => state.session.expire(phase, ticket, &mut events),
+            Call::ReleaseNow(phase) => state.session.release_now(phase, ticket, &mut events),
+            Call::Abort(message) => state.session.abort(&message, ticket, &mut events),
         }
-        if self.backend.remote().is_some() {
-            state.others.push_back(Deadline {
-                at: now + self.options.op_timeout.min(LOOK_TIMEOUT),
-                token,
-                participant: None,
-            });
-        }
-        self.go_on(&mut state, events, Some((token, None)))
+        self.appoint(&mut state, due);
+        self.go_on(&mut state, events, Some((token, standing)))
     }
 
-    /// The caller no longer waits for the token. What it reported stands.
-    pub fn cancel(&self, token: Token) {
-        let mut state = self.state.lock();
-        let position = state.reports.iter().position(|d| d.token == token);
-        match position.and_then(|at| state.reports.remove(at)) {
-            Some(Deadline {
-                participant: Some(participant),
-                ..
-            }) => {
-                state.session.forget_report(&participant, token);
-            }
-            _ => {
-                state.session.forget(token);
-            }
+    /// A store in this process answers at once: only another one can be late.
+    fn ticket(&self, token: Token, limit: Duration) -> Ticket {
+        let until = self.backend.remote().map(|_| Instant::now() + limit);
+        self.context.ticket(token, until)
+    }
+
+    /// Sees to it that somebody looks when a call that is due then has not been answered.
+    fn appoint(&self, state: &mut State, due: Option<Instant>) {
+        let Some(due) = due else {
+            return;
+        };
+        if state.overdue_at.is_none_or(|at| due < at) {
+            state.overdue_at = Some(due);
+            let me: Weak<dyn Waits> = self.me.clone();
+            self.context.deadlines.at(due, me);
         }
-        state.held.retain(|(t, _)| *t != token);
     }
 
     /// Who is missing, in JSON, under the token.
     pub fn missing(&self, limit: usize, token: Token) {
-        let remote = match &self.backend {
-            Backend::Memory(store) => {
-                let missing = store.lock().missing(limit);
-                self.tell_text(token, Ok(missing));
-                return;
-            }
-            Backend::Redis(remote) => remote.clone(),
-        };
-        let (me, timeout) = (self.me.clone(), self.options.op_timeout);
-        self.context.spawn(async move {
-            let missing = remote.missing(limit, timeout).await;
-            if let Some(me) = me.upgrade() {
-                me.tell_text(token, missing);
-            }
+        let timeout = self.options.op_timeout;
+        let me = self.me.clone();
+        self.context.answer(token, async move {
+            let me = me.upgrade().ok_or(Error::Closed)?;
+            let missing = me.backend.missing(limit, timeout).await?;
+            serde_json::to_string(&missing).map_err(|e| Error::Bug(e.to_string()))
         });
-    }
-
-    fn tell_text(&self, token: Token, missing: Result<Missing, Error>) {
-        let result = missing.map(|m| serde_json::to_string(&m).unwrap_or_default());
-        self.context
-            .sink
-            .emit(&mut vec![Emission::Text { token, result }]);
     }
 
     /// What is known here, without asking the store.
@@ -291,11 +276,13 @@ impl Barrier {
         self.route(state, events, &mut news);
         let mut submitted = Submitted::Pending(None);
         if let Some((token, standing)) = own {
-            let at = news
-                .iter()
-                .position(|n| matches!(n, Emission::Done { token: t, .. } if *t == token));
+            let is_own = |n: &Emission| matches!(n, Emission::Done { ticket, .. } if ticket.token() == token);
+            let at = news.iter().position(is_own);
             submitted = match at.map(|at| news.remove(at)) {
-                Some(Emission::Done { result, .. }) => Submitted::Done(result),
+                Some(Emission::Done { ticket, result, .. }) => {
+                    let _answered = ticket.redeem();
+                    Submitted::Done(result)
+                }
                 _ => Submitted::Pending(standing),
             };
         }
@@ -313,50 +300,37 @@ impl Barrier {
 
     /// The engine is closed: every call that waits ends.
     pub(super) fn close(&self) {
-        self.give_up(&Error::Closed);
+        self.end_calls(&mut self.state.lock(), &Error::Closed);
     }
 
-    /// Ends calls whose deadline has come.
-    pub(super) fn expire_calls(&self, now: Instant) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let mut news = Vec::new();
-        let trouble = state
-            .trouble
-            .clone()
-            .unwrap_or_else(|| "the store has not answered in time".into());
-        while let Some(deadline) = state.reports.pop_front_if(|d| d.at <= now) {
-            let Some(participant) = deadline.participant else {
-                continue;
-            };
-            if let Some(standing) = state.session.forget_report(&participant, deadline.token) {
-                news.push(Emission::Done {
-                    token: deadline.token,
-                    result: Err(Error::Store {
-                        message: format!("{trouble}; the outcome stands and is delivered later"),
-                        pending: true,
-                    }),
-                    standing: Some(standing),
-                });
-            }
+    /// Nothing comes any more because of a bug: whoever waits hears of it, at a gate too.
+    fn give_up(&self, error: &Error) {
+        let mut state = self.state.lock();
+        self.end_calls(&mut state, error);
+        if state.bug.is_none() {
+            state.bug = Some(BrokenInfo {
+                reason: BrokenBy::Bug,
+                message: error.to_string(),
+                phase: state.session.ledger().open(),
+                at: ms(epoch_micros(Instant::now())),
+            });
+            self.context.sink.emit(&mut vec![Emission::Broken {
+                barrier: self.handle(),
+            }]);
         }
-        // Opening and looking have different time-outs: the list is short and not sorted.
-        let mut later = std::collections::VecDeque::new();
-        for deadline in state.others.drain(..) {
-            if deadline.at > now {
-                later.push_back(deadline);
-            } else if state.session.forget(deadline.token) {
-                news.push(Emission::Done {
-                    token: deadline.token,
-                    result: Err(Error::store(trouble.clone())),
-                    standing: None,
-                });
-            }
-        }
-        state.others = later;
-        if !news.is_empty() {
-            self.context.sink.emit(&mut news);
-        }
+    }
+
+    fn end_calls(&self, state: &mut State, error: &Error) {
+        let mut tickets = state.session.take_waiting();
+        tickets.extend(state.held.drain(..).map(|(ticket, _)| ticket));
+        let ended = |ticket| Emission::Done {
+            ticket,
+            result: Err(error.clone()),
+            standing: None,
+        };
+        let mut news = tickets.into_iter().map(ended).collect();
+        state.session.refuse(error.clone(), &mut Vec::new());
+        self.context.sink.emit(&mut news);
     }
 
     // ---- events ----
@@ -364,18 +338,11 @@ impl Barrier {
     fn route(&self, state: &mut State, events: Vec<Event>, news: &mut Vec<Emission>) {
         for event in events {
             match event {
-                Event::Done(token, Ok(Done::Outcome(answered))) => {
-                    match state.now_or_held(token, answered) {
-                        Submitted::Done(result) => news.push(Emission::Done {
-                            token,
-                            result,
-                            standing: None,
-                        }),
-                        Submitted::Pending(_) => {}
-                    }
+                Event::Done(ticket, Ok(Done::Outcome(answered))) => {
+                    news.extend(state.now_or_held(ticket, answered).now());
                 }
-                Event::Done(token, result) => news.push(Emission::Done {
-                    token,
+                Event::Done(ticket, result) => news.push(Emission::Done {
+                    ticket,
                     result,
                     standing: None,
                 }),

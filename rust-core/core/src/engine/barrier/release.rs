@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::epoch_micros;
-use crate::ledger::{Answered, Token};
+use crate::ledger::Answered;
 use crate::protocol::{Outcome, Release, StoreTime};
 use crate::session::Done;
 use crate::store::memory::RELEASES_KEPT;
+use crate::ticket::Ticket;
 
 use crate::engine::news::Emission;
 
 use super::state::State;
 use super::status::ReleaseInfo;
-use super::{Backend, Barrier, Submitted};
+use super::{Backend, Barrier};
 
 impl Barrier {
     /// A release became known: it fires at its instant, but no later than its delay after it became known, so that a step
@@ -31,8 +32,8 @@ impl Barrier {
             return;
         }
         state.due += 1;
-        let me = self.me.clone();
-        self.context.spawn(async move {
+        let (me, given_up) = (self.me.clone(), self.me.clone());
+        let fired = async move {
             // Tokio's timer has whole milliseconds and rounds up: the last one is waited for with a finer clock.
             tokio::time::sleep_until((due - Duration::from_millis(2).min(delay)).into()).await;
             while Instant::now() < due {
@@ -45,6 +46,11 @@ impl Barrier {
                 me.fire(&mut state, &release, due, &mut news);
                 me.tell_broken(&mut state, &mut news);
                 me.context.sink.emit(&mut news);
+            }
+        };
+        self.context.spawn(fired, move |error| {
+            if let Some(me) = given_up.upgrade() {
+                me.give_up(error);
             }
         });
     }
@@ -67,14 +73,8 @@ impl Barrier {
                 in_common: release.delay.0 > 0,
             });
         }
-        for (token, answered) in std::mem::take(&mut state.held) {
-            if let Submitted::Done(result) = state.now_or_held(token, answered) {
-                news.push(Emission::Done {
-                    token,
-                    result,
-                    standing: None,
-                });
-            }
+        for (ticket, answered) in std::mem::take(&mut state.held) {
+            news.extend(state.now_or_held(ticket, answered).now());
         }
     }
 
@@ -89,16 +89,37 @@ impl Barrier {
     }
 }
 
+/// An answer that may have to wait for a release's instant.
+pub(super) enum Held {
+    /// It may go.
+    Now(Ticket, Answered),
+    /// It goes when the instant has come.
+    Later(Answered),
+}
+
+impl Held {
+    pub(super) fn now(self) -> Option<Emission> {
+        match self {
+            Self::Now(ticket, answered) => Some(Emission::Done {
+                ticket,
+                result: Ok(Done::Outcome(answered)),
+                standing: None,
+            }),
+            Self::Later(_) => None,
+        }
+    }
+}
+
 impl State {
     /// A late participant never returns before the instant of the release that it missed.
-    pub(super) fn now_or_held(&mut self, token: Token, answered: Answered) -> Submitted {
+    pub(super) fn now_or_held(&mut self, ticket: Ticket, answered: Answered) -> Held {
         let early = answered.outcome == Outcome::Late
             && self.due > 0
             && self.fired.keys().next_back() < Some(&answered.phase);
         if early {
-            self.held.push((token, answered.clone()));
-            return Submitted::Pending(Some(answered));
+            self.held.push((ticket, answered.clone()));
+            return Held::Later(answered);
         }
-        Submitted::Done(Ok(Done::Outcome(answered)))
+        Held::Now(ticket, answered)
     }
 }

@@ -1,21 +1,15 @@
 //! What a barrier's lock guards.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::clock::StoreClock;
-use crate::ids::{Participant, Phase};
-use crate::ledger::{Answered, Token};
+use crate::ids::Phase;
+use crate::ledger::Answered;
 use crate::session::Session;
+use crate::ticket::Ticket;
 
-use super::status::ReleaseInfo;
-
-#[derive(Debug)]
-pub(super) struct Deadline {
-    pub(super) at: Instant,
-    pub(super) token: Token,
-    pub(super) participant: Option<Participant>,
-}
+use super::status::{BrokenInfo, ReleaseInfo};
 
 /// What a barrier's lock guards.
 pub(super) struct State {
@@ -26,10 +20,12 @@ pub(super) struct State {
     /// Releases whose instant lies ahead.
     pub(super) due: u32,
     /// Late participants that wait for that instant.
-    pub(super) held: Vec<(Token, Answered)>,
+    pub(super) held: Vec<(Ticket, Answered)>,
     pub(super) broken_told: bool,
-    pub(super) reports: VecDeque<Deadline>,
-    pub(super) others: VecDeque<Deadline>,
+    /// A bug ended it, in this process alone.
+    pub(super) bug: Option<BrokenInfo>,
+    /// When the first call that waits may be overdue, as far as an appointment was made.
+    pub(super) overdue_at: Option<Instant>,
     pub(super) beat_at: Instant,
     pub(super) hello_until: Option<Instant>,
     pub(super) hello_next: Instant,
@@ -49,8 +45,8 @@ impl State {
             due: 0,
             held: Vec::new(),
             broken_told: false,
-            reports: VecDeque::new(),
-            others: VecDeque::new(),
+            bug: None,
+            overdue_at: None,
             beat_at: now,
             hello_until: None,
             hello_next: now,

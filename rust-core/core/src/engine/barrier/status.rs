@@ -17,11 +17,25 @@ pub(in crate::engine) fn ms(micros: i64) -> f64 {
     micros / 1000.0
 }
 
+/// What broke a barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BrokenBy {
+    /// Somebody called `abort`.
+    Abort,
+    /// More failed than `maxFailures` allows.
+    MaxFailures,
+    /// A wait expired and the barrier's `onTimeout` is `abort`.
+    Timeout,
+    /// A bug of the core, in this process alone.
+    Bug,
+}
+
 /// How a barrier broke.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BrokenInfo {
     /// What broke it.
-    pub reason: BreakKind,
+    pub reason: BrokenBy,
     /// In whose words.
     pub message: String,
     /// The phase that was open.
@@ -33,7 +47,11 @@ pub struct BrokenInfo {
 impl BrokenInfo {
     pub(in crate::engine) fn of(broken: &Broken) -> Self {
         Self {
-            reason: broken.kind,
+            reason: match broken.kind {
+                BreakKind::Abort => BrokenBy::Abort,
+                BreakKind::MaxFailures => BrokenBy::MaxFailures,
+                BreakKind::Timeout => BrokenBy::Timeout,
+            },
             message: broken.message.clone(),
             phase: broken.phase,
             at: ms(broken.at.0),
@@ -113,7 +131,10 @@ impl Status {
             released: state.fired.keys().copied().collect(),
             released_at: newest.map(|r| r.released_at),
             server_released_at: newest.map(|r| r.server_released_at),
-            broken: session.broken().map(BrokenInfo::of),
+            broken: session
+                .broken()
+                .map(BrokenInfo::of)
+                .or_else(|| state.bug.clone()),
             processes,
             connected: session.is_live(),
             trouble: state.trouble.clone(),

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::engine::deadlines::Waits;
 use crate::engine::net::Tenant;
 use crate::engine::news::Emission;
 use crate::error::Error;
@@ -155,18 +156,34 @@ impl Tenant for Barrier {
     }
 
     fn give_up(&self, error: &Error) {
+        Self::give_up(self, error);
+    }
+}
+
+impl Waits for Barrier {
+    fn end_overdue(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state.lock();
-        let mut tokens = state.session.take_waiting();
-        tokens.extend(state.held.drain(..).map(|(t, _)| t));
-        let mut news = tokens
-            .into_iter()
-            .map(|token| Emission::Done {
-                token,
-                result: Err(error.clone()),
-                standing: None,
-            })
-            .collect();
-        state.session.refuse(error.clone(), &mut Vec::new());
+        let mut overdue = Vec::new();
+        state.overdue_at = state.session.take_overdue(now, &mut overdue);
+        let trouble = state.trouble.as_deref();
+        let trouble = trouble.unwrap_or("the store has not answered in time");
+        let ended = overdue.into_iter().map(|call| Emission::Done {
+            result: Err(match call.standing {
+                Some(_) => Error::Store {
+                    message: format!("{trouble}; the outcome stands and is delivered later"),
+                    pending: true,
+                },
+                None => Error::store(trouble),
+            }),
+            ticket: call.ticket,
+            standing: call.standing,
+        });
+        let mut news: Vec<_> = ended.collect();
         self.context.sink.emit(&mut news);
+        state.overdue_at
+    }
+
+    fn give_up(&self, error: &Error) {
+        Self::give_up(self, error);
     }
 }

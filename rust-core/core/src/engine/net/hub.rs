@@ -1,11 +1,9 @@
 //! The one connection to a Redis server, shared by all barriers and counters of the process.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, RedisError};
@@ -97,20 +95,14 @@ impl Hub {
     /// Connects, at the first need.
     fn start(self: &Arc<Self>) {
         self.started.call_once(|| {
-            let hub = Arc::clone(self);
-            self.context.connect(async move {
-                // A bug here must not leave callers waiting for ever.
-                if let Err(panic) = AssertUnwindSafe(hub.live()).catch_unwind().await {
-                    let text = panic
-                        .downcast_ref::<String>()
-                        .map(String::as_str)
-                        .or_else(|| panic.downcast_ref::<&str>().copied())
-                        .unwrap_or("it panicked");
-                    for tenant in hub.tenants.all() {
-                        tenant.give_up(&Error::Bug(text.to_owned()));
-                    }
+            let (hub, tenants) = (Arc::clone(self), Arc::clone(self));
+            let given_up = move |error: &Error| {
+                for tenant in tenants.tenants.all() {
+                    tenant.give_up(error);
                 }
-            });
+            };
+            self.context
+                .spawn_connection(async move { hub.live().await }, given_up);
         });
     }
 

@@ -25,7 +25,6 @@ use crate::tls::TlsOptions;
 
 use super::context::Context;
 use super::net::{Hub, Servers};
-use super::news::Emission;
 
 use view::View;
 
@@ -139,11 +138,8 @@ impl Operator {
     /// Answers a question under the token, in JSON.
     pub fn ask(&self, question: OperatorQuestion, token: Token) {
         let this = self.clone();
-        self.context.spawn(async move {
-            let result = this.answer(question).await;
-            let mut news = vec![Emission::Text { token, result }];
-            this.context.sink.emit(&mut news);
-        });
+        self.context
+            .answer(token, async move { this.answer(question).await });
     }
 
     /// Answers a question, in JSON.

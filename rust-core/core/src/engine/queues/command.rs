@@ -6,7 +6,6 @@ use redis::{Cmd, Value};
 
 use super::{ATTEMPTS, QueueCounter, Redirection, about, redirection_of};
 use crate::engine::net::{Hub, Servers, slot_of};
-use crate::engine::news::Emission;
 use crate::error::{Error, OptionError};
 use crate::ids::quoted;
 use crate::ledger::Token;
@@ -21,13 +20,9 @@ impl QueueCounter {
     /// Sends one command, its name first and its key second, and answers `{"answer":…}` under the token.
     pub fn command(&self, words: Vec<String>, token: Token) {
         let this = self.clone();
-        self.context.spawn(async move {
-            let result = this
-                .run(&words)
-                .await
-                .map(|answer| serde_json::json!({ "answer": answer }).to_string());
-            let mut news = vec![Emission::Text { token, result }];
-            this.context.sink.emit(&mut news);
+        self.context.answer(token, async move {
+            let answer = this.run(&words).await?;
+            Ok(serde_json::json!({ "answer": answer }).to_string())
         });
     }
 

@@ -16,7 +16,6 @@ use crate::tls::TlsOptions;
 
 use super::context::Context;
 use super::net::{Cluster, Hub, Servers, Topology, slot_of};
-use super::news::Emission;
 
 mod command;
 
@@ -227,10 +226,8 @@ impl QueueCounter {
     /// Counts, and answers `{"counts":[n,...]}`, in the order of the keys, under the token.
     pub fn counts(&self, token: Token) {
         let this = self.clone();
-        self.context.spawn(async move {
-            let result = this.count().await.and_then(|counts| counted(&counts));
-            let mut news = vec![Emission::Text { token, result }];
-            this.context.sink.emit(&mut news);
+        self.context.answer(token, async move {
+            this.count().await.and_then(|counts| counted(&counts))
         });
     }
 
