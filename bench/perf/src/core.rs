@@ -114,7 +114,7 @@ struct Users {
 impl Users {
     fn open(redis: &Server) -> anyhow::Result<Self> {
         let ear = Arc::new(Ear::default());
-        let engine = Engine::start(Arc::clone(&ear) as Arc<dyn Sink>)?;
+        let engine = Engine::new(Arc::clone(&ear) as Arc<dyn Sink>);
         let options = serde_json::json!({
             "store": redis.url(), "runId": run_id(), "name": "arrivals", "parties": 10_000_000,
         });

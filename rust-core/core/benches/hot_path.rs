@@ -66,7 +66,7 @@ fn ledger(c: &mut Criterion) {
 /// The same through an engine whose store is in memory, release included.
 fn memory_store(c: &mut Criterion) {
     let users = participants(USERS);
-    let engine = Engine::start(Arc::new(Deaf)).expect("an engine");
+    let engine = Engine::new(Arc::new(Deaf));
     let mut run = 0_u64;
     let mut group = c.benchmark_group("memory store");
     group.throughput(Throughput::Elements(USERS.into()));
@@ -166,7 +166,7 @@ fn script_call(c: &mut Criterion) {
 fn counting(c: &mut Criterion) {
     let server = support::RedisServer::start();
     let mut connection = server.connection();
-    let engine = Engine::start(Arc::new(Deaf)).expect("an engine");
+    let engine = Engine::new(Arc::new(Deaf));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

@@ -4,14 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::runtime::Handle;
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+use tokio::runtime::{Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
-use crate::panics::guarded_task;
+use crate::panics::{THREADS, guarded_task};
 use crate::ticket::{Issuer, Ticket, Token};
 
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, Keeper};
 use super::log::{Level, LogRing};
 use super::net::Resolver;
 use super::news::{Emission, Sink};
@@ -24,27 +26,56 @@ pub(crate) struct Context {
     pub(crate) deadlines: Deadlines,
     /// Connections, whose end an engine that closes waits for.
     pub(crate) connections: TaskTracker,
-    runtime: Handle,
+    /// One thread for everything; started at the first need, which a store in this process seldom has.
+    runtime: OnceCell<Handle>,
+    owned: Mutex<Option<Runtime>>,
+    keeper: Mutex<Option<Keeper>>,
+    on_thread_start: fn(),
 }
 
 impl Context {
-    pub(crate) fn new(sink: Arc<dyn Sink>, resolver: Resolver, runtime: Handle) -> Arc<Self> {
+    pub(crate) fn new(sink: Arc<dyn Sink>, resolver: Resolver, on_thread_start: fn()) -> Arc<Self> {
         let (deadlines, keeper) = Deadlines::new();
-        let context = Arc::new(Self {
+        Arc::new(Self {
             sink,
             log: LogRing::default(),
             resolver,
             deadlines,
             connections: TaskTracker::new(),
-            runtime,
-        });
-        let weak = Arc::downgrade(&context);
-        let bug = move |message: &str| match weak.upgrade() {
-            Some(context) => context.bug(message),
-            None => Error::Closed,
-        };
-        context.runtime.spawn(keeper.run(bug));
-        context
+            runtime: OnceCell::new(),
+            owned: Mutex::new(None),
+            keeper: Mutex::new(Some(keeper)),
+            on_thread_start,
+        })
+    }
+
+    /// Starts the runtime where it is not running yet.
+    pub(crate) fn runtime(self: &Arc<Self>) -> Result<&Handle, Error> {
+        self.runtime.get_or_try_init(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name(THREADS)
+                .on_thread_start(self.on_thread_start)
+                .enable_all()
+                .build()
+                .map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
+            let weak = Arc::downgrade(self);
+            let bug = move |message: &str| match weak.upgrade() {
+                Some(context) => context.bug(message),
+                None => Error::Closed,
+            };
+            if let Some(keeper) = self.keeper.lock().take() {
+                runtime.spawn(keeper.run(bug));
+            }
+            let handle = runtime.handle().clone();
+            *self.owned.lock() = Some(runtime);
+            Ok(handle)
+        })
+    }
+
+    /// The runtime, where there is one that nobody has taken before.
+    pub(crate) fn take_runtime(&self) -> Option<Runtime> {
+        self.owned.lock().take()
     }
 
     /// A line for the user.
@@ -66,7 +97,10 @@ impl Context {
         task: impl Future<Output = ()> + Send + 'static,
         given_up: impl FnOnce(&Error) + Send + 'static,
     ) {
-        self.runtime.spawn(Arc::clone(self).guard(task, given_up));
+        match self.runtime() {
+            Ok(runtime) => drop(runtime.spawn(Arc::clone(self).guard(task, given_up))),
+            Err(error) => given_up(&error),
+        }
     }
 
     /// Runs a connection's life, likewise.
@@ -75,8 +109,13 @@ impl Context {
         life: impl Future<Output = ()> + Send + 'static,
         given_up: impl FnOnce(&Error) + Send + 'static,
     ) {
-        let life = Arc::clone(self).guard(life, given_up);
-        self.connections.spawn_on(life, &self.runtime);
+        match self.runtime() {
+            Ok(runtime) => {
+                let life = Arc::clone(self).guard(life, given_up);
+                self.connections.spawn_on(life, runtime);
+            }
+            Err(error) => given_up(&error),
+        }
     }
 
     async fn guard(self: Arc<Self>, task: impl Future<Output = ()>, given_up: impl FnOnce(&Error)) {

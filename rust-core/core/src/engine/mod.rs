@@ -23,7 +23,7 @@ use crate::error::{Error, OptionError};
 use crate::ids::{BarrierName, RunId};
 use crate::ledger::Token;
 use crate::options::{BarrierOptions, SharedOptions, StoreAddress};
-use crate::panics::{THREADS, install_hook};
+use crate::panics::install_hook;
 
 pub use barrier::{Barrier, BrokenBy, BrokenInfo, Call, ReleaseInfo, Status, Submitted};
 pub use log::{Level, Line, LogRing};
@@ -53,40 +53,29 @@ struct Registry {
 pub struct Engine {
     context: Arc<Context>,
     registry: Mutex<Registry>,
-    runtime: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
 impl Engine {
-    /// Starts the runtime: one thread for everything. Names are looked up as the system does.
-    ///
-    /// # Errors
-    /// Where the system gives no thread or no poller.
-    pub fn start(sink: Arc<dyn Sink>) -> Result<Self, Error> {
-        Self::start_with(sink, false)
+    /// An engine that looks names up as the system does. Its one thread is started at the first need.
+    #[must_use]
+    pub fn new(sink: Arc<dyn Sink>) -> Self {
+        Self::with_host(sink, false, || {})
     }
 
-    /// As [`Engine::start`]; where `host_resolves`, names and addresses are asked of the host, before every connection.
-    ///
-    /// # Errors
-    /// As [`Engine::start`].
-    pub fn start_with(sink: Arc<dyn Sink>, host_resolves: bool) -> Result<Self, Error> {
+    /// As [`Engine::new`]; where `host_resolves`, names and addresses are asked of the host, before every connection. Each
+    /// thread of the engine begins with `on_thread_start`.
+    #[must_use]
+    pub fn with_host(sink: Arc<dyn Sink>, host_resolves: bool, on_thread_start: fn()) -> Self {
         install_hook();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name(THREADS)
-            .enable_all()
-            .build()
-            .map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
         let resolver = if host_resolves {
             Resolver::of_host(Arc::clone(&sink))
         } else {
             Resolver::default()
         };
-        Ok(Self {
-            context: Context::new(sink, resolver, runtime.handle().clone()),
+        Self {
+            context: Context::new(sink, resolver, on_thread_start),
             registry: Mutex::default(),
-            runtime: Mutex::new(Some(runtime)),
-        })
+        }
     }
 
     /// Lines that users should read.
@@ -103,7 +92,7 @@ impl Engine {
     /// The barrier of these options, made where this process has none yet. Nothing is connected.
     ///
     /// # Errors
-    /// The process has opened it with other options, or the engine is closed.
+    /// The process has opened it with other options, the engine is closed, or the system gives it no thread.
     pub fn barrier(&self, options: BarrierOptions) -> Result<Arc<Barrier>, Error> {
         let mut registry = self.registry.lock();
         if registry.closed {
@@ -127,6 +116,7 @@ impl Engine {
         let hub = match &options.store {
             StoreAddress::Memory => None,
             StoreAddress::Redis(address) => {
+                self.context.runtime()?;
                 let target = match &options.run_id {
                     // All keys of a run are in one slot.
                     Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
@@ -143,12 +133,13 @@ impl Engine {
     /// A counter of queues. Nothing is connected before its first question.
     ///
     /// # Errors
-    /// The engine is closed.
+    /// The engine is closed, or the system gives it no thread.
     pub fn counter(&self, options: CounterOptions) -> Result<QueueCounter, Error> {
         let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
+        self.context.runtime()?;
         let servers = registry.servers(&options.redis, &self.context);
         Ok(QueueCounter::new(options, servers, &self.context))
     }
@@ -161,12 +152,13 @@ impl Engine {
     /// An operator of a server's barriers. Nothing is connected before its first question.
     ///
     /// # Errors
-    /// The engine is closed.
+    /// The engine is closed, or the system gives it no thread.
     pub fn operator(&self, options: OperatorOptions) -> Result<Operator, Error> {
         let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
+        self.context.runtime()?;
         let servers = registry.servers(&options.redis, &self.context);
         Ok(Operator::new(options, servers, &self.context))
     }
@@ -174,9 +166,6 @@ impl Engine {
     /// Delivers what is owed, says goodbye to the stores, and ends everything by the deadline; what still waits then
     /// completes with [`Error::Closed`]. Blocks; a second call does nothing.
     pub fn close(&self, deadline: Duration) {
-        let Some(runtime) = self.runtime.lock().take() else {
-            return;
-        };
         let until = Instant::now() + deadline;
         let (barriers, hubs) = {
             let mut registry = self.registry.lock();
@@ -189,14 +178,19 @@ impl Engine {
         for hub in &hubs {
             hub.close();
         }
-        let connections = &self.context.connections;
-        connections.close();
-        let _ = runtime
-            .block_on(async { tokio::time::timeout_at(until.into(), connections.wait()).await });
+        let runtime = self.context.take_runtime();
+        if let Some(runtime) = &runtime {
+            let connections = &self.context.connections;
+            connections.close();
+            let ended = async { tokio::time::timeout_at(until.into(), connections.wait()).await };
+            let _ = runtime.block_on(ended);
+        }
         for barrier in barriers {
             barrier.close();
         }
-        runtime.shutdown_timeout(until.saturating_duration_since(Instant::now()));
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(until.saturating_duration_since(Instant::now()));
+        }
     }
 }
 

@@ -84,27 +84,43 @@ impl MemoryStore {
     /// Who has no outcome in the open phase and has not left: how many, and the first `limit` where they can be named.
     #[must_use]
     pub fn missing(&self, limit: usize) -> Missing {
-        let Some(record) = &self.record else {
-            return Missing::default();
-        };
-        let parties = record.options.parties;
-        let mut missing = Missing {
-            count: parties.saturating_sub(record.counts.accounted()),
-            ids: Vec::new(),
-        };
-        // After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
-        let phase = record.spoken_of();
-        if !record.unnameable {
-            missing.ids = (1..=parties)
-                .map(|n| n.to_string())
-                .filter(|id| {
-                    Participant::new(id).is_ok_and(|id| !record.is_accounted_for(&id, phase))
-                })
-                .take(limit.min(missing.count as usize))
-                .map(Into::into)
-                .collect();
+        let mut missing = Missing::default();
+        let mut from = Some(1);
+        while let Some(first) = from {
+            from = self.missing_from(first, limit, u32::MAX, &mut missing);
         }
         missing
+    }
+
+    /// The same in steps: looks at so many ids from the first one, and says where to go on. What changes in between shows in
+    /// the ids that are looked at later.
+    pub fn missing_from(
+        &self,
+        first: u32,
+        limit: usize,
+        looked_at: u32,
+        missing: &mut Missing,
+    ) -> Option<u32> {
+        let record = self.record.as_ref()?;
+        let parties = record.options.parties;
+        missing.count = parties.saturating_sub(record.counts.accounted());
+        // After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
+        let phase = record.spoken_of();
+        if record.unnameable {
+            missing.ids.clear();
+            return None;
+        }
+        let last = parties.min(first.saturating_add(looked_at - 1));
+        for n in first..=last {
+            if missing.ids.len() >= limit.min(missing.count as usize) {
+                return None;
+            }
+            let id = n.to_string();
+            if Participant::new(&id).is_ok_and(|id| !record.is_accounted_for(&id, phase)) {
+                missing.ids.push(id.into());
+            }
+        }
+        (last < parties).then(|| last + 1)
     }
 
     fn execute(&mut self, request: &Request, now: StoreTime, effects: &mut Effects) -> Answer {

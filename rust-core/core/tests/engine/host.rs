@@ -66,7 +66,7 @@ impl Process {
     pub(crate) fn start() -> Self {
         let ear = Arc::new(Ear::default());
         Self {
-            engine: Engine::start(Arc::clone(&ear) as Arc<dyn Sink>).expect("an engine"),
+            engine: Engine::new(Arc::clone(&ear) as Arc<dyn Sink>),
             ear,
             next: AtomicU64::new(1),
         }

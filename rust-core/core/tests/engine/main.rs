@@ -248,6 +248,44 @@ fn an_abort_says_in_which_phase() {
 }
 
 #[test]
+fn a_release_that_is_not_kept_any_more_is_not_another_ones() {
+    let process = Process::start();
+    let barrier = process
+        .open(r#"{"name":"often","parties":1,"cyclic":true}"#)
+        .expect("open");
+    for phase in 0..20 {
+        process.arrive(&barrier, 1).expect("recorded");
+        process.released(&barrier, phase);
+    }
+    for phase in 0..4 {
+        assert_eq!(barrier.release_info(Phase(phase)), None);
+    }
+    for phase in 4..20 {
+        let info = barrier.release_info(Phase(phase)).expect("kept");
+        assert_eq!(info.phase, Phase(phase));
+    }
+    assert_eq!(barrier.release_info(Phase(20)), None);
+}
+
+#[test]
+fn those_who_are_missing_in_memory_are_found_step_by_step() {
+    let process = Process::start();
+    let barrier = process
+        .open(r#"{"name":"many","parties":10000000}"#)
+        .expect("open");
+    for user in (1..=2500).filter(|user| user % 1000 != 0) {
+        process.submit(&barrier, call(user, arrival(user)));
+    }
+    let missing = process.missing(&barrier, 4).expect("found");
+    let expected = r#"{"count":9997502,"ids":["1000","2000","2501","2502"]}"#;
+    assert_eq!(missing, expected);
+    assert_eq!(
+        process.missing(&barrier, 0).expect("counted"),
+        r#"{"count":9997502,"ids":[]}"#
+    );
+}
+
+#[test]
 fn reasons_of_every_opener_have_counters() {
     let server = RedisServer::start();
     let process = Process::start();

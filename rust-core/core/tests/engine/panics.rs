@@ -55,7 +55,7 @@ impl Trap {
 fn everyone_who_waits_is_told_and_the_log_says_where() {
     let server = RedisServer::start();
     let trap = Arc::new(Trap::default());
-    let engine = Engine::start(Arc::clone(&trap) as Arc<dyn Sink>).expect("an engine");
+    let engine = Engine::new(Arc::clone(&trap) as Arc<dyn Sink>);
     let tokens = AtomicU64::new(100);
     let open = |run: &str, parties| {
         let json = options(&server, run, parties);

@@ -110,7 +110,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(options: &str, batch_max: usize) -> Self {
         let ear = Arc::new(Ear::default());
-        let engine = Engine::start(Arc::clone(&ear) as Arc<dyn Sink>).expect("an engine");
+        let engine = Engine::new(Arc::clone(&ear) as Arc<dyn Sink>);
         let mut options = BarrierOptions::from_json(options.as_bytes()).expect("valid options");
         options.batch_max = batch_max;
         let barrier = engine.barrier(options).expect("a new engine");

@@ -12,6 +12,9 @@ use crate::protocol::Missing;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{Scripts, decode_missing};
 
+/// How many ids are looked at while nobody else has the store: of 10,000,000 that takes seconds, and callers must not wait.
+const IDS_AT_ONCE: u32 = 1000;
+
 /// Where a barrier's record is.
 pub(super) enum Backend {
     /// In this process.
@@ -38,7 +41,17 @@ impl Backend {
     /// Who is missing.
     pub(super) async fn missing(&self, limit: usize, timeout: Duration) -> Result<Missing, Error> {
         match self {
-            Self::Memory(store) => Ok(store.lock().missing(limit)),
+            Self::Memory(store) => {
+                let mut missing = Missing::default();
+                let mut from = Some(1);
+                while let Some(first) = from {
+                    from = store
+                        .lock()
+                        .missing_from(first, limit, IDS_AT_ONCE, &mut missing);
+                    tokio::task::yield_now().await;
+                }
+                Ok(missing)
+            }
             Self::Redis(remote) => remote.missing(limit, timeout).await,
         }
     }

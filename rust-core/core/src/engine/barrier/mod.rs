@@ -20,6 +20,7 @@ use crate::ledger::{Answered, Decision, Report};
 use crate::options::BarrierOptions;
 use crate::protocol::StoreTime;
 use crate::session::{Done, Event, Session};
+use crate::store::memory::RELEASES_KEPT;
 use crate::store::redis::Scripts;
 use crate::ticket::{Ticket, Token};
 
@@ -243,11 +244,15 @@ impl Barrier {
         Status::of(&self.state.lock(), &self.options)
     }
 
-    /// How the phase was released, once its instant has come.
+    /// How the phase was released, once its instant has come; of the newest 16 phases.
     #[must_use]
     pub fn release_info(&self, phase: Phase) -> Option<ReleaseInfo> {
-        // A phase whose own release was never heard of ended with the next one that was.
         let state = self.state.lock();
+        let newest = state.fired.keys().next_back()?;
+        if phase.0 + RELEASES_KEPT <= newest.0 {
+            return None; // a later one's would be another
+        }
+        // A phase whose own release was never heard of ended with the next one that was.
         state.fired.range(phase..).next().map(|(_, r)| r.clone())
     }
 

@@ -82,7 +82,12 @@ async fn secure(
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let name = tls.server_name().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(io::Error::other)?;
-    let config = tls.config().map_err(io::Error::other)?;
+    // It may read files, and the engine has one thread.
+    let tls = tls.clone();
+    let config = tokio::task::spawn_blocking(move || tls.config())
+        .await
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
