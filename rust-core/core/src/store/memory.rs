@@ -14,6 +14,9 @@ use crate::protocol::{
 /// Releases that are kept.
 pub(crate) const RELEASES_KEPT: u32 = 16;
 
+/// A process that has not been heard of for so long delays no release: it has missed three heartbeats.
+const SILENT_MAX: Micros = Micros(15_000_000);
+
 #[derive(Debug, Clone)]
 struct ParticipantRecord {
     phase: Phase,
@@ -479,11 +482,16 @@ impl Record {
     }
 
     fn release(&mut self, why: Why, now: StoreTime, effects: &mut Effects) {
-        let open = self.processes.values().filter(|p| !p.closed);
-        let delay = if self.registered() <= 1 {
-            Micros(0)
-        } else {
-            open.map(|p| p.push_latency).max().unwrap_or_default()
+        // Nobody waits for those who are gone without a goodbye.
+        let alive = |p: &&ProcessRecord| !p.closed && now.0 - p.seen.0 <= SILENT_MAX.0;
+        let alive: Vec<_> = self.processes.values().filter(alive).collect();
+        let delay = match alive.len() {
+            0 | 1 => Micros(0),
+            _ => alive
+                .iter()
+                .map(|p| p.push_latency)
+                .max()
+                .unwrap_or_default(),
         };
         let release = Release {
             phase: self.open,

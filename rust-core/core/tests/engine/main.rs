@@ -9,6 +9,7 @@ mod support;
 
 mod acl;
 mod cluster;
+mod common_release;
 mod counter;
 mod failover;
 mod faults;

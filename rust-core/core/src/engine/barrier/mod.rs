@@ -241,7 +241,9 @@ impl Barrier {
     /// What is known here, without asking the store.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::of(&self.state.lock(), &self.options)
+        let state = self.state.lock();
+        let clock = self.backend.remote().map(|remote| remote.hub.clock());
+        Status::of(&state, &self.options, clock.as_deref())
     }
 
     /// How the phase was released, once its instant has come; of the newest 16 phases.

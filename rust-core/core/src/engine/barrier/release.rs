@@ -23,7 +23,7 @@ impl Barrier {
         let delay: Duration = release.delay.into();
         let instant = StoreTime(release.at.0.saturating_add(release.delay.0));
         let due = match &self.backend {
-            Backend::Redis(_) => state.clock.instant(instant, now).unwrap_or(now),
+            Backend::Redis(remote) => remote.hub.clock().instant(instant, now).unwrap_or(now),
             Backend::Memory(_) => now,
         };
         let due = due.min(now + delay);

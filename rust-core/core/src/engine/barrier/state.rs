@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::clock::StoreClock;
 use crate::ids::Phase;
 use crate::ledger::Answered;
 use crate::session::Session;
@@ -14,7 +13,6 @@ use super::status::{BrokenInfo, ReleaseInfo};
 /// What a barrier's lock guards.
 pub(super) struct State {
     pub(super) session: Session,
-    pub(super) clock: StoreClock,
     /// Phases whose release instant has come.
     pub(super) fired: BTreeMap<Phase, ReleaseInfo>,
     /// Releases whose instant lies ahead.
@@ -40,7 +38,6 @@ impl State {
         let now = Instant::now();
         Self {
             session,
-            clock: StoreClock::default(),
             fired: BTreeMap::new(),
             due: 0,
             held: Vec::new(),

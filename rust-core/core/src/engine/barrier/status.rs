@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::clock::StoreClock;
 use crate::ids::Phase;
 use crate::options::{BarrierOptions, StoreAddress};
 use crate::protocol::{BreakKind, Broken, Release, Why};
@@ -106,7 +107,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn of(state: &State, options: &BarrierOptions) -> Self {
+    pub(super) fn of(state: &State, options: &BarrierOptions, clock: Option<&StoreClock>) -> Self {
         let session = &state.session;
         let counts = session.counts();
         let (late, _, processes) = session.tally();
@@ -138,12 +139,8 @@ impl Status {
             processes,
             connected: session.is_live(),
             trouble: state.trouble.clone(),
-            clock_bound_ms: state.clock.bound(now).filter(|_| redis).map(|m| ms(m.0)),
-            push_latency_ms: state
-                .clock
-                .push_latency(now)
-                .filter(|_| redis)
-                .map(|m| ms(m.0)),
+            clock_bound_ms: clock.and_then(|c| c.bound(now)).map(|m| ms(m.0)),
+            push_latency_ms: clock.and_then(|c| c.push_latency(now)).map(|m| ms(m.0)),
             incarnation: session.incarnation().map(ToString::to_string),
         }
     }

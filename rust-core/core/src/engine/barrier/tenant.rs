@@ -38,7 +38,7 @@ impl Tenant for Barrier {
         state.retry_at = None;
         let latency = match self.options.release_delay {
             Some(fixed) => Some(fixed.into()),
-            None => state.clock.push_latency(now),
+            None => self.remote().hub.clock().push_latency(now),
         };
         if let Some(latency) = latency {
             state.session.set_push_latency(latency);
@@ -68,9 +68,8 @@ impl Tenant for Barrier {
         self.go_on(&mut state, events, None);
     }
 
-    fn answered(&self, reply: Reply, sent: Instant, received: Instant) {
+    fn answered(&self, reply: Reply, received: Instant) {
         let mut state = self.state.lock();
-        state.clock.observe(sent, received, reply.now);
         state.trouble = None;
         state.beat_at = received + self.beat_interval();
         let was_live = state.session.is_registered();
@@ -106,16 +105,8 @@ impl Tenant for Barrier {
         self.go_on(&mut state, events, None);
     }
 
-    fn pushed(&self, push: &Push, received: Instant) {
+    fn pushed(&self, push: &Push) {
         let mut state = self.state.lock();
-        let sent = match push {
-            Push::Release { release, .. } => Some(release.at),
-            Push::Ping { at } => Some(*at),
-            Push::Broken { .. } | Push::Hello { .. } => None,
-        };
-        if let Some(sent) = sent {
-            state.clock.message(sent, received);
-        }
         let mut events = Vec::new();
         state.session.pushed(push, &mut events);
         self.go_on(&mut state, events, None);

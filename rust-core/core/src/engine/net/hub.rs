@@ -4,13 +4,14 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, RedisError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{HostPort, RedisAddress};
+use crate::clock::StoreClock;
 use crate::engine::context::Context;
 use crate::engine::log::Level;
 use crate::error::Error;
@@ -62,6 +63,8 @@ pub(crate) struct Hub {
     process: ProcessId,
     context: Arc<Context>,
     tenants: Tenants,
+    /// The server's, by all that its tenants hear.
+    clock: Mutex<StoreClock>,
     /// Somebody waits for a first connection.
     asked: Notify,
     availability: watch::Sender<Availability>,
@@ -85,6 +88,7 @@ impl Hub {
             process: ProcessId::random(),
             context: Arc::clone(context),
             tenants: Tenants::default(),
+            clock: Mutex::default(),
             asked: Notify::new(),
             availability: watch::Sender::default(),
             started: Once::new(),
@@ -132,6 +136,11 @@ impl Hub {
     pub(crate) fn close(&self) {
         self.closing.cancel();
         self.tenants.nudge();
+    }
+
+    /// The server's clock.
+    pub(crate) fn clock(&self) -> MutexGuard<'_, StoreClock> {
+        self.clock.lock()
     }
 
     /// The server it is connected to, or will be next.
@@ -239,6 +248,7 @@ impl Hub {
         let mut service = Service::new(
             &self.context,
             &self.tenants,
+            &self.clock,
             &self.process,
             &self.closing,
             self.server(),

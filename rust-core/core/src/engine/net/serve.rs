@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, PushInfo, PushKind, RedisError, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::StoreClock;
 use crate::engine::context::Context;
 use crate::engine::log::Level;
 use crate::ids::ProcessId;
@@ -41,10 +43,11 @@ enum Chore {
 
 /// One connection and what is on its way over it.
 pub(super) struct Service<'a> {
-    pub(super) context: &'a Context,
-    pub(super) tenants: &'a Tenants,
-    pub(super) process: &'a ProcessId,
-    pub(super) closing: &'a CancellationToken,
+    context: &'a Context,
+    tenants: &'a Tenants,
+    clock: &'a Mutex<StoreClock>,
+    process: &'a ProcessId,
+    closing: &'a CancellationToken,
     server: Server,
     connection: MultiplexedConnection,
     /// The server answers in the order in which it was asked, and sessions count on that.
@@ -58,9 +61,11 @@ pub(super) struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
+    #[expect(clippy::too_many_arguments)] // each of them is the hub's
     pub(super) fn new(
         context: &'a Context,
         tenants: &'a Tenants,
+        clock: &'a Mutex<StoreClock>,
         process: &'a ProcessId,
         closing: &'a CancellationToken,
         server: Server,
@@ -70,6 +75,7 @@ impl<'a> Service<'a> {
         Self {
             context,
             tenants,
+            clock,
             process,
             closing,
             server,
@@ -216,7 +222,9 @@ impl<'a> Service<'a> {
             Ok(value) => match decode(value) {
                 Ok(reply) => {
                     self.is_of_use();
-                    tenant.answered(reply, sent, Instant::now());
+                    let received = Instant::now();
+                    self.clock.lock().observe(sent, received, reply.now);
+                    tenant.answered(reply, received);
                 }
                 Err(unreadable) => tenant.refused(&unreadable.to_string(), true, RETRY),
             },
@@ -275,8 +283,16 @@ impl<'a> Service<'a> {
         let Ok(push) = serde_json::from_slice::<Push>(&payload) else {
             return;
         };
+        let sent = match &push {
+            Push::Release { release, .. } => Some(release.at),
+            Push::Ping { at } => Some(*at),
+            Push::Broken { .. } | Push::Hello { .. } => None,
+        };
+        if let Some(sent) = sent {
+            self.clock.lock().message(sent, received);
+        }
         if let Some(tenant) = self.tenants.of_channel(&channel) {
-            tenant.pushed(&push, received);
+            tenant.pushed(&push);
         }
     }
 }

@@ -26,11 +26,11 @@ pub(crate) trait Tenant: Send + Sync {
     /// The next operation for the store, until there is none.
     fn next_request(&self) -> Option<Request>;
     /// The oldest operation on its way was answered.
-    fn answered(&self, reply: Reply, sent: Instant, received: Instant);
+    fn answered(&self, reply: Reply, received: Instant);
     /// The oldest operation on its way was refused.
     fn refused(&self, why: &str, for_good: bool, again_in: Duration);
     /// A message from the store.
-    fn pushed(&self, push: &Push, received: Instant);
+    fn pushed(&self, push: &Push);
     /// What time alone brings. True where `hello` is to be published.
     fn tick(&self, now: Instant) -> bool;
     /// The process ends: what comes last is to be sent.
