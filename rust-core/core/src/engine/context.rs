@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use once_cell::sync::OnceCell;
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     owned: Mutex<Option<Runtime>>,
     keeper: Mutex<Option<Keeper>>,
     on_thread_start: fn(),
+    closing: AtomicBool,
 }
 
 impl Context {
@@ -46,7 +48,14 @@ impl Context {
             owned: Mutex::new(None),
             keeper: Mutex::new(Some(keeper)),
             on_thread_start,
+            closing: AtomicBool::new(false),
         })
+    }
+
+    /// From now on calls are lost because the engine ends.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.connections.close();
     }
 
     /// Starts the runtime where it is not running yet.
@@ -147,9 +156,14 @@ impl Context {
 
 impl Issuer for Context {
     fn lost(&self, token: Token) {
+        let error = if self.closing.load(Ordering::Acquire) {
+            Error::Closed
+        } else {
+            Error::Bug("the call was lost; the log says more".into())
+        };
         self.sink.emit(&mut vec![Emission::Done {
             ticket: token.into(),
-            result: Err(Error::Bug("the call was lost; the log says more".into())),
+            result: Err(error),
             standing: None,
         }]);
     }

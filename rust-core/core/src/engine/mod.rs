@@ -178,10 +178,10 @@ impl Engine {
         for hub in &hubs {
             hub.close();
         }
+        self.context.close();
         let runtime = self.context.take_runtime();
         if let Some(runtime) = &runtime {
             let connections = &self.context.connections;
-            connections.close();
             let ended = async { tokio::time::timeout_at(until.into(), connections.wait()).await };
             let _ = runtime.block_on(ended);
         }

@@ -556,3 +556,44 @@ impl Record {
         self.broken = Some(broken);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::BarrierOptions;
+
+    #[test]
+    fn a_process_that_was_silent_for_long_delays_no_release() {
+        let json = br#"{"name":"b","parties":9,"cyclic":true}"#;
+        let options = BarrierOptions::from_json(json).expect("options").shared;
+        let (here, gone) = (ProcessId::random(), ProcessId::random());
+        let mut store = MemoryStore::default();
+        let mut apply = |process: &ProcessId, phase, at, incarnation, op| {
+            let request = Request {
+                process: process.clone(),
+                incarnation,
+                phase: Phase(phase),
+                resend: false,
+                op,
+            };
+            store.apply(&request, StoreTime(at), &mut Vec::new())
+        };
+        let open = |push_latency| Op::Open {
+            new_incarnation: Incarnation::random(),
+            options: options.canonical(),
+            reasons: Vec::new(),
+            last_release: None,
+            broken: None,
+            others: Others::Accept,
+            push_latency: Micros(push_latency),
+        };
+        let record = apply(&here, 0, 0, None, open(1)).incarnation;
+        apply(&gone, 0, 0, None, open(7));
+        let mut delay = |phase, at| {
+            let reply = apply(&here, phase, at, record.clone(), Op::Release(Why::Operator));
+            reply.newest.expect("released").delay
+        };
+        assert_eq!(delay(0, SILENT_MAX.0), Micros(7));
+        assert_eq!(delay(1, SILENT_MAX.0 + 1), Micros(0));
+    }
+}

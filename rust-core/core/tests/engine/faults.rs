@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use barrier_core::engine::CounterOptions;
 use barrier_core::error::Error;
 use barrier_core::ids::Phase;
 use barrier_core::ledger::Report;
@@ -220,4 +221,23 @@ fn an_id_clash_ends_every_call_of_the_participant() {
         assert!(matches!(error, Error::Conflict(_)), "{error}");
     }
     second.check();
+}
+
+#[test]
+fn a_question_under_way_when_the_engine_closes_is_answered() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = RedisServer::start();
+    let way = Proxy::start(runtime.handle(), server.port());
+    way.black_hole(true);
+    let process = Process::start();
+    let json = format!(
+        r#"{{"redis":"redis://127.0.0.1:{}","keys":["q"]}}"#,
+        way.port()
+    );
+    let options = CounterOptions::from_json(json.as_bytes()).expect("valid");
+    let token = process.fresh_token();
+    let counter = process.engine.counter(options).expect("a counter");
+    counter.counts(token);
+    process.engine.close(Duration::from_millis(200));
+    assert_eq!(process.done(token), Err(Error::Closed));
 }
