@@ -211,7 +211,7 @@ declare module 'k6/x/barrier' {
     /** The same by the clock of the store's server. */
     serverReleasedAt: number | null;
     /** Why the barrier is broken for everyone, if it is. */
-    broken: { reason: 'abort' | 'maxFailures' | 'timeout'; message: string; phase: number; at: number } | null;
+    broken: { reason: 'abort' | 'maxFailures' | 'timeout' | 'bug'; message: string; phase: number; at: number } | null;
     /** How many processes share the barrier. */
     processes: number;
     /** Whether the store can be reached. */

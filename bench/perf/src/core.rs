@@ -52,7 +52,8 @@ impl Sink for Ear {
     fn emit(&self, news: &mut Vec<Emission>) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         for item in news.drain(..) {
-            if let Emission::Done { result, .. } = item {
+            if let Emission::Done { ticket, result, .. } = item {
+                let _answered = ticket.redeem();
                 heard.take(result.err().map(|e| e.to_string()));
             }
         }
@@ -113,12 +114,12 @@ struct Users {
 impl Users {
     fn open(redis: &Server) -> anyhow::Result<Self> {
         let ear = Arc::new(Ear::default());
-        let engine = Engine::start(Arc::clone(&ear) as Arc<dyn Sink>)?;
+        let engine = Engine::new(Arc::clone(&ear) as Arc<dyn Sink>);
         let options = serde_json::json!({
             "store": redis.url(), "runId": run_id(), "name": "arrivals", "parties": 10_000_000,
         });
         let barrier = engine.barrier(BarrierOptions::from_json(options.to_string().as_bytes())?)?;
-        barrier.key_or_init(|| 1);
+        barrier.handle_or_init(|| 1);
         ear.submitted(barrier.open(1));
         ear.until(1)?;
         Ok(Self {

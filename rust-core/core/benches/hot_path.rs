@@ -22,7 +22,11 @@ struct Deaf;
 
 impl Sink for Deaf {
     fn emit(&self, news: &mut Vec<Emission>) {
-        news.clear();
+        for item in news.drain(..) {
+            if let Emission::Done { ticket, .. } = item {
+                black_box(ticket.redeem());
+            }
+        }
     }
 }
 
@@ -43,7 +47,8 @@ fn ledger(c: &mut Criterion) {
             |mut ledger| {
                 for (token, user) in (1..).zip(&users) {
                     let report = Report::Arrive { owner: token };
-                    black_box(ledger.report(user, &report, true, token)).expect("an arrival");
+                    black_box(ledger.report(user, &report, true, token.into()))
+                        .expect("an arrival");
                 }
                 let mut done = Vec::new();
                 while let Some((batch, items)) = ledger.next_batch() {
@@ -61,7 +66,7 @@ fn ledger(c: &mut Criterion) {
 /// The same through an engine whose store is in memory, release included.
 fn memory_store(c: &mut Criterion) {
     let users = participants(USERS);
-    let engine = Engine::start(Arc::new(Deaf)).expect("an engine");
+    let engine = Engine::new(Arc::new(Deaf));
     let mut run = 0_u64;
     let mut group = c.benchmark_group("memory store");
     group.throughput(Throughput::Elements(USERS.into()));
@@ -72,7 +77,7 @@ fn memory_store(c: &mut Criterion) {
                 let json = format!(r#"{{"name":"b{run}","parties":{USERS},"store":"memory"}}"#);
                 let options = BarrierOptions::from_json(json.as_bytes()).expect("options");
                 let barrier = engine.barrier(options).expect("a barrier");
-                barrier.key_or_init(|| run);
+                barrier.handle_or_init(|| run);
                 barrier.open(1);
                 barrier
             },
@@ -161,7 +166,7 @@ fn script_call(c: &mut Criterion) {
 fn counting(c: &mut Criterion) {
     let server = support::RedisServer::start();
     let mut connection = server.connection();
-    let engine = Engine::start(Arc::new(Deaf)).expect("an engine");
+    let engine = Engine::new(Arc::new(Deaf));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

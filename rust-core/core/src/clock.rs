@@ -2,7 +2,8 @@
 //!
 //! Each answer of the store carries its time. Between sending and receiving lies the moment it was read, so half the
 //! round trip bounds the error (the estimate of Cristian, "Probabilistic clock synchronization", 1989). The answer with
-//! the shortest round trip of the last minute counts.
+//! the shortest round trip of the last minute counts. Two answers that exclude each other mean that a clock was set, or
+//! that another server answers: then the older one is of no use any more.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,13 @@ const WINDOW: Duration = Duration::from_secs(60);
 const DRIFT_PPM: i64 = 100;
 const SAMPLES_MAX: usize = 64;
 const LATENCIES_KEPT: usize = 8;
+/// A message that took longer than this many times the usual was held up, here or on the way, and says little about the
+/// next one.
+const OUTLIER_TIMES: i64 = 4;
+const OUTLIER_FROM: i64 = 5_000;
+/// The longest time that a process asks a release to wait for it. Around the world and back takes 300 ms, and what takes
+/// longer is a process or a network that was held up, for which nobody should wait longer than this.
+const LATENCY_MAX: i64 = 500_000;
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
@@ -27,6 +35,11 @@ impl Sample {
     fn bound_at(&self, now: Instant) -> i64 {
         let age = micros(now.saturating_duration_since(self.at));
         self.bound + age * DRIFT_PPM / 1_000_000
+    }
+
+    /// Whether both may be right.
+    fn agrees_with(&self, newer: &Self) -> bool {
+        (self.offset - newer.offset).abs() <= self.bound_at(newer.at) + newer.bound
     }
 }
 
@@ -53,12 +66,18 @@ impl StoreClock {
     pub fn observe(&mut self, sent: Instant, received: Instant, time: StoreTime) {
         let round_trip = micros(received.saturating_duration_since(sent));
         let middle = micros(sent.saturating_duration_since(self.zero)) + round_trip / 2;
-        self.samples.push_back(Sample {
+        let sample = Sample {
             at: received,
             offset: time.0 - middle,
             // The store's time has whole microseconds.
             bound: round_trip / 2 + 1,
-        });
+        };
+        let before = self.samples.len();
+        self.samples.retain(|s| s.agrees_with(&sample));
+        if self.samples.len() < before {
+            self.latencies.clear(); // they were measured with the other time
+        }
+        self.samples.push_back(sample);
         while self.samples.len() > 1
             && (self.samples.len() > SAMPLES_MAX || received - self.samples[0].at > WINDOW)
         {
@@ -100,13 +119,19 @@ impl StoreClock {
         }
     }
 
-    /// How long a message takes at worst, by the newest ones or, before any came, by the round trip of an answer; with
-    /// the clock's error.
+    /// How long a message takes at worst, by the newest ones that were not held up or, before any came, by the round trip of
+    /// an answer; with the clock's error. Never more than half a second.
     #[must_use]
     pub fn push_latency(&self, now: Instant) -> Option<Micros> {
         let bound = self.bound(now)?.0;
-        let latency = self.latencies.iter().copied().max().unwrap_or(2 * bound);
-        Some(Micros(latency + bound))
+        let mut sorted: Vec<i64> = self.latencies.iter().copied().collect();
+        sorted.sort_unstable();
+        let usual = sorted.get(sorted.len().saturating_sub(1) / 2);
+        let latency = match (usual, sorted.last()) {
+            (Some(usual), Some(longest)) => *longest.min(&(OUTLIER_TIMES * usual + OUTLIER_FROM)),
+            _ => 2 * bound,
+        };
+        Some(Micros((latency + bound).min(LATENCY_MAX)))
     }
 }
 
@@ -170,5 +195,74 @@ mod tests {
         clock.message(StoreTime(10_000), start + 13 * MS);
         let latency = clock.push_latency(start + 13 * MS).expect("known").0;
         assert!((4_000..4_100).contains(&latency), "{latency}");
+    }
+
+    /// A clock whose server is 5 s ahead, with eight messages that took 1 ms each.
+    fn settled() -> (StoreClock, Instant) {
+        let mut clock = StoreClock::default();
+        let start = clock.zero;
+        clock.observe(start, start + MS, StoreTime(5_000_500));
+        for n in 1..=8 {
+            clock.message(StoreTime(5_000_000 + n * 10_000), at(start, n * 10 + 1));
+        }
+        (clock, start)
+    }
+
+    fn at(start: Instant, ms: i64) -> Instant {
+        start + Duration::from_millis(u64::try_from(ms).expect("later"))
+    }
+
+    fn latency(clock: &StoreClock, now: Instant) -> i64 {
+        clock.push_latency(now).expect("known").0
+    }
+
+    #[test]
+    fn messages_that_were_held_up_cost_little_and_many_of_them_half_a_second() {
+        let (mut clock, start) = settled();
+        let usual = latency(&clock, at(start, 100));
+        assert!((1_000..3_000).contains(&usual), "{usual}");
+        // The process stood still for three seconds: three messages waited for it.
+        for sent in [200, 1_200, 2_200] {
+            clock.message(StoreTime(5_000_000 + sent * 1_000), at(start, 3_200));
+            let now = latency(&clock, at(start, 3_200));
+            assert!(now < 12_000, "{now} after one sent at {sent}");
+        }
+        for _ in 0..8 {
+            clock.message(StoreTime(5_200_000), at(start, 3_200));
+        }
+        assert_eq!(latency(&clock, at(start, 3_200)), LATENCY_MAX);
+        // And it is forgotten as soon as messages come in time again.
+        for n in 0..5 {
+            let sent = 4_000 + n * 10;
+            clock.message(StoreTime(5_000_000 + sent * 1_000), at(start, sent + 1));
+        }
+        let again = latency(&clock, at(start, 5_000));
+        assert!(again < 12_000, "{again}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forwards_or_backwards_is_believed_at_the_next_answer() {
+        for step in [30_000_000, -30_000_000] {
+            let (mut clock, start) = settled();
+            // A message comes before an answer does: it seems to be from the future, or to have taken half a minute.
+            clock.message(StoreTime(5_200_000 + step), at(start, 201));
+            assert!(latency(&clock, at(start, 201)) <= LATENCY_MAX);
+            // Its round trip is worse than that of the old answer, which would count for a minute.
+            clock.observe(at(start, 300), at(start, 310), StoreTime(5_305_000 + step));
+            let moment = clock.instant(StoreTime(5_400_000 + step), at(start, 320));
+            assert_eq!(moment, Some(at(start, 400)));
+            clock.message(StoreTime(5_400_000 + step), at(start, 401));
+            let latency = latency(&clock, at(start, 401));
+            assert!(latency < 20_000, "{latency} after {step}");
+        }
+    }
+
+    #[test]
+    fn a_starved_second_leaves_the_good_answer_in_place() {
+        let (mut clock, start) = settled();
+        let bound = clock.bound(at(start, 100)).expect("known");
+        clock.observe(at(start, 200), at(start, 1_200), StoreTime(5_201_000));
+        assert!(clock.bound(at(start, 1_200)).expect("known").0 <= bound.0 + 1_000);
+        assert!(latency(&clock, at(start, 1_200)) < 5_000);
     }
 }

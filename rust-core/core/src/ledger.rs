@@ -4,13 +4,14 @@
 //! clock and no socket; [`crate::session`] carries what it queues to a store and brings the answers back.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem::take;
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::ids::{Participant, Phase, Reason};
 use crate::protocol::{Item, ItemAnswer, ItemKind, Outcome};
-
-/// A caller's number for a call; its completion carries it back.
-pub type Token = u64;
+use crate::ticket::Ticket;
+pub use crate::ticket::Token;
 
 /// The largest batch that one operation carries: bounds how long the script holds a shared server.
 pub const BATCH_MAX: usize = 256;
@@ -69,7 +70,7 @@ struct Own {
     /// It was sent before, so the store may hold it already.
     tried: bool,
     /// Who waits for the answer; the flag says whose call made the outcome.
-    waiting: Vec<(Token, bool)>,
+    waiting: Vec<(Ticket, bool)>,
 }
 
 #[derive(Debug, Default)]
@@ -111,8 +112,17 @@ impl Batch {
     }
 }
 
-/// A token with its answer.
-pub type Completion = (Token, Result<Answered, Error>);
+/// A call with its answer.
+pub type Completion = (Ticket, Result<Answered, Error>);
+
+/// A call that has waited long enough.
+#[derive(Debug)]
+pub struct Overdue {
+    /// The call.
+    pub ticket: Ticket,
+    /// Of a report: the outcome that stands and is delivered later.
+    pub standing: Option<Answered>,
+}
 
 /// See the [module's](self) description.
 #[derive(Debug)]
@@ -182,7 +192,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a participant's report.
+    /// Takes a participant's report. The ticket is redeemed where the answer is known at once.
     ///
     /// # Errors
     /// [`Error::Conflict`] when another VU of this process arrived as the same participant in this phase.
@@ -191,7 +201,7 @@ impl Ledger {
         participant: &Participant,
         report: &Report,
         nameable: bool,
-        token: Token,
+        ticket: Ticket,
     ) -> Result<Decision, Error> {
         let open = self.open;
         let over = !self.cyclic && open > Phase(0);
@@ -202,7 +212,7 @@ impl Ledger {
         if let Some(leave) = &mut entry.leave {
             let gone = leave.phase <= open || *report == Report::Leave;
             if gone {
-                return Ok(leave.standing(token));
+                return Ok(leave.standing(ticket));
             }
         }
         if let Some(own) = &mut entry.outcome {
@@ -213,12 +223,13 @@ impl Ledger {
                     (report, &own.outcome, own.owner)
                     && *owner != first
                 {
+                    let _answered = ticket.redeem();
                     return Err(Error::Conflict(format!(
                         "participant {participant} has already arrived in this phase, from another VU; give each VU its \
                          own participant id, or run the processes on execution segments"
                     )));
                 }
-                return Ok(own.standing(token));
+                return Ok(own.standing(ticket));
             }
         }
         let (outcome, owner) = match report {
@@ -241,7 +252,7 @@ impl Ledger {
             owner,
             delivery: Delivery::Owed,
             tried: false,
-            waiting: vec![(token, true)],
+            waiting: vec![(ticket, true)],
         };
         let answer = own.answer(true);
         if leave {
@@ -333,15 +344,16 @@ impl Ledger {
                 }
                 ItemAnswer::Released => {}
                 ItemAnswer::Conflict => {
-                    let waiting = std::mem::take(&mut own.waiting);
                     let error = Error::Conflict(format!(
                         "participant {} belongs to another process of this run; run the processes on execution segments, \
                          or give explicit participant ids that differ between them",
                         queued.participant
                     ));
-                    done.extend(waiting.into_iter().map(|(t, _)| (t, Err(error.clone()))));
-                    // Nothing of it is ours: it must not be replayed.
-                    self.entries.remove(&queued.participant);
+                    // Nothing of it is ours: it must not be replayed. A leave may be under way beside an outcome.
+                    if let Some(mut theirs) = self.entries.remove(&queued.participant) {
+                        let waiting = theirs.all().flat_map(|own| take(&mut own.waiting));
+                        done.extend(waiting.map(|(ticket, _)| (ticket, Err(error.clone()))));
+                    }
                     continue;
                 }
                 // Those who wait hear of the break; nothing more is owed.
@@ -356,7 +368,7 @@ impl Ledger {
             } else if own.phase == self.open && own.outcome != Outcome::Late {
                 self.held_outcomes += 1;
             }
-            let waiting = std::mem::take(&mut own.waiting);
+            let waiting = take(&mut own.waiting);
             done.extend(
                 waiting
                     .into_iter()
@@ -414,24 +426,46 @@ impl Ledger {
         self.queue = queue;
     }
 
-    /// Nobody waits for this token any more; the outcome that it waited for, where it did.
-    pub fn forget(&mut self, participant: &Participant, token: Token) -> Option<Answered> {
-        for own in self.entries.get_mut(participant)?.all() {
-            if let Some(at) = own.waiting.iter().position(|(t, _)| *t == token) {
-                let (_, first) = own.waiting.remove(at);
-                return Some(own.answer(first));
+    /// Takes out the calls that have waited long enough, and says when the next one of those left will have. `under_way`
+    /// are the batches that have been taken out and have not come back.
+    pub fn take_overdue<'a>(
+        &mut self,
+        under_way: impl Iterator<Item = &'a Batch>,
+        now: Instant,
+        overdue: &mut Vec<Overdue>,
+    ) -> Option<Instant> {
+        let mut next = None;
+        let batches = under_way.flat_map(|batch| &batch.queued);
+        for queued in self.queue.iter().chain(batches) {
+            let Some(entry) = self.entries.get_mut(&queued.participant) else {
+                continue;
+            };
+            let Some(own) = entry.own(queued.leave, queued.phase) else {
+                continue;
+            };
+            for (ticket, first) in own
+                .waiting
+                .extract_if(.., |(ticket, _)| ticket.is_overdue(now))
+                .collect::<Vec<_>>()
+            {
+                overdue.push(Overdue {
+                    ticket,
+                    standing: Some(own.answer(first)),
+                });
             }
+            let left = own.waiting.iter().filter_map(|(t, _)| t.until());
+            next = next.into_iter().chain(left).min();
         }
-        None
+        next
     }
 
-    /// All tokens that wait, each taken out: the barrier is broken or closed.
-    pub fn take_waiting(&mut self) -> Vec<Token> {
+    /// All calls that wait, each taken out: the barrier is broken or closed.
+    pub fn take_waiting(&mut self) -> Vec<Ticket> {
         self.entries
             .values_mut()
             .flat_map(Entry::all)
-            .flat_map(|own| std::mem::take(&mut own.waiting))
-            .map(|(token, _)| token)
+            .flat_map(|own| take(&mut own.waiting))
+            .map(|(ticket, _)| ticket)
             .collect()
     }
 }
@@ -464,11 +498,12 @@ impl Own {
         }
     }
 
-    fn standing(&mut self, token: Token) -> Decision {
+    fn standing(&mut self, ticket: Ticket) -> Decision {
         if self.delivery == Delivery::Held {
+            let _answered = ticket.redeem();
             return Decision::Now(self.answer(false));
         }
-        self.waiting.push((token, false));
+        self.waiting.push((ticket, false));
         Decision::Later(self.answer(false))
     }
 }

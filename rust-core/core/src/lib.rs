@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`ids`], [`options`], [`address`], [`tls`] | identifiers and options, each checked in one place |
 //! | [`protocol`] | what a process says to a store and hears from it |
+//! | [`ticket`], [`panics`] | that each call is answered once, whatever happens |
 //! | [`ledger`], [`session`] | the process's side, without clock or socket |
 //! | [`store`] | the store's side, in this process or in Redis |
 //! | [`engine`], [`clock`] | what drives it all: runtime, connections, time |
@@ -20,7 +21,9 @@ pub mod error;
 pub mod ids;
 pub mod ledger;
 pub mod options;
+pub mod panics;
 pub mod protocol;
 pub mod session;
 pub mod store;
+pub mod ticket;
 pub mod tls;

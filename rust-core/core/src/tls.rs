@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use once_cell::sync::OnceCell;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -44,6 +45,19 @@ const CERTIFICATES: &str =
     "the PEM text of one or more certificates, as open() reads it from a file";
 const KEY: &str = "the PEM text of an unencrypted private key, as open() reads it from a file";
 
+/// The system's authorities, as soon as they could be read.
+static SYSTEM: OnceCell<RootCertStore> = OnceCell::new();
+
+fn system_authorities() -> Result<RootCertStore, String> {
+    let mut system = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    system.add_parsable_certificates(found.certs);
+    if system.is_empty() {
+        return Err("this system has no certificates of authorities: give them as tls.ca".into());
+    }
+    Ok(system)
+}
+
 impl Tls {
     pub(crate) fn new(options: TlsOptions) -> Result<Self, OptionError> {
         match (&options.cert, &options.key) {
@@ -82,22 +96,17 @@ impl Tls {
         self.0.server_name.as_deref()
     }
 
-    /// What to connect with. Reads the system's authorities where none are given.
+    /// What to connect with. May read the system's authorities, once for the process, where none are given.
     ///
     /// # Errors
     /// In words, where the system has no authorities.
     pub(crate) fn config(&self) -> Result<ClientConfig, String> {
-        let mut system = RootCertStore::empty();
-        if self.0.ca.is_none() && !self.0.insecure {
-            let found = rustls_native_certs::load_native_certs();
-            system.add_parsable_certificates(found.certs);
-            if system.is_empty() {
-                return Err(
-                    "this system has no certificates of authorities: give them as tls.ca".into(),
-                );
-            }
-        }
-        self.client_config(system).map_err(|e| e.to_string())
+        let roots = if self.0.ca.is_none() && !self.0.insecure {
+            SYSTEM.get_or_try_init(system_authorities)?.clone()
+        } else {
+            RootCertStore::empty()
+        };
+        self.client_config(roots).map_err(|e| e.to_string())
     }
 
     fn client_config(&self, system: RootCertStore) -> Result<ClientConfig, OptionError> {

@@ -9,7 +9,7 @@
  * - A status of 0 is success, a positive one is accepted, a negative one is an error. No call blocks but kbar_close.
  * - A call with a token that answers KBAR_PENDING gets exactly one KBAR_FRAME_DONE with that token, unless it is cancelled.
  * - Completions are KbarFrames written to the pipe that kbar_start was given, in order, never torn by another writer.
- * - A host that may close the read end of that pipe must ignore SIGPIPE.
+ * - A host that may close the read end of that pipe must ignore SIGPIPE on its own threads; the core's block it.
  */
 
 #pragma once

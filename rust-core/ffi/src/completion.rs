@@ -1,177 +1,71 @@
 //! Completions: fixed frames through one pipe, and texts that the host fetches by token.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use barrier_core::engine::{Emission, Sink};
 use barrier_core::error::Error;
 use barrier_core::ledger::Answered;
 use barrier_core::protocol::Outcome;
 use barrier_core::session::Done;
-use rustix::event::{PollFd, PollFlags, poll};
+use parking_lot::Mutex;
 
 use crate::abi::{
     KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_LOG, KBAR_FRAME_RELEASE,
     KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame, error_text,
     outcome_code, status_of,
 };
+use crate::calls::{Calls, Refused};
+use crate::pipe::Pipe;
 
 /// Calls that may be under way at once.
 pub(crate) const TOKENS_MAX: usize = 1 << 20;
 /// Texts that nobody fetched; beyond it new ones are dropped.
 const TEXTS_MAX: usize = 1 << 17;
-/// As large a pipe as an ordinary user may have: a burst of 10,000 completions takes a third of it.
-const PIPE_SIZE: usize = 1 << 20;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The write end of the pipe. Whoever has frames writes them at once; what the pipe does not take at once is left to a
-/// thread, so that no caller ever waits for the reader.
-struct Pipe {
-    queue: Mutex<Queue>,
-    more: Condvar,
-}
-
-struct Queue {
-    /// None once nothing can or shall be written any more: dropping it is what the reader sees as the end.
-    file: Option<Arc<File>>,
-    bytes: Vec<u8>,
-}
-
-impl Queue {
-    fn close(&mut self) {
-        self.file = None;
-        self.bytes.clear();
-    }
-
-    /// Writes what the pipe takes; the rest comes back.
-    fn write_some<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
-        while let (Some(file), false) = (&self.file, bytes.is_empty()) {
-            match (&**file).write(bytes) {
-                Ok(0) => break,
-                Ok(n) => bytes = &bytes[n..],
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    // The reader is gone: nobody can be told anything any more.
-                    self.close();
-                    return &[];
-                }
-            }
-        }
-        bytes
-    }
-}
-
-impl Pipe {
-    fn send(&self, frames: &[u8]) {
-        let mut queue = lock(&self.queue);
-        let mut rest = frames;
-        if queue.bytes.is_empty() {
-            rest = queue.write_some(rest);
-        }
-        if !rest.is_empty() && queue.file.is_some() {
-            queue.bytes.extend_from_slice(rest);
-            self.more.notify_one();
-        }
-    }
-
-    fn drain(&self) {
-        let mut queue = lock(&self.queue);
-        while let Some(file) = queue.file.clone() {
-            if queue.bytes.is_empty() {
-                drop(file);
-                queue = self
-                    .more
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            drop(queue);
-            // An interrupted poll is tried again by the loop; a reader that is gone ends it.
-            let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], None);
-            queue = lock(&self.queue);
-            let bytes = std::mem::take(&mut queue.bytes);
-            let rest = queue.write_some(&bytes).len();
-            if queue.file.is_some() {
-                queue.bytes = bytes;
-                let sent = queue.bytes.len() - rest;
-                queue.bytes.drain(..sent);
-            }
-        }
-    }
-}
 
 /// What one engine tells its host.
 pub(crate) struct Host {
     pipe: Arc<Pipe>,
     texts: Mutex<HashMap<u64, String>>,
-    cancelled: Mutex<HashSet<u64>>,
-    under_way: AtomicUsize,
+    calls: Calls,
 }
 
 impl Host {
     /// Takes the write end of the host's pipe.
     pub(crate) fn new(write_end: OwnedFd) -> std::io::Result<Self> {
-        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-        fcntl_setfl(&write_end, fcntl_getfl(&write_end)? | OFlags::NONBLOCK)?;
-        #[cfg(all(target_os = "linux", not(miri)))]
-        let _ = rustix::pipe::fcntl_setpipe_size(&write_end, PIPE_SIZE); // a smaller one works too
-        let pipe = Arc::new(Pipe {
-            queue: Mutex::new(Queue {
-                file: Some(Arc::new(File::from(write_end))),
-                bytes: Vec::new(),
-            }),
-            more: Condvar::new(),
-        });
-        let drainer = Arc::clone(&pipe);
-        std::thread::Builder::new()
-            .name("k6-barrier-pipe".into())
-            .spawn(move || drainer.drain())?;
         Ok(Self {
-            pipe,
+            pipe: Pipe::new(write_end)?,
             texts: Mutex::default(),
-            cancelled: Mutex::default(),
-            under_way: AtomicUsize::new(0),
+            calls: Calls::at_most(TOKENS_MAX),
         })
     }
 
     /// Ends the pipe: what is not in it yet is lost.
     pub(crate) fn close(&self) {
-        lock(&self.pipe.queue).close();
-        self.pipe.more.notify_one();
+        self.pipe.close();
     }
 
-    /// Reserves a place for a call's completion; false where there are too many.
-    pub(crate) fn reserve(&self) -> bool {
-        self.under_way.fetch_add(1, Ordering::Relaxed) < TOKENS_MAX || {
-            self.release();
-            false
-        }
+    /// A call begins, whose completion is owed.
+    pub(crate) fn begin(&self, token: u64) -> Result<(), Refused> {
+        self.calls.enter(token)
     }
 
     /// The call needs no completion after all.
-    pub(crate) fn release(&self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn end(&self, token: u64) {
+        self.calls.leave(token);
     }
 
     /// The host does not want to hear of the token any more.
     pub(crate) fn cancel(&self, token: u64) {
-        // Its text is there only if its completion is on the way, and then no other comes.
-        if lock(&self.texts).remove(&token).is_none() && self.under_way.load(Ordering::Relaxed) > 0
-        {
-            lock(&self.cancelled).insert(token);
+        if !self.calls.leave(token) {
+            // Its completion is on the way, which the host ignores, and nobody fetches the text of that.
+            self.texts.lock().remove(&token);
         }
     }
 
     pub(crate) fn keep_text(&self, token: u64, text: String) {
-        let mut texts = lock(&self.texts);
+        let mut texts = self.texts.lock();
         if texts.len() < TEXTS_MAX {
             texts.insert(token, text);
         }
@@ -179,7 +73,7 @@ impl Host {
 
     /// The token's text; it is gone once `taken` says that it was copied.
     pub(crate) fn take_text(&self, token: u64, taken: impl FnOnce(&str) -> i32) -> Option<i32> {
-        let mut texts = lock(&self.texts);
+        let mut texts = self.texts.lock();
         let status = taken(texts.get(&token)?);
         if status == KBAR_OK {
             texts.remove(&token);
@@ -245,10 +139,14 @@ impl Host {
         frame
     }
 
-    fn wanted(&self, token: u64) -> bool {
-        self.release();
-        let mut cancelled = lock(&self.cancelled);
-        cancelled.is_empty() || !cancelled.remove(&token)
+    /// The frame where the host still wants it. A text is kept before it is known that nobody cancelled, so that whoever
+    /// comes second of the two takes it away.
+    fn wanted(&self, frame: KbarFrame) -> Option<KbarFrame> {
+        if self.calls.leave(frame.token) {
+            return Some(frame);
+        }
+        self.texts.lock().remove(&frame.token);
+        None
     }
 }
 
@@ -263,15 +161,18 @@ fn describe_outcome(frame: &mut KbarFrame, answered: &Answered) {
 
 fn describe(frame: &mut KbarFrame, done: Done) -> Option<String> {
     match done {
-        Done::Opened(phase) => frame.phase = phase.0,
+        Done::Opened(phase) | Done::NothingToAbort(phase) => frame.phase = phase.0,
         Done::Outcome(answered) => {
             describe_outcome(frame, &answered);
             if let (Outcome::Failed(reason), false) = (&answered.outcome, answered.first) {
                 return Some(serde_json::json!({ "reason": reason }).to_string());
             }
         }
-        Done::BrokenNow => frame.outcome = KBAR_OUTCOME_BROKEN,
-        Done::Over | Done::NothingToAbort => {}
+        Done::BrokenNow(phase) => {
+            frame.outcome = KBAR_OUTCOME_BROKEN;
+            frame.phase = phase.0;
+        }
+        Done::Over => {}
     }
     None
 }
@@ -285,30 +186,32 @@ impl Sink for Host {
         for item in news.drain(..) {
             let frame = match item {
                 Emission::Done {
-                    token,
+                    ticket,
                     result,
                     standing,
                 } => {
-                    if !self.wanted(token) {
-                        continue;
+                    let frame = self.frame(ticket.redeem(), result, standing.as_ref());
+                    match self.wanted(frame) {
+                        Some(frame) => frame,
+                        None => continue,
                     }
-                    self.frame(token, result, standing.as_ref())
                 }
-                Emission::Text { token, result } => {
-                    if !self.wanted(token) {
-                        continue;
+                Emission::Text { ticket, result } => {
+                    let frame = self.text_frame(ticket.redeem(), result);
+                    match self.wanted(frame) {
+                        Some(frame) => frame,
+                        None => continue,
                     }
-                    self.text_frame(token, result)
                 }
                 Emission::Released {
                     barrier,
                     phase,
                     at,
-                    shared,
+                    in_common,
                 } => KbarFrame {
                     token: barrier,
                     kind: KBAR_FRAME_RELEASE,
-                    flags: if shared { KBAR_SHARED } else { 0 },
+                    flags: if in_common { KBAR_SHARED } else { 0 },
                     phase: phase.0,
                     time_us: u64::try_from(at).unwrap_or(0),
                     ..KbarFrame::default()
@@ -336,5 +239,68 @@ impl Sink for Host {
             bytes.extend_from_slice(&frame.to_bytes());
         }
         self.pipe.send(&bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+
+    fn host() -> (Host, File) {
+        let (read, write) = rustix::pipe::pipe().expect("a pipe");
+        (Host::new(write).expect("a host"), File::from(read))
+    }
+
+    fn done(host: &Host, token: u64) {
+        host.emit(&mut vec![Emission::Done {
+            ticket: token.into(),
+            result: Err(Error::Closed), // which has a text
+            standing: None,
+        }]);
+    }
+
+    fn assert_nothing_is_left(host: &Host) {
+        assert_eq!(host.calls.len(), 0);
+        assert!(host.texts.lock().is_empty());
+    }
+
+    #[test]
+    fn a_call_that_is_cancelled_first_is_not_completed() {
+        let (host, mut frames) = host();
+        host.begin(1).expect("begins");
+        host.cancel(1);
+        done(&host, 1);
+        assert_nothing_is_left(&host);
+        host.close();
+        assert_eq!(frames.read(&mut [0; 32]).expect("the end"), 0);
+    }
+
+    #[test]
+    fn a_cancel_that_comes_too_late_leaves_nothing() {
+        let (host, mut frames) = host();
+        host.begin(1).expect("begins");
+        host.begin(2).expect("begins");
+        done(&host, 1);
+        host.cancel(1);
+        frames.read_exact(&mut [0; 32]).expect("its frame");
+        host.cancel(2);
+        done(&host, 2);
+        assert_nothing_is_left(&host);
+    }
+
+    #[test]
+    fn a_token_is_under_way_once_and_so_many_at_most() {
+        let calls = Calls::at_most(2);
+        assert_eq!(calls.enter(1), Ok(()));
+        assert_eq!(calls.enter(1), Err(Refused::Twice));
+        assert_eq!(calls.enter(2), Ok(()));
+        assert_eq!(calls.enter(3), Err(Refused::TooMany));
+        assert!(calls.leave(1));
+        assert!(!calls.leave(1));
+        assert_eq!(calls.enter(3), Ok(()));
+        assert_eq!(calls.len(), 2);
     }
 }

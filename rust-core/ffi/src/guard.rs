@@ -1,46 +1,38 @@
-//! No panic crosses the boundary: each becomes a status, and its message is kept for the text.
+//! No panic crosses the boundary: each becomes a status, a line of the log, and a message for the text.
 
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::cell::RefCell;
+
+use barrier_core::engine::Level;
+use barrier_core::panics::guarded;
 
 use crate::abi::KBAR_PANIC;
+use crate::{HANDLES, Object};
 
 thread_local! {
     static MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps messages of the core's own panics instead of printing them over the host's screen. Panics of others, such as
-/// another Rust library in the same process, go the way they went.
-pub(crate) fn install_hook() {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let thread = std::thread::current();
-            if GUARDED.get() || thread.name().is_some_and(|n| n.starts_with("k6-barrier")) {
-                MESSAGE.with(|m| *m.borrow_mut() = Some(info.to_string()));
-            } else {
-                others(info);
-            }
-        }));
-    });
-}
-
-/// The newest panic of this thread, once.
+/// The newest panic of an export on this thread, once.
 pub(crate) fn take_message() -> Option<String> {
     MESSAGE.with(|m| m.borrow_mut().take())
 }
 
 /// Runs an export's body.
-///
-/// State that a panic leaves behind is plain data behind locks that ignore poisoning, so asserting unwind safety is sound.
 pub(crate) fn guard(body: impl FnOnce() -> i32) -> i32 {
-    let outer = GUARDED.replace(true);
-    let status = catch_unwind(AssertUnwindSafe(body)).unwrap_or(KBAR_PANIC);
-    GUARDED.set(outer);
-    status
+    guarded(body).unwrap_or_else(|message| {
+        // Every host of this process has a log: which of them called is not known any more. Nor may this panic again.
+        let told = guarded(|| tell(&message));
+        MESSAGE.with(|m| *m.borrow_mut() = Some(told.err().unwrap_or(message)));
+        KBAR_PANIC
+    })
+}
+
+fn tell(message: &str) {
+    HANDLES.each(|entry| {
+        if let Object::Engine(engine) = &entry.object {
+            engine.tell(Level::Error, format!("a bug in the core: {message}"));
+        }
+    });
 }
 
 #[cfg(test)]
@@ -49,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error() {
-        install_hook();
+        barrier_core::panics::install_hook();
         assert_eq!(guard(|| panic!("on purpose")), KBAR_PANIC);
         let message = take_message().expect("kept");
         assert!(message.contains("on purpose"), "{message}");

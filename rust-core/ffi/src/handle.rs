@@ -1,6 +1,6 @@
 //! Handles: numbers that name objects and are never given twice.
 
-use std::sync::{PoisonError, RwLock};
+use parking_lot::RwLock;
 
 struct Slot<T> {
     generation: u32,
@@ -26,7 +26,7 @@ impl<T: Clone> Handles<T> {
     }
 
     pub(crate) fn insert(&self, object: T) -> u64 {
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.write();
         let free = slots
             .iter()
             .position(|s| s.object.is_none() && s.generation < u32::MAX);
@@ -45,14 +45,25 @@ impl<T: Clone> Handles<T> {
 
     pub(crate) fn get(&self, handle: u64) -> Option<T> {
         let (place, generation) = parts(handle)?;
-        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.slots.read();
         let slot = slots.get(place).filter(|s| s.generation == generation)?;
         slot.object.clone()
     }
 
+    /// Looks at all of them.
+    pub(crate) fn each(&self, mut look: impl FnMut(&T)) {
+        let objects: Vec<T> = self
+            .slots
+            .read()
+            .iter()
+            .filter_map(|s| s.object.clone())
+            .collect();
+        objects.iter().for_each(&mut look);
+    }
+
     /// Takes out what `wanted` names.
     pub(crate) fn remove(&self, mut wanted: impl FnMut(&T) -> bool) -> Vec<T> {
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.write();
         slots
             .iter_mut()
             .filter(|s| s.object.as_ref().is_some_and(&mut wanted))

@@ -4,11 +4,14 @@
 //! none blocks but [`kbar_close`]; nothing is kept of the caller's memory after a call; no panic crosses.
 
 mod abi;
+mod calls;
 mod completion;
 mod guard;
 mod handle;
 mod memory;
+mod pipe;
 mod query;
+mod signals;
 
 use std::ffi::c_char;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -23,8 +26,9 @@ use barrier_core::options::BarrierOptions;
 use serde::Deserialize;
 
 pub use abi::*;
+use calls::Refused;
 use completion::{Host, TOKENS_MAX};
-use guard::{guard, install_hook, take_message};
+use guard::{guard, take_message};
 use handle::Handles;
 use memory::{bytes, copy_out, put};
 pub use query::{kbar_open_counter, kbar_open_operator, kbar_query};
@@ -75,6 +79,14 @@ fn fail(host: &Host, token: u64, error: &Error) -> i32 {
 fn invalid(host: &Host, token: u64, message: &str) -> i32 {
     host.keep_text(token, serde_json::json!({ "message": message }).to_string());
     KBAR_INVALID
+}
+
+fn refuse(host: &Host, token: u64, refused: &Refused) -> i32 {
+    match refused {
+        Refused::TooMany => fail(host, token, &Error::Busy(TOKENS_MAX)),
+        // Its text would be taken for that of the other one.
+        Refused::Twice => KBAR_INVALID,
+    }
 }
 
 /// Version of the ABI that this library speaks.
@@ -160,15 +172,15 @@ pub unsafe extern "C" fn kbar_start(
         else {
             return KBAR_INVALID;
         };
-        install_hook();
         let Ok(host) = Host::new(write_end) else {
             return KBAR_INVALID;
         };
         let host = Arc::new(host);
-        let engine = match Engine::start_with(Arc::clone(&host) as _, options.host_resolves) {
-            Ok(engine) => Arc::new(engine),
-            Err(error) => return status_of(&error),
-        };
+        let engine = Arc::new(Engine::with_host(
+            Arc::clone(&host) as _,
+            options.host_resolves,
+            signals::block_sigpipe,
+        ));
         let entry = Entry {
             host,
             object: Object::Engine(engine),
@@ -233,7 +245,7 @@ pub unsafe extern "C" fn kbar_open(
             Ok(barrier) => barrier,
             Err(error) => return fail(&host, token, &error),
         };
-        let key = barrier.key_or_init(|| {
+        let key = barrier.handle_or_init(|| {
             HANDLES.insert(Entry {
                 host: Arc::clone(&host),
                 object: Object::Barrier(Arc::clone(&barrier)),
@@ -243,15 +255,15 @@ pub unsafe extern "C" fn kbar_open(
         if !unsafe { put(handle, key) } {
             return invalid(&host, token, "the place for the handle is a null pointer");
         }
-        if !host.reserve() {
-            return fail(&host, token, &Error::Busy(TOKENS_MAX));
+        if let Err(refused) = host.begin(token) {
+            return refuse(&host, token, &refused);
         }
         match barrier.open(token) {
             Submitted::Pending(_) => KBAR_PENDING,
             Submitted::Done(result) => {
                 // The answer goes through the pipe all the same: one way for callers to wait.
                 let mut news = vec![barrier_core::engine::Emission::Done {
-                    token,
+                    ticket: token.into(),
                     result,
                     standing: None,
                 }];
@@ -306,12 +318,12 @@ fn submit(request: &KbarRequest, text: Option<&[u8]>, out: &mut KbarFrame) -> i3
         Err(Parse::Option(error)) => return fail(&host, token, &error.into()),
         Err(Parse::Invalid(message)) => return invalid(&host, token, message),
     };
-    if !host.reserve() {
-        return fail(&host, token, &Error::Busy(TOKENS_MAX));
+    if let Err(refused) = host.begin(token) {
+        return refuse(&host, token, &refused);
     }
     match barrier.submit(call, token) {
         Submitted::Done(result) => {
-            host.release();
+            host.end(token);
             *out = host.frame(token, result, None);
             out.status
         }

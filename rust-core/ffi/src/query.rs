@@ -7,10 +7,9 @@ use barrier_core::error::{Error, OptionError};
 use serde::Deserialize;
 
 use crate::abi::*;
-use crate::completion::TOKENS_MAX;
 use crate::guard::guard;
 use crate::memory::{bytes, copy_out, put};
-use crate::{Entry, HANDLES, Object, fail, invalid};
+use crate::{Entry, HANDLES, Object, invalid, refuse};
 
 /// Makes a queue counter; it connects at its first question. Options: {"redis","keys","tls"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
 ///
@@ -164,8 +163,8 @@ pub unsafe extern "C" fn kbar_query(
         let Some(ask) = json.and_then(|json| question(entry.object, json)) else {
             return invalid(&host, token, "this handle does not take that question");
         };
-        if !host.reserve() {
-            return fail(&host, token, &Error::Busy(TOKENS_MAX));
+        if let Err(refused) = host.begin(token) {
+            return refuse(&host, token, &refused);
         }
         ask(token);
         KBAR_PENDING

@@ -44,17 +44,21 @@ fn host(folder: &Path) -> (PathBuf, PathBuf) {
     (binary, libraries)
 }
 
-fn run(store: &str) -> serde_json::Value {
+fn output(arguments: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("temporary folder");
     let (binary, libraries) = host(folder.path());
     let output = Command::new(binary)
-        .arg(store)
+        .args(arguments)
         .env("LD_LIBRARY_PATH", libraries)
         .output()
         .expect("the host runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    serde_json::from_slice(&output.stdout).expect("one line of JSON")
+    assert!(output.status.success(), "{}: {stderr}", output.status);
+    output.stdout
+}
+
+fn run(store: &str) -> serde_json::Value {
+    serde_json::from_slice(&output(&[store])).expect("one line of JSON")
 }
 
 fn assert_met(release: &serde_json::Value) {
@@ -82,4 +86,10 @@ fn a_c_program_meets_in_redis() {
         .query(&mut server.connection())
         .expect("the mirror");
     assert_eq!(arrived, 2);
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_process() {
+    let server = support::RedisServer::start();
+    output(&[&server.url(), "deaf"]);
 }

@@ -2,9 +2,11 @@
  * A host that is not Go: opens a barrier, lets three participants meet there, and one controller's view of it.
  *
  *   host STORE    STORE is "memory" or a redis:// URL
+ *   host STORE deaf    goes away from its pipe while the core has something to say, and lives
  *
  * Prints the status of the barrier at the end. Any surprise is a line on stderr and exit code 1.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +47,22 @@ static KbarFrame submit(uint64_t barrier, uint64_t token, uint16_t kind, const c
   return frame;
 }
 
+/* What the core's thread writes to a pipe without a reader is SIGPIPE to whoever has not seen to it. */
+static int go_deaf(uint64_t engine, uint64_t barrier, int write_end) {
+  close(completions);
+  const char *question = "{\"op\":\"missing\",\"limit\":1}";
+  int32_t status = kbar_query(engine, barrier, 2, (const uint8_t *)question, strlen(question));
+  if (status != KBAR_PENDING) fail("query", status);
+  /* It has closed its end once it knows. */
+  for (int attempts = 0; fcntl(write_end, F_GETFD) != -1; attempts++) {
+    if (attempts == 2000) fail("the core has not noticed", 0);
+    poll(NULL, 0, 10);
+  }
+  status = kbar_close(engine, 2000);
+  if (status != KBAR_OK) fail("close", status);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   const char *store = argc > 1 ? argv[1] : "memory";
   if (kbar_abi_version() != KBAR_ABI_VERSION) fail("another ABI", kbar_abi_version());
@@ -63,6 +81,8 @@ int main(int argc, char **argv) {
   status = kbar_open(engine, 1, (const uint8_t *)options, strlen(options), &barrier);
   if (status != KBAR_PENDING) fail("open", status);
   if (wait_for(KBAR_FRAME_DONE, 1).status != KBAR_OK) fail("open did not succeed", 0);
+
+  if (argc > 2) return go_deaf(engine, barrier, ends[1]);
 
   KbarFrame first = submit(barrier, 2, KBAR_ARRIVE, "1", "");
   if (first.outcome != KBAR_OUTCOME_ARRIVED || first.index != 1 || !(first.flags & KBAR_FIRST)) fail("first", first.index);

@@ -1,9 +1,8 @@
 //! What the core wants users to read: a bounded ring that the host drains. The core itself prints nothing.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use serde::Serialize;
+use std::collections::VecDeque;
 
 const LINES_MAX: usize = 1000;
 
@@ -15,6 +14,8 @@ pub enum Level {
     Info,
     /// Something to look into.
     Warn,
+    /// A bug.
+    Error,
 }
 
 /// One line.
@@ -34,7 +35,7 @@ pub struct LogRing {
 
 impl LogRing {
     pub(crate) fn push(&self, level: Level, message: String) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         if lines.len() == LINES_MAX {
             lines.pop_front();
         }
@@ -43,7 +44,7 @@ impl LogRing {
 
     /// The oldest line; it stays where `keep` says so.
     pub fn next(&self, keep: impl FnOnce(&Line) -> bool) -> Option<Line> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         let line = lines.front()?.clone();
         if !keep(&line) {
             lines.pop_front();

@@ -4,111 +4,35 @@
 //! No call blocks; [`Engine::close`] alone waits, up to its deadline.
 
 mod barrier;
-mod cluster;
-mod connect;
-mod counter;
-mod hub;
+mod context;
+mod deadlines;
 mod log;
-mod lookup;
+mod net;
+mod news;
 mod operator;
-mod redis_error;
-mod release;
-mod status;
+mod queues;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::address::RedisAddress;
 use crate::error::{Error, OptionError};
-use crate::ids::Phase;
 use crate::ids::{BarrierName, RunId};
-use crate::ledger::{Answered, Token};
+use crate::ledger::Token;
 use crate::options::{BarrierOptions, SharedOptions, StoreAddress};
-use crate::session::Done;
+use crate::panics::install_hook;
 
-pub use barrier::{Barrier, Call, Submitted};
-pub use counter::{CounterOptions, QueueCounter};
+pub use barrier::{Barrier, BrokenBy, BrokenInfo, Call, ReleaseInfo, Status, Submitted};
 pub use log::{Level, Line, LogRing};
+pub use news::{Emission, Resolved, Sink};
 pub use operator::{Operator, OperatorOptions, OperatorQuestion};
-pub use status::{ReleaseInfo, Status};
+pub use queues::{CounterOptions, QueueCounter};
 
-use cluster::{Cluster, Servers, slot_of};
-use hub::{Hub, Target};
-use lookup::Lookups;
-
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(50);
-
-/// What an engine tells its host.
-#[derive(Debug)]
-pub enum Emission {
-    /// A call ended.
-    Done {
-        /// Whose call.
-        token: Token,
-        /// How.
-        result: Result<Done, Error>,
-        /// Where the call failed: the outcome that stands all the same.
-        standing: Option<Answered>,
-    },
-    /// A question was answered, in JSON.
-    Text {
-        /// Whose question.
-        token: Token,
-        /// The answer.
-        result: Result<String, Error>,
-    },
-    /// The phase and all before it are released now: one for all waiters.
-    Released {
-        /// [`Barrier::key`].
-        barrier: u64,
-        /// The phase.
-        phase: Phase,
-        /// The release's instant on the wall clock, in microseconds since the epoch.
-        at: i64,
-        /// Other processes are released at the same instant.
-        shared: bool,
-    },
-    /// The barrier is broken for good: one for all waiters.
-    Broken {
-        /// [`Barrier::key`].
-        barrier: u64,
-    },
-    /// Lines wait in [`Engine::log`].
-    Log,
-    /// What does this name stand for? [`Engine::resolved`] takes the answer. Only of an engine whose host resolves.
-    Resolve {
-        /// The question.
-        token: Token,
-        /// `host:port`, an IPv6 address in brackets.
-        host: String,
-    },
-}
-
-/// Takes what an engine says. Called from the engine's thread and from callers' threads, under the lock of a barrier: it
-/// must not block, and must not call the engine.
-pub trait Sink: Send + Sync + 'static {
-    /// Takes news, in order; leaves the list empty.
-    fn emit(&self, news: &mut Vec<Emission>);
-}
-
-/// What barriers and connections share.
-pub(crate) struct Shared {
-    pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) log: LogRing,
-    pub(crate) runtime: tokio::runtime::Handle,
-    host_resolves: bool,
-    lookups: Lookups,
-}
-
-impl Shared {
-    pub(crate) fn log(&self, level: Level, message: String) {
-        self.log.push(level, message);
-        self.sink.emit(&mut vec![Emission::Log]);
-    }
-}
+use context::Context;
+use net::{Cluster, Hub, Resolver, Servers, Target, slot_of};
 
 #[derive(PartialEq, Eq, Hash)]
 struct Identity {
@@ -127,58 +51,50 @@ struct Registry {
 
 /// One process's barriers and counters. Safe to share between threads.
 pub struct Engine {
-    shared: Arc<Shared>,
-    registry: Arc<Mutex<Registry>>,
-    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    context: Arc<Context>,
+    registry: Mutex<Registry>,
 }
 
 impl Engine {
-    /// Starts the runtime: one thread for everything. Names are looked up as the system does.
-    ///
-    /// # Errors
-    /// Where the system gives no thread or no poller.
-    pub fn start(sink: Arc<dyn Sink>) -> Result<Self, Error> {
-        Self::start_with(sink, false)
+    /// An engine that looks names up as the system does. Its one thread is started at the first need.
+    #[must_use]
+    pub fn new(sink: Arc<dyn Sink>) -> Self {
+        Self::with_host(sink, false, || {})
     }
 
-    /// As [`Engine::start`]; where `host_resolves`, names and addresses are asked of the host, before every connection.
-    ///
-    /// # Errors
-    /// As [`Engine::start`].
-    pub fn start_with(sink: Arc<dyn Sink>, host_resolves: bool) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("k6-barrier")
-            .enable_all()
-            .build()
-            .map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
-        let registry = Arc::new(Mutex::new(Registry::default()));
-        runtime.spawn(watch_deadlines(Arc::downgrade(&registry)));
-        Ok(Self {
-            shared: Arc::new(Shared {
-                sink,
-                log: LogRing::default(),
-                runtime: runtime.handle().clone(),
-                host_resolves,
-                lookups: Lookups::default(),
-            }),
-            registry,
-            runtime: Mutex::new(Some(runtime)),
-        })
+    /// As [`Engine::new`]; where `host_resolves`, names and addresses are asked of the host, before every connection. Each
+    /// thread of the engine begins with `on_thread_start`.
+    #[must_use]
+    pub fn with_host(sink: Arc<dyn Sink>, host_resolves: bool, on_thread_start: fn()) -> Self {
+        install_hook();
+        let resolver = if host_resolves {
+            Resolver::of_host(Arc::clone(&sink))
+        } else {
+            Resolver::default()
+        };
+        Self {
+            context: Context::new(sink, resolver, on_thread_start),
+            registry: Mutex::default(),
+        }
     }
 
     /// Lines that users should read.
     #[must_use]
     pub fn log(&self) -> &LogRing {
-        &self.shared.log
+        &self.context.log
+    }
+
+    /// A line for the user, from the host's side of the boundary.
+    pub fn tell(&self, level: Level, message: String) {
+        self.context.tell(level, message);
     }
 
     /// The barrier of these options, made where this process has none yet. Nothing is connected.
     ///
     /// # Errors
-    /// The process has opened it with other options, or the engine is closed.
+    /// The process has opened it with other options, the engine is closed, or the system gives it no thread.
     pub fn barrier(&self, options: BarrierOptions) -> Result<Arc<Barrier>, Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
@@ -200,15 +116,16 @@ impl Engine {
         let hub = match &options.store {
             StoreAddress::Memory => None,
             StoreAddress::Redis(address) => {
+                self.context.runtime()?;
                 let target = match &options.run_id {
                     // All keys of a run are in one slot.
                     Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
                     _ => Target::Server,
                 };
-                Some(registry.hub(address, target, &self.shared))
+                Some(registry.hub(address, target, &self.context))
             }
         };
-        let barrier = Barrier::new(options, hub, &self.shared);
+        let barrier = Barrier::new(options, hub, &self.context);
         registry.barriers.insert(identity, Arc::clone(&barrier));
         Ok(barrier)
     }
@@ -216,43 +133,42 @@ impl Engine {
     /// A counter of queues. Nothing is connected before its first question.
     ///
     /// # Errors
-    /// The engine is closed.
+    /// The engine is closed, or the system gives it no thread.
     pub fn counter(&self, options: CounterOptions) -> Result<QueueCounter, Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
-        let servers = registry.servers(&options.redis, &self.shared);
-        Ok(QueueCounter::new(options, servers, &self.shared))
+        self.context.runtime()?;
+        let servers = registry.servers(&options.redis, &self.context);
+        Ok(QueueCounter::new(options, servers, &self.context))
     }
 
     /// Answers [`Emission::Resolve`]: the address, or why there is none. An answer nobody waits for is ignored.
-    pub fn resolved(&self, token: Token, answer: Result<SocketAddr, String>) {
-        self.shared.lookups.answer(token, answer);
+    pub fn resolved(&self, token: Token, answer: Resolved) {
+        self.context.resolver.answer(token, answer);
     }
 
     /// An operator of a server's barriers. Nothing is connected before its first question.
     ///
     /// # Errors
-    /// The engine is closed.
+    /// The engine is closed, or the system gives it no thread.
     pub fn operator(&self, options: OperatorOptions) -> Result<Operator, Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         if registry.closed {
             return Err(Error::Closed);
         }
-        let servers = registry.servers(&options.redis, &self.shared);
-        Ok(Operator::new(options, servers, &self.shared))
+        self.context.runtime()?;
+        let servers = registry.servers(&options.redis, &self.context);
+        Ok(Operator::new(options, servers, &self.context))
     }
 
     /// Delivers what is owed, says goodbye to the stores, and ends everything by the deadline; what still waits then
     /// completes with [`Error::Closed`]. Blocks; a second call does nothing.
     pub fn close(&self, deadline: Duration) {
-        let Some(runtime) = lock(&self.runtime).take() else {
-            return;
-        };
         let until = Instant::now() + deadline;
         let (barriers, hubs) = {
-            let mut registry = lock(&self.registry);
+            let mut registry = self.registry.lock();
             registry.closed = true;
             let barriers: Vec<_> = registry.barriers.drain().map(|(_, b)| b).collect();
             let mut hubs: Vec<_> = registry.hubs.drain().map(|(_, h)| h).collect();
@@ -262,15 +178,19 @@ impl Engine {
         for hub in &hubs {
             hub.close();
         }
-        runtime.block_on(async {
-            for hub in &hubs {
-                let _ = tokio::time::timeout_at(until.into(), hub.closed()).await;
-            }
-        });
+        self.context.close();
+        let runtime = self.context.take_runtime();
+        if let Some(runtime) = &runtime {
+            let connections = &self.context.connections;
+            let ended = async { tokio::time::timeout_at(until.into(), connections.wait()).await };
+            let _ = runtime.block_on(ended);
+        }
         for barrier in barriers {
             barrier.close();
         }
-        runtime.shutdown_timeout(until.saturating_duration_since(Instant::now()));
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(until.saturating_duration_since(Instant::now()));
+        }
     }
 }
 
@@ -281,49 +201,24 @@ impl Drop for Engine {
 }
 
 impl Registry {
-    fn hub(&mut self, address: &RedisAddress, target: Target, shared: &Arc<Shared>) -> Arc<Hub> {
+    fn hub(&mut self, address: &RedisAddress, target: Target, context: &Arc<Context>) -> Arc<Hub> {
         let hub = self
             .hubs
             .entry((address.clone(), target.clone()))
-            .or_insert_with(|| Hub::new(address.clone(), target, shared));
+            .or_insert_with(|| Hub::new(address.clone(), target, context));
         Arc::clone(hub)
     }
 
-    fn servers(&mut self, address: &RedisAddress, shared: &Arc<Shared>) -> Servers {
+    fn servers(&mut self, address: &RedisAddress, context: &Arc<Context>) -> Servers {
         if !address.is_cluster() {
-            return Servers::One(self.hub(address, Target::Server, shared));
+            return Servers::One(self.hub(address, Target::Server, context));
         }
         let cluster = self
             .clusters
             .entry(address.clone())
-            .or_insert_with(|| Arc::new(Cluster::new(address.clone(), shared)));
+            .or_insert_with(|| Arc::new(Cluster::new(address.clone(), context)));
         Servers::Cluster(Arc::clone(cluster))
     }
-}
-
-async fn watch_deadlines(registry: Weak<Mutex<Registry>>) {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let Some(registry) = registry.upgrade() else {
-            return;
-        };
-        let shared_ones: Vec<_> = lock(&registry)
-            .barriers
-            .values()
-            .filter(|b| b.is_shared())
-            .cloned()
-            .collect();
-        for barrier in shared_ones {
-            barrier.expire_calls(Instant::now());
-        }
-    }
-}
-
-/// Locks; a panic of another holder does not spoil plain data.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks options without an engine.

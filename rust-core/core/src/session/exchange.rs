@@ -1,6 +1,13 @@
 //! What a session sends, and what becomes of what it has sent: answered, refused, or lost.
 
-use super::*;
+use std::mem::take;
+
+use crate::error::Error;
+use crate::ids::Incarnation;
+use crate::options::SharedOptions;
+use crate::protocol::{Answer, Op, Others, Reply, Request};
+
+use super::{Event, InFlight, Link, Session, Turn};
 
 /// Batches that may be on their way at once: the store has the next one at hand when it has done one.
 const BATCHES_IN_FLIGHT: usize = 2;
@@ -9,29 +16,53 @@ const BATCHES_IN_FLIGHT: usize = 2;
 #[derive(Debug, Clone, Copy)]
 enum Next {
     Open(Others),
-    Outcomes,
-    End,
-    Beat,
+    Turn(Turn),
+}
+
+impl Turn {
+    const ALL: [Self; 3] = [Self::Outcomes, Self::End, Self::Beat];
+
+    /// All of them, beginning with the one after this.
+    fn after(self) -> impl Iterator<Item = Self> {
+        let next = Self::ALL
+            .iter()
+            .position(|t| *t == self)
+            .map_or(0, |at| at + 1);
+        Self::ALL
+            .into_iter()
+            .cycle()
+            .skip(next)
+            .take(Self::ALL.len())
+    }
 }
 
 impl Session {
     /// What there is to send now. One operation is on its way at a time, and what is queued meanwhile goes as one batch;
     /// but behind a batch another one of its kind may go, if it is full: fewer would only make more work for the store.
+    /// Outcomes, ends and beats take turns, so that an abort need not wait until nobody arrives any more.
     fn next_op(&self) -> Option<Next> {
-        let owes = self.ledger.owes() && self.broken.is_none();
+        let next_turn = |last: Turn| last.after().find(|turn| self.has(*turn));
         match (self.in_flight.back(), &self.link) {
             (Some(InFlight::Outcomes(batch)), Link::Live) => {
                 let room = self.in_flight.len() < BATCHES_IN_FLIGHT;
-                (room && owes && self.ledger.owes_full_batch_like(batch)).then_some(Next::Outcomes)
+                let nobody_else = next_turn(Turn::Outcomes) == Some(Turn::Outcomes);
+                (room && nobody_else && self.ledger.owes_full_batch_like(batch))
+                    .then_some(Next::Turn(Turn::Outcomes))
             }
             // A first open is for somebody who waits for it.
             (None, Link::MustOpen(others)) if self.registered || !self.opening.is_empty() => {
                 Some(Next::Open(*others))
             }
-            (None, Link::Live) if owes => Some(Next::Outcomes),
-            (None, Link::Live) if !self.ends.is_empty() => Some(Next::End),
-            (None, Link::Live) if self.beat_wanted || !self.looks.is_empty() => Some(Next::Beat),
+            (None, Link::Live) => next_turn(self.last).map(Next::Turn),
             _ => None,
+        }
+    }
+
+    fn has(&self, turn: Turn) -> bool {
+        match turn {
+            Turn::Outcomes => self.ledger.owes() && self.broken.is_none(),
+            Turn::End => !self.ends.is_empty(),
+            Turn::Beat => self.beat_wanted || !self.expired.is_empty(),
         }
     }
 
@@ -44,7 +75,11 @@ impl Session {
     /// The next operation to send, until there is none. Answers come in the same order.
     pub fn next_request(&mut self) -> Option<Request> {
         let open = self.ledger.open();
-        let (in_flight, phase, resend, op) = match self.next_op()? {
+        let next = self.next_op()?;
+        if let Next::Turn(turn) = next {
+            self.last = turn;
+        }
+        let (in_flight, phase, resend, op) = match next {
             Next::Open(others) => {
                 let op = Op::Open {
                     new_incarnation: Incarnation::random(),
@@ -57,7 +92,7 @@ impl Session {
                 };
                 (InFlight::Open(others), open, self.registered, op)
             }
-            Next::Outcomes => {
+            Next::Turn(Turn::Outcomes) => {
                 let (batch, items) = self.ledger.next_batch()?;
                 let (phase, resend) = (batch.phase(), batch.resend());
                 (
@@ -67,19 +102,19 @@ impl Session {
                     Op::Outcomes(items),
                 )
             }
-            Next::End => {
+            Next::Turn(Turn::End) => {
                 let end = self.ends.pop_front()?;
                 let (phase, resend, op) = (end.phase, end.resend, end.op.clone());
                 (InFlight::End(end), phase, resend, op)
             }
-            Next::Beat => {
+            Next::Turn(Turn::Beat) => {
                 self.beat_wanted = false;
-                let looks = std::mem::take(&mut self.looks);
+                let expired = take(&mut self.expired);
                 let op = Op::Beat {
                     push_latency: self.push_latency,
                     closing: self.closing,
                 };
-                (InFlight::Beat(looks), open, false, op)
+                (InFlight::Beat(expired), open, false, op)
             }
         };
         self.in_flight.push_back(in_flight);
@@ -126,15 +161,15 @@ impl Session {
             }
             (answer, InFlight::End(end)) => {
                 self.learn(&reply, events);
-                self.ended(&end, &answer, events);
+                self.ended(*end, &answer, events);
             }
-            (_, InFlight::Beat(looks)) => {
+            (_, InFlight::Beat(expired)) => {
                 self.learn(&reply, events);
-                for (token, phase) in looks {
+                for (ticket, phase) in expired {
                     let known = self
                         .ending_of(phase)
                         .unwrap_or_else(|| Err(Error::Timeout("the phase is not released".into())));
-                    events.push(Event::Done(token, known));
+                    events.push(Event::Done(ticket, known));
                 }
             }
             (_, InFlight::Outcomes(batch)) => self.ledger.take_back(batch),
@@ -168,8 +203,8 @@ impl Session {
                 end.resend = true;
                 self.ends.push_front(end);
             }
-            InFlight::Beat(looks) => {
-                self.looks.splice(0..0, looks);
+            InFlight::Beat(expired) => {
+                self.expired.splice(0..0, expired);
                 self.beat_wanted = true;
             }
         }
@@ -179,6 +214,10 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{Participant, ProcessId};
+    use crate::ledger::{Report, Token};
+    use crate::options::BarrierOptions;
+    use crate::protocol::StoreTime;
     use crate::store::memory::MemoryStore;
 
     /// A live session with batches of two and a store of its own.
@@ -189,7 +228,7 @@ mod tests {
         let mut session = Session::new(ProcessId::random(), options);
         let mut store = MemoryStore::default();
         session.connected();
-        session.open(1, &mut Vec::new());
+        session.open(1.into(), &mut Vec::new());
         exchange(&mut session, &mut store);
         (session, store)
     }
@@ -199,7 +238,7 @@ mod tests {
             let participant = Participant::new(&user.to_string()).expect("valid");
             let report = Report::Arrive { owner: user };
             session
-                .report(&participant, &report, true, 100 + user)
+                .report(&participant, &report, true, (100 + user).into())
                 .expect("an arrival");
         }
     }
@@ -213,7 +252,7 @@ mod tests {
         let mut events = Vec::new();
         session.answered(reply, &mut events);
         let done = |event| match event {
-            Event::Done(token, Ok(_)) => Some(token),
+            Event::Done(ticket, Ok(_)) => Some(ticket.redeem()),
             _ => None,
         };
         events.into_iter().filter_map(done).collect()

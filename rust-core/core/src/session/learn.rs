@@ -1,6 +1,13 @@
 //! What a session learns from answers and messages.
 
-use super::*;
+use crate::error::Error;
+use crate::ids::Phase;
+use crate::ledger::Batch;
+use crate::protocol::{
+    Answer, Broken, Counts, ItemAnswer, Micros, Op, Others, Push, Release, Reply, Why,
+};
+
+use super::{Done, End, Event, Link, Session, broken_text};
 use crate::store::memory::RELEASES_KEPT;
 
 /// Polls that may find a phase over without learning how it ended, before its end is taken as given.
@@ -23,8 +30,8 @@ impl Session {
         }
         self.learn(reply, events);
         self.ledger.replay();
-        for token in self.opening.drain(..) {
-            events.push(Event::Done(token, Ok(Done::Opened(self.opened_at))));
+        for ticket in self.opening.drain(..) {
+            events.push(Event::Done(ticket, Ok(Done::Opened(self.opened_at))));
         }
     }
 
@@ -38,11 +45,11 @@ impl Session {
         self.ledger.acknowledge(batch, answers, &mut done);
         events.extend(
             done.into_iter()
-                .map(|(token, result)| Event::Done(token, result.map(Done::Outcome))),
+                .map(|(ticket, result)| Event::Done(ticket, result.map(Done::Outcome))),
         );
     }
 
-    pub(super) fn ended(&mut self, end: &End, answer: &Answer, events: &mut Vec<Event>) {
+    pub(super) fn ended(&self, end: End, answer: &Answer, events: &mut Vec<Event>) {
         let abort = matches!(
             end.op,
             Op::Abort {
@@ -51,15 +58,19 @@ impl Session {
             }
         );
         let done = match answer {
-            Answer::Broken if abort => Ok(Done::BrokenNow),
+            Answer::Broken if abort => {
+                let phase = self.broken.as_ref().map_or(end.phase, |b| b.phase);
+                Ok(Done::BrokenNow(phase))
+            }
             Answer::Broken => Err(self
                 .broken_error()
                 .unwrap_or_else(|| Error::Broken("the barrier is broken".into()))),
-            Answer::Released if abort => Ok(Done::NothingToAbort),
+            // Only a one-shot barrier is over for good.
+            Answer::Released if abort => Ok(Done::NothingToAbort(Phase(0))),
             _ => Ok(Done::Over),
         };
-        if end.token != NOBODY {
-            events.push(Event::Done(end.token, done));
+        for ticket in end.tickets {
+            events.push(Event::Done(ticket, done.clone()));
         }
     }
 
@@ -145,8 +156,8 @@ impl Session {
         }
         self.broken = Some(broken.clone());
         let error = Error::Broken(broken_text(broken));
-        for token in self.ledger.take_waiting() {
-            events.push(Event::Done(token, Err(error.clone())));
+        for ticket in self.ledger.take_waiting() {
+            events.push(Event::Done(ticket, Err(error.clone())));
         }
         events.push(Event::Broken);
     }

@@ -4,23 +4,20 @@
 //! store, the model test over one that loses requests, answers and its memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::take;
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::ids::{Incarnation, Participant, Phase, ProcessId, Reason};
 pub use crate::ledger::Answered;
-use crate::ledger::{Batch, Decision, Ledger, Report, Token};
-use crate::options::{BarrierOptions, Late, OnTimeout, SharedOptions};
-use crate::protocol::{
-    Answer, BreakKind, Broken, Counts, ItemAnswer, Micros, Op, Others, Push, Release, Reply,
-    Request, StoreTime, Why,
-};
+use crate::ledger::{Batch, Decision, Ledger, Overdue, Report};
+use crate::options::{BarrierOptions, Late, OnTimeout};
+use crate::protocol::{BreakKind, Broken, Counts, Micros, Op, Others, Release, StoreTime, Why};
+use crate::ticket::Ticket;
 
 mod exchange;
 mod learn;
 mod view;
-
-/// The token of an operation that nobody waits for.
-pub const NOBODY: Token = 0;
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +28,17 @@ pub enum Done {
     Outcome(Answered),
     /// The phase asked for is over.
     Over,
-    /// The barrier is broken now.
-    BrokenNow,
-    /// An abort came after the release of a one-shot barrier and did nothing.
-    NothingToAbort,
+    /// The barrier is broken now, in this phase.
+    BrokenNow(Phase),
+    /// An abort came after the release of a one-shot barrier, in this phase, and did nothing.
+    NothingToAbort(Phase),
 }
 
 /// What a session wants its driver to know.
 #[derive(Debug)]
 pub enum Event {
     /// A call ended.
-    Done(Token, Result<Done, Error>),
+    Done(Ticket, Result<Done, Error>),
     /// The end of a phase became known: let its waiters go at its instant.
     Released(Release),
     /// The barrier is broken: wake everyone.
@@ -66,9 +63,10 @@ enum Link {
     Refused(Error),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct End {
-    token: Token,
+    /// Who waits for it: all who want the same end of the same phase.
+    tickets: Vec<Ticket>,
     phase: Phase,
     op: Op,
     resend: bool,
@@ -78,8 +76,16 @@ struct End {
 enum InFlight {
     Open(Others),
     Outcomes(Batch),
-    End(End),
-    Beat(Vec<(Token, Phase)>),
+    End(Box<End>),
+    Beat(Vec<(Ticket, Phase)>),
+}
+
+/// What a live session may have to send, in the order in which they have their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Outcomes,
+    End,
+    Beat,
 }
 
 /// See the [module's](self) description.
@@ -95,10 +101,12 @@ pub struct Session {
     incarnation: Option<Incarnation>,
     /// Sent and not answered yet, in the order of sending, which is that of the answers.
     in_flight: VecDeque<InFlight>,
-    opening: Vec<Token>,
+    opening: Vec<Ticket>,
     opened_at: Phase,
-    ends: VecDeque<End>,
-    looks: Vec<(Token, Phase)>,
+    ends: VecDeque<Box<End>>,
+    expired: Vec<(Ticket, Phase)>,
+    /// What was sent last: everything has its turn, whatever the load.
+    last: Turn,
     beat_wanted: bool,
     closing: bool,
     releases: BTreeMap<Phase, Release>,
@@ -126,7 +134,8 @@ impl Session {
             opening: Vec::new(),
             opened_at: Phase(0),
             ends: VecDeque::new(),
-            looks: Vec::new(),
+            expired: Vec::new(),
+            last: Turn::Beat,
             beat_wanted: false,
             closing: false,
             releases: BTreeMap::new(),
@@ -144,13 +153,13 @@ impl Session {
     // ---- what callers ask ----
 
     /// Somebody waits for the barrier to be open.
-    pub fn open(&mut self, token: Token, events: &mut Vec<Event>) {
+    pub fn open(&mut self, ticket: Ticket, events: &mut Vec<Event>) {
         match &self.link {
-            Link::Refused(error) => events.push(Event::Done(token, Err(error.clone()))),
+            Link::Refused(error) => events.push(Event::Done(ticket, Err(error.clone()))),
             _ if self.registered => {
-                events.push(Event::Done(token, Ok(Done::Opened(self.opened_at))));
+                events.push(Event::Done(ticket, Ok(Done::Opened(self.opened_at))));
             }
-            _ => self.opening.push(token),
+            _ => self.opening.push(ticket),
         }
     }
 
@@ -165,7 +174,7 @@ impl Session {
         }
     }
 
-    /// Takes a participant's report.
+    /// Takes a participant's report. The ticket is redeemed where the answer is known at once.
     ///
     /// # Errors
     /// The barrier is broken, or another VU of this process claims the participant.
@@ -174,25 +183,26 @@ impl Session {
         participant: &Participant,
         report: &Report,
         explicit: bool,
-        token: Token,
+        ticket: Ticket,
     ) -> Result<Decision, Error> {
         if let Some(error) = self.refusal() {
+            let _answered = ticket.redeem();
             return Err(error);
         }
         let nameable = explicit && participant.is_number_up_to(self.options.shared.parties);
-        self.ledger.report(participant, report, nameable, token)
+        self.ledger.report(participant, report, nameable, ticket)
     }
 
-    /// A wait for the phase has expired: looks once more, then does what `onTimeout` says.
-    pub fn expire(&mut self, phase: Phase, token: Token, events: &mut Vec<Event>) {
+    /// A wait for the phase has expired: expired once more, then does what `onTimeout` says.
+    pub fn expire(&mut self, phase: Phase, ticket: Ticket, events: &mut Vec<Event>) {
         let phase = self.existing(phase);
         if let Some(known) = self.ending_of(phase) {
-            events.push(Event::Done(token, known));
+            events.push(Event::Done(ticket, known));
             return;
         }
         let op = match self.options.shared.on_timeout {
             OnTimeout::Throw => {
-                self.looks.push((token, phase));
+                self.expired.push((ticket, phase));
                 return;
             }
             OnTimeout::Release => Op::Release(Why::Timeout),
@@ -202,23 +212,23 @@ impl Session {
                 only_phase: true,
             },
         };
-        self.end(phase, op, token);
+        self.end(phase, op, ticket);
     }
 
     /// Releases the phase by hand.
-    pub fn release_now(&mut self, phase: Phase, token: Token, events: &mut Vec<Event>) {
+    pub fn release_now(&mut self, phase: Phase, ticket: Ticket, events: &mut Vec<Event>) {
         let phase = self.existing(phase);
         if let Some(known) = self.ending_of(phase) {
-            events.push(Event::Done(token, known));
+            events.push(Event::Done(ticket, known));
         } else {
-            self.end(phase, Op::Release(Why::Operator), token);
+            self.end(phase, Op::Release(Why::Operator), ticket);
         }
     }
 
     /// Breaks the barrier for everyone.
-    pub fn abort(&mut self, message: &str, token: Token, events: &mut Vec<Event>) {
-        if self.broken.is_some() {
-            events.push(Event::Done(token, Ok(Done::BrokenNow)));
+    pub fn abort(&mut self, message: &str, ticket: Ticket, events: &mut Vec<Event>) {
+        if let Some(broken) = &self.broken {
+            events.push(Event::Done(ticket, Ok(Done::BrokenNow(broken.phase))));
             return;
         }
         let op = Op::Abort {
@@ -226,7 +236,7 @@ impl Session {
             message: message.into(),
             only_phase: false,
         };
-        self.end(self.ledger.open(), op, token);
+        self.end(self.ledger.open(), op, ticket);
     }
 
     /// A one-shot barrier has no phase after its first, even where a caller asks for it.
@@ -238,13 +248,22 @@ impl Session {
         }
     }
 
-    fn end(&mut self, phase: Phase, op: Op, token: Token) {
-        self.ends.push_back(End {
-            token,
+    fn end(&mut self, phase: Phase, op: Op, ticket: Ticket) {
+        let under_way = self.in_flight.iter_mut().filter_map(|sent| match sent {
+            InFlight::End(end) => Some(end),
+            _ => None,
+        });
+        let mut wanted = self.ends.iter_mut().chain(under_way);
+        if let Some(same) = wanted.find(|end| end.phase == phase && end.op == op) {
+            same.tickets.push(ticket);
+            return;
+        }
+        self.ends.push_back(Box::new(End {
+            tickets: vec![ticket],
             phase,
             op,
             resend: false,
-        });
+        }));
     }
 
     /// Asks for news at the next opportunity.
@@ -258,56 +277,66 @@ impl Session {
         self.beat_wanted = true;
     }
 
-    /// The caller of [`Session::report`] no longer waits; the outcome stands and is delivered all the same.
-    pub fn forget_report(&mut self, participant: &Participant, token: Token) -> Option<Answered> {
-        self.ledger.forget(participant, token)
-    }
-
-    /// The caller of any other operation no longer waits: true where it did. What is not on its way is not sent.
-    pub fn forget(&mut self, token: Token) -> bool {
-        let before = self.opening.len() + self.looks.len() + self.ends.len();
-        self.opening.retain(|t| *t != token);
-        self.looks.retain(|(t, _)| *t != token);
-        self.ends.retain(|end| end.token != token);
-        let mut found = before > self.opening.len() + self.looks.len() + self.ends.len();
+    /// Takes out the calls that have waited long enough, and says when the next one of those left will have. Outcomes stand
+    /// and are delivered all the same; what else is not on its way is not sent.
+    pub fn take_overdue(&mut self, now: Instant, overdue: &mut Vec<Overdue>) -> Option<Instant> {
+        let mut next = None;
+        let mut wait = |ticket: &Ticket| {
+            let late = ticket.is_overdue(now);
+            if !late {
+                next = next.into_iter().chain(ticket.until()).min();
+            }
+            late
+        };
+        let mut late: Vec<Ticket> = self.opening.extract_if(.., |t| wait(t)).collect();
+        let mut beats = vec![&mut self.expired];
+        let mut ends: Vec<&mut Box<End>> = self.ends.iter_mut().collect();
         for in_flight in &mut self.in_flight {
             match in_flight {
-                InFlight::Beat(looks) => {
-                    let before = looks.len();
-                    looks.retain(|(t, _)| *t != token);
-                    found |= looks.len() < before;
-                }
-                InFlight::End(end) if end.token == token => {
-                    end.token = NOBODY;
-                    found = true;
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-
-    /// All tokens that wait for anything: the engine closes.
-    pub fn take_waiting(&mut self) -> Vec<Token> {
-        let mut tokens = self.ledger.take_waiting();
-        tokens.append(&mut self.opening);
-        tokens.extend(self.looks.drain(..).map(|(t, _)| t));
-        tokens.extend(self.ends.drain(..).map(|e| e.token));
-        for in_flight in self.in_flight.drain(..) {
-            match in_flight {
-                InFlight::Beat(looks) => tokens.extend(looks.into_iter().map(|(t, _)| t)),
-                InFlight::End(end) => tokens.push(end.token),
+                InFlight::Beat(expired) => beats.push(expired),
+                InFlight::End(end) => ends.push(end),
                 InFlight::Open(_) | InFlight::Outcomes(_) => {}
             }
         }
-        tokens.retain(|t| *t != NOBODY);
-        tokens
+        for expired in beats {
+            late.extend(expired.extract_if(.., |(t, _)| wait(t)).map(|(t, _)| t));
+        }
+        for end in ends {
+            late.extend(end.tickets.extract_if(.., |t| wait(t)));
+        }
+        self.ends.retain(|end| !end.tickets.is_empty());
+        overdue.extend(late.into_iter().map(|ticket| Overdue {
+            ticket,
+            standing: None,
+        }));
+        let batches = self.in_flight.iter().filter_map(|sent| match sent {
+            InFlight::Outcomes(batch) => Some(batch),
+            _ => None,
+        });
+        let reports = self.ledger.take_overdue(batches, now, overdue);
+        next.into_iter().chain(reports).min()
+    }
+
+    /// All calls that wait for anything: the engine closes.
+    pub fn take_waiting(&mut self) -> Vec<Ticket> {
+        let mut tickets = self.ledger.take_waiting();
+        tickets.append(&mut self.opening);
+        tickets.extend(take(&mut self.expired).into_iter().map(|(t, _)| t));
+        tickets.extend(self.ends.drain(..).flat_map(|end| end.tickets));
+        for in_flight in self.in_flight.drain(..) {
+            match in_flight {
+                InFlight::Beat(expired) => tickets.extend(expired.into_iter().map(|(t, _)| t)),
+                InFlight::End(end) => tickets.extend(end.tickets),
+                InFlight::Open(_) | InFlight::Outcomes(_) => {}
+            }
+        }
+        tickets
     }
 
     /// A first open did not succeed this time; a later one may.
     pub fn fail_opening(&mut self, error: &Error, events: &mut Vec<Event>) {
-        for token in self.opening.drain(..) {
-            events.push(Event::Done(token, Err(error.clone())));
+        for ticket in self.opening.drain(..) {
+            events.push(Event::Done(ticket, Err(error.clone())));
         }
     }
 
@@ -353,8 +382,8 @@ impl Session {
 
     /// The barrier cannot be opened, now and later.
     pub fn refuse(&mut self, error: Error, events: &mut Vec<Event>) {
-        for token in self.opening.drain(..) {
-            events.push(Event::Done(token, Err(error.clone())));
+        for ticket in self.opening.drain(..) {
+            events.push(Event::Done(ticket, Err(error.clone())));
         }
         self.link = Link::Refused(error);
     }

@@ -1,6 +1,13 @@
 //! What a session knows, for the engine's answers and for tests.
 
-use super::*;
+use std::collections::BTreeMap;
+
+use crate::ids::{Incarnation, Phase, ProcessId};
+use crate::ledger::Ledger;
+use crate::options::BarrierOptions;
+use crate::protocol::{Broken, Counts, Micros, Release};
+
+use super::{Link, Session};
 
 impl Session {
     /// The ledger.

@@ -14,6 +14,9 @@ use crate::protocol::{
 /// Releases that are kept.
 pub(crate) const RELEASES_KEPT: u32 = 16;
 
+/// A process that has not been heard of for so long delays no release: it has missed three heartbeats.
+const SILENT_MAX: Micros = Micros(15_000_000);
+
 #[derive(Debug, Clone)]
 struct ParticipantRecord {
     phase: Phase,
@@ -84,27 +87,43 @@ impl MemoryStore {
     /// Who has no outcome in the open phase and has not left: how many, and the first `limit` where they can be named.
     #[must_use]
     pub fn missing(&self, limit: usize) -> Missing {
-        let Some(record) = &self.record else {
-            return Missing::default();
-        };
-        let parties = record.options.parties;
-        let mut missing = Missing {
-            count: parties.saturating_sub(record.counts.accounted()),
-            ids: Vec::new(),
-        };
-        // After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
-        let phase = record.spoken_of();
-        if !record.unnameable {
-            missing.ids = (1..=parties)
-                .map(|n| n.to_string())
-                .filter(|id| {
-                    Participant::new(id).is_ok_and(|id| !record.is_accounted_for(&id, phase))
-                })
-                .take(limit.min(missing.count as usize))
-                .map(Into::into)
-                .collect();
+        let mut missing = Missing::default();
+        let mut from = Some(1);
+        while let Some(first) = from {
+            from = self.missing_from(first, limit, u32::MAX, &mut missing);
         }
         missing
+    }
+
+    /// The same in steps: looks at so many ids from the first one, and says where to go on. What changes in between shows in
+    /// the ids that are looked at later.
+    pub fn missing_from(
+        &self,
+        first: u32,
+        limit: usize,
+        looked_at: u32,
+        missing: &mut Missing,
+    ) -> Option<u32> {
+        let record = self.record.as_ref()?;
+        let parties = record.options.parties;
+        missing.count = parties.saturating_sub(record.counts.accounted());
+        // After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
+        let phase = record.spoken_of();
+        if record.unnameable {
+            missing.ids.clear();
+            return None;
+        }
+        let last = parties.min(first.saturating_add(looked_at - 1));
+        for n in first..=last {
+            if missing.ids.len() >= limit.min(missing.count as usize) {
+                return None;
+            }
+            let id = n.to_string();
+            if Participant::new(&id).is_ok_and(|id| !record.is_accounted_for(&id, phase)) {
+                missing.ids.push(id.into());
+            }
+        }
+        (last < parties).then(|| last + 1)
     }
 
     fn execute(&mut self, request: &Request, now: StoreTime, effects: &mut Effects) -> Answer {
@@ -463,11 +482,16 @@ impl Record {
     }
 
     fn release(&mut self, why: Why, now: StoreTime, effects: &mut Effects) {
-        let open = self.processes.values().filter(|p| !p.closed);
-        let delay = if self.registered() <= 1 {
-            Micros(0)
-        } else {
-            open.map(|p| p.push_latency).max().unwrap_or_default()
+        // Nobody waits for those who are gone without a goodbye.
+        let alive = |p: &&ProcessRecord| !p.closed && now.0 - p.seen.0 <= SILENT_MAX.0;
+        let alive: Vec<_> = self.processes.values().filter(alive).collect();
+        let delay = match alive.len() {
+            0 | 1 => Micros(0),
+            _ => alive
+                .iter()
+                .map(|p| p.push_latency)
+                .max()
+                .unwrap_or_default(),
         };
         let release = Release {
             phase: self.open,
@@ -530,5 +554,46 @@ impl Record {
             broken: broken.clone(),
         });
         self.broken = Some(broken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::BarrierOptions;
+
+    #[test]
+    fn a_process_that_was_silent_for_long_delays_no_release() {
+        let json = br#"{"name":"b","parties":9,"cyclic":true}"#;
+        let options = BarrierOptions::from_json(json).expect("options").shared;
+        let (here, gone) = (ProcessId::random(), ProcessId::random());
+        let mut store = MemoryStore::default();
+        let mut apply = |process: &ProcessId, phase, at, incarnation, op| {
+            let request = Request {
+                process: process.clone(),
+                incarnation,
+                phase: Phase(phase),
+                resend: false,
+                op,
+            };
+            store.apply(&request, StoreTime(at), &mut Vec::new())
+        };
+        let open = |push_latency| Op::Open {
+            new_incarnation: Incarnation::random(),
+            options: options.canonical(),
+            reasons: Vec::new(),
+            last_release: None,
+            broken: None,
+            others: Others::Accept,
+            push_latency: Micros(push_latency),
+        };
+        let record = apply(&here, 0, 0, None, open(1)).incarnation;
+        apply(&gone, 0, 0, None, open(7));
+        let mut delay = |phase, at| {
+            let reply = apply(&here, phase, at, record.clone(), Op::Release(Why::Operator));
+            reply.newest.expect("released").delay
+        };
+        assert_eq!(delay(0, SILENT_MAX.0), Micros(7));
+        assert_eq!(delay(1, SILENT_MAX.0 + 1), Micros(0));
     }
 }

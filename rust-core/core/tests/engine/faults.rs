@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use barrier_core::engine::CounterOptions;
 use barrier_core::error::Error;
 use barrier_core::ids::Phase;
+use barrier_core::ledger::Report;
 
 use super::host::{Process, arrival, call, failure};
+use super::proxy::Proxy;
 use super::support::{RedisServer, free_port};
 use super::{options, with};
 
@@ -195,4 +198,46 @@ fn nobody_waits_for_ever_for_a_server_that_is_gone() {
     );
     assert!(process.missing(&barrier, 1).is_err());
     process.engine.close(Duration::from_millis(200));
+}
+
+#[test]
+fn an_id_clash_ends_every_call_of_the_participant() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = RedisServer::start();
+    let way = Proxy::start(runtime.handle(), server.port());
+    let (first, second) = (Process::start(), Process::start());
+    let json = with(&server, "clash", 3, r#","cyclic":true"#);
+    let theirs = first.open(&json).expect("open");
+    first.arrive(&theirs, 1).expect("recorded");
+    let near = format!("127.0.0.1:{}", server.port());
+    let mine = second
+        .open(&json.replace(&near, &format!("127.0.0.1:{}", way.port())))
+        .expect("open");
+    way.latency(Duration::from_millis(300));
+    let arrival = second.submit(&mine, call(1, arrival(1)));
+    let leave = second.submit(&mine, call(1, Report::Leave));
+    for token in [arrival, leave] {
+        let error = second.done(token).expect_err("it is the other's");
+        assert!(matches!(error, Error::Conflict(_)), "{error}");
+    }
+    second.check();
+}
+
+#[test]
+fn a_question_under_way_when_the_engine_closes_is_answered() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = RedisServer::start();
+    let way = Proxy::start(runtime.handle(), server.port());
+    way.black_hole(true);
+    let process = Process::start();
+    let json = format!(
+        r#"{{"redis":"redis://127.0.0.1:{}","keys":["q"]}}"#,
+        way.port()
+    );
+    let options = CounterOptions::from_json(json.as_bytes()).expect("valid");
+    let token = process.fresh_token();
+    let counter = process.engine.counter(options).expect("a counter");
+    counter.counts(token);
+    process.engine.close(Duration::from_millis(200));
+    assert_eq!(process.done(token), Err(Error::Closed));
 }

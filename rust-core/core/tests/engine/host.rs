@@ -35,13 +35,14 @@ impl Sink for Ear {
         let mut heard = self.heard.lock().expect("no panic under this lock");
         for item in news.drain(..) {
             match item {
-                Emission::Done { token, result, .. } => {
+                Emission::Done { ticket, result, .. } => {
+                    let token = ticket.redeem();
                     if heard.done.insert(token, result).is_some() {
                         heard.twice.push(token);
                     }
                 }
-                Emission::Text { token, result } => {
-                    heard.texts.insert(token, result);
+                Emission::Text { ticket, result } => {
+                    heard.texts.insert(ticket.redeem(), result);
                 }
                 Emission::Released { barrier, phase, .. } => {
                     heard.released.push((barrier, phase, Instant::now()));
@@ -65,7 +66,7 @@ impl Process {
     pub(crate) fn start() -> Self {
         let ear = Arc::new(Ear::default());
         Self {
-            engine: Engine::start(Arc::clone(&ear) as Arc<dyn Sink>).expect("an engine"),
+            engine: Engine::new(Arc::clone(&ear) as Arc<dyn Sink>),
             ear,
             next: AtomicU64::new(1),
         }
@@ -91,7 +92,7 @@ impl Process {
     pub(crate) fn open(&self, json: &str) -> Result<Arc<Barrier>, Error> {
         let options = BarrierOptions::from_json(json.as_bytes())?;
         let barrier = self.engine.barrier(options)?;
-        barrier.key_or_init(|| self.token());
+        barrier.handle_or_init(|| self.token());
         let token = self.token();
         self.finish(token, barrier.open(token)).map(|_| barrier)
     }
@@ -146,7 +147,7 @@ impl Process {
 
     /// The moment at which the phase was released here.
     pub(crate) fn released(&self, barrier: &Barrier, phase: u32) -> Instant {
-        let key = barrier.key();
+        let key = barrier.handle();
         self.until("the release", |h| {
             let of_phase = |r: &&(u64, Phase, Instant)| r.0 == key && r.1 >= Phase(phase);
             h.released.iter().find(of_phase).map(|r| r.2)
@@ -154,7 +155,7 @@ impl Process {
     }
 
     pub(crate) fn broken(&self, barrier: &Barrier) {
-        let key = barrier.key();
+        let key = barrier.handle();
         self.until("the break", |h| h.broken.contains(&key).then_some(()));
     }
 

@@ -1,5 +1,7 @@
 //! The engine over a real Redis: one process and several, a server that refuses, dies, freezes and forgets.
 
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/cluster.rs"]
 mod redis_cluster;
 #[path = "../support/mod.rs"]
@@ -7,11 +9,17 @@ mod support;
 
 mod acl;
 mod cluster;
+mod common_release;
 mod counter;
+mod failover;
 mod faults;
 mod host;
+mod load;
+mod panics;
+mod refusals;
 
 use barrier_core::error::Error;
+use barrier_core::ids::Phase;
 use barrier_core::protocol::Outcome;
 use barrier_core::session::Done;
 use host::{Process, arrival, call, failure};
@@ -69,9 +77,7 @@ fn all_meet_and_outside_readers_see_it() {
         (status.arrived, status.failed["login"], status.processes),
         (98, 2, 1)
     );
-    let info = barrier
-        .release_info(barrier_core::ids::Phase(0))
-        .expect("released");
+    let info = barrier.release_info(Phase(0)).expect("released");
     assert_eq!(
         (info.arrived, info.failed_total, info.parties),
         (98, 2, 100)
@@ -141,9 +147,7 @@ fn processes_share_a_barrier() {
     let mut server_instants = Vec::new();
     for (process, barrier) in processes.iter().zip(&barriers) {
         process.released(barrier, 0);
-        let info = barrier
-            .release_info(barrier_core::ids::Phase(0))
-            .expect("released");
+        let info = barrier.release_info(Phase(0)).expect("released");
         assert_eq!(info.arrived, 40);
         assert!(
             info.delay_ms > 0.0,
@@ -191,7 +195,7 @@ fn an_abort_reaches_every_process() {
     one.arrive(&a, 1).expect("recorded");
     assert_eq!(
         two.abort(&b, "the target is down").expect("done"),
-        Done::BrokenNow
+        Done::BrokenNow(Phase(0))
     );
     one.broken(&a);
     two.broken(&b);
@@ -215,13 +219,71 @@ fn an_abort_after_the_release_of_a_one_shot_barrier_does_nothing() {
         process.released(&barrier, 0);
         assert_eq!(
             process.abort(&barrier, "late").expect("done"),
-            Done::NothingToAbort
+            Done::NothingToAbort(Phase(0))
         );
         assert_eq!(
             process.arrive(&barrier, 2).expect("late").outcome,
             Outcome::Late
         );
     }
+}
+
+#[test]
+fn an_abort_says_in_which_phase() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    for json in [
+        with(&server, "cyclic", 1, r#","cyclic":true"#),
+        r#"{"name":"cyclic","parties":1,"cyclic":true}"#.to_owned(),
+    ] {
+        let barrier = process.open(&json).expect("open");
+        for phase in 0..2 {
+            process.arrive(&barrier, 1).expect("recorded");
+            process.released(&barrier, phase);
+        }
+        for _ in 0..2 {
+            let done = process.abort(&barrier, "enough").expect("done");
+            assert_eq!(done, Done::BrokenNow(Phase(2)));
+        }
+    }
+}
+
+#[test]
+fn a_release_that_is_not_kept_any_more_is_not_another_ones() {
+    let process = Process::start();
+    let barrier = process
+        .open(r#"{"name":"often","parties":1,"cyclic":true}"#)
+        .expect("open");
+    for phase in 0..20 {
+        process.arrive(&barrier, 1).expect("recorded");
+        process.released(&barrier, phase);
+    }
+    for phase in 0..4 {
+        assert_eq!(barrier.release_info(Phase(phase)), None);
+    }
+    for phase in 4..20 {
+        let info = barrier.release_info(Phase(phase)).expect("kept");
+        assert_eq!(info.phase, Phase(phase));
+    }
+    assert_eq!(barrier.release_info(Phase(20)), None);
+}
+
+#[test]
+fn those_who_are_missing_in_memory_are_found_step_by_step() {
+    let process = Process::start();
+    let barrier = process
+        .open(r#"{"name":"many","parties":10000000}"#)
+        .expect("open");
+    for user in (1..=2500).filter(|user| user % 1000 != 0) {
+        process.submit(&barrier, call(user, arrival(user)));
+    }
+    let missing = process.missing(&barrier, 4).expect("found");
+    let expected = r#"{"count":9997502,"ids":["1000","2000","2501","2502"]}"#;
+    assert_eq!(missing, expected);
+    assert_eq!(
+        process.missing(&barrier, 0).expect("counted"),
+        r#"{"count":9997502,"ids":[]}"#
+    );
 }
 
 #[test]
@@ -317,9 +379,7 @@ fn a_wait_that_expires_does_what_the_barrier_says() {
     process.arrive(&release, 1).expect("recorded");
     assert_eq!(process.expire(&release, 0).expect("released"), Done::Over);
     process.released(&release, 0);
-    let info = release
-        .release_info(barrier_core::ids::Phase(0))
-        .expect("released");
+    let info = release.release_info(Phase(0)).expect("released");
     assert_eq!(info.reason, barrier_core::protocol::Why::Timeout);
 
     let abort = process

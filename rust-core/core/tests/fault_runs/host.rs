@@ -65,11 +65,11 @@ impl Sink for Ear {
         for item in news.drain(..) {
             match item {
                 Emission::Done {
-                    token,
+                    ticket,
                     result,
                     standing,
                 } => heard.end(
-                    token,
+                    ticket.redeem(),
                     Ended {
                         at,
                         result,
@@ -110,11 +110,11 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(options: &str, batch_max: usize) -> Self {
         let ear = Arc::new(Ear::default());
-        let engine = Engine::start(Arc::clone(&ear) as Arc<dyn Sink>).expect("an engine");
+        let engine = Engine::new(Arc::clone(&ear) as Arc<dyn Sink>);
         let mut options = BarrierOptions::from_json(options.as_bytes()).expect("valid options");
         options.batch_max = batch_max;
         let barrier = engine.barrier(options).expect("a new engine");
-        barrier.key_or_init(|| 1);
+        barrier.handle_or_init(|| 1);
         Self {
             engine,
             barrier,

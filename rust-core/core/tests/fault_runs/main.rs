@@ -14,6 +14,7 @@ mod support;
 mod crowd;
 mod host;
 mod plan;
+#[path = "../support/proxy.rs"]
 mod proxy;
 mod run;
 mod trouble;

@@ -155,7 +155,7 @@ impl<'a> World<'a> {
         for p in 0..self.processes.len() {
             let token = self.token();
             self.processes[p].pending.insert(token);
-            self.with_events(p, |s, e| s.open(token, e));
+            self.with_events(p, |s, e| s.open(token.into(), e));
         }
         for _ in 0..self.plan.steps {
             self.step();
@@ -194,7 +194,7 @@ impl<'a> World<'a> {
             56 if self.plan.ends && self.rng.random_bool(0.1) => {
                 let token = self.token();
                 self.processes[p].pending.insert(token);
-                self.with_events(p, |s, e| s.abort("enough", token, e));
+                self.with_events(p, |s, e| s.abort("enough", token.into(), e));
             }
             _ => self.exchange(p),
         }
@@ -216,7 +216,7 @@ impl<'a> World<'a> {
         if self.traced {
             println!("{p}: {id} reports {report:?} in {open}");
         }
-        match process.session.report(&id, &report, true, token) {
+        match process.session.report(&id, &report, true, token.into()) {
             Ok(Decision::Later(answer)) => {
                 process.pending.insert(token);
                 if answer.first {
@@ -251,7 +251,7 @@ impl<'a> World<'a> {
         let phase = self.processes[p].session.ledger().open();
         let token = self.token();
         self.processes[p].pending.insert(token);
-        self.with_events(p, |s, e| s.expire(phase, token, e));
+        self.with_events(p, |s, e| s.expire(phase, token.into(), e));
     }
 
     fn disconnect(&mut self, p: usize) {
@@ -344,7 +344,8 @@ impl<'a> World<'a> {
 
     fn event(&mut self, p: usize, event: Event) {
         match event {
-            Event::Done(token, result) => {
+            Event::Done(ticket, result) => {
+                let token = ticket.redeem();
                 let known = self.processes[p].pending.remove(&token);
                 assert!(known, "call {token} was completed twice");
                 if let Ok(Done::Outcome(answer)) = result
@@ -551,7 +552,7 @@ pub(crate) fn release_survives_in_whoever_saw_it(store: &mut dyn Store) {
     for p in 0..2 {
         let token = world.token();
         world.processes[p].pending.insert(token);
-        world.with_events(p, |s, e| s.open(token, e));
+        world.with_events(p, |s, e| s.open(token.into(), e));
         world.exchange(p);
     }
     // The second process finds the first, which answers its greeting.
@@ -565,7 +566,7 @@ pub(crate) fn release_survives_in_whoever_saw_it(store: &mut dyn Store) {
         let decision =
             world.processes[0]
                 .session
-                .report(&id, &Report::Arrive { owner }, true, token);
+                .report(&id, &Report::Arrive { owner }, true, token.into());
         assert!(matches!(decision, Ok(Decision::Later(_))));
         world.remember(&id, Phase(0), Outcome::Arrived, Phase(0));
     }

@@ -68,11 +68,43 @@ impl RedisServer {
             .expect("the test's own redis-server answers")
     }
 
+    /// A connection to a server that refuses what a client says first.
+    pub(crate) fn connection_unasked(&self) -> redis::Connection {
+        let info = redis::Client::open(self.url())
+            .expect("a URL")
+            .get_connection_info()
+            .clone();
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        redis::Client::open(info.set_redis_settings(settings))
+            .and_then(|c| c.get_connection())
+            .expect("the test's own redis-server answers")
+    }
+
     /// Kills the server and starts an empty one on the same port.
     pub(crate) fn restart_empty(&mut self) {
         self.kill();
         self.child = spawn(&self.binary, self.port, self.folder.path(), &self.more);
         assert!(ready(&mut self.child, self.port), "redis-server came back");
+    }
+
+    /// Kills the server and starts one with further arguments over what it had saved; answers before it has loaded that.
+    pub(crate) fn restart_loading(&mut self, more: &[&str]) {
+        self.kill();
+        self.more.extend(more.iter().map(|&m| m.to_owned()));
+        self.child = spawn(&self.binary, self.port, self.folder.path(), &self.more);
+    }
+
+    /// Where it saves its data.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it answers, which must be no error.
+    pub(crate) fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let answer = redis::cmd(words[0])
+            .arg(&words[1..])
+            .query(&mut self.connection());
+        answer.unwrap_or_else(|e| panic!("{words:?}: {e}"))
     }
 
     pub(crate) fn kill(&mut self) {

@@ -14,6 +14,7 @@ local phase, resend = tonumber(ARGV[4]), ARGV[5] == '1'
 local ttl, suffix = ARGV[6], ARGV[7]
 local channel = 'K6_BARRIER_EVENTS:' .. suffix
 local RELEASES_KEPT = 16
+local SILENT_MAX = 15000000 -- in microseconds: three heartbeats were missed
 
 local time = redis.call('TIME')
 -- As text: a Lua number prints with too few digits for microseconds since the epoch.
@@ -91,15 +92,27 @@ local function my_process()
 end
 
 local function registered()
-  local n, latency = 0, 0
+  local n = 0
   for id in string.gmatch(record.procs, '%S+') do
     local p = process(id)
-    if p and not p.closed then
+    if p and not p.closed then n = n + 1 end
+  end
+  return n
+end
+
+-- How long everyone waits for everyone else to hear of a release; nobody waits for those who are gone without a goodbye.
+local function common_delay()
+  local n, latency = 0, 0
+  -- Times of equal length: text compares as numbers do.
+  local silent = string.format('%.0f', tonumber(now) - SILENT_MAX)
+  for id in string.gmatch(record.procs, '%S+') do
+    local p = process(id)
+    if p and not p.closed and p.seen >= silent then
       n = n + 1
       latency = math.max(latency, p.latency)
     end
   end
-  return n, latency
+  return n <= 1 and 0 or latency
 end
 
 -- ---- phases -----------------------------------------------------------------------------------------------------
@@ -148,10 +161,8 @@ local function keep_release(n, json)
 end
 
 local function release(why)
-  local n, latency = registered()
-  local delay = n <= 1 and 0 or latency
   keep_release(record.open, string.format('{"phase":%d,"why":"%s",%s,"at":%s,"delay":%.0f}', record.open, why, counts_json(),
-    now, delay))
+    now, common_delay()))
   record.open = record.open + 1
   next_counts()
 end
@@ -360,7 +371,7 @@ local function reply(answer, detail, items)
   if record.newest then newest = redis.call('HGET', state, 'r:' .. record.newest) or '' end
   local list = { answer, detail or '', now, record.inc, tostring(record.open), tostring(record.arrived),
     failures_as('%s=%d', ' ', by), tostring(record.left), tostring(record.late), record.unnameable,
-    tostring((registered())), tostring(mine.phase), tostring(mine.outcomes), tostring(mine.leaves), behind and '1' or '0',
+    tostring(registered()), tostring(mine.phase), tostring(mine.outcomes), tostring(mine.leaves), behind and '1' or '0',
     record.broken, asked, newest }
   for _, item in ipairs(items or {}) do list[#list + 1] = item end
   return list

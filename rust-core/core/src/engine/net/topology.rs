@@ -1,11 +1,10 @@
-//! Redis Cluster: which node serves which slot, and a connection to each node that counters ask.
+//! Redis Cluster: which node serves which slot.
 //!
 //! A barrier's keys are all in the slot of its run id, so that it needs one connection to one node, and goes on as with
 //! a single server: whatever happens to the node or the slot, the connection is made anew to whoever serves the slot
 //! then, and what the process owns is replayed. That is why nothing here follows a redirection or repeats an operation.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
 
 use crc::{CRC_16_XMODEM, Crc};
 use futures_util::StreamExt;
@@ -13,12 +12,10 @@ use futures_util::stream::FuturesUnordered;
 use redis::{FromRedisValue, Value};
 
 use crate::address::{HostPort, RedisAddress};
-use crate::error::Error;
 
 use super::connect::connect;
-use super::hub::{Hub, Target};
-use super::redis_error::{Server, explain};
-use super::{Shared, lock};
+use super::failure::{Server, explain};
+use super::resolve::Resolver;
 
 const SLOTS: u16 = 16384;
 /// So many nodes are asked at once who serves what.
@@ -26,7 +23,7 @@ const ASKED_MAX: usize = 8;
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// The slot of a key: of what is between its first braces, where they hold something.
-pub(super) fn slot_of(key: &str) -> u16 {
+pub(crate) fn slot_of(key: &str) -> u16 {
     let tag = key
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'));
@@ -39,13 +36,13 @@ pub(super) fn slot_of(key: &str) -> u16 {
 
 /// Who serves which slots.
 #[derive(Debug, Default)]
-pub(super) struct Topology {
+pub(crate) struct Topology {
     ranges: Vec<(u16, u16, HostPort)>,
 }
 
 impl Topology {
     /// The node that serves the slot.
-    pub(super) fn owner(&self, slot: u16) -> Option<&HostPort> {
+    pub(crate) fn owner(&self, slot: u16) -> Option<&HostPort> {
         let range = self
             .ranges
             .iter()
@@ -54,7 +51,7 @@ impl Topology {
     }
 
     /// All nodes that serve a slot.
-    pub(super) fn nodes(&self) -> BTreeSet<HostPort> {
+    pub(crate) fn nodes(&self) -> BTreeSet<HostPort> {
         self.ranges
             .iter()
             .map(|(_, _, node)| node.clone())
@@ -83,8 +80,8 @@ impl Topology {
 }
 
 /// Asks those of the URL and those known who serves what; the first answer counts. Cancel-safe.
-pub(super) async fn explore(
-    shared: &Shared,
+pub(crate) async fn explore(
+    resolver: &Resolver,
     address: &RedisAddress,
     known: &[HostPort],
 ) -> Result<Topology, String> {
@@ -96,7 +93,7 @@ pub(super) async fn explore(
     }
     let mut answers: FuturesUnordered<_> = candidates
         .into_iter()
-        .map(|node| ask(shared, address, node))
+        .map(|node| ask(resolver, address, node))
         .collect();
     let mut why = String::new();
     while let Some(answer) = answers.next().await {
@@ -108,8 +105,12 @@ pub(super) async fn explore(
     Err(why)
 }
 
-async fn ask(shared: &Shared, address: &RedisAddress, node: &HostPort) -> Result<Topology, String> {
-    let mut opened = connect(shared, address, node, None).await?;
+async fn ask(
+    resolver: &Resolver,
+    address: &RedisAddress,
+    node: &HostPort,
+) -> Result<Topology, String> {
+    let mut opened = connect(resolver, address, node, None).await?;
     let answer: Value = redis::cmd("CLUSTER")
         .arg("SLOTS")
         .query_async(&mut opened.connection)
@@ -126,111 +127,6 @@ async fn ask(shared: &Shared, address: &RedisAddress, node: &HostPort) -> Result
         })?;
     Topology::read(answer, node)
         .ok_or_else(|| format!("{node} answers CLUSTER SLOTS in a way that cannot be read"))
-}
-
-/// Whom counters and operators ask.
-#[derive(Clone)]
-pub(super) enum Servers {
-    /// One server for everything.
-    One(Arc<Hub>),
-    /// Each node of a cluster for its own keys.
-    Cluster(Arc<Cluster>),
-}
-
-impl Servers {
-    /// Everyone who holds keys.
-    pub(super) async fn all(&self) -> Result<Vec<Arc<Hub>>, Error> {
-        match self {
-            Self::One(hub) => Ok(vec![Arc::clone(hub)]),
-            Self::Cluster(cluster) => {
-                let topology = cluster.topology(true).await.map_err(Error::store)?;
-                let nodes = topology.nodes();
-                nodes.iter().map(|node| cluster.hub(node)).collect()
-            }
-        }
-    }
-
-    /// Who holds a key.
-    pub(super) async fn holder(&self, key: &str) -> Result<Arc<Hub>, Error> {
-        match self {
-            Self::One(hub) => Ok(Arc::clone(hub)),
-            Self::Cluster(cluster) => {
-                let topology = cluster.topology(true).await.map_err(Error::store)?;
-                let node = topology.owner(slot_of(key)).ok_or_else(|| {
-                    Error::store(format!("no node of the cluster serves the slot of {key}"))
-                })?;
-                cluster.hub(node)
-            }
-        }
-    }
-
-    /// Whether a run id stands in braces in the names of keys.
-    pub(super) const fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
-    }
-}
-
-/// A cluster as counters and operators see it.
-pub(super) struct Cluster {
-    address: RedisAddress,
-    shared: Arc<Shared>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    topology: Option<Arc<Topology>>,
-    nodes: HashMap<HostPort, Arc<Hub>>,
-    closed: bool,
-}
-
-impl Cluster {
-    pub(super) fn new(address: RedisAddress, shared: &Arc<Shared>) -> Self {
-        Self {
-            address,
-            shared: Arc::clone(shared),
-            state: Mutex::default(),
-        }
-    }
-
-    /// Who serves what: as known, or asked anew.
-    pub(super) async fn topology(&self, anew: bool) -> Result<Arc<Topology>, String> {
-        let known = {
-            let state = lock(&self.state);
-            if let (Some(topology), false) = (&state.topology, anew) {
-                return Ok(Arc::clone(topology));
-            }
-            state.nodes.keys().cloned().collect::<Vec<_>>()
-        };
-        let topology = Arc::new(explore(&self.shared, &self.address, &known).await?);
-        let mut state = lock(&self.state);
-        let nodes = topology.nodes();
-        for (_, gone) in state.nodes.extract_if(|node, _| !nodes.contains(node)) {
-            gone.close();
-        }
-        state.topology = Some(Arc::clone(&topology));
-        Ok(topology)
-    }
-
-    /// The connection to a node.
-    pub(super) fn hub(&self, node: &HostPort) -> Result<Arc<Hub>, Error> {
-        let mut state = lock(&self.state);
-        if state.closed {
-            return Err(Error::Closed);
-        }
-        let hub = state.nodes.entry(node.clone()).or_insert_with(|| {
-            let target = Target::Node(node.clone());
-            Hub::new(self.address.clone(), target, &self.shared)
-        });
-        Ok(Arc::clone(hub))
-    }
-
-    /// Gives the connections up; the engine waits for their end.
-    pub(super) fn close(&self) -> Vec<Arc<Hub>> {
-        let mut state = lock(&self.state);
-        state.closed = true;
-        state.nodes.drain().map(|(_, hub)| hub).collect()
-    }
 }
 
 #[cfg(test)]

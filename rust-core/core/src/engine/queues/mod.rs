@@ -1,10 +1,11 @@
 //! Sizes of queues, whatever type they have: any number of keys in one round trip.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +14,8 @@ use crate::error::{Error, OptionError};
 use crate::ledger::Token;
 use crate::tls::TlsOptions;
 
-use super::cluster::{Cluster, Servers, Topology, slot_of};
-use super::hub::Hub;
-use super::{Emission, Shared, lock};
+use super::context::Context;
+use super::net::{Cluster, Hub, Servers, Topology, slot_of};
 
 mod command;
 
@@ -80,7 +80,7 @@ impl CounterOptions {
 pub struct QueueCounter {
     options: Arc<CounterOptions>,
     servers: Servers,
-    shared: Arc<Shared>,
+    context: Arc<Context>,
     known: Arc<Mutex<Known>>,
 }
 
@@ -210,7 +210,7 @@ impl Said {
 }
 
 impl QueueCounter {
-    pub(super) fn new(options: CounterOptions, servers: Servers, shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(options: CounterOptions, servers: Servers, context: &Arc<Context>) -> Self {
         let known = Known {
             kinds: vec![None; options.keys.len()],
             questions: HashMap::new(),
@@ -218,7 +218,7 @@ impl QueueCounter {
         Self {
             options: Arc::new(options),
             servers,
-            shared: Arc::clone(shared),
+            context: Arc::clone(context),
             known: Arc::new(Mutex::new(known)),
         }
     }
@@ -226,10 +226,8 @@ impl QueueCounter {
     /// Counts, and answers `{"counts":[n,...]}`, in the order of the keys, under the token.
     pub fn counts(&self, token: Token) {
         let this = self.clone();
-        self.shared.runtime.spawn(async move {
-            let result = this.count().await.and_then(|counts| counted(&counts));
-            let mut news = vec![Emission::Text { token, result }];
-            this.shared.sink.emit(&mut news);
+        self.context.answer(token, async move {
+            this.count().await.and_then(|counts| counted(&counts))
         });
     }
 
@@ -322,7 +320,7 @@ impl QueueCounter {
 
     /// Asks one server about keys in one round trip, and in a second one about those that changed their type.
     async fn ask(&self, hub: &Arc<Hub>, keys: &[usize]) -> Result<Vec<Said>, Error> {
-        let question = lock(&self.known).question(&self.options.keys, keys);
+        let question = self.known.lock().question(&self.options.keys, keys);
         let mut said = question.put(hub, &self.options).await?;
         let changed: Vec<usize> = (0..keys.len())
             .filter(|at| said[*at].is_of_another_type())
@@ -387,7 +385,7 @@ impl QueueCounter {
             }
         };
         if kind.is_some() {
-            lock(&self.known).kinds[at] = kind;
+            self.known.lock().kinds[at] = kind;
         }
         u64::from_redis_value(read(size)?).map_err(unreadable)
     }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError};
 use rustls::{AlertDescription, CertificateError};
 
 use crate::address::{HostPort, RedisAddress};
@@ -29,17 +29,92 @@ impl Server {
             secure: address.tls().is_some(),
         }
     }
+
+    pub(crate) fn at(&self) -> &str {
+        &self.at
+    }
 }
 
 /// How to go on after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// The connection is of no use any more.
+    /// The connection is of no use any more: another one is made, to where the address leads by then.
     Reconnect,
     /// The server may take it later.
     Retry,
     /// It will not get better by itself.
     GiveUp,
+}
+
+/// What servers refuse with, by the first word of their answer; what that means to a user, and what to do about it.
+/// Another server may have taken the address over by the time one of them is no primary, so the way is looked up anew.
+const REFUSALS: &[(&str, &str, Remedy)] = &[
+    (
+        "READONLY",
+        "this server is a replica or became one: where its address does not lead to the primary soon, name the primary",
+        Remedy::Reconnect,
+    ),
+    (
+        "MASTERDOWN",
+        "the server has no primary at the moment",
+        Remedy::Reconnect,
+    ),
+    (
+        "CLUSTERDOWN",
+        "the cluster does not serve these keys at the moment",
+        Remedy::Reconnect,
+    ),
+    (
+        "LOADING",
+        "the server is still loading its data",
+        Remedy::Reconnect,
+    ),
+    (
+        "TRYAGAIN",
+        "the keys are on their way to another node",
+        Remedy::Retry,
+    ),
+    (
+        "ASK",
+        "the keys are on their way to another node",
+        Remedy::Retry,
+    ),
+    (
+        "OOM",
+        "the server is out of memory: raise maxmemory or free some",
+        Remedy::Retry,
+    ),
+    (
+        "MISCONF",
+        "the server cannot save and refuses writes: see its log",
+        Remedy::Retry,
+    ),
+    (
+        "BUSY",
+        "a script of somebody holds the server: SCRIPT KILL ends it",
+        Remedy::Retry,
+    ),
+    (
+        "NOSCRIPT",
+        "the server has forgotten the script",
+        Remedy::Retry,
+    ),
+    ("NOAUTH", CREDENTIALS, Remedy::GiveUp),
+    ("WRONGPASS", CREDENTIALS, Remedy::GiveUp),
+    ("NOPROTO", TOO_OLD, Remedy::GiveUp),
+];
+const CREDENTIALS: &str = "user or password is missing or wrong: put them into the URL";
+const TOO_OLD: &str = "the server is older than Redis 6";
+const NO_SINGLE_SERVER: &str =
+    "this is a node of a Redis Cluster: use the scheme redis+cluster:// or rediss+cluster://";
+
+/// The first word of a server's answer. Servers before Redis 7 wrap what a command within a script was refused with:
+/// `ERR Error running script (call to f_…): @user_script:1: @user_script: 1: -READONLY You can't …`.
+fn refusal_of<'a>(code: &'a str, detail: &'a str) -> &'a str {
+    let wrapped = (code == "ERR").then(|| detail.split_once(": -")).flatten();
+    wrapped
+        .and_then(|(_, inner)| inner.split_whitespace().next())
+        .unwrap_or(code)
 }
 
 /// A failure in words, with its remedy. Never holds a password: redis-rs does not put any into its errors, and the
@@ -48,8 +123,6 @@ pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
     let at = &server.at;
     let code = error.code().unwrap_or_default();
     let detail = error.detail().unwrap_or_default();
-    let said = format!("{code} {detail}");
-    let said = said.trim();
     if code == "KBARTYPE" {
         let mut parts = detail.split(' ');
         let (key, got, want) = (parts.next(), parts.next(), parts.next());
@@ -63,53 +136,31 @@ pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
     }
     // Not always with the code NOPERM: from within a script, before Redis 7, and where redis-rs wraps the answer to SELECT.
     let whole = error.to_string();
-    if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::NoPerm))
+    if code == "NOPERM"
         || whole.contains("has no permissions")
         || whole.contains("user executing the script can't")
     {
         let text = format!("{at} answers {whole}; the ACL user needs {ACL_RULES}");
         return (text, Remedy::GiveUp);
     }
-    let hint = match (error.kind(), code) {
-        (ErrorKind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => Some((
-            "user or password is missing or wrong: put them into the URL",
-            Remedy::GiveUp,
-        )),
-        (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Some((
-            "this server is a replica or became one: name the primary",
-            Remedy::Retry,
-        )),
-        (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => {
-            Some(("the server is still loading its data", Remedy::Retry))
-        }
-        (ErrorKind::Server(ServerErrorKind::MasterDown | ServerErrorKind::ClusterDown), _) => {
-            Some(("the server has no primary at the moment", Remedy::Retry))
-        }
-        (_, "OOM") => Some((
-            "the server is out of memory: raise maxmemory or free some",
-            Remedy::Retry,
-        )),
-        (_, "MISCONF") => Some((
-            "the server cannot save and refuses writes: see its log",
-            Remedy::Retry,
-        )),
-        (ErrorKind::Server(ServerErrorKind::Moved), _) if server.cluster => {
+    let known = match (error.kind(), refusal_of(code, detail)) {
+        (ErrorKind::AuthenticationFailed, _) => Some((CREDENTIALS, Remedy::GiveUp)),
+        (ErrorKind::RESP3NotSupported, _) => Some((TOO_OLD, Remedy::GiveUp)),
+        (_, "MOVED") if server.cluster => {
             Some(("the keys have moved to another node", Remedy::Reconnect))
         }
-        (ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain), _) => {
-            Some(("the keys are on their way to another node", Remedy::Retry))
-        }
-        (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::CrossSlot), _) => Some((
-            "this is a node of a Redis Cluster: use the scheme redis+cluster:// or rediss+cluster://",
-            Remedy::GiveUp,
-        )),
-        (ErrorKind::RESP3NotSupported, _) | (_, "NOPROTO") => {
-            Some(("the server is older than Redis 6", Remedy::GiveUp))
-        }
-        _ => None,
+        (_, "MOVED" | "CROSSSLOT") => Some((NO_SINGLE_SERVER, Remedy::GiveUp)),
+        (_, refusal) => REFUSALS
+            .iter()
+            .find(|(code, ..)| *code == refusal)
+            .map(|(_, hint, remedy)| (*hint, *remedy)),
     };
-    if let Some((hint, remedy)) = hint {
-        let said = if said.is_empty() { "refused" } else { said };
+    if let Some((hint, remedy)) = known {
+        let said = format!("{code} {detail}");
+        let said = match said.trim() {
+            "" => "refused",
+            said => said,
+        };
         return (format!("{at} answers {said}; {hint}"), remedy);
     }
     if error.is_timeout() {
@@ -181,4 +232,17 @@ pub(crate) fn explain_io(error: &io::Error, server: &Server) -> String {
         None => return format!("{at} cannot be reached: {error}"),
     };
     format!("{at} cannot be reached: {hint} ({error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal_of;
+
+    #[test]
+    fn what_a_script_was_refused_with_is_found_in_both_spellings() {
+        assert_eq!(refusal_of("READONLY", "You can't write"), "READONLY");
+        let wrapped = "Error running script (call to f_1): @user_script:9: @user_script: 9: -OOM command not allowed";
+        assert_eq!(refusal_of("ERR", wrapped), "OOM");
+        assert_eq!(refusal_of("ERR", "unknown command"), "ERR");
+    }
 }

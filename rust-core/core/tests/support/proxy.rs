@@ -1,4 +1,5 @@
-//! The way from one process to the server: it can be slow, break anywhere and swallow everything.
+//! The way from one process to the server: it can be slow, break anywhere, swallow everything and lead elsewhere.
+#![allow(dead_code)] // each test file uses a part of it
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 const NO_CUT: usize = usize::MAX;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Weather {
+    /// The port that new connections lead to.
+    server: u16,
     latency: Duration,
     black_hole: bool,
     /// Connections of an earlier generation are cut.
@@ -45,12 +48,17 @@ impl Proxy {
             .block_on(TcpListener::bind(("127.0.0.1", 0)))
             .expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let weather = watch::Sender::new(Weather::default());
+        let weather = watch::Sender::new(Weather {
+            server,
+            latency: Duration::ZERO,
+            black_hole: false,
+            generation: 0,
+        });
         let cuts = Arc::new(Cuts {
             request: AtomicUsize::new(NO_CUT),
             reply: AtomicUsize::new(NO_CUT),
         });
-        let task = runtime.spawn(accept(listener, server, weather.clone(), Arc::clone(&cuts)));
+        let task = runtime.spawn(accept(listener, weather.clone(), Arc::clone(&cuts)));
         Self {
             port,
             weather,
@@ -61,6 +69,11 @@ impl Proxy {
 
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections lead to this port; those that are there stay.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.weather.send_modify(|w| w.server = server);
     }
 
     pub(crate) fn latency(&self, latency: Duration) {
@@ -100,27 +113,18 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    server: u16,
-    weather: watch::Sender<Weather>,
-    cuts: Arc<Cuts>,
-) {
+async fn accept(listener: TcpListener, weather: watch::Sender<Weather>, cuts: Arc<Cuts>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        connections.spawn(join(client, server, weather.subscribe(), Arc::clone(&cuts)));
+        connections.spawn(join(client, weather.subscribe(), Arc::clone(&cuts)));
         while connections.try_join_next().is_some() {}
     }
 }
 
 /// Joins two connections until either ends or is cut.
-async fn join(
-    client: TcpStream,
-    server: u16,
-    mut weather: watch::Receiver<Weather>,
-    cuts: Arc<Cuts>,
-) {
-    let address = SocketAddr::from(([127, 0, 0, 1], server));
+async fn join(client: TcpStream, mut weather: watch::Receiver<Weather>, cuts: Arc<Cuts>) {
+    let port = weather.borrow().server;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
     let Ok(server) = TcpStream::connect(address).await else {
         return;
     };

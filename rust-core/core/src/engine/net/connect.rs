@@ -19,16 +19,16 @@ use tokio_rustls::TlsConnector;
 use crate::address::{HostPort, RedisAddress};
 use crate::tls::Tls;
 
-use super::Shared;
-use super::redis_error::{Server, explain_greeting, explain_io};
+use super::failure::{Server, explain_greeting, explain_io};
+use super::resolve::Resolver;
 
 /// How long the server may take for one answer before the connection counts as dead.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connection and what drives it: without the second the first is of no use, so that nothing stays of a server that
 /// does not answer any more.
-pub(super) struct Opened {
-    pub(super) connection: MultiplexedConnection,
+pub(crate) struct Opened {
+    pub(crate) connection: MultiplexedConnection,
     driver: JoinHandle<()>,
 }
 
@@ -39,14 +39,14 @@ impl Drop for Opened {
 }
 
 /// Connects to one server of the address. Says in words why it could not. Cancel-safe.
-pub(super) async fn connect(
-    shared: &Shared,
+pub(crate) async fn connect(
+    resolver: &Resolver,
     address: &RedisAddress,
     at: &HostPort,
     pushes: Option<mpsc::UnboundedSender<PushInfo>>,
 ) -> Result<Opened, String> {
     let server = Server::new(address, at);
-    let addrs = shared.lookup(at).await?;
+    let addrs = resolver.lookup(at).await?;
     let stream = dial(&addrs).await.map_err(|e| explain_io(&e, &server))?;
     match address.tls() {
         None => greet(address, &server, stream, pushes).await,
@@ -82,7 +82,12 @@ async fn secure(
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let name = tls.server_name().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(io::Error::other)?;
-    let config = tls.config().map_err(io::Error::other)?;
+    // It may read files, and the engine has one thread.
+    let tls = tls.clone();
+    let config = tokio::task::spawn_blocking(move || tls.config())
+        .await
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await

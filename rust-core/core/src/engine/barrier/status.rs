@@ -4,24 +4,39 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::clock::StoreClock;
 use crate::ids::Phase;
 use crate::options::{BarrierOptions, StoreAddress};
-use crate::protocol::{BreakKind, Broken, Why};
+use crate::protocol::{BreakKind, Broken, Release, Why};
 
-use super::barrier::State;
+use super::state::State;
 
-pub(super) fn ms(micros: i64) -> f64 {
+pub(in crate::engine) fn ms(micros: i64) -> f64 {
     // Exact until the year 2255.
     #[expect(clippy::cast_precision_loss)]
     let micros = micros as f64;
     micros / 1000.0
 }
 
+/// What broke a barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BrokenBy {
+    /// Somebody called `abort`.
+    Abort,
+    /// More failed than `maxFailures` allows.
+    MaxFailures,
+    /// A wait expired and the barrier's `onTimeout` is `abort`.
+    Timeout,
+    /// A bug of the core, in this process alone.
+    Bug,
+}
+
 /// How a barrier broke.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BrokenInfo {
     /// What broke it.
-    pub reason: BreakKind,
+    pub reason: BrokenBy,
     /// In whose words.
     pub message: String,
     /// The phase that was open.
@@ -31,9 +46,13 @@ pub struct BrokenInfo {
 }
 
 impl BrokenInfo {
-    pub(super) fn of(broken: &Broken) -> Self {
+    pub(in crate::engine) fn of(broken: &Broken) -> Self {
         Self {
-            reason: broken.kind,
+            reason: match broken.kind {
+                BreakKind::Abort => BrokenBy::Abort,
+                BreakKind::MaxFailures => BrokenBy::MaxFailures,
+                BreakKind::Timeout => BrokenBy::Timeout,
+            },
             message: broken.message.clone(),
             phase: broken.phase,
             at: ms(broken.at.0),
@@ -88,7 +107,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn of(state: &State, options: &BarrierOptions) -> Self {
+    pub(super) fn of(state: &State, options: &BarrierOptions, clock: Option<&StoreClock>) -> Self {
         let session = &state.session;
         let counts = session.counts();
         let (late, _, processes) = session.tally();
@@ -111,18 +130,17 @@ impl Status {
             left: counts.left,
             late,
             released: state.fired.keys().copied().collect(),
-            released_at: newest.map(|f| ms(f.at)),
-            server_released_at: newest.map(|f| ms(f.release.at.0 + f.release.delay.0)),
-            broken: session.broken().map(BrokenInfo::of),
+            released_at: newest.map(|r| r.released_at),
+            server_released_at: newest.map(|r| r.server_released_at),
+            broken: session
+                .broken()
+                .map(BrokenInfo::of)
+                .or_else(|| state.bug.clone()),
             processes,
             connected: session.is_live(),
             trouble: state.trouble.clone(),
-            clock_bound_ms: state.clock.bound(now).filter(|_| redis).map(|m| ms(m.0)),
-            push_latency_ms: state
-                .clock
-                .push_latency(now)
-                .filter(|_| redis)
-                .map(|m| ms(m.0)),
+            clock_bound_ms: clock.and_then(|c| c.bound(now)).map(|m| ms(m.0)),
+            push_latency_ms: clock.and_then(|c| c.push_latency(now)).map(|m| ms(m.0)),
             incarnation: session.incarnation().map(ToString::to_string),
         }
     }
@@ -155,11 +173,9 @@ pub struct ReleaseInfo {
 }
 
 impl ReleaseInfo {
-    pub(super) fn of(state: &State, phase: Phase, parties: u32) -> Option<Self> {
-        // A phase whose own release was never heard of ended with the next one that was.
-        let (_, fired) = state.fired.range(phase..).next()?;
-        let release = &fired.release;
-        Some(Self {
+    /// Of a release whose instant was `at`, in microseconds since the epoch on this process's clock.
+    pub(super) fn of(release: &Release, at: i64, parties: u32) -> Self {
+        Self {
             phase: release.phase,
             reason: release.why,
             arrived: release.counts.arrived,
@@ -167,9 +183,9 @@ impl ReleaseInfo {
             failed_total: release.counts.failed_total(),
             left: release.counts.left,
             parties,
-            released_at: ms(fired.at),
-            server_released_at: ms(release.at.0 + release.delay.0),
+            released_at: ms(at),
+            server_released_at: ms(release.at.0.saturating_add(release.delay.0)),
             delay_ms: ms(release.delay.0),
-        })
+        }
     }
 }

@@ -3,13 +3,17 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::epoch_micros;
-use crate::ledger::{Answered, Token};
+use crate::ledger::Answered;
 use crate::protocol::{Outcome, Release, StoreTime};
 use crate::session::Done;
 use crate::store::memory::RELEASES_KEPT;
+use crate::ticket::Ticket;
 
-use super::barrier::{Barrier, Fired, State, Submitted};
-use super::{Emission, lock};
+use crate::engine::news::Emission;
+
+use super::state::State;
+use super::status::ReleaseInfo;
+use super::{Backend, Barrier};
 
 impl Barrier {
     /// A release became known: it fires at its instant, but no later than its delay after it became known, so that a step
@@ -18,59 +22,59 @@ impl Barrier {
         let now = Instant::now();
         let delay: Duration = release.delay.into();
         let instant = StoreTime(release.at.0.saturating_add(release.delay.0));
-        let due = if self.is_shared() {
-            state.clock.instant(instant, now).unwrap_or(now)
-        } else {
-            now
+        let due = match &self.backend {
+            Backend::Redis(remote) => remote.hub.clock().instant(instant, now).unwrap_or(now),
+            Backend::Memory(_) => now,
         };
         let due = due.min(now + delay);
         if due <= now && state.due == 0 {
-            self.fire(state, release, due, news);
+            self.fire(state, &release, due, news);
             return;
         }
         state.due += 1;
-        let me = self.me.clone();
-        self.shared.runtime.spawn(async move {
+        let (me, given_up) = (self.me.clone(), self.me.clone());
+        let fired = async move {
             // Tokio's timer has whole milliseconds and rounds up: the last one is waited for with a finer clock.
             tokio::time::sleep_until((due - Duration::from_millis(2).min(delay)).into()).await;
             while Instant::now() < due {
                 tokio::task::yield_now().await;
             }
             if let Some(me) = me.upgrade() {
-                let mut state = lock(&me.state);
+                let mut state = me.state.lock();
                 let mut news = Vec::new();
                 state.due -= 1;
-                me.fire(&mut state, release, due, &mut news);
+                me.fire(&mut state, &release, due, &mut news);
                 me.tell_broken(&mut state, &mut news);
-                me.shared.sink.emit(&mut news);
+                me.context.sink.emit(&mut news);
+            }
+        };
+        self.context.spawn(fired, move |error| {
+            if let Some(me) = given_up.upgrade() {
+                me.give_up(error);
             }
         });
     }
 
-    fn fire(&self, state: &mut State, release: Release, due: Instant, news: &mut Vec<Emission>) {
+    fn fire(&self, state: &mut State, release: &Release, due: Instant, news: &mut Vec<Emission>) {
         let phase = release.phase;
         let at = epoch_micros(due);
-        let shared = release.delay.0 > 0;
         let newest = state.fired.keys().next_back().copied();
-        state.fired.insert(phase, Fired { at, release });
+        state.fired.insert(
+            phase,
+            ReleaseInfo::of(release, at, self.options.shared.parties),
+        );
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
         if newest.is_none_or(|newest| newest < phase) {
             news.push(Emission::Released {
-                barrier: self.key(),
+                barrier: self.handle(),
                 phase,
                 at,
-                shared,
+                in_common: release.delay.0 > 0,
             });
         }
-        for (token, answered) in std::mem::take(&mut state.held) {
-            if let Submitted::Done(result) = state.now_or_held(token, answered) {
-                news.push(Emission::Done {
-                    token,
-                    result,
-                    standing: None,
-                });
-            }
+        for (ticket, answered) in std::mem::take(&mut state.held) {
+            news.extend(state.now_or_held(ticket, answered).now());
         }
     }
 
@@ -79,22 +83,43 @@ impl Barrier {
         if state.session.broken().is_some() && state.due == 0 && !state.broken_told {
             state.broken_told = true;
             news.push(Emission::Broken {
-                barrier: self.key(),
+                barrier: self.handle(),
             });
+        }
+    }
+}
+
+/// An answer that may have to wait for a release's instant.
+pub(super) enum Held {
+    /// It may go.
+    Now(Ticket, Answered),
+    /// It goes when the instant has come.
+    Later(Answered),
+}
+
+impl Held {
+    pub(super) fn now(self) -> Option<Emission> {
+        match self {
+            Self::Now(ticket, answered) => Some(Emission::Done {
+                ticket,
+                result: Ok(Done::Outcome(answered)),
+                standing: None,
+            }),
+            Self::Later(_) => None,
         }
     }
 }
 
 impl State {
     /// A late participant never returns before the instant of the release that it missed.
-    pub(super) fn now_or_held(&mut self, token: Token, answered: Answered) -> Submitted {
+    pub(super) fn now_or_held(&mut self, ticket: Ticket, answered: Answered) -> Held {
         let early = answered.outcome == Outcome::Late
             && self.due > 0
             && self.fired.keys().next_back() < Some(&answered.phase);
         if early {
-            self.held.push((token, answered.clone()));
-            return Submitted::Pending(Some(answered));
+            self.held.push((ticket, answered.clone()));
+            return Held::Later(answered);
         }
-        Submitted::Done(Ok(Done::Outcome(answered)))
+        Held::Now(ticket, answered)
     }
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 
 use super::{ATTEMPTS, QueueCounter, Redirection, about, redirection_of};
-use crate::engine::Emission;
-use crate::engine::cluster::{Servers, slot_of};
-use crate::engine::hub::Hub;
+use crate::engine::net::{Hub, Servers, slot_of};
 use crate::error::{Error, OptionError};
 use crate::ids::quoted;
 use crate::ledger::Token;
@@ -22,13 +20,9 @@ impl QueueCounter {
     /// Sends one command, its name first and its key second, and answers `{"answer":…}` under the token.
     pub fn command(&self, words: Vec<String>, token: Token) {
         let this = self.clone();
-        self.shared.runtime.spawn(async move {
-            let result = this
-                .run(&words)
-                .await
-                .map(|answer| serde_json::json!({ "answer": answer }).to_string());
-            let mut news = vec![Emission::Text { token, result }];
-            this.shared.sink.emit(&mut news);
+        self.context.answer(token, async move {
+            let answer = this.run(&words).await?;
+            Ok(serde_json::json!({ "answer": answer }).to_string())
         });
     }
 

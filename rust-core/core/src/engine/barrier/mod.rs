@@ -1,0 +1,371 @@
+//! One barrier of this process: its session, its store or the way there, and who waits for what.
+
+mod backend;
+mod release;
+mod state;
+mod status;
+mod tenant;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::clock::epoch_micros;
+use crate::error::Error;
+use crate::ids::{Participant, Phase, ProcessId, Reason};
+use crate::ledger::{Answered, Decision, Report};
+use crate::options::BarrierOptions;
+use crate::protocol::StoreTime;
+use crate::session::{Done, Event, Session};
+use crate::store::memory::RELEASES_KEPT;
+use crate::store::redis::Scripts;
+use crate::ticket::{Ticket, Token};
+
+use super::context::Context;
+use super::deadlines::Waits;
+use super::log::Level;
+use super::net::{Hub, Tenant};
+use super::news::Emission;
+
+use backend::{Backend, Remote};
+use release::Held;
+use state::State;
+pub(super) use status::ms;
+pub use status::{BrokenBy, BrokenInfo, ReleaseInfo, Status};
+
+/// How long the last look at the store may take when a wait expires. Hosts allow for 2 s: this answer, which says what is
+/// wrong with the store, comes before they give up.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long live processes may take to answer a greeting.
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+const HELLO_POLL: Duration = Duration::from_millis(100);
+const BEAT_MAX: Duration = Duration::from_secs(5);
+
+/// What a caller asks of a barrier.
+#[derive(Debug)]
+pub enum Call {
+    /// A participant's report.
+    Report {
+        /// Who.
+        participant: Participant,
+        /// What.
+        report: Report,
+        /// The id was given by the script rather than derived from the VU.
+        explicit: bool,
+    },
+    /// A wait for the phase has expired.
+    Expire(Phase),
+    /// Release the phase by hand.
+    ReleaseNow(Phase),
+    /// Break the barrier, with this message.
+    Abort(String),
+}
+
+/// The answer to a call.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is done.
+    Done(Result<Done, Error>),
+    /// The answer comes by the token; for a report, what the ledger holds until then.
+    Pending(Option<Answered>),
+}
+
+/// One barrier of this process: its session, its store or the way there, and who waits for what.
+pub struct Barrier {
+    handle: OnceLock<u64>,
+    options: BarrierOptions,
+    state: Mutex<State>,
+    backend: Backend,
+    queued: AtomicBool,
+    context: Arc<Context>,
+    me: Weak<Self>,
+}
+
+impl Barrier {
+    pub(super) fn new(
+        options: BarrierOptions,
+        hub: Option<Arc<Hub>>,
+        context: &Arc<Context>,
+    ) -> Arc<Self> {
+        let process = hub
+            .as_ref()
+            .map_or_else(ProcessId::random, |hub| hub.process().clone());
+        let mut session = Session::new(process, options.clone());
+        let backend = match hub {
+            Some(hub) => Backend::Redis(Remote {
+                hub,
+                scripts: Arc::new(Scripts::new(&options)),
+            }),
+            None => {
+                session.connected();
+                Backend::Memory(Box::default())
+            }
+        };
+        let barrier = Arc::new_cyclic(|me| Self {
+            handle: OnceLock::new(),
+            options,
+            state: Mutex::new(State::new(session)),
+            backend,
+            queued: AtomicBool::new(false),
+            context: Arc::clone(context),
+            me: me.clone(),
+        });
+        if let Some(remote) = barrier.backend.remote() {
+            let tenant: Arc<dyn Tenant> = Arc::clone(&barrier) as _;
+            remote.hub.attach(&tenant);
+        }
+        barrier
+    }
+
+    /// The host's number for the barrier, set once before anything else is asked.
+    pub fn handle_or_init(&self, make: impl FnOnce() -> u64) -> u64 {
+        *self.handle.get_or_init(make)
+    }
+
+    /// The host's number for the barrier.
+    #[must_use]
+    pub fn handle(&self) -> u64 {
+        self.handle.get().copied().unwrap_or_default()
+    }
+
+    /// What it was opened with first.
+    #[must_use]
+    pub const fn options(&self) -> &BarrierOptions {
+        &self.options
+    }
+
+    /// Another opener of this process counts failures of these reasons too.
+    pub(super) fn add_reasons(&self, reasons: &BTreeSet<Reason>) {
+        let mut state = self.state.lock();
+        state.session.add_reasons(reasons);
+        self.go_on(&mut state, Vec::new(), None);
+    }
+
+    /// The way to its record, of a barrier that has its record elsewhere; only such a one shares a connection.
+    fn remote(&self) -> &Remote {
+        self.backend
+            .remote()
+            .expect("a tenant has its record in Redis")
+    }
+
+    // ---- calls ----
+
+    /// Opens the barrier in its store; the token completes when that is done.
+    pub fn open(&self, token: Token) -> Submitted {
+        let mut state = self.state.lock();
+        let mut events = Vec::new();
+        let ticket = self.ticket(token, self.options.connect_timeout + HELLO_TIMEOUT);
+        let due = ticket.until();
+        state.session.open(ticket, &mut events);
+        if let (Some(remote), false) = (self.backend.remote(), state.session.is_registered()) {
+            remote.hub.ask();
+            self.wake_hub();
+            self.appoint(&mut state, due);
+        }
+        self.go_on(&mut state, events, Some((token, None)))
+    }
+
+    /// Takes a call. Never blocks.
+    pub fn submit(&self, call: Call, token: Token) -> Submitted {
+        let mut state = self.state.lock();
+        let mut events = Vec::new();
+        let limit = match &call {
+            Call::Report { .. } => self.options.op_timeout,
+            _ => self.options.op_timeout.min(LOOK_TIMEOUT),
+        };
+        let ticket = self.ticket(token, limit);
+        let due = ticket.until();
+        let mut standing = None;
+        match call {
+            Call::Report {
+                participant,
+                report,
+                explicit,
+            } => match state
+                .session
+                .report(&participant, &report, explicit, ticket)
+            {
+                Err(error) => return Submitted::Done(Err(error)),
+                Ok(Decision::Now(answered)) => {
+                    let ticket = self.context.ticket(token, None);
+                    return match state.now_or_held(ticket, answered) {
+                        Held::Now(ticket, answered) => {
+                            let _answered = ticket.redeem();
+                            Submitted::Done(Ok(Done::Outcome(answered)))
+                        }
+                        Held::Later(answered) => Submitted::Pending(Some(answered)),
+                    };
+                }
+                Ok(Decision::Later(answered)) => standing = Some(answered),
+            },
+            Call::Expire(phase) => state.session.expire(phase, ticket, &mut events),
+            Call::ReleaseNow(phase) => state.session.release_now(phase, ticket, &mut events),
+            Call::Abort(message) => state.session.abort(&message, ticket, &mut events),
+        }
+        self.appoint(&mut state, due);
+        self.go_on(&mut state, events, Some((token, standing)))
+    }
+
+    /// A store in this process answers at once: only another one can be late.
+    fn ticket(&self, token: Token, limit: Duration) -> Ticket {
+        let until = self.backend.remote().map(|_| Instant::now() + limit);
+        self.context.ticket(token, until)
+    }
+
+    /// Sees to it that somebody looks when a call that is due then has not been answered.
+    fn appoint(&self, state: &mut State, due: Option<Instant>) {
+        let Some(due) = due else {
+            return;
+        };
+        if state.overdue_at.is_none_or(|at| due < at) {
+            state.overdue_at = Some(due);
+            let me: Weak<dyn Waits> = self.me.clone();
+            self.context.deadlines.at(due, me);
+        }
+    }
+
+    /// Who is missing, in JSON, under the token.
+    pub fn missing(&self, limit: usize, token: Token) {
+        let timeout = self.options.op_timeout;
+        let me = self.me.clone();
+        self.context.answer(token, async move {
+            let me = me.upgrade().ok_or(Error::Closed)?;
+            let missing = me.backend.missing(limit, timeout).await?;
+            serde_json::to_string(&missing).map_err(|e| Error::Bug(e.to_string()))
+        });
+    }
+
+    /// What is known here, without asking the store.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let state = self.state.lock();
+        let clock = self.backend.remote().map(|remote| remote.hub.clock());
+        Status::of(&state, &self.options, clock.as_deref())
+    }
+
+    /// How the phase was released, once its instant has come; of the newest 16 phases.
+    #[must_use]
+    pub fn release_info(&self, phase: Phase) -> Option<ReleaseInfo> {
+        let state = self.state.lock();
+        let newest = state.fired.keys().next_back()?;
+        if phase.0 + RELEASES_KEPT <= newest.0 {
+            return None; // a later one's would be another
+        }
+        // A phase whose own release was never heard of ended with the next one that was.
+        state.fired.range(phase..).next().map(|(_, r)| r.clone())
+    }
+
+    // ---- the store's side ----
+
+    /// Goes on after a change: with a store in this process to the end, else by asking the hub for a turn where it has
+    /// something to send. It asks by itself after each answer, and now and then.
+    fn go_on(
+        &self,
+        state: &mut State,
+        mut events: Vec<Event>,
+        own: Option<(Token, Option<Answered>)>,
+    ) -> Submitted {
+        let mut news = Vec::new();
+        if let Backend::Memory(store) = &self.backend {
+            let mut store = store.lock();
+            let mut pushes = Vec::new();
+            while let Some(request) = state.session.next_request() {
+                let now = StoreTime(epoch_micros(Instant::now()));
+                let reply = store.apply(&request, now, &mut pushes);
+                state.session.answered(reply, &mut events);
+            }
+        } else if state.retry_at.is_none() && state.session.has_request() {
+            self.wake_hub();
+        }
+        self.route(state, events, &mut news);
+        let mut submitted = Submitted::Pending(None);
+        if let Some((token, standing)) = own {
+            let is_own = |n: &Emission| matches!(n, Emission::Done { ticket, .. } if ticket.token() == token);
+            let at = news.iter().position(is_own);
+            submitted = match at.map(|at| news.remove(at)) {
+                Some(Emission::Done { ticket, result, .. }) => {
+                    let _answered = ticket.redeem();
+                    Submitted::Done(result)
+                }
+                _ => Submitted::Pending(standing),
+            };
+        }
+        self.context.sink.emit(&mut news);
+        submitted
+    }
+
+    fn wake_hub(&self) {
+        if let (Some(remote), Some(me)) = (self.backend.remote(), self.me.upgrade())
+            && !self.queued.swap(true, Ordering::AcqRel)
+        {
+            remote.hub.wake(me);
+        }
+    }
+
+    /// The engine is closed: every call that waits ends.
+    pub(super) fn close(&self) {
+        self.end_calls(&mut self.state.lock(), &Error::Closed);
+    }
+
+    /// Nothing comes any more because of a bug: whoever waits hears of it, at a gate too.
+    fn give_up(&self, error: &Error) {
+        let mut state = self.state.lock();
+        self.end_calls(&mut state, error);
+        if state.bug.is_none() {
+            state.bug = Some(BrokenInfo {
+                reason: BrokenBy::Bug,
+                message: error.to_string(),
+                phase: state.session.ledger().open(),
+                at: ms(epoch_micros(Instant::now())),
+            });
+            self.context.sink.emit(&mut vec![Emission::Broken {
+                barrier: self.handle(),
+            }]);
+        }
+    }
+
+    fn end_calls(&self, state: &mut State, error: &Error) {
+        let mut tickets = state.session.take_waiting();
+        tickets.extend(state.held.drain(..).map(|(ticket, _)| ticket));
+        let ended = |ticket| Emission::Done {
+            ticket,
+            result: Err(error.clone()),
+            standing: None,
+        };
+        let mut news = tickets.into_iter().map(ended).collect();
+        state.session.refuse(error.clone(), &mut Vec::new());
+        self.context.sink.emit(&mut news);
+    }
+
+    // ---- events ----
+
+    fn route(&self, state: &mut State, events: Vec<Event>, news: &mut Vec<Emission>) {
+        for event in events {
+            match event {
+                Event::Done(ticket, Ok(Done::Outcome(answered))) => {
+                    news.extend(state.now_or_held(ticket, answered).now());
+                }
+                Event::Done(ticket, result) => news.push(Emission::Done {
+                    ticket,
+                    result,
+                    standing: None,
+                }),
+                Event::Released(release) => self.released(state, release, news),
+                Event::Broken => self.tell_broken(state, news),
+                Event::SayHello => {
+                    let now = Instant::now();
+                    state.say_hello = true;
+                    state.hello_until = Some(now + HELLO_TIMEOUT);
+                    state.hello_next = now + HELLO_POLL;
+                }
+                Event::Warn(message) => {
+                    self.context.log.push(Level::Warn, message);
+                    news.push(Emission::Log);
+                }
+            }
+        }
+    }
+}

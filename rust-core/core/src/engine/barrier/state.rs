@@ -1,0 +1,55 @@
+//! What a barrier's lock guards.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::ids::Phase;
+use crate::ledger::Answered;
+use crate::session::Session;
+use crate::ticket::Ticket;
+
+use super::status::{BrokenInfo, ReleaseInfo};
+
+/// What a barrier's lock guards.
+pub(super) struct State {
+    pub(super) session: Session,
+    /// Phases whose release instant has come.
+    pub(super) fired: BTreeMap<Phase, ReleaseInfo>,
+    /// Releases whose instant lies ahead.
+    pub(super) due: u32,
+    /// Late participants that wait for that instant.
+    pub(super) held: Vec<(Ticket, Answered)>,
+    pub(super) broken_told: bool,
+    /// A bug ended it, in this process alone.
+    pub(super) bug: Option<BrokenInfo>,
+    /// When the first call that waits may be overdue, as far as an appointment was made.
+    pub(super) overdue_at: Option<Instant>,
+    pub(super) beat_at: Instant,
+    pub(super) hello_until: Option<Instant>,
+    pub(super) hello_next: Instant,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) trouble: Option<String>,
+    /// The hub should publish a greeting.
+    pub(super) say_hello: bool,
+}
+
+impl State {
+    pub(super) fn new(session: Session) -> Self {
+        let now = Instant::now();
+        Self {
+            session,
+            fired: BTreeMap::new(),
+            due: 0,
+            held: Vec::new(),
+            broken_told: false,
+            bug: None,
+            overdue_at: None,
+            beat_at: now,
+            hello_until: None,
+            hello_next: now,
+            retry_at: None,
+            trouble: None,
+            say_hello: false,
+        }
+    }
+}

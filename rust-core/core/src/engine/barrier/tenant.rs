@@ -1,0 +1,180 @@
+//! A barrier's side of the connection that it shares.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::engine::deadlines::Waits;
+use crate::engine::net::Tenant;
+use crate::engine::news::Emission;
+use crate::error::Error;
+use crate::protocol::{Push, Reply, Request};
+use crate::session::Event;
+use crate::store::redis::Scripts;
+
+use super::{BEAT_MAX, Barrier, HELLO_POLL};
+
+impl Barrier {
+    fn beat_interval(&self) -> Duration {
+        BEAT_MAX.min(self.options.ttl / 4)
+    }
+}
+
+impl Tenant for Barrier {
+    fn scripts(&self) -> &Scripts {
+        &self.remote().scripts
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.options.connect_timeout
+    }
+
+    fn next_request(&self) -> Option<Request> {
+        self.queued.store(false, Ordering::Release);
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        if state.retry_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        state.retry_at = None;
+        let latency = match self.options.release_delay {
+            Some(fixed) => Some(fixed.into()),
+            None => self.remote().hub.clock().push_latency(now),
+        };
+        if let Some(latency) = latency {
+            state.session.set_push_latency(latency);
+        }
+        state.session.next_request()
+    }
+
+    fn may_try(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        !state.session.is_refused() && state.retry_at.is_none_or(|at| at <= now)
+    }
+
+    fn connected(&self) {
+        let mut state = self.state.lock();
+        state.trouble = None;
+        state.session.connected();
+    }
+
+    fn disconnected(&self, why: &str) {
+        let mut state = self.state.lock();
+        state.session.disconnected();
+        state.trouble = Some(why.to_owned());
+        let mut events = Vec::new();
+        if !state.session.is_registered() {
+            state.session.fail_opening(&Error::store(why), &mut events);
+        }
+        self.go_on(&mut state, events, None);
+    }
+
+    fn answered(&self, reply: Reply, received: Instant) {
+        let mut state = self.state.lock();
+        state.trouble = None;
+        state.beat_at = received + self.beat_interval();
+        let was_live = state.session.is_registered();
+        let mut events = Vec::new();
+        state.session.answered(reply, &mut events);
+        if !was_live && state.session.tally().2 > 1 {
+            // Others are here: the first heartbeat measures how long a message takes.
+            state.session.want_beat();
+        }
+        self.go_on(&mut state, events, None);
+    }
+
+    fn refused(&self, why: &str, for_good: bool, again_in: Duration) {
+        let mut state = self.state.lock();
+        state.session.no_answer();
+        state.retry_at = Some(Instant::now() + again_in);
+        let news = state.trouble.as_deref() != Some(why);
+        state.trouble = Some(why.to_owned());
+        let mut events = Vec::new();
+        if !state.session.is_registered() {
+            let error = Error::store(why);
+            if for_good {
+                state.session.refuse(error, &mut events);
+            } else {
+                state.session.fail_opening(&error, &mut events);
+            }
+        } else if news {
+            events.push(Event::Warn(format!(
+                "barrier {}: {why}; trying again",
+                self.options.name
+            )));
+        }
+        self.go_on(&mut state, events, None);
+    }
+
+    fn pushed(&self, push: &Push) {
+        let mut state = self.state.lock();
+        let mut events = Vec::new();
+        state.session.pushed(push, &mut events);
+        self.go_on(&mut state, events, None);
+    }
+
+    fn tick(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let mut events = Vec::new();
+        if state.session.is_live() && now >= state.beat_at {
+            state.beat_at = now + self.beat_interval();
+            state.session.want_beat();
+        }
+        if state.session.awaits_others() {
+            match state.hello_until {
+                Some(until) if now >= until => {
+                    state.hello_until = None;
+                    state.session.give_up_on_others(&mut events);
+                }
+                Some(_) if now >= state.hello_next => {
+                    state.hello_next = now + HELLO_POLL;
+                    state.session.ask_others_again();
+                }
+                _ => {}
+            }
+        }
+        let hello = std::mem::take(&mut state.say_hello);
+        self.go_on(&mut state, events, None);
+        hello
+    }
+
+    fn begin_closing(&self) {
+        self.state.lock().session.close();
+    }
+
+    fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        !state.session.is_registered() || state.session.is_idle()
+    }
+
+    fn give_up(&self, error: &Error) {
+        Self::give_up(self, error);
+    }
+}
+
+impl Waits for Barrier {
+    fn end_overdue(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state.lock();
+        let mut overdue = Vec::new();
+        state.overdue_at = state.session.take_overdue(now, &mut overdue);
+        let trouble = state.trouble.as_deref();
+        let trouble = trouble.unwrap_or("the store has not answered in time");
+        let ended = overdue.into_iter().map(|call| Emission::Done {
+            result: Err(match call.standing {
+                Some(_) => Error::Store {
+                    message: format!("{trouble}; the outcome stands and is delivered later"),
+                    pending: true,
+                },
+                None => Error::store(trouble),
+            }),
+            ticket: call.ticket,
+            standing: call.standing,
+        });
+        let mut news: Vec<_> = ended.collect();
+        self.context.sink.emit(&mut news);
+        state.overdue_at
+    }
+
+    fn give_up(&self, error: &Error) {
+        Self::give_up(self, error);
+    }
+}

@@ -1,0 +1,66 @@
+//! What an engine tells its host.
+
+use std::net::SocketAddr;
+
+use crate::error::Error;
+use crate::ids::Phase;
+use crate::ledger::Answered;
+use crate::session::Done;
+use crate::ticket::{Ticket, Token};
+
+/// The host's answer to [`Emission::Resolve`]: the address, or why there is none.
+pub type Resolved = Result<SocketAddr, String>;
+
+/// What an engine tells its host.
+#[derive(Debug)]
+pub enum Emission {
+    /// A call ended.
+    Done {
+        /// Whose call.
+        ticket: Ticket,
+        /// How.
+        result: Result<Done, Error>,
+        /// Where the call failed: the outcome that stands all the same.
+        standing: Option<Answered>,
+    },
+    /// A question was answered, in JSON.
+    Text {
+        /// Whose question.
+        ticket: Ticket,
+        /// The answer.
+        result: Result<String, Error>,
+    },
+    /// The phase and all before it are released now: one for all waiters.
+    Released {
+        /// [`super::Barrier::handle`].
+        barrier: u64,
+        /// The phase.
+        phase: Phase,
+        /// The release's instant on the wall clock, in microseconds since the epoch.
+        at: i64,
+        /// Other processes are released at the same instant.
+        in_common: bool,
+    },
+    /// The barrier is broken for good: one for all waiters.
+    Broken {
+        /// [`super::Barrier::handle`].
+        barrier: u64,
+    },
+    /// Lines wait in [`super::Engine::log`].
+    Log,
+    /// What does this name stand for? [`super::Engine::resolved`] takes the answer. Only of an engine whose host resolves.
+    Resolve {
+        /// The question.
+        token: Token,
+        /// `host:port`, an IPv6 address in brackets.
+        host: String,
+    },
+}
+
+/// Takes what an engine says. Called from the engine's thread and from callers' threads, under the lock of a barrier: it
+/// must not block, and must not call the engine. It redeems the ticket of each call that it tells of: one that it drops
+/// comes back as an error.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes news, in order; leaves the list empty.
+    fn emit(&self, news: &mut Vec<Emission>);
+}
