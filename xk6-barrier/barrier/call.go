@@ -34,7 +34,7 @@ type call struct {
 }
 
 // begin reads a call's options on the virtual user's goroutine.
-func (b *Barrier) begin(name string, given sobek.Value, takes ...string) (*call, error) {
+func (b *barrierObject) begin(name string, given sobek.Value, takes ...string) (*call, error) {
 	state := b.inst.vu.State()
 	if state == nil {
 		return nil, initContextError(name)
@@ -98,7 +98,7 @@ func (c *call) request(kind core.Kind) core.Request {
 
 // do carries out an operation on an outcome, counts it and remembers it. A store that did not answer changes nothing of
 // that: the outcome stands and is delivered later.
-func (c *call) do(s *shared, kind core.Kind, reason string) (core.Answer, error) {
+func (c *call) do(s *openBarrier, kind core.Kind, reason string) (core.Answer, error) {
 	answer, err := s.Do(c.limited, c.request(kind), c.participant, reason)
 	if answer.First && answer.Outcome == core.OutcomeFailed {
 		answer.Reason = reason

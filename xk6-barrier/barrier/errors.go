@@ -2,13 +2,12 @@ package barrier
 
 import (
 	"errors"
-	"fmt"
-	"sync"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // The names of the errors that scripts see. index.d.ts lists the same; TestCodesAgree compares them.
@@ -51,7 +50,7 @@ func (e *Error) Unwrap() error { return e.cause }
 func newOptionError(option, got, allowed string) *Error {
 	return &Error{
 		name: optionError, code: core.Option.String(),
-		reason: fmt.Sprintf("option %q: got %s, allowed is %s", option, got, allowed),
+		reason: script.WrongOption(option, got, allowed),
 		option: option, got: got, allowed: allowed,
 	}
 }
@@ -92,68 +91,35 @@ func wrapError(call string, err error) *Error {
 		e.name = name
 	}
 	if e.option != "" {
-		e.reason = newOptionError(e.option, e.got, e.allowed).reason
+		e.reason = script.WrongOption(e.option, e.got, e.allowed)
 	}
 	return e
 }
 
-// newError makes an Error of the runtime's own class, so that a script that replaces the global one changes nothing here.
-// The class is found at the first error: k6 makes it only for the virtual users that need it.
-func (i *instance) newError(message string) *sobek.Object {
-	rt := i.vu.Runtime()
-	if i.errorClass == nil {
-		i.errorClass = rt.NewTypeError().Prototype().Prototype().Get("constructor")
-	}
-	object, err := rt.New(i.errorClass, rt.ToValue(message))
-	if err != nil {
-		panic(err)
-	}
-	return object
-}
-
 // errorValue makes the JavaScript error. It must be called where JavaScript may run.
 func (i *instance) errorValue(err error) sobek.Value {
+	rt := i.vu.Runtime()
 	var e *Error
 	if !errors.As(err, &e) {
-		return i.newError(err.Error())
+		return i.errors.New(rt, err.Error())
 	}
-	rt := i.vu.Runtime()
-	value := i.newError(e.Error())
-	set := func(name string, v any) {
-		// A plain data property of a fresh object: setting it cannot fail.
-		_ = value.DefineDataProperty(name, rt.ToValue(v), sobek.FLAG_TRUE, sobek.FLAG_TRUE, sobek.FLAG_FALSE)
-	}
-	set("name", e.name)
-	set("code", e.code)
-	set("pending", e.pending)
+	fields := []script.Field{{Name: "name", Value: e.name}, {Name: "code", Value: e.code}, {Name: "pending", Value: e.pending}}
 	if e.option != "" {
-		set("option", e.option)
-		set("got", e.got)
-		set("allowed", e.allowed)
+		fields = append(fields, script.OptionFields(e.option, e.got, e.allowed)...)
 	}
 	if e.key != "" {
-		set("key", e.key)
-		set("type", e.kind)
+		fields = append(fields, script.Field{Name: "key", Value: e.key}, script.Field{Name: "type", Value: e.kind})
 	}
 	if e.status != nil {
-		set("status", statusValue(rt, e.status))
+		fields = append(fields, script.Field{Name: "status", Value: statusValue(rt, e.status)})
 	}
-	return value
+	return i.errors.New(rt, e.Error(), fields...)
 }
-
-// interruption is what k6 itself raises when it ends a virtual user: no catch clause sees it, and nothing is logged.
-// There is no other way to make one than to interrupt some runtime.
-var interruption = sync.OnceValue(func() error { //nolint:gochecknoglobals // a constant that has to be computed
-	rt := sobek.New()
-	rt.Interrupt(core.ErrEnded)
-	_, err := rt.RunString("0")
-	return err
-})
 
 // throw ends the running JavaScript with an error. Where k6 ended the iteration, JavaScript ends as it does in sleep().
 func (i *instance) throw(err error) {
 	if errors.Is(err, core.ErrEnded) {
-		panic(interruption())
+		script.Interrupt()
 	}
 	panic(i.errorValue(err))
 }

@@ -300,7 +300,7 @@ func TestExitWaitsForIterationsThatK6DidNotWaitFor(t *testing.T) {
 			return w.closed
 		}, wakeLimit, wakeTick)
 		p.root.shared.Range(func(_, found any) bool {
-			_, err := found.(*shared).Status() //nolint:forcetypeassert // the map holds nothing else
+			_, err := found.(*openBarrier).Status() //nolint:forcetypeassert // the map holds nothing else
 			ended <- err
 			return true
 		})

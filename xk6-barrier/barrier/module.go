@@ -20,6 +20,7 @@ import (
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // runIDEnv names the run for all barriers of the process that have no option runId.
@@ -53,7 +54,7 @@ type (
 		randomRunID func() string
 		checked     sync.Map // time-out and JSON of options that the core found good -> *config
 		opens       sync.Map // the JSON of options -> *opening
-		shared      sync.Map // handle -> *shared
+		shared      sync.Map // handle -> *openBarrier
 		counters    sync.Map // the JSON of counter options -> *counting
 		watch       watch
 		outbox      outbox
@@ -62,14 +63,14 @@ type (
 
 	// instance is the module as one virtual user has it.
 	instance struct {
-		root       *RootModule
-		vu         modules.VU
-		events     common.Events
-		metrics    *barrierMetrics
-		runID      string
-		errorClass sobek.Value // nil before the first error
-		exports    *sobek.Object
-		watcher    iterationWatcher
+		root    *RootModule
+		vu      modules.VU
+		events  common.Events
+		metrics *barrierMetrics
+		runID   string
+		errors  script.Errors
+		exports *sobek.Object
+		watcher iterationWatcher
 
 		mu    sync.Mutex
 		users []*user // one for each barrier; mostly a single one
@@ -137,7 +138,7 @@ func (i *instance) Exports() modules.Exports {
 // start starts the engine with the first call that needs it, and closes it when k6 exits.
 func (r *RootModule) start(events common.Events) (*core.Client, error) {
 	r.startOnce.Do(func() {
-		r.client, r.startErr = core.NewClient(r.engine, r.logLine, r.resolve)
+		r.client, r.startErr = core.NewClient(r.engine, func(line core.LogLine) { line.To(r.logger) }, r.resolve)
 		if r.startErr == nil {
 			r.gatherSamples(events)
 			r.closeOnExit(events)
@@ -165,23 +166,4 @@ func (r *RootModule) closeOnExit(events common.Events) {
 			event.Done()
 		}
 	}()
-}
-
-// logLine passes a line of the core on to k6.
-func (r *RootModule) logLine(line core.LogLine) {
-	level, err := logrus.ParseLevel(line.Level)
-	if err != nil {
-		level = logrus.InfoLevel
-	}
-	entry := r.logger.WithFields(line.Fields)
-	switch {
-	case level <= logrus.ErrorLevel:
-		entry.Error(line.Message)
-	case level == logrus.WarnLevel:
-		entry.Warn(line.Message)
-	case level == logrus.InfoLevel:
-		entry.Info(line.Message)
-	default:
-		entry.Debug(line.Message)
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/wording"
 )
 
@@ -23,8 +24,8 @@ const (
 )
 
 type (
-	// QueueCounter is the class of the same name.
-	QueueCounter struct {
+	// counterObject is an instance of the class QueueCounter.
+	counterObject struct {
 		inst    *instance
 		options counterOptions
 		key     string // the options as text
@@ -49,13 +50,13 @@ type (
 )
 
 var queueCounterMethods = slices.Concat( //nolint:gochecknoglobals // a constant that Go has no constant form for
-	twins("counts", (*QueueCounter).counts),
-	twins("total", (*QueueCounter).total),
-	twins("waitFor", (*QueueCounter).waitFor),
-	twins("command", (*QueueCounter).command),
+	twins("counts", (*counterObject).counts),
+	twins("total", (*counterObject).total),
+	twins("waitFor", (*counterObject).waitFor),
+	twins("command", (*counterObject).command),
 )
 
-func (q *QueueCounter) module() *instance { return q.inst }
+func (q *counterObject) module() *instance { return q.inst }
 
 // newQueueCounter is `new QueueCounter(options)`. It checks the options and does nothing else.
 func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
@@ -65,7 +66,7 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 		i.throw(wrapError(name, err))
 	}
 	redis, tls := o.redisURL("redis", i.root.engine)
-	q := &QueueCounter{inst: i, options: counterOptions{
+	q := &counterObject{inst: i, options: counterOptions{
 		Redis:     redis,
 		TLS:       tls,
 		Keys:      o.strings("keys"),
@@ -89,7 +90,7 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 }
 
 // counts is the length of each queue.
-func (q *QueueCounter) counts(name string, _ sobek.FunctionCall) task {
+func (q *counterObject) counts(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
 		return func(rt *sobek.Runtime) sobek.Value { return q.names.object(rt, counts) }, err
@@ -97,7 +98,7 @@ func (q *QueueCounter) counts(name string, _ sobek.FunctionCall) task {
 }
 
 // total is the length of all queues together.
-func (q *QueueCounter) total(name string, _ sobek.FunctionCall) task {
+func (q *counterObject) total(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
 		return func(rt *sobek.Runtime) sobek.Value { return rt.ToValue(sum(counts)) }, err
@@ -105,10 +106,10 @@ func (q *QueueCounter) total(name string, _ sobek.FunctionCall) task {
 }
 
 // waitFor waits until the queues hold at least so many together.
-func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
+func (q *counterObject) waitFor(name string, fc sobek.FunctionCall) task {
 	n, ok := wholeNumber(fc.Argument(0))
 	if !ok || n < 0 {
-		return failedTask(newOptionError("n", describe(fc.Argument(0)), "a whole number of at least 0").of(name))
+		return failedTask(newOptionError("n", script.Describe(fc.Argument(0)), "a whole number of at least 0").of(name))
 	}
 	o, err := newOptions(q.inst.vu.Runtime(), fc.Argument(1), "{ timeout: '30s' }")
 	if err != nil {
@@ -129,7 +130,7 @@ func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
 }
 
 // command sends one command about a key that stands beside the queues. Which ones it may be is the core's to judge.
-func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
+func (q *counterObject) command(name string, fc sobek.FunctionCall) task {
 	words := make([]string, 0, len(fc.Arguments))
 	for at, v := range fc.Arguments {
 		switch word := v.Export().(type) {
@@ -138,7 +139,7 @@ func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
 		case int64, float64:
 			words = append(words, v.String())
 		default:
-			return failedTask(newOptionError(fmt.Sprintf("argument %d", at+1), describe(v), "a string or a number").of(name))
+			return failedTask(newOptionError(fmt.Sprintf("argument %d", at+1), script.Describe(v), "a string or a number").of(name))
 		}
 	}
 	return q.opened(name, func(ctx context.Context, c *counting) (jsValue, error) {
@@ -151,14 +152,14 @@ func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
 type counter func(ctx context.Context) ([]uint64, error)
 
 // task is something to do with counts.
-func (q *QueueCounter) task(name string, use func(context.Context, counter) (jsValue, error)) task {
+func (q *counterObject) task(name string, use func(context.Context, counter) (jsValue, error)) task {
 	return q.opened(name, func(ctx context.Context, c *counting) (jsValue, error) {
 		return use(ctx, func(ctx context.Context) ([]uint64, error) { return c.client.Counts(ctx, c.handle) })
 	})
 }
 
 // opened captures what belongs to the virtual user and opens the counter when the task runs.
-func (q *QueueCounter) opened(name string, use func(context.Context, *counting) (jsValue, error)) task {
+func (q *counterObject) opened(name string, use func(context.Context, *counting) (jsValue, error)) task {
 	state := q.inst.vu.State()
 	if state == nil {
 		return failedTask(initContextError(name))
@@ -178,7 +179,7 @@ func (q *QueueCounter) opened(name string, use func(context.Context, *counting) 
 }
 
 // open gives the counter that all virtual users with the same options share. Opening it connects nothing yet.
-func (q *QueueCounter) open(state *lib.State) (*counting, error) {
+func (q *counterObject) open(state *lib.State) (*counting, error) {
 	client, err := q.inst.root.start(q.inst.vu.Events())
 	if err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func TestEachReleaseSaysWhyItEnded(t *testing.T) {
 	v := p.user(1, `const open = (name, options) => new Barrier(name, { parties: 4, timeout: 20, reasons: ['login'], ...options })`)
 	release := func(name string) {
 		p.root.shared.Range(func(_, found any) bool {
-			if s := found.(*shared); s.config.Name == name { //nolint:forcetypeassert // the map holds nothing else
+			if s := found.(*openBarrier); s.config.Name == name { //nolint:forcetypeassert // the map holds nothing else
 				_, err := s.Do(t.Context(), core.Request{Kind: core.ReleaseNow}, "", "")
 				assert.NoError(t, err)
 			}

@@ -21,6 +21,8 @@ import (
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib/netext"
 	"go.k6.io/k6/v2/lib/netext/httpext"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // The names of the errors that scripts see. index.d.ts lists the same ones, and a test compares them.
@@ -76,7 +78,8 @@ type streamError struct {
 	name   string
 	reason string
 	code   int
-	label  string // the value of the error tag: short, and the same for every server and VU
+	label  string       // the value of the error tag: short, and the same for every server and VU
+	wrong  *wrongOption // with nameOptionError
 	cause  error
 }
 
@@ -84,9 +87,10 @@ func (e *streamError) Error() string { return fmt.Sprintf("%s failed; reason: %s
 func (e *streamError) Unwrap() error { return e.cause }
 
 // newOptionError is for arguments that cannot be used: it is always thrown.
-func newOptionError(op, format string, args ...any) *streamError {
+func newOptionError(op string, w *wrongOption) *streamError {
 	return &streamError{
-		op: op, name: nameOptionError, code: codeDefault, label: "invalid option", reason: fmt.Sprintf(format, args...),
+		op: op, name: nameOptionError, code: codeDefault, label: "invalid option", wrong: w,
+		reason: script.WrongOption(w.option, w.got, w.allowed),
 	}
 }
 
@@ -231,21 +235,18 @@ func classifyMessage(message string) (code int, label string) {
 	}
 }
 
-// toJS makes the error object that handlers receive and that sse.open() throws: an Error with the name of the kind, the
-// code, and error(), by which scripts written for earlier modules read the message. It must run on the VU's goroutine.
-func (e *streamError) toJS(rt *sobek.Runtime) *sobek.Object {
-	obj := rt.NewGoError(e)
-	define := func(name string, value any) {
-		must(rt, obj.DefineDataProperty(name, rt.ToValue(value), sobek.FLAG_TRUE, sobek.FLAG_TRUE, sobek.FLAG_FALSE))
+// errorValue makes the error that handlers receive and that sse.open() throws: an Error with the name of the kind, the code,
+// and error(), by which scripts written for earlier modules read the message. It must run on the VU's goroutine.
+func (mi *instance) errorValue(e *streamError) *sobek.Object {
+	fields := []script.Field{{Name: "name", Value: e.name}, {Name: "code", Value: e.code}, {Name: "error", Value: e.Error}}
+	if w := e.wrong; w != nil {
+		fields = append(fields, script.OptionFields(w.option, w.got, w.allowed)...)
 	}
-	define("name", e.name)
-	define("code", e.code)
-	define("error", e.Error)
-	return obj
+	return mi.errors.New(mi.vu.Runtime(), e.Error(), fields...)
 }
 
 // throw makes err an exception of the script. An exception or interruption that came out of a handler passes unchanged.
-func throw(rt *sobek.Runtime, err error) {
+func (mi *instance) throw(err error) {
 	var (
 		exception   *sobek.Exception
 		interrupted *sobek.InterruptedError
@@ -260,9 +261,9 @@ func throw(rt *sobek.Runtime, err error) {
 	case errors.As(err, &overflow):
 		panic(overflow)
 	case errors.As(err, &ours):
-		panic(ours.toJS(rt))
+		panic(mi.errorValue(ours))
 	default:
-		common.Throw(rt, err)
+		common.Throw(mi.vu.Runtime(), err)
 	}
 }
 

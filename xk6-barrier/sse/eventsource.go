@@ -56,19 +56,19 @@ func (mi *instance) eventSourceClass() *sobek.Object {
 
 // newEventSource is new EventSource(url, [params]). Like the standard's, it throws for a URL that cannot be used.
 func (mi *instance) newEventSource(call sobek.ConstructorCall) *sobek.Object {
-	rt, state := mi.vu.Runtime(), mi.vuState(opEventSource)
+	state := mi.vuState(opEventSource)
 	req, urlErr, err := mi.newRequest(opEventSource, state, eventSourceOptions, call.Argument(0), call.Argument(1))
 	switch {
 	case err != nil:
-		throw(rt, err)
+		mi.throw(err)
 	case urlErr != nil:
-		throw(rt, urlErr)
+		mi.throw(urlErr)
 	}
 	if req.headers.Get("Cache-Control") == "" {
 		req.headers.Set("Cache-Control", "no-cache")
 	}
 	s := &eventSource{
-		target:    newTarget(rt, call.This),
+		target:    newTarget(mi, call.This),
 		ctx:       mi.vu.Context(),
 		state:     state,
 		req:       req,
@@ -252,7 +252,7 @@ func (s *eventSource) report(failure *streamError, again bool) error {
 		}
 		obj := s.newEvent(onError)
 		if failure != nil {
-			must(s.rt, obj.Set("error", failure.toJS(s.rt)))
+			must(s.rt, obj.Set("error", s.mi.errorValue(failure)))
 			must(s.rt, obj.Set("message", failure.Error()))
 		}
 		return s.dispatch(onError, obj)

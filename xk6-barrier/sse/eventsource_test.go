@@ -89,8 +89,8 @@ func TestEventSourceListeners(t *testing.T) {
 		}`)
 	assert.Equal(t, []any{
 		true,
-		`addEventListener() failed; reason: the listener of "message": got the number 1; expected a function`,
-		`EventSource failed; reason: onopen: got the string "f"; expected a function or null`,
+		`addEventListener() failed; reason: option "listener": got 1, allowed is a function`,
+		`EventSource failed; reason: option "onopen": got "f", allowed is a function or null`,
 		"a1", "on1", "once1", "a2", "on2",
 	}, out)
 }

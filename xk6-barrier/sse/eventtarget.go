@@ -13,6 +13,7 @@ const onMessage = "message"
 
 // target is the part of the DOM's EventTarget that an EventSource needs. It belongs to the VU's goroutine.
 type target struct {
+	mi        *instance
 	rt        *sobek.Runtime
 	object    *sobek.Object
 	listeners map[string][]*listener
@@ -26,8 +27,8 @@ type listener struct {
 	removed bool
 }
 
-func newTarget(rt *sobek.Runtime, object *sobek.Object) target {
-	t := target{rt: rt, object: object, listeners: make(map[string][]*listener)}
+func newTarget(mi *instance, object *sobek.Object) target {
+	t := target{mi: mi, rt: mi.vu.Runtime(), object: object, listeners: make(map[string][]*listener)}
 	t.method("addEventListener", t.addEventListener)
 	t.method("removeEventListener", t.removeEventListener)
 	return t
@@ -64,7 +65,7 @@ func (t *target) handlerProperty(name string) {
 		l := current()
 		switch {
 		case !ok && !common.IsNullish(value):
-			throw(t.rt, newOptionError(opEventSource, "on%s: got %s; expected a function or null", name, describe(value)))
+			t.mi.throw(newOptionError(opEventSource, wrong("on"+name, value, "a function or null")))
 		case !ok && l != nil:
 			t.remove(name, l)
 		case ok && l != nil:
@@ -84,8 +85,7 @@ func (t *target) addEventListener(call sobek.FunctionCall) sobek.Value {
 	}
 	f, ok := sobek.AssertFunction(value)
 	if !ok {
-		throw(t.rt, newOptionError("addEventListener()",
-			"the listener of %q: got %s; expected a function", name, describe(value)))
+		t.mi.throw(newOptionError("addEventListener()", wrong("listener", value, "a function")))
 	}
 	if t.find(name, value) != nil {
 		return sobek.Undefined()

@@ -21,6 +21,8 @@ import (
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 type (
@@ -35,6 +37,7 @@ type (
 		root    *RootModule
 		metrics *streamMetrics
 		exports modules.Exports
+		errors  script.Errors
 		counted bool // the counters have their first sample
 	}
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/grafana/sobek"
@@ -59,7 +60,7 @@ func (mi *instance) open(args ...sobek.Value) *sobek.Object {
 	}
 	failure, err := s.run(urlErr)
 	if isException(err) {
-		throw(rt, err)
+		mi.throw(err)
 	}
 	if s.ctx.Err() != nil {
 		// k6 interrupts the script now. Without this the script could run on for a moment and take the stream for one that
@@ -67,7 +68,7 @@ func (mi *instance) open(args ...sobek.Value) *sobek.Object {
 		rt.Interrupt(context.Canceled)
 	}
 	if failure != nil && s.req.throw {
-		throw(rt, failure)
+		mi.throw(failure)
 	}
 	return s.result(failure)
 }
@@ -89,7 +90,7 @@ func (mi *instance) asyncOpen(args ...sobek.Value) *sobek.Promise {
 			case err != nil:
 				return err
 			case failure != nil && s.req.throw:
-				return reject(failure.toJS(rt))
+				return reject(mi.errorValue(failure))
 			default:
 				return resolve(s.result(failure))
 			}
@@ -108,15 +109,15 @@ func (mi *instance) newSession(op string, args []sobek.Value) (*session, *stream
 	case 3:
 		url, params, setupValue = args[0], args[1], args[2]
 	default:
-		throw(rt, newOptionError(op, "got %d arguments; expected a URL, optional params, and a function", len(args)))
+		mi.throw(newOptionError(op, &wrongOption{"arguments", strconv.Itoa(len(args)), "a URL, optional params, and a function"}))
 	}
 	setup, ok := sobek.AssertFunction(setupValue)
 	if !ok {
-		throw(rt, newOptionError(op, "the last argument: got %s; expected a function", describe(setupValue)))
+		mi.throw(newOptionError(op, wrong("setup", setupValue, "a function as the last argument")))
 	}
 	req, urlErr, err := mi.newRequest(op, state, openOptions, url, params)
 	if err != nil {
-		throw(rt, err)
+		mi.throw(err)
 	}
 	s := &session{
 		mi: mi, rt: rt, ctx: mi.vu.Context(), state: state, req: req, setup: setup,
@@ -203,7 +204,7 @@ func (s *session) tell(failure *streamError) error {
 		}
 		return nil
 	}
-	return s.fire(onError, failure.toJS(s.rt))
+	return s.fire(onError, s.mi.errorValue(failure))
 }
 
 // newClient makes the object that the setup function receives.
@@ -224,7 +225,7 @@ func (s *session) on(call sobek.FunctionCall) sobek.Value {
 	name, value := call.Argument(0).String(), call.Argument(1)
 	handler, ok := sobek.AssertFunction(value)
 	if !ok {
-		throw(s.rt, newOptionError("client.on()", "the handler of %q: got %s; expected a function", name, describe(value)))
+		s.mi.throw(newOptionError("client.on()", wrong("handler", value, "a function")))
 	}
 	if !slices.Contains(clientEvents, name) {
 		s.mi.root.warnOnce(s.state.Logger, "on"+name,

@@ -115,7 +115,7 @@ type Answer struct {
 
 // Do carries out one operation and waits for its answer. Where it returns an error, the answer says what stands.
 func (b *Barrier) Do(ctx context.Context, request Request, participant, reason string) (Answer, error) {
-	request.Barrier = b.handle
+	request.Handle = b.handle
 	frame, text, err := b.client.call(ctx, func(token uint64, frame *Frame) Status {
 		return b.client.engine.Submit(&request, token, participant, reason, frame)
 	})
