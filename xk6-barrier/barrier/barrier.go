@@ -7,17 +7,21 @@ import (
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // barrierObject is what a script has of a barrier: an instance of the class Barrier.
 type barrierObject struct {
+	class.Hidden
+
 	inst   *instance
 	config *config
 	user   *user
 }
 
+// barrierMethods are those of the class Barrier.
 var barrierMethods = slices.Concat( //nolint:gochecknoglobals // a constant that Go has no constant form for
 	twins("arrive", (*barrierObject).arrive),
 	twins("fail", (*barrierObject).fail),
@@ -26,9 +30,9 @@ var barrierMethods = slices.Concat( //nolint:gochecknoglobals // a constant that
 	twins("wait", (*barrierObject).wait),
 	twins("missing", (*barrierObject).missing),
 	twins("abort", (*barrierObject).abort),
-	[]method[*barrierObject]{
-		{"register", (*barrierObject).register},
-		{"status", (*barrierObject).status},
+	[]class.Method[*barrierObject]{
+		{Name: "register", Call: (*barrierObject).register},
+		{Name: "status", Call: (*barrierObject).status},
 	},
 )
 
@@ -36,7 +40,7 @@ func (b *barrierObject) module() *instance { return b.inst }
 
 // newBarrier is `new Barrier(name, options)`. It checks the options and does nothing else, so that it may be called in
 // the init context.
-func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
+func (i *instance) newBarrier(call sobek.ConstructorCall) *barrierObject {
 	const name = "new Barrier"
 	c, participant, err := i.readConfig(call.Argument(0), call.Argument(1))
 	if err != nil {
@@ -49,7 +53,7 @@ func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
 	if len(c.FailUnaccounted) > 0 {
 		i.root.watch.add(c)
 	}
-	return newObject(&barrierObject{inst: i, config: c, user: u}, barrierMethods, call)
+	return &barrierObject{inst: i, config: c, user: u}
 }
 
 // user is what this virtual user has done at the barrier.

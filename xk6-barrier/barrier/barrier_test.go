@@ -124,29 +124,6 @@ func TestStatus(t *testing.T) {
 	assert.Equal(t, `["default","memory",2,0,1,1,0,1,0,[0],false,null]`, other.json(some), "as handleSummary sees it")
 }
 
-func TestResultsArePlainData(t *testing.T) {
-	t.Parallel()
-	p := newProcess(t)
-	v := p.user(1, `const b = new Barrier('default', { parties: 1 })`)
-	assert.Equal(t, `[true,true,true,"Barrier"]`, v.json(`(() => { const r = b.arriveAndWait(); r.failed.mine = 1;
-		return [Object.getPrototypeOf(r) === Object.prototype, { ...r }.failed.mine === 1, b instanceof Barrier, Barrier.name] })()`))
-	assert.Equal(t, `["reason,outcome,arrived,failed,failedTotal,left,parties,phase,waitedMs,releasedAt,serverReleasedAt",`+
-		`true,"mine","changed",false,true]`, v.json(`(() => { const r = b.arriveAndWait(), keys = Object.keys(r).join();
-		const text = JSON.parse(JSON.stringify(r)); r.own = 'mine'; r.reason = 'changed'; delete r.left;
-		return [keys, text.releasedAt === r.releasedAt, r.own, r.reason, 'left' in r, 'own' in r] })()`))
-	exported, err := json.Marshal(v.mustRun(`b.arriveAndWait()`).Export())
-	require.NoError(t, err)
-	assert.Contains(t, string(exported), `{"reason":"all","outcome":"arrived","arrived":1,`, "as k6 takes the result of setup()")
-}
-
-func TestMethodsAreBound(t *testing.T) {
-	t.Parallel()
-	v := newProcess(t).user(1, `const b = new Barrier('default', { parties: 1 })`)
-	assert.Equal(t, `["all","arriveAndWait",true,false]`, v.json(`(() => { const { arriveAndWait } = b;
-		return [arriveAndWait().reason, arriveAndWait.name, b.wait === b.wait, 'unknown' in b] })()`))
-	assert.Equal(t, "TypeError", v.errorOf(`(function () { 'use strict'; b.wait = 1 })()`, `e.name`))
-}
-
 func TestQuorumLateAndLeave(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)

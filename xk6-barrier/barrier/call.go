@@ -12,6 +12,7 @@ import (
 	"go.k6.io/k6/v2/metrics"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // call is one call of a script. It holds all that belongs to the virtual user and may only be read on its goroutine, so
@@ -143,7 +144,7 @@ func (c *call) missing(limit uint32) (jsValue, error) {
 		for at, id := range missing.IDs {
 			ids[at] = id
 		}
-		return object(rt, field{"count", missing.Count}, field{"ids", rt.NewArray(ids...)})
+		return script.NewData(rt).Put("count", missing.Count).Put("ids", rt.NewArray(ids...)).Object
 	}, nil
 }
 
@@ -164,6 +165,6 @@ func (c *call) abort(why string) (jsValue, error) {
 		log.Warnf("barrier %q: abort did nothing, because it was released before", c.config.Name)
 	}
 	return func(rt *sobek.Runtime) sobek.Value {
-		return object(rt, field{"broken", broken}, field{"phase", answer.Phase})
+		return script.NewData(rt).Put("broken", broken).Put("phase", answer.Phase).Object
 	}, nil
 }

@@ -101,19 +101,19 @@ func (i *instance) errorValue(err error) sobek.Value {
 	rt := i.vu.Runtime()
 	var e *Error
 	if !errors.As(err, &e) {
-		return i.errors.New(rt, err.Error())
+		return rt.NewGoError(err) // k6's own, such as the one about the init context
 	}
-	fields := []script.Field{{Name: "name", Value: e.name}, {Name: "code", Value: e.code}, {Name: "pending", Value: e.pending}}
+	object := i.errors.New(rt, e.Error(), e.name, e.code).Tell("pending", e.pending)
 	if e.option != "" {
-		fields = append(fields, script.OptionFields(e.option, e.got, e.allowed)...)
+		object.TellOption(e.option, e.got, e.allowed)
 	}
 	if e.key != "" {
-		fields = append(fields, script.Field{Name: "key", Value: e.key}, script.Field{Name: "type", Value: e.kind})
+		object.Tell("key", e.key).Tell("type", e.kind)
 	}
 	if e.status != nil {
-		fields = append(fields, script.Field{Name: "status", Value: statusValue(rt, e.status)})
+		object.Tell("status", statusValue(rt, e.status))
 	}
-	return i.errors.New(rt, e.Error(), fields...)
+	return object.Object
 }
 
 // throw ends the running JavaScript with an error. Where k6 ended the iteration, JavaScript ends as it does in sleep().

@@ -18,8 +18,8 @@ import (
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/lib"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
-	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
@@ -125,14 +125,31 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 func (i *instance) Exports() modules.Exports {
 	if i.exports == nil {
 		rt := i.vu.Runtime()
-		i.exports = lazy.Object(rt, func() []lazy.Field {
-			return []lazy.Field{
-				{Name: "Barrier", Make: func() any { return named(rt, "Barrier", i.newBarrier) }},
-				{Name: "QueueCounter", Make: func() any { return named(rt, "QueueCounter", i.newQueueCounter) }},
+		i.exports = class.Exports(rt, func() []class.Field {
+			return []class.Field{
+				{Name: "Barrier", Make: func() any {
+					return construct(i, class.Class[*barrierObject]{
+						Name: "Barrier", Length: 2, New: i.newBarrier, Methods: barrierMethods,
+					})
+				}},
+				{Name: "QueueCounter", Make: func() any {
+					return construct(i, class.Class[*counterObject]{
+						Name: "QueueCounter", Length: 1, New: i.newQueueCounter, Methods: queueCounterMethods,
+					})
+				}},
 			}
 		})
 	}
 	return modules.Exports{Default: i.exports}
+}
+
+// construct makes a class for this virtual user.
+func construct[T class.Value](i *instance, c class.Class[T]) *sobek.Object {
+	constructor, err := c.Constructor(i.vu.Runtime())
+	if err != nil {
+		i.throw(err)
+	}
+	return constructor
 }
 
 // start starts the engine with the first call that needs it, and closes it when k6 exits.

@@ -12,9 +12,11 @@ import (
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/lib"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/wording"
+	"go.k6.io/k6/v2/metrics"
 )
 
 const (
@@ -26,10 +28,11 @@ const (
 type (
 	// counterObject is an instance of the class QueueCounter.
 	counterObject struct {
+		class.Hidden
+
 		inst    *instance
 		options counterOptions
 		key     string // the options as text
-		names   *queueNames
 	}
 
 	// counterOptions are a counter's options as the core takes them.
@@ -49,6 +52,7 @@ type (
 	}
 )
 
+// queueCounterMethods are those of the class QueueCounter.
 var queueCounterMethods = slices.Concat( //nolint:gochecknoglobals // a constant that Go has no constant form for
 	twins("counts", (*counterObject).counts),
 	twins("total", (*counterObject).total),
@@ -59,7 +63,7 @@ var queueCounterMethods = slices.Concat( //nolint:gochecknoglobals // a constant
 func (q *counterObject) module() *instance { return q.inst }
 
 // newQueueCounter is `new QueueCounter(options)`. It checks the options and does nothing else.
-func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
+func (i *instance) newQueueCounter(call sobek.ConstructorCall) *counterObject {
 	const name = "new QueueCounter"
 	o, err := newOptions(i.vu.Runtime(), call.Argument(0), "{ redis: 'redis://localhost', keys: ['queue'] }")
 	if err != nil {
@@ -85,15 +89,14 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 		i.throw(wrapError(name, err))
 	}
 	q.key = string(key)
-	q.names = newQueueNames(q.options.Keys)
-	return newObject(q, queueCounterMethods, call)
+	return q
 }
 
 // counts is the length of each queue.
 func (q *counterObject) counts(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
-		return func(rt *sobek.Runtime) sobek.Value { return q.names.object(rt, counts) }, err
+		return func(rt *sobek.Runtime) sobek.Value { return lengthsOf(rt, q.options.Keys, counts) }, err
 	})
 }
 
@@ -125,7 +128,7 @@ func (q *counterObject) waitFor(name string, fc sobek.FunctionCall) task {
 	if err := o.done(); err != nil {
 		return failedTask(wrapError(name, err))
 	}
-	w := queueWait{queues: q.names, least: uint64(n), timeout: timeout, interval: interval} //nolint:gosec // not negative
+	w := queueWait{keys: q.options.Keys, least: uint64(n), timeout: timeout, interval: interval} //nolint:gosec // not negative
 	return q.task(name, w.run)
 }
 
@@ -207,7 +210,7 @@ func (q *counterObject) open(state *lib.State) (*counting, error) {
 
 // queueWait is one waitFor.
 type queueWait struct {
-	queues            *queueNames
+	keys              []string
 	least             uint64
 	timeout, interval time.Duration
 }
@@ -236,8 +239,8 @@ func (w queueWait) run(ctx context.Context, count counter) (jsValue, error) {
 		if held >= w.least {
 			lasted := time.Since(started)
 			return func(rt *sobek.Runtime) sobek.Value {
-				return object(rt, field{"total", held}, field{"counts", w.queues.object(rt, counts)},
-					field{"waitedMs", float64(lasted) / float64(time.Millisecond)})
+				return script.NewData(rt).Put("total", held).Put("counts", lengthsOf(rt, w.keys, counts)).
+					Put("waitedMs", metrics.D(lasted)).Object
 			}, nil
 		}
 		if left := time.Until(deadline); left <= 0 {
@@ -267,6 +270,15 @@ func (w queueWait) timedOut(started time.Time, held uint64, why string) error {
 		reason: fmt.Sprintf("the queues hold %s of %s after %s%s", wording.Grouped(held), wording.Grouped(w.least),
 			time.Since(started).Round(time.Millisecond), why),
 	}
+}
+
+// lengthsOf are the lengths of queues by key, in the order of the keys.
+func lengthsOf(rt *sobek.Runtime, keys []string, lengths []uint64) *sobek.Object {
+	data := script.NewData(rt)
+	for at, key := range keys {
+		data.Put(key, lengths[at])
+	}
+	return data.Object
 }
 
 func sum(counts []uint64) uint64 {

@@ -238,11 +238,11 @@ func classifyMessage(message string) (code int, label string) {
 // errorValue makes the error that handlers receive and that sse.open() throws: an Error with the name of the kind, the code,
 // and error(), by which scripts written for earlier modules read the message. It must run on the VU's goroutine.
 func (mi *instance) errorValue(e *streamError) *sobek.Object {
-	fields := []script.Field{{Name: "name", Value: e.name}, {Name: "code", Value: e.code}, {Name: "error", Value: e.Error}}
+	object := mi.errors.New(mi.vu.Runtime(), e.Error(), e.name, e.code).Tell("error", e.Error)
 	if w := e.wrong; w != nil {
-		fields = append(fields, script.OptionFields(w.option, w.got, w.allowed)...)
+		object.TellOption(w.option, w.got, w.allowed)
 	}
-	return mi.errors.New(mi.vu.Runtime(), e.Error(), fields...)
+	return object.Object
 }
 
 // throw makes err an exception of the script. An exception or interruption that came out of a handler passes unchanged.

@@ -10,6 +10,8 @@ import (
 
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 )
 
 const opEventSource = "EventSource"
@@ -24,13 +26,15 @@ const (
 // eventSource is one object of the class EventSource. Its JavaScript side, which is all but the fields of the last
 // group, belongs to the VU's goroutine; run belongs to a goroutine of its own.
 type eventSource struct {
+	class.Hidden
 	target
-	ctx    context.Context //nolint:containedctx // that of the iteration
-	state  *lib.State
-	req    *request
-	end    context.CancelCauseFunc // ends the source for good
-	status int                     // readyState
-	lastID string                  // of the events delivered
+	ctx             context.Context //nolint:containedctx // that of the iteration
+	state           *lib.State
+	req             *request
+	end             context.CancelCauseFunc // ends the source for good
+	status          int                     // readyState
+	lastID          string                  // of the events delivered
+	withCredentials bool
 
 	events     *loop
 	metrics    *streamMetrics
@@ -40,22 +44,37 @@ type eventSource struct {
 	openOrigin string
 }
 
-// eventSourceClass makes the constructor with its constants.
+// eventSourceClass makes the class for this VU.
 func (mi *instance) eventSourceClass() *sobek.Object {
-	rt := mi.vu.Runtime()
-	class := rt.ToValue(mi.newEventSource).ToObject(rt)
-	prototype := class.Get("prototype").ToObject(rt)
-	for name, value := range map[string]int{"CONNECTING": stateConnecting, "OPEN": stateOpen, "CLOSED": stateClosed} {
-		for _, holder := range []*sobek.Object{class, prototype} {
-			must(rt, holder.DefineDataProperty(
-				name, rt.ToValue(value), sobek.FLAG_FALSE, sobek.FLAG_FALSE, sobek.FLAG_TRUE))
-		}
+	c := class.Class[*eventSource]{
+		Name: "EventSource", Length: 1, New: mi.newEventSource,
+		Constants: map[string]int{"CONNECTING": stateConnecting, "OPEN": stateOpen, "CLOSED": stateClosed},
+		Methods: []class.Method[*eventSource]{
+			{Name: "addEventListener", Call: (*eventSource).addEventListener},
+			{Name: "removeEventListener", Call: (*eventSource).removeEventListener},
+			{Name: "close", Call: (*eventSource).close},
+		},
+		Accessors: []class.Accessor[*eventSource]{
+			{Name: "url", Get: func(s *eventSource) any { return s.req.url.URL }},
+			{Name: "withCredentials", Get: func(s *eventSource) any { return s.withCredentials }},
+			{Name: "readyState", Get: func(s *eventSource) any { return s.status }},
+			{Name: "lastEventId", Get: func(s *eventSource) any { return s.lastID }},
+		},
 	}
-	return class
+	for _, name := range []string{onOpen, onMessage, onError} {
+		c.Accessors = append(c.Accessors, class.Accessor[*eventSource]{
+			Name: "on" + name,
+			Get:  func(s *eventSource) any { return s.handler(name) },
+			Set:  func(s *eventSource, value sobek.Value) { s.setHandler(name, value) },
+		})
+	}
+	constructor, err := c.Constructor(mi.vu.Runtime())
+	must(mi.vu.Runtime(), err)
+	return constructor
 }
 
 // newEventSource is new EventSource(url, [params]). Like the standard's, it throws for a URL that cannot be used.
-func (mi *instance) newEventSource(call sobek.ConstructorCall) *sobek.Object {
+func (mi *instance) newEventSource(call sobek.ConstructorCall) *eventSource {
 	state := mi.vuState(opEventSource)
 	req, urlErr, err := mi.newRequest(opEventSource, state, eventSourceOptions, call.Argument(0), call.Argument(1))
 	switch {
@@ -76,7 +95,11 @@ func (mi *instance) newEventSource(call sobek.ConstructorCall) *sobek.Object {
 		reconnect: req.reconnectDelay,
 	}
 	s.scope, s.end = context.WithCancelCause(s.ctx)
-	s.define(call.Argument(1))
+	if params := call.Argument(1); !common.IsNullish(params) {
+		if v := params.ToObject(s.rt).Get("withCredentials"); v != nil {
+			s.withCredentials = v.ToBoolean()
+		}
+	}
 
 	lifetime := req.timeout
 	req.timeout = 0 // of the source, not of each of its streams
@@ -84,29 +107,14 @@ func (mi *instance) newEventSource(call sobek.ConstructorCall) *sobek.Object {
 	mi.firstSamples(first)
 	s.events = newLoop(mi.vu)
 	go s.run(first, lifetime)
-	return nil
+	return s
 }
 
-// define gives the object its properties.
-func (s *eventSource) define(params sobek.Value) {
-	withCredentials := false
-	if !common.IsNullish(params) {
-		if v := params.ToObject(s.rt).Get("withCredentials"); v != nil {
-			withCredentials = v.ToBoolean()
-		}
-	}
-	s.getter("url", func() any { return s.req.url.URL })
-	s.getter("withCredentials", func() any { return withCredentials })
-	s.getter("readyState", func() any { return s.status })
-	s.getter("lastEventId", func() any { return s.lastID })
-	for _, name := range []string{onOpen, onMessage, onError} {
-		s.handlerProperty(name)
-	}
-	s.method("close", func(sobek.FunctionCall) sobek.Value {
-		s.status = stateClosed
-		s.end(errClosed)
-		return sobek.Undefined()
-	})
+// close closes the source for good.
+func (s *eventSource) close(sobek.FunctionCall) sobek.Value {
+	s.status = stateClosed
+	s.end(errClosed)
+	return sobek.Undefined()
 }
 
 func (s *eventSource) newStream() *stream {

@@ -22,6 +22,7 @@ import (
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/lib"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
@@ -36,7 +37,7 @@ type (
 		vu      modules.VU
 		root    *RootModule
 		metrics *streamMetrics
-		exports modules.Exports
+		exports *sobek.Object
 		errors  script.Errors
 		counted bool // the counters have their first sample
 	}
@@ -59,23 +60,20 @@ func (root *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 	}
 	mi := &instance{vu: vu, root: root, metrics: m}
 
-	asyncOpen := rt.ToValue(mi.asyncOpen)
-	named := map[string]any{
-		"open":        rt.ToValue(mi.open),
-		"asyncOpen":   asyncOpen,
-		"openAsync":   asyncOpen, // the name that scripts may know
-		"EventSource": mi.eventSourceClass(),
-	}
-	object := rt.NewObject()
-	for name, value := range named {
-		must(rt, object.Set(name, value))
-	}
-	mi.exports = modules.Exports{Default: object, Named: named}
+	asyncOpen := sync.OnceValue(func() any { return class.Function(rt, "asyncOpen", mi.asyncOpen) })
+	mi.exports = class.Exports(rt, func() []class.Field {
+		return []class.Field{
+			{Name: "open", Make: func() any { return class.Function(rt, "open", mi.open) }},
+			{Name: "asyncOpen", Make: asyncOpen},
+			{Name: "openAsync", Make: asyncOpen}, // the name that scripts may know
+			{Name: "EventSource", Make: func() any { return mi.eventSourceClass() }},
+		}
+	})
 	return mi
 }
 
 // Exports implements modules.Instance.
-func (mi *instance) Exports() modules.Exports { return mi.exports }
+func (mi *instance) Exports() modules.Exports { return modules.Exports{Default: mi.exports} }
 
 // vuState returns the state of the VU, which does not exist in the init context.
 func (mi *instance) vuState(call string) *lib.State {
@@ -107,9 +105,9 @@ func (root *RootModule) warnOnce(logger logrus.FieldLogger, key, format string, 
 
 // plainHeaders makes the object of names and values that scripts see.
 func plainHeaders(rt *sobek.Runtime, headers map[string]string) *sobek.Object {
-	obj := rt.NewObject()
+	data := script.NewData(rt)
 	for _, name := range sortedKeys(headers) {
-		must(rt, obj.Set(name, headers[name]))
+		data.Put(name, headers[name])
 	}
-	return obj
+	return data.Object
 }

@@ -11,7 +11,8 @@ import (
 
 	"go.k6.io/k6/v2/lib"
 
-	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 const (
@@ -209,13 +210,13 @@ func (s *session) tell(failure *streamError) error {
 
 // newClient makes the object that the setup function receives.
 func (s *session) newClient() *sobek.Object {
-	return lazy.Object(s.rt, func() []lazy.Field {
-		return []lazy.Field{
-			{Name: "on", Value: s.on, Fixed: true},
-			{Name: "close", Value: s.close, Fixed: true},
-			{Name: "url", Get: func() any { return s.stream.url() }, Fixed: true},
-			{Name: "status", Get: func() any { return s.stream.status() }, Fixed: true},
-			{Name: "headers", Get: func() any { return plainHeaders(s.rt, s.stream.headers()) }, Fixed: true},
+	return class.Instance(s.rt, func() []class.Field {
+		return []class.Field{
+			{Name: "on", Make: func() any { return class.Function(s.rt, "on", s.on) }},
+			{Name: "close", Make: func() any { return class.Function(s.rt, "close", s.close) }},
+			{Name: "url", Get: func() any { return s.stream.url() }},
+			{Name: "status", Get: func() any { return s.stream.status() }},
+			{Name: "headers", Get: func() any { return plainHeaders(s.rt, s.stream.headers()) }},
 		}
 	})
 }
@@ -243,12 +244,7 @@ func (s *session) close(sobek.FunctionCall) sobek.Value {
 }
 
 func (s *session) eventObject(ev *event) *sobek.Object {
-	obj := s.rt.NewObject()
-	must(s.rt, obj.Set("id", ev.id))
-	must(s.rt, obj.Set("comment", ev.comment))
-	must(s.rt, obj.Set("name", ev.name))
-	must(s.rt, obj.Set("data", ev.data))
-	return obj
+	return script.NewData(s.rt).Put("id", ev.id).Put("comment", ev.comment).Put("name", ev.name).Put("data", ev.data).Object
 }
 
 // result is what the call returns once the stream has ended.
@@ -257,12 +253,8 @@ func (s *session) result(failure *streamError) *sobek.Object {
 	if failure != nil {
 		message = failure.Error()
 	}
-	obj := s.rt.NewObject()
-	must(s.rt, obj.Set("url", s.stream.url()))
-	must(s.rt, obj.Set("status", s.stream.status()))
-	must(s.rt, obj.Set("headers", plainHeaders(s.rt, s.stream.headers())))
-	must(s.rt, obj.Set("error", message))
-	return obj
+	return script.NewData(s.rt).Put("url", s.stream.url()).Put("status", s.stream.status()).
+		Put("headers", plainHeaders(s.rt, s.stream.headers())).Put("error", message).Object
 }
 
 // isException reports whether err came out of JavaScript.

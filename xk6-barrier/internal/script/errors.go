@@ -17,9 +17,8 @@ type Errors struct {
 }
 
 // New makes an Error of the runtime's own class, so that a script that replaces the global one changes nothing here. The
-// class is found at the first error: k6 makes it only for the virtual users that need it. What else the error says are
-// properties that are not listed, like its message.
-func (e *Errors) New(rt *sobek.Runtime, message string, fields ...Field) *sobek.Object {
+// class is found at the first error: k6 makes it only for the virtual users that need it. It goes by a name and has a code.
+func (e *Errors) New(rt *sobek.Runtime, message, name string, code any) Data {
 	if e.class == nil {
 		e.class = rt.NewTypeError().Prototype().Prototype().Get("constructor")
 	}
@@ -27,11 +26,12 @@ func (e *Errors) New(rt *sobek.Runtime, message string, fields ...Field) *sobek.
 	if err != nil {
 		panic(err)
 	}
-	for _, f := range fields {
-		// A plain data property of a fresh object: setting it cannot fail.
-		_ = object.DefineDataProperty(f.Name, rt.ToValue(f.Value), sobek.FLAG_TRUE, sobek.FLAG_TRUE, sobek.FLAG_FALSE)
-	}
-	return object
+	return Data{rt, object}.Tell("name", name).Tell("code", code)
+}
+
+// TellOption adds what was wrong with which option.
+func (d Data) TellOption(option, got, allowed string) {
+	d.Tell("option", option).Tell("got", got).Tell("allowed", allowed)
 }
 
 // WrongOption is the reason of an error about an option or argument: which one, what it was and what it may be.
@@ -42,11 +42,6 @@ func WrongOption(option, got, allowed string) string {
 // UnknownOption is the reason of an error about an option that there is not; allowed lists those that there are.
 func UnknownOption(option, allowed string) string {
 	return fmt.Sprintf("option %q does not exist, allowed are: %s", option, allowed)
-}
-
-// OptionFields are what an error about an option has as properties.
-func OptionFields(option, got, allowed string) []Field {
-	return []Field{{"option", option}, {"got", got}, {"allowed", allowed}}
 }
 
 // interruption is what k6 itself raises when it ends a virtual user: no catch clause sees it, and nothing is logged.

@@ -75,17 +75,28 @@ func Quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// Field is a property of a plain object.
-type Field struct {
-	Name  string
-	Value any // what sobek's ToValue takes
+// Data is an object in the making.
+type Data struct {
+	rt     *sobek.Runtime
+	Object *sobek.Object
 }
 
-// Object makes plain data: an ordinary object that a script may print, copy, freeze and send.
-func Object(rt *sobek.Runtime, fields ...Field) *sobek.Object {
-	o := rt.NewObject()
-	for _, f := range fields {
-		_ = o.Set(f.Name, f.Value) // a fresh object refuses nothing
+// NewData begins plain data: an ordinary object that a script may print, copy, freeze and send.
+func NewData(rt *sobek.Runtime) Data { return Data{rt, rt.NewObject()} }
+
+// Put gives the object a property, of what sobek's ToValue takes.
+func (d Data) Put(name string, value any) Data {
+	if name == "__proto__" { // to set this one would change the prototype
+		return d.define(name, value, sobek.FLAG_TRUE)
 	}
-	return o
+	_ = d.Object.Set(name, value) // a fresh object refuses nothing
+	return d
+}
+
+// Tell is Put for a property that is not listed.
+func (d Data) Tell(name string, value any) Data { return d.define(name, value, sobek.FLAG_FALSE) }
+
+func (d Data) define(name string, value any, listed sobek.Flag) Data {
+	_ = d.Object.DefineDataProperty(name, d.rt.ToValue(value), sobek.FLAG_TRUE, sobek.FLAG_TRUE, listed)
+	return d
 }
