@@ -97,10 +97,18 @@ func (c *call) request(kind core.Kind) core.Request {
 	return r
 }
 
+// submit carries out an operation, unless the iteration is over.
+func (c *call) submit(ctx context.Context, s *openBarrier, request core.Request, participant, reason string) (core.Answer, error) {
+	if isOver(c.ctx) {
+		return core.Answer{}, core.ErrEnded
+	}
+	return s.Do(ctx, request, participant, reason)
+}
+
 // do carries out an operation on an outcome, counts it and remembers it. A store that did not answer changes nothing of
 // that: the outcome stands and is delivered later.
 func (c *call) do(s *openBarrier, kind core.Kind, reason string) (core.Answer, error) {
-	answer, err := s.Do(c.limited, c.request(kind), c.participant, reason)
+	answer, err := c.submit(c.limited, s, c.request(kind), c.participant, reason)
 	if answer.First && answer.Outcome == core.OutcomeFailed {
 		answer.Reason = reason
 	}
@@ -153,7 +161,7 @@ func (c *call) abort(why string) (jsValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.Do(c.ctx, c.request(core.Abort), "", why)
+	answer, err := c.submit(c.ctx, s, c.request(core.Abort), "", why)
 	if err != nil {
 		return nil, err
 	}

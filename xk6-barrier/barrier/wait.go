@@ -156,7 +156,7 @@ func (c *call) passed(s *openBarrier, phase uint32) error {
 func (c *call) expire(s *openBarrier, phase uint32, gate <-chan struct{}, d deadlines) error {
 	request := c.request(core.Expire)
 	request.Phase = phase
-	_, err := s.Do(c.limited, request, "", "")
+	_, err := c.submit(c.limited, s, request, "", "")
 	if err == nil { // released, perhaps at an instant that has yet to come
 		select {
 		case <-gate:

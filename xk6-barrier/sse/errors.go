@@ -251,7 +251,6 @@ func (mi *instance) throw(err error) {
 		exception   *sobek.Exception
 		interrupted *sobek.InterruptedError
 		overflow    *sobek.StackOverflowError
-		ours        *streamError
 	)
 	switch {
 	case errors.As(err, &exception):
@@ -260,11 +259,18 @@ func (mi *instance) throw(err error) {
 		panic(interrupted)
 	case errors.As(err, &overflow):
 		panic(overflow)
-	case errors.As(err, &ours):
-		panic(mi.errorValue(ours))
 	default:
-		common.Throw(mi.vu.Runtime(), err)
+		panic(mi.errorOf(err))
 	}
+}
+
+// errorOf makes any error a JavaScript one.
+func (mi *instance) errorOf(err error) *sobek.Object {
+	var ours *streamError
+	if errors.As(err, &ours) {
+		return mi.errorValue(ours)
+	}
+	return mi.vu.Runtime().NewGoError(err) // k6's own, such as the one about the init context
 }
 
 // must is for operations on objects made here, which fail only if this code is wrong.

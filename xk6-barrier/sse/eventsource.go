@@ -12,6 +12,7 @@ import (
 	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 const opEventSource = "EventSource"
@@ -75,7 +76,13 @@ func (mi *instance) eventSourceClass() *sobek.Object {
 
 // newEventSource is new EventSource(url, [params]). Like the standard's, it throws for a URL that cannot be used.
 func (mi *instance) newEventSource(call sobek.ConstructorCall) *eventSource {
-	state := mi.vuState(opEventSource)
+	if mi.isOver() {
+		script.Interrupt()
+	}
+	state, err := mi.vuState(opEventSource)
+	if err != nil {
+		mi.throw(err)
+	}
 	req, urlErr, err := mi.newRequest(opEventSource, state, eventSourceOptions, call.Argument(0), call.Argument(1))
 	switch {
 	case err != nil:

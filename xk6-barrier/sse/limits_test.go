@@ -145,6 +145,24 @@ func TestNoHandlerFollowsAnException(t *testing.T) {
 	assert.Equal(t, []any{"a"}, v.VU.Runtime().Get("out").Export())
 }
 
+func TestNothingBeginsAfterTheIteration(t *testing.T) {
+	t.Parallel()
+	v := newVU(t)
+	cancel := v.cancellable()
+	v.set("url", unusedURL(t))
+	v.eval(`var ran = 0, went = false, caught = false; const count = () => { ran++ };`)
+	cancel()
+	for _, call := range []string{`sse.open(url, count)`, `sse.open()`, `new EventSource(url)`} {
+		_, err := v.run("try { %s; went = true } catch { caught = true }", call)
+		var interrupted *sobek.InterruptedError
+		require.ErrorAs(t, err, &interrupted, call)
+	}
+	assert.Equal(t, "0,false,false", v.eval(`sse.asyncOpen(url, count).then(count, count); sse.asyncOpen().then(count, count);
+		var out = [ran, went, caught].join(); out`))
+	assert.Equal(t, "0", v.eval(`out = String(ran)`))
+	assert.Empty(t, v.values("http_reqs"))
+}
+
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	bothOpens(t, func(t *testing.T, call string) {

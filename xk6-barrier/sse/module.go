@@ -76,12 +76,11 @@ func (root *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 func (mi *instance) Exports() modules.Exports { return modules.Exports{Default: mi.exports} }
 
 // vuState returns the state of the VU, which does not exist in the init context.
-func (mi *instance) vuState(call string) *lib.State {
-	state := mi.vu.State()
-	if state == nil {
-		common.Throw(mi.vu.Runtime(), common.NewInitContextError(call+" cannot be used in the init context"))
+func (mi *instance) vuState(call string) (*lib.State, error) {
+	if state := mi.vu.State(); state != nil {
+		return state, nil
 	}
-	return state
+	return nil, common.NewInitContextError(call + " cannot be used in the init context")
 }
 
 // firstSamples gives the counters a sample of 0. Without any, a counter is missing from the summary, and a threshold

@@ -51,8 +51,13 @@ type session struct {
 
 // open is sse.open(url, [params], setup): it blocks the VU until the stream has ended.
 func (mi *instance) open(args ...sobek.Value) *sobek.Object {
-	rt := mi.vu.Runtime()
-	s, urlErr := mi.newSession(opOpen, args)
+	if mi.isOver() {
+		script.Interrupt()
+	}
+	s, urlErr, err := mi.newSession(opOpen, args)
+	if err != nil {
+		mi.throw(err)
+	}
 	s.do = func(f func() error) error {
 		if err := s.ctx.Err(); err != nil {
 			return err
@@ -66,7 +71,7 @@ func (mi *instance) open(args ...sobek.Value) *sobek.Object {
 	if s.ctx.Err() != nil {
 		// k6 interrupts the script now. Without this the script could run on for a moment and take the stream for one that
 		// ended by itself.
-		rt.Interrupt(context.Canceled)
+		script.Interrupt()
 	}
 	if failure != nil && s.req.throw {
 		mi.throw(failure)
@@ -77,8 +82,15 @@ func (mi *instance) open(args ...sobek.Value) *sobek.Object {
 // asyncOpen is sse.asyncOpen(url, [params], setup): the same with a promise, on the event loop.
 func (mi *instance) asyncOpen(args ...sobek.Value) *sobek.Promise {
 	rt := mi.vu.Runtime()
-	s, urlErr := mi.newSession(opAsyncOpen, args)
 	promise, resolve, reject := rt.NewPromise()
+	if mi.isOver() {
+		return promise
+	}
+	s, urlErr, err := mi.newSession(opAsyncOpen, args)
+	if err != nil {
+		must(rt, reject(mi.errorOf(err)))
+		return promise
+	}
 	events := newLoop(mi.vu)
 	s.do, s.batch = events.run, true
 	go func() {
@@ -100,9 +112,14 @@ func (mi *instance) asyncOpen(args ...sobek.Value) *sobek.Promise {
 	return promise
 }
 
-// newSession throws for everything that is wrong with the arguments, except the URL.
-func (mi *instance) newSession(op string, args []sobek.Value) (*session, *streamError) {
-	rt, state := mi.vu.Runtime(), mi.vuState(op)
+// newSession reads the arguments. A URL that cannot be used is reported in the second result, because it fails like a
+// connection does.
+func (mi *instance) newSession(op string, args []sobek.Value) (*session, *streamError, error) {
+	rt := mi.vu.Runtime()
+	state, err := mi.vuState(op)
+	if err != nil {
+		return nil, nil, err
+	}
 	var url, params, setupValue sobek.Value
 	switch len(args) {
 	case 2:
@@ -110,15 +127,15 @@ func (mi *instance) newSession(op string, args []sobek.Value) (*session, *stream
 	case 3:
 		url, params, setupValue = args[0], args[1], args[2]
 	default:
-		mi.throw(newOptionError(op, &wrongOption{"arguments", strconv.Itoa(len(args)), "a URL, optional params, and a function"}))
+		return nil, nil, newOptionError(op, &wrongOption{"arguments", strconv.Itoa(len(args)), "a URL, optional params, and a function"})
 	}
 	setup, ok := sobek.AssertFunction(setupValue)
 	if !ok {
-		mi.throw(newOptionError(op, wrong("setup", setupValue, "a function as the last argument")))
+		return nil, nil, newOptionError(op, wrong("setup", setupValue, "a function as the last argument"))
 	}
 	req, urlErr, err := mi.newRequest(op, state, openOptions, url, params)
 	if err != nil {
-		mi.throw(err)
+		return nil, nil, err
 	}
 	s := &session{
 		mi: mi, rt: rt, ctx: mi.vu.Context(), state: state, req: req, setup: setup,
@@ -127,7 +144,7 @@ func (mi *instance) newSession(op string, args []sobek.Value) (*session, *stream
 	s.stream = newStream(s.ctx, s.ctx, state, mi.metrics, req)
 	mi.firstSamples(s.stream)
 	s.client = s.newClient()
-	return s, urlErr
+	return s, urlErr, nil
 }
 
 // run takes the stream from connecting to its end. It returns what went wrong with the stream, which handlers have been

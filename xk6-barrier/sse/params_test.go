@@ -108,16 +108,35 @@ func TestHandlersMustBeFunctions(t *testing.T) {
 	require.ErrorContains(t, err, `OptionError: client.on() failed; reason: option "handler": got nothing, allowed is a function`)
 }
 
+func TestWrongArgumentsRejectThePromise(t *testing.T) {
+	t.Parallel()
+	for call, want := range map[string]string{
+		`sse.asyncOpen()`:                                 `option "arguments": got 0, allowed is a URL, optional params, and a function`,
+		`sse.asyncOpen('http://127.0.0.1:1', 'f')`:        `option "setup": got "f", allowed is a function as the last argument`,
+		`sse.asyncOpen('http://127.0.0.1:1', 7, f)`:       `option "params": got 7`,
+		`asyncOpen('http://127.0.0.1:1', { x: f }, f)`:    `sse.asyncOpen() failed; reason: option "x" does not exist`,
+		`asyncOpen('http://127.0.0.1:1', { body: 5 }, f)`: `option "body": got 5`,
+	} {
+		v := newVU(t)
+		out := v.eval(`var out = 'nothing'; const f = () => {};
+			const p = %s; p.catch((e) => { out = [p instanceof Promise, e instanceof Error, String(e)].join() }); out`, call)
+		assert.Contains(t, out, "true,true,")
+		assert.Contains(t, out, "OptionError: ", call)
+		assert.Contains(t, out, want, call)
+	}
+}
+
 func TestNothingWorksInTheInitContext(t *testing.T) {
 	t.Parallel()
 	for call, name := range map[string]string{
-		`sse.open('http://127.0.0.1:1', () => {})`:      "sse.open()",
-		`sse.asyncOpen('http://127.0.0.1:1', () => {})`: "sse.asyncOpen()",
-		`new EventSource('http://127.0.0.1:1')`:         "EventSource",
+		`sse.open('http://127.0.0.1:1', () => {})`: "sse.open()",
+		`new EventSource('http://127.0.0.1:1')`:    "EventSource",
 	} {
 		_, err := newInitVU(t).run("%s", call)
 		require.ErrorContains(t, err, name+" cannot be used in the init context")
 	}
+	out := newInitVU(t).eval(`var out; sse.asyncOpen('http://127.0.0.1:1', () => {}).catch((e) => { out = e.message }); out`)
+	assert.Contains(t, out, "sse.asyncOpen() cannot be used in the init context")
 }
 
 func TestExports(t *testing.T) {

@@ -1,15 +1,12 @@
 package script
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"sync"
 
 	"github.com/grafana/sobek"
 )
-
-// ErrInterrupted is what k6's interruption of a virtual user carries where a call of ours ends it.
-var ErrInterrupted = errors.New("k6 ended the iteration")
 
 // Errors makes the errors of one virtual user.
 type Errors struct {
@@ -48,7 +45,7 @@ func UnknownOption(option, allowed string) string {
 // There is no other way to make one than to interrupt some runtime.
 var interruption = sync.OnceValue(func() error { //nolint:gochecknoglobals // a constant that has to be computed
 	rt := sobek.New()
-	rt.Interrupt(ErrInterrupted)
+	rt.Interrupt(context.Canceled) // k6 knows it by this value
 	_, err := rt.RunString("0")
 	return err
 })
