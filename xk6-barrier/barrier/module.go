@@ -124,23 +124,25 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 // user, so each is made when a script first names it.
 func (i *instance) Exports() modules.Exports {
 	if i.exports == nil {
-		rt := i.vu.Runtime()
-		i.exports = class.Exports(rt, func() []class.Field {
-			return []class.Field{
-				{Name: "Barrier", Make: func() any {
-					return construct(i, class.Class[*barrierObject]{
-						Name: "Barrier", Length: 2, New: i.newBarrier, Methods: barrierMethods,
-					})
-				}},
-				{Name: "QueueCounter", Make: func() any {
-					return construct(i, class.Class[*counterObject]{
-						Name: "QueueCounter", Length: 1, New: i.newQueueCounter, Methods: queueCounterMethods,
-					})
-				}},
-			}
-		})
+		i.exports = class.Exports(i.vu.Runtime(), exported, i.export)
 	}
 	return modules.Exports{Default: i.exports}
+}
+
+var exported = []string{"Barrier", "QueueCounter"} //nolint:gochecknoglobals // a constant that Go has no constant form for
+
+func (i *instance) export(name string) class.Field {
+	switch name {
+	case "Barrier":
+		return class.Field{Make: func() any {
+			return construct(i, class.Class[*barrierObject]{Name: name, Length: 2, New: i.newBarrier, Methods: barrierMethods})
+		}}
+	case "QueueCounter":
+		return class.Field{Make: func() any {
+			return construct(i, class.Class[*counterObject]{Name: name, Length: 1, New: i.newQueueCounter, Methods: queueCounterMethods})
+		}}
+	}
+	return class.Field{}
 }
 
 // construct makes a class for this virtual user.

@@ -60,16 +60,25 @@ func (root *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 	}
 	mi := &instance{vu: vu, root: root, metrics: m}
 
-	asyncOpen := sync.OnceValue(func() any { return class.Function(rt, "asyncOpen", mi.asyncOpen) })
-	mi.exports = class.Exports(rt, func() []class.Field {
-		return []class.Field{
-			{Name: "open", Make: func() any { return class.Function(rt, "open", mi.open) }},
-			{Name: "asyncOpen", Make: asyncOpen},
-			{Name: "openAsync", Make: asyncOpen}, // the name that scripts may know
-			{Name: "EventSource", Make: func() any { return mi.eventSourceClass() }},
-		}
-	})
+	mi.exports = class.Exports(rt, exported, mi.export)
 	return mi
+}
+
+var exported = []string{"open", "asyncOpen", "openAsync", "EventSource"} //nolint:gochecknoglobals // constant
+
+func (mi *instance) export(name string) class.Field {
+	rt := mi.vu.Runtime()
+	switch name {
+	case "open":
+		return class.Field{Make: func() any { return class.Function(rt, name, mi.open) }}
+	case "asyncOpen":
+		return class.Field{Make: func() any { return class.Function(rt, name, mi.asyncOpen) }}
+	case "openAsync": // the name that scripts may know
+		return class.Field{Make: func() any { return mi.exports.Get("asyncOpen") }}
+	case "EventSource":
+		return class.Field{Make: func() any { return mi.eventSourceClass() }}
+	}
+	return class.Field{}
 }
 
 // Exports implements modules.Instance.

@@ -227,14 +227,20 @@ func (s *session) tell(failure *streamError) error {
 
 // newClient makes the object that the setup function receives.
 func (s *session) newClient() *sobek.Object {
-	return class.Instance(s.rt, func() []class.Field {
-		return []class.Field{
-			{Name: "on", Make: func() any { return class.Function(s.rt, "on", s.on) }},
-			{Name: "close", Make: func() any { return class.Function(s.rt, "close", s.close) }},
-			{Name: "url", Get: func() any { return s.stream.url() }},
-			{Name: "status", Get: func() any { return s.stream.status() }},
-			{Name: "headers", Get: func() any { return plainHeaders(s.rt, s.stream.headers()) }},
+	return class.Instance(s.rt, func(name string) class.Field {
+		switch name {
+		case "on":
+			return class.Field{Make: func() any { return class.Function(s.rt, name, s.on) }}
+		case "close":
+			return class.Field{Make: func() any { return class.Function(s.rt, name, s.close) }}
+		case "url":
+			return class.Field{Get: func() any { return s.stream.url() }}
+		case "status":
+			return class.Field{Get: func() any { return s.stream.status() }}
+		case "headers":
+			return class.Field{Get: func() any { return plainHeaders(s.rt, s.stream.headers()) }}
 		}
+		return class.Field{}
 	})
 }
 

@@ -66,13 +66,14 @@ var inside = sobek.NewSymbol("inside") //nolint:gochecknoglobals // symbols are 
 // Constructor makes the class for one virtual user.
 func (c Class[T]) Constructor(rt *sobek.Runtime) (*sobek.Object, error) {
 	var prototype *sobek.Object
-	constructor := Function(rt, c.Name, func(call sobek.ConstructorCall) *sobek.Object {
+	name, make := c.Name, c.New // and not the rest of c, which would be kept for each virtual user
+	constructor := Function(rt, name, func(call sobek.ConstructorCall) *sobek.Object {
 		if !inherits(call.This, prototype) {
-			panic(rt.NewTypeError("Class constructor %s cannot be invoked without 'new'", c.Name))
+			panic(rt.NewTypeError("Class constructor %s cannot be invoked without 'new'", name))
 		}
-		if err := call.This.DefineDataPropertySymbol(inside, rt.NewDynamicObject(c.New(call)),
+		if err := call.This.DefineDataPropertySymbol(inside, rt.NewDynamicObject(make(call)),
 			sobek.FLAG_FALSE, sobek.FLAG_FALSE, sobek.FLAG_FALSE); err != nil {
-			panic(rt.NewTypeError("a %s is constructed once", c.Name))
+			panic(rt.NewTypeError("a %s is constructed once", name))
 		}
 		return nil
 	})
@@ -100,7 +101,8 @@ func (c Class[T]) Constructor(rt *sobek.Runtime) (*sobek.Object, error) {
 		"length", rt.ToValue(c.Length), sobek.FLAG_FALSE, sobek.FLAG_TRUE, sobek.FLAG_FALSE); err != nil {
 		return nil, err
 	}
-	return constructor, putBeneath(rt, prototype, func() []Field { return c.fields(rt) })
+	methods, class := c.Methods, c.Name
+	return constructor, putBeneath(rt, prototype, func(name string) Field { return method(rt, methods, class, name) })
 }
 
 func inherits(object, prototype *sobek.Object) bool {
@@ -112,17 +114,18 @@ func inherits(object, prototype *sobek.Object) bool {
 	return false
 }
 
-// fields are the methods.
-func (c Class[T]) fields(rt *sobek.Runtime) []Field {
-	list := make([]Field, len(c.Methods))
-	for at, m := range c.Methods {
-		list[at] = Field{Name: m.Name, Make: func() any {
-			return Function(rt, m.Name, func(call sobek.FunctionCall) sobek.Value {
-				return m.Call(valueOf[T](rt, call.This, c.Name, m.Name+"()"), call)
-			})
-		}}
+// method is the field of a method.
+func method[T Value](rt *sobek.Runtime, methods []Method[T], class, name string) Field {
+	for _, m := range methods {
+		if m.Name == name {
+			return Field{Make: func() any {
+				return Function(rt, name, func(call sobek.FunctionCall) sobek.Value {
+					return m.Call(valueOf[T](rt, call.This, class, name), call)
+				})
+			}}
+		}
 	}
-	return list
+	return Field{}
 }
 
 func (a Accessor[T]) define(rt *sobek.Runtime, prototype *sobek.Object, class string) error {
@@ -148,7 +151,7 @@ func valueOf[T Value](rt *sobek.Runtime, this sobek.Value, class, member string)
 			}
 		}
 	}
-	panic(rt.NewTypeError("%s has to be called on a %s: it is not bound to the one that it was taken from", member, class))
+	panic(rt.NewTypeError("%s is a member of %s and not bound to the instance that it was taken from", member, class))
 }
 
 // Function makes a function that goes by its JavaScript name rather than by that of a Go function.

@@ -22,16 +22,15 @@ func run(t *testing.T, script string) (result string, made []string) {
 	make := func(name string, value any) func() any {
 		return func() any { made = append(made, name); return value }
 	}
-	require.NoError(t, rt.Set("m", class.Exports(rt, func() []class.Field {
-		made = append(made, "exports")
-		return []class.Field{{Name: "one", Make: make("one", 1)}, {Name: "two", Make: make("two", 2)}}
+	require.NoError(t, rt.Set("m", class.Exports(rt, []string{"one", "two"}, func(name string) class.Field {
+		return map[string]class.Field{"one": {Make: make("one", 1)}, "two": {Make: make("two", 2)}}[name]
 	})))
 	got := 0
-	require.NoError(t, rt.Set("o", class.Instance(rt, func() []class.Field {
-		return []class.Field{
-			{Name: "method", Make: make("method", func() string { return "called" })},
-			{Name: "got", Get: func() any { got++; return got }},
-		}
+	require.NoError(t, rt.Set("o", class.Instance(rt, func(name string) class.Field {
+		return map[string]class.Field{
+			"method": {Make: make("method", func() string { return "called" })},
+			"got":    {Get: func() any { got++; return got }},
+		}[name]
 	})))
 	constructor, err := class.Class[*thing]{
 		Name: "Thing", Length: 1, New: func(call sobek.ConstructorCall) *thing { return &thing{n: int(call.Argument(0).ToInteger())} },
@@ -57,8 +56,8 @@ func TestNothingIsMadeBeforeAScriptLooks(t *testing.T) {
 	t.Parallel()
 	for script, want := range map[string][]string{
 		`return [m, o].length`:                     nil,
-		`return m.two`:                             {"exports", "two"},
-		`m.one; return m.one`:                      {"exports", "one"},
+		`return m.two`:                             {"two"},
+		`m.one; return m.one`:                      {"one"},
 		`o.got; o.own = 1`:                         nil,
 		`o.method(); return o.method === o.method`: {"method"},
 	} {
@@ -81,7 +80,7 @@ func TestScriptsUseThemAsTheyUseTheirOwn(t *testing.T) {
 		`class Mine extends Thing { get n() { return super.n * 2 } }; return new Mine(3).n`:                 "6",
 		`return [Thing.length, Object.keys(new Thing(1)), Object.getOwnPropertyNames(new Thing(1)).length]`: "1,,0",
 		`Object.freeze(Thing.prototype); return new Thing(1).add(1)`:                                        "2",
-		`try { o.method.call; Thing.prototype.add.call(o, 1) } catch (e) { return e.message }`:              "add() has to be called on a Thing: it is not bound to the one that it was taken from",
+		`try { o.method.call; Thing.prototype.add.call(o, 1) } catch (e) { return e.message }`:              "add is a member of Thing and not bound to the instance that it was taken from",
 	} {
 		result, _ := run(t, script)
 		require.Equal(t, want, result, script)
