@@ -74,7 +74,7 @@ func TestParticipants(t *testing.T) {
 	assert.Equal(t, `"arrived"`, one.json(`b.arrive({ participant: 7 }).outcome`))
 	assert.Equal(t, `1`, one.json(`b.arrive({ participant: '7' }).index`), "a number is its decimal text")
 	assert.Contains(t, two.errorOf(`b.arrive({ participant: '7' })`, `e`), "BarrierConflictError: arrive() failed; reason: ")
-	assert.Equal(t, "KBAR_CONFLICT", two.errorOf(`b.arrive({ participant: 7 })`, `e.code`))
+	assert.Equal(t, "CONFLICT", two.errorOf(`b.arrive({ participant: 7 })`, `e.code`))
 	assert.Equal(t, `"failed"`, two.json(`b.fail('crash', { participant: 'someone else' }).outcome`))
 
 	setup := p.user(0, script)
@@ -138,7 +138,7 @@ func TestQuorumLateAndLeave(t *testing.T) {
 	v.mustRun(`strict.arrive({ participant: 'a' })`)
 	for _, call := range []string{"arrive", "arriveAndWait"} {
 		assert.Equal(t, "BarrierLateError: "+call+"() failed; reason: barrier \"strict\": "+call+
-			" came after the release of phase 0, and late is 'error',KBAR_LATE",
+			" came after the release of phase 0, and late is 'error',LATE",
 			v.errorOf(fmt.Sprintf(`strict.%s({ participant: '%[1]s' })`, call), `[e, e.code]`))
 	}
 
@@ -159,7 +159,7 @@ func TestAbortBreaksItForEveryone(t *testing.T) {
 
 	assert.Equal(t, `{"broken":true,"phase":0}`, users[2].json(`b.abort('the target is down')`))
 	for _, failure := range <-failures {
-		assert.Equal(t, `["BarrierBrokenError","KBAR_BROKEN",`+
+		assert.Equal(t, `["BarrierBrokenError","BROKEN",`+
 			`"arriveAndWait() failed; reason: barrier \"default\" is broken (abort): the target is down"]`, failure)
 	}
 	for _, call := range []string{`b.arrive()`, `b.wait()`, `b.fail('x')`, `b.leave()`} {

@@ -2,6 +2,7 @@ package barrier
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
@@ -23,13 +24,10 @@ const (
 	internalError     = "BarrierError" // none of the above: a closed engine, too many calls, a bug
 )
 
-// lateCode is the only code that is no status of the core: being late is an outcome there.
-const lateCode = "KBAR_LATE"
-
 // Error is an error of this module before it becomes a JavaScript one.
 type Error struct {
 	name    string
-	code    string
+	code    string // with internalError; all others have that of their name
 	call    string
 	reason  string
 	option  string // with optionError: which option, what it was, and what it may be
@@ -49,7 +47,7 @@ func (e *Error) Unwrap() error { return e.cause }
 // newOptionError says which option was wrong, what it was and what it may be.
 func newOptionError(option, got, allowed string) *Error {
 	return &Error{
-		name: optionError, code: core.Option.String(),
+		name:   optionError,
 		reason: script.WrongOption(option, got, allowed),
 		option: option, got: got, allowed: allowed,
 	}
@@ -61,6 +59,9 @@ func (e *Error) of(call string) *Error {
 	return e
 }
 
+// codeOf is the code of an error of no kind: the status of the core without what only its ABI needs.
+func codeOf(status core.Status) string { return strings.TrimPrefix(status.String(), "KBAR_") }
+
 // wrapError gives an error of the core its name.
 func wrapError(call string, err error) *Error {
 	var known *Error
@@ -71,12 +72,12 @@ func wrapError(call string, err error) *Error {
 		}
 		return &mine
 	}
-	e := &Error{name: internalError, code: core.Closed.String(), call: call, reason: err.Error(), cause: err}
+	e := &Error{name: internalError, code: codeOf(core.Closed), call: call, reason: err.Error(), cause: err}
 	var status *core.Error
 	if !errors.As(err, &status) {
 		return e
 	}
-	e.code = status.Status.String()
+	e.code = codeOf(status.Status)
 	e.pending = status.Pending
 	e.option, e.got, e.allowed = status.Option, status.Got, status.Allowed
 	e.key, e.kind = status.Key, status.Type
@@ -88,7 +89,7 @@ func wrapError(call string, err error) *Error {
 		core.Conflict:  conflictError,
 		core.QueueType: queueTypeError,
 	}[status.Status]; ok {
-		e.name = name
+		e.name, e.code = name, ""
 	}
 	if e.option != "" {
 		e.reason = script.WrongOption(e.option, e.got, e.allowed)

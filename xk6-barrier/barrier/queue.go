@@ -266,7 +266,7 @@ func (w queueWait) grace(ctx context.Context, deadline time.Time) time.Duration 
 
 func (w queueWait) timedOut(started time.Time, held uint64, why string) error {
 	return &Error{
-		name: queueTimeoutError, code: core.Timeout.String(),
+		name: queueTimeoutError,
 		reason: fmt.Sprintf("the queues hold %s of %s after %s%s", wording.Grouped(held), wording.Grouped(w.least),
 			time.Since(started).Round(time.Millisecond), why),
 	}

@@ -59,7 +59,7 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	v := p.user(1, `const b = new Barrier('default', { parties: 1, store: 'redis://127.0.0.1:1', runId: 'r' })`)
-	assert.Equal(t, "BarrierStoreError,KBAR_STORE,true", v.errorOf(`b.arrive()`,
+	assert.Equal(t, "BarrierStoreError,STORE,true", v.errorOf(`b.arrive()`,
 		`[e.name, e.code, e.message.startsWith('arrive() failed; reason: ')]`))
 	assert.Equal(t, "BarrierStoreError", v.errorOf(`b.arrive()`, `e.name`), "the next call tries again")
 }
@@ -109,7 +109,7 @@ func TestQueueCounter(t *testing.T) {
 		wrong = new QueueCounter({ redis, keys: ['zset', 'text'] })`, server.URL()))
 	assert.Equal(t, `{"hash":1,"none":0,"zset":2}`, v.json(`q.counts()`))
 	assert.Equal(t, `3`, v.json(`q.total()`))
-	assert.Equal(t, "QueueTypeError,KBAR_QUEUE_TYPE,text,string", v.errorOf(`wrong.counts()`, `[e.name, e.code, e.key, e.type]`))
+	assert.Equal(t, "QueueTypeError,TYPE,text,string", v.errorOf(`wrong.counts()`, `[e.name, e.code, e.key, e.type]`))
 	assert.Equal(t, `[3,true]`, v.json(`(({ total, waitedMs }) => [total, waitedMs > 0])(q.waitFor(3))`))
 	assert.Regexp(t, `^QueueTimeoutError: waitFor\(\) failed; reason: the queues hold 3 of 1,000 after [0-9.]+ms$`,
 		v.errorOf(`q.waitFor(1000, { timeout: 30, interval: 10 })`, `e`))

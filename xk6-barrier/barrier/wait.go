@@ -60,7 +60,7 @@ func (c *call) unanswered(err error, standing core.Outcome) error {
 	if !errors.Is(err, core.ErrEnded) || c.ctx.Err() != nil {
 		return err
 	}
-	e := &Error{name: storeError, code: core.Store.String(), call: c.name, pending: standing != core.OutcomeNone}
+	e := &Error{name: storeError, call: c.name, pending: standing != core.OutcomeNone}
 	e.reason = fmt.Sprintf("barrier %q: the store has not answered within %s", c.config.Name,
 		time.Since(c.started).Round(time.Millisecond))
 	if e.pending {
@@ -188,7 +188,7 @@ func (c *call) released(s *openBarrier, phase uint32, outcome core.Outcome, woke
 	release := s.Release(phase)
 	if release == nil {
 		return nil, &Error{
-			name: internalError, code: core.Empty.String(),
+			name: internalError, code: codeOf(core.Empty),
 			reason: fmt.Sprintf("phase %d is released, but its record is not kept any more: only the last 16 are", phase),
 		}
 	}
@@ -209,7 +209,7 @@ func (c *call) timedOut(s *openBarrier, phase uint32, d deadlines, unasked error
 	c.user.timedOut(phase, c.participant)
 	c.pushTimeout(phase, lasted)
 
-	e := &Error{name: timeoutError, code: core.Timeout.String(), call: c.name}
+	e := &Error{name: timeoutError, call: c.name}
 	note := ""
 	if unasked != nil {
 		e = wrapError(c.name, unasked)
@@ -237,7 +237,7 @@ func (c *call) timedOut(s *openBarrier, phase uint32, d deadlines, unasked error
 
 // broken is the error of everyone who waits at a barrier that broke.
 func (c *call) broken(s *openBarrier) error {
-	e := &Error{name: brokenError, code: core.Broken.String(), call: c.name}
+	e := &Error{name: brokenError, call: c.name}
 	e.reason = fmt.Sprintf("barrier %q is broken", c.config.Name)
 	if status, err := s.Status(); err == nil {
 		e.status = status
@@ -251,7 +251,7 @@ func (c *call) broken(s *openBarrier) error {
 // late is the error of late: 'error'.
 func (c *call) late(phase uint32) error {
 	return &Error{
-		name: lateError, code: lateCode, call: c.name,
+		name: lateError, call: c.name,
 		reason: fmt.Sprintf("barrier %q: %s came after the release of phase %d, and late is 'error'",
 			c.config.Name, c.participant, phase),
 	}

@@ -27,17 +27,18 @@ import (
 
 // The names of the errors that scripts see. index.d.ts lists the same ones, and a test compares them.
 const (
-	nameOptionError         = "OptionError"
-	nameInvalidURLError     = "InvalidURLError"
-	nameConnectError        = "ConnectError"
-	nameConnectTimeoutError = "ConnectTimeoutError"
-	nameConnectionError     = "ConnectionError"
-	nameTimeoutError        = "TimeoutError"
-	nameIdleTimeoutError    = "IdleTimeoutError"
-	nameContentTypeError    = "ContentTypeError"
-	nameDecodingError       = "DecodingError"
-	nameEventTooLargeError  = "EventTooLargeError"
-	nameStatusError         = "StatusError"
+	nameOptionError         = "SSEOptionError"
+	nameInvalidURLError     = "SSEInvalidURLError"
+	nameConnectError        = "SSEConnectError"
+	nameConnectTimeoutError = "SSEConnectTimeoutError"
+	nameConnectionError     = "SSEConnectionError"
+	nameTimeoutError        = "SSETimeoutError"
+	nameIdleTimeoutError    = "SSEIdleTimeoutError"
+	nameContentTypeError    = "SSEContentTypeError"
+	nameDecodingError       = "SSEDecodingError"
+	nameEventTooLargeError  = "SSEEventTooLargeError"
+	nameStatusError         = "SSEStatusError"
+	nameClosedError         = "SSEClosedError"
 )
 
 // The error codes of k6 that this module uses. k6 documents them for scripts but does not export them.
@@ -119,6 +120,11 @@ func newStatusError(op string, status int) *streamError {
 		e.code = codeHTTPStatus + status
 	}
 	return e
+}
+
+// newClosedError is for a wait that nothing can end any more.
+func newClosedError(op, reason string) *streamError {
+	return &streamError{op: op, name: nameClosedError, code: codeDefault, label: "closed", reason: reason}
 }
 
 // newConnectError is for everything before the response headers.
@@ -235,10 +241,10 @@ func classifyMessage(message string) (code int, label string) {
 	}
 }
 
-// errorValue makes the error that handlers receive and that sse.open() throws: an Error with the name of the kind, the code,
-// and error(), by which scripts written for earlier modules read the message. It must run on the VU's goroutine.
+// errorValue makes the error that handlers receive and that sse.open() throws: an Error with its name and code, k6's own
+// code, and error(), by which scripts written for earlier modules read the message. It must run on the VU's goroutine.
 func (mi *instance) errorValue(e *streamError) *sobek.Object {
-	object := mi.errors.New(mi.vu.Runtime(), e.Error(), e.name, e.code).Tell("error", e.Error)
+	object := mi.errors.New(mi.vu.Runtime(), e.Error(), e.name, "").Tell("errorCode", e.code).Tell("error", e.Error)
 	if w := e.wrong; w != nil {
 		object.TellOption(w.option, w.got, w.allowed)
 	}

@@ -73,8 +73,8 @@ func (mi *instance) export(name string) class.Field {
 		return class.Field{Make: func() any { return class.Function(rt, name, mi.open) }}
 	case "asyncOpen":
 		return class.Field{Make: func() any { return class.Function(rt, name, mi.asyncOpen) }}
-	case "openAsync": // the name that scripts may know
-		return class.Field{Make: func() any { return mi.exports.Get("asyncOpen") }}
+	case "openAsync":
+		return class.Field{Make: func() any { return class.Function(rt, name, mi.openAsync) }}
 	case "EventSource":
 		return class.Field{Make: func() any { return mi.eventSourceClass() }}
 	}

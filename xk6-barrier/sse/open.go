@@ -191,7 +191,7 @@ func (s *session) read() (readErr, handlerErr error) {
 		handlerErr = s.do(func() error {
 			for more := true; more && !s.closed.Load() && readErr == nil; {
 				s.stream.count(&ev)
-				if err := s.fire(onEvent, s.eventObject(&ev)); err != nil {
+				if err := s.fire(onEvent, s.mi.eventObject(&ev)); err != nil {
 					return err
 				}
 				if more = s.batch && !s.closed.Load(); more {
@@ -266,8 +266,8 @@ func (s *session) close(sobek.FunctionCall) sobek.Value {
 	return sobek.Undefined()
 }
 
-func (s *session) eventObject(ev *event) *sobek.Object {
-	return script.NewData(s.rt).Put("id", ev.id).Put("comment", ev.comment).Put("name", ev.name).Put("data", ev.data).Object
+func (mi *instance) eventObject(ev *event) *sobek.Object {
+	return script.NewData(mi.vu.Runtime()).Put("id", ev.id).Put("comment", ev.comment).Put("name", ev.name).Put("data", ev.data).Object
 }
 
 // result is what the call returns once the stream has ended.

@@ -29,6 +29,8 @@ const (
 	defaultConnectTimeout = 60 * time.Second // the timeout of k6/http
 	defaultIdleTimeout    = 5 * time.Minute  // above every usual heartbeat: only a dead peer is silent for longer
 	defaultReconnectDelay = 3 * time.Second
+	defaultBaseDelay      = time.Second
+	defaultMaxDelay       = 30 * time.Second
 	defaultMaxEventSize   = 1 << 20
 	maxMaxEventSize       = 1 << 30
 )
@@ -54,6 +56,11 @@ type request struct {
 	idleTimeout    time.Duration // between two reads, 0 for none
 	reconnectDelay time.Duration // EventSource only, until the server sends a retry field
 	maxEventSize   int
+
+	// openAsync only
+	maxRetries int
+	baseDelay  time.Duration // before the first repetition, doubled before each further one
+	maxDelay   time.Duration
 }
 
 // option reads one value that is not null or undefined.
@@ -78,6 +85,13 @@ var (
 		"body":   (*paramsParser).bodyOption,
 		"method": (*paramsParser).methodOption,
 		"throw":  (*paramsParser).throwOption,
+	})
+	openAsyncOptions = merge(commonOptions, map[string]option{
+		"baseDelay":  durationOption("baseDelay", func(r *request) *time.Duration { return &r.baseDelay }),
+		"body":       (*paramsParser).bodyOption,
+		"maxDelay":   durationOption("maxDelay", func(r *request) *time.Duration { return &r.maxDelay }),
+		"maxRetries": (*paramsParser).maxRetriesOption,
+		"method":     (*paramsParser).methodOption,
 	})
 	eventSourceOptions = merge(commonOptions, map[string]option{
 		"reconnectDelay": durationOption("reconnectDelay", func(r *request) *time.Duration { return &r.reconnectDelay }),
@@ -132,13 +146,15 @@ func (mi *instance) newRequest(
 		idleTimeout:    defaultIdleTimeout,
 		reconnectDelay: defaultReconnectDelay,
 		maxEventSize:   defaultMaxEventSize,
+		baseDelay:      defaultBaseDelay,
+		maxDelay:       defaultMaxDelay,
 	}
 	r.headers.Set("Accept", eventStreamType)
 	r.headers.Set("User-Agent", state.Options.UserAgent.String)
 
 	if !common.IsNullish(params) {
 		obj, ok := params.(*sobek.Object)
-		if !ok {
+		if _, isFunction := sobek.AssertFunction(params); !ok || isFunction {
 			return nil, nil, newOptionError(op, wrong("params", params, "an object such as { headers: {} }"))
 		}
 		p := &paramsParser{rt: mi.vu.Runtime(), request: r}
@@ -217,7 +233,7 @@ func (p *paramsParser) bodyOption(value sobek.Value) *wrongOption {
 	case []byte:
 		p.request.body = slices.Clone(body)
 	default:
-		return wrong("body", value, "a string, an ArrayBuffer or a Uint8Array")
+		p.request.body = []byte(value.String()) // as earlier modules sent it; a script that wants JSON says so
 	}
 	return nil
 }
@@ -308,6 +324,15 @@ func (p *paramsParser) maxEventSizeOption(value sobek.Value) *wrongOption {
 		return wrong("maxEventSize", value, fmt.Sprintf("a whole number of bytes from 1 to %d", maxMaxEventSize))
 	}
 	p.request.maxEventSize = int(size)
+	return nil
+}
+
+func (p *paramsParser) maxRetriesOption(value sobek.Value) *wrongOption {
+	n, ok := value.Export().(int64)
+	if !ok || n < 0 || n > math.MaxInt32 {
+		return wrong("maxRetries", value, "a whole number from 0 on")
+	}
+	p.request.maxRetries = int(n)
 	return nil
 }
 

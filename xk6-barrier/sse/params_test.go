@@ -42,8 +42,10 @@ func TestWrongArgumentsAreThrown(t *testing.T) {
 
 		`open(url, { method: 1 }, f)`:          `option "method": got 1, allowed is the name of an HTTP method such as "GET"`,
 		`open(url, { method: ' ' }, f)`:        `option "method": got " "`,
-		`open(url, { body: {} }, f)`:           `option "body": got an object, allowed is a string, an ArrayBuffer or a Uint8Array`,
-		`open(url, { body: 5 }, f)`:            `option "body": got 5`,
+		`openAsync(url, f)`:                    `sse.openAsync() failed; reason: option "params": got a function, allowed is an object`,
+		`openAsync(url, { throw: true })`:      `option "throw" does not exist`,
+		`openAsync(url, { maxRetries: -1 })`:   `option "maxRetries": got -1, allowed is a whole number from 0 on`,
+		`openAsync(url, { baseDelay: 'x' })`:   `option "baseDelay": got "x"`,
 		`open(url, { headers: 'a: b' }, f)`:    `option "headers": got "a: b", allowed is an object of names and values`,
 		`open(url, { headers: {'a b':1} }, f)`: `option "headers": got the name "a b"`,
 		`open(url, { cookies: 1 }, f)`:         `option "cookies": got 1, allowed is an object of names and values`,
@@ -61,7 +63,7 @@ func TestWrongArgumentsAreThrown(t *testing.T) {
 		v.set("url", "http://127.0.0.1:1")
 		_, err := v.run("{ const f = () => { throw new Error('called'); };\n%s }", script)
 		require.ErrorContains(t, err, want, script)
-		assert.ErrorContains(t, err, "OptionError: ", script)
+		assert.ErrorContains(t, err, "SSEOptionError: ", script)
 	}
 	assert.Empty(t, v.values("http_reqs"))
 }
@@ -105,23 +107,23 @@ func TestHandlersMustBeFunctions(t *testing.T) {
 	v := newVU(t)
 	v.set("url", rawServer(t, func(w *wire) { w.stream() }))
 	_, err := v.run(`sse.open(url, {}, (client) => client.on('event', undefined))`)
-	require.ErrorContains(t, err, `OptionError: client.on() failed; reason: option "handler": got nothing, allowed is a function`)
+	require.ErrorContains(t, err, `SSEOptionError: client.on() failed; reason: option "handler": got nothing, allowed is a function`)
 }
 
 func TestWrongArgumentsRejectThePromise(t *testing.T) {
 	t.Parallel()
 	for call, want := range map[string]string{
-		`sse.asyncOpen()`:                                 `option "arguments": got 0, allowed is a URL, optional params, and a function`,
-		`sse.asyncOpen('http://127.0.0.1:1', 'f')`:        `option "setup": got "f", allowed is a function as the last argument`,
-		`sse.asyncOpen('http://127.0.0.1:1', 7, f)`:       `option "params": got 7`,
-		`asyncOpen('http://127.0.0.1:1', { x: f }, f)`:    `sse.asyncOpen() failed; reason: option "x" does not exist`,
-		`asyncOpen('http://127.0.0.1:1', { body: 5 }, f)`: `option "body": got 5`,
+		`sse.asyncOpen()`:                                   `option "arguments": got 0, allowed is a URL, optional params, and a function`,
+		`sse.asyncOpen('http://127.0.0.1:1', 'f')`:          `option "setup": got "f", allowed is a function as the last argument`,
+		`sse.asyncOpen('http://127.0.0.1:1', 7, f)`:         `option "params": got 7`,
+		`asyncOpen('http://127.0.0.1:1', { x: f }, f)`:      `sse.asyncOpen() failed; reason: option "x" does not exist`,
+		`asyncOpen('http://127.0.0.1:1', { method: 5 }, f)`: `option "method": got 5`,
 	} {
 		v := newVU(t)
 		out := v.eval(`var out = 'nothing'; const f = () => {};
 			const p = %s; p.catch((e) => { out = [p instanceof Promise, e instanceof Error, String(e)].join() }); out`, call)
 		assert.Contains(t, out, "true,true,")
-		assert.Contains(t, out, "OptionError: ", call)
+		assert.Contains(t, out, "SSEOptionError: ", call)
 		assert.Contains(t, out, want, call)
 	}
 }
@@ -145,7 +147,7 @@ func TestExports(t *testing.T) {
 	require.NoError(t, v.SetupModuleSystem(map[string]any{"k6/x/sse": New()}, nil, nil))
 	out, err := v.run(`
 		const m = require('k6/x/sse');
-		[Object.keys(m).sort().join(), m.openAsync === m.asyncOpen, m.default.open === m.open, m.__esModule].join(' ')`)
+		[Object.keys(m).sort().join(), m.openAsync !== m.asyncOpen, m.default.open === m.open, m.__esModule].join(' ')`)
 	require.NoError(t, err)
 	assert.Equal(t, "EventSource,asyncOpen,open,openAsync true true true", out.Export())
 }

@@ -3,7 +3,9 @@ package script
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/grafana/sobek"
 )
@@ -13,9 +15,31 @@ type Errors struct {
 	class sobek.Value // nil before the first error
 }
 
+// Code is what a script compares: the kind of an error without what it is about. All names are made of what the error is
+// about, of its kind and of "Error": the code of a BarrierTimeoutError and of a QueueTimeoutError is TIMEOUT, that of an
+// SSEInvalidURLError is INVALID_URL. It is empty for the error of no kind, which has a code of its own.
+func Code(name string) string {
+	kind := strings.TrimSuffix(name, "Error")
+	for _, subject := range []string{"Barrier", "Queue", "SSE"} {
+		kind = strings.TrimPrefix(kind, subject)
+	}
+	var code strings.Builder
+	for at, letter := range kind {
+		if at > 0 && unicode.IsUpper(letter) && unicode.IsLower(rune(kind[at-1])) {
+			code.WriteByte('_')
+		}
+		code.WriteRune(unicode.ToUpper(letter))
+	}
+	return code.String()
+}
+
 // New makes an Error of the runtime's own class, so that a script that replaces the global one changes nothing here. The
-// class is found at the first error: k6 makes it only for the virtual users that need it. It goes by a name and has a code.
-func (e *Errors) New(rt *sobek.Runtime, message, name string, code any) Data {
+// class is found at the first error: k6 makes it only for the virtual users that need it. It goes by a name and has a code,
+// the given one or that of the name.
+func (e *Errors) New(rt *sobek.Runtime, message, name, code string) Data {
+	if code == "" {
+		code = Code(name)
+	}
 	if e.class == nil {
 		e.class = rt.NewTypeError().Prototype().Prototype().Get("constructor")
 	}

@@ -46,3 +46,13 @@ func TestDescribe(t *testing.T) {
 		assert.Equal(t, want, script.Describe(value(t, expression)), expression)
 	}
 }
+
+func TestCodeIsTheKind(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"BarrierTimeoutError": "TIMEOUT", "QueueTimeoutError": "TIMEOUT", "QueueTypeError": "TYPE", "BarrierError": "",
+		"SSEInvalidURLError": "INVALID_URL", "SSEEventTooLargeError": "EVENT_TOO_LARGE",
+	} {
+		assert.Equal(t, want, script.Code(name), name)
+	}
+}
