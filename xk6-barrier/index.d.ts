@@ -223,7 +223,8 @@ declare module 'k6/x/barrier' {
   }
 
   /**
-   * A barrier. Two with the same store, run id and name are the same barrier.
+   * A barrier. Two with the same store, run id and name are the same barrier. The class can be extended; its methods are not
+   * bound to their barrier.
    *
    * @example
    * ```js
