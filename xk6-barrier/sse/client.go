@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"time"
 
@@ -100,10 +99,11 @@ func (c *pollClient) newStream() *stream {
 func (c *pollClient) run(current *stream) {
 	defer close(c.done)
 	for attempt := 0; ; attempt++ {
-		opened, failure := c.serve(current)
-		c.mu.Lock()
-		c.open, c.failure = false, failure
-		c.mu.Unlock()
+		opened, failure := current.pass("", func() error {
+			c.note(current, true, nil)
+			return c.read(current)
+		})
+		c.note(current, false, failure)
 		if opened || failure == nil || attempt >= c.req.maxRetries || !c.pause(attempt) {
 			return
 		}
@@ -111,26 +111,11 @@ func (c *pollClient) run(current *stream) {
 	}
 }
 
-// serve takes one connection from its beginning to its end. It reports whether there was a stream.
-func (c *pollClient) serve(current *stream) (opened bool, failure *streamError) {
-	connected, failure := current.connect("")
+// note keeps what a script may ask for.
+func (c *pollClient) note(current *stream, open bool, failure *streamError) {
 	c.mu.Lock()
-	c.status, c.open = current.status(), connected && current.accept
-	c.mu.Unlock()
-	var readErr error
-	switch {
-	case failure != nil:
-		readErr = failure
-	case connected && current.accept:
-		readErr = c.read(current)
-	case connected:
-		current.drain()
-	}
-	failure = current.finish(readErr)
-	if failure == nil && connected && current.status() != http.StatusOK {
-		failure = newStatusError(opOpenAsync, current.status())
-	}
-	return connected && current.accept, failure
+	defer c.mu.Unlock()
+	c.status, c.open, c.failure = current.status(), open, failure
 }
 
 func (c *pollClient) read(current *stream) error {

@@ -3,7 +3,6 @@ package sse
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -166,24 +165,14 @@ func (s *eventSource) run(first *stream, lifetime time.Duration) {
 // serve takes one connection from its beginning to its end, and reports whether another one should follow. The error
 // is one that came out of a handler.
 func (s *eventSource) serve(current *stream) (failure *streamError, again bool, err error) {
-	connected, failure := current.connect(s.resumeFrom)
-	var readErr error
-	switch {
-	case failure != nil:
-		readErr = failure
-	case connected && current.accept:
+	_, failure = current.pass(s.resumeFrom, func() (readErr error) {
 		readErr, err = s.read(current)
 		s.resumeFrom = current.parser.lastEventID()
 		if d, ok := current.parser.reconnectionTime(); ok {
 			s.reconnect = d
 		}
-	case connected:
-		current.drain()
-	}
-	failure = current.finish(readErr)
-	if failure == nil && connected && current.status() != http.StatusOK {
-		failure = newStatusError(opEventSource, current.status())
-	}
+		return readErr
+	})
 	if s.scope.Err() != nil {
 		return failure, false, err
 	}

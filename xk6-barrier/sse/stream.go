@@ -171,6 +171,27 @@ func (s *stream) client() *http.Client {
 	}
 }
 
+// pass takes the stream from connecting to its end, for calls that cannot go on without a 200. read is called where there is a
+// stream to read; opened tells of that.
+func (s *stream) pass(lastEventID string, read func() error) (opened bool, failure *streamError) {
+	connected, failure := s.connect(lastEventID)
+	opened = connected && s.accept
+	var readErr error
+	switch {
+	case failure != nil:
+		readErr = failure
+	case opened:
+		readErr = read()
+	case connected:
+		s.drain()
+	}
+	failure = s.finish(readErr)
+	if failure == nil && connected && s.status() != http.StatusOK {
+		failure = newStatusError(s.req.op, s.status())
+	}
+	return opened, failure
+}
+
 // next waits for the next event. It returns nil when there is one; else the stream is over, and the error goes to
 // finish.
 func (s *stream) next(ev *event) error {
