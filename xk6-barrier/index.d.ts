@@ -223,7 +223,8 @@ declare module 'k6/x/barrier' {
   }
 
   /**
-   * A barrier. Two with the same store, run id and name are the same barrier.
+   * A barrier. Two with the same store, run id and name are the same barrier. The class can be extended; its methods are not
+   * bound to their barrier.
    *
    * @example
    * ```js
@@ -461,7 +462,7 @@ declare module 'k6/x/barrier' {
    * starts with the call that failed: `wait() failed; reason: ...`.
    */
   export interface BarrierErrorBase extends Error {
-    /** The status of the core: stable, where a message may change. */
+    /** What kind of error it is: stable, where a message may change. */
     code: BarrierErrorCode;
     /** The outcome stands in this process and is delivered later. */
     pending: boolean;
@@ -524,20 +525,30 @@ declare module 'k6/x/barrier' {
     name: 'BarrierError';
   }
 
-  /** The codes of errors. */
+  /**
+   * The codes of errors: the kind of error that the name tells, or what a {@link BarrierError} met. A `TIMEOUT` is that of a
+   * barrier or of queues, a `TYPE` that of a queue's key.
+   */
   export type BarrierErrorCode =
-    | 'KBAR_CLOSED'
-    | 'KBAR_INVALID'
-    | 'KBAR_BUSY'
-    | 'KBAR_PANIC'
-    | 'KBAR_OPTION'
-    | 'KBAR_STORE'
-    | 'KBAR_CONFLICT'
-    | 'KBAR_BROKEN'
-    | 'KBAR_TIMEOUT'
-    | 'KBAR_CANCELLED'
-    | 'KBAR_BUFFER'
-    | 'KBAR_QUEUE_TYPE'
-    | 'KBAR_EMPTY'
-    | 'KBAR_LATE';
+    | 'TIMEOUT'
+    | 'BROKEN'
+    | 'OPTION'
+    | 'STORE'
+    | 'CONFLICT'
+    | 'LATE'
+    | 'TYPE'
+    | 'CLOSED'
+    | 'INVALID'
+    | 'BUSY'
+    | 'PANIC'
+    | 'CANCELLED'
+    | 'BUFFER'
+    | 'EMPTY';
+
+  /** All exports in one object: `import barrier from 'k6/x/barrier'`. */
+  const barrier: {
+    Barrier: typeof Barrier;
+    QueueCounter: typeof QueueCounter;
+  };
+  export default barrier;
 }

@@ -2,7 +2,7 @@
  * Uses every member of k6/x/barrier once, so that the type checker sees each with the types that its users expect. It is
  * never run; TestTypingsAreComplete holds it against the code.
  */
-import {
+import both, {
   Barrier,
   QueueCounter,
   type BarrierBrokenError,
@@ -61,6 +61,15 @@ new Barrier('smallest', { parties: 1 });
 new Barrier('wrong', {});
 // @ts-expect-error there is no such option
 new Barrier('wrong', { parties: 1, partys: 2 });
+
+const { Barrier: same }: { Barrier: typeof Barrier } = both;
+new both.QueueCounter({ redis: 'redis://127.0.0.1', keys: ['k'] });
+
+export class Mine extends same {
+  override wait(options?: WaitOptions): WaitResult {
+    return Object.freeze(super.wait(options));
+  }
+}
 
 const who: ParticipantOptions = { participant };
 const howLong: WaitOptions = { timeout };

@@ -1,7 +1,9 @@
 package barrier
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/grafana/sobek"
 
@@ -19,44 +21,71 @@ type (
 	}
 )
 
+// Once its iteration is over, by an exception or because k6 ended it, a virtual user does nothing any more: k6 still runs
+// callbacks then, but no call records anything, a call that blocks ends JavaScript as k6 does, and no promise settles, so that
+// no handler of the script runs. k6/x/sse keeps the same rule.
+
 // failedTask is a call that was wrong from the start.
 func failedTask(err error) task { return task{err: err} }
 
 // sync runs a task on the virtual user's own goroutine, which may be inside a handler that blocks the event loop.
 func (i *instance) sync(t task) sobek.Value {
-	if t.err != nil {
+	ctx := i.vu.Context()
+	if t.err != nil && !isOver(ctx) {
 		i.throw(t.err)
 	}
-	result, err := t.run()
+	result, err := t.result(ctx)
+	if errors.Is(err, core.ErrEnded) {
+		i.interrupted(ctx)
+	}
 	if err != nil {
-		if errors.Is(err, core.ErrEnded) {
-			i.interrupted()
-		}
 		i.throw(err)
 	}
 	return result(i.vu.Runtime())
 }
 
-// async runs a task on a goroutine and returns a promise. The promise settles exactly once, also when k6 ends the
-// iteration, because the event loop waits for it.
+// async runs a task on a goroutine and returns a promise. k6 waits for it before it goes on to the next iteration.
 func (i *instance) async(t task) sobek.Value {
-	rt := i.vu.Runtime()
+	rt, ctx := i.vu.Runtime(), i.vu.Context()
 	promise, resolve, reject := rt.NewPromise()
 	if t.err != nil {
-		if err := reject(i.errorValue(t.err)); err != nil {
-			panic(err)
+		if !isOver(ctx) {
+			if err := reject(i.errorValue(t.err)); err != nil {
+				panic(err)
+			}
 		}
 		return rt.ToValue(promise)
 	}
 	settle := i.vu.RegisterCallback()
 	go func() {
-		result, err := t.run()
-		settle(func() error {
-			if err != nil {
-				return reject(i.errorValue(err))
+		result, err := t.result(ctx)
+		if errors.Is(err, core.ErrEnded) {
+			select {
+			case <-i.interrupted(ctx):
+			case <-time.After(endingsDeadline):
 			}
-			return resolve(result(rt))
+		}
+		settle(func() error {
+			switch {
+			case isOver(ctx):
+				return nil
+			case err != nil:
+				return reject(i.errorValue(err))
+			default:
+				return resolve(result(rt))
+			}
 		})
 	}()
 	return rt.ToValue(promise)
 }
+
+// result runs the task unless the iteration is over.
+func (t task) result(ctx context.Context) (jsValue, error) {
+	if isOver(ctx) {
+		return nil, core.ErrEnded
+	}
+	return t.run()
+}
+
+// isOver reports whether the iteration is over that the context is of. The init context may have none.
+func isOver(ctx context.Context) bool { return ctx != nil && ctx.Err() != nil }

@@ -3,6 +3,7 @@ package barrier
 import (
 	"testing"
 
+	"github.com/grafana/sobek"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -40,19 +41,62 @@ func TestWrongArgumentsRejectThePromise(t *testing.T) {
 		v.mustRun(`(async () => b.asyncArrive({ participant: true }).catch(String))()`).String())
 }
 
-func TestPromiseSettlesWhenTheIterationEnds(t *testing.T) {
+func TestNoHandlerRunsAfterTheIteration(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	v := p.user(1, `const b = new Barrier('default', { parties: 2 }); let result = 'none'`)
+	v := p.user(1, `const b = new Barrier('default', { parties: 2 }); let ran = 0; const count = () => { ran++ }`)
 	observer := p.user(2, `const b = new Barrier('default', { parties: 2 })`)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, err := v.run(`b.asyncArriveAndWait().catch((e) => { result = e.message })`)
+		_, err := v.run(`b.asyncArriveAndWait().then(count, count)`)
 		assert.NoError(t, err)
 	}()
 	require.Eventually(t, func() bool { return observer.json(`b.status().arrived`) == "1" }, wakeLimit, wakeTick)
 	v.cancel()
 	<-ended
-	assert.Contains(t, v.mustRun(`result`).String(), "k6 ended the iteration")
+
+	// In a callback of another module that k6 still runs.
+	v.mustRun(`b.asyncFail('late').then(count, count); b.asyncFail(7).then(count, count); b.asyncAbort('late').then(count, count)`)
+	assert.Equal(t, `0`, v.json(`ran`))
+}
+
+func TestNothingIsRecordedAfterTheIteration(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('default', { parties: 5 }), q = new QueueCounter({ redis: 'redis://127.0.0.1:1', keys: ['k'] });
+		b.register({ participant: 'one' })`
+	v, observer := p.user(1, script), p.user(2, script)
+	observer.mustRun(`b.arrive({ participant: 'other' })`)
+	v.cancel()
+	for _, call := range []string{
+		`b.arrive()`, `b.fail('late')`, `b.fail(7)`, `b.leave()`, `b.arriveAndWait()`, `b.wait()`, `b.abort('late')`, `b.missing()`, `q.total()`,
+	} {
+		v.mustRun(`var went = false, caught = false`)
+		_, err := v.run(`try { ` + call + `; went = true } catch { caught = true }`)
+		var interrupted *sobek.InterruptedError
+		require.ErrorAs(t, err, &interrupted, call)
+		assert.Equal(t, `[false,false]`, v.json(`[went, caught]`), call)
+	}
+	for _, call := range []string{`b.asyncArrive()`, `b.asyncFail('late')`, `b.asyncLeave()`, `b.asyncArriveAndWait()`, `b.asyncAbort('late')`} {
+		v.mustRun(call + `; 0`)
+	}
+	assert.Equal(t, `[1,0,0,null]`, observer.json(`(({ arrived, failedTotal, left, broken }) => [arrived, failedTotal, left, broken])(b.status())`))
+}
+
+func TestTwinOfAnIterationThatEndedIsAccountedFor(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('default', { parties: 9, failUnaccounted: ['users'] })`
+	v, observer := p.watched(1, script), p.user(2, script)
+	v.mustRun(`b.register({ participant: 'one' })`)
+	v.emit("IterStart", "users")
+	ended := make(chan error)
+	go func() { _, err := v.run(`b.asyncWait(); 0`); ended <- err }()
+	require.Eventually(t, func() bool { return p.waiting("default") == 1 }, wakeLimit, wakeTick)
+	v.cancel()
+	require.NoError(t, <-ended)
+
+	assert.Zero(t, v.emit("IterEnd", "users"), "a subscriber would make k6 warn")
+	assert.Equal(t, `{"iteration-ended":1}`, observer.json(`b.status().failed`), "before the next iteration may begin")
 }

@@ -7,35 +7,40 @@ import (
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
-// Barrier is the class of the same name.
-type Barrier struct {
+// barrierObject is what a script has of a barrier: an instance of the class Barrier.
+type barrierObject struct {
+	class.Hidden
+
 	inst   *instance
 	config *config
 	user   *user
 }
 
+// barrierMethods are those of the class Barrier.
 var barrierMethods = slices.Concat( //nolint:gochecknoglobals // a constant that Go has no constant form for
-	twins("arrive", (*Barrier).arrive),
-	twins("fail", (*Barrier).fail),
-	twins("leave", (*Barrier).leave),
-	twins("arriveAndWait", (*Barrier).arriveAndWait),
-	twins("wait", (*Barrier).wait),
-	twins("missing", (*Barrier).missing),
-	twins("abort", (*Barrier).abort),
-	[]method[*Barrier]{
-		{"register", (*Barrier).register},
-		{"status", (*Barrier).status},
+	twins("arrive", (*barrierObject).arrive),
+	twins("fail", (*barrierObject).fail),
+	twins("leave", (*barrierObject).leave),
+	twins("arriveAndWait", (*barrierObject).arriveAndWait),
+	twins("wait", (*barrierObject).wait),
+	twins("missing", (*barrierObject).missing),
+	twins("abort", (*barrierObject).abort),
+	[]class.Method[*barrierObject]{
+		{Name: "register", Call: (*barrierObject).register},
+		{Name: "status", Call: (*barrierObject).status},
 	},
 )
 
-func (b *Barrier) module() *instance { return b.inst }
+func (b *barrierObject) module() *instance { return b.inst }
 
 // newBarrier is `new Barrier(name, options)`. It checks the options and does nothing else, so that it may be called in
 // the init context.
-func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
+func (i *instance) newBarrier(call sobek.ConstructorCall) *barrierObject {
 	const name = "new Barrier"
 	c, participant, err := i.readConfig(call.Argument(0), call.Argument(1))
 	if err != nil {
@@ -48,7 +53,7 @@ func (i *instance) newBarrier(call sobek.ConstructorCall) *sobek.Object {
 	if len(c.FailUnaccounted) > 0 {
 		i.root.watch.add(c)
 	}
-	return newObject(&Barrier{inst: i, config: c, user: u}, barrierMethods, call)
+	return &barrierObject{inst: i, config: c, user: u}
 }
 
 // user is what this virtual user has done at the barrier.
@@ -66,7 +71,7 @@ func (i *instance) user(c *config) *user {
 }
 
 // arrive records an arrival and does not wait for the others.
-func (b *Barrier) arrive(name string, fc sobek.FunctionCall) task {
+func (b *barrierObject) arrive(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "participant")
 	if err != nil {
 		return failedTask(err)
@@ -75,14 +80,14 @@ func (b *Barrier) arrive(name string, fc sobek.FunctionCall) task {
 }
 
 // fail records that a participant will not arrive in this phase, and why.
-func (b *Barrier) fail(name string, fc sobek.FunctionCall) task {
+func (b *barrierObject) fail(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(1), "participant")
 	if err != nil {
 		return failedTask(err)
 	}
 	reason, ok := fc.Argument(0).Export().(string)
 	if !ok || !isReason(reason) {
-		return failedTask(newOptionError("reason", describe(fc.Argument(0)),
+		return failedTask(newOptionError("reason", script.Describe(fc.Argument(0)),
 			"a string such as 'login': a lower-case letter, then up to 31 of a-z, 0-9, - and _").of(name))
 	}
 	return c.task(func() (jsValue, error) { return c.outcome(core.Fail, reason) })
@@ -95,7 +100,7 @@ func isReason(s string) bool {
 }
 
 // leave takes a participant off the barrier.
-func (b *Barrier) leave(name string, fc sobek.FunctionCall) task {
+func (b *barrierObject) leave(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "participant")
 	if err != nil {
 		return failedTask(err)
@@ -104,7 +109,7 @@ func (b *Barrier) leave(name string, fc sobek.FunctionCall) task {
 }
 
 // arriveAndWait arrives and waits for the release.
-func (b *Barrier) arriveAndWait(name string, fc sobek.FunctionCall) task {
+func (b *barrierObject) arriveAndWait(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "participant", "timeout")
 	if err != nil {
 		return failedTask(err)
@@ -113,7 +118,7 @@ func (b *Barrier) arriveAndWait(name string, fc sobek.FunctionCall) task {
 }
 
 // wait waits for a release without taking part.
-func (b *Barrier) wait(name string, fc sobek.FunctionCall) task {
+func (b *barrierObject) wait(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, fc.Argument(0), "timeout")
 	if err != nil {
 		return failedTask(err)
@@ -122,7 +127,7 @@ func (b *Barrier) wait(name string, fc sobek.FunctionCall) task {
 }
 
 // missing says how many participants have no outcome, and names some where that is possible.
-func (b *Barrier) missing(name string, fc sobek.FunctionCall) task {
+func (b *barrierObject) missing(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, nil)
 	if err != nil {
 		return failedTask(err)
@@ -131,7 +136,7 @@ func (b *Barrier) missing(name string, fc sobek.FunctionCall) task {
 	if v := fc.Argument(0); !common.IsNullish(v) {
 		n, ok := wholeNumber(v)
 		if !ok || n < 0 || n > maxMissing {
-			return failedTask(newOptionError("limit", describe(v), "a whole number from 0 to 1000").of(name))
+			return failedTask(newOptionError("limit", script.Describe(v), "a whole number from 0 to 1000").of(name))
 		}
 		limit = n
 	}
@@ -139,20 +144,20 @@ func (b *Barrier) missing(name string, fc sobek.FunctionCall) task {
 }
 
 // abort breaks the barrier for everyone.
-func (b *Barrier) abort(name string, fc sobek.FunctionCall) task {
+func (b *barrierObject) abort(name string, fc sobek.FunctionCall) task {
 	c, err := b.begin(name, nil)
 	if err != nil {
 		return failedTask(err)
 	}
 	why, ok := fc.Argument(0).Export().(string)
 	if !ok || why == "" || len(why) > maxAbortReason {
-		return failedTask(newOptionError("why", describe(fc.Argument(0)), "a string of 1 to 1024 bytes").of(name))
+		return failedTask(newOptionError("why", script.Describe(fc.Argument(0)), "a string of 1 to 1024 bytes").of(name))
 	}
 	return c.task(func() (jsValue, error) { return c.abort(why) })
 }
 
 // register says which participant stands for this virtual user from now on.
-func (b *Barrier) register(fc sobek.FunctionCall) sobek.Value {
+func (b *barrierObject) register(fc sobek.FunctionCall) sobek.Value {
 	const name = "register"
 	given, err := b.inst.readCallOptions(fc.Argument(0), "participant")
 	if err == nil && given.participant == nil {
@@ -166,7 +171,7 @@ func (b *Barrier) register(fc sobek.FunctionCall) sobek.Value {
 }
 
 // status is the barrier as this process knows it; it does no I/O and never waits.
-func (b *Barrier) status(sobek.FunctionCall) sobek.Value {
+func (b *barrierObject) status(sobek.FunctionCall) sobek.Value {
 	const name = "status"
 	if b.inst.vu.State() == nil {
 		b.inst.throw(initContextError(name))

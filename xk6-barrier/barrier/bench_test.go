@@ -62,6 +62,20 @@ func BenchmarkArriveFromScript(b *testing.B) {
 	v.mustRun(fmt.Sprintf(`for (let participant = 1; participant <= %d; participant++) b.arrive({ participant })`, b.N))
 }
 
+// BenchmarkArriveFromScriptAtNewBarriers is the same with a new barrier for every hundred arrivals, as a script that makes one
+// for each round has it; making and opening them is a part of it.
+func BenchmarkArriveFromScriptAtNewBarriers(b *testing.B) {
+	const round = 100
+	p := newProcess(b)
+	v := p.user(1, "")
+	b.ReportAllocs()
+	b.ResetTimer()
+	v.mustRun(fmt.Sprintf(`for (let arrival = 0, barrier; arrival < %d; arrival++) {
+		if (arrival %% %d === 0) barrier = new Barrier('round-' + arrival, { parties: %[2]d });
+		barrier.arrive({ participant: arrival });
+	}`, b.N, round))
+}
+
 // BenchmarkRelease is one phase of a cyclic barrier with a thousand goroutines: all arrive, all are released.
 func BenchmarkRelease(b *testing.B) {
 	const parties = 1000

@@ -12,6 +12,7 @@ import (
 	"go.k6.io/k6/v2/metrics"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // call is one call of a script. It holds all that belongs to the virtual user and may only be read on its goroutine, so
@@ -34,7 +35,7 @@ type call struct {
 }
 
 // begin reads a call's options on the virtual user's goroutine.
-func (b *Barrier) begin(name string, given sobek.Value, takes ...string) (*call, error) {
+func (b *barrierObject) begin(name string, given sobek.Value, takes ...string) (*call, error) {
 	state := b.inst.vu.State()
 	if state == nil {
 		return nil, initContextError(name)
@@ -96,10 +97,18 @@ func (c *call) request(kind core.Kind) core.Request {
 	return r
 }
 
+// submit carries out an operation, unless the iteration is over.
+func (c *call) submit(ctx context.Context, s *openBarrier, request core.Request, participant, reason string) (core.Answer, error) {
+	if isOver(c.ctx) {
+		return core.Answer{}, core.ErrEnded
+	}
+	return s.Do(ctx, request, participant, reason)
+}
+
 // do carries out an operation on an outcome, counts it and remembers it. A store that did not answer changes nothing of
 // that: the outcome stands and is delivered later.
-func (c *call) do(s *shared, kind core.Kind, reason string) (core.Answer, error) {
-	answer, err := s.Do(c.limited, c.request(kind), c.participant, reason)
+func (c *call) do(s *openBarrier, kind core.Kind, reason string) (core.Answer, error) {
+	answer, err := c.submit(c.limited, s, c.request(kind), c.participant, reason)
 	if answer.First && answer.Outcome == core.OutcomeFailed {
 		answer.Reason = reason
 	}
@@ -143,7 +152,7 @@ func (c *call) missing(limit uint32) (jsValue, error) {
 		for at, id := range missing.IDs {
 			ids[at] = id
 		}
-		return object(rt, field{"count", missing.Count}, field{"ids", rt.NewArray(ids...)})
+		return script.NewData(rt).Put("count", missing.Count).Put("ids", rt.NewArray(ids...)).Object
 	}, nil
 }
 
@@ -152,7 +161,7 @@ func (c *call) abort(why string) (jsValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.Do(c.ctx, c.request(core.Abort), "", why)
+	answer, err := c.submit(c.ctx, s, c.request(core.Abort), "", why)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +173,6 @@ func (c *call) abort(why string) (jsValue, error) {
 		log.Warnf("barrier %q: abort did nothing, because it was released before", c.config.Name)
 	}
 	return func(rt *sobek.Runtime) sobek.Value {
-		return object(rt, field{"broken", broken}, field{"phase", answer.Phase})
+		return script.NewData(rt).Put("broken", broken).Put("phase", answer.Phase).Object
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/grafana/sobek"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 const (
@@ -25,7 +26,7 @@ type (
 		timeout  time.Duration
 		json     []byte // of coreOptions
 		identity string // store, run id and name: what makes two barriers the same
-		found    atomic.Pointer[shared]
+		found    atomic.Pointer[openBarrier]
 	}
 
 	// coreOptions are the options as the core takes them.
@@ -130,7 +131,7 @@ func (c *config) checkSegments(segment interface{ FloatLength() float64 }, text 
 	}
 	switch {
 	case c.Store == memoryStore:
-		return newOptionError("store", quote(memoryStore)+" under the execution segment "+text,
+		return newOptionError("store", script.Quote(memoryStore)+" under the execution segment "+text,
 			"a redis:// URL that all processes of the run share")
 	case c.RandomRunID:
 		return newOptionError("runId", "nothing under the execution segment "+text,

@@ -2,13 +2,13 @@ package barrier
 
 import (
 	"errors"
-	"fmt"
-	"sync"
+	"strings"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // The names of the errors that scripts see. index.d.ts lists the same; TestCodesAgree compares them.
@@ -24,13 +24,10 @@ const (
 	internalError     = "BarrierError" // none of the above: a closed engine, too many calls, a bug
 )
 
-// lateCode is the only code that is no status of the core: being late is an outcome there.
-const lateCode = "KBAR_LATE"
-
 // Error is an error of this module before it becomes a JavaScript one.
 type Error struct {
 	name    string
-	code    string
+	code    string // with internalError; all others have that of their name
 	call    string
 	reason  string
 	option  string // with optionError: which option, what it was, and what it may be
@@ -50,8 +47,8 @@ func (e *Error) Unwrap() error { return e.cause }
 // newOptionError says which option was wrong, what it was and what it may be.
 func newOptionError(option, got, allowed string) *Error {
 	return &Error{
-		name: optionError, code: core.Option.String(),
-		reason: fmt.Sprintf("option %q: got %s, allowed is %s", option, got, allowed),
+		name:   optionError,
+		reason: script.WrongOption(option, got, allowed),
 		option: option, got: got, allowed: allowed,
 	}
 }
@@ -61,6 +58,9 @@ func (e *Error) of(call string) *Error {
 	e.call = call
 	return e
 }
+
+// codeOf is the code of an error of no kind: the status of the core without what only its ABI needs.
+func codeOf(status core.Status) string { return strings.TrimPrefix(status.String(), "KBAR_") }
 
 // wrapError gives an error of the core its name.
 func wrapError(call string, err error) *Error {
@@ -72,12 +72,12 @@ func wrapError(call string, err error) *Error {
 		}
 		return &mine
 	}
-	e := &Error{name: internalError, code: core.Closed.String(), call: call, reason: err.Error(), cause: err}
+	e := &Error{name: internalError, code: codeOf(core.Closed), call: call, reason: err.Error(), cause: err}
 	var status *core.Error
 	if !errors.As(err, &status) {
 		return e
 	}
-	e.code = status.Status.String()
+	e.code = codeOf(status.Status)
 	e.pending = status.Pending
 	e.option, e.got, e.allowed = status.Option, status.Got, status.Allowed
 	e.key, e.kind = status.Key, status.Type
@@ -89,71 +89,38 @@ func wrapError(call string, err error) *Error {
 		core.Conflict:  conflictError,
 		core.QueueType: queueTypeError,
 	}[status.Status]; ok {
-		e.name = name
+		e.name, e.code = name, ""
 	}
 	if e.option != "" {
-		e.reason = newOptionError(e.option, e.got, e.allowed).reason
+		e.reason = script.WrongOption(e.option, e.got, e.allowed)
 	}
 	return e
 }
 
-// newError makes an Error of the runtime's own class, so that a script that replaces the global one changes nothing here.
-// The class is found at the first error: k6 makes it only for the virtual users that need it.
-func (i *instance) newError(message string) *sobek.Object {
-	rt := i.vu.Runtime()
-	if i.errorClass == nil {
-		i.errorClass = rt.NewTypeError().Prototype().Prototype().Get("constructor")
-	}
-	object, err := rt.New(i.errorClass, rt.ToValue(message))
-	if err != nil {
-		panic(err)
-	}
-	return object
-}
-
 // errorValue makes the JavaScript error. It must be called where JavaScript may run.
 func (i *instance) errorValue(err error) sobek.Value {
+	rt := i.vu.Runtime()
 	var e *Error
 	if !errors.As(err, &e) {
-		return i.newError(err.Error())
+		return rt.NewGoError(err) // k6's own, such as the one about the init context
 	}
-	rt := i.vu.Runtime()
-	value := i.newError(e.Error())
-	set := func(name string, v any) {
-		// A plain data property of a fresh object: setting it cannot fail.
-		_ = value.DefineDataProperty(name, rt.ToValue(v), sobek.FLAG_TRUE, sobek.FLAG_TRUE, sobek.FLAG_FALSE)
-	}
-	set("name", e.name)
-	set("code", e.code)
-	set("pending", e.pending)
+	object := i.errors.New(rt, e.Error(), e.name, e.code).Tell("pending", e.pending)
 	if e.option != "" {
-		set("option", e.option)
-		set("got", e.got)
-		set("allowed", e.allowed)
+		object.TellOption(e.option, e.got, e.allowed)
 	}
 	if e.key != "" {
-		set("key", e.key)
-		set("type", e.kind)
+		object.Tell("key", e.key).Tell("type", e.kind)
 	}
 	if e.status != nil {
-		set("status", statusValue(rt, e.status))
+		object.Tell("status", statusValue(rt, e.status))
 	}
-	return value
+	return object.Object
 }
-
-// interruption is what k6 itself raises when it ends a virtual user: no catch clause sees it, and nothing is logged.
-// There is no other way to make one than to interrupt some runtime.
-var interruption = sync.OnceValue(func() error { //nolint:gochecknoglobals // a constant that has to be computed
-	rt := sobek.New()
-	rt.Interrupt(core.ErrEnded)
-	_, err := rt.RunString("0")
-	return err
-})
 
 // throw ends the running JavaScript with an error. Where k6 ended the iteration, JavaScript ends as it does in sleep().
 func (i *instance) throw(err error) {
 	if errors.Is(err, core.ErrEnded) {
-		panic(interruption())
+		script.Interrupt()
 	}
 	panic(i.errorValue(err))
 }

@@ -50,10 +50,10 @@ func TestStatusesWithoutAnErrorOfTheirOwn(t *testing.T) {
 	v := p.user(1, `const b = new Barrier('default', { parties: 2 })`)
 	v.mustRun(`b.missing()`)
 	for status, want := range map[core.Status]string{
-		core.Busy:    "BarrierError,KBAR_BUSY,arrive() failed; reason: too many calls are under way at once",
-		core.Panic:   "BarrierError,KBAR_PANIC,arrive() failed; reason: the core met a bug of its own",
-		core.Closed:  "BarrierError,KBAR_CLOSED,arrive() failed; reason: the barrier's engine is closed",
-		core.Invalid: "BarrierError,KBAR_INVALID,arrive() failed; reason: the core could not read what it was given, which is a bug of this extension",
+		core.Busy:    "BarrierError,BUSY,arrive() failed; reason: too many calls are under way at once",
+		core.Panic:   "BarrierError,PANIC,arrive() failed; reason: the core met a bug of its own",
+		core.Closed:  "BarrierError,CLOSED,arrive() failed; reason: the barrier's engine is closed",
+		core.Invalid: "BarrierError,INVALID,arrive() failed; reason: the core could not read what it was given, which is a bug of this extension",
 	} {
 		f.submit = func() core.Status { return status }
 		assert.Equal(t, want, v.errorOf(`b.arrive()`, `[e.name, e.code, e.message]`))
@@ -71,7 +71,7 @@ func TestLosingTheCoreFailsAllWhoWait(t *testing.T) {
 	require.Eventually(t, func() bool { return p.waiting("default") == 3 }, wakeLimit, wakeTick)
 	require.NoError(t, f.pipe.Close())
 	for _, failure := range <-failures {
-		assert.Equal(t, `["BarrierError","KBAR_CLOSED"]`, failure)
+		assert.Equal(t, `["BarrierError","CLOSED"]`, failure)
 	}
 	assert.Contains(t, users[0].errorOf(`b.wait()`, `e.message`), "the core is lost: reading the completion pipe")
 }

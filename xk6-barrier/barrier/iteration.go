@@ -81,13 +81,21 @@ func (w *watch) of(scenario string) []*config {
 	return found
 }
 
-// run accounts for an iteration that k6 does not wait for. Once the process is closing it is too late for that.
-func (w *watch) run(end func()) {
+// run accounts for an iteration that k6 does not wait for; done is closed when that is over. Once the process is closing it
+// is too late for that.
+func (w *watch) run(end func()) (done <-chan struct{}) {
+	over := make(chan struct{})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.closed {
-		w.endings.Go(end)
+	if w.closed {
+		close(over)
+		return over
 	}
+	w.endings.Go(func() {
+		defer close(over)
+		end()
+	})
+	return over
 }
 
 // close waits for what run started, but not for longer than the deadline.
@@ -221,20 +229,23 @@ func (i *instance) accounted() {
 	w.ignore()
 }
 
-// interrupted is called when k6 ends the virtual user inside a call of this module.
-func (i *instance) interrupted() {
+// interrupted is called when a call of this module finds that the iteration of the context is over; done is closed once the
+// virtual user is accounted for.
+func (i *instance) interrupted(ctx context.Context) (done <-chan struct{}) {
 	w := &i.watcher
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.unsubscribe == nil {
-		return
+		over := make(chan struct{})
+		close(over)
+		return over
 	}
 	w.ignore()
 	scenario := w.scenario
-	if state := lib.GetScenarioState(i.vu.Context()); scenario == "" && state != nil {
+	if state := lib.GetScenarioState(ctx); scenario == "" && state != nil {
 		scenario = state.Name
 	}
-	i.root.watch.run(func() { i.iterationEnded(scenario) })
+	return i.root.watch.run(func() { i.iterationEnded(scenario) })
 }
 
 // iterationEnded fails the participants of this virtual user that have no outcome. k6 waits for it, unless the

@@ -280,7 +280,7 @@ func TestExitClosesTheEngine(t *testing.T) {
 	v.mustRun(`b.arrive()`)
 	assert.Equal(t, 1, global.emit("Exit", nil))
 	assert.Equal(t, 1, global.emit("TestEnd", nil), "k6 emits it before, and waits for it")
-	assert.Equal(t, "KBAR_CLOSED", v.errorOf(`b.wait()`, `e.code`))
+	assert.Equal(t, "CLOSED", v.errorOf(`b.wait()`, `e.code`))
 }
 
 func TestExitWaitsForIterationsThatK6DidNotWaitFor(t *testing.T) {
@@ -300,7 +300,7 @@ func TestExitWaitsForIterationsThatK6DidNotWaitFor(t *testing.T) {
 			return w.closed
 		}, wakeLimit, wakeTick)
 		p.root.shared.Range(func(_, found any) bool {
-			_, err := found.(*shared).Status() //nolint:forcetypeassert // the map holds nothing else
+			_, err := found.(*openBarrier).Status() //nolint:forcetypeassert // the map holds nothing else
 			ended <- err
 			return true
 		})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
 // held counts the core's threads and the descriptors of this process.
@@ -29,14 +31,14 @@ func held(t *testing.T) (threads, descriptors int) {
 
 // It is not parallel: other tests start engines of their own. goleak looks after goroutines.
 func TestClosedEngineLeavesNothingBehind(t *testing.T) {
-	server := startRedis(t)
+	server := redistest.Start(t)
 	clients := func() int {
 		return strings.Count(server.ClientList(t.Context()).Val(), "\n")
 	}
 	session := func() {
 		p := newProcess(t)
 		v := p.user(1, fmt.Sprintf(`const b = new Barrier('default', { parties: 2, store: '%s', runId: 'r%d', timeout: 10 });
-			const q = new QueueCounter({ redis: '%[1]s', keys: ['k'] })`, server.url(), time.Now().UnixNano()))
+			const q = new QueueCounter({ redis: '%[1]s', keys: ['k'] })`, server.URL(), time.Now().UnixNano()))
 		v.mustRun(`b.arrive(); q.total(); try { b.wait() } catch {}`)
 		threads, _ := held(t)
 		assert.Positive(t, threads, "the core has a thread")

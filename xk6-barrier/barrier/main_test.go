@@ -228,7 +228,7 @@ const (
 func (p *process) waiting(name string) int {
 	n := 0
 	p.root.shared.Range(func(_, found any) bool {
-		if s := found.(*shared); s.config.Name == name { //nolint:forcetypeassert // the map holds nothing else
+		if s := found.(*openBarrier); s.config.Name == name { //nolint:forcetypeassert // the map holds nothing else
 			n += int(s.progress.waiting.Load())
 		}
 		return true

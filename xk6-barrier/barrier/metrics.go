@@ -55,7 +55,7 @@ func (c *call) push(readings ...reading) {
 
 // pushZeros makes the counters exist, once per barrier and process. k6 leaves a metric without samples out of the
 // summary, and would judge a threshold on it as if it were 0.
-func (c *call) pushZeros(s *shared) {
+func (c *call) pushZeros(s *openBarrier) {
 	s.zeros.Do(func() {
 		m := c.inst.metrics
 		zeros := []reading{c.reading(m.arrivals, 0, s.OpenPhase), c.reading(m.timeouts, 0, s.OpenPhase)}

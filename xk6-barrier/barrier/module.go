@@ -18,8 +18,9 @@ import (
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/lib"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
-	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // runIDEnv names the run for all barriers of the process that have no option runId.
@@ -53,7 +54,7 @@ type (
 		randomRunID func() string
 		checked     sync.Map // time-out and JSON of options that the core found good -> *config
 		opens       sync.Map // the JSON of options -> *opening
-		shared      sync.Map // handle -> *shared
+		shared      sync.Map // handle -> *openBarrier
 		counters    sync.Map // the JSON of counter options -> *counting
 		watch       watch
 		outbox      outbox
@@ -62,14 +63,14 @@ type (
 
 	// instance is the module as one virtual user has it.
 	instance struct {
-		root       *RootModule
-		vu         modules.VU
-		events     common.Events
-		metrics    *barrierMetrics
-		runID      string
-		errorClass sobek.Value // nil before the first error
-		exports    *sobek.Object
-		watcher    iterationWatcher
+		root    *RootModule
+		vu      modules.VU
+		events  common.Events
+		metrics *barrierMetrics
+		runID   string
+		errors  script.Errors
+		exports *sobek.Object
+		watcher iterationWatcher
 
 		mu    sync.Mutex
 		users []*user // one for each barrier; mostly a single one
@@ -123,21 +124,40 @@ func (r *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 // user, so each is made when a script first names it.
 func (i *instance) Exports() modules.Exports {
 	if i.exports == nil {
-		rt := i.vu.Runtime()
-		i.exports = lazy.Object(rt, func() []lazy.Field {
-			return []lazy.Field{
-				{Name: "Barrier", Make: func() any { return named(rt, "Barrier", i.newBarrier) }},
-				{Name: "QueueCounter", Make: func() any { return named(rt, "QueueCounter", i.newQueueCounter) }},
-			}
-		})
+		i.exports = class.Exports(i.vu.Runtime(), exported, i.export)
 	}
 	return modules.Exports{Default: i.exports}
+}
+
+var exported = []string{"Barrier", "QueueCounter"} //nolint:gochecknoglobals // a constant that Go has no constant form for
+
+func (i *instance) export(name string) class.Field {
+	switch name {
+	case "Barrier":
+		return class.Field{Make: func() any {
+			return construct(i, class.Class[*barrierObject]{Name: name, Length: 2, New: i.newBarrier, Methods: barrierMethods})
+		}}
+	case "QueueCounter":
+		return class.Field{Make: func() any {
+			return construct(i, class.Class[*counterObject]{Name: name, Length: 1, New: i.newQueueCounter, Methods: queueCounterMethods})
+		}}
+	}
+	return class.Field{}
+}
+
+// construct makes a class for this virtual user.
+func construct[T class.Value](i *instance, c class.Class[T]) *sobek.Object {
+	constructor, err := c.Constructor(i.vu.Runtime())
+	if err != nil {
+		i.throw(err)
+	}
+	return constructor
 }
 
 // start starts the engine with the first call that needs it, and closes it when k6 exits.
 func (r *RootModule) start(events common.Events) (*core.Client, error) {
 	r.startOnce.Do(func() {
-		r.client, r.startErr = core.NewClient(r.engine, r.logLine, r.resolve)
+		r.client, r.startErr = core.NewClient(r.engine, func(line core.LogLine) { line.To(r.logger) }, r.resolve)
 		if r.startErr == nil {
 			r.gatherSamples(events)
 			r.closeOnExit(events)
@@ -165,23 +185,4 @@ func (r *RootModule) closeOnExit(events common.Events) {
 			event.Done()
 		}
 	}()
-}
-
-// logLine passes a line of the core on to k6.
-func (r *RootModule) logLine(line core.LogLine) {
-	level, err := logrus.ParseLevel(line.Level)
-	if err != nil {
-		level = logrus.InfoLevel
-	}
-	entry := r.logger.WithFields(line.Fields)
-	switch {
-	case level <= logrus.ErrorLevel:
-		entry.Error(line.Message)
-	case level == logrus.WarnLevel:
-		entry.Warn(line.Message)
-	case level == logrus.InfoLevel:
-		entry.Info(line.Message)
-	default:
-		entry.Debug(line.Message)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // tls reads the option tls. What is in it is the core's to judge.
@@ -44,7 +45,7 @@ func (o *options) pem(option string) string {
 	if o.err == nil {
 		got := "an empty string"
 		if _, ok := v.Export().(string); !ok {
-			got = describe(v)
+			got = script.Describe(v)
 		}
 		o.err = newOptionError(o.prefix+option, got, "PEM text, as open() reads it from a file")
 	}

@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/lib"
 	"gopkg.in/guregu/null.v3"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
 // authority signs certificates.
@@ -77,7 +79,7 @@ func startSecureRedis(t *testing.T, a *authority) (port int) {
 	require.NoError(t, err)
 	port = listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it is TCP
 	require.NoError(t, listener.Close())
-	startRedis(t, "--tls-port", fmt.Sprint(port), "--tls-ca-cert-file", filepath.Join(folder, "ca"),
+	redistest.Start(t, "--tls-port", fmt.Sprint(port), "--tls-ca-cert-file", filepath.Join(folder, "ca"),
 		"--tls-cert-file", filepath.Join(folder, "cert"), "--tls-key-file", filepath.Join(folder, "key"))
 	return port
 }
@@ -140,17 +142,17 @@ func (m *moving) ResolveAddr(string) (net.IP, int, error) {
 // As with a server that was replaced: its name stands for another address when the connection is made again.
 func TestNamesAreResolvedAgainAtEachConnection(t *testing.T) {
 	t.Parallel()
-	first, second := startRedis(t), startRedis(t)
-	name := &moving{port: first.port}
+	first, second := redistest.Start(t), redistest.Start(t)
+	name := &moving{port: first.Port}
 	p := newProcess(t)
 	v := p.user(1, `const b = new Barrier('default', { parties: 3, store: 'redis://redis.test', runId: 'r' })`,
 		func(s *lib.State) { s.Dialer = name })
 	v.mustRun(`b.arrive({ participant: 'a' })`)
 
 	name.mu.Lock()
-	name.port = second.port
+	name.port = second.Port
 	name.mu.Unlock()
-	require.NoError(t, first.process.Process.Kill())
+	require.NoError(t, first.Process.Process.Kill())
 	require.Eventually(t, func() bool {
 		return second.SCard(t.Context(), "K6_BARRIER_JOINED:r").Val() == 1
 	}, wakeLimit, wakeTick, "what is known was replayed to the new server")

@@ -3,7 +3,6 @@ package barrier
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,7 +12,8 @@ import (
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
-	"go.k6.io/k6/v2/lib/types"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 const (
@@ -21,8 +21,6 @@ const (
 	maxParticipant = 128  // bytes
 	maxAbortReason = 1024 // bytes
 	maxMissing     = 1000
-
-	maxMilliseconds = math.MaxInt64 / 1_000_000 // of a time.Duration
 )
 
 // What is allowed, for messages.
@@ -52,7 +50,7 @@ func newOptions(rt *sobek.Runtime, given sobek.Value, example string) (*options,
 	}
 	object, ok := given.(*sobek.Object)
 	if !ok || object.ClassName() != "Object" {
-		return nil, newOptionError("options", describe(given), "an object such as "+example)
+		return nil, newOptionError("options", script.Describe(given), "an object such as "+example)
 	}
 	o.object = object
 	return o, nil
@@ -61,7 +59,7 @@ func newOptions(rt *sobek.Runtime, given sobek.Value, example string) (*options,
 // fail keeps the first error.
 func (o *options) fail(option string, got sobek.Value, allowed string) {
 	if o.err == nil {
-		o.err = newOptionError(o.prefix+option, describe(got), allowed)
+		o.err = newOptionError(o.prefix+option, script.Describe(got), allowed)
 	}
 }
 
@@ -85,8 +83,8 @@ func (o *options) done() error {
 		for _, key := range o.object.Keys() {
 			if unknown(key) {
 				slices.Sort(o.known)
-				o.err = newOptionError(o.prefix+key, describe(o.object.Get(key)), strings.Join(o.known, ", "))
-				o.err.reason = fmt.Sprintf("option %q does not exist, allowed are: %s", o.err.option, o.err.allowed)
+				o.err = newOptionError(o.prefix+key, script.Describe(o.object.Get(key)), strings.Join(o.known, ", "))
+				o.err.reason = script.UnknownOption(o.err.option, o.err.allowed)
 				break
 			}
 		}
@@ -196,19 +194,8 @@ func (o *options) duration(option, allowed string, least time.Duration) *time.Du
 	if v == nil {
 		return nil
 	}
-	exported := v.Export()
-	switch n := exported.(type) { // k6 does not look for an overflow
-	case float64:
-		if !(math.Abs(n) <= maxMilliseconds) {
-			exported = nil
-		}
-	case int64:
-		if n > maxMilliseconds || n < -maxMilliseconds {
-			exported = nil
-		}
-	}
-	d, err := types.GetDurationValue(exported)
-	if err != nil || d < least {
+	d, ok := script.Duration(v)
+	if !ok || d < least {
 		o.fail(option, v, allowed)
 		return nil
 	}
@@ -274,41 +261,6 @@ func milliseconds(d *time.Duration) *int64 {
 	}
 	ms := int64((*d + time.Millisecond - 1) / time.Millisecond)
 	return &ms
-}
-
-// describe shows a value in a message. A URL is shown without what may be a secret.
-func describe(v sobek.Value) string {
-	if common.IsNullish(v) {
-		return "nothing"
-	}
-	switch x := v.Export().(type) {
-	case string:
-		return quote(x)
-	case int64, float64, bool:
-		return v.String()
-	case []any:
-		if len(x) == 0 {
-			return "an empty array"
-		}
-		return "an array"
-	default:
-		if reflect.TypeOf(x) != nil && reflect.TypeOf(x).Kind() == reflect.Func {
-			return "a function"
-		}
-		return "an object"
-	}
-}
-
-// quote shows a string of any length.
-func quote(s string) string {
-	const most = 64
-	if strings.Contains(s, "://") {
-		return "a URL"
-	}
-	if utf8.RuneCountInString(s) > most {
-		return strconv.Quote(string([]rune(s)[:most])) + "…"
-	}
-	return strconv.Quote(s)
 }
 
 // callOptions are the options of a single call.

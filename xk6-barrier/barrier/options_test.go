@@ -137,7 +137,7 @@ func TestBadOptions(t *testing.T) {
 			if test.option == "timeOut" {
 				message = call + `() failed; reason: option "timeOut" does not exist, allowed are: timeout`
 			}
-			assert.Equal(t, []string{optionError, "KBAR_OPTION", test.option, test.got, test.allowed, message}, got)
+			assert.Equal(t, []string{optionError, "OPTION", test.option, test.got, test.allowed, message}, got)
 		})
 	}
 }

@@ -85,11 +85,20 @@ func (o *outbox) close() {
 	o.flush()
 }
 
-// samplesOf makes samples. Those that differ in nothing else share their metadata, which nobody may change.
+// series tells which readings of a counter differ in nothing but their value and time.
+type series struct {
+	metric *metrics.Metric
+	tags   *metrics.TagSet
+	phase  uint32
+}
+
+// samplesOf makes samples. Those that differ in nothing else share their metadata, which nobody may change, and those of a
+// counter are one sample: ten thousand arrivals are a ten thousand, at the time of the last one.
 func samplesOf(readings []reading) metrics.Samples {
 	phases := make(map[uint32]map[string]string)
-	samples := make(metrics.Samples, len(readings))
-	for at, r := range readings {
+	counted := make(map[series]int)
+	samples := make(metrics.Samples, 0, len(readings))
+	for _, r := range readings {
 		tags := r.tags
 		tags.SetTag("barrier", r.barrier)
 		if r.reason != "" {
@@ -106,12 +115,21 @@ func samplesOf(readings []reading) metrics.Samples {
 			metadata = map[string]string{"phase": strconv.FormatUint(uint64(r.phase), 10)}
 			phases[r.phase] = metadata
 		}
-		samples[at] = metrics.Sample{
+		if r.metric.Type == metrics.Counter && len(tags.Metadata) == 0 {
+			same := series{r.metric, tags.Tags, r.phase}
+			if at, found := counted[same]; found {
+				samples[at].Value += r.value
+				samples[at].Time = r.at
+				continue
+			}
+			counted[same] = len(samples)
+		}
+		samples = append(samples, metrics.Sample{
 			TimeSeries: metrics.TimeSeries{Metric: r.metric, Tags: tags.Tags},
 			Time:       r.at,
 			Metadata:   metadata,
 			Value:      r.value,
-		}
+		})
 	}
 	return samples
 }

@@ -29,7 +29,7 @@ type progress struct {
 }
 
 // joinProgress counts a waiter; the first one starts the reports.
-func (s *shared) joinProgress() {
+func (s *openBarrier) joinProgress() {
 	if s.progress.waiting.Add(1) != 1 {
 		return
 	}
@@ -42,7 +42,7 @@ func (s *shared) joinProgress() {
 }
 
 // leaveProgress takes a waiter off; the last one ends the reports.
-func (s *shared) leaveProgress() {
+func (s *openBarrier) leaveProgress() {
 	if s.progress.waiting.Add(-1) != 0 {
 		return
 	}
@@ -55,7 +55,7 @@ func (s *shared) leaveProgress() {
 	}
 }
 
-func (s *shared) reportProgress(stop <-chan struct{}) {
+func (s *openBarrier) reportProgress(stop <-chan struct{}) {
 	ticker := time.NewTicker(s.root.progressEvery)
 	defer ticker.Stop()
 	said := false
@@ -78,7 +78,7 @@ func (s *shared) reportProgress(stop <-chan struct{}) {
 }
 
 // describeProgress is the counts and who is missing.
-func (s *shared) describeProgress(ctx context.Context) (string, error) {
+func (s *openBarrier) describeProgress(ctx context.Context) (string, error) {
 	status, err := s.Status()
 	if err != nil {
 		return "", err
@@ -87,7 +87,7 @@ func (s *shared) describeProgress(ctx context.Context) (string, error) {
 }
 
 // describeEnd is how the newest phase was released, or nothing where it was not.
-func (s *shared) describeEnd() string {
+func (s *openBarrier) describeEnd() string {
 	status, err := s.Status()
 	if err != nil {
 		return ""

@@ -12,8 +12,11 @@ import (
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/lib"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/wording"
+	"go.k6.io/k6/v2/metrics"
 )
 
 const (
@@ -23,12 +26,13 @@ const (
 )
 
 type (
-	// QueueCounter is the class of the same name.
-	QueueCounter struct {
+	// counterObject is an instance of the class QueueCounter.
+	counterObject struct {
+		class.Hidden
+
 		inst    *instance
 		options counterOptions
 		key     string // the options as text
-		names   *queueNames
 	}
 
 	// counterOptions are a counter's options as the core takes them.
@@ -48,24 +52,25 @@ type (
 	}
 )
 
+// queueCounterMethods are those of the class QueueCounter.
 var queueCounterMethods = slices.Concat( //nolint:gochecknoglobals // a constant that Go has no constant form for
-	twins("counts", (*QueueCounter).counts),
-	twins("total", (*QueueCounter).total),
-	twins("waitFor", (*QueueCounter).waitFor),
-	twins("command", (*QueueCounter).command),
+	twins("counts", (*counterObject).counts),
+	twins("total", (*counterObject).total),
+	twins("waitFor", (*counterObject).waitFor),
+	twins("command", (*counterObject).command),
 )
 
-func (q *QueueCounter) module() *instance { return q.inst }
+func (q *counterObject) module() *instance { return q.inst }
 
 // newQueueCounter is `new QueueCounter(options)`. It checks the options and does nothing else.
-func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
+func (i *instance) newQueueCounter(call sobek.ConstructorCall) *counterObject {
 	const name = "new QueueCounter"
 	o, err := newOptions(i.vu.Runtime(), call.Argument(0), "{ redis: 'redis://localhost', keys: ['queue'] }")
 	if err != nil {
 		i.throw(wrapError(name, err))
 	}
 	redis, tls := o.redisURL("redis", i.root.engine)
-	q := &QueueCounter{inst: i, options: counterOptions{
+	q := &counterObject{inst: i, options: counterOptions{
 		Redis:     redis,
 		TLS:       tls,
 		Keys:      o.strings("keys"),
@@ -84,20 +89,19 @@ func (i *instance) newQueueCounter(call sobek.ConstructorCall) *sobek.Object {
 		i.throw(wrapError(name, err))
 	}
 	q.key = string(key)
-	q.names = newQueueNames(q.options.Keys)
-	return newObject(q, queueCounterMethods, call)
+	return q
 }
 
 // counts is the length of each queue.
-func (q *QueueCounter) counts(name string, _ sobek.FunctionCall) task {
+func (q *counterObject) counts(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
-		return func(rt *sobek.Runtime) sobek.Value { return q.names.object(rt, counts) }, err
+		return func(rt *sobek.Runtime) sobek.Value { return lengthsOf(rt, q.options.Keys, counts) }, err
 	})
 }
 
 // total is the length of all queues together.
-func (q *QueueCounter) total(name string, _ sobek.FunctionCall) task {
+func (q *counterObject) total(name string, _ sobek.FunctionCall) task {
 	return q.task(name, func(ctx context.Context, count counter) (jsValue, error) {
 		counts, err := count(ctx)
 		return func(rt *sobek.Runtime) sobek.Value { return rt.ToValue(sum(counts)) }, err
@@ -105,10 +109,10 @@ func (q *QueueCounter) total(name string, _ sobek.FunctionCall) task {
 }
 
 // waitFor waits until the queues hold at least so many together.
-func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
+func (q *counterObject) waitFor(name string, fc sobek.FunctionCall) task {
 	n, ok := wholeNumber(fc.Argument(0))
 	if !ok || n < 0 {
-		return failedTask(newOptionError("n", describe(fc.Argument(0)), "a whole number of at least 0").of(name))
+		return failedTask(newOptionError("n", script.Describe(fc.Argument(0)), "a whole number of at least 0").of(name))
 	}
 	o, err := newOptions(q.inst.vu.Runtime(), fc.Argument(1), "{ timeout: '30s' }")
 	if err != nil {
@@ -124,12 +128,12 @@ func (q *QueueCounter) waitFor(name string, fc sobek.FunctionCall) task {
 	if err := o.done(); err != nil {
 		return failedTask(wrapError(name, err))
 	}
-	w := queueWait{queues: q.names, least: uint64(n), timeout: timeout, interval: interval} //nolint:gosec // not negative
+	w := queueWait{keys: q.options.Keys, least: uint64(n), timeout: timeout, interval: interval} //nolint:gosec // not negative
 	return q.task(name, w.run)
 }
 
 // command sends one command about a key that stands beside the queues. Which ones it may be is the core's to judge.
-func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
+func (q *counterObject) command(name string, fc sobek.FunctionCall) task {
 	words := make([]string, 0, len(fc.Arguments))
 	for at, v := range fc.Arguments {
 		switch word := v.Export().(type) {
@@ -138,7 +142,7 @@ func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
 		case int64, float64:
 			words = append(words, v.String())
 		default:
-			return failedTask(newOptionError(fmt.Sprintf("argument %d", at+1), describe(v), "a string or a number").of(name))
+			return failedTask(newOptionError(fmt.Sprintf("argument %d", at+1), script.Describe(v), "a string or a number").of(name))
 		}
 	}
 	return q.opened(name, func(ctx context.Context, c *counting) (jsValue, error) {
@@ -151,14 +155,14 @@ func (q *QueueCounter) command(name string, fc sobek.FunctionCall) task {
 type counter func(ctx context.Context) ([]uint64, error)
 
 // task is something to do with counts.
-func (q *QueueCounter) task(name string, use func(context.Context, counter) (jsValue, error)) task {
+func (q *counterObject) task(name string, use func(context.Context, counter) (jsValue, error)) task {
 	return q.opened(name, func(ctx context.Context, c *counting) (jsValue, error) {
 		return use(ctx, func(ctx context.Context) ([]uint64, error) { return c.client.Counts(ctx, c.handle) })
 	})
 }
 
 // opened captures what belongs to the virtual user and opens the counter when the task runs.
-func (q *QueueCounter) opened(name string, use func(context.Context, *counting) (jsValue, error)) task {
+func (q *counterObject) opened(name string, use func(context.Context, *counting) (jsValue, error)) task {
 	state := q.inst.vu.State()
 	if state == nil {
 		return failedTask(initContextError(name))
@@ -178,7 +182,7 @@ func (q *QueueCounter) opened(name string, use func(context.Context, *counting) 
 }
 
 // open gives the counter that all virtual users with the same options share. Opening it connects nothing yet.
-func (q *QueueCounter) open(state *lib.State) (*counting, error) {
+func (q *counterObject) open(state *lib.State) (*counting, error) {
 	client, err := q.inst.root.start(q.inst.vu.Events())
 	if err != nil {
 		return nil, err
@@ -206,7 +210,7 @@ func (q *QueueCounter) open(state *lib.State) (*counting, error) {
 
 // queueWait is one waitFor.
 type queueWait struct {
-	queues            *queueNames
+	keys              []string
 	least             uint64
 	timeout, interval time.Duration
 }
@@ -235,8 +239,8 @@ func (w queueWait) run(ctx context.Context, count counter) (jsValue, error) {
 		if held >= w.least {
 			lasted := time.Since(started)
 			return func(rt *sobek.Runtime) sobek.Value {
-				return object(rt, field{"total", held}, field{"counts", w.queues.object(rt, counts)},
-					field{"waitedMs", float64(lasted) / float64(time.Millisecond)})
+				return script.NewData(rt).Put("total", held).Put("counts", lengthsOf(rt, w.keys, counts)).
+					Put("waitedMs", metrics.D(lasted)).Object
 			}, nil
 		}
 		if left := time.Until(deadline); left <= 0 {
@@ -262,10 +266,19 @@ func (w queueWait) grace(ctx context.Context, deadline time.Time) time.Duration 
 
 func (w queueWait) timedOut(started time.Time, held uint64, why string) error {
 	return &Error{
-		name: queueTimeoutError, code: core.Timeout.String(),
+		name: queueTimeoutError,
 		reason: fmt.Sprintf("the queues hold %s of %s after %s%s", wording.Grouped(held), wording.Grouped(w.least),
 			time.Since(started).Round(time.Millisecond), why),
 	}
+}
+
+// lengthsOf are the lengths of queues by key, in the order of the keys.
+func lengthsOf(rt *sobek.Runtime, keys []string, lengths []uint64) *sobek.Object {
+	data := script.NewData(rt)
+	for at, key := range keys {
+		data.Put(key, lengths[at])
+	}
+	return data.Object
 }
 
 func sum(counts []uint64) uint64 {

@@ -18,43 +18,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
-
-// redisServer is a real server on a port of its own, in a folder of its own, that ends with the test.
-type redisServer struct {
-	t       *testing.T
-	port    int
-	process *exec.Cmd
-	*redis.Client
-}
-
-func startRedis(t *testing.T, more ...string) *redisServer {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &redisServer{t: t, port: listener.Addr().(*net.TCPAddr).Port} //nolint:forcetypeassert // it is TCP
-	require.NoError(t, listener.Close())
-
-	s.process = exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(s.port), //nolint:gosec // ours
-		"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, more...)...)
-	require.NoError(t, s.process.Start(), "redis-server has to be installed")
-	t.Cleanup(func() {
-		_ = s.process.Process.Kill()
-		_ = s.process.Wait()
-	})
-	s.Client = redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.port)})
-	t.Cleanup(func() { _ = s.Client.Close() })
-	require.Eventually(t, func() bool { return s.Ping(t.Context()).Err() == nil }, wakeLimit, 10*time.Millisecond)
-	return s
-}
-
-func (s *redisServer) url() string { return fmt.Sprintf("redis://127.0.0.1:%d", s.port) }
 
 func TestProcessesShareABarrierOverRedis(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 4, store: '%s', timeout: '20s', reasons: ['login', 'sse'] })`,
-		server.url())
+		server.URL())
 	one, two := newProcess(t), newProcess(t)
 	one.env[runIDEnv], two.env[runIDEnv] = "run-1", "run-1"
 	users := []*virtualUser{one.user(1, script), one.user(2, script), two.user(3, script)}
@@ -75,9 +47,9 @@ func TestProcessesShareABarrierOverRedis(t *testing.T) {
 
 func TestRandomRunIDIsLogged(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	p := newProcess(t)
-	v := p.user(1, fmt.Sprintf(`const b = new Barrier('default', { parties: 1, store: '%s' })`, server.url()))
+	v := p.user(1, fmt.Sprintf(`const b = new Barrier('default', { parties: 1, store: '%s' })`, server.URL()))
 	assert.Equal(t, `"all"`, v.json(`b.arriveAndWait().reason`))
 	id := v.mustRun(`b.status().runId`).String()
 	assert.Contains(t, strings.Join(p.messages(), "\n"), fmt.Sprintf(`barrier "default" has the random run id %q`, id))
@@ -87,17 +59,17 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	v := p.user(1, `const b = new Barrier('default', { parties: 1, store: 'redis://127.0.0.1:1', runId: 'r' })`)
-	assert.Equal(t, "BarrierStoreError,KBAR_STORE,true", v.errorOf(`b.arrive()`,
+	assert.Equal(t, "BarrierStoreError,STORE,true", v.errorOf(`b.arrive()`,
 		`[e.name, e.code, e.message.startsWith('arrive() failed; reason: ')]`))
 	assert.Equal(t, "BarrierStoreError", v.errorOf(`b.arrive()`, `e.name`), "the next call tries again")
 }
 
 func TestHostsAreResolvedAsK6Does(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	p := newProcess(t)
 	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 1, store: 'redis://redis.test:%d', runId: 'r' });
-		const q = new QueueCounter({ redis: 'redis://redis.test:%[1]d', keys: ['k'] })`, server.port)
+		const q = new QueueCounter({ redis: 'redis://redis.test:%[1]d', keys: ['k'] })`, server.Port)
 	known := p.user(1, script, func(s *lib.State) { s.Dialer = resolver{"redis.test": net.IPv4(127, 0, 0, 1)} })
 	assert.Equal(t, `1`, known.json(`b.arrive().index`))
 	assert.Equal(t, `0`, known.json(`q.total()`))
@@ -126,7 +98,7 @@ func (r resolver) ResolveAddr(address string) (net.IP, int, error) {
 
 func TestQueueCounter(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	ctx := t.Context()
 	require.NoError(t, server.ZAdd(ctx, "zset", redis.Z{Member: "a"}, redis.Z{Member: "b"}).Err())
 	require.NoError(t, server.HSet(ctx, "hash", "c", 1).Err())
@@ -134,10 +106,10 @@ func TestQueueCounter(t *testing.T) {
 
 	p := newProcess(t)
 	v := p.user(1, fmt.Sprintf(`const redis = '%s', q = new QueueCounter({ redis, keys: ['zset', 'hash', 'none'] }),
-		wrong = new QueueCounter({ redis, keys: ['zset', 'text'] })`, server.url()))
+		wrong = new QueueCounter({ redis, keys: ['zset', 'text'] })`, server.URL()))
 	assert.Equal(t, `{"hash":1,"none":0,"zset":2}`, v.json(`q.counts()`))
 	assert.Equal(t, `3`, v.json(`q.total()`))
-	assert.Equal(t, "QueueTypeError,KBAR_QUEUE_TYPE,text,string", v.errorOf(`wrong.counts()`, `[e.name, e.code, e.key, e.type]`))
+	assert.Equal(t, "QueueTypeError,TYPE,text,string", v.errorOf(`wrong.counts()`, `[e.name, e.code, e.key, e.type]`))
 	assert.Equal(t, `[3,true]`, v.json(`(({ total, waitedMs }) => [total, waitedMs > 0])(q.waitFor(3))`))
 	assert.Regexp(t, `^QueueTimeoutError: waitFor\(\) failed; reason: the queues hold 3 of 1,000 after [0-9.]+ms$`,
 		v.errorOf(`q.waitFor(1000, { timeout: 30, interval: 10 })`, `e`))
@@ -177,9 +149,9 @@ func TestQueueCounter(t *testing.T) {
 
 func TestEndOfTheIterationEndsWaitFor(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	p := newProcess(t)
-	v := p.user(1, fmt.Sprintf(`const q = new QueueCounter({ redis: '%s', keys: ['k'] })`, server.url()))
+	v := p.user(1, fmt.Sprintf(`const q = new QueueCounter({ redis: '%s', keys: ['k'] })`, server.URL()))
 	v.mustRun(`q.total()`)
 	ended := make(chan error)
 	go func() { _, err := v.run(`q.waitFor(1, { timeout: '1h' })`); ended <- err }()
@@ -189,21 +161,21 @@ func TestEndOfTheIterationEndsWaitFor(t *testing.T) {
 
 func TestBarrierSurvivesARestartOfTheServer(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	p := newProcess(t)
-	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 3, store: '%s', runId: 'r', timeout: '20s' })`, server.url())
+	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 3, store: '%s', runId: 'r', timeout: '20s' })`, server.URL())
 	users := p.users(3, script)
 	users[0].mustRun(`b.arrive()`)
 	waited := make(chan []string)
 	go func() { waited <- together(users[1:2], `b.arriveAndWait().arrived`) }()
 	require.Eventually(t, func() bool { return p.waiting("default") == 1 }, wakeLimit, wakeTick)
 
-	require.NoError(t, server.process.Process.Signal(syscall.SIGKILL))
-	_ = server.process.Wait()
-	again := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(server.port), //nolint:gosec // ours
+	require.NoError(t, server.Process.Process.Signal(syscall.SIGKILL))
+	_ = server.Process.Wait()
+	again := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(server.Port), //nolint:gosec // ours
 		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	require.NoError(t, again.Start())
-	server.process = again
+	server.Process = again
 	require.Eventually(t, func() bool { return server.Ping(t.Context()).Err() == nil }, wakeLimit, 10*time.Millisecond)
 
 	result := together(users[2:], `(() => { try { return b.arriveAndWait().arrived } catch (e) {
@@ -213,23 +185,24 @@ func TestBarrierSurvivesARestartOfTheServer(t *testing.T) {
 }
 
 // pause makes the server hang: connections stay open, nothing is answered.
-func (s *redisServer) pause() (goOn func()) {
-	require.NoError(s.t, s.process.Process.Signal(syscall.SIGSTOP))
-	goOn = sync.OnceFunc(func() { _ = s.process.Process.Signal(syscall.SIGCONT) })
-	s.t.Cleanup(goOn)
+func pause(t *testing.T, s *redistest.Server) (goOn func()) {
+	t.Helper()
+	require.NoError(t, s.Process.Process.Signal(syscall.SIGSTOP))
+	goOn = sync.OnceFunc(func() { _ = s.Process.Process.Signal(syscall.SIGCONT) })
+	t.Cleanup(goOn)
 	return goOn
 }
 
 // The core waits 10 s for an answer, and 7 s for a connection: much longer than these waits may last.
 func TestStoreThatHangsDoesNotProlongAWait(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	p := newProcess(t)
 	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 3, store: '%s', runId: 'r', cyclic: true });
-		const q = new QueueCounter({ redis: '%[1]s', keys: ['k'] })`, server.url())
+		const q = new QueueCounter({ redis: '%[1]s', keys: ['k'] })`, server.URL())
 	users := p.users(3, script)
 	users[0].mustRun(`b.missing(); q.total()`)
-	goOn := server.pause()
+	goOn := pause(t, server)
 
 	// Had the core's limits ended them, the texts were others.
 	for at, test := range []struct{ call, want string }{
@@ -253,8 +226,8 @@ func TestStoreThatHangsDoesNotProlongAWait(t *testing.T) {
 
 func TestAbortReachesWaitersOfOtherProcesses(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
-	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 9, store: '%s', runId: 'r', timeout: '20s' })`, server.url())
+	server := redistest.Start(t)
+	script := fmt.Sprintf(`const b = new Barrier('default', { parties: 9, store: '%s', runId: 'r', timeout: '20s' })`, server.URL())
 	one, two := newProcess(t), newProcess(t)
 	broken := make(chan []string)
 	go func() {
@@ -284,9 +257,9 @@ func TestSilentServerDoesNotProlongAWait(t *testing.T) {
 // What goes wrong when several processes are started, each with the remedy.
 func TestProcessesThatDoNotBelongTogether(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
+	server := redistest.Start(t)
 	script := func(options string) string {
-		return fmt.Sprintf(`const b = new Barrier('default', { store: '%s', runId: 'r', %s })`, server.url(), options)
+		return fmt.Sprintf(`const b = new Barrier('default', { store: '%s', runId: 'r', %s })`, server.URL(), options)
 	}
 	first := newProcess(t)
 	first.user(1, script(`parties: 2`)).mustRun(`b.arrive()`)
@@ -298,13 +271,13 @@ func TestProcessesThatDoNotBelongTogether(t *testing.T) {
 
 	// A process that was killed says no goodbye. What it left behind is no run to join.
 	abandoned := newProcess(t)
-	abandoned.user(1, fmt.Sprintf(`const b = new Barrier('old', { store: '%s', runId: 'r', parties: 2 })`, server.url())).mustRun(`b.arrive()`)
+	abandoned.user(1, fmt.Sprintf(`const b = new Barrier('old', { store: '%s', runId: 'r', parties: 2 })`, server.URL())).mustRun(`b.arrive()`)
 	left, err := server.Dump(t.Context(), "K6_BARRIER_STATE:r:old").Result()
 	require.NoError(t, err)
 	abandoned.root.client.Close(5 * time.Second)
 	require.NoError(t, server.RestoreReplace(t.Context(), "K6_BARRIER_STATE:r:old", time.Minute, left).Err())
 	message := newProcess(t).user(2, fmt.Sprintf(`const b = new Barrier('old', { store: '%s', runId: 'r', parties: 2 })`,
-		server.url())).errorOf(`b.arrive()`, `[e.name, e.message]`)
+		server.URL())).errorOf(`b.arrive()`, `[e.name, e.message]`)
 	assert.Regexp(t, `^BarrierConflictError,arrive\(\) failed; reason: .*earlier run.*`, message)
 	assert.Contains(t, message, "run id", "the remedy")
 }

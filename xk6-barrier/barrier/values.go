@@ -1,126 +1,91 @@
 package barrier
 
 import (
+	"maps"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/grafana/sobek"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
-	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
+	"go.k6.io/k6/v2/metrics"
 )
 
-// field is a property of a JavaScript object.
-type field struct {
-	name  string
-	value any
-}
-
-// object makes plain data: an ordinary object that a script may print, copy and change.
-func object(rt *sobek.Runtime, fields ...field) *sobek.Object {
-	o := rt.NewObject()
-	for _, f := range fields {
-		_ = o.Set(f.name, f.value) // a fresh object refuses nothing
-	}
-	return o
-}
-
-// lazily makes plain data whose properties come to be when a script first looks at them. Most scripts never look at what
-// their wait returned, and ten thousand who are released at once would otherwise fill ten thousand tables first.
-func lazily(rt *sobek.Runtime, fields func() []field) *sobek.Object {
-	return lazy.Object(rt, func() []lazy.Field {
-		made := fields()
-		table := make([]lazy.Field, len(made))
-		for at, f := range made {
-			table[at] = lazy.Field{Name: f.name, Value: f.value}
-		}
-		return table
-	})
-}
+// What calls return is ordinary: a script may freeze it, post it and return it from setup(), where k6 takes it out of
+// JavaScript. No object that is filled later can do all that.
 
 func outcomeValue(rt *sobek.Runtime, answer core.Answer) sobek.Value {
-	return lazily(rt, func() []field {
-		fields := []field{{"outcome", answer.Outcome.String()}}
-		if answer.Outcome == core.OutcomeFailed && answer.Reason != "" {
-			fields = append(fields, field{"reason", answer.Reason})
-		}
-		if answer.Outcome == core.OutcomeArrived {
-			fields = append(fields, field{"index", answer.Index})
-		}
-		return append(fields, field{"phase", answer.Phase})
-	})
+	data := script.NewData(rt).Put("outcome", answer.Outcome.String())
+	if answer.Outcome == core.OutcomeFailed && answer.Reason != "" {
+		data.Put("reason", answer.Reason)
+	}
+	if answer.Outcome == core.OutcomeArrived {
+		data.Put("index", answer.Index)
+	}
+	return data.Put("phase", answer.Phase).Object
 }
 
 func waitedValue(rt *sobek.Runtime, w waited) sobek.Value {
-	return lazily(rt, func() []field {
-		reason := w.release.Reason
-		if w.outcome == core.OutcomeLate {
-			reason = w.outcome.String()
-		}
-		fields := []field{{"reason", reason}}
-		if w.outcome != core.OutcomeNone {
-			fields = append(fields, field{"outcome", w.outcome.String()})
-		}
-		return append(fields,
-			field{"arrived", w.release.Arrived},
-			field{"failed", countsValue(rt, w.release.Failed)},
-			field{"failedTotal", w.release.FailedTotal},
-			field{"left", w.release.Left},
-			field{"parties", w.release.Parties},
-			field{"phase", w.release.Phase},
-			field{"waitedMs", float64(w.lasted) / float64(time.Millisecond)},
-			field{"releasedAt", w.release.ReleasedAt},
-			field{"serverReleasedAt", orNull(w.release.ServerReleasedAt)},
-		)
-	})
+	data := script.NewData(rt)
+	if w.outcome == core.OutcomeLate {
+		data.Put("reason", w.outcome.String())
+	} else {
+		data.Put("reason", w.release.Reason)
+	}
+	if w.outcome != core.OutcomeNone {
+		data.Put("outcome", w.outcome.String())
+	}
+	return data.
+		Put("arrived", w.release.Arrived).
+		Put("failed", countsValue(rt, w.release.Failed)).
+		Put("failedTotal", w.release.FailedTotal).
+		Put("left", w.release.Left).
+		Put("parties", w.release.Parties).
+		Put("phase", w.release.Phase).
+		Put("waitedMs", metrics.D(w.lasted)).
+		Put("releasedAt", w.release.ReleasedAt).
+		Put("serverReleasedAt", orNull(w.release.ServerReleasedAt)).Object
 }
 
 func statusValue(rt *sobek.Runtime, s *core.BarrierStatus) sobek.Value {
 	var broken any = sobek.Null()
 	if b := s.Broken; b != nil {
-		broken = object(rt,
-			field{"reason", b.Reason}, field{"message", b.Message}, field{"phase", b.Phase}, field{"at", b.At})
+		broken = script.NewData(rt).Put("reason", b.Reason).Put("message", b.Message).Put("phase", b.Phase).Put("at", b.At).Object
 	}
 	released := make([]any, len(s.Released))
 	for i, phase := range s.Released {
 		released[i] = phase
 	}
-	return object(rt,
-		field{"name", s.Name},
-		field{"runId", s.RunID},
-		field{"store", s.Store},
-		field{"parties", s.Parties},
-		field{"phase", s.Phase},
-		field{"arrived", s.Arrived},
-		field{"failed", countsValue(rt, s.Failed)},
-		field{"failedTotal", s.FailedTotal},
-		field{"left", s.Left},
-		field{"late", s.Late},
-		field{"missing", s.Missing()},
-		field{"released", rt.NewArray(released...)},
-		field{"releasedAt", orNull(s.ReleasedAt)},
-		field{"serverReleasedAt", orNull(s.ServerReleasedAt)},
-		field{"broken", broken},
-		field{"processes", s.Processes},
-		field{"connected", s.Connected},
-		field{"clockBoundMs", orNull(s.ClockBoundMs)},
-		field{"pushLatencyMs", orNull(s.PushLatencyMs)},
-	)
+	return script.NewData(rt).
+		Put("name", s.Name).
+		Put("runId", s.RunID).
+		Put("store", s.Store).
+		Put("parties", s.Parties).
+		Put("phase", s.Phase).
+		Put("arrived", s.Arrived).
+		Put("failed", countsValue(rt, s.Failed)).
+		Put("failedTotal", s.FailedTotal).
+		Put("left", s.Left).
+		Put("late", s.Late).
+		Put("missing", s.Missing()).
+		Put("released", rt.NewArray(released...)).
+		Put("releasedAt", orNull(s.ReleasedAt)).
+		Put("serverReleasedAt", orNull(s.ServerReleasedAt)).
+		Put("broken", broken).
+		Put("processes", s.Processes).
+		Put("connected", s.Connected).
+		Put("clockBoundMs", orNull(s.ClockBoundMs)).
+		Put("pushLatencyMs", orNull(s.PushLatencyMs)).Object
 }
 
 // countsValue is an object of numbers in the order of their names.
 func countsValue(rt *sobek.Runtime, counts map[string]uint64) *sobek.Object {
-	names := make([]string, 0, len(counts))
-	for name := range counts {
-		names = append(names, name)
+	data := script.NewData(rt)
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		data.Put(name, counts[name])
 	}
-	slices.Sort(names)
-	o := rt.NewObject()
-	for _, name := range names {
-		_ = o.Set(name, counts[name])
-	}
-	return o
+	return data.Object
 }
 
 // orNull is a number, or null where there is none.

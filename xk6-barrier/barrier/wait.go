@@ -60,7 +60,7 @@ func (c *call) unanswered(err error, standing core.Outcome) error {
 	if !errors.Is(err, core.ErrEnded) || c.ctx.Err() != nil {
 		return err
 	}
-	e := &Error{name: storeError, code: core.Store.String(), call: c.name, pending: standing != core.OutcomeNone}
+	e := &Error{name: storeError, call: c.name, pending: standing != core.OutcomeNone}
 	e.reason = fmt.Sprintf("barrier %q: the store has not answered within %s", c.config.Name,
 		time.Since(c.started).Round(time.Millisecond))
 	if e.pending {
@@ -110,7 +110,7 @@ func (c *call) arriveAndWait() (jsValue, error) {
 }
 
 // await parks the goroutine until the phase is released, the barrier broken, the time over, or k6 ends the iteration.
-func (c *call) await(s *shared, phase uint32, outcome core.Outcome, d deadlines) (jsValue, error) {
+func (c *call) await(s *openBarrier, phase uint32, outcome core.Outcome, d deadlines) (jsValue, error) {
 	var woke time.Time
 	gate := s.Gate(phase)
 	if !isClosed(gate) {
@@ -125,7 +125,7 @@ func (c *call) await(s *shared, phase uint32, outcome core.Outcome, d deadlines)
 }
 
 // sleep returns when the release woke it, or zero where it was found to be released.
-func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}, d deadlines) (time.Time, error) {
+func (c *call) sleep(s *openBarrier, phase uint32, gate <-chan struct{}, d deadlines) (time.Time, error) {
 	timer := time.NewTimer(time.Until(d.wait))
 	defer timer.Stop()
 	s.joinProgress()
@@ -142,7 +142,7 @@ func (c *call) sleep(s *shared, phase uint32, gate <-chan struct{}, d deadlines)
 }
 
 // passed is nil where a release opened the gate, and otherwise what else did. What was decided first stands.
-func (c *call) passed(s *shared, phase uint32) error {
+func (c *call) passed(s *openBarrier, phase uint32) error {
 	switch {
 	case s.IsReleased(phase):
 		return nil
@@ -153,10 +153,10 @@ func (c *call) passed(s *shared, phase uint32) error {
 }
 
 // expire takes the last look at the store, which may find the phase released, and does what onTimeout says.
-func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines) error {
+func (c *call) expire(s *openBarrier, phase uint32, gate <-chan struct{}, d deadlines) error {
 	request := c.request(core.Expire)
 	request.Phase = phase
-	_, err := s.Do(c.limited, request, "", "")
+	_, err := c.submit(c.limited, s, request, "", "")
 	if err == nil { // released, perhaps at an instant that has yet to come
 		select {
 		case <-gate:
@@ -183,12 +183,12 @@ func (c *call) expire(s *shared, phase uint32, gate <-chan struct{}, d deadlines
 }
 
 // released is the result of a wait that is over.
-func (c *call) released(s *shared, phase uint32, outcome core.Outcome, woke time.Time) (jsValue, error) {
+func (c *call) released(s *openBarrier, phase uint32, outcome core.Outcome, woke time.Time) (jsValue, error) {
 	c.user.returnedFrom(phase, c.participant, outcome == core.OutcomeNone)
 	release := s.Release(phase)
 	if release == nil {
 		return nil, &Error{
-			name: internalError, code: core.Empty.String(),
+			name: internalError, code: codeOf(core.Empty),
 			reason: fmt.Sprintf("phase %d is released, but its record is not kept any more: only the last 16 are", phase),
 		}
 	}
@@ -204,12 +204,12 @@ func (c *call) released(s *shared, phase uint32, outcome core.Outcome, woke time
 
 // timedOut is the error of a wait that expired. It names who is missing; where the last look failed, it is an error of the
 // store with the counts that are known here, because the store may have released the phase.
-func (c *call) timedOut(s *shared, phase uint32, d deadlines, unasked error) error {
+func (c *call) timedOut(s *openBarrier, phase uint32, d deadlines, unasked error) error {
 	lasted := time.Since(c.started)
 	c.user.timedOut(phase, c.participant)
 	c.pushTimeout(phase, lasted)
 
-	e := &Error{name: timeoutError, code: core.Timeout.String(), call: c.name}
+	e := &Error{name: timeoutError, call: c.name}
 	note := ""
 	if unasked != nil {
 		e = wrapError(c.name, unasked)
@@ -236,8 +236,8 @@ func (c *call) timedOut(s *shared, phase uint32, d deadlines, unasked error) err
 }
 
 // broken is the error of everyone who waits at a barrier that broke.
-func (c *call) broken(s *shared) error {
-	e := &Error{name: brokenError, code: core.Broken.String(), call: c.name}
+func (c *call) broken(s *openBarrier) error {
+	e := &Error{name: brokenError, call: c.name}
 	e.reason = fmt.Sprintf("barrier %q is broken", c.config.Name)
 	if status, err := s.Status(); err == nil {
 		e.status = status
@@ -251,7 +251,7 @@ func (c *call) broken(s *shared) error {
 // late is the error of late: 'error'.
 func (c *call) late(phase uint32) error {
 	return &Error{
-		name: lateError, code: lateCode, call: c.name,
+		name: lateError, call: c.name,
 		reason: fmt.Sprintf("barrier %q: %s came after the release of phase %d, and late is 'error'",
 			c.config.Name, c.participant, phase),
 	}

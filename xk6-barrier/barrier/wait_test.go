@@ -20,7 +20,7 @@ func TestTimeoutSaysWhoIsMissing(t *testing.T) {
 
 	assert.Regexp(t, `^BarrierTimeoutError: wait\(\) failed; reason: barrier "default": not released within [0-9.]+ms: `+
 		`3 of 14 arrived, 1 failed \(login 1\), missing 4, 5, 6, 7, 8, 9, 10, 11, 12, 13$`, v.errorOf(`b.wait()`, `e`))
-	assert.Equal(t, "true,true,BarrierTimeoutError,KBAR_TIMEOUT,false,3,10", v.errorOf(`b.wait({ timeout: '20ms' })`,
+	assert.Equal(t, "true,true,BarrierTimeoutError,TIMEOUT,false,3,10", v.errorOf(`b.wait({ timeout: '20ms' })`,
 		`[e instanceof Error, e.stack.includes('wait() failed'), e.name, e.code, e.pending, e.status.arrived, e.status.missing]`))
 }
 
@@ -112,7 +112,7 @@ func TestEachReleaseSaysWhyItEnded(t *testing.T) {
 	v := p.user(1, `const open = (name, options) => new Barrier(name, { parties: 4, timeout: 20, reasons: ['login'], ...options })`)
 	release := func(name string) {
 		p.root.shared.Range(func(_, found any) bool {
-			if s := found.(*shared); s.config.Name == name { //nolint:forcetypeassert // the map holds nothing else
+			if s := found.(*openBarrier); s.config.Name == name { //nolint:forcetypeassert // the map holds nothing else
 				_, err := s.Do(t.Context(), core.Request{Kind: core.ReleaseNow}, "", "")
 				assert.NoError(t, err)
 			}

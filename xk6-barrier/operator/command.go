@@ -156,7 +156,7 @@ func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core
 	if err != nil {
 		return err
 	}
-	client, err := core.NewClient(engine, s.log, core.SystemResolver)
+	client, err := core.NewClient(engine, func(line core.LogLine) { line.To(s.host.logger) }, core.SystemResolver)
 	if err != nil {
 		return err
 	}
@@ -176,14 +176,6 @@ func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core
 		return errors.New("interrupted")
 	}
 	return err
-}
-
-func (s *settings) log(line core.LogLine) {
-	level, err := logrus.ParseLevel(line.Level)
-	if err != nil {
-		level = logrus.InfoLevel
-	}
-	s.host.logger.WithFields(line.Fields).Logf(level, "%s", line.Message)
 }
 
 // found gives the barriers that the flags leave over.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,30 +26,6 @@ const (
 	limit = 60 * time.Second
 	tick  = 5 * time.Millisecond
 )
-
-// startRedis starts a real server that ends with the test and gives its URL.
-func startRedis(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().(*net.TCPAddr) //nolint:forcetypeassert // it is TCP
-	require.NoError(t, listener.Close())
-	server := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(address.Port), //nolint:gosec // ours
-		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	require.NoError(t, server.Start(), "redis-server has to be installed")
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", address.String())
-		if err != nil {
-			return false
-		}
-		return conn.Close() == nil
-	}, limit, tick)
-	return "redis://" + address.String()
-}
 
 // open opens a barrier as a process of a test does.
 func open(t *testing.T, url, runID, more string) *core.Barrier {
@@ -138,7 +113,7 @@ func fails(t *testing.T, url string, args ...string) string {
 
 func TestListShowsEachBarrier(t *testing.T) {
 	t.Parallel()
-	url := startRedis(t)
+	url := redistest.Start(t).URL()
 	assert.Equal(t, "there is no barrier in the store\n", prints(t, url, "list"))
 	assert.JSONEq(t, `{"barriers":[],"complete":true}`, prints(t, url, "list", "--json"))
 
@@ -160,7 +135,7 @@ func TestListShowsEachBarrier(t *testing.T) {
 
 func TestStatusShowsAllOfOneBarrier(t *testing.T) {
 	t.Parallel()
-	url := startRedis(t)
+	url := redistest.Start(t).URL()
 	b := open(t, url, "run-1", `,"release":{"percent":60}`)
 	report(t, b, core.Arrive, "2", "")
 
@@ -186,7 +161,7 @@ func TestStatusShowsAllOfOneBarrier(t *testing.T) {
 
 func TestReleaseLetsWaitersGo(t *testing.T) {
 	t.Parallel()
-	url := startRedis(t)
+	url := redistest.Start(t).URL()
 	b := open(t, url, "run-1", "")
 	report(t, b, core.Arrive, "1", "")
 	gate := b.Gate(0)
@@ -224,7 +199,7 @@ func TestReleaseLetsWaitersGo(t *testing.T) {
 
 func TestAbortBreaksForEveryone(t *testing.T) {
 	t.Parallel()
-	url := startRedis(t)
+	url := redistest.Start(t).URL()
 	b := open(t, url, "run-1", "")
 	assert.Contains(t, fails(t, url, "abort", "--run-id", "run-1"), "give --yes")
 	assert.Contains(t, prints(t, url, "abort", "--run-id", "run-1", "--yes", "--reason", "wrong build"),
@@ -264,7 +239,7 @@ func (c *console) eventually(t *testing.T, want string) {
 
 func TestWatchPrintsChangesUntilAllIsOver(t *testing.T) {
 	t.Parallel()
-	url := startRedis(t)
+	url := redistest.Start(t).URL()
 	plain, inJSON := newConsole(map[string]string{redisEnv: url}), newConsole(map[string]string{redisEnv: url})
 	end, endJSON := watching(t, plain), watching(t, inJSON, "--json")
 	plain.eventually(t, "there is no barrier yet in the store; waiting for one")
@@ -286,7 +261,7 @@ func TestWatchPrintsChangesUntilAllIsOver(t *testing.T) {
 
 func TestWatchRedrawsOnATerminal(t *testing.T) {
 	t.Parallel()
-	url := startRedis(t)
+	url := redistest.Start(t).URL()
 	open(t, url, "run-1", "")
 	c := newConsole(map[string]string{redisEnv: url})
 	c.redraws = true
@@ -299,7 +274,7 @@ func TestWatchRedrawsOnATerminal(t *testing.T) {
 
 func TestWatchEndsWhenItIsInterrupted(t *testing.T) {
 	t.Parallel()
-	url := startRedis(t)
+	url := redistest.Start(t).URL()
 	open(t, url, "run-1", "")
 	c := newConsole(map[string]string{redisEnv: url})
 	ctx, interrupt := context.WithCancel(t.Context())

@@ -8,6 +8,14 @@ import (
 
 // This is the only file that registers callbacks with the event loop.
 
+// isOver reports whether the iteration is over, by an exception or because k6 ended it. The VU does nothing any more then: k6
+// still runs callbacks, but no handler of the script runs, no promise settles, and a call that blocks ends JavaScript as k6
+// does. k6/x/barrier keeps the same rule.
+func (mi *instance) isOver() bool {
+	ctx := mi.vu.Context()
+	return ctx != nil && ctx.Err() != nil // the init context may have none
+}
+
 // loop runs functions on the event loop for one goroutine, one after another. It holds one registered callback as long
 // as it lives, so that the iteration does not end meanwhile: finish must be called exactly once.
 type loop struct {

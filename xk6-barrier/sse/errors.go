@@ -21,21 +21,24 @@ import (
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib/netext"
 	"go.k6.io/k6/v2/lib/netext/httpext"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // The names of the errors that scripts see. index.d.ts lists the same ones, and a test compares them.
 const (
-	nameOptionError         = "OptionError"
-	nameInvalidURLError     = "InvalidURLError"
-	nameConnectError        = "ConnectError"
-	nameConnectTimeoutError = "ConnectTimeoutError"
-	nameConnectionError     = "ConnectionError"
-	nameTimeoutError        = "TimeoutError"
-	nameIdleTimeoutError    = "IdleTimeoutError"
-	nameContentTypeError    = "ContentTypeError"
-	nameDecodingError       = "DecodingError"
-	nameEventTooLargeError  = "EventTooLargeError"
-	nameStatusError         = "StatusError"
+	nameOptionError         = "SSEOptionError"
+	nameInvalidURLError     = "SSEInvalidURLError"
+	nameConnectError        = "SSEConnectError"
+	nameConnectTimeoutError = "SSEConnectTimeoutError"
+	nameConnectionError     = "SSEConnectionError"
+	nameTimeoutError        = "SSETimeoutError"
+	nameIdleTimeoutError    = "SSEIdleTimeoutError"
+	nameContentTypeError    = "SSEContentTypeError"
+	nameDecodingError       = "SSEDecodingError"
+	nameEventTooLargeError  = "SSEEventTooLargeError"
+	nameStatusError         = "SSEStatusError"
+	nameClosedError         = "SSEClosedError"
 )
 
 // The error codes of k6 that this module uses. k6 documents them for scripts but does not export them.
@@ -76,7 +79,8 @@ type streamError struct {
 	name   string
 	reason string
 	code   int
-	label  string // the value of the error tag: short, and the same for every server and VU
+	label  string       // the value of the error tag: short, and the same for every server and VU
+	wrong  *wrongOption // with nameOptionError
 	cause  error
 }
 
@@ -84,9 +88,10 @@ func (e *streamError) Error() string { return fmt.Sprintf("%s failed; reason: %s
 func (e *streamError) Unwrap() error { return e.cause }
 
 // newOptionError is for arguments that cannot be used: it is always thrown.
-func newOptionError(op, format string, args ...any) *streamError {
+func newOptionError(op string, w *wrongOption) *streamError {
 	return &streamError{
-		op: op, name: nameOptionError, code: codeDefault, label: "invalid option", reason: fmt.Sprintf(format, args...),
+		op: op, name: nameOptionError, code: codeDefault, label: "invalid option", wrong: w,
+		reason: script.WrongOption(w.option, w.got, w.allowed),
 	}
 }
 
@@ -115,6 +120,11 @@ func newStatusError(op string, status int) *streamError {
 		e.code = codeHTTPStatus + status
 	}
 	return e
+}
+
+// newClosedError is for a wait that nothing can end any more.
+func newClosedError(op, reason string) *streamError {
+	return &streamError{op: op, name: nameClosedError, code: codeDefault, label: "closed", reason: reason}
 }
 
 // newConnectError is for everything before the response headers.
@@ -231,26 +241,22 @@ func classifyMessage(message string) (code int, label string) {
 	}
 }
 
-// toJS makes the error object that handlers receive and that sse.open() throws: an Error with the name of the kind, the
+// errorValue makes the error that handlers receive and that sse.open() throws: an Error with its name and code, k6's own
 // code, and error(), by which scripts written for earlier modules read the message. It must run on the VU's goroutine.
-func (e *streamError) toJS(rt *sobek.Runtime) *sobek.Object {
-	obj := rt.NewGoError(e)
-	define := func(name string, value any) {
-		must(rt, obj.DefineDataProperty(name, rt.ToValue(value), sobek.FLAG_TRUE, sobek.FLAG_TRUE, sobek.FLAG_FALSE))
+func (mi *instance) errorValue(e *streamError) *sobek.Object {
+	object := mi.errors.New(mi.vu.Runtime(), e.Error(), e.name, "").Tell("errorCode", e.code).Tell("error", e.Error)
+	if w := e.wrong; w != nil {
+		object.TellOption(w.option, w.got, w.allowed)
 	}
-	define("name", e.name)
-	define("code", e.code)
-	define("error", e.Error)
-	return obj
+	return object.Object
 }
 
 // throw makes err an exception of the script. An exception or interruption that came out of a handler passes unchanged.
-func throw(rt *sobek.Runtime, err error) {
+func (mi *instance) throw(err error) {
 	var (
 		exception   *sobek.Exception
 		interrupted *sobek.InterruptedError
 		overflow    *sobek.StackOverflowError
-		ours        *streamError
 	)
 	switch {
 	case errors.As(err, &exception):
@@ -259,11 +265,18 @@ func throw(rt *sobek.Runtime, err error) {
 		panic(interrupted)
 	case errors.As(err, &overflow):
 		panic(overflow)
-	case errors.As(err, &ours):
-		panic(ours.toJS(rt))
 	default:
-		common.Throw(rt, err)
+		panic(mi.errorOf(err))
 	}
+}
+
+// errorOf makes any error a JavaScript one.
+func (mi *instance) errorOf(err error) *sobek.Object {
+	var ours *streamError
+	if errors.As(err, &ours) {
+		return mi.errorValue(ours)
+	}
+	return mi.vu.Runtime().NewGoError(err) // k6's own, such as the one about the init context
 }
 
 // must is for operations on objects made here, which fail only if this code is wrong.

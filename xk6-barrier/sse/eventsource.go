@@ -3,13 +3,15 @@ package sse
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/grafana/sobek"
 
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 const opEventSource = "EventSource"
@@ -24,13 +26,15 @@ const (
 // eventSource is one object of the class EventSource. Its JavaScript side, which is all but the fields of the last
 // group, belongs to the VU's goroutine; run belongs to a goroutine of its own.
 type eventSource struct {
+	class.Hidden
 	target
-	ctx    context.Context //nolint:containedctx // that of the iteration
-	state  *lib.State
-	req    *request
-	end    context.CancelCauseFunc // ends the source for good
-	status int                     // readyState
-	lastID string                  // of the events delivered
+	ctx             context.Context //nolint:containedctx // that of the iteration
+	state           *lib.State
+	req             *request
+	end             context.CancelCauseFunc // ends the source for good
+	status          int                     // readyState
+	lastID          string                  // of the events delivered
+	withCredentials bool
 
 	events     *loop
 	metrics    *streamMetrics
@@ -40,35 +44,56 @@ type eventSource struct {
 	openOrigin string
 }
 
-// eventSourceClass makes the constructor with its constants.
+// eventSourceClass makes the class for this VU.
 func (mi *instance) eventSourceClass() *sobek.Object {
-	rt := mi.vu.Runtime()
-	class := rt.ToValue(mi.newEventSource).ToObject(rt)
-	prototype := class.Get("prototype").ToObject(rt)
-	for name, value := range map[string]int{"CONNECTING": stateConnecting, "OPEN": stateOpen, "CLOSED": stateClosed} {
-		for _, holder := range []*sobek.Object{class, prototype} {
-			must(rt, holder.DefineDataProperty(
-				name, rt.ToValue(value), sobek.FLAG_FALSE, sobek.FLAG_FALSE, sobek.FLAG_TRUE))
-		}
+	c := class.Class[*eventSource]{
+		Name: "EventSource", Length: 1, New: mi.newEventSource,
+		Constants: map[string]int{"CONNECTING": stateConnecting, "OPEN": stateOpen, "CLOSED": stateClosed},
+		Methods: []class.Method[*eventSource]{
+			{Name: "addEventListener", Call: (*eventSource).addEventListener},
+			{Name: "removeEventListener", Call: (*eventSource).removeEventListener},
+			{Name: "close", Call: (*eventSource).close},
+		},
+		Accessors: []class.Accessor[*eventSource]{
+			{Name: "url", Get: func(s *eventSource) any { return s.req.url.URL }},
+			{Name: "withCredentials", Get: func(s *eventSource) any { return s.withCredentials }},
+			{Name: "readyState", Get: func(s *eventSource) any { return s.status }},
+			{Name: "lastEventId", Get: func(s *eventSource) any { return s.lastID }},
+		},
 	}
-	return class
+	for _, name := range []string{onOpen, onMessage, onError} {
+		c.Accessors = append(c.Accessors, class.Accessor[*eventSource]{
+			Name: "on" + name,
+			Get:  func(s *eventSource) any { return s.handler(name) },
+			Set:  func(s *eventSource, value sobek.Value) { s.setHandler(name, value) },
+		})
+	}
+	constructor, err := c.Constructor(mi.vu.Runtime())
+	must(mi.vu.Runtime(), err)
+	return constructor
 }
 
 // newEventSource is new EventSource(url, [params]). Like the standard's, it throws for a URL that cannot be used.
-func (mi *instance) newEventSource(call sobek.ConstructorCall) *sobek.Object {
-	rt, state := mi.vu.Runtime(), mi.vuState(opEventSource)
+func (mi *instance) newEventSource(call sobek.ConstructorCall) *eventSource {
+	if mi.isOver() {
+		script.Interrupt()
+	}
+	state, err := mi.vuState(opEventSource)
+	if err != nil {
+		mi.throw(err)
+	}
 	req, urlErr, err := mi.newRequest(opEventSource, state, eventSourceOptions, call.Argument(0), call.Argument(1))
 	switch {
 	case err != nil:
-		throw(rt, err)
+		mi.throw(err)
 	case urlErr != nil:
-		throw(rt, urlErr)
+		mi.throw(urlErr)
 	}
 	if req.headers.Get("Cache-Control") == "" {
 		req.headers.Set("Cache-Control", "no-cache")
 	}
 	s := &eventSource{
-		target:    newTarget(rt, call.This),
+		target:    newTarget(mi, call.This),
 		ctx:       mi.vu.Context(),
 		state:     state,
 		req:       req,
@@ -76,7 +101,11 @@ func (mi *instance) newEventSource(call sobek.ConstructorCall) *sobek.Object {
 		reconnect: req.reconnectDelay,
 	}
 	s.scope, s.end = context.WithCancelCause(s.ctx)
-	s.define(call.Argument(1))
+	if params := call.Argument(1); !common.IsNullish(params) {
+		if v := params.ToObject(s.rt).Get("withCredentials"); v != nil {
+			s.withCredentials = v.ToBoolean()
+		}
+	}
 
 	lifetime := req.timeout
 	req.timeout = 0 // of the source, not of each of its streams
@@ -84,29 +113,14 @@ func (mi *instance) newEventSource(call sobek.ConstructorCall) *sobek.Object {
 	mi.firstSamples(first)
 	s.events = newLoop(mi.vu)
 	go s.run(first, lifetime)
-	return nil
+	return s
 }
 
-// define gives the object its properties.
-func (s *eventSource) define(params sobek.Value) {
-	withCredentials := false
-	if !common.IsNullish(params) {
-		if v := params.ToObject(s.rt).Get("withCredentials"); v != nil {
-			withCredentials = v.ToBoolean()
-		}
-	}
-	s.getter("url", func() any { return s.req.url.URL })
-	s.getter("withCredentials", func() any { return withCredentials })
-	s.getter("readyState", func() any { return s.status })
-	s.getter("lastEventId", func() any { return s.lastID })
-	for _, name := range []string{onOpen, onMessage, onError} {
-		s.handlerProperty(name)
-	}
-	s.method("close", func(sobek.FunctionCall) sobek.Value {
-		s.status = stateClosed
-		s.end(errClosed)
-		return sobek.Undefined()
-	})
+// close closes the source for good.
+func (s *eventSource) close(sobek.FunctionCall) sobek.Value {
+	s.status = stateClosed
+	s.end(errClosed)
+	return sobek.Undefined()
 }
 
 func (s *eventSource) newStream() *stream {
@@ -151,24 +165,14 @@ func (s *eventSource) run(first *stream, lifetime time.Duration) {
 // serve takes one connection from its beginning to its end, and reports whether another one should follow. The error
 // is one that came out of a handler.
 func (s *eventSource) serve(current *stream) (failure *streamError, again bool, err error) {
-	connected, failure := current.connect(s.resumeFrom)
-	var readErr error
-	switch {
-	case failure != nil:
-		readErr = failure
-	case connected && current.accept:
+	_, failure = current.pass(s.resumeFrom, func() (readErr error) {
 		readErr, err = s.read(current)
 		s.resumeFrom = current.parser.lastEventID()
 		if d, ok := current.parser.reconnectionTime(); ok {
 			s.reconnect = d
 		}
-	case connected:
-		current.drain()
-	}
-	failure = current.finish(readErr)
-	if failure == nil && connected && current.status() != http.StatusOK {
-		failure = newStatusError(opEventSource, current.status())
-	}
+		return readErr
+	})
 	if s.scope.Err() != nil {
 		return failure, false, err
 	}
@@ -252,7 +256,7 @@ func (s *eventSource) report(failure *streamError, again bool) error {
 		}
 		obj := s.newEvent(onError)
 		if failure != nil {
-			must(s.rt, obj.Set("error", failure.toJS(s.rt)))
+			must(s.rt, obj.Set("error", s.mi.errorValue(failure)))
 			must(s.rt, obj.Set("message", failure.Error()))
 		}
 		return s.dispatch(onError, obj)

@@ -89,8 +89,8 @@ func TestEventSourceListeners(t *testing.T) {
 		}`)
 	assert.Equal(t, []any{
 		true,
-		`addEventListener() failed; reason: the listener of "message": got the number 1; expected a function`,
-		`EventSource failed; reason: onopen: got the string "f"; expected a function or null`,
+		`addEventListener() failed; reason: option "listener": got 1, allowed is a function`,
+		`EventSource failed; reason: option "onopen": got "f", allowed is a function or null`,
 		"a1", "on1", "once1", "a2", "on2",
 	}, out)
 }
@@ -138,22 +138,22 @@ func TestEventSourceStopsForGood(t *testing.T) {
 		want  string
 		code  int64
 	}{
-		"204": {func(w *wire) { w.head(http.StatusNoContent) }, "StatusError: EventSource failed; reason: got the status 204; expected 200", 1000},
-		"401": {func(w *wire) { w.head(http.StatusUnauthorized, "Content-Type: text/event-stream") }, "StatusError: EventSource failed; reason: got the status 401; expected 200", 1401},
-		"503": {func(w *wire) { w.head(http.StatusServiceUnavailable) }, "StatusError: EventSource failed; reason: got the status 503; expected 200", 1503},
+		"204": {func(w *wire) { w.head(http.StatusNoContent) }, "SSEStatusError: EventSource failed; reason: got the status 204; expected 200", 1000},
+		"401": {func(w *wire) { w.head(http.StatusUnauthorized, "Content-Type: text/event-stream") }, "SSEStatusError: EventSource failed; reason: got the status 401; expected 200", 1401},
+		"503": {func(w *wire) { w.head(http.StatusServiceUnavailable) }, "SSEStatusError: EventSource failed; reason: got the status 503; expected 200", 1503},
 		"another type": {
 			func(w *wire) { w.head(http.StatusOK, "Content-Type: text/html") },
-			`ContentTypeError: EventSource failed; reason: got Content-Type "text/html"; expected text/event-stream`, 1000,
+			`SSEContentTypeError: EventSource failed; reason: got Content-Type "text/html"; expected text/event-stream`, 1000,
 		},
 		"too large": {
 			func(w *wire) { w.stream(); w.send("data: 0123456789\n\n"); w.hang() },
-			"EventTooLargeError: EventSource failed; reason: event too large: more than maxEventSize = 10 bytes without an end", 1000,
+			"SSEEventTooLargeError: EventSource failed; reason: event too large: more than maxEventSize = 10 bytes without an end", 1000,
 		},
 		"the end of its time while open": {
-			func(w *wire) { w.stream(); w.hang() }, "TimeoutError: EventSource failed; reason: the source was not closed within 2s (timeout)", 1050,
+			func(w *wire) { w.stream(); w.hang() }, "SSETimeoutError: EventSource failed; reason: the source was not closed within 2s (timeout)", 1050,
 		},
 		"the end of its time while connecting": {
-			(*wire).hang, "TimeoutError: EventSource failed; reason: the source was not closed within 2s (timeout)", 1050,
+			(*wire).hang, "SSETimeoutError: EventSource failed; reason: the source was not closed within 2s (timeout)", 1050,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestEventSourceStopsForGood(t *testing.T) {
 			out := v.eval(`
 				var out = [];
 				const source = new EventSource(url, { reconnectDelay: 1, maxEventSize: 10, timeout: 2000 });
-				source.onerror = (e) => out.push(source.readyState, String(e.error), e.error.code, e.message === e.error.message);`)
+				source.onerror = (e) => out.push(source.readyState, String(e.error), e.error.errorCode, e.message === e.error.message);`)
 			assert.Equal(t, []any{int64(2), test.want, test.code, true}, out)
 		})
 	}
@@ -231,7 +231,7 @@ func TestEventSourceNeedsAURL(t *testing.T) {
 	for _, arguments := range []string{"", "null", "'/path'", "':'", "'http://user:secret@host:x/'"} {
 		v := newVU(t)
 		_, err := v.run(`new EventSource(%s)`, arguments)
-		require.ErrorContains(t, err, "InvalidURLError: EventSource failed; reason: invalid URL: ")
+		require.ErrorContains(t, err, "SSEInvalidURLError: EventSource failed; reason: invalid URL: ")
 		assert.NotContains(t, err.Error(), "secret")
 	}
 }

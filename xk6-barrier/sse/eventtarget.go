@@ -13,6 +13,7 @@ const onMessage = "message"
 
 // target is the part of the DOM's EventTarget that an EventSource needs. It belongs to the VU's goroutine.
 type target struct {
+	mi        *instance
 	rt        *sobek.Runtime
 	object    *sobek.Object
 	listeners map[string][]*listener
@@ -26,68 +27,53 @@ type listener struct {
 	removed bool
 }
 
-func newTarget(rt *sobek.Runtime, object *sobek.Object) target {
-	t := target{rt: rt, object: object, listeners: make(map[string][]*listener)}
-	t.method("addEventListener", t.addEventListener)
-	t.method("removeEventListener", t.removeEventListener)
-	return t
+func newTarget(mi *instance, object *sobek.Object) target {
+	return target{mi: mi, rt: mi.vu.Runtime(), object: object, listeners: make(map[string][]*listener)}
 }
 
-func (t *target) method(name string, f func(sobek.FunctionCall) sobek.Value) {
-	must(t.rt, t.object.DefineDataProperty(name, t.rt.ToValue(f), sobek.FLAG_FALSE, sobek.FLAG_FALSE, sobek.FLAG_TRUE))
-}
-
-func (t *target) getter(name string, get func() any) {
-	getter := t.rt.ToValue(func(sobek.FunctionCall) sobek.Value { return t.rt.ToValue(get()) })
-	must(t.rt, t.object.DefineAccessorProperty(name, getter, nil, sobek.FLAG_FALSE, sobek.FLAG_TRUE))
-}
-
-// handlerProperty defines on…, which holds one function or null.
-func (t *target) handlerProperty(name string) {
-	current := func() *listener {
-		for _, l := range t.listeners[name] {
-			if l.isOn {
-				return l
-			}
+// on is the listener of the property on…
+func (t *target) on(name string) *listener {
+	for _, l := range t.listeners[name] {
+		if l.isOn {
+			return l
 		}
-		return nil
 	}
-	getter := t.rt.ToValue(func(sobek.FunctionCall) sobek.Value {
-		if l := current(); l != nil {
-			return l.value
-		}
-		return sobek.Null()
-	})
-	setter := t.rt.ToValue(func(call sobek.FunctionCall) sobek.Value {
-		value := call.Argument(0)
-		f, ok := sobek.AssertFunction(value)
-		l := current()
-		switch {
-		case !ok && !common.IsNullish(value):
-			throw(t.rt, newOptionError(opEventSource, "on%s: got %s; expected a function or null", name, describe(value)))
-		case !ok && l != nil:
-			t.remove(name, l)
-		case ok && l != nil:
-			l.value, l.call = value, f // it keeps its place in the order
-		case ok:
-			t.listeners[name] = append(t.listeners[name], &listener{value: value, call: f, isOn: true})
-		}
-		return sobek.Undefined()
-	})
-	must(t.rt, t.object.DefineAccessorProperty("on"+name, getter, setter, sobek.FLAG_FALSE, sobek.FLAG_TRUE))
+	return nil
 }
 
-func (t *target) addEventListener(call sobek.FunctionCall) sobek.Value {
+// handler is what the property on… holds: a function or null.
+func (t *target) handler(name string) sobek.Value {
+	if l := t.on(name); l != nil {
+		return l.value
+	}
+	return sobek.Null()
+}
+
+func (t *target) setHandler(name string, value sobek.Value) {
+	f, ok := sobek.AssertFunction(value)
+	l := t.on(name)
+	switch {
+	case !ok && !common.IsNullish(value):
+		t.mi.throw(newOptionError(opEventSource, wrong("on"+name, value, "a function or null")))
+	case !ok && l != nil:
+		t.remove(name, l)
+	case ok && l != nil:
+		l.value, l.call = value, f // it keeps its place in the order
+	case ok:
+		t.listeners[name] = append(t.listeners[name], &listener{value: value, call: f, isOn: true})
+	}
+}
+
+func (s *eventSource) addEventListener(call sobek.FunctionCall) sobek.Value {
 	name, value := call.Argument(0).String(), call.Argument(1)
 	if common.IsNullish(value) {
 		return sobek.Undefined()
 	}
 	f, ok := sobek.AssertFunction(value)
 	if !ok {
-		throw(t.rt, newOptionError("addEventListener()",
-			"the listener of %q: got %s; expected a function", name, describe(value)))
+		s.mi.throw(newOptionError("addEventListener()", wrong("listener", value, "a function")))
 	}
-	if t.find(name, value) != nil {
+	if s.find(name, value) != nil {
 		return sobek.Undefined()
 	}
 	once := false
@@ -96,14 +82,14 @@ func (t *target) addEventListener(call sobek.FunctionCall) sobek.Value {
 			once = v.ToBoolean()
 		}
 	}
-	t.listeners[name] = append(t.listeners[name], &listener{value: value, call: f, once: once})
+	s.listeners[name] = append(s.listeners[name], &listener{value: value, call: f, once: once})
 	return sobek.Undefined()
 }
 
-func (t *target) removeEventListener(call sobek.FunctionCall) sobek.Value {
+func (s *eventSource) removeEventListener(call sobek.FunctionCall) sobek.Value {
 	name := call.Argument(0).String()
-	if l := t.find(name, call.Argument(1)); l != nil {
-		t.remove(name, l)
+	if l := s.find(name, call.Argument(1)); l != nil {
+		s.remove(name, l)
 	}
 	return sobek.Undefined()
 }

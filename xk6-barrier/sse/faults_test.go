@@ -108,12 +108,12 @@ func TestFaultCAFailedConnectReachesTheErrorHandler(t *testing.T) {
 			out.push('setup ' + client.status);
 			client.on('open', () => out.push('open'));
 			client.on('event', () => out.push('event'));
-			client.on('error', (e) => out.push(e.name, e.code, e.error()));
+			client.on('error', (e) => out.push(e.name, e.errorCode, e.error()));
 		});
 		out.push(result.status, result.error, result.url === url, JSON.stringify(result.headers));`)
 	require.Len(t, out, 8)
 	got := out.([]any) //nolint:forcetypeassert // it is one
-	assert.Equal(t, []any{"setup 0", "ConnectError", int64(1212)}, got[:3])
+	assert.Equal(t, []any{"setup 0", "SSEConnectError", int64(1212)}, got[:3])
 	assert.Contains(t, got[3], "connection refused")
 	assert.Equal(t, []any{int64(0), got[3], true, "{}"}, got[4:])
 }
@@ -131,7 +131,7 @@ func TestFaultDAMalformedURLIsAnError(t *testing.T) {
 			const result = sse.open(%s, {}, (client) => {
 				out.push('setup');
 				client.on('open', () => out.push('open'));
-				client.on('error', (e) => out.push(e.name, e.code, e.error()));
+				client.on('error', (e) => out.push(e.name, e.errorCode, e.error()));
 			});
 			out.push(result.status, result.error, result.url);`, url).([]any) //nolint:forcetypeassert // it is one
 		require.Len(t, out, 7, url)
@@ -142,7 +142,7 @@ func TestFaultDAMalformedURLIsAnError(t *testing.T) {
 		assert.Equal(t, []any{int64(0), out[3], ""}, out[4:], url)
 
 		_, err := v.run(`sse.open(%s, { throw: true }, () => {})`, url)
-		require.ErrorContains(t, err, "InvalidURLError: sse.open() failed; reason: invalid URL", url)
+		require.ErrorContains(t, err, "SSEInvalidURLError: sse.open() failed; reason: invalid URL", url)
 	}
 }
 

@@ -81,8 +81,9 @@ func newInitVU(t testing.TB) *vu {
 	exports := v.root.NewModuleInstance(v.VU).Exports()
 	rt := v.VU.Runtime()
 	require.NoError(t, rt.Set("sse", exports.Default))
-	for name, value := range exports.Named {
-		require.NoError(t, rt.Set(name, value))
+	exported := rt.ToValue(exports.Default).ToObject(rt)
+	for _, name := range exported.Keys() {
+		require.NoError(t, rt.Set(name, exported.Get(name)))
 	}
 	require.NoError(t, rt.Set("http", httpmodule.New().NewModuleInstance(v.VU).Exports().Default))
 

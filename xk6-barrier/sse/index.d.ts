@@ -2,7 +2,7 @@
  * Server-Sent Events for k6.
  *
  * **`open` blocks the virtual user until the stream has ended.** Promises and timers that its handlers start go on only after
- * it returned. `asyncOpen` and `EventSource` do not block.
+ * it returned. `asyncOpen`, `openAsync` and `EventSource` do not block.
  *
  * Durations are a number of milliseconds or a string with a unit (`"15s"`, `"1m30s"`); `0` means no limit. An option that is
  * `null` or `undefined` has its default. An option that does not exist is an error.
@@ -32,7 +32,7 @@ declare module "k6/x/sse" {
     set(url: string, name: string, value: string, options?: object | null): boolean | void;
   }
 
-  /** What `open`, `asyncOpen` and `EventSource` have in common. */
+  /** What all calls have in common. */
   export interface CommonParams {
     /** Request headers. `Accept` is `text/event-stream` unless it is given. A value may be an array. */
     headers?: Record<string, string | number | string[] | null | undefined> | null;
@@ -70,11 +70,29 @@ declare module "k6/x/sse" {
     /** The HTTP method. Default: `"GET"`. */
     method?: string | null;
 
-    /** The request body. Default: none. */
-    body?: string | ArrayBuffer | Uint8Array | null;
+    /** The request body: bytes as they are, anything else as `String()` makes it. Default: none. */
+    body?: string | ArrayBuffer | Uint8Array | number | boolean | object | null;
 
     /** Throw when the stream fails, after the error handlers were called. Default: the option `throw` of k6. */
     throw?: boolean | null;
+  }
+
+  /** The options of `openAsync`. */
+  export interface OpenAsyncParams extends CommonParams {
+    /** The HTTP method. Default: `"GET"`. */
+    method?: string | null;
+
+    /** The request body: bytes as they are, anything else as `String()` makes it. Default: none. */
+    body?: string | ArrayBuffer | Uint8Array | number | boolean | object | null;
+
+    /** How often connecting is tried again where there is no connection, or a status other than 200. Default: `0`. */
+    maxRetries?: number | null;
+
+    /** Time before the first of these; before each further one twice as long, and up to a fifth longer. Default: `"1s"`. */
+    baseDelay?: Duration | null;
+
+    /** The longest of these times. Default: `"30s"`. */
+    maxDelay?: Duration | null;
   }
 
   /** The options of `EventSource`. */
@@ -92,7 +110,7 @@ declare module "k6/x/sse" {
     id: string;
     /** The value of the `event` field, empty without one. */
     name: string;
-    /** The values of the `data` fields, joined by line feeds. Empty for a block that holds a comment only. */
+    /** The values of the `data` fields, joined by line feeds. Empty for a block without any. */
     data: string;
     /** The last comment of the block, empty without one. */
     comment: string;
@@ -100,32 +118,54 @@ declare module "k6/x/sse" {
 
   /** What went wrong. */
   export type ErrorName =
-    | "OptionError"
-    | "InvalidURLError"
-    | "ConnectError"
-    | "ConnectTimeoutError"
-    | "ConnectionError"
-    | "TimeoutError"
-    | "IdleTimeoutError"
-    | "ContentTypeError"
-    | "DecodingError"
-    | "EventTooLargeError"
-    | "StatusError";
+    | "SSEOptionError"
+    | "SSEInvalidURLError"
+    | "SSEConnectError"
+    | "SSEConnectTimeoutError"
+    | "SSEConnectionError"
+    | "SSETimeoutError"
+    | "SSEIdleTimeoutError"
+    | "SSEContentTypeError"
+    | "SSEDecodingError"
+    | "SSEEventTooLargeError"
+    | "SSEStatusError"
+    | "SSEClosedError";
+
+  /** The kind of error that the name tells, as in `k6/x/barrier`. */
+  export type ErrorCode =
+    | "OPTION"
+    | "INVALID_URL"
+    | "CONNECT"
+    | "CONNECT_TIMEOUT"
+    | "CONNECTION"
+    | "TIMEOUT"
+    | "IDLE_TIMEOUT"
+    | "CONTENT_TYPE"
+    | "DECODING"
+    | "EVENT_TOO_LARGE"
+    | "STATUS"
+    | "CLOSED";
 
   /** The error that handlers receive and that is thrown. */
   export interface SSEError extends Error {
     name: ErrorName;
+    /** What kind of error it is: stable, where a message may change. */
+    code: ErrorCode;
     /** k6's code for the kind of error, the same as in the tag `error_code`. */
-    code: number;
+    errorCode: number;
     /** The message, as scripts for earlier modules read it. */
     error(): string;
+    /** With `SSEOptionError`: which option or argument, what it was and what it may be. */
+    option?: string;
+    got?: string;
+    allowed?: string;
   }
 
   /** The open stream, for the setup function and the handlers. */
   export interface Client {
     /** The response arrived, whatever its status: see `status`. */
     on(event: "open", handler: () => void): void;
-    /** A block of the stream arrived. Blocks that hold a comment only are included. */
+    /** A block of the stream arrived. Blocks that hold no data, but a comment, a name or an id, are included. */
     on(event: "event", handler: (event: SSEEvent) => void): void;
     /** The stream failed, or could not be opened. Called once, after the connection was closed. */
     on(event: "error", handler: (error: SSEError) => void): void;
@@ -161,7 +201,7 @@ declare module "k6/x/sse" {
 
   /**
    * `open` without blocking: handlers run on the event loop, beside promises, timers and other streams. The promise is
-   * rejected by an exception of a handler, and with the option `throw` by a failure. Wrong options throw at once.
+   * rejected by an exception of a handler, by wrong arguments, and with the option `throw` by a failure.
    */
   export function asyncOpen(url: string, setup: (client: Client) => void): Promise<Result>;
   export function asyncOpen(
@@ -170,8 +210,34 @@ declare module "k6/x/sse" {
     setup: (client: Client) => void,
   ): Promise<Result>;
 
-  /** Another name of `asyncOpen`. */
-  export const openAsync: typeof asyncOpen;
+  /**
+   * Opens a stream and returns at once. It is read in the background, also while the script blocks, until the iteration ends:
+   * the iteration does not wait for it. 100 events are held for a script that does not ask for them; then the server has to
+   * wait. Events with neither a name nor data, such as comments, are left out.
+   */
+  export function openAsync(url: string, params?: OpenAsyncParams | null): PollClient;
+
+  /** A stream that a script asks for its events. */
+  export interface PollClient {
+    /** The events received since the last call. Does not wait. */
+    pollEvents(): SSEEvent[];
+    /**
+     * **Blocks the virtual user** until an event is received that the predicate returns true for, or any event without one.
+     * Events before it are dropped.
+     * @param timeout default: no limit
+     */
+    waitForEvent(predicate?: ((event: SSEEvent) => boolean) | null, timeout?: Duration | null): SSEEvent;
+    /** `waitForEvent` with a promise, which also rejects for wrong arguments. */
+    waitForEventAsync(predicate?: ((event: SSEEvent) => boolean) | null, timeout?: Duration | null): Promise<SSEEvent>;
+    /** Whether the stream is being read. */
+    isOpen(): boolean;
+    /** The status of the last response, 0 without one. */
+    getStatus(): number;
+    /** What the stream failed with, or null. */
+    getError(): SSEError | null;
+    /** Closes the connection before it returns. What was not asked for is dropped. */
+    close(): void;
+  }
 
   /** An event of an `EventSource`. */
   export interface SourceEvent {
@@ -236,7 +302,7 @@ declare module "k6/x/sse" {
   const sse: {
     open: typeof open;
     asyncOpen: typeof asyncOpen;
-    openAsync: typeof asyncOpen;
+    openAsync: typeof openAsync;
     EventSource: typeof EventSource;
   };
   export default sse;

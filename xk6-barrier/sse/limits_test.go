@@ -145,6 +145,24 @@ func TestNoHandlerFollowsAnException(t *testing.T) {
 	assert.Equal(t, []any{"a"}, v.VU.Runtime().Get("out").Export())
 }
 
+func TestNothingBeginsAfterTheIteration(t *testing.T) {
+	t.Parallel()
+	v := newVU(t)
+	cancel := v.cancellable()
+	v.set("url", unusedURL(t))
+	v.eval(`var ran = 0, went = false, caught = false; const count = () => { ran++ };`)
+	cancel()
+	for _, call := range []string{`sse.open(url, count)`, `sse.open()`, `new EventSource(url)`} {
+		_, err := v.run("try { %s; went = true } catch { caught = true }", call)
+		var interrupted *sobek.InterruptedError
+		require.ErrorAs(t, err, &interrupted, call)
+	}
+	assert.Equal(t, "0,false,false", v.eval(`sse.asyncOpen(url, count).then(count, count); sse.asyncOpen().then(count, count);
+		var out = [ran, went, caught].join(); out`))
+	assert.Equal(t, "0", v.eval(`out = String(ran)`))
+	assert.Empty(t, v.values("http_reqs"))
+}
+
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	bothOpens(t, func(t *testing.T, call string) {
@@ -154,9 +172,9 @@ func TestTimeouts(t *testing.T) {
 			want   string
 			status int64
 		}{
-			"no headers": {(*wire).hang, `{ connectTimeout: '50ms' }`, "ConnectTimeoutError: %s failed; reason: no response headers within 50ms (connectTimeout)", 0},
+			"no headers": {(*wire).hang, `{ connectTimeout: '50ms' }`, "SSEConnectTimeoutError: %s failed; reason: no response headers within 50ms (connectTimeout)", 0},
 			"no headers within the whole time": {
-				(*wire).hang, `{ timeout: '50' }`, "TimeoutError: %s failed; reason: the stream did not end within 50ms (timeout)", 0,
+				(*wire).hang, `{ timeout: '50' }`, "SSETimeoutError: %s failed; reason: the stream did not end within 50ms (timeout)", 0,
 			},
 			"the whole time passes while events come": {
 				func(w *wire) {
@@ -164,7 +182,7 @@ func TestTimeouts(t *testing.T) {
 						time.Sleep(time.Millisecond)
 					}
 				},
-				`{ timeout: 2000, idleTimeout: 1000 }`, "TimeoutError: %s failed; reason: the stream did not end within 2s (timeout)", 200,
+				`{ timeout: 2000, idleTimeout: 1000 }`, "SSETimeoutError: %s failed; reason: the stream did not end within 2s (timeout)", 200,
 			},
 			"the idle time passes in an error body": {func(w *wire) { w.head(503); w.hang() }, `{ idleTimeout: 500 }`, "", 503},
 		} {
@@ -205,7 +223,7 @@ func TestATimeoutPassesWhileAHandlerWorks(t *testing.T) {
 			client.on('event', (e) => { out.push(e.data); gone(); });
 			client.on('error', (e) => out.push(e.name));
 		});`)
-	assert.Equal(t, []any{"a", "TimeoutError"}, out, "what was received before is not delivered after it")
+	assert.Equal(t, []any{"a", "SSETimeoutError"}, out, "what was received before is not delivered after it")
 }
 
 func TestAnEndlessLineIsAnError(t *testing.T) {

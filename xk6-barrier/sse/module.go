@@ -21,6 +21,9 @@ import (
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/lib"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 type (
@@ -34,7 +37,8 @@ type (
 		vu      modules.VU
 		root    *RootModule
 		metrics *streamMetrics
-		exports modules.Exports
+		exports *sobek.Object
+		errors  script.Errors
 		counted bool // the counters have their first sample
 	}
 )
@@ -56,31 +60,36 @@ func (root *RootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 	}
 	mi := &instance{vu: vu, root: root, metrics: m}
 
-	asyncOpen := rt.ToValue(mi.asyncOpen)
-	named := map[string]any{
-		"open":        rt.ToValue(mi.open),
-		"asyncOpen":   asyncOpen,
-		"openAsync":   asyncOpen, // the name that scripts may know
-		"EventSource": mi.eventSourceClass(),
-	}
-	object := rt.NewObject()
-	for name, value := range named {
-		must(rt, object.Set(name, value))
-	}
-	mi.exports = modules.Exports{Default: object, Named: named}
+	mi.exports = class.Exports(rt, exported, mi.export)
 	return mi
 }
 
+var exported = []string{"open", "asyncOpen", "openAsync", "EventSource"} //nolint:gochecknoglobals // constant
+
+func (mi *instance) export(name string) class.Field {
+	rt := mi.vu.Runtime()
+	switch name {
+	case "open":
+		return class.Field{Make: func() any { return class.Function(rt, name, mi.open) }}
+	case "asyncOpen":
+		return class.Field{Make: func() any { return class.Function(rt, name, mi.asyncOpen) }}
+	case "openAsync":
+		return class.Field{Make: func() any { return class.Function(rt, name, mi.openAsync) }}
+	case "EventSource":
+		return class.Field{Make: func() any { return mi.eventSourceClass() }}
+	}
+	return class.Field{}
+}
+
 // Exports implements modules.Instance.
-func (mi *instance) Exports() modules.Exports { return mi.exports }
+func (mi *instance) Exports() modules.Exports { return modules.Exports{Default: mi.exports} }
 
 // vuState returns the state of the VU, which does not exist in the init context.
-func (mi *instance) vuState(call string) *lib.State {
-	state := mi.vu.State()
-	if state == nil {
-		common.Throw(mi.vu.Runtime(), common.NewInitContextError(call+" cannot be used in the init context"))
+func (mi *instance) vuState(call string) (*lib.State, error) {
+	if state := mi.vu.State(); state != nil {
+		return state, nil
 	}
-	return state
+	return nil, common.NewInitContextError(call + " cannot be used in the init context")
 }
 
 // firstSamples gives the counters a sample of 0. Without any, a counter is missing from the summary, and a threshold
@@ -104,9 +113,9 @@ func (root *RootModule) warnOnce(logger logrus.FieldLogger, key, format string, 
 
 // plainHeaders makes the object of names and values that scripts see.
 func plainHeaders(rt *sobek.Runtime, headers map[string]string) *sobek.Object {
-	obj := rt.NewObject()
+	data := script.NewData(rt)
 	for _, name := range sortedKeys(headers) {
-		must(rt, obj.Set(name, headers[name]))
+		data.Put(name, headers[name])
 	}
-	return obj
+	return data.Object
 }

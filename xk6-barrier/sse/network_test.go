@@ -62,20 +62,21 @@ func TestSamplesAndTags(t *testing.T) {
 		sse.open(secret, {}, quiet);`)
 
 	common := map[string]string{
-		"group": "::g", "method": "GET", "status": "200", "proto": "HTTP/1.1", "expected_response": "",
+		"group": "::g", "method": "GET", "status": "200", "proto": "HTTP/1.1", "expected_response": "true",
 	}
 	wants := []map[string]string{
 		{"name": base + "/a", "url": base + "/a", "mine": "x", "n": "1"},
 		{"name": "named", "url": "named"},
 		{"name": "${}/c/${}", "url": "${}/c/${}"},
-		{"name": base + "/503", "url": base + "/503", "status": "503", "error_code": "1503"},
-		{"name": base + "/reset", "error": "read: connection reset by peer", "error_code": "1220"},
-		{"name": nobody, "status": "0", "proto": "", "error": "dial: connection refused", "error_code": "1212"},
+		{"name": base + "/503", "url": base + "/503", "status": "503", "error_code": "1503", "expected_response": "false"},
+		{"name": base + "/reset", "error": "read: connection reset by peer", "error_code": "1220", "expected_response": "false"},
+		{"name": nobody, "status": "0", "proto": "", "error": "dial: connection refused", "error_code": "1212", "expected_response": "false"},
 		{"name": strings.Replace(base, "http://", "http://****:****@", 1)},
 	}
 	for _, metric := range []string{
 		metrics.HTTPReqsName, metrics.HTTPReqDurationName, metrics.HTTPReqBlockedName, metrics.HTTPReqConnectingName,
 		metrics.HTTPReqTLSHandshakingName, metrics.HTTPReqSendingName, metrics.HTTPReqWaitingName, metrics.HTTPReqReceivingName,
+		metrics.HTTPReqFailedName,
 	} {
 		samples := v.find(metric)
 		require.Len(t, samples, len(wants), metric)
@@ -93,7 +94,7 @@ func TestSamplesAndTags(t *testing.T) {
 			assert.Equal(t, want["error_code"], tags["error_code"])
 		}
 	}
-	assert.Empty(t, v.values(metrics.HTTPReqFailedName))
+	assert.Equal(t, []float64{0, 0, 0, 1, 1, 1, 0}, v.values(metrics.HTTPReqFailedName))
 	// The server cannot know when the client is done with sending, so its wait is only seen in part.
 	for i := range 3 {
 		sending, waiting := v.values(metrics.HTTPReqSendingName)[i], v.values(metrics.HTTPReqWaitingName)[i]
@@ -133,7 +134,7 @@ func TestTheVUsNetworkIsUsed(t *testing.T) {
 		var out = '';
 		sse.open(url, {}, (client) => {
 			client.on('event', (e) => { out += e.data; });
-			client.on('error', (e) => { out += e.code; });
+			client.on('error', (e) => { out += e.errorCode; });
 		});`
 
 	t.Run("hosts", func(t *testing.T) {

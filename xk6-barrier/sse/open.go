@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/grafana/sobek"
 
 	"go.k6.io/k6/v2/lib"
 
-	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/lazy"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 const (
@@ -49,8 +51,13 @@ type session struct {
 
 // open is sse.open(url, [params], setup): it blocks the VU until the stream has ended.
 func (mi *instance) open(args ...sobek.Value) *sobek.Object {
-	rt := mi.vu.Runtime()
-	s, urlErr := mi.newSession(opOpen, args)
+	if mi.isOver() {
+		script.Interrupt()
+	}
+	s, urlErr, err := mi.newSession(opOpen, args)
+	if err != nil {
+		mi.throw(err)
+	}
 	s.do = func(f func() error) error {
 		if err := s.ctx.Err(); err != nil {
 			return err
@@ -59,15 +66,15 @@ func (mi *instance) open(args ...sobek.Value) *sobek.Object {
 	}
 	failure, err := s.run(urlErr)
 	if isException(err) {
-		throw(rt, err)
+		mi.throw(err)
 	}
 	if s.ctx.Err() != nil {
 		// k6 interrupts the script now. Without this the script could run on for a moment and take the stream for one that
 		// ended by itself.
-		rt.Interrupt(context.Canceled)
+		script.Interrupt()
 	}
 	if failure != nil && s.req.throw {
-		throw(rt, failure)
+		mi.throw(failure)
 	}
 	return s.result(failure)
 }
@@ -75,8 +82,15 @@ func (mi *instance) open(args ...sobek.Value) *sobek.Object {
 // asyncOpen is sse.asyncOpen(url, [params], setup): the same with a promise, on the event loop.
 func (mi *instance) asyncOpen(args ...sobek.Value) *sobek.Promise {
 	rt := mi.vu.Runtime()
-	s, urlErr := mi.newSession(opAsyncOpen, args)
 	promise, resolve, reject := rt.NewPromise()
+	if mi.isOver() {
+		return promise
+	}
+	s, urlErr, err := mi.newSession(opAsyncOpen, args)
+	if err != nil {
+		must(rt, reject(mi.errorOf(err)))
+		return promise
+	}
 	events := newLoop(mi.vu)
 	s.do, s.batch = events.run, true
 	go func() {
@@ -89,7 +103,7 @@ func (mi *instance) asyncOpen(args ...sobek.Value) *sobek.Promise {
 			case err != nil:
 				return err
 			case failure != nil && s.req.throw:
-				return reject(failure.toJS(rt))
+				return reject(mi.errorValue(failure))
 			default:
 				return resolve(s.result(failure))
 			}
@@ -98,9 +112,14 @@ func (mi *instance) asyncOpen(args ...sobek.Value) *sobek.Promise {
 	return promise
 }
 
-// newSession throws for everything that is wrong with the arguments, except the URL.
-func (mi *instance) newSession(op string, args []sobek.Value) (*session, *streamError) {
-	rt, state := mi.vu.Runtime(), mi.vuState(op)
+// newSession reads the arguments. A URL that cannot be used is reported in the second result, because it fails like a
+// connection does.
+func (mi *instance) newSession(op string, args []sobek.Value) (*session, *streamError, error) {
+	rt := mi.vu.Runtime()
+	state, err := mi.vuState(op)
+	if err != nil {
+		return nil, nil, err
+	}
 	var url, params, setupValue sobek.Value
 	switch len(args) {
 	case 2:
@@ -108,15 +127,15 @@ func (mi *instance) newSession(op string, args []sobek.Value) (*session, *stream
 	case 3:
 		url, params, setupValue = args[0], args[1], args[2]
 	default:
-		throw(rt, newOptionError(op, "got %d arguments; expected a URL, optional params, and a function", len(args)))
+		return nil, nil, newOptionError(op, &wrongOption{"arguments", strconv.Itoa(len(args)), "a URL, optional params, and a function"})
 	}
 	setup, ok := sobek.AssertFunction(setupValue)
 	if !ok {
-		throw(rt, newOptionError(op, "the last argument: got %s; expected a function", describe(setupValue)))
+		return nil, nil, newOptionError(op, wrong("setup", setupValue, "a function as the last argument"))
 	}
 	req, urlErr, err := mi.newRequest(op, state, openOptions, url, params)
 	if err != nil {
-		throw(rt, err)
+		return nil, nil, err
 	}
 	s := &session{
 		mi: mi, rt: rt, ctx: mi.vu.Context(), state: state, req: req, setup: setup,
@@ -125,7 +144,7 @@ func (mi *instance) newSession(op string, args []sobek.Value) (*session, *stream
 	s.stream = newStream(s.ctx, s.ctx, state, mi.metrics, req)
 	mi.firstSamples(s.stream)
 	s.client = s.newClient()
-	return s, urlErr
+	return s, urlErr, nil
 }
 
 // run takes the stream from connecting to its end. It returns what went wrong with the stream, which handlers have been
@@ -172,7 +191,7 @@ func (s *session) read() (readErr, handlerErr error) {
 		handlerErr = s.do(func() error {
 			for more := true; more && !s.closed.Load() && readErr == nil; {
 				s.stream.count(&ev)
-				if err := s.fire(onEvent, s.eventObject(&ev)); err != nil {
+				if err := s.fire(onEvent, s.mi.eventObject(&ev)); err != nil {
 					return err
 				}
 				if more = s.batch && !s.closed.Load(); more {
@@ -203,19 +222,25 @@ func (s *session) tell(failure *streamError) error {
 		}
 		return nil
 	}
-	return s.fire(onError, failure.toJS(s.rt))
+	return s.fire(onError, s.mi.errorValue(failure))
 }
 
 // newClient makes the object that the setup function receives.
 func (s *session) newClient() *sobek.Object {
-	return lazy.Object(s.rt, func() []lazy.Field {
-		return []lazy.Field{
-			{Name: "on", Value: s.on, Fixed: true},
-			{Name: "close", Value: s.close, Fixed: true},
-			{Name: "url", Get: func() any { return s.stream.url() }, Fixed: true},
-			{Name: "status", Get: func() any { return s.stream.status() }, Fixed: true},
-			{Name: "headers", Get: func() any { return plainHeaders(s.rt, s.stream.headers()) }, Fixed: true},
+	return class.Instance(s.rt, func(name string) class.Field {
+		switch name {
+		case "on":
+			return class.Field{Make: func() any { return class.Function(s.rt, name, s.on) }}
+		case "close":
+			return class.Field{Make: func() any { return class.Function(s.rt, name, s.close) }}
+		case "url":
+			return class.Field{Get: func() any { return s.stream.url() }}
+		case "status":
+			return class.Field{Get: func() any { return s.stream.status() }}
+		case "headers":
+			return class.Field{Get: func() any { return plainHeaders(s.rt, s.stream.headers()) }}
 		}
+		return class.Field{}
 	})
 }
 
@@ -224,7 +249,7 @@ func (s *session) on(call sobek.FunctionCall) sobek.Value {
 	name, value := call.Argument(0).String(), call.Argument(1)
 	handler, ok := sobek.AssertFunction(value)
 	if !ok {
-		throw(s.rt, newOptionError("client.on()", "the handler of %q: got %s; expected a function", name, describe(value)))
+		s.mi.throw(newOptionError("client.on()", wrong("handler", value, "a function")))
 	}
 	if !slices.Contains(clientEvents, name) {
 		s.mi.root.warnOnce(s.state.Logger, "on"+name,
@@ -241,13 +266,8 @@ func (s *session) close(sobek.FunctionCall) sobek.Value {
 	return sobek.Undefined()
 }
 
-func (s *session) eventObject(ev *event) *sobek.Object {
-	obj := s.rt.NewObject()
-	must(s.rt, obj.Set("id", ev.id))
-	must(s.rt, obj.Set("comment", ev.comment))
-	must(s.rt, obj.Set("name", ev.name))
-	must(s.rt, obj.Set("data", ev.data))
-	return obj
+func (mi *instance) eventObject(ev *event) *sobek.Object {
+	return script.NewData(mi.vu.Runtime()).Put("id", ev.id).Put("comment", ev.comment).Put("name", ev.name).Put("data", ev.data).Object
 }
 
 // result is what the call returns once the stream has ended.
@@ -256,12 +276,8 @@ func (s *session) result(failure *streamError) *sobek.Object {
 	if failure != nil {
 		message = failure.Error()
 	}
-	obj := s.rt.NewObject()
-	must(s.rt, obj.Set("url", s.stream.url()))
-	must(s.rt, obj.Set("status", s.stream.status()))
-	must(s.rt, obj.Set("headers", plainHeaders(s.rt, s.stream.headers())))
-	must(s.rt, obj.Set("error", message))
-	return obj
+	return script.NewData(s.rt).Put("url", s.stream.url()).Put("status", s.stream.status()).
+		Put("headers", plainHeaders(s.rt, s.stream.headers())).Put("error", message).Object
 }
 
 // isException reports whether err came out of JavaScript.

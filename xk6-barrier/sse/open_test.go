@@ -126,10 +126,10 @@ func TestStatusAndContentType(t *testing.T) {
 		"upper case and params": {200, []string{"Content-Type: TEXT/Event-Stream; charset=utf-8"}, []any{"open", "a", 200, ""}},
 		"broken params":         {200, []string{"Content-Type: text/event-stream; charset"}, []any{"open", "a", 200, ""}},
 		"another type": {200, []string{"Content-Type: application/json"}, []any{
-			"open", "ContentTypeError", 200, `sse.open() failed; reason: got Content-Type "application/json"; expected text/event-stream`,
+			"open", "SSEContentTypeError", 200, `sse.open() failed; reason: got Content-Type "application/json"; expected text/event-stream`,
 		}},
 		"no type": {200, nil, []any{
-			"open", "ContentTypeError", 200, `sse.open() failed; reason: got Content-Type ""; expected text/event-stream`,
+			"open", "SSEContentTypeError", 200, `sse.open() failed; reason: got Content-Type ""; expected text/event-stream`,
 		}},
 		"nothing":               {204, []string{"Content-Type: text/event-stream"}, []any{"open", 204, ""}},
 		"another success":       {201, []string{"Content-Type: text/event-stream"}, []any{"open", 201, ""}},
@@ -253,10 +253,10 @@ func TestThrow(t *testing.T) {
 					try {
 						await %s(url, %s, (client) => client.on('error', (e) => out.push(e.name)));
 					} catch (e) {
-						out.push(e.name, e.code, e instanceof Error, String(e).startsWith('ConnectError: ' + e.message));
+						out.push(e.name, e.errorCode, e instanceof Error, String(e).startsWith('SSEConnectError: ' + e.message));
 					}
 				})();`, call, map[bool]string{true: "{ throw: true }", false: "{}"}[byOption])
-			assert.Equal(t, []any{"ConnectError", "ConnectError", int64(1212), true, true}, out)
+			assert.Equal(t, []any{"SSEConnectError", "SSEConnectError", int64(1212), true, true}, out)
 			assert.Empty(t, v.logged())
 		}
 		v := newVU(t)
@@ -390,11 +390,11 @@ func TestContentEncodings(t *testing.T) {
 	for name, test := range map[string]struct{ encoding, body, want string }{
 		"identity":    {"identity", "data: a\n\n", "a"},
 		"two":         {"deflate, gzip", twice.String(), "a"},
-		"unknown":     {"br", "data: a\n\n", `DecodingError: sse.open() failed; reason: error decompressing response body: got Content-Encoding "br"; allowed are gzip, deflate and identity`},
-		"no gzip":     {"gzip", "data: this is not compressed\n\n", "DecodingError: sse.open() failed; reason: error decompressing response body: gzip: invalid header"},
-		"broken gzip": {"gzip", twice.String()[:10] + "\x07" + strings.Repeat("x", 50), "DecodingError: "},
+		"unknown":     {"br", "data: a\n\n", `SSEDecodingError: sse.open() failed; reason: error decompressing response body: got Content-Encoding "br"; allowed are gzip, deflate and identity`},
+		"no gzip":     {"gzip", "data: this is not compressed\n\n", "SSEDecodingError: sse.open() failed; reason: error decompressing response body: gzip: invalid header"},
+		"broken gzip": {"gzip", twice.String()[:10] + "\x07" + strings.Repeat("x", 50), "SSEDecodingError: "},
 		"empty":       {"gzip", "", ""},
-		"cut off":     {"deflate", "x", "ConnectionError: sse.open() failed; reason: the connection was lost: unexpected EOF"},
+		"cut off":     {"deflate", "x", "SSEConnectionError: sse.open() failed; reason: the connection was lost: unexpected EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

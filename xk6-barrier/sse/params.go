@@ -19,8 +19,9 @@ import (
 	httpmodule "go.k6.io/k6/v2/js/modules/k6/http"
 	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/lib/netext/httpext"
-	"go.k6.io/k6/v2/lib/types"
 	"go.k6.io/k6/v2/metrics"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
 )
 
 // Defaults of the options. The reference lists the same ones, and a test compares them.
@@ -28,6 +29,8 @@ const (
 	defaultConnectTimeout = 60 * time.Second // the timeout of k6/http
 	defaultIdleTimeout    = 5 * time.Minute  // above every usual heartbeat: only a dead peer is silent for longer
 	defaultReconnectDelay = 3 * time.Second
+	defaultBaseDelay      = time.Second
+	defaultMaxDelay       = 30 * time.Second
 	defaultMaxEventSize   = 1 << 20
 	maxMaxEventSize       = 1 << 30
 )
@@ -53,10 +56,15 @@ type request struct {
 	idleTimeout    time.Duration // between two reads, 0 for none
 	reconnectDelay time.Duration // EventSource only, until the server sends a retry field
 	maxEventSize   int
+
+	// openAsync only
+	maxRetries int
+	baseDelay  time.Duration // before the first repetition, doubled before each further one
+	maxDelay   time.Duration
 }
 
 // option reads one value that is not null or undefined.
-type option func(p *paramsParser, value sobek.Value) error
+type option func(p *paramsParser, value sobek.Value) *wrongOption
 
 // Every call knows the options of its own table and no others.
 //
@@ -78,10 +86,17 @@ var (
 		"method": (*paramsParser).methodOption,
 		"throw":  (*paramsParser).throwOption,
 	})
+	openAsyncOptions = merge(commonOptions, map[string]option{
+		"baseDelay":  durationOption("baseDelay", func(r *request) *time.Duration { return &r.baseDelay }),
+		"body":       (*paramsParser).bodyOption,
+		"maxDelay":   durationOption("maxDelay", func(r *request) *time.Duration { return &r.maxDelay }),
+		"maxRetries": (*paramsParser).maxRetriesOption,
+		"method":     (*paramsParser).methodOption,
+	})
 	eventSourceOptions = merge(commonOptions, map[string]option{
 		"reconnectDelay": durationOption("reconnectDelay", func(r *request) *time.Duration { return &r.reconnectDelay }),
 		// Cookies of the jar are always sent: there are no origins here that would have to agree first.
-		"withCredentials": func(*paramsParser, sobek.Value) error { return nil },
+		"withCredentials": func(*paramsParser, sobek.Value) *wrongOption { return nil },
 	})
 
 	// ignoredOptions are those of k6/http that mean nothing here. Scripts share one params object between http and sse
@@ -97,6 +112,16 @@ func merge(tables ...map[string]option) map[string]option {
 		}
 	}
 	return merged
+}
+
+// allowedDuration is what all durations may be, for messages.
+const allowedDuration = `a duration of 0 or more, 0 for no limit: milliseconds, or a string such as "15s"`
+
+// wrongOption says which option or argument cannot be used, what it was and what it may be.
+type wrongOption struct{ option, got, allowed string }
+
+func wrong(option string, got sobek.Value, allowed string) *wrongOption {
+	return &wrongOption{option, script.Describe(got), allowed}
 }
 
 type paramsParser struct {
@@ -121,14 +146,16 @@ func (mi *instance) newRequest(
 		idleTimeout:    defaultIdleTimeout,
 		reconnectDelay: defaultReconnectDelay,
 		maxEventSize:   defaultMaxEventSize,
+		baseDelay:      defaultBaseDelay,
+		maxDelay:       defaultMaxDelay,
 	}
 	r.headers.Set("Accept", eventStreamType)
 	r.headers.Set("User-Agent", state.Options.UserAgent.String)
 
 	if !common.IsNullish(params) {
 		obj, ok := params.(*sobek.Object)
-		if !ok {
-			return nil, nil, newOptionError(op, "params: got %s; expected an object", describe(params))
+		if _, isFunction := sobek.AssertFunction(params); !ok || isFunction {
+			return nil, nil, newOptionError(op, wrong("params", params, "an object such as { headers: {} }"))
 		}
 		p := &paramsParser{rt: mi.vu.Runtime(), request: r}
 		for _, key := range obj.Keys() {
@@ -138,12 +165,14 @@ func (mi *instance) newRequest(
 			}
 			read, known := options[key]
 			if !known {
-				return nil, nil, newOptionError(op, "unknown option %q, got %s; allowed are %s",
-					key, describe(obj.Get(key)), strings.Join(sortedKeys(options), ", "))
+				unknown := wrong(key, obj.Get(key), strings.Join(sortedKeys(options), ", "))
+				e := newOptionError(op, unknown)
+				e.reason = script.UnknownOption(key, unknown.allowed)
+				return nil, nil, e
 			}
 			if value := obj.Get(key); !common.IsNullish(value) {
-				if err := read(p, value); err != nil {
-					return nil, nil, newOptionError(op, "%v", err)
+				if w := read(p, value); w != nil {
+					return nil, nil, newOptionError(op, w)
 				}
 			}
 		}
@@ -164,7 +193,7 @@ func parseURL(op string, value sobek.Value) (httpext.URL, *streamError) {
 		if k6Err, ok := err.(httpext.K6Error); ok && k6Err.OriginalError != nil { //nolint:errorlint // made as this type
 			return httpext.URL{}, newInvalidURLError(op, withoutURL(k6Err.OriginalError).Error())
 		}
-		return httpext.URL{}, newInvalidURLError(op, "got "+describe(value))
+		return httpext.URL{}, newInvalidURLError(op, "got "+script.Describe(value))
 	}
 	switch parsed := u.GetURL(); {
 	case parsed.Scheme != "http" && parsed.Scheme != "https":
@@ -176,49 +205,26 @@ func parseURL(op string, value sobek.Value) (httpext.URL, *streamError) {
 }
 
 func durationOption(name string, field func(*request) *time.Duration) option {
-	return func(p *paramsParser, value sobek.Value) error {
-		d, err := parseDuration(value)
-		if err != nil {
-			return fmt.Errorf(
-				"%s: got %s; expected a number of milliseconds or a string with a unit such as \"15s\", 0 for no limit",
-				name, describe(value))
+	return func(p *paramsParser, value sobek.Value) *wrongOption {
+		d, ok := script.Duration(value)
+		if !ok || d < 0 {
+			return wrong(name, value, allowedDuration)
 		}
 		*field(p.request) = d
 		return nil
 	}
 }
 
-func parseDuration(value sobek.Value) (time.Duration, error) {
-	exported := value.Export()
-	switch v := exported.(type) {
-	case string, int64:
-	case float64:
-		if math.IsNaN(v) {
-			return 0, fmt.Errorf("not a number")
-		}
-	default:
-		return 0, fmt.Errorf("not a duration")
-	}
-	if ms := value.ToFloat(); ms >= float64(math.MaxInt64/int64(time.Millisecond)) {
-		return 0, fmt.Errorf("too large")
-	}
-	d, err := types.GetDurationValue(exported)
-	if err == nil && d < 0 {
-		err = fmt.Errorf("negative")
-	}
-	return d, err
-}
-
-func (p *paramsParser) methodOption(value sobek.Value) error {
+func (p *paramsParser) methodOption(value sobek.Value) *wrongOption {
 	method := strings.ToUpper(strings.TrimSpace(value.String()))
 	if _, ok := value.Export().(string); !ok || method == "" {
-		return fmt.Errorf("method: got %s; expected the name of an HTTP method such as \"GET\"", describe(value))
+		return wrong("method", value, "the name of an HTTP method such as \"GET\"")
 	}
 	p.request.method = method
 	return nil
 }
 
-func (p *paramsParser) bodyOption(value sobek.Value) error {
+func (p *paramsParser) bodyOption(value sobek.Value) *wrongOption {
 	switch body := value.Export().(type) {
 	case string:
 		p.request.body = []byte(body)
@@ -227,15 +233,15 @@ func (p *paramsParser) bodyOption(value sobek.Value) error {
 	case []byte:
 		p.request.body = slices.Clone(body)
 	default:
-		return fmt.Errorf("body: got %s; expected a string, an ArrayBuffer or a Uint8Array", describe(value))
+		p.request.body = []byte(value.String()) // as earlier modules sent it; a script that wants JSON says so
 	}
 	return nil
 }
 
-func (p *paramsParser) headersOption(value sobek.Value) error {
+func (p *paramsParser) headersOption(value sobek.Value) *wrongOption {
 	obj, ok := value.(*sobek.Object)
 	if !ok {
-		return fmt.Errorf("headers: got %s; expected an object of names and values", describe(value))
+		return wrong("headers", value, "an object of names and values")
 	}
 	for _, name := range obj.Keys() {
 		header := obj.Get(name)
@@ -257,14 +263,14 @@ func (p *paramsParser) headersOption(value sobek.Value) error {
 }
 
 // setHeader does not repeat a wrong value in its error, because it may be a token.
-func (p *paramsParser) setHeader(name string, values []string) error {
+func (p *paramsParser) setHeader(name string, values []string) *wrongOption {
 	if !httpguts.ValidHeaderFieldName(name) {
-		return fmt.Errorf("headers: got the name %q; expected letters, digits and a few signs such as '-'", name)
+		return &wrongOption{"headers", fmt.Sprintf("the name %q", name), "letters, digits and a few signs such as '-'"}
 	}
 	p.request.headers.Del(name)
 	for _, value := range values {
 		if !httpguts.ValidHeaderFieldValue(value) {
-			return fmt.Errorf("headers: the value of %q holds a control character; expected printable text", name)
+			return &wrongOption{"headers", fmt.Sprintf("a value of %q with a control character", name), "printable text"}
 		}
 		if textproto.CanonicalMIMEHeaderKey(name) == "Host" {
 			p.request.host = value
@@ -276,10 +282,10 @@ func (p *paramsParser) setHeader(name string, values []string) error {
 }
 
 // cookiesOption reads cookies as k6/http does: a value, or an object that says whether it replaces the jar's cookie.
-func (p *paramsParser) cookiesOption(value sobek.Value) error {
+func (p *paramsParser) cookiesOption(value sobek.Value) *wrongOption {
 	obj, ok := value.(*sobek.Object)
 	if !ok {
-		return fmt.Errorf("cookies: got %s; expected an object of names and values", describe(value))
+		return wrong("cookies", value, "an object of names and values")
 	}
 	p.request.cookies = make(map[string]*httpext.HTTPRequestCookie)
 	for _, name := range obj.Keys() {
@@ -303,77 +309,59 @@ func (p *paramsParser) cookiesOption(value sobek.Value) error {
 	return nil
 }
 
-func (p *paramsParser) jarOption(value sobek.Value) error {
+func (p *paramsParser) jarOption(value sobek.Value) *wrongOption {
 	jar, ok := value.Export().(*httpmodule.CookieJar)
 	if !ok {
-		return fmt.Errorf("jar: got %s; expected an http.CookieJar", describe(value))
+		return wrong("jar", value, "an http.CookieJar")
 	}
 	p.request.jar = jar.Jar
 	return nil
 }
 
-func (p *paramsParser) maxEventSizeOption(value sobek.Value) error {
+func (p *paramsParser) maxEventSizeOption(value sobek.Value) *wrongOption {
 	size := value.ToFloat()
 	if _, isString := value.Export().(string); isString || size != math.Trunc(size) || size < 1 || size > maxMaxEventSize {
-		return fmt.Errorf("maxEventSize: got %s; expected a whole number of bytes from 1 to %d",
-			describe(value), maxMaxEventSize)
+		return wrong("maxEventSize", value, fmt.Sprintf("a whole number of bytes from 1 to %d", maxMaxEventSize))
 	}
 	p.request.maxEventSize = int(size)
 	return nil
 }
 
-func (p *paramsParser) redirectsOption(value sobek.Value) error {
+func (p *paramsParser) maxRetriesOption(value sobek.Value) *wrongOption {
+	n, ok := value.Export().(int64)
+	if !ok || n < 0 || n > math.MaxInt32 {
+		return wrong("maxRetries", value, "a whole number from 0 on")
+	}
+	p.request.maxRetries = int(n)
+	return nil
+}
+
+func (p *paramsParser) redirectsOption(value sobek.Value) *wrongOption {
 	n, ok := value.Export().(int64)
 	if !ok || n < 0 {
-		return fmt.Errorf("redirects: got %s; expected a whole number from 0 on", describe(value))
+		return wrong("redirects", value, "a whole number from 0 on")
 	}
 	p.request.redirects = null.IntFrom(n)
 	return nil
 }
 
-func (p *paramsParser) tagsOption(value sobek.Value) error {
+func (p *paramsParser) tagsOption(value sobek.Value) *wrongOption {
 	if _, ok := value.(*sobek.Object); !ok {
-		return fmt.Errorf("tags: got %s; expected an object of names and values", describe(value))
+		return wrong("tags", value, "an object of names and values")
 	}
 	if err := common.ApplyCustomUserTags(p.rt, &p.request.tags, value); err != nil {
-		return fmt.Errorf("tags: %w", err)
+		return &wrongOption{"tags", err.Error(), "an object of names and strings, numbers or booleans"}
 	}
 	return nil
 }
 
-func (p *paramsParser) throwOption(value sobek.Value) error {
+func (p *paramsParser) throwOption(value sobek.Value) *wrongOption {
 	throws, ok := value.Export().(bool)
 	if !ok {
-		return fmt.Errorf("throw: got %s; expected true or false", describe(value))
+		return wrong("throw", value, "true or false")
 	}
 	p.request.throw = throws
 	return nil
-}
-
-// describe says what was received: the value where it is a short one, else its kind.
-func describe(value sobek.Value) string {
-	const longest = 40
-	if common.IsNullish(value) {
-		return "nothing"
-	}
-	switch v := value.Export().(type) {
-	case string:
-		if len(v) <= longest {
-			return fmt.Sprintf("the string %q", v)
-		}
-		return fmt.Sprintf("a string of %d bytes", len(v))
-	case bool:
-		return fmt.Sprintf("the boolean %t", v)
-	case int64, float64:
-		return "the number " + value.String()
-	}
-	if _, ok := sobek.AssertFunction(value); ok {
-		return "a function"
-	}
-	if obj, ok := value.(*sobek.Object); ok && obj.ClassName() == "Array" {
-		return "an array"
-	}
-	return "an object"
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -2,6 +2,7 @@ package sse
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,56 +13,57 @@ func TestWrongArgumentsAreThrown(t *testing.T) {
 	t.Parallel()
 	const (
 		openKeys = "body, connectTimeout, cookies, headers, idleTimeout, jar, maxEventSize, method, redirects, tags, throw, timeout"
-		duration = "expected a number of milliseconds or a string with a unit such as \"15s\", 0 for no limit"
+		duration = `, allowed is a duration of 0 or more, 0 for no limit: milliseconds, or a string such as "15s"`
 	)
 	v := newVU(t)
 	for script, want := range map[string]string{
-		`sse.open()`:                               "sse.open() failed; reason: got 0 arguments; expected a URL, optional params, and a function",
-		`sse.open(1, 2, 3, 4)`:                     "got 4 arguments",
-		`sse.open(url, {})`:                        "the last argument: got an object; expected a function",
-		`sse.open(url, {}, 'f')`:                   `the last argument: got the string "f"; expected a function`,
-		`sse.open(url, 'p', f)`:                    `params: got the string "p"; expected an object`,
-		`sse.open(url, 7, f)`:                      "params: got the number 7; expected an object",
-		`open(url, { time: '5s' }, f)`:             `unknown option "time", got the string "5s"; allowed are ` + openKeys,
-		`asyncOpen(url, { x: [] }, f)`:             `sse.asyncOpen() failed; reason: unknown option "x", got an array; allowed are ` + openKeys,
-		`openAsync(url, { x: f }, f)`:              `sse.asyncOpen() failed; reason: unknown option "x", got a function; allowed are ` + openKeys,
-		`new EventSource(url, { x: 1})`:            `EventSource failed; reason: unknown option "x", got the number 1; allowed are connectTimeout, cookies, headers, idleTimeout, jar, maxEventSize, reconnectDelay, redirects, tags, timeout, withCredentials`,
-		`new EventSource(url, { method: 'POST' })`: `unknown option "method"`,
-		`open(url, { reconnectDelay: 1 }, f)`:      `unknown option "reconnectDelay"`,
+		`sse.open()`:                               `sse.open() failed; reason: option "arguments": got 0, allowed is a URL, optional params, and a function`,
+		`sse.open(1, 2, 3, 4)`:                     `option "arguments": got 4`,
+		`sse.open(url, {})`:                        `option "setup": got an object, allowed is a function as the last argument`,
+		`sse.open(url, {}, 'f')`:                   `option "setup": got "f", allowed is a function as the last argument`,
+		`sse.open(url, 'p', f)`:                    `option "params": got "p", allowed is an object such as { headers: {} }`,
+		`sse.open(url, 7, f)`:                      `option "params": got 7, allowed is an object`,
+		`open(url, { time: '5s' }, f)`:             `option "time" does not exist, allowed are: ` + openKeys,
+		`new EventSource(url, { x: 1})`:            `EventSource failed; reason: option "x" does not exist, allowed are: connectTimeout, cookies, headers, idleTimeout, jar, maxEventSize, reconnectDelay, redirects, tags, timeout, withCredentials`,
+		`new EventSource(url, { method: 'POST' })`: `option "method" does not exist`,
+		`open(url, { reconnectDelay: 1 }, f)`:      `option "reconnectDelay" does not exist`,
 
-		`open(url, { timeout: 'soon' }, f)`:                 `timeout: got the string "soon"; ` + duration,
-		`open(url, { timeout: -1 }, f)`:                     "timeout: got the number -1; " + duration,
-		`open(url, { timeout: '-1s' }, f)`:                  `timeout: got the string "-1s"; ` + duration,
-		`open(url, { idleTimeout: NaN }, f)`:                "idleTimeout: got the number NaN; " + duration,
-		`open(url, { idleTimeout: Infinity }, f)`:           "idleTimeout: got the number Infinity; " + duration,
-		`open(url, { connectTimeout: 1e300 }, f)`:           "connectTimeout: got the number 1e+300; " + duration,
-		`open(url, { connectTimeout: true }, f)`:            "connectTimeout: got the boolean true; " + duration,
-		`open(url, { connectTimeout: {} }, f)`:              "connectTimeout: got an object; " + duration,
-		`open(url, { timeout: 'x'.repeat(1000) }, f)`:       "timeout: got a string of 1000 bytes; ",
-		`new EventSource(url, { reconnectDelay: 'never' })`: `reconnectDelay: got the string "never"; ` + duration,
+		`open(url, { timeout: 'soon' }, f)`:                 `option "timeout": got "soon"` + duration,
+		`open(url, { timeout: -1 }, f)`:                     `option "timeout": got -1` + duration,
+		`open(url, { timeout: '-1s' }, f)`:                  `option "timeout": got "-1s"` + duration,
+		`open(url, { idleTimeout: NaN }, f)`:                `option "idleTimeout": got NaN` + duration,
+		`open(url, { idleTimeout: Infinity }, f)`:           `option "idleTimeout": got Infinity` + duration,
+		`open(url, { connectTimeout: 1e300 }, f)`:           `option "connectTimeout": got 1e+300` + duration,
+		`open(url, { connectTimeout: '1e300' }, f)`:         `option "connectTimeout": got "1e300"` + duration,
+		`open(url, { connectTimeout: true }, f)`:            `option "connectTimeout": got true` + duration,
+		`open(url, { connectTimeout: {} }, f)`:              `option "connectTimeout": got an object` + duration,
+		`open(url, { timeout: 'x'.repeat(1000) }, f)`:       `option "timeout": got "` + strings.Repeat("x", 64) + `"…`,
+		`new EventSource(url, { reconnectDelay: 'never' })`: `option "reconnectDelay": got "never"` + duration,
 
-		`open(url, { method: 1 }, f)`:          `method: got the number 1; expected the name of an HTTP method such as "GET"`,
-		`open(url, { method: ' ' }, f)`:        `method: got the string " "`,
-		`open(url, { body: {} }, f)`:           "body: got an object; expected a string, an ArrayBuffer or a Uint8Array",
-		`open(url, { body: 5 }, f)`:            "body: got the number 5",
-		`open(url, { headers: 'a: b' }, f)`:    `headers: got the string "a: b"; expected an object of names and values`,
-		`open(url, { headers: {'a b':1} }, f)`: `headers: got the name "a b"`,
-		`open(url, { cookies: 1 }, f)`:         "cookies: got the number 1; expected an object of names and values",
-		`open(url, { jar: {} }, f)`:            "jar: got an object; expected an http.CookieJar",
-		`open(url, { redirects: -1 }, f)`:      "redirects: got the number -1; expected a whole number from 0 on",
-		`open(url, { redirects: 1.5 }, f)`:     "redirects: got the number 1.5",
-		`open(url, { tags: 'a' }, f)`:          `tags: got the string "a"; expected an object of names and values`,
-		`open(url, { tags: { a: {} } }, f)`:    "tags: invalid value for metric tag 'a'",
-		`open(url, { throw: 'yes' }, f)`:       `throw: got the string "yes"; expected true or false`,
-		`open(url, { maxEventSize: 0 }, f)`:    "maxEventSize: got the number 0; expected a whole number of bytes from 1 to 1073741824",
-		`open(url, { maxEventSize: 1.5 }, f)`:  "maxEventSize: got the number 1.5",
-		`open(url, { maxEventSize: '1M' }, f)`: `maxEventSize: got the string "1M"`,
-		`open(url, { maxEventSize: 1e12 }, f)`: "maxEventSize: got the number 1000000000000",
+		`open(url, { method: 1 }, f)`:          `option "method": got 1, allowed is the name of an HTTP method such as "GET"`,
+		`open(url, { method: ' ' }, f)`:        `option "method": got " "`,
+		`openAsync(url, f)`:                    `sse.openAsync() failed; reason: option "params": got a function, allowed is an object`,
+		`openAsync(url, { throw: true })`:      `option "throw" does not exist`,
+		`openAsync(url, { maxRetries: -1 })`:   `option "maxRetries": got -1, allowed is a whole number from 0 on`,
+		`openAsync(url, { baseDelay: 'x' })`:   `option "baseDelay": got "x"`,
+		`open(url, { headers: 'a: b' }, f)`:    `option "headers": got "a: b", allowed is an object of names and values`,
+		`open(url, { headers: {'a b':1} }, f)`: `option "headers": got the name "a b"`,
+		`open(url, { cookies: 1 }, f)`:         `option "cookies": got 1, allowed is an object of names and values`,
+		`open(url, { jar: {} }, f)`:            `option "jar": got an object, allowed is an http.CookieJar`,
+		`open(url, { redirects: -1 }, f)`:      `option "redirects": got -1, allowed is a whole number from 0 on`,
+		`open(url, { redirects: 1.5 }, f)`:     `option "redirects": got 1.5`,
+		`open(url, { tags: 'a' }, f)`:          `option "tags": got "a", allowed is an object of names and values`,
+		`open(url, { tags: { a: {} } }, f)`:    `option "tags": got invalid value for metric tag 'a'`,
+		`open(url, { throw: 'yes' }, f)`:       `option "throw": got "yes", allowed is true or false`,
+		`open(url, { maxEventSize: 0 }, f)`:    `option "maxEventSize": got 0, allowed is a whole number of bytes from 1 to 1073741824`,
+		`open(url, { maxEventSize: 1.5 }, f)`:  `option "maxEventSize": got 1.5`,
+		`open(url, { maxEventSize: '1M' }, f)`: `option "maxEventSize": got "1M"`,
+		`open(url, { maxEventSize: 1e12 }, f)`: `option "maxEventSize": got 1000000000000`,
 	} {
 		v.set("url", "http://127.0.0.1:1")
 		_, err := v.run("{ const f = () => { throw new Error('called'); };\n%s }", script)
 		require.ErrorContains(t, err, want, script)
-		assert.ErrorContains(t, err, "OptionError: ", script)
+		assert.ErrorContains(t, err, "SSEOptionError: ", script)
 	}
 	assert.Empty(t, v.values("http_reqs"))
 }
@@ -70,7 +72,7 @@ func TestATokenIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	v := newVU(t)
 	_, err := v.run("sse.open('http://127.0.0.1:1', { headers: { Authorization: 'Bearer s3cret\\n' } }, () => {})")
-	require.ErrorContains(t, err, `headers: the value of "Authorization" holds a control character; expected printable text`)
+	require.ErrorContains(t, err, `option "headers": got a value of "Authorization" with a control character, allowed is printable text`)
 	assert.NotContains(t, err.Error(), "s3cret")
 
 	v.set("url", unusedURL(t)+"/?token=s3cret")
@@ -105,19 +107,38 @@ func TestHandlersMustBeFunctions(t *testing.T) {
 	v := newVU(t)
 	v.set("url", rawServer(t, func(w *wire) { w.stream() }))
 	_, err := v.run(`sse.open(url, {}, (client) => client.on('event', undefined))`)
-	require.ErrorContains(t, err, `OptionError: client.on() failed; reason: the handler of "event": got nothing; expected a function`)
+	require.ErrorContains(t, err, `SSEOptionError: client.on() failed; reason: option "handler": got nothing, allowed is a function`)
+}
+
+func TestWrongArgumentsRejectThePromise(t *testing.T) {
+	t.Parallel()
+	for call, want := range map[string]string{
+		`sse.asyncOpen()`:                                   `option "arguments": got 0, allowed is a URL, optional params, and a function`,
+		`sse.asyncOpen('http://127.0.0.1:1', 'f')`:          `option "setup": got "f", allowed is a function as the last argument`,
+		`sse.asyncOpen('http://127.0.0.1:1', 7, f)`:         `option "params": got 7`,
+		`asyncOpen('http://127.0.0.1:1', { x: f }, f)`:      `sse.asyncOpen() failed; reason: option "x" does not exist`,
+		`asyncOpen('http://127.0.0.1:1', { method: 5 }, f)`: `option "method": got 5`,
+	} {
+		v := newVU(t)
+		out := v.eval(`var out = 'nothing'; const f = () => {};
+			const p = %s; p.catch((e) => { out = [p instanceof Promise, e instanceof Error, String(e)].join() }); out`, call)
+		assert.Contains(t, out, "true,true,")
+		assert.Contains(t, out, "SSEOptionError: ", call)
+		assert.Contains(t, out, want, call)
+	}
 }
 
 func TestNothingWorksInTheInitContext(t *testing.T) {
 	t.Parallel()
 	for call, name := range map[string]string{
-		`sse.open('http://127.0.0.1:1', () => {})`:      "sse.open()",
-		`sse.asyncOpen('http://127.0.0.1:1', () => {})`: "sse.asyncOpen()",
-		`new EventSource('http://127.0.0.1:1')`:         "EventSource",
+		`sse.open('http://127.0.0.1:1', () => {})`: "sse.open()",
+		`new EventSource('http://127.0.0.1:1')`:    "EventSource",
 	} {
 		_, err := newInitVU(t).run("%s", call)
 		require.ErrorContains(t, err, name+" cannot be used in the init context")
 	}
+	out := newInitVU(t).eval(`var out; sse.asyncOpen('http://127.0.0.1:1', () => {}).catch((e) => { out = e.message }); out`)
+	assert.Contains(t, out, "sse.asyncOpen() cannot be used in the init context")
 }
 
 func TestExports(t *testing.T) {
@@ -126,7 +147,7 @@ func TestExports(t *testing.T) {
 	require.NoError(t, v.SetupModuleSystem(map[string]any{"k6/x/sse": New()}, nil, nil))
 	out, err := v.run(`
 		const m = require('k6/x/sse');
-		[Object.keys(m).sort().join(), Object.keys(m.default).sort().join(), m.openAsync === m.asyncOpen, m.default.open === m.open].join(' ')`)
+		[Object.keys(m).sort().join(), m.openAsync !== m.asyncOpen, m.default.open === m.open, m.__esModule].join(' ')`)
 	require.NoError(t, err)
-	assert.Equal(t, "EventSource,__esModule,asyncOpen,default,open,openAsync EventSource,asyncOpen,open,openAsync true true", out.Export())
+	assert.Equal(t, "EventSource,asyncOpen,open,openAsync true true true", out.Export())
 }

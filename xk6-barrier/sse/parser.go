@@ -35,11 +35,11 @@ type event struct {
 	name    string // the value of the last event field, empty without one
 	data    string // the values of the data fields, joined by line feeds
 	comment string // the last comment of the block
-	hasData bool   // false for a block that holds a comment only
+	hasData bool   // false for a block without a data field, which the standard does not know
 }
 
 // parser reads an event stream as the WHATWG HTML standard describes it ("Interpreting an event stream"), and differs
-// in one point: a block that holds a comment but no data is delivered too. It is not safe for concurrent use.
+// in one point: a block that holds a comment, a name or an id but no data is delivered too. It is not safe for concurrent use.
 //
 // The bytes of the stream decide what it delivers, never how a reader splits them.
 type parser struct {
@@ -62,6 +62,7 @@ type parser struct {
 	name       string
 	hasName    bool
 
+	hasID     bool
 	pendingID string // the last event ID buffer
 	lastID    string // the last event ID, set from the buffer where a block ends
 	retry     time.Duration
@@ -203,6 +204,7 @@ func (p *parser) line(line []byte) {
 	case "id":
 		if bytes.IndexByte(value, 0) < 0 {
 			setText(&p.pendingID, value)
+			p.hasID = true
 		}
 	case "retry":
 		p.setRetry(value)
@@ -234,7 +236,7 @@ func (p *parser) setRetry(value []byte) {
 // dispatch ends the block and reports whether there is something to deliver.
 func (p *parser) dispatch(ev *event) bool {
 	p.lastID = p.pendingID
-	deliver := p.hasData || p.hasComment
+	deliver := p.hasData || p.hasComment || p.hasName || p.hasID
 	if deliver {
 		*ev = event{id: p.lastID, hasData: p.hasData}
 		if p.hasData {
@@ -248,7 +250,7 @@ func (p *parser) dispatch(ev *event) bool {
 		}
 	}
 	// The strings of name and comment stay, so that the next block with the same ones needs no new memory.
-	p.hasData, p.hasName, p.hasComment = false, false, false
+	p.hasData, p.hasName, p.hasComment, p.hasID = false, false, false, false
 	p.data = p.data[:0]
 	if cap(p.data) > keptBuffer {
 		p.data = nil

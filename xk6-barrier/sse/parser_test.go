@@ -67,14 +67,17 @@ var grammar = []struct {
 	{"a name", "event: add\ndata: a\n\n", []event{{name: "add", data: "a", hasData: true}}, ""},
 	{"the last name counts", "event: add\nevent: sub\ndata: a\n\n", []event{{name: "sub", data: "a", hasData: true}}, ""},
 	{"a name does not last", "event: add\ndata: a\n\ndata: b\n\n", []event{{name: "add", data: "a", hasData: true}, {data: "b", hasData: true}}, ""},
-	{"a name without data is not delivered", "event: add\n\ndata: b\n\n", data("b"), ""},
+	{"a name without data", "event: done\n\ndata: b\n\n", []event{{name: "done"}, {data: "b", hasData: true}}, ""},
+	{"an empty name without data", "event:\n\ndata: b\n\n", []event{{}, {data: "b", hasData: true}}, ""},
+	{"a retry without data", "retry: 10\n\ndata: b\n\n", data("b"), ""},
 	{"the same name again after none", "event: x\ndata: a\n\ndata: b\n\nevent: x\ndata: c\n\n", []event{
 		{name: "x", data: "a", hasData: true}, {data: "b", hasData: true}, {name: "x", data: "c", hasData: true},
 	}, ""},
 	{"an id lasts", "id: 1\ndata: a\n\ndata: b\n\n", []event{{id: "1", data: "a", hasData: true}, {id: "1", data: "b", hasData: true}}, "1"},
 	{"an empty id resets", "id: 1\ndata: a\n\nid\ndata: b\n\n", []event{{id: "1", data: "a", hasData: true}, {data: "b", hasData: true}}, ""},
 	{"an id with NUL is ignored", "id: 1\ndata: a\n\nid: 2\x003\ndata: b\n\n", []event{{id: "1", data: "a", hasData: true}, {id: "1", data: "b", hasData: true}}, "1"},
-	{"an id without data counts", "id: 7\n\ndata: a\n\n", []event{{id: "7", data: "a", hasData: true}}, "7"},
+	{"an id without data", "id: 7\n\ndata: a\n\n", []event{{id: "7"}, {id: "7", data: "a", hasData: true}}, "7"},
+	{"an id with NUL without data", "id: 2\x003\n\ndata: a\n\n", data("a"), ""},
 	{"an id of an unfinished block does not count", "id: 1\ndata: a\n\nid: 2\ndata: b\n", []event{{id: "1", data: "a", hasData: true}}, "1"},
 	{"an id of an unfinished block counts in none before", "data: a\n\nid: 2\n", data("a"), ""},
 	{"a comment alone", ": ping\n\n", []event{{comment: "ping"}}, ""},
@@ -285,11 +288,11 @@ func (r *cyclicReader) Read(p []byte) (int, error) {
 // model reads the standard word by word, with everything in memory.
 func model(stream string) []event {
 	var (
-		events  []event
-		block   event
-		data    []string
-		comment bool
-		id      string
+		events []event
+		block  event
+		data   []string
+		more   bool // than data
+		id     string
 	)
 	stream = strings.TrimPrefix(stream, "\xEF\xBB\xBF")
 	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(stream), "\n")
@@ -298,19 +301,19 @@ func model(stream string) []event {
 		value = strings.TrimPrefix(value, " ")
 		switch {
 		case line == "":
-			if len(data) > 0 || comment {
+			if len(data) > 0 || more {
 				block.id, block.data, block.hasData = text([]byte(id)), text([]byte(strings.Join(data, "\n"))), len(data) > 0
 				events = append(events, block)
 			}
-			block, data, comment = event{}, nil, false
+			block, data, more = event{}, nil, false
 		case strings.HasPrefix(line, ":"):
-			comment, block.comment = true, text([]byte(value))
+			more, block.comment = true, text([]byte(value))
 		case field == "data":
 			data = append(data, value)
 		case field == "event":
-			block.name = text([]byte(value))
+			more, block.name = true, text([]byte(value))
 		case field == "id" && !strings.Contains(value, "\x00"):
-			id = value
+			more, id = true, value
 		}
 	}
 	return events

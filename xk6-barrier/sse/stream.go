@@ -8,11 +8,13 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+	"gopkg.in/guregu/null.v3"
 
 	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/lib/netext/httpext"
@@ -169,6 +171,27 @@ func (s *stream) client() *http.Client {
 	}
 }
 
+// pass takes the stream from connecting to its end, for calls that cannot go on without a 200. read is called where there is a
+// stream to read; opened tells of that.
+func (s *stream) pass(lastEventID string, read func() error) (opened bool, failure *streamError) {
+	connected, failure := s.connect(lastEventID)
+	opened = connected && s.accept
+	var readErr error
+	switch {
+	case failure != nil:
+		readErr = failure
+	case opened:
+		readErr = read()
+	case connected:
+		s.drain()
+	}
+	failure = s.finish(readErr)
+	if failure == nil && connected && s.status() != http.StatusOK {
+		failure = newStatusError(s.req.op, s.status())
+	}
+	return opened, failure
+}
+
 // next waits for the next event. It returns nil when there is one; else the stream is over, and the error goes to
 // finish.
 func (s *stream) next(ev *event) error {
@@ -279,10 +302,20 @@ func (s *stream) measure(h *hop, failure *streamError) {
 	if failure != nil {
 		tags = errorTags(enabled, tags, failure)
 	}
+	expected := failure == nil && h.res != nil && isExpected(h.res.StatusCode)
+	tags.SetSystemTagOrMetaIfEnabled(enabled, metrics.TagExpectedResponse, strconv.FormatBool(expected))
 	trail := h.tracer.Done()
 	trail.SaveSamples(s.state.BuiltinMetrics, &tags)
+	trail.Failed = null.BoolFrom(!expected)
+	failed := trail.Samples[0] // with the same tags and the same time
+	failed.Metric, failed.Value = s.state.BuiltinMetrics.HTTPReqFailed, metrics.B(!expected)
+	trail.Samples = append(trail.Samples, failed)
 	metrics.PushIfNotDone(s.ctx, s.state.Samples, trail)
 }
+
+// isExpected is what k6 expects of a response where the script has not set another callback; which one it has set, k6/http does
+// not tell.
+func isExpected(status int) bool { return status >= http.StatusOK && status < http.StatusBadRequest }
 
 func (s *stream) push(metric *metrics.Metric, at time.Time, value float64) {
 	pushSample(s.ctx, s.state, metric, s.tags, at, value)

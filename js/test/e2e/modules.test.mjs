@@ -14,10 +14,12 @@ async function startEvents(t) {
   const requests = [];
   const server = createServer((request, response) => {
     requests.push(`${request.method} ${request.headers.authorization}`);
+    request.on('data', (chunk) => requests.push(String(chunk)));
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
     for (let id = 0; id < 5; id++) {
       response.write(`id: ${id}\nevent: tick\ndata: message ${id}\n\n`);
     }
+    if (request.method === 'POST') response.end();
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
@@ -41,4 +43,13 @@ test('a script that uses k6/x/sse and k6/x/redis as documented runs unchanged', 
   assert.equal(await world.redis('GET', 'visits'), '3');
   assert.deepEqual((await world.redis('KEYS', 'visit:*')).sort(), ['visit:1', 'visit:2', 'visit:3']);
   assert.equal(await world.redis('EXISTS', 'crocodiles'), 0, 'teardown was awaited');
+});
+
+test('what calls return is plain data, and classes can be extended', async (t) => {
+  const world = await startRedis(t);
+  const { url, requests } = await startEvents(t);
+  const script = resolve(fileURLToPath(import.meta.url), '../scripts/plain-objects.js');
+  const run = (await world.k6({ SSE_URL: url }, { script })).expect(0);
+  assert.match(run.output, /printed \{ label: \\"mine\\" \} \{ reason: \\"all\\", arrived: 2,/);
+  assert.ok(requests.some((request) => /(^|&)arrived=2(&|$)/.test(request)), requests.join('\n'));
 });

@@ -24,6 +24,15 @@ type Barrier struct {
 	newest   atomic.Pointer[Release] // what most who wake ask for, without a lock
 	mu       sync.Mutex
 	releases map[uint32]*Release
+
+	last atomic.Pointer[readStatus]
+}
+
+// readStatus is a status as the core wrote it and as it was read. It is asked for much more often than it changes, and
+// reading it is the most part of what that costs.
+type readStatus struct {
+	text   []byte
+	status *BarrierStatus
 }
 
 // Release is the record of a released phase.
@@ -115,7 +124,7 @@ type Answer struct {
 
 // Do carries out one operation and waits for its answer. Where it returns an error, the answer says what stands.
 func (b *Barrier) Do(ctx context.Context, request Request, participant, reason string) (Answer, error) {
-	request.Barrier = b.handle
+	request.Handle = b.handle
 	frame, text, err := b.client.call(ctx, func(token uint64, frame *Frame) Status {
 		return b.client.engine.Submit(&request, token, participant, reason, frame)
 	})
@@ -190,16 +199,20 @@ func (b *Barrier) Release(phase uint32) *Release {
 	return release
 }
 
-// Status is the barrier as this process knows it, without I/O.
+// Status is the barrier as this process knows it, without I/O. Nobody may change it: all who ask meanwhile get the same.
 func (b *Barrier) Status() (*BarrierStatus, error) {
 	text, status := b.client.engine.BarrierStatus(b.handle)
 	if status != OK {
 		return nil, newError(status, nil)
 	}
+	if last := b.last.Load(); last != nil && bytes.Equal(last.text, text) {
+		return last.status, nil
+	}
 	s := new(BarrierStatus)
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, fmt.Errorf("reading the core's answer: %w", err)
 	}
+	b.last.Store(&readStatus{text, s})
 	return s, nil
 }
 

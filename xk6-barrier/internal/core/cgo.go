@@ -140,7 +140,7 @@ func (e *cgoEngine) Submit(request *Request, token uint64, participant, reason s
 	var stack [256]byte
 	text := append(append(stack[:0], participant...), reason...)
 	in := C.KbarRequest{
-		barrier:         C.uint64_t(request.Barrier),
+		barrier:         C.uint64_t(request.Handle),
 		token:           C.uint64_t(token),
 		owner:           C.uint64_t(request.Owner),
 		participant_len: C.uint32_t(len(participant)), //nolint:gosec // at most 128, checked before

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // ErrEnded is returned by calls whose context ended first.
@@ -23,6 +25,21 @@ type LogLine struct {
 	Level   string
 	Message string
 	Fields  map[string]any
+}
+
+// To writes the line where k6 writes its own.
+func (l LogLine) To(logger logrus.FieldLogger) {
+	entry := logger.WithFields(l.Fields)
+	switch level, err := logrus.ParseLevel(l.Level); {
+	case err != nil || level == logrus.InfoLevel:
+		entry.Info(l.Message)
+	case level <= logrus.ErrorLevel: // one that is fatal to the core is not to k6
+		entry.Error(l.Message)
+	case level == logrus.WarnLevel:
+		entry.Warn(l.Message)
+	default:
+		entry.Debug(l.Message)
+	}
 }
 
 // Client lets goroutines wait for the core. One goroutine reads the pipe, another one the log.

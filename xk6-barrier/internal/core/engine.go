@@ -90,11 +90,11 @@ func (o Outcome) String() string {
 
 // Request is one operation on a barrier. It holds no pointer, so that it can be handed over as it is.
 type Request struct {
-	Barrier uint64
-	Owner   uint64 // the VU that calls; 0 in setup and teardown
-	Phase   uint32 // of Expire and ReleaseNow
-	Kind    Kind
-	Flags   uint16
+	Handle uint64
+	Owner  uint64 // the VU that calls; 0 in setup and teardown
+	Phase  uint32 // of Expire and ReleaseNow
+	Kind   Kind
+	Flags  uint16
 }
 
 // TLSOptions are the options for TLS as the core takes them. Texts are PEM. They hold a private key: nothing may print them.

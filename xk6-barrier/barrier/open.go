@@ -11,8 +11,8 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
 
-// shared is an open barrier, as all virtual users of the process share it.
-type shared struct {
+// openBarrier is a barrier as all virtual users of the process share it.
+type openBarrier struct {
 	*core.Barrier
 
 	config   *config
@@ -28,13 +28,13 @@ type shared struct {
 // opening is the one attempt to open a barrier that all who need it wait for.
 type opening struct {
 	done   chan struct{}
-	shared *shared
+	shared *openBarrier
 	err    error
 }
 
 // open gives the open barrier. Whoever comes first opens it for all, on a goroutine of its own so that the end of one
 // virtual user does not fail the others.
-func (c *call) open() (*shared, error) {
+func (c *call) open() (*openBarrier, error) {
 	if s := c.config.opened(c.inst.root); s != nil {
 		c.pushZeros(s)
 		return s, nil
@@ -69,7 +69,7 @@ func (c *call) open() (*shared, error) {
 }
 
 // opened is the barrier if this process has opened it.
-func (c *config) opened(r *RootModule) *shared {
+func (c *config) opened(r *RootModule) *openBarrier {
 	if s := c.found.Load(); s != nil {
 		return s // it stays open until the process ends
 	}
@@ -97,7 +97,7 @@ func (o *opening) run(client *core.Client, r *RootModule, c *config, state *lib.
 	}
 }
 
-func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.State) (*shared, error) {
+func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.State) (*openBarrier, error) {
 	r.resolveAs(state)
 	withVerification := c.coreOptions
 	withVerification.TLS = tlsFor(state, c.Store, c.TLS)
@@ -113,13 +113,13 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 		r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
 			c.Name, c.RunID, runIDEnv)
 	}
-	s, _ := r.shared.LoadOrStore(opened.Handle(), &shared{Barrier: opened, config: c, root: r})
-	return s.(*shared), nil //nolint:forcetypeassert // the map holds nothing else
+	s, _ := r.shared.LoadOrStore(opened.Handle(), &openBarrier{Barrier: opened, config: c, root: r})
+	return s.(*openBarrier), nil //nolint:forcetypeassert // the map holds nothing else
 }
 
 // missingFor names who is missing, once a second at most however many ask: when a barrier times out, all its
 // virtual users ask at once.
-func (s *shared) missingFor(ctx context.Context) *core.MissingIDs {
+func (s *openBarrier) missingFor(ctx context.Context) *core.MissingIDs {
 	const fresh = time.Second
 	s.missingMu.Lock()
 	known, at := s.missing, s.missingAt
