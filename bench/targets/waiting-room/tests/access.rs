@@ -177,11 +177,7 @@ async fn stream_has_the_given_bytes() {
 #[tokio::test]
 async fn health_shows_the_set_up() {
     let room = Room::start(QueueKind::Hash, |_| {}).await;
-    let response = reqwest::get(room.url("/health"))
-        .await
-        .expect("health is answered");
-    assert_eq!(response.status(), 200);
-    let body: Value = response.json().await.expect("body is JSON");
+    let body = room.tells("/health").await;
     assert_eq!(body["status"], "UP");
     assert_eq!(body["queue"], "hash");
     assert_eq!(body["events"], serde_json::json!(["e1", "e2"]));

@@ -150,12 +150,7 @@ async fn faults_change_while_the_room_runs() {
         error.contains("there is no fault") && error.contains("promotion-slowdown"),
         "{error}"
     );
-    let latencies: serde_json::Value = reqwest::get(room.url("/latencies"))
-        .await
-        .expect("latencies are answered")
-        .json()
-        .await
-        .expect("body is JSON");
+    let latencies = room.tells("/latencies").await;
     assert_eq!(latencies["PATCH /api/v1/events/{event}"]["count"], 1);
     assert!(latencies["POST /api/v1/auth/login"]["maxMs"].is_number());
 }

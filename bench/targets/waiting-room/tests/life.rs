@@ -137,12 +137,7 @@ async fn logins_and_requests_wait_for_each_other_and_joins_do_not() {
     let started = Instant::now();
     tokio::join!(first.join(EVENT), second.join(EVENT), third.join(EVENT));
     assert!(started.elapsed() >= Duration::from_millis(550));
-    let latencies: Value = reqwest::get(room.url("/latencies"))
-        .await
-        .expect("latencies are answered")
-        .json()
-        .await
-        .expect("body is JSON");
+    let latencies = room.tells("/latencies").await;
     let logins = &latencies["POST /api/v1/auth/login"];
     assert_eq!(logins["count"], 3);
     assert!(

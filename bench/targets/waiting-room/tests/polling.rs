@@ -62,12 +62,7 @@ async fn answer_is_json_and_says_when_to_ask_again() {
     ] {
         assert_eq!(answer.headers()[header], value);
     }
-    let health: serde_json::Value = reqwest::get(room.url("/health"))
-        .await
-        .expect("health is answered")
-        .json()
-        .await
-        .expect("body is JSON");
+    let health = room.tells("/health").await;
     assert_eq!(health["transport"], "polling");
 }
 

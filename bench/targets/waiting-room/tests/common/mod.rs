@@ -125,6 +125,14 @@ impl Room {
         joined
     }
 
+    /// What the room tells at a path, without a login.
+    pub async fn tells(&self, path: &str) -> serde_json::Value {
+        let answer = reqwest::get(self.url(path)).await;
+        let answer = answer.expect("room answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json().await.expect("body is JSON")
+    }
+
     /// Changes faults while the room runs.
     pub async fn change_faults(&self, changes: serde_json::Value) -> reqwest::Response {
         let request = reqwest::Client::new().put(self.url("/faults"));
