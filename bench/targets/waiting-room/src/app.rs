@@ -1,7 +1,8 @@
 //! The running system: what its parts share, its start and its end.
 
+use std::collections::HashSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -10,13 +11,15 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::auth::Tokens;
-use crate::broker::{self, Registry};
+use crate::auth::{Tokens, number_of};
+use crate::broker::{self, Broker};
 use crate::faults::{Faults, Silence};
+use crate::gateway::{Line, Pool};
 use crate::queue::Queue;
+use crate::registry::Registry;
 use crate::sse::Encoder;
 use crate::ticks::{self, Ticks};
-use crate::{Config, RedisUrl, http, promote};
+use crate::{Config, Hop, RedisUrl, hop, http, promote};
 
 /// The server cannot start or go on.
 #[derive(Debug, Error)]
@@ -40,9 +43,14 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) redis: Connections,
     pub(crate) queue: Queue,
-    pub(crate) registry: Registry,
+    pub(crate) brokers: Vec<Broker>,
     pub(crate) encoder: Encoder,
     pub(crate) tokens: Tokens,
+    /// Users whose first login has failed.
+    pub(crate) failed_once: Mutex<HashSet<u32>>,
+    pub(crate) authentication: Line,
+    pub(crate) gateway: Line,
+    pub(crate) connections: Arc<Pool>,
     pub(crate) faults: Switches<Faults>,
     pub(crate) silence: Arc<Silence>,
     pub(crate) latencies: Latencies,
@@ -50,26 +58,50 @@ pub(crate) struct App {
     pub(crate) stop: Stop,
 }
 
+impl App {
+    /// The broker that a user's streams are led to.
+    pub(crate) fn broker_of(&self, user: &str) -> &Broker {
+        let index = number_of(user) % self.config.life.brokers;
+        &self.brokers[index as usize]
+    }
+}
+
 /// One connection per kind of work, so that a long reply of one does not hold up the others.
 pub(crate) struct Connections {
     pub(crate) requests: ConnectionManager,
-    pub(crate) positions: ConnectionManager,
     pub(crate) promotion: ConnectionManager,
+    /// One for each broker.
+    pub(crate) positions: Vec<ConnectionManager>,
+    /// With a hop by streams: the dispatcher's, then one for each broker. They are held up by waiting for messages.
+    pub(crate) streams: Vec<ConnectionManager>,
 }
 
 impl Connections {
-    async fn open(url: &RedisUrl) -> Result<Self, redis::RedisError> {
-        let client = redis::Client::open(url.connection_info())?;
+    async fn open(config: &Config) -> Result<Self, redis::RedisError> {
+        let client = redis::Client::open(config.redis.connection_info())?;
+        let brokers = config.life.brokers.get();
+        let streams = match config.life.hop {
+            Hop::Memory => 0,
+            Hop::Streams => 1 + brokers,
+        };
         // One attempt per use: a request must fail soon when Redis is down, and the rounds try again every second.
-        let config = ConnectionManagerConfig::new()
+        let manager = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(Duration::from_secs(2)))
             .set_response_timeout(Some(Duration::from_secs(5)));
-        let connect = || ConnectionManager::new_with_config(client.clone(), config.clone());
+        let connect = || ConnectionManager::new_with_config(client.clone(), manager.clone());
+        let several = async |count| {
+            let mut connections = Vec::new();
+            for _ in 0..count {
+                connections.push(connect().await?);
+            }
+            Ok::<_, redis::RedisError>(connections)
+        };
         Ok(Self {
             requests: connect().await?,
-            positions: connect().await?,
             promotion: connect().await?,
+            positions: several(brokers).await?,
+            streams: several(streams).await?,
         })
     }
 }
@@ -84,7 +116,7 @@ impl WaitingRoom {
     ///
     /// [`StartError::Redis`] if Redis does not answer.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
-        let redis = Connections::open(&config.redis)
+        let redis = Connections::open(&config)
             .await
             .map_err(|source| StartError::Redis {
                 url: Box::new(config.redis.clone()),
@@ -92,9 +124,23 @@ impl WaitingRoom {
             })?;
         let faults = Switches::new(config.faults.clone());
         let silence = Arc::new(Silence::new(faults.clone()));
+        let start = format!("{:016x}", rand::random::<u64>());
+        let broker = |number| Broker {
+            number,
+            registry: Registry::new(
+                Arc::clone(&silence),
+                faults.clone(),
+                config.cut_after_silence,
+            ),
+            instance: format!("{start}-{number}"),
+        };
         Ok(Self(Arc::new(App {
-            queue: Queue::new(config.queue, format!("{:016x}", rand::random::<u64>())),
-            registry: Registry::new(Arc::clone(&silence)),
+            queue: Queue::new(config.queue),
+            brokers: (1..=config.life.brokers.get()).map(broker).collect(),
+            failed_once: Mutex::default(),
+            authentication: Line::default(),
+            gateway: Line::default(),
+            connections: Arc::default(),
             encoder: Encoder::new(faults.clone()),
             faults,
             latencies: Latencies::default(),
@@ -107,7 +153,7 @@ impl WaitingRoom {
         })))
     }
 
-    /// Serves until `shutdown` completes, then ends all streams. What is in Redis stays there.
+    /// Serves until `shutdown` completes, then ends all streams. The queues in Redis stay there.
     ///
     /// # Errors
     ///
@@ -121,17 +167,25 @@ impl WaitingRoom {
         let app = self.0;
         let mut rounds = JoinSet::new();
         let (entries, promoted) = promote::entries();
-        rounds.spawn(broker::position_rounds(Arc::clone(&app)));
-        rounds.spawn(broker::heartbeat_rounds(Arc::clone(&app)));
         rounds.spawn(promote::promotion_rounds(Arc::clone(&app), entries));
-        rounds.spawn(promote::notifications(Arc::clone(&app), promoted));
+        for broker in 0..app.brokers.len() {
+            rounds.spawn(broker::position_rounds(Arc::clone(&app), broker));
+            rounds.spawn(broker::heartbeat_rounds(Arc::clone(&app), broker));
+        }
+        match app.config.life.hop {
+            Hop::Memory => {
+                rounds.spawn(promote::notifications(Arc::clone(&app), promoted));
+            }
+            Hop::Streams => hop::spawn(&app, promoted, &mut rounds),
+        }
         if app.config.ticks {
             rounds.spawn(ticks::tick_rounds(Arc::clone(&app)));
         }
 
         let router = http::router(Arc::clone(&app));
-        target_kit::serve(listener, router, rounds, app.stop.clone(), shutdown).await?;
-        Ok(())
+        let served = target_kit::serve(listener, router, rounds, app.stop.clone(), shutdown).await;
+        hop::clean_up(&app).await;
+        Ok(served?)
     }
 }
 

@@ -27,6 +27,21 @@ pub(crate) enum Role {
     Manager,
 }
 
+/// Why an access token does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadToken {
+    /// Not signed here, or for something else.
+    Invalid,
+    /// It was good once.
+    Expired,
+}
+
+/// The number in a user's id, by which faults and brokers choose; 0 for ids that are not ours.
+pub(crate) fn number_of(user: &str) -> u32 {
+    let digits = user.strip_prefix("acc-");
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
 /// An account of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
@@ -109,39 +124,50 @@ impl Tokens {
         self.issue(account, Use::Access, None, ACCESS_LIFETIME)
     }
 
+    /// An access token that has never been of use.
+    pub(crate) fn expired_access(&self, account: &Account) -> String {
+        self.issue(account, Use::Access, None, Duration::ZERO)
+    }
+
     pub(crate) fn refresh(&self, account: &Account) -> String {
         self.issue(account, Use::Refresh, None, REFRESH_LIFETIME)
     }
 
     /// The token that lets a promoted user into an event.
     pub(crate) fn entry(&self, user: &str, event: &str) -> String {
-        let number = user
-            .strip_prefix("acc-")
-            .and_then(|digits| digits.parse().ok())
-            .unwrap_or(0);
         let account = Account {
             id: user.to_owned(),
-            number,
+            number: number_of(user),
             role: Role::User,
         };
         self.issue(&account, Use::Entry, Some(event.to_owned()), ENTRY_LIFETIME)
     }
 
-    /// The account of an access token that is genuine and not expired.
-    pub(crate) fn verify_access(&self, token: &str) -> Option<Account> {
+    /// The account of an access token, if it is genuine and not expired.
+    pub(crate) fn verify_access(&self, token: &str) -> Result<Account, BadToken> {
+        let claims = self.claims(token).ok_or(BadToken::Invalid)?;
+        if claims.token_use != Use::Access {
+            return Err(BadToken::Invalid);
+        }
+        if claims.expires_at <= now() {
+            return Err(BadToken::Expired);
+        }
+        Ok(Account {
+            id: claims.account,
+            number: claims.number,
+            role: claims.role,
+        })
+    }
+
+    /// What a genuine token says.
+    fn claims(&self, token: &str) -> Option<Claims> {
         let (signed, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         let mut mac = self.mac.clone();
         mac.update(signed.as_bytes());
         mac.verify_slice(&signature).ok()?;
         let (_header, claims) = signed.split_once('.')?;
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        let valid = claims.token_use == Use::Access && now() < claims.expires_at;
-        valid.then_some(Account {
-            id: claims.account,
-            number: claims.number,
-            role: claims.role,
-        })
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
     }
 
     fn issue(
@@ -228,7 +254,7 @@ mod tests {
         let tokens = Tokens::new();
         let token = tokens.access(&Account::new(7));
         assert!(token.starts_with("eyJ"));
-        assert_eq!(tokens.verify_access(&token), Some(Account::new(7)));
+        assert_eq!(tokens.verify_access(&token), Ok(Account::new(7)));
     }
 
     #[test]
@@ -238,18 +264,18 @@ mod tests {
         let genuine = tokens.access(&user);
         let forged = genuine.replacen('.', ".e30", 1);
         let foreign = Tokens::new().access(&user);
-        let expired = tokens.issue(&user, Use::Access, None, Duration::ZERO);
         for token in [
             forged,
             foreign,
-            expired,
             tokens.refresh(&user),
             tokens.entry("acc-7", "e"),
         ] {
-            assert_eq!(tokens.verify_access(&token), None);
+            assert_eq!(tokens.verify_access(&token), Err(BadToken::Invalid));
         }
         for token in ["", ".", "..", "a.b.c"] {
-            assert_eq!(tokens.verify_access(token), None);
+            assert_eq!(tokens.verify_access(token), Err(BadToken::Invalid));
         }
+        let expired = tokens.expired_access(&user);
+        assert_eq!(tokens.verify_access(&expired), Err(BadToken::Expired));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use thiserror::Error;
 
-use crate::{Faults, QueueKind};
+use crate::{Faults, Life, QueueKind, Transport};
 
 /// The events that exist when no others are named.
 pub const DEFAULT_EVENT_IDS: [&str; 5] = [
@@ -38,8 +38,15 @@ pub struct Config {
     pub admin_email: String,
     /// The password of everybody.
     pub password: String,
-    /// A stream without a byte for this long is cut, as a gateway would.
+    /// A stream without a byte for this long is cut, as a gateway would. With polling, users who have not asked for this long
+    /// are gone.
     pub cut_after_silence: Duration,
+    /// How users hear of their place.
+    pub transport: Transport,
+    /// How lifelike it is.
+    pub life: Life,
+    /// A request that gets no connection for this long is answered with 500.
+    pub connection_wait: Duration,
     /// Serve `GET /ticks` too: streams that only count the seconds.
     pub ticks: bool,
     /// What goes wrong on purpose.
@@ -59,6 +66,9 @@ impl Config {
             admin_email: "admin@example.com".to_owned(),
             password: "password123".to_owned(),
             cut_after_silence: Duration::from_secs(30),
+            transport: Transport::Sse,
+            life: Life::fast(),
+            connection_wait: Duration::from_secs(30),
             ticks: false,
             faults: Faults::default(),
         }

@@ -14,8 +14,31 @@ use target_kit::{Percent, Share, Switches};
 pub struct Faults {
     /// Users whose login is answered with 401.
     pub fail_logins: Share,
+    /// Users whose first login is answered with 503; later ones are not.
+    pub fail_first_logins: Share,
+    /// Users whose login hands out a token that has expired already.
+    pub expire_tokens: Share,
     /// Users whose waiting call is answered with 503.
     pub fail_streams: Share,
+    /// Users whose stream breaks off after their first position; they lose their place.
+    pub cut_streams: Share,
+    /// Users whose stream stays open without another byte.
+    pub silence_users: Share,
+    /// Users who are promoted and hold a slot, but are never told.
+    pub lose_promotions: Share,
+    /// Users who are told of their promotion twice.
+    pub promote_twice: Share,
+    /// Users who leave without their slot coming back.
+    pub leak_slots: Share,
+    /// Slots come back so much later than they should.
+    #[serde(rename = "late-slots-ms", with = "target_kit::millis")]
+    pub late_slots: Duration,
+    /// Nobody is promoted.
+    pub stall_promotion: bool,
+    /// So many of the brokers are dead: their streams break off, and calls to them are answered with 500.
+    pub dead_brokers: u32,
+    /// Requests and streams that the gateway carries at once.
+    pub connections: Option<u64>,
     /// Every answer below `/api` is held back this long.
     #[serde(rename = "delay-ms", with = "target_kit::millis")]
     pub delay: Duration,
@@ -52,6 +75,15 @@ impl Silence {
         self.opened.get_or_init(Instant::now);
     }
 
+    /// Whether this user hears nothing, as all do or as one of those who were chosen.
+    pub(crate) fn covers(&self, user: u32) -> bool {
+        self.chose(user) || self.reached()
+    }
+
+    fn chose(&self, user: u32) -> bool {
+        self.faults.with(|faults| faults.silence_users.hits(user))
+    }
+
     /// Whether all streams are silent by now.
     pub(crate) fn reached(&self) -> bool {
         let (after, limit) = self.limits();
@@ -59,10 +91,10 @@ impl Silence {
             || limit.is_some_and(|limit| self.messages.load(Ordering::Relaxed) >= limit)
     }
 
-    /// Takes leave to send one message; false means that it must not be sent.
-    pub(crate) fn admit_message(&self) -> bool {
+    /// Takes leave to send a user one message; false means that it must not be sent.
+    pub(crate) fn admit_message(&self, user: u32) -> bool {
         let (after, limit) = self.limits();
-        if self.is_time(after) {
+        if self.chose(user) || self.is_time(after) {
             return false;
         }
         if let Some(limit) = limit {
@@ -102,7 +134,7 @@ mod tests {
             silent_after_messages: Some(2),
             ..Faults::default()
         });
-        let admitted = || [(); 4].map(|()| silence.admit_message());
+        let admitted = || [(); 4].map(|()| silence.admit_message(1));
         assert_eq!(admitted(), [true, true, false, false]);
         assert!(silence.reached());
         let set = |limit: serde_json::Value| {
@@ -117,13 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn users_who_are_chosen_hear_nothing_and_do_not_count() {
+        let silence = silence(Faults {
+            silence_users: Share::First(1),
+            silent_after_messages: Some(1),
+            ..Faults::default()
+        });
+        let admitted = [1, 1, 2, 2].map(|user| silence.admit_message(user));
+        assert_eq!(admitted, [false, false, true, false]);
+        assert!(silence.covers(1) && silence.covers(2));
+    }
+
+    #[test]
     fn silence_by_time_starts_with_the_first_open_event() {
         let silence = silence(Faults {
             silent_after: Some(Duration::ZERO),
             ..Faults::default()
         });
-        assert!(silence.admit_message());
+        assert!(silence.admit_message(1));
         silence.event_opened();
-        assert!(!silence.admit_message());
+        assert!(!silence.admit_message(1));
     }
 }

@@ -1,23 +1,32 @@
 //! The HTTP surface: gateway, authentication and event service in front of the broker.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use target_kit::Share;
+use tokio::sync::mpsc::Receiver;
 
 use crate::app::App;
-use crate::auth::{Account, REFRESH_LIFETIME, Role};
+use crate::auth::{Account, BadToken, REFRESH_LIFETIME, Role};
 use crate::broker::{self, JoinOutcome};
 use crate::queue::EVENT_STATUSES;
-use crate::sse::EventStream;
+use crate::registry::Answer;
+use crate::sse::{EventStream, Frame};
+use crate::{Transport, gateway};
 
 const REFRESH_COOKIE: &str = "refreshToken";
 const BODY_LIMIT: usize = 16 * 1024;
@@ -35,6 +44,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             post(disconnect),
         )
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let api = api.layer(middleware::from_fn_with_state(
+        Arc::clone(&app),
+        through_gateway,
+    ));
     let faults = app.faults.clone();
     let delay = move || faults.with(|faults| faults.delay);
     let api = app.latencies.of(target_kit::held_back(api, delay));
@@ -46,6 +59,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         open = open.route("/ticks", get(ticks));
     }
     open.merge(api).fallback(not_found).with_state(app)
+}
+
+/// Holds a connection for the request, and for the stream that it may become, and takes the gateway's time.
+async fn through_gateway(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let wait = app.config.connection_wait;
+    let Some(permit) = app.connections.take(&app.faults, wait).await else {
+        return Failure::NoConnection(wait).into_response();
+    };
+    app.gateway.pass(app.config.life.gateway).await;
+    gateway::holding(permit, next.run(request).await)
 }
 
 /// An answer in the form of the gateway's services.
@@ -66,8 +89,13 @@ enum Failure {
     WrongRole,
     UnknownStatus(String),
     UnknownEvent(String),
-    AlreadyQueued,
+    AlreadyQueued {
+        /// The answer comes by a gateway, which says that it is a stream.
+        gateway: bool,
+    },
+    Left,
     Unavailable,
+    NoConnection(Duration),
     Internal,
 }
 
@@ -91,10 +119,16 @@ impl IntoResponse for Failure {
                 &format!("there is no event {event:?}"),
             ),
             Self::Unavailable => json(StatusCode::SERVICE_UNAVAILABLE, "service unavailable"),
-            Self::AlreadyQueued => text(
-                StatusCode::CONFLICT,
-                "already waiting for this event".to_owned(),
-            ),
+            Self::AlreadyQueued { gateway } => {
+                let conflict = (StatusCode::CONFLICT, "already waiting for this event");
+                if gateway {
+                    let content_type = "text/event-stream;charset=UTF-8";
+                    ([(CONTENT_TYPE, content_type)], conflict).into_response()
+                } else {
+                    conflict.into_response()
+                }
+            }
+            Self::Left => json(StatusCode::GONE, "no longer waiting for this event"),
             // The real system answers the following with 500 too.
             Self::WrongRole => text(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -103,6 +137,10 @@ impl IntoResponse for Failure {
             Self::UnknownStatus(status) => text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!("unknown status {status:?}; allowed are OPEN and CLOSED"),
+            ),
+            Self::NoConnection(wait) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("no connection became free within {} ms", wait.as_millis()),
             ),
             Self::Internal => text(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -139,9 +177,12 @@ impl FromRequestParts<Arc<App>> for Caller {
             return Err(Failure::Unauthorized("the cookie refreshToken is missing"));
         }
         let account = app.tokens.verify_access(bearer);
-        account
-            .map(Self)
-            .ok_or(Failure::Unauthorized("the access token is not valid"))
+        account.map(Self).map_err(|bad| {
+            Failure::Unauthorized(match bad {
+                BadToken::Invalid => "the access token is not valid",
+                BadToken::Expired => "the access token has expired",
+            })
+        })
     }
 }
 
@@ -170,21 +211,42 @@ async fn login(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Fai
             error.column()
         ))
     })?;
+    app.authentication.pass(app.config.life.login).await;
     let fails = |user| app.faults.with(|faults| faults.fail_logins.hits(user));
     let account = Account::authenticate(&app.config, &credentials.email, &credentials.password)
         .filter(|account| !fails(account.number))
         .ok_or(Failure::Unauthorized("email or password is wrong"))?;
+    if fails_first(&app, account.number) {
+        return Err(Failure::Unavailable);
+    }
+    let expires = app.faults.with(|faults| faults.expire_tokens);
+    let token = if expires.hits(account.number) {
+        app.tokens.expired_access(&account)
+    } else {
+        app.tokens.access(&account)
+    };
     let cookie = format!(
         "{REFRESH_COOKIE}={}; Max-Age={}; Path=/; Secure; SameSite=None",
         app.tokens.refresh(&account),
         REFRESH_LIFETIME.as_secs()
     );
-    let headers = [
-        (AUTHORIZATION, app.tokens.access(&account)),
-        (SET_COOKIE, cookie),
-    ];
+    let headers = [(AUTHORIZATION, token), (SET_COOKIE, cookie)];
     let data = json!({ "accountId": account.id, "role": account.role });
     Ok((headers, answer(StatusCode::OK, "logged in", &data)).into_response())
+}
+
+/// Whether this is the first login of a user whose first one fails.
+fn fails_first(app: &App, user: u32) -> bool {
+    let share = app.faults.with(|faults| faults.fail_first_logins);
+    let mut failed = app
+        .failed_once
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if share == Share::None {
+        // When the fault comes back, first logins are those after that.
+        failed.clear();
+    }
+    share.hits(user) && failed.insert(user)
 }
 
 fn require_event(app: &App, event: String) -> Result<String, Failure> {
@@ -195,9 +257,16 @@ fn require_event(app: &App, event: String) -> Result<String, Failure> {
     }
 }
 
+fn require_broker(app: &App, user: &Account) -> Result<(), Failure> {
+    if app.broker_of(&user.id).is_dead(app) {
+        return Err(Failure::Internal);
+    }
+    Ok(())
+}
+
+/// The one call that asks for no token, as in the real system.
 async fn event(
     State(app): State<Arc<App>>,
-    _caller: Caller,
     Path(event): Path<String>,
 ) -> Result<Response, Failure> {
     let event = require_event(&app, event)?;
@@ -250,24 +319,61 @@ async fn waiting(
     {
         return Err(Failure::Unavailable);
     }
+    require_broker(&app, &user)?;
     // A task of its own: a client that hangs up early must not leave a join half done.
     let joining = tokio::spawn({
-        let app = Arc::clone(&app);
-        async move { broker::join(&app, &user.id, &event).await }
+        let (app, user) = (Arc::clone(&app), user.id.clone());
+        async move {
+            Ok(match app.config.transport {
+                Transport::Sse => Waiting::Joined(broker::join(&app, &user, &event).await?),
+                Transport::Polling => Waiting::Asked(broker::ask(&app, &user, &event).await?),
+            })
+        }
     });
     let outcome = joining.await.map_err(|_panicked| Failure::Internal)?;
     match outcome.map_err(|error| Failure::redis(&error))? {
-        JoinOutcome::AlreadyQueued => Err(Failure::AlreadyQueued),
-        JoinOutcome::Stream(frames) => {
-            let stream = EventStream::new(
-                frames,
-                app.config.cut_after_silence,
-                Arc::clone(&app.silence),
-                app.stop.clone(),
-            );
-            Ok(([(CONTENT_TYPE, "text/event-stream")], stream.into_body()).into_response())
-        }
+        Waiting::Joined(JoinOutcome::Stream(frames)) => Ok(stream(&app, &user, frames)),
+        Waiting::Joined(JoinOutcome::AlreadyQueued) => Err(Failure::AlreadyQueued {
+            gateway: !app.config.life.gateway.is_zero(),
+        }),
+        Waiting::Asked(answer) => told(&app, answer).await,
     }
+}
+
+/// What a waiting call came to.
+enum Waiting {
+    Joined(JoinOutcome),
+    Asked(Answer),
+}
+
+fn stream(app: &App, user: &Account, frames: Receiver<Frame>) -> Response {
+    let stream = EventStream {
+        frames,
+        user: user.number,
+        cut_after: app.config.cut_after_silence,
+        silence: Arc::clone(&app.silence),
+        stop: app.stop.clone(),
+        chunks: app.config.life.chunks,
+        rest: VecDeque::new(),
+        cut: false,
+    };
+    ([(CONTENT_TYPE, "text/event-stream")], stream.into_body()).into_response()
+}
+
+/// The answer to a question, as soon as there is one.
+async fn told(app: &App, mut answer: Answer) -> Result<Response, Failure> {
+    let text = tokio::select! {
+        // An error: disconnected meanwhile.
+        known = answer.wait_for(Option::is_some) => known.map_err(|_| Failure::Left)?.clone(),
+        () = app.stop.cancelled() => None,
+    };
+    let text = text.ok_or(Failure::Unavailable)?;
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+        (RETRY_AFTER, "1"),
+    ];
+    Ok((headers, text.to_string()).into_response())
 }
 
 async fn disconnect(
@@ -276,6 +382,7 @@ async fn disconnect(
     Path(event): Path<String>,
 ) -> Result<StatusCode, Failure> {
     let user = caller.require(Role::User)?;
+    require_broker(&app, &user)?;
     let outcome = broker::disconnect(&app, &user.id, &event).await;
     outcome
         .map(|()| StatusCode::OK)
@@ -292,6 +399,8 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         ("queue", json!(app.config.queue.to_string())),
         ("events", json!(app.config.events)),
         ("redis", json!(app.config.redis.to_string())),
+        ("transport", json!(app.config.transport)),
+        ("life", json!(app.config.life)),
     ];
     let details = details.map(|(name, value)| (name.to_owned(), value));
     target_kit::health(up.await, details.into_iter().collect())

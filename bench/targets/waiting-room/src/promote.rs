@@ -9,9 +9,10 @@ use target_kit::Rounds;
 use tokio::sync::mpsc;
 
 use crate::app::App;
-use crate::auth::ENTRY_LIFETIME;
-use crate::broker::{Gone, Marked, release};
+use crate::auth::{ENTRY_LIFETIME, number_of};
+use crate::broker::release;
 use crate::queue;
+use crate::registry::{Gone, Marked, Message};
 use crate::rounds::{OutageLog, RoundErrors};
 
 /// The distance of promotion rounds.
@@ -46,7 +47,8 @@ pub(crate) async fn promotion_rounds(app: Arc<App>, entries: Entries) {
     loop {
         let slowdown = app.faults.with(|faults| faults.promotion_slowdown);
         rounds.next(slowdown.added_to(INTERVAL)).await;
-        if !app.silence.reached() {
+        let stalls = app.faults.with(|faults| faults.stall_promotion);
+        if !stalls && !app.silence.reached() {
             log.note(&promotion_round(&app, &mut redis, &entries).await);
         }
     }
@@ -78,23 +80,47 @@ pub(crate) async fn notifications(app: Arc<App>, mut entries: mpsc::Receiver<Pro
     let mut log = OutageLog::new("notification");
     let mut batch = Vec::with_capacity(BATCH);
     while entries.recv_many(&mut batch, BATCH).await > 0 {
-        log.note(&notify(&app, &mut redis, &batch).await);
+        log.note(&notify(&app, &mut redis, &batch).await.done);
         batch.clear();
     }
 }
 
-async fn notify(app: &App, redis: &mut ConnectionManager, batch: &[Promoted]) -> RedisResult<()> {
+/// What became of promotions that users were to be told of.
+pub(crate) struct Notified {
+    /// Those that nobody took, by their places in the batch.
+    pub(crate) left: Vec<usize>,
+    /// Whether Redis took part. Users hold their slots even if it did not.
+    pub(crate) done: RedisResult<()>,
+}
+
+/// Tells users that they are promoted.
+pub(crate) async fn notify(
+    app: &App,
+    redis: &mut ConnectionManager,
+    batch: &[Promoted],
+) -> Notified {
+    let (lost, twice) = app
+        .faults
+        .with(|faults| (faults.lose_promotions, faults.promote_twice));
     let mut pipeline = redis::pipe();
     let mut told = Vec::with_capacity(batch.len());
-    for Promoted { event, user } in batch {
-        match app.registry.mark_promoted(user, event) {
+    let mut left = Vec::new();
+    for (place, Promoted { event, user }) in batch.iter().enumerate() {
+        match app.broker_of(user).registry.mark_promoted(user, event) {
             Marked::Promoted { id } => {
                 let token = app.tokens.entry(user, event);
                 let lifetime = ENTRY_LIFETIME.as_secs();
                 pipeline
                     .set_ex(queue::entry_token_key(user), &token, lifetime)
                     .ignore();
-                told.push((user, id, app.encoder.promotion(user, event, &token)));
+                let message = Message::Text(app.encoder.promotion(user, event, &token));
+                let number = number_of(user);
+                if !lost.hits(number) {
+                    told.push((user, id, message.clone()));
+                }
+                if twice.hits(number) {
+                    told.push((user, id, message));
+                }
             }
             Marked::Unused => {
                 pipeline.add_command(queue::return_slot(event)).ignore();
@@ -102,6 +128,7 @@ async fn notify(app: &App, redis: &mut ConnectionManager, batch: &[Promoted]) ->
             // Not acknowledged in the real system: the slot stays taken.
             Marked::OtherEvent => {
                 tracing::warn!(user, %event, "promoted user waits for another event; the slot stays taken");
+                left.push(place);
             }
         }
     }
@@ -109,8 +136,8 @@ async fn notify(app: &App, redis: &mut ConnectionManager, batch: &[Promoted]) ->
     let stored = queue::run(&pipeline, redis).await;
     let mut closed = Vec::new();
     let mut orphaned = redis::pipe();
-    for (user, id, frame) in told {
-        match app.registry.send(user, id, frame) {
+    for (user, id, message) in told {
+        match app.broker_of(user).registry.send(user, id, message) {
             Ok(broken) => closed.extend(broken),
             // Disconnected between the two steps, perhaps before the token was stored.
             Err(Gone) => {
@@ -120,5 +147,8 @@ async fn notify(app: &App, redis: &mut ConnectionManager, batch: &[Promoted]) ->
     }
     let cleared = queue::run(&orphaned, redis).await;
     let released = release(app, redis, closed).await;
-    stored.and(cleared).and(released)
+    Notified {
+        left,
+        done: stored.and(cleared).and(released),
+    }
 }

@@ -9,8 +9,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 use waiting_room::QueueKind;
 
-const PATHS: [(Method, &str); 4] = [
-    (Method::GET, "/api/v1/events/e1"),
+const PATHS: [(Method, &str); 3] = [
     (Method::PATCH, "/api/v1/events/e1?status=OPEN"),
     (Method::GET, "/api/v1/broker/events/e1/tickets/waiting"),
     (Method::POST, "/api/v1/broker/events/e1/tickets/disconnect"),
@@ -122,6 +121,9 @@ async fn event_service_knows_its_events_and_statuses() {
     let manager = room.manager().await;
     let body = json(manager.event(EVENT).await).await;
     assert_eq!(body["data"]["seatCount"], 3);
+    // Anybody may ask.
+    let open = reqwest::get(room.url("/api/v1/events/e1")).await;
+    assert_eq!(open.expect("event is answered").status(), 200);
     assert_eq!(manager.event("nowhere").await.status(), 404);
     assert_eq!(manager.set_status("nowhere", "OPEN").await.status(), 404);
     for status in ["HALF", ""] {
@@ -175,11 +177,7 @@ async fn stream_has_the_given_bytes() {
 #[tokio::test]
 async fn health_shows_the_set_up() {
     let room = Room::start(QueueKind::Hash, |_| {}).await;
-    let response = reqwest::get(room.url("/health"))
-        .await
-        .expect("health is answered");
-    assert_eq!(response.status(), 200);
-    let body: Value = response.json().await.expect("body is JSON");
+    let body = room.tells("/health").await;
     assert_eq!(body["status"], "UP");
     assert_eq!(body["queue"], "hash");
     assert_eq!(body["events"], serde_json::json!(["e1", "e2"]));

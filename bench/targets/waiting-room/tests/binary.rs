@@ -3,14 +3,32 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::client::Client;
 use common::redis_server::RedisServer;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 /// The process is killed when a test fails before its end.
 struct Program(Child);
+
+impl Program {
+    /// Starts the program; returns it with its base URL and the rest of its output.
+    fn start(arguments: &[&str]) -> (Self, String, BufReader<ChildStdout>) {
+        let mut command = program();
+        command.args(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut program = Self(child.expect("program starts"));
+        let mut output = BufReader::new(program.0.stdout.take().expect("output is piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line is printed");
+        let url = line
+            .strip_prefix("listening on ")
+            .expect("line tells the address");
+        (program, url.to_owned(), output)
+    }
+}
 
 impl Drop for Program {
     fn drop(&mut self) {
@@ -38,18 +56,15 @@ async fn address_is_announced_and_signals_end_the_program() {
     ] {
         let port_file = redis.folder().join("port");
         std::fs::write(&port_file, "stale").expect("file can be written");
-        let mut command = program();
-        command
-            .args(["--redis", &redis.url(), "--events", "e1", "--port-file"])
-            .arg(&port_file);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut program = Program(child.expect("program starts"));
-        let mut output = BufReader::new(program.0.stdout.take().expect("output is piped"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("a line is printed");
-        let url = line
-            .strip_prefix("listening on ")
-            .expect("line tells the address");
+        let path = port_file.to_str().expect("path is text");
+        let (mut program, url, mut output) = Program::start(&[
+            "--redis",
+            &redis.url(),
+            "--events",
+            "e1",
+            "--port-file",
+            path,
+        ]);
         assert_eq!(
             std::fs::read_to_string(&port_file).expect("port file is there"),
             url
@@ -72,6 +87,46 @@ async fn address_is_announced_and_signals_end_the_program() {
             .expect("output can be read");
         assert_eq!(rest, "");
     }
+}
+
+#[tokio::test]
+async fn faults_are_given_by_name_and_the_profile_is_told() {
+    let redis = RedisServer::start();
+    let faults = json!({
+        "connections": 1000, "cut-streams": 1, "dead-brokers": 0, "delay-ms": 5, "double-encode": true,
+        "expire-tokens": 2, "fail-first-logins": "1.00%", "fail-logins": 3, "fail-streams": 4, "late-slots-ms": 10,
+        "leak-slots": 5, "lose-promotions": 6, "promote-twice": 7, "promotion-slowdown": "20.00%", "silence-users": 8,
+        "silent-after-messages": 100_000, "silent-after-ms": 100_000, "stall-promotion": true,
+    });
+    let by_name = faults.as_object().expect("faults have names");
+    for name in by_name.keys() {
+        let row = format!("| `{name}` | ");
+        assert!(include_str!("../README.md").contains(&row), "{row}");
+    }
+    let given: Vec<String> = by_name
+        .iter()
+        .map(|(name, value)| {
+            let text = value.as_str().map(str::to_owned);
+            format!("--fault={name}={}", text.unwrap_or(value.to_string()))
+        })
+        .collect();
+    let url = redis.url();
+    let mut arguments = vec!["--redis", &url, "--like", "real", "--gateway-ms", "0"];
+    arguments.extend(given.iter().map(String::as_str));
+    let (_program, url, _output) = Program::start(&arguments);
+    let get = async |path: &str| -> Value {
+        let answer = reqwest::get(format!("{}{path}", url.trim_end())).await;
+        let answer = answer.expect("program answers");
+        answer.json().await.expect("answer is JSON")
+    };
+    // All there are, so that one that is added is added here too.
+    assert_eq!(get("/faults").await, faults);
+    let life = &get("/health").await["life"];
+    let expected = json!({
+        "pipeline": 1, "index-records": true, "login-ms": 9, "join-ms": 500, "gateway-ms": 0, "hop": "streams",
+        "chunks": true, "late-rounds-ms": 700, "brokers": 2, "greeting": "연결되었습니다.",
+    });
+    assert_eq!(*life, expected);
 }
 
 #[test]
@@ -98,6 +153,12 @@ fn wrong_arguments_are_explained() {
         (["--fail-logins", "most"], "6%"),
         (["--events", "a,,b"], "--events"),
         (["--redis", "http://:s3cret@host"], "--redis"),
+        (["--like", "life"], "fast, real"),
+        (["--transport", "mail"], "sse, polling"),
+        (["--chunks", "2"], "1, 3"),
+        (["--pipeline", "0"], "--pipeline"),
+        (["--fault", "cut-stream=1"], "cut-streams"),
+        (["--fault", "cut-streams=most"], "6%"),
     ] {
         let output = program().args(arguments).output().expect("program runs");
         assert!(!output.status.success());

@@ -5,15 +5,10 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{EVENT, OTHER_EVENT, Room, for_both_kinds};
+use common::{EVENT, OTHER_EVENT, Room, SLOTS, for_both_kinds, is_heartbeat};
 use waiting_room::QueueKind;
 
-const SLOTS: [&str; 3] = ["HGET", "ENTRY_QUEUE_SLOTS", EVENT];
 const WAITING: &str = "WAITING:e1";
-
-fn is_heartbeat(block: &str) -> bool {
-    block == ":heartBeat"
-}
 
 #[tokio::test]
 async fn users_wait_in_order_are_promoted_and_make_room() {
@@ -39,7 +34,7 @@ async fn users_wait_in_order_are_promoted_and_make_room() {
             assert_eq!(room.redis.ask::<String>(&["GET", &key]), token);
             assert!((1..=300).contains(&room.redis.ask::<i64>(&["TTL", &key])));
         }
-        assert_eq!(room.redis.ask::<String>(&SLOTS), "0");
+        assert_eq!(room.slots(), "0");
         users[3].1.until_order(1).await;
         users[4].1.until_order(2).await;
 
@@ -85,7 +80,7 @@ async fn at_most_as_many_users_as_seats_are_in_at_once() {
         for visit in visits {
             visit.await.expect("never more users than seats");
         }
-        assert_eq!(room.redis.ask::<String>(&SLOTS), "3");
+        assert_eq!(room.slots(), "3");
     })
     .await;
 }
@@ -106,7 +101,7 @@ async fn only_open_events_promote() {
         let mut later = room.join(OTHER_EVENT, 4..=4).await;
         later[0].1.promotion().await;
         assert!(room.redis.ask::<bool>(&["EXISTS", WAITING]));
-        assert_eq!(room.redis.ask::<String>(&SLOTS), "3");
+        assert_eq!(room.slots(), "3");
         waiting[0].1.until_order(1).await;
     })
     .await;
@@ -132,7 +127,7 @@ async fn stream_end_of_a_queued_user_frees_the_place() {
                 .ask::<String>(&["HGET", "WAITING_QUEUE_IDX", EVENT]),
             "2"
         );
-        assert_eq!(room.redis.ask::<String>(&SLOTS), "3");
+        assert_eq!(room.slots(), "3");
     })
     .await;
 }
@@ -146,17 +141,17 @@ async fn slot_comes_back_once_however_the_user_leaves() {
     for (_, stream) in &mut users {
         stream.promotion().await;
     }
-    assert_eq!(room.redis.ask::<String>(&SLOTS), "0");
+    assert_eq!(room.slots(), "0");
 
     // First the request, then the end of the stream; the other way round; the end of the stream alone.
     let (client, stream) = users.remove(0);
     client.disconnect(EVENT).await;
-    assert_eq!(room.redis.ask::<String>(&SLOTS), "1");
+    assert_eq!(room.slots(), "1");
     drop(stream);
     let (client, stream) = users.remove(0);
     drop(stream);
     client.disconnect(EVENT).await;
-    assert_eq!(room.redis.ask::<String>(&SLOTS), "2");
+    assert_eq!(room.slots(), "2");
     client.disconnect(EVENT).await;
     let (_client, stream) = users.remove(0);
     drop(stream);
@@ -165,7 +160,7 @@ async fn slot_comes_back_once_however_the_user_leaves() {
     for _ in 0..2 {
         witness[0].1.find(is_heartbeat).await;
     }
-    assert_eq!(room.redis.ask::<String>(&SLOTS), "3");
+    assert_eq!(room.slots(), "3");
     let tokens: Vec<String> = room.redis.ask(&["KEYS", "ENTRY_TOKEN:*"]);
     assert_eq!(tokens, [""; 0]);
 }
@@ -194,7 +189,7 @@ async fn no_slot_is_lost_to_users_who_leave_at_any_moment() {
         for (_, stream) in &mut last {
             stream.promotion().await;
         }
-        assert_eq!(room.redis.ask::<String>(&SLOTS), "0");
+        assert_eq!(room.slots(), "0");
         assert_eq!(
             room.redis
                 .ask::<Vec<String>>(&["KEYS", "ENTRY_TOKEN:*"])
@@ -289,9 +284,9 @@ async fn promoted_user_who_joins_again_gives_the_slot_back() {
     first.promotion().await;
     let mut second = client.join(EVENT).await;
     second.promotion().await;
-    assert_eq!(room.redis.ask::<String>(&SLOTS), "2");
+    assert_eq!(room.slots(), "2");
     client.disconnect(EVENT).await;
-    assert_eq!(room.redis.ask::<String>(&SLOTS), "3");
+    assert_eq!(room.slots(), "3");
 }
 
 #[tokio::test]

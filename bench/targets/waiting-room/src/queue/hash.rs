@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redis::aio::ConnectionManager;
 use redis::{Cmd, RedisResult};
 
-use super::{Entries, EventKeys, SLOTS, enter};
+use super::{Entries, EventKeys, Place, SLOTS, enter};
 
 pub(super) fn add(keys: &EventKeys, user: &str, index: u64) -> Cmd {
     let mut command = redis::cmd("HSET");
@@ -21,17 +21,16 @@ pub(super) fn remove(keys: &EventKeys, user: &str) -> Cmd {
 }
 
 /// Reads the whole hash and sorts it; the place in that order is the rank.
-pub(super) async fn ranks(
+pub(super) async fn places(
     redis: &mut ConnectionManager,
     keys: &EventKeys,
-    wanted: impl Fn(&str) -> bool,
-) -> RedisResult<Vec<(String, u64)>> {
+) -> RedisResult<Vec<Place>> {
     let users = in_order(redis, keys).await?;
-    Ok(users
-        .into_iter()
-        .zip(0..)
-        .filter(|(user, _)| wanted(user))
-        .collect())
+    let place = |(user, rank)| Place {
+        user,
+        sorted: Some(rank),
+    };
+    Ok(users.into_iter().zip(0..).map(place).collect())
 }
 
 /// Reads and sorts the whole hash, then takes each user out by single commands, one after another. That is the pattern

@@ -75,26 +75,34 @@ pub(crate) enum Joined {
     AlreadyQueued,
 }
 
+/// A user in the order of a queue.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) user: String,
+    /// The zero-based rank, where the order was made here; otherwise Redis knows it.
+    sorted: Option<u64>,
+}
+
 /// The queues of all events in one Redis.
 #[derive(Debug, Clone)]
 pub(crate) struct Queue {
     kind: QueueKind,
-    instance: String,
 }
 
 impl Queue {
-    /// `instance` names this process in the index records.
-    pub(crate) fn new(kind: QueueKind, instance: String) -> Self {
-        Self { kind, instance }
+    pub(crate) fn new(kind: QueueKind) -> Self {
+        Self { kind }
     }
 
-    /// Puts a user at the end of an event's queue. `seats` is asked for only while the event has no slots yet.
+    /// Puts a user at the end of an event's queue. `seats` is asked for only while the event has no slots yet; `instance`
+    /// is the broker that holds the user.
     pub(crate) async fn join(
         &self,
         redis: &mut ConnectionManager,
         event: &str,
         user: &str,
         seats: u32,
+        instance: &str,
     ) -> RedisResult<Joined> {
         let keys = EventKeys::new(event);
         let has_slots: bool = redis::cmd("HEXISTS")
@@ -135,7 +143,7 @@ impl Queue {
             "userId": user,
             "eventId": event,
             "idx": index.to_string(),
-            "instanceId": self.instance,
+            "instanceId": instance,
         });
         redis::cmd("HSET")
             .arg(&keys.index_record)
@@ -177,17 +185,45 @@ impl Queue {
         [from_waiting, from_index_record, from_user_ids]
     }
 
-    /// The users of an event that `wanted` accepts, each with the zero-based rank among all that wait.
+    /// How many wait for an event.
+    pub(crate) async fn length(
+        &self,
+        redis: &mut ConnectionManager,
+        event: &str,
+    ) -> RedisResult<u64> {
+        let size = match self.kind {
+            QueueKind::Zset => "ZCARD",
+            QueueKind::Hash => "HLEN",
+        };
+        let key = EventKeys::new(event).waiting;
+        redis::cmd(size).arg(key).query_async(redis).await
+    }
+
+    /// The users who wait for an event, in order.
+    pub(crate) async fn places(
+        &self,
+        redis: &mut ConnectionManager,
+        event: &str,
+    ) -> RedisResult<Vec<Place>> {
+        let keys = EventKeys::new(event);
+        match self.kind {
+            QueueKind::Zset => zset::places(redis, &keys).await,
+            QueueKind::Hash => hash::places(redis, &keys).await,
+        }
+    }
+
+    /// The zero-based ranks of some users among all that wait. Where Redis has to be asked, that is one round trip for several
+    /// users, and one for each command for a single one. With `records` their index records are read too.
     pub(crate) async fn ranks(
         &self,
         redis: &mut ConnectionManager,
         event: &str,
-        wanted: impl Fn(&str) -> bool,
-    ) -> RedisResult<Vec<(String, u64)>> {
-        let keys = EventKeys::new(event);
+        places: &[Place],
+        records: bool,
+    ) -> RedisResult<Vec<Option<u64>>> {
         match self.kind {
-            QueueKind::Zset => zset::ranks(redis, &keys, wanted).await,
-            QueueKind::Hash => hash::ranks(redis, &keys, wanted).await,
+            QueueKind::Zset => zset::ranks(redis, &EventKeys::new(event), places, records).await,
+            QueueKind::Hash => Ok(places.iter().map(|place| place.sorted).collect()),
         }
     }
 

@@ -7,7 +7,7 @@ use redis::aio::ConnectionManager;
 use redis::{Cmd, RedisResult, Script};
 use serde::{Deserialize, Serialize};
 
-use super::{Entries, EventKeys, PIPELINE, SLOTS, enter};
+use super::{Entries, EventKeys, Place, SLOTS, enter};
 
 #[derive(Serialize, Deserialize)]
 struct Member<'a> {
@@ -66,40 +66,60 @@ pub(super) fn remove(keys: &EventKeys, user: &str) -> Cmd {
     command
 }
 
-/// Lists the queue in order, then asks for the rank of each wanted user by a command of its own.
-pub(super) async fn ranks(
+/// Lists the queue in order.
+pub(super) async fn places(
     redis: &mut ConnectionManager,
     keys: &EventKeys,
-    wanted: impl Fn(&str) -> bool,
-) -> RedisResult<Vec<(String, u64)>> {
+) -> RedisResult<Vec<Place>> {
     let members: Vec<Vec<u8>> = redis::cmd("ZRANGE")
         .arg(&keys.waiting)
         .arg(0)
         .arg(-1)
         .query_async(redis)
         .await?;
-    let mut users: Vec<(String, Vec<u8>)> = members
-        .into_iter()
-        .filter_map(|member| Some((user_of(&member)?, member)))
-        .filter(|(user, _)| wanted(user))
-        .collect();
-    let mut ranked = Vec::with_capacity(users.len());
-    while !users.is_empty() {
-        let chunk: Vec<_> = users.drain(..users.len().min(PIPELINE)).collect();
-        let mut pipeline = redis::pipe();
-        for (_, member) in &chunk {
-            pipeline.cmd("ZRANK").arg(&keys.waiting).arg(member);
+    // A member that is not ours has no user to tell.
+    let place = |member: Vec<u8>| {
+        Some(Place {
+            user: user_of(&member)?,
+            sorted: None,
+        })
+    };
+    Ok(members.into_iter().filter_map(place).collect())
+}
+
+/// Asks for the rank of each by a command of its own.
+pub(super) async fn ranks(
+    redis: &mut ConnectionManager,
+    keys: &EventKeys,
+    places: &[Place],
+    records: bool,
+) -> RedisResult<Vec<Option<u64>>> {
+    if let [Place { user, .. }] = places {
+        if records {
+            let _: Option<String> = record(keys, user).query_async(redis).await?;
         }
-        let ranks: Vec<Option<u64>> = pipeline.query_async(redis).await?;
-        // Without a rank the user left the queue since it was listed.
-        ranked.extend(
-            chunk
-                .into_iter()
-                .zip(ranks)
-                .filter_map(|((user, _), rank)| Some((user, rank?))),
-        );
+        return Ok(vec![rank(keys, user).query_async(redis).await?]);
     }
-    Ok(ranked)
+    let mut pipeline = redis::pipe();
+    for Place { user, .. } in places {
+        if records {
+            pipeline.add_command(record(keys, user)).ignore();
+        }
+        pipeline.add_command(rank(keys, user));
+    }
+    pipeline.query_async(redis).await
+}
+
+fn record(keys: &EventKeys, user: &str) -> Cmd {
+    let mut command = redis::cmd("HGET");
+    command.arg(&keys.index_record).arg(user);
+    command
+}
+
+fn rank(keys: &EventKeys, user: &str) -> Cmd {
+    let mut command = redis::cmd("ZRANK");
+    command.arg(&keys.waiting).arg(member(user));
+    command
 }
 
 pub(super) async fn promote(

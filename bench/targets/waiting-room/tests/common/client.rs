@@ -1,7 +1,7 @@
 //! A client of the waiting room, as a load generator would be one.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use reqwest::{RequestBuilder, Response};
@@ -81,6 +81,26 @@ impl Client {
         self.send(self.http.get(url)).await
     }
 
+    /// Asks for the place, where the room is one of those that are asked again and again.
+    pub async fn ask(&self, event: &str) -> Value {
+        let response = self.waiting(event).await;
+        assert_eq!(response.status(), 200);
+        response.json().await.expect("answer is JSON")
+    }
+
+    /// Asks until the answer is this.
+    pub async fn ask_until(&self, event: &str, accept: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let answer = self.ask(event).await;
+            if accept(&answer) {
+                return answer;
+            }
+            assert!(started.elapsed() < CONDITION_LIMIT, "{answer}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Joins and takes the greeting.
     pub async fn join(&self, event: &str) -> Stream {
         let response = self.waiting(event).await;
@@ -120,6 +140,16 @@ impl Stream {
         }
     }
 
+    /// The next chunk as it was sent.
+    pub async fn chunk(&mut self) -> String {
+        let chunk = tokio::time::timeout(CONDITION_LIMIT, self.response.chunk()).await;
+        let chunk = chunk
+            .expect("a chunk arrives")
+            .expect("stream is whole")
+            .expect("stream goes on");
+        String::from_utf8(chunk.into()).expect("chunk is text")
+    }
+
     /// The bytes up to the next empty line, without it. `None` if the stream ended, `Err` if it broke.
     pub async fn next(&mut self) -> Result<Option<String>, reqwest::Error> {
         loop {
@@ -151,6 +181,22 @@ impl Stream {
                 return block;
             }
         }
+    }
+
+    /// Whether two heartbeats follow each other within the next blocks: between those of a queued user are positions. No
+    /// promotion must come.
+    pub async fn hears_heartbeats_alone(&mut self) -> bool {
+        let mut before = false;
+        for _ in 0..12 {
+            let block = self.block().await;
+            assert!(!block.contains("IN_PROGRESS"), "{block}");
+            let heartbeat = super::is_heartbeat(&block);
+            if before && heartbeat {
+                return true;
+            }
+            before = heartbeat;
+        }
+        false
     }
 
     /// The next position or promotion.

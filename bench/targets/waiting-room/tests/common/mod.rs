@@ -22,6 +22,16 @@ pub const CONDITION_LIMIT: Duration = Duration::from_secs(30);
 pub const EVENT: &str = "e1";
 pub const OTHER_EVENT: &str = "e2";
 
+/// Asks Redis for the slots of `e1`.
+pub const SLOTS: [&str; 3] = ["HGET", "ENTRY_QUEUE_SLOTS", EVENT];
+
+/// Longer than the distance of heartbeats, so that a stream which is silent for it is silent for good.
+pub const SILENT: Duration = Duration::from_secs(5);
+
+pub fn is_heartbeat(block: &str) -> bool {
+    block == ":heartBeat"
+}
+
 /// Runs the test for both variants, side by side, as most of its time is spent waiting for rounds.
 pub async fn for_both_kinds(test: impl AsyncFn(QueueKind)) {
     tokio::join!(test(QueueKind::Zset), test(QueueKind::Hash));
@@ -38,7 +48,15 @@ pub struct Room {
 impl Room {
     /// Starts a room with the events `e1` and `e2` and three seats, after `adjust` had its way with these.
     pub async fn start(queue: QueueKind, adjust: impl FnOnce(&mut Config)) -> Self {
-        let redis = RedisServer::start();
+        Self::over(RedisServer::start(), queue, adjust).await
+    }
+
+    /// The same over a Redis that something may be in.
+    pub async fn over(
+        redis: RedisServer,
+        queue: QueueKind,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::new(redis.url().parse().expect("address is valid"));
         config.queue = queue;
         config.events = vec![EVENT.to_owned(), OTHER_EVENT.to_owned()];
@@ -107,9 +125,37 @@ impl Room {
         joined
     }
 
+    /// What the room tells at a path, without a login.
+    pub async fn tells(&self, path: &str) -> serde_json::Value {
+        let answer = reqwest::get(self.url(path)).await;
+        let answer = answer.expect("room answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json().await.expect("body is JSON")
+    }
+
+    /// Changes faults while the room runs.
+    pub async fn change_faults(&self, changes: serde_json::Value) -> reqwest::Response {
+        let request = reqwest::Client::new().put(self.url("/faults"));
+        let answer = request.json(&changes).send().await;
+        answer.expect("change is answered")
+    }
+
+    /// The slots of `e1`, as Redis has them.
+    pub fn slots(&self) -> String {
+        self.redis.ask(&SLOTS)
+    }
+
     pub async fn set_status(&self, event: &str, status: &str) {
         let response = self.manager().await.set_status(event, status).await;
         assert_eq!(response.status(), 200);
+    }
+
+    /// Stops the room in order, and hands its Redis out.
+    pub async fn stop_all_but_redis(mut self) -> RedisServer {
+        drop(self.stop.take());
+        let ended = (&mut self.server).await.expect("server does not panic");
+        ended.expect("room ends well");
+        std::mem::replace(&mut self.redis, RedisServer::start())
     }
 
     /// Stops the room and waits for its end.

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use clap::Parser;
 use target_kit::{FaultArgs, ListenArgs, Percent, Share};
 
-use crate::{Config, DEFAULT_EVENT_IDS, Faults, QueueKind};
+use crate::{Config, DEFAULT_EVENT_IDS, Faults, QueueKind, Transport};
+use life::LifeArgs;
+
+mod life;
 
 /// A ticketing waiting room with server-sent events over a real Redis.
 ///
@@ -57,9 +60,20 @@ pub struct Cli {
     #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     cut_after_silence_ms: u64,
 
+    /// How users hear of their place: on a stream, or by asking again and again
+    #[arg(long, value_enum, default_value_t = Transport::Sse)]
+    transport: Transport,
+
+    /// Milliseconds after which a request that gets no connection (see --connections) is answered with 500
+    #[arg(long, value_name = "MS", default_value_t = 30_000)]
+    connection_wait_ms: u64,
+
     /// Serve GET /ticks?seconds=N too: streams with one event at each full second, to see how many a machine carries
     #[arg(long)]
     ticks: bool,
+
+    #[command(flatten)]
+    life: LifeArgs,
 
     #[command(flatten)]
     named_faults: NamedFaults,
@@ -104,6 +118,10 @@ struct NamedFaults {
     /// Lengthen the interval of promotion rounds, so that a comparison has a difference to find
     #[arg(long, value_name = "P%", default_value_t)]
     promotion_slowdown: Percent,
+
+    /// Requests and streams that the gateway carries at once; more wait for a connection, and are then answered with 500
+    #[arg(long, value_name = "N")]
+    connections: Option<u64>,
 }
 
 impl Cli {
@@ -130,6 +148,9 @@ impl Cli {
         config.email_domain.clone_from(&self.email_domain);
         config.admin_email.clone_from(&self.admin_email);
         config.cut_after_silence = Duration::from_millis(self.cut_after_silence_ms);
+        config.transport = self.transport;
+        config.connection_wait = Duration::from_millis(self.connection_wait_ms);
+        config.life = self.life.life();
         config.ticks = self.ticks;
         config.faults = self
             .faults
@@ -149,13 +170,18 @@ impl NamedFaults {
             silent_after_messages: self.silent_after_messages,
             double_encode: self.double_encode,
             promotion_slowdown: self.promotion_slowdown,
+            connections: self.connections,
+            ..Faults::default()
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::{NonZeroU32, NonZeroUsize};
+
     use super::*;
+    use crate::{Hop, Life};
 
     fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(["waiting-room"].iter().chain(arguments))
@@ -176,6 +202,36 @@ mod tests {
             format!("{:?}", config.expect("configuration is valid")),
             format!("{library:?}")
         );
+    }
+
+    #[test]
+    fn profile_gives_defaults_that_switches_replace() {
+        let life = |arguments: &[&str]| {
+            let config = parse(arguments).expect("arguments are valid").config();
+            config.expect("configuration is valid").life
+        };
+        assert_eq!(life(&["--like=fast"]), Life::fast());
+        assert_eq!(life(&["--like=real"]), Life::real());
+        let mut expected = Life::real();
+        expected.pipeline = NonZeroUsize::MIN.saturating_add(49);
+        expected.index_records = false;
+        expected.chunks = false;
+        expected.hop = Hop::Memory;
+        expected.greeting = "hello".to_owned();
+        let arguments = "--like=real --pipeline=50 --index-records=false --chunks=1 --hop=memory --greeting=hello";
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        assert_eq!(life(&arguments), expected);
+        let mut expected = Life::fast();
+        expected.index_records = true;
+        expected.chunks = true;
+        expected.login = Duration::from_millis(1);
+        expected.join = Duration::from_millis(2);
+        expected.gateway = Duration::from_millis(3);
+        expected.late_rounds = Duration::from_millis(4);
+        expected.brokers = NonZeroU32::MIN.saturating_add(4);
+        let arguments = "--index-records --chunks=3 --login-ms=1 --join-ms=2 --gateway-ms=3 --late-rounds-ms=4 --brokers=5";
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        assert_eq!(life(&arguments), expected);
     }
 
     #[test]
@@ -226,7 +282,8 @@ mod tests {
         let cli = parse(&["--fault=fail-login=3"]).expect("clap takes any text");
         let error = format!("{:#}", cli.config().expect_err("fault is not known"));
         assert!(
-            error.starts_with("--fault: there is no fault \"fail-login\"; there are delay-ms,"),
+            error.starts_with("--fault: there is no fault \"fail-login\"; there are ")
+                && error.contains(", fail-logins, "),
             "{error}"
         );
     }
