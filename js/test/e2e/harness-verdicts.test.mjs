@@ -43,7 +43,7 @@ test('a barrier released by hand does not open the events', async (t) => {
       released ??= release(world, 'by-hand');
     }
   };
-  const env = { VUS: 4, RUN_ID: 'by-hand', LOGIN_BATCH_SIZE: 2, LOGIN_BATCH_INTERVAL_MS: 8000, VERBOSE_LOGS: 'true' };
+  const env = { VUS: 4, RUN_ID: 'by-hand', LOGIN_BATCH_SIZE: 2, LOGIN_BATCH_INTERVAL_MS: 8000, VERBOSE_LOGS: 1 };
   const run = (await world.k6(env, { onLine })).expect(
     ABORTED,
     /Barrier failed: released by hand before all were there: [12] arrived of 4, so the events are not opened; joined=[12], loginFail=0/,
@@ -73,7 +73,7 @@ test('where nobody could join, the events stay closed', async (t) => {
 
 test('users whom the time limit cuts off have failed, and have waited', async (t) => {
   const world = await startWorld(t, ['--silent-after-ms', '0']);
-  const run = (await world.k6({ VUS: 3, SSE_IDLE_TIMEOUT_MS: 100000, HOLD_MS: '61000ms' })).expect(
+  const run = (await world.k6({ VUS: 3, SSE_IDLE_TIMEOUT_MS: 100000, HOLD_MS: 61000 })).expect(
     THRESHOLDS,
     "user 1 lost the stream of event event-a: cut off by the users' time limit of 61 s, which HOLD_MS lengthens",
     'Cut off users: 3, by the time limit of 61 s: raise HOLD_MS',
@@ -106,6 +106,11 @@ test('a wrong setting ends the run with the exit code of the page', async (t) =>
   ]) {
     (await world.k6(env)).expect(ABORTED, text);
   }
+});
+
+test('settings of the original harness work as they did', async (t) => {
+  const world = await startWorld(t);
+  (await world.k6({ VUS: 1, VERBOSE_LOGS: 'true', HOLD_MS: '60000ms' })).expect(0, /user 1 \(VU \d, event event-a\): joined the queue/);
 });
 
 test('the answer to a refused login is shown, short and without its secrets', async (t) => {
