@@ -21,6 +21,7 @@ import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
+import * as sse from './systems/sse.js';
 
 // The names of metrics are a contract with the runner and with earlier results.
 /** How long a user waited for the planned login, ms. */
@@ -55,14 +56,36 @@ const SETUP_PAUSE = 0.5;
 const OPEN_PAUSE = 0.05;
 
 const config = settled(() => pure.readConfig(__ENV, (path) => open(path)));
-const system = settled(loadSystem);
+
+/** @type {import('./types/system').System} the calls of the system under test */
+const system =
+  config.system === './systems/sse.js'
+    ? sse // imported, because what is loaded by a path that is only known now takes more memory
+    : settled(() => {
+        const load = () => {
+          try {
+            return require(config.system);
+          } catch (error) {
+            throw new Error(`SYSTEM: ${config.system} could not be loaded: ${pure.errorText(error)}`);
+          }
+        };
+        const loaded = load();
+        const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof loaded[name] !== 'function');
+        if (missing.length > 0) {
+          const what = `${config.system} exports no function ${missing.join(', ')}`;
+          throw new Error(`SYSTEM: ${what}; js/types/system.d.ts says what each is to do`);
+        }
+        return loaded;
+      });
 
 if (config.lean) {
   // What this script never calls: some 30 KB for each user.
-  pure.letGo(globalThis, '', ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout']);
-  pure.letGo(globalThis, '', ['clearInterval', 'open', 'require']);
-  pure.letGo(http, 'http.', ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url']);
-  pure.letGo(http, 'http.', ['CookieJar', 'expectedStatuses', 'setResponseCallback']);
+  pure.letGo([
+    [globalThis, ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout', 'clearInterval']],
+    [globalThis, ['open', 'require']],
+    [http, ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url', 'CookieJar']],
+    [http, ['expectedStatuses', 'setResponseCallback']],
+  ]);
 }
 
 // k6 reads them from the first VU only; a copy in each would take memory.
@@ -81,23 +104,6 @@ function settled(make) {
   } catch (error) {
     return endRun(pure.errorText(error));
   }
-}
-
-/** @returns {import('./types/system').System} the calls of the system under test */
-function loadSystem() {
-  const load = () => {
-    try {
-      return require(config.system);
-    } catch (error) {
-      throw new Error(`SYSTEM: ${config.system} could not be loaded: ${pure.errorText(error)}`);
-    }
-  };
-  const loaded = load();
-  const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof loaded[name] !== 'function');
-  if (missing.length > 0) {
-    throw new Error(`SYSTEM: ${config.system} exports no function ${missing.join(', ')}; js/types/system.d.ts says what each is to do`);
-  }
-  return loaded;
 }
 
 /**
@@ -266,7 +272,15 @@ export async function adminController(data) {
 
 /** @param {SetupData | undefined} data nothing where setup has failed */
 export function teardown(data) {
-  if (data && nobodyCame(data.runId)) {
+  /** Whether no user has come as far as a queue. What cannot be known is no reason to leave the events closed. */
+  const nobodyCame = () => {
+    try {
+      return data !== undefined && barrierOf(data.runId).status().arrived === 0;
+    } catch {
+      return false;
+    }
+  };
+  if (nobodyCame()) {
     console.log('teardown: nobody has joined a queue; the events stay CLOSED');
     return;
   }
@@ -387,15 +401,6 @@ function barrierOf(runId) {
     failUnaccounted: ['main_scenario'],
   });
   return opened;
-}
-
-/** Whether no user has come as far as a queue. What cannot be known is no reason to leave the events closed. */
-function nobodyCame(/** @type {string} */ runId) {
-  try {
-    return barrierOf(runId).status().arrived === 0;
-  } catch {
-    return false;
-  }
 }
 
 /** @param {ReturnType<typeof barrierOf>} barrier */

@@ -240,19 +240,23 @@ export function readConfig(env, read) {
  * Takes from a VU what the script does not use: k6 gives each one its own copy of all that it offers, and keeps it. Whoever
  * uses one of them all the same is told why it is gone: by one object for all, since one for each would take memory again.
  *
- * @param {any} object
- * @param {string} prefix of the names in a message
- * @param {string[]} names
+ * @param {[object: any, names: string[]][]} all
  */
-export function letGo(object, prefix, names) {
+export function letGo(all) {
   // No arrow function: one of these may be called with `new`.
   const refuse = function () {
-    const all = names.map((name) => prefix + name).join(', ');
-    throw new Error(`LEAN=1 has taken away what is used here, one of ${all}; run without LEAN=1 to have it`);
+    throw new Error(
+      'LEAN=1 has taken away what is used here: of k6/http all but request and cookieJar, and crypto, timers, TextDecoder, ' +
+        'TextEncoder, open and require; run without LEAN=1 to have it',
+    );
   };
   const gone = new Proxy(refuse, { apply: refuse, construct: refuse, get: refuse });
-  for (let index = 0; index < names.length; index++) {
-    object[names[index]] = gone;
+  for (let index = 0; index < all.length; index++) {
+    const object = all[index][0];
+    const names = all[index][1];
+    for (let at = 0; at < names.length; at++) {
+      object[names[at]] = gone;
+    }
   }
 }
 

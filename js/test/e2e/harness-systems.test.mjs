@@ -107,6 +107,6 @@ test('LEAN=1 is enough for the harness, and named to whoever needs more', async 
   const { baseUrl } = await startRoom(t, boxOffice);
   (await other.k6({ VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, LEAN: 1, MAX_LOGIN_RETRIES: 1 })).expect(
     ABORTED,
-    /LEAN=1 has taken away what is used here, one of http\.get, .*http\.post.*run without LEAN=1/,
+    /cannot log in at .*LEAN=1 has taken away what is used here: of k6\/http all but request.*run without LEAN=1/,
   );
 });

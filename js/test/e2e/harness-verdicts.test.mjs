@@ -3,29 +3,22 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { startRoom } from './room.mjs';
-import { EVENTS, startRedis, startWorld } from './world.mjs';
+import { EVENTS, K6, startRedis, startWorld } from './world.mjs';
 
 const ABORTED = 108;
 const THRESHOLDS = 99;
-const root = resolve(fileURLToPath(import.meta.url), '../../../..');
-const AFTER = join(root, 'docs/how-to/existing-harness/after.js');
+const AFTER = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/existing-harness/after.js');
 
 /** Lets everybody at the run's barrier go, as a person would from another shell. */
 async function release(world, runId) {
-  const child = spawn(process.env.K6_BIN ?? join(root, 'k6'), ['x', 'barrier', 'release', '--run-id', runId, '--yes'], {
+  const child = spawn(K6, ['x', 'barrier', 'release', '--run-id', runId, '--yes'], {
     cwd: world.folder,
-    env: {
-      PATH: process.env.PATH,
-      HOME: world.folder,
-      K6_AUTO_EXTENSION_RESOLUTION: 'false',
-      K6_NO_USAGE_REPORT: 'true',
-      K6_BARRIER_REDIS: world.redisUrl,
-    },
+    env: { ...world.environment, K6_BARRIER_REDIS: world.redisUrl },
   });
   let output = '';
   [child.stdout, child.stderr].forEach((stream) => stream.on('data', (chunk) => (output += chunk)));
