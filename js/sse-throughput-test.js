@@ -8,42 +8,39 @@
  *
  *   k6 run -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-test.js
  *
- * All settings are environment variables, documented in lib/pure.js. Each of ten thousand VUs evaluates these files for
- * itself and keeps what they define: some 5 KB for a module, 0.7 KB for an imported name or a function. So there are few
- * modules, and what only setup or the controller needs is made there.
+ * All settings are environment variables, documented in docs/reference/harness.md and read in lib/pure.js. How the system
+ * under test is called stands in systems/, one file for each kind of waiting room. Each of ten thousand VUs evaluates these
+ * files for itself and keeps what they define: some 5 KB for a module, 0.7 KB for an imported name or a function. So there
+ * are few modules, and what only setup or the controller needs is made there.
  */
 
 import exec from 'k6/execution';
 import http from 'k6/http';
-import { check, sleep } from 'k6';
+import { sleep } from 'k6';
 import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
-import sse from 'k6/x/sse';
 
 import * as pure from './lib/pure.js';
-
-// What this script never calls: some 30 KB for each user.
-pure.letGo(globalThis, ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout']);
-pure.letGo(globalThis, ['clearInterval', 'open', 'require']);
-pure.letGo(http, ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url']);
-pure.letGo(http, ['CookieJar', 'expectedStatuses', 'setResponseCallback']);
+import * as sse from './systems/sse.js';
 
 // The names of metrics are a contract with the runner and with earlier results.
 /** How long a user waited for the planned login, ms. */
 const loginBatchDelayMs = new Trend('login_batch_delay_ms', true);
 /** How long the controller waited at the barrier, ms; recorded whatever the outcome. */
 const barrierWaitMs = new Trend('barrier_wait_ms', true);
-/** From the barrier's release to a user's promotion, ms; for a user in the queue whose stream failed, to that failure. */
+/** From the barrier's release to a user's promotion, ms; for a user in the queue who was lost, to that moment. */
 const openToPromoteMs = new Trend('open_to_promote_ms', true);
 /** Failed login attempts, the admin's too. */
 const loginFailures = new Counter('login_failures');
 /** Logins given up after all attempts, the admin's too. */
 const loginFinalFailures = new Counter('login_final_failures');
-/** From opening a stream to its end, ms: the time in the queue, not that of connecting. */
+/** From asking to wait to the end of it, ms, of users who were in the queue: not the time of connecting. */
 const sseConnectionTime = new Trend('sse_connection_time', true);
-/** Users whose stream failed before promotion or was refused. */
+/** Users who were refused, or lost before promotion. */
 const sseFailures = new Counter('sse_failures');
-/** JSON messages up to the promotion. */
+/** Users who failed because the time limit of their scenario was up. */
+const cutOffUsers = new Counter('cut_off_users');
+/** Messages up to the promotion. */
 const sseEvents = new Counter('sse_events');
 /** Users that were told a position in the queue. */
 const inEntryEvents = new Counter('in_entry_events');
@@ -51,17 +48,63 @@ const inEntryEvents = new Counter('in_entry_events');
 const inProgressBeforeEntryEvents = new Counter('in_progress_before_entry_events');
 /** Promoted users. */
 const completedUsers = new Counter('completed_users');
-/** Disconnects not answered by 200. */
+/** Users who could not give back what they held. */
 const disconnectFailures = new Counter('disconnect_failures');
 
 /** Pauses after a status change, s. */
 const SETUP_PAUSE = 0.5;
 const OPEN_PAUSE = 0.05;
 
-const { config } = pure;
+const config = settled(() => pure.readConfig(__ENV, (path) => open(path)));
+
+/** @type {import('./types/system').System} the calls of the system under test */
+const system =
+  config.system === './systems/sse.js'
+    ? sse // imported, because what is loaded by a path that is only known now takes more memory
+    : settled(() => {
+        const load = () => {
+          try {
+            return require(config.system);
+          } catch (error) {
+            throw new Error(`SYSTEM: ${config.system} could not be loaded: ${pure.errorText(error)}`);
+          }
+        };
+        const loaded = load();
+        const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof loaded[name] !== 'function');
+        if (missing.length > 0) {
+          const what = `${config.system} exports no function ${missing.join(', ')}`;
+          throw new Error(`SYSTEM: ${what}; js/types/system.d.ts says what each is to do`);
+        }
+        return loaded;
+      });
+
+if (config.lean) {
+  // What this script never calls: some 30 KB for each user.
+  pure.letGo([
+    [globalThis, ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout', 'clearInterval']],
+    [globalThis, ['open', 'require']],
+    [http, ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url', 'CookieJar']],
+    [http, ['expectedStatuses', 'setResponseCallback']],
+  ]);
+}
 
 // k6 reads them from the first VU only; a copy in each would take memory.
 export const options = __VU === 0 ? pure.optionsOf(config) : undefined;
+
+/**
+ * Something made of the settings, whose refusal ends the run before it starts, by the same exit code as a later one.
+ *
+ * @template T
+ * @param {() => T} make
+ * @returns {T}
+ */
+function settled(make) {
+  try {
+    return make();
+  } catch (error) {
+    return endRun(pure.errorText(error));
+  }
+}
 
 /**
  * @typedef {object} SetupData
@@ -87,9 +130,9 @@ export function setup() {
   if (refusal !== '') {
     endRun(`setup: ${refusal}`);
   }
-  const session = loginAsAdmin();
-  if (typeof session === 'string') {
-    endRun(`setup: ${session}, so event status cannot be controlled`);
+  const { session, why } = logInAsAdmin();
+  if (why !== '') {
+    endRun(`setup: ${why}, so event status cannot be controlled`);
   }
   for (const eventId of config.eventIds) {
     const failure = setEventStatus(session, eventId, 'CLOSED');
@@ -123,9 +166,14 @@ export default function (data) {
     sleep(delayMs / 1000);
   }
 
-  const session = login(`user${userId}@${config.loginEmailDomain}`, 'password123');
-  if (typeof session === 'string') {
-    tell(`could not log in: ${session}`);
+  // The users' end by k6, after which nothing of them would be counted. They end themselves before that.
+  const endsAt = exec.scenario.startTime + pure.timesOf(config).mainS * 1000;
+  const { session, why, cutOff } = logIn(`user${userId}@${config.loginEmailDomain}`, config.loginPassword, undefined, endsAt);
+  if (why !== '') {
+    if (cutOff) {
+      cutOffUsers.add(1);
+    }
+    tell(`could not log in: ${why}`);
     record(() => barrier.fail('login', participant), tell);
     return;
   }
@@ -134,98 +182,78 @@ export default function (data) {
   let joined = false;
   let entered = false;
   let promoted = false;
-  let failed = false;
-
-  /** The stream's failure, told and counted once, and only before the promotion. */
-  const fail = (/** @type {string} */ reason) => {
-    if (failed || promoted) {
-      return;
-    }
-    failed = true;
-    sseFailures.add(1);
-    // Without what all errors of the module begin with; there is only one call here.
-    tell(`lost the stream of event ${eventId}: ${reason.replace(/^sse\.open\(\) failed; reason: /, '')}`);
-    if (joined) {
-      // Who gave up waited longest: left out, a target that forgets users would look fast.
-      recordWait(barrier);
-    } else {
-      record(() => barrier.fail('sse', participant), tell);
+  const join = () => {
+    if (!joined) {
+      joined = true;
+      record(() => barrier.arrive(participant), tell);
+      log('joined the queue');
     }
   };
+  const count = () => {
+    if (!promoted) {
+      sseEvents.add(1);
+    }
+  };
+  const place = {
+    limitMs: Math.max(Math.min(config.sseTimeoutMs, endsAt - Date.now()), 1),
+    joined: join,
+    message: count,
+    position: () => {
+      join();
+      count();
+      if (!entered && !promoted) {
+        entered = true;
+        inEntryEvents.add(1);
+      }
+    },
+    promoted: () => {
+      join();
+      count();
+      if (!promoted) {
+        promoted = true;
+        completedUsers.add(1);
+        if (!entered) {
+          inProgressBeforeEntryEvents.add(1);
+        }
+        recordWait(barrier);
+        log('promoted');
+      }
+    },
+  };
 
-  const ticketsUrl = `${config.brokerBaseUrl}/api/v1/broker/events/${encodeURIComponent(eventId)}/tickets`;
   const start = Date.now();
-  // Blocks this VU until the stream ends: what must happen meanwhile happens in the handlers, where only calls that do not
-  // need the event loop get anywhere.
-  const response = sse.open(
-    `${ticketsUrl}/waiting`,
-    {
-      headers: { ...session, Accept: 'text/event-stream', 'Cache-Control': 'no-cache' },
-      timeout: `${config.sseTimeoutMs}ms`,
-      idleTimeout: `${config.sseIdleTimeoutMs}ms`,
-      tags: { name: 'sse_connect' },
-    },
-    (client) => {
-      client.on('event', (event) => {
-        // The first message proves that the user is in the queue.
-        if (!joined) {
-          joined = true;
-          record(() => barrier.arrive(participant), tell);
-          log('joined the queue');
-        }
-        const message = promoted ? undefined : pure.decodeMessage(event.data);
-        if (!message) {
-          return;
-        }
-        sseEvents.add(1);
-        if (message.status === 'IN_ENTRY' && !entered) {
-          entered = true;
-          inEntryEvents.add(1);
-        } else if (message.status === 'IN_PROGRESS') {
-          promoted = true;
-          completedUsers.add(1);
-          if (!entered) {
-            inProgressBeforeEntryEvents.add(1);
-          }
-          recordWait(barrier);
-          log('promoted');
-          client.close();
-        }
-      });
-      client.on('error', (error) => {
-        fail(error.error());
-        client.close();
-      });
-    },
-  );
-  const elapsedMs = Date.now() - start;
-
-  const established = check(response, { 'sse status 200': ({ status }) => status === 200 });
-  if (established) {
-    sseConnectionTime.add(elapsedMs);
-    fail(response.error || 'the stream ended before the user was promoted');
-  } else {
-    fail(`status ${response.status} ${response.error}`.trim());
+  const failure = failureOf(() => system.wait(config, session, eventId, place));
+  if (joined) {
+    sseConnectionTime.add(Date.now() - start);
   }
   if (promoted) {
-    // Gives the user's slot back, for which the stream must be closed before.
-    const answer = request('POST', `${ticketsUrl}/disconnect`, null, {
-      headers: session,
-      timeout: config.disconnectTimeoutMs,
-      tags: { name: 'disconnect' },
-    });
-    if (!check(answer, { 'disconnect status 200': ({ status }) => status === 200 })) {
+    // Gives the user's slot back, for which the wait must be over before.
+    if (failureOf(() => system.leave(config, session, eventId)) !== '') {
       disconnectFailures.add(1);
     }
+    log('has left');
+    return;
   }
-  log(established ? 'the stream has ended' : 'could not wait');
+  sseFailures.add(1);
+  let reason = failure || 'the stream ended before the user was promoted';
+  if (Date.now() >= endsAt) {
+    cutOffUsers.add(1);
+    reason = pure.cutOffText(config);
+  }
+  tell(`lost the stream of event ${eventId}: ${reason}`);
+  if (joined) {
+    // Who gave up waited longest: left out, a target that forgets users would look fast.
+    recordWait(barrier);
+  } else {
+    record(() => barrier.fail('sse', participant), tell);
+  }
 }
 
 /** @param {SetupData} data */
 export async function adminController(data) {
-  const session = loginAsAdmin();
-  if (typeof session === 'string') {
-    endRun(`admin controller: ${session}, so the events stay CLOSED`);
+  const { session, why } = logInAsAdmin();
+  if (why !== '') {
+    endRun(`admin controller: ${why}, so the events stay CLOSED`);
   }
   const waitedMs = meetAll(barrierOf(data.runId));
   const stored = config.writeOpenAt ? openQueues().storeOpenAt(data.runId) : undefined;
@@ -242,12 +270,25 @@ export async function adminController(data) {
   console.log('admin controller: all events are OPEN');
 }
 
-export function teardown() {
+/** @param {SetupData | undefined} data nothing where setup has failed */
+export function teardown(data) {
+  /** Whether no user has come as far as a queue. What cannot be known is no reason to leave the events closed. */
+  const nobodyCame = () => {
+    try {
+      return data !== undefined && barrierOf(data.runId).status().arrived === 0;
+    } catch {
+      return false;
+    }
+  };
+  if (nobodyCame()) {
+    console.log('teardown: nobody has joined a queue; the events stay CLOSED');
+    return;
+  }
   console.log('teardown: the events go OPEN');
   // One attempt: a target that has stopped answering should not hold up the end of the run for each of them.
-  const session = loginAsAdmin(1);
-  if (typeof session === 'string') {
-    console.error(`teardown: ${session}; the events stay as they are`);
+  const { session, why } = logInAsAdmin(1);
+  if (why !== '') {
+    console.error(`teardown: ${why}; the events stay as they are`);
     return;
   }
   for (const eventId of config.eventIds) {
@@ -271,37 +312,17 @@ export function handleSummary(data) {
 // --- The calls of the system under test
 
 /**
- * @typedef {object} Answer
- * @property {number} status 0 where no answer came
- * @property {string} error why no answer came
- * @property {any} body
- * @property {Record<string, string>} headers
- * @property {Record<string, { value: string }[]>} cookies
+ * What a call of the system failed of, empty where it did not.
  *
- * @typedef {{ Authorization: string }} Session the headers of a request in a session; its cookie is in the VU's jar
+ * @param {() => void} call
  */
-
-/**
- * A request. Where no answer comes k6 would log each one by itself: with thousands of users that buries the line that
- * explains the run.
- *
- * @param {'POST' | 'PATCH'} method
- * @param {string} url
- * @param {string | null} body
- * @param {object} params as of k6/http
- * @returns {Answer}
- */
-function request(method, url, body, params) {
+function failureOf(call) {
   try {
-    return /** @type {any} */ (http.request(method, url, body, /** @type {any} */ ({ ...params, throw: true })));
+    call();
+    return '';
   } catch (error) {
-    return { status: 0, error: pure.errorText(error), body: '', headers: {}, cookies: {} };
+    return pure.failureText(error, config) || 'it gave no reason';
   }
-}
-
-/** What came instead of success. @param {Answer} answer */
-function answerText({ status, error, body }) {
-  return status === 0 ? error : `status ${status}${body ? `, body ${body}` : ''}`;
 }
 
 /**
@@ -310,93 +331,51 @@ function answerText({ status, error, body }) {
  * @param {string} email
  * @param {string} password
  * @param {number} [attempts]
- * @returns {Session | string} what went wrong last, where all attempts failed
+ * @param {number} [endsAt] epoch ms after which there is no further attempt
+ * @returns {{ session?: any, why: string, cutOff?: boolean }} what went wrong last, where all attempts failed
  */
-function login(email, password, attempts = config.maxLoginAttempts) {
-  /** @type {Record<string, string>} */
-  const headers = { 'Content-Type': 'application/json' };
-  if (config.baseUrl !== config.brokerBaseUrl) {
-    // The stream will need a connection of its own. Kept alive beside it, this one would double the open files per user.
-    headers.Connection = 'close';
-  }
-
-  const attempt = () => {
-    const response = request('POST', `${config.baseUrl}/api/v1/auth/login`, JSON.stringify({ email, password }), {
-      headers,
-      timeout: config.loginTimeoutMs,
-      tags: { name: 'login' },
-      responseType: 'none',
-    });
-    // The token may stand there without its scheme.
-    const header = (response.headers.Authorization ?? '').trim();
-    const rest = header.slice('bearer'.length).trim();
-    const hasScheme = header.toLowerCase().startsWith('bearer') && header.length > 'bearer'.length + rest.length;
-    const token = hasScheme ? rest : header;
-    const refreshToken = response.cookies.refreshToken?.[0]?.value ?? '';
-    const good = check(response, {
-      'login status 200': ({ status }) => status === 200,
-      'authorization header exists': () => token !== '',
-      'refresh token cookie exists': () => refreshToken !== '',
-    });
-    if (good) {
-      // By hand, because a jar does not send a `Secure` cookie over plain http, nor one host's cookie to another.
-      const jar = http.cookieJar();
-      jar.set(config.baseUrl, 'refreshToken', refreshToken, { path: '/' });
-      jar.set(config.brokerBaseUrl, 'refreshToken', refreshToken, { path: '/' });
-      return { Authorization: `Bearer ${token}` };
-    }
-    return response.status === 200 ? 'status 200 without token or cookie' : answerText(response);
-  };
-
+function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Infinity) {
   let why = '';
   for (let count = 1; count <= attempts; count++) {
-    const session = attempt();
-    if (typeof session !== 'string') {
-      return session;
+    if (Date.now() >= endsAt) {
+      loginFinalFailures.add(1);
+      return { why: `${pure.cutOffText(config)}${why && `; before: ${why}`}`, cutOff: true };
     }
-    why = session;
+    let session;
+    why = failureOf(() => (session = system.logIn(config, { email, password })));
+    if (why === '') {
+      return { session, why };
+    }
     loginFailures.add(1);
     if (count < attempts && config.loginRetryDelayMs > 0) {
       sleep(config.loginRetryDelayMs / 1000);
     }
   }
   loginFinalFailures.add(1);
-  return why;
+  return { why };
 }
 
 /**
  * Logs in as the account that controls the events.
  *
  * @param {number} [attempts]
- * @returns {Session | string} what went wrong, where it did
  */
-function loginAsAdmin(attempts) {
-  const session = login(config.adminEmail, config.adminPassword, attempts);
-  if (typeof session === 'string') {
-    return `the admin ${config.adminEmail} cannot log in at ${config.baseUrl} (${session})`;
-  }
-  return session;
+function logInAsAdmin(attempts) {
+  const { session, why } = logIn(config.adminEmail, config.adminPassword, attempts);
+  return { session, why: why && `the admin ${config.adminEmail} cannot log in at ${config.baseUrl} (${why})` };
 }
 
 /**
  * Changes an event's status.
  *
- * @param {Session} session an admin's
+ * @param {any} session an admin's
  * @param {string} eventId
  * @param {'OPEN' | 'CLOSED'} status
  * @returns {string} what went wrong, empty when the status was changed
  */
 function setEventStatus(session, eventId, status) {
-  const url = `${config.baseUrl}/api/v1/events/${encodeURIComponent(eventId)}?status=${status}`;
-  const response = request('PATCH', url, null, {
-    headers: session,
-    timeout: config.eventTimeoutMs,
-    tags: { name: 'update_event_status_api' },
-  });
-  if (check(response, { 'update status 200': (answer) => answer.status === 200 })) {
-    return '';
-  }
-  return `event ${eventId} could not be set to ${status}: ${answerText(response)}`;
+  const failure = failureOf(() => system.setEventStatus(config, session, eventId, status));
+  return failure && `event ${eventId} could not be set to ${status}: ${failure}`;
 }
 
 // --- The barrier at which all users meet, with their streams open, before the events open
@@ -461,9 +440,10 @@ function meetAll(barrier) {
   const start = Date.now();
   let failure = '';
   try {
-    const outcome = pure.accountingTexts(barrier.wait({ timeout: config.barrierTimeoutMs }));
-    if (outcome.failed > 0) {
-      failure = `${outcome.people}; ${outcome.fields}`;
+    const result = barrier.wait({ timeout: config.barrierTimeoutMs });
+    failure = pure.whyNotMet(result);
+    if (failure !== '') {
+      failure = `${failure}; ${pure.accountingTexts(result).fields}`;
     }
   } catch (error) {
     // Without what the module's errors begin with: which call and which barrier, of which there is one here.
@@ -482,12 +462,6 @@ function meetAll(barrier) {
 
 // --- Telling failures one by one while they are few
 
-/** Failures that are told; ten thousand lines would bury the one that explains the run. */
-const TOLD = 10;
-
-/** @type {Barrier | undefined} */
-let told;
-
 /**
  * Tells what a user failed of.
  *
@@ -496,16 +470,18 @@ let told;
  * @param {string} text
  */
 function tellFailure(runId, userId, text) {
-  // Which failure this is. VUs share no memory, but they meet at barriers: the first ones to arrive at this one are told.
+  /** Failures that are told; ten thousand lines would bury the one that explains the run. */
+  const TOLD = 10;
+  // Which failure this is. VUs share no memory: each of the first ones takes a place in Redis that only one can take.
   const place = () => {
+    const key = (/** @type {number} */ number) => `K6_FAILURE_TOLD:${runId}:${number}`;
     try {
-      told ??= new Barrier('told-failures', {
-        parties: TOLD,
-        ...(segment() === '' ? { store: 'memory' } : { store: config.redisUrl, tls: config.redisTls }),
-        runId,
-        ttl: config.barrierTtlSeconds * 1000,
-      });
-      return told.arrive({ participant: userId }).index ?? TOLD + 1;
+      const redis = new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: [key(1)], timeout: '2s' });
+      let number = redis.command('GET', key(TOLD)) === null ? 1 : TOLD + 1;
+      while (number <= TOLD && !redis.command('SET', key(number), userId, 'NX', 'EX', config.barrierTtlSeconds)) {
+        number++;
+      }
+      return number;
     } catch {
       return 0; // too many lines are better than none
     }

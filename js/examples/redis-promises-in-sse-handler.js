@@ -20,7 +20,9 @@ import { Barrier } from 'k6/x/barrier';
 import { Client } from 'k6/x/redis';
 import sse from 'k6/x/sse';
 
-import { config } from '../lib/pure.js';
+import { readConfig } from '../lib/pure.js';
+
+const config = readConfig(__ENV, (path) => open(path));
 
 const USERS = 5;
 const scenario = { executor: 'per-vu-iterations', vus: USERS, iterations: 1, maxDuration: '30s' };
@@ -80,7 +82,7 @@ export function byBarrier({ runId }) {
  * @param {(met: () => void) => void} startMeeting
  */
 function inStream(userId, startMeeting) {
-  const credentials = JSON.stringify({ email: `user${userId}@${config.loginEmailDomain}`, password: 'password123' });
+  const credentials = JSON.stringify({ email: `user${userId}@${config.loginEmailDomain}`, password: config.loginPassword });
   const login = http.post(`${config.baseUrl}/api/v1/auth/login`, credentials, { headers: { 'Content-Type': 'application/json' } });
   if (login.status !== 200) {
     throw new Error(`user ${userId} cannot log in at ${config.baseUrl}: status ${login.status}`);

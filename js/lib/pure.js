@@ -22,6 +22,7 @@
  * @property {string} redisUrl the Redis of barrier, queue counts and preconditions, with user and password
  * @property {object} [redisTls] what the connection to it needs beside `rediss://`: texts as of the option `tls`
  * @property {string} runId run id of the barrier, empty = made in setup
+ * @property {string} system file with the calls of the system under test, as `require` takes it from the harness
  * @property {string} scenario name of the preset, possibly empty
  * @property {number} vus users
  * @property {number} holdMs time added to the main scenario's limit, ms
@@ -35,17 +36,21 @@
  * @property {number} maxLoginAttempts login attempts per user
  * @property {number} loginRetryDelayMs pause between login attempts, ms
  * @property {string} loginEmailDomain users are user{n}@domain
+ * @property {string} loginPassword of all users
  * @property {string} adminEmail account that controls the events
  * @property {string} adminPassword
  * @property {number} sseTimeoutMs limit of a whole stream, ms
  * @property {number} sseIdleTimeoutMs limit of silence on a stream, ms
  * @property {number} eventTimeoutMs limit of one change of an event's status, ms; not a variable
  * @property {number} disconnectTimeoutMs limit of a disconnect request, ms
+ * @property {number} pollIntervalMs from one answer to the next question, where users ask again and again, ms
+ * @property {{ userId: string, role: string, email: string }} gatewayHeaders names of the headers that a gateway adds
  * @property {number} sseP95Threshold limit of sse_connection_time p(95), ms
  * @property {number} barrierTimeoutMs limit of the barrier, ms
  * @property {number} barrierTtlSeconds lifetime of the barrier's keys, s
  * @property {boolean} writeOpenAt store the time of OPEN in Redis
  * @property {boolean} verbose a log line per user and step
+ * @property {boolean} lean take from each VU what the harness does not use
  * @property {readonly string[]} warnings what the user should know about these settings
  */
 
@@ -67,21 +72,41 @@ export function readConfig(env, read) {
 
   const text = (/** @type {string} */ name, fallback = '') => (env[name] ?? '').trim() || fallback;
 
-  /** A whole number; what is below `least` becomes `least`. */
+  /** A whole number, of milliseconds with or without their unit; what is below `least` becomes `least`. */
   const whole = (/** @type {string} */ name, /** @type {number} */ fallback, least = 0) => {
-    const value = Number(text(name, String(fallback)));
-    if (!Number.isSafeInteger(value)) {
-      throw new Error(`${name} must be a whole number, got "${env[name]}"`);
+    const given = text(name, String(fallback));
+    const isTime = name.endsWith('_MS');
+    const digits = isTime && given.endsWith('ms') ? given.slice(0, -'ms'.length).trim() : given;
+    const value = Number(digits);
+    if (digits === '' || !Number.isSafeInteger(value)) {
+      const allowed = isTime ? 'a whole number of milliseconds, such as 60000 or 60000ms' : 'a whole number';
+      throw new Error(`${name} must be ${allowed}, got "${env[name]}"`);
     }
     return Math.max(value, least);
   };
 
   const flag = (/** @type {string} */ name, /** @type {string} */ fallback) => {
-    const value = text(name, fallback);
-    if (value !== '0' && value !== '1') {
-      throw new Error(`${name} must be 0 or 1, got "${env[name]}"`);
+    const value = text(name, fallback).toLowerCase();
+    const on = value === '1' || value === 'true';
+    if (!on && value !== '0' && value !== 'false') {
+      throw new Error(`${name} must be 1, true, 0 or false, got "${env[name]}"`);
     }
-    return value === '1';
+    return on;
+  };
+
+  /** A path from the current folder on, where k6 would take it from that of the script. */
+  const fromHere = (/** @type {string} */ path) => (path.startsWith('/') ? path : `${env.PWD ?? '.'}/${path}`);
+
+  /** One of the systems that come with the harness by its name, any other by its path. */
+  const system = () => {
+    const given = text('SYSTEM', 'sse');
+    if (given === 'sse' || given === 'polling') {
+      return `./systems/${given}.js`;
+    }
+    if (!given.endsWith('.js')) {
+      throw new Error(`SYSTEM must be sse, polling or the path of a .js file, got "${env.SYSTEM}"`);
+    }
+    return fromHere(given);
   };
 
   /** A share given as 0..1 or, above 1, in percent; 0 for anything that is no positive number. */
@@ -115,8 +140,7 @@ export function readConfig(env, read) {
   const redisTls = () => {
     const file = (/** @type {string} */ name) => {
       const path = text(name);
-      // From the current folder on, where k6 would take a path from that of the script.
-      return path === '' ? undefined : read(path.startsWith('/') ? path : `${env.PWD ?? '.'}/${path}`);
+      return path === '' ? undefined : read(fromHere(path));
     };
     const tls = {
       ca: file('REDIS_TLS_CA'),
@@ -175,6 +199,7 @@ export function readConfig(env, read) {
     redisUrl: redisUrl(),
     redisTls: redisTls(),
     runId: text('RUN_ID'),
+    system: system(),
     scenario,
     vus: whole('VUS', preset.vus, 1),
     holdMs: whole('HOLD_MS', preset.holdMs),
@@ -188,33 +213,50 @@ export function readConfig(env, read) {
     maxLoginAttempts: whole('MAX_LOGIN_RETRIES', 10, 1),
     loginRetryDelayMs: whole('LOGIN_RETRY_DELAY_MS', 0),
     loginEmailDomain: text('LOGIN_EMAIL_DOMAIN', 'example.com'),
+    loginPassword: text('LOGIN_PASSWORD', 'password123'),
     adminEmail: text('ADMIN_EMAIL', 'admin@example.com'),
     adminPassword: text('ADMIN_PASSWORD', 'password123'),
     sseTimeoutMs: whole('SSE_TIMEOUT_MS', 120000, 1),
     sseIdleTimeoutMs: whole('SSE_IDLE_TIMEOUT_MS', 15000, 1),
     eventTimeoutMs: 10000,
     disconnectTimeoutMs: whole('DISCONNECT_TIMEOUT_MS', 2000, 1),
+    pollIntervalMs: whole('POLL_INTERVAL_MS', 1000, 1),
+    gatewayHeaders: {
+      userId: text('GATEWAY_USER_ID_HEADER', 'User-Id'),
+      role: text('GATEWAY_ROLE_HEADER', 'Role'),
+      email: text('GATEWAY_EMAIL_HEADER', 'Email'),
+    },
     sseP95Threshold: whole('SSE_P95_THRESHOLD', 5000, 1),
     barrierTimeoutMs: whole('BARRIER_TIMEOUT_MS', 300000, 1),
     barrierTtlSeconds: whole('K6_BARRIER_TTL_SECONDS', 3600, 1),
     writeOpenAt: flag('WRITE_OPEN_AT_REDIS', '1'),
     verbose: flag('VERBOSE_LOGS', '0'),
+    lean: flag('LEAN', '0'),
     warnings: warnings(),
   };
 }
 
-/** The settings of this run. */
-export const config = readConfig(__ENV, (path) => open(path));
-
 /**
- * Removes what a script does not use: k6 gives each VU its own copy of all that it offers, and keeps it.
+ * Takes from a VU what the script does not use: k6 gives each one its own copy of all that it offers, and keeps it. Whoever
+ * uses one of them all the same is told why it is gone: by one object for all, since one for each would take memory again.
  *
- * @param {any} object
- * @param {string[]} names
+ * @param {[object: any, names: string[]][]} all
  */
-export function letGo(object, names) {
-  for (let index = 0; index < names.length; index++) {
-    delete object[names[index]];
+export function letGo(all) {
+  // No arrow function: one of these may be called with `new`.
+  const refuse = function () {
+    throw new Error(
+      'LEAN=1 has taken away what is used here: of k6/http all but request and cookieJar, and crypto, timers, TextDecoder, ' +
+        'TextEncoder, open and require; run without LEAN=1 to have it',
+    );
+  };
+  const gone = new Proxy(refuse, { apply: refuse, construct: refuse, get: refuse });
+  for (let index = 0; index < all.length; index++) {
+    const object = all[index][0];
+    const names = all[index][1];
+    for (let at = 0; at < names.length; at++) {
+      object[names[at]] = gone;
+    }
   }
 }
 
@@ -400,6 +442,39 @@ export function errorText(error) {
 }
 
 /**
+ * The text of what a call of the system under test threw, fit for a log: on one line, not longer than a line should be, and
+ * without secrets, which a system may repeat in its answers.
+ *
+ * @param {any} error
+ * @param {Config} config
+ * @returns {string}
+ */
+export function failureText(error, { loginPassword, adminPassword }) {
+  const LONGEST = 300;
+  let text = errorText(error).replace(/\s+/g, ' ').trim();
+  for (const password of [loginPassword, adminPassword]) {
+    for (const spelt of [password, JSON.stringify(password).slice(1, -1), encodeURIComponent(password)]) {
+      text = text.replaceAll(spelt, '***');
+    }
+  }
+  text = text
+    .replace(/("[^"]*(?:password|token|secret)[^"]*"\s*:\s*")(?:[^"\\]|\\.)*/gi, '$1***')
+    .replace(/\beyJ[\w-]+(?:\.[\w-]*)+/g, '***')
+    .replace(/\b(bearer) [^\s"',]+/gi, '$1 ***');
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
+/**
+ * What an HTTP answer says instead of success.
+ *
+ * @param {{ status: number, error: string, body?: any }} answer status 0 where none came
+ * @returns {string}
+ */
+export function answerText({ status, error, body }) {
+  return status === 0 ? error : `status ${status}${body ? `, body ${body}` : ''}`;
+}
+
+/**
  * @typedef {object} Accounting of a barrier
  * @property {number} arrived
  * @property {Record<string, number>} failed by reason
@@ -428,6 +503,33 @@ export function accountingTexts({ arrived, failed }) {
 }
 
 /**
+ * Why a barrier that lets its users go must not open the events, or an empty text: not all of them are accounted for.
+ *
+ * @param {Accounting & { reason: string, left: number, parties: number }} result of waiting for it
+ * @returns {string}
+ */
+export function whyNotMet({ reason, arrived, failed, left, parties }) {
+  const { people, failed: failures } = accountingTexts({ arrived, failed });
+  if (reason !== 'all') {
+    const how = reason === 'operator' ? 'by hand' : `(${reason})`;
+    return `released ${how} before all were there: ${people} of ${parties}, so the events are not opened`;
+  }
+  if (failures > 0 || arrived !== parties) {
+    return `${people}${left > 0 ? `, ${left} left` : ''}`;
+  }
+  return '';
+}
+
+/**
+ * Why a user's wait was ended by the limit of the scenario.
+ *
+ * @param {Config} config
+ */
+export function cutOffText(config) {
+  return `cut off by the users' time limit of ${timesOf(config).mainS} s, which HOLD_MS lengthens`;
+}
+
+/**
  * @typedef {{ metrics: Record<string, { values: Record<string, number> }> }} SummaryData
  */
 
@@ -440,6 +542,8 @@ export function accountingTexts({ arrived, failed }) {
  */
 export function summaryText({ metrics }, config) {
   const count = (/** @type {string} */ name) => metrics[name]?.values.count ?? 0;
+  const cutOff = count('cut_off_users');
+  const { mainS } = timesOf(config);
   const ms = (/** @type {string} */ name, /** @type {string} */ statistic, /** @type {number} */ decimals) => {
     const values = metrics[name]?.values;
     // A metric with a threshold reads 0 where nothing was ever recorded.
@@ -462,6 +566,7 @@ export function summaryText({ metrics }, config) {
     'Barrier wait max': ms('barrier_wait_ms', 'max', 0),
     'P95 OPEN->IN_PROGRESS': ms('open_to_promote_ms', 'p(95)', 2),
     'P95 login batch delay': ms('login_batch_delay_ms', 'p(95)', 0),
+    'Cut off users': cutOff === 0 ? 0 : `${cutOff}, by the time limit of ${mainS} s: raise HOLD_MS, or see why the queue is slow`,
   };
   return ['SSE Throughput Test Summary', ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`), ''].join('\n');
 }

@@ -44,8 +44,8 @@ export default function () {
         client.close();
       }
     });
-    client.on('error', () => barrier.fail('sse'));
   });
+  barrier.fail('sse'); // refused, broken or silent; for those who have arrived, that outcome stands
 }
 
 export function controller() {

@@ -144,8 +144,8 @@ test('the harness takes a Redis with TLS, a user of its own and another database
   stranger.expect(ABORTED, /Redis precondition check failed: .*cannot be reached/);
   const wrong = await world.k6({ ...env, REDIS_PASSWORD: 'p%40ss' });
   wrong.expect(ABORTED, /Redis precondition check failed: .*user or password is missing or wrong/);
-  (await world.k6({ ...env, REDIS_URL: world.redisUrl })).expect(107, /REDIS_TLS_\* are given, so REDIS_URL must begin with rediss:/);
-  (await world.k6({ ...env, REDIS_TLS_CA: 'none.pem' })).expect(107, new RegExp(`${world.folder}/none\\.pem`));
+  (await world.k6({ ...env, REDIS_URL: world.redisUrl })).expect(ABORTED, /REDIS_TLS_\* are given, so REDIS_URL must begin with rediss:/);
+  (await world.k6({ ...env, REDIS_TLS_CA: 'none.pem' })).expect(ABORTED, new RegExp(`${world.folder}/none\\.pem`));
   for (const { output } of [run, second, stranger, wrong]) {
     assert.doesNotMatch(output, /PRIVATE KEY|p@ss|p%40ss/);
   }

@@ -9,10 +9,9 @@ import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-import { freePort, startRedis } from './world.mjs';
+import { freePort, K6, startRedis } from './world.mjs';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../../..');
-const K6 = process.env.K6_BIN ?? join(root, 'k6');
 
 /** Four are expected, user 3 fails, nobody else comes: whoever arrives waits. */
 const SCRIPT = `
@@ -39,13 +38,7 @@ function start(world, ...args) {
   const child = spawn(K6, ['x', 'barrier', ...args], {
     cwd: world.folder,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      PATH: process.env.PATH,
-      HOME: world.folder,
-      K6_AUTO_EXTENSION_RESOLUTION: 'false',
-      K6_NO_USAGE_REPORT: 'true',
-      K6_BARRIER_REDIS: world.redisUrl,
-    },
+    env: { ...world.environment, K6_BARRIER_REDIS: world.redisUrl },
   });
   world.t.after(() => child.kill('SIGKILL'));
   const command = { child, stdout: '', stderr: '' };

@@ -19,7 +19,7 @@ export const HARNESS = join(js, 'sse-throughput-test.js');
 export const EXAMPLES = join(js, 'examples');
 export const EVENTS = ['event-a', 'event-b'];
 
-const K6 = process.env.K6_BIN ?? join(js, '../k6');
+export const K6 = process.env.K6_BIN ?? join(js, '../k6');
 const WAITING_ROOM = process.env.WAITING_ROOM_BIN ?? join(js, '../bin/waiting-room');
 const REDIS_SERVER = process.env.REDIS_SERVER_BIN || 'redis-server';
 
@@ -164,8 +164,13 @@ export class World {
     }
   }
 
+  /** What k6 finds in its environment, whatever it is started for: nothing of this process's own settings. */
+  get environment() {
+    return { PATH: process.env.PATH, HOME: this.folder, K6_AUTO_EXTENSION_RESOLUTION: 'false', K6_NO_USAGE_REPORT: 'true' };
+  }
+
   /**
-   * Runs the harness, or another script, to its end. Nothing of this process's own settings reaches it.
+   * Runs the harness, or another script, to its end.
    *
    * @param {Record<string, string | number>} env
    * @param {{ script?: string, args?: string[], onLine?: (line: string) => void }} options
@@ -176,10 +181,7 @@ export class World {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
-        PATH: process.env.PATH,
-        HOME: this.folder,
-        K6_AUTO_EXTENSION_RESOLUTION: 'false',
-        K6_NO_USAGE_REPORT: 'true',
+        ...this.environment,
         EVENT_IDS: EVENTS.join(','),
         REDIS_URL: this.redisUrl,
         BASE_URL: this.baseUrl,

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-globalThis.__ENV = {};
-const { readConfig } = await import('../../lib/pure.js');
+import { readConfig } from '../../lib/pure.js';
 
 test('defaults are those of the reference', () => {
   assert.deepEqual(
@@ -14,6 +13,7 @@ test('defaults are those of the reference', () => {
       redisUrl: 'redis://127.0.0.1:6379',
       redisTls: undefined,
       runId: '',
+      system: './systems/sse.js',
       scenario: '',
       vus: 1,
       holdMs: 0,
@@ -27,17 +27,21 @@ test('defaults are those of the reference', () => {
       maxLoginAttempts: 10,
       loginRetryDelayMs: 0,
       loginEmailDomain: 'example.com',
+      loginPassword: 'password123',
       adminEmail: 'admin@example.com',
       adminPassword: 'password123',
       sseTimeoutMs: 120000,
       sseIdleTimeoutMs: 15000,
       eventTimeoutMs: 10000,
       disconnectTimeoutMs: 2000,
+      pollIntervalMs: 1000,
+      gatewayHeaders: { userId: 'User-Id', role: 'Role', email: 'Email' },
       sseP95Threshold: 5000,
       barrierTimeoutMs: 300000,
       barrierTtlSeconds: 3600,
       writeOpenAt: true,
       verbose: false,
+      lean: false,
       warnings: [],
     },
   );
@@ -77,8 +81,30 @@ test('what is too small becomes the least that is allowed', () => {
 
 test('an unusable value is refused with its name', () => {
   assert.throws(() => readConfig({ VUS: 'ten' }), /VUS must be a whole number, got "ten"/);
-  assert.throws(() => readConfig({ SSE_TIMEOUT_MS: '1.5' }), /SSE_TIMEOUT_MS must be a whole number, got "1.5"/);
-  assert.throws(() => readConfig({ VERBOSE_LOGS: 'yes' }), /VERBOSE_LOGS must be 0 or 1, got "yes"/);
+  assert.throws(
+    () => readConfig({ SSE_TIMEOUT_MS: '1.5' }),
+    /SSE_TIMEOUT_MS must be a whole number of milliseconds, such as 60000 or 60000ms, got "1.5"/,
+  );
+  assert.throws(() => readConfig({ HOLD_MS: '60s' }), /HOLD_MS must be .*, got "60s"/);
+  assert.throws(() => readConfig({ HOLD_MS: 'ms' }), /HOLD_MS must be .*, got "ms"/);
+  assert.throws(() => readConfig({ VERBOSE_LOGS: 'maybe' }), /VERBOSE_LOGS must be 1, true, 0 or false, got "maybe"/);
+  assert.throws(() => readConfig({ SYSTEM: 'grpc' }), /SYSTEM must be sse, polling or the path of a .js file, got "grpc"/);
+});
+
+test('milliseconds may have their unit, and flags may be words', () => {
+  assert.equal(readConfig({ HOLD_MS: '60000ms' }).holdMs, 60000);
+  assert.equal(readConfig({ HOLD_MS: '60000 ms' }).holdMs, 60000);
+  assert.deepEqual(['true', 'TRUE', '1', 'false', '0'].map((VERBOSE_LOGS) => readConfig({ VERBOSE_LOGS }).verbose), [true, true, true, false, false]);
+});
+
+test('a system is one that comes along, or a file from the current folder on', () => {
+  const system = (SYSTEM) => readConfig({ SYSTEM, PWD: '/here' }).system;
+  assert.deepEqual(['sse', 'polling', 'room.js', '/there/room.js'].map(system), [
+    './systems/sse.js',
+    './systems/polling.js',
+    '/here/room.js',
+    '/there/room.js',
+  ]);
 });
 
 test('an empty variable is an unset one', () => {

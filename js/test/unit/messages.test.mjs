@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-globalThis.__ENV = {};
-const { decodeMessage } = await import('../../lib/pure.js');
+import { decodeMessage } from '../../lib/pure.js';
 
 const position = { userId: 'acc-1', eventId: 'e', status: 'IN_ENTRY', order: 1 };
 const plain = JSON.stringify(position);

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-globalThis.__ENV = {};
-const { eventOf, loginOffsetMs, optionsOf, readConfig, timesOf, whyImpossible } = await import('../../lib/pure.js');
+import { eventOf, loginOffsetMs, optionsOf, readConfig, timesOf, whyImpossible } from '../../lib/pure.js';
 
 const plan = (env) => readConfig({ EVENT_IDS: 'a,b,c', ...env });
 const users = (count) => Array.from({ length: count }, (_, index) => index + 1);

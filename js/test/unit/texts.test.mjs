@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-globalThis.__ENV = {};
-const { accountingTexts, errorText, readConfig, summaryText } = await import('../../lib/pure.js');
+import { accountingTexts, errorText, failureText, letGo, readConfig, summaryText, whyNotMet } from '../../lib/pure.js';
 
 test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
   assert.deepEqual(accountingTexts({ arrived: 9, failed: { login: 1 } }), {
@@ -75,8 +74,45 @@ Disconnect failures: 4
 Barrier wait max: 3330 ms
 P95 OPEN->IN_PROGRESS: 900.00 ms
 P95 login batch delay: 3000 ms
+Cut off users: 0
 `,
   );
+});
+
+test('the summary says how many users were cut off, and what helps', () => {
+  const text = summaryText({ metrics: { cut_off_users: count(64) } }, readConfig({ EVENT_IDS: 'a', HOLD_MS: '70000' }));
+  assert.match(text, /^Cut off users: 64, by the time limit of 73 s: raise HOLD_MS/m);
+});
+
+test('events open when all users are there, and for no other release', () => {
+  const met = { reason: 'all', arrived: 3, failed: {}, left: 0, parties: 3 };
+  assert.equal(whyNotMet(met), '');
+  assert.match(whyNotMet({ ...met, reason: 'operator', arrived: 2 }), /^released by hand before all were there: 2 arrived of 3/);
+  assert.match(whyNotMet({ ...met, reason: 'operator', arrived: 0 }), /^released by hand .*: 0 arrived of 3/);
+  assert.match(whyNotMet({ ...met, reason: 'quorum', arrived: 2 }), /^released \(quorum\) before/);
+  assert.equal(whyNotMet({ ...met, arrived: 2, left: 1 }), '2 arrived, 1 left');
+  assert.equal(whyNotMet({ ...met, arrived: 2, failed: { sse: 1 } }), '2 arrived, 1 failed (sse 1)');
+});
+
+test('what a system says is shortened, on one line and without secrets', () => {
+  const settings = readConfig({ LOGIN_PASSWORD: 'hun"ter', ADMIN_PASSWORD: 'b@ss' });
+  const text = (error) => failureText(error, settings);
+  assert.equal(text(new Error(' status 401,\r\n\tbody {}\n')), 'status 401, body {}');
+  assert.equal(text('hun"ter, hun\\"ter, b@ss and b%40ss'), '***, ***, *** and ***');
+  assert.equal(text('{"accessToken": "abc", "userPassword":"a\\"b", "code": "E1"}'), '{"accessToken": "***", "userPassword":"***", "code": "E1"}');
+  assert.equal(text('got eyJhbGciOiJI.eyJzdWIi.abc-_ and Bearer xyz'), 'got *** and Bearer ***');
+  assert.equal(text('redis://user:s3cret@host'), 'redis://user:***@host');
+  assert.equal(text('x'.repeat(1000)), `${'x'.repeat(300)}…`);
+});
+
+test('what was let go names the setting, however it is used', () => {
+  const http = { get: () => 1, CookieJar: class {}, request: () => 2 };
+  letGo([[http, ['get', 'CookieJar']]]);
+  const refusal = /LEAN=1 has taken away what is used here: .*; run without LEAN=1/;
+  assert.throws(() => http.get('x'), refusal);
+  assert.throws(() => new http.CookieJar(), refusal);
+  assert.throws(() => http.CookieJar.any, refusal);
+  assert.equal(http.request(), 2);
 });
 
 test('what was never recorded reads 0 or n/a', () => {

@@ -1,0 +1,40 @@
+// The calls of a box office: who wants to see a show takes a number, and asks when it is called.
+import http from 'k6/http';
+import { sleep } from 'k6';
+
+export function logIn(settings, { email, password }) {
+  const answer = http.post(`${settings.baseUrl}/session`, JSON.stringify({ user: email, secret: password }), {
+    timeout: settings.loginTimeoutMs,
+  });
+  return { 'X-Token': wanted(answer, 201).json('token') }; // what the other calls get as `session`
+}
+
+export function setEventStatus(settings, session, eventId, status) {
+  const body = JSON.stringify({ open: status === 'OPEN' });
+  wanted(http.put(`${settings.baseUrl}/shows/${eventId}`, body, { headers: session, timeout: settings.eventTimeoutMs }));
+}
+
+export function wait(settings, session, eventId, place) {
+  const end = Date.now() + place.limitMs;
+  while (Date.now() < end) {
+    const { state } = wanted(http.get(`${settings.baseUrl}/shows/${eventId}/number`, { headers: session })).json();
+    if (state === 'called') {
+      place.promoted();
+      return;
+    }
+    place.position(); // the first time, the user arrives at the barrier
+    sleep(settings.pollIntervalMs / 1000);
+  }
+  throw new Error(`the number was not called within ${place.limitMs} ms`);
+}
+
+export function leave(settings, session, eventId) {
+  wanted(http.del(`${settings.baseUrl}/shows/${eventId}/number`, null, { headers: session }), 204);
+}
+
+function wanted(answer, status = 200) {
+  if (answer.status !== status) {
+    throw new Error(`status ${answer.status} ${answer.error} ${answer.body}`);
+  }
+  return answer;
+}

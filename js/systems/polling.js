@@ -1,0 +1,46 @@
+// @ts-check
+/**
+ * The calls of a waiting room whose users ask for their place again and again. All but the waiting are those of its sibling
+ * with event streams; types/system.d.ts says what each function is to do.
+ */
+
+import { check, sleep } from 'k6';
+
+import { answerText } from '../lib/pure.js';
+import { request, tell, ticketsUrl } from './sse.js';
+
+export { leave, logIn, setEventStatus } from './sse.js';
+
+/** @type {import('../types/system').System<Record<string, string>>['wait']} */
+export function wait(settings, session, eventId, place) {
+  const url = ticketsUrl(settings, eventId, 'waiting');
+  const end = Date.now() + place.limitMs;
+  let answeredAt = Date.now();
+  for (;;) {
+    const answer = request('GET', url, null, {
+      headers: { ...session, Accept: 'application/json', 'Cache-Control': 'no-cache' },
+      timeout: Math.max(Math.min(settings.sseIdleTimeoutMs, end - Date.now()), 1),
+      tags: { name: 'poll' },
+    });
+    if (check(answer, { 'poll status 200': ({ status }) => status === 200 })) {
+      answeredAt = Date.now();
+      // The first answer, whatever it says, proves that the user is in the queue.
+      place.joined();
+      if (tell(place, answer.body)) {
+        return;
+      }
+    } else if (isRefusal(answer.status) || Date.now() - answeredAt >= settings.sseIdleTimeoutMs) {
+      throw new Error(answerText(answer));
+    }
+    const leftMs = end - Date.now();
+    if (leftMs <= 0) {
+      throw new Error(`not promoted within ${place.limitMs} ms`);
+    }
+    sleep(Math.min(settings.pollIntervalMs, leftMs) / 1000);
+  }
+}
+
+/** Whether asking once more cannot help. @param {number} status */
+function isRefusal(status) {
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
+}

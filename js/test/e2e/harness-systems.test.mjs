@@ -1,0 +1,112 @@
+/** The harness speaks to other waiting rooms than the reference, and to brokers behind no gateway. */
+
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'node:test';
+
+import { startRoom } from './room.mjs';
+import { startRedis, startWorld } from './world.mjs';
+
+const ABORTED = 108;
+const PORT = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/port-to-your-waiting-room/shows.js');
+
+/** A box office with paths and JSON of its own. */
+const boxOffice = (queues) => {
+  const userOf = ({ headers }) => headers['x-token'].replace('token of ', '');
+  return {
+    'POST /session': ({ body: { user, secret } }) =>
+      secret === 'password123' ? { status: 201, body: { token: `token of ${user}` } } : { status: 403, body: { why: 'no such pair' } },
+    'PUT /shows/*': ({ event, body }) => queues.setOpen(event, body.open) ?? {},
+    'GET /shows/*/number': (request) => {
+      const ahead = queues.placeOf(request.event, userOf(request));
+      return { body: ahead === 0 ? { state: 'called' } : { state: 'waiting', ahead } };
+    },
+    'DELETE /shows/*/number': (request) => ({ status: queues.leave(request.event, userOf(request)) ? 204 : 404 }),
+  };
+};
+
+/** The reference's calls, for users who ask again and again; one question finds the room too busy to answer. */
+const polled = ({ busyAt = 0 } = {}) => (queues) => {
+  const claimsOf = ({ headers }) => JSON.parse(Buffer.from(headers.authorization.split('.')[1], 'base64url'));
+  const tokenOf = (email) => `x.${Buffer.from(JSON.stringify({ sub: `acc ${email}`, role: 'USER' })).toString('base64url')}.x`;
+  let questions = 0;
+  return {
+    'POST /api/v1/auth/login': ({ body: { email } }) => ({
+      headers: { Authorization: tokenOf(email), 'Set-Cookie': 'refreshToken=r; Path=/; Secure' },
+    }),
+    'PATCH /api/v1/events/*': ({ event, url }) => queues.setOpen(event, url.searchParams.get('status') === 'OPEN') ?? {},
+    'GET /api/v1/broker/events/*/tickets/waiting': (request) => {
+      if (++questions === busyAt) {
+        return { status: 503 };
+      }
+      const { sub: userId } = claimsOf(request);
+      const order = queues.placeOf(request.event, userId);
+      return { body: { userId, eventId: request.event, ...(order === 0 ? { status: 'IN_PROGRESS', token: 't' } : { status: 'IN_ENTRY', order }) } };
+    },
+    'POST /api/v1/broker/events/*/tickets/disconnect': (request) => ({ status: queues.leave(request.event, claimsOf(request).sub) ? 200 : 404 }),
+  };
+};
+
+test('a waiting room with other paths and JSON takes one file', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, boxOffice);
+  const run = (await world.k6({ VUS: 10, BASE_URL: baseUrl, SYSTEM: PORT, POLL_INTERVAL_MS: 100 })).expect(0, 'Barrier met', 'Completed users: 10');
+  assert.equal(run.value('completed_users'), 10);
+  assert.equal(run.value('barrier_arrivals'), 10);
+  assert.equal(run.value('in_entry_events'), 10);
+  assert.ok(run.value('open_to_promote_ms', 'max') > 0);
+  assert.equal(run.value('sse_failures') + run.value('disconnect_failures'), 0);
+  assert.equal(requests.filter(({ call }) => call === 'DELETE /shows/*/number').length, 10);
+});
+
+test('what a ported system refuses is told in its own words', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl } = await startRoom(t, boxOffice);
+  const env = { VUS: 2, BASE_URL: baseUrl, SYSTEM: PORT, LOGIN_PASSWORD: 'wrong', MAX_LOGIN_RETRIES: 1 };
+  (await world.k6(env)).expect(ABORTED, /user 1 could not log in: status 403 .*no such pair/, 'joined=0, loginFail=2');
+});
+
+test('a system that cannot be used is refused before the run', async (t) => {
+  const world = await startRedis(t);
+  (await world.k6({ SYSTEM: 'nowhere.js' })).expect(ABORTED, /SYSTEM: .*\/nowhere\.js could not be loaded/);
+  await writeFile(join(world.folder, 'half.js'), 'export function logIn() {}\nexport function leave() {}\n');
+  (await world.k6({ SYSTEM: 'half.js', PWD: world.folder })).expect(ABORTED, /half\.js exports no function setEventStatus, wait;/);
+});
+
+test('users who ask again and again meet, are promoted and leave', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, polled({ busyAt: 2 }));
+  const run = (await world.k6({ VUS: 10, BASE_URL: baseUrl, SYSTEM: 'polling', POLL_INTERVAL_MS: 100 })).expect(0, 'Barrier met');
+  assert.equal(run.value('completed_users'), 10);
+  assert.equal(run.value('sse_failures') + run.value('disconnect_failures'), 0);
+  assert.ok(run.value('sse_events') >= 10);
+  assert.ok(requests.every(({ headers }) => headers['user-id'] === undefined), 'a gateway adds its headers itself');
+});
+
+test('a broker behind no gateway gets the headers that a gateway would add', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, port, requests } = await startRoom(t, polled());
+  const env = { VUS: 2, BASE_URL: `http://localhost:${port}`, BROKER_BASE_URL: baseUrl, SYSTEM: 'polling', POLL_INTERVAL_MS: 100 };
+  const headersOf = (call) => requests.findLast((request) => request.call.endsWith(call)).headers;
+  (await world.k6({ ...env, VUS: 1 })).expect(0);
+  for (const call of ['/waiting', '/disconnect']) {
+    const { 'user-id': id, role, email } = headersOf(call);
+    assert.deepEqual([id, role, email], ['acc user1@example.com', 'USER', 'user1@example.com'], call);
+  }
+  (await world.k6({ ...env, VUS: 1, GATEWAY_USER_ID_HEADER: 'X-Account', GATEWAY_ROLE_HEADER: 'X-Role', GATEWAY_EMAIL_HEADER: 'X-Mail' })).expect(0);
+  const { 'x-account': id, 'x-role': role, 'x-mail': email, 'user-id': none } = headersOf('/waiting');
+  assert.deepEqual([id, role, email, none], ['acc user1@example.com', 'USER', 'user1@example.com', undefined]);
+});
+
+test('LEAN=1 is enough for the harness, and named to whoever needs more', async (t) => {
+  const world = await startWorld(t);
+  (await world.k6({ VUS: 4, LEAN: 1 })).expect(0, 'Completed users: 4');
+  const other = await startRedis(t);
+  const { baseUrl } = await startRoom(t, boxOffice);
+  (await other.k6({ VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, LEAN: 1, MAX_LOGIN_RETRIES: 1 })).expect(
+    ABORTED,
+    /cannot log in at .*LEAN=1 has taken away what is used here: of k6\/http all but request.*run without LEAN=1/,
+  );
+});

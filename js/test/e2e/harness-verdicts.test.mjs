@@ -1,0 +1,126 @@
+/** What a run says of itself is so: who came, who was cut off, and why the events did or did not open. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { startRoom } from './room.mjs';
+import { EVENTS, K6, startRedis, startWorld } from './world.mjs';
+
+const ABORTED = 108;
+const THRESHOLDS = 99;
+const AFTER = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/existing-harness/after.js');
+
+/** Lets everybody at the run's barrier go, as a person would from another shell. */
+async function release(world, runId) {
+  const child = spawn(K6, ['x', 'barrier', 'release', '--run-id', runId, '--yes'], {
+    cwd: world.folder,
+    env: { ...world.environment, K6_BARRIER_REDIS: world.redisUrl },
+  });
+  let output = '';
+  [child.stdout, child.stderr].forEach((stream) => stream.on('data', (chunk) => (output += chunk)));
+  const [code] = await once(child, 'close');
+  assert.equal(code, 0, output);
+}
+
+const statuses = (world) => Promise.all(EVENTS.map((event) => world.redis('HGET', 'event_statuses', event)));
+
+test('a barrier released by hand does not open the events', async (t) => {
+  const world = await startWorld(t);
+  let released;
+  const onLine = (line) => {
+    if (line.includes('joined the queue')) {
+      released ??= release(world, 'by-hand');
+    }
+  };
+  const env = { VUS: 4, RUN_ID: 'by-hand', LOGIN_BATCH_SIZE: 2, LOGIN_BATCH_INTERVAL_MS: 8000, VERBOSE_LOGS: 1 };
+  const run = (await world.k6(env, { onLine })).expect(
+    ABORTED,
+    /Barrier failed: released by hand before all were there: [12] arrived of 4, so the events are not opened; joined=[12], loginFail=0/,
+  );
+  await released;
+  assert.doesNotMatch(run.output, /the events are OPEN|all events are OPEN|Barrier met/);
+  assert.equal(run.value('completed_users'), 0);
+});
+
+test('a barrier released by hand before anybody came leaves the events closed', async (t) => {
+  const world = await startWorld(t);
+  let ended = false;
+  const run = world.k6({ VUS: 2, RUN_ID: 'empty', BURST_OFFSET_MS: 8000 }).finally(() => (ended = true));
+  while ((await world.redis('EXISTS', 'K6_BARRIER_LOGIN_FAIL:empty')) === 0 || (await statuses(world)).includes(null)) {
+    assert.ok(!ended, 'the run ended before its barrier was there');
+  }
+  await release(world, 'empty');
+  (await run).expect(ABORTED, 'released by hand before all were there: 0 arrived of 2', 'nobody has joined a queue; the events stay CLOSED');
+  assert.deepEqual(await statuses(world), ['CLOSED', 'CLOSED']);
+});
+
+test('where nobody could join, the events stay closed', async (t) => {
+  const world = await startWorld(t, ['--fail-streams', '100%']);
+  (await world.k6({ VUS: 4 })).expect(ABORTED, 'joined=0, loginFail=0, sseFail=4', 'the events stay CLOSED');
+  assert.deepEqual(await statuses(world), ['CLOSED', 'CLOSED']);
+});
+
+test('users whom the time limit cuts off have failed, and have waited', async (t) => {
+  const world = await startWorld(t, ['--silent-after-ms', '0']);
+  const run = (await world.k6({ VUS: 3, SSE_IDLE_TIMEOUT_MS: 100000, HOLD_MS: 61000 })).expect(
+    THRESHOLDS,
+    "user 1 lost the stream of event event-a: cut off by the users' time limit of 61 s, which HOLD_MS lengthens",
+    'Cut off users: 3, by the time limit of 61 s: raise HOLD_MS',
+  );
+  assert.equal(run.value('sse_failures'), 3);
+  assert.equal(run.value('cut_off_users'), 3);
+  assert.ok(run.value('open_to_promote_ms', 'min') > 50_000, 'the time that they had waited');
+  assert.ok(run.value('sse_connection_time', 'min') > 50_000);
+});
+
+test('telling failures counts no arrivals', async (t) => {
+  const world = await startWorld(t, ['--fail-logins', '3']);
+  const run = (await world.k6({ VUS: 8, MAX_LOGIN_RETRIES: 1, RUN_ID: 'told' })).expect(ABORTED, 'user 3 could not log in');
+  assert.equal(run.value('barrier_arrivals'), 5);
+  assert.deepEqual((await world.redis('KEYS', '*told*')).filter((key) => key.startsWith('K6_BARRIER_')).sort(), [
+    'K6_BARRIER_JOINED:told',
+    'K6_BARRIER_LOGIN_FAIL:told',
+    'K6_BARRIER_SSE_FAIL:told',
+    'K6_BARRIER_STATE:told',
+  ]);
+});
+
+test('a wrong setting ends the run with the exit code of the page', async (t) => {
+  const world = await startRedis(t);
+  for (const [env, text] of [
+    [{ VUS: 'ten' }, /VUS must be a whole number, got \\"ten/],
+    [{ HOLD_MS: '60s' }, /HOLD_MS must be a whole number of milliseconds, such as 60000 or 60000ms, got \\"60s/],
+    [{ VERBOSE_LOGS: 'loud' }, /VERBOSE_LOGS must be 1, true, 0 or false, got \\"loud/],
+    [{ REDIS_TLS_CA: '/nowhere/ca.pem' }, '/nowhere/ca.pem'],
+  ]) {
+    (await world.k6(env)).expect(ABORTED, text);
+  }
+});
+
+test('settings of the original harness work as they did', async (t) => {
+  const world = await startWorld(t);
+  (await world.k6({ VUS: 1, VERBOSE_LOGS: 'true', HOLD_MS: '60000ms' })).expect(0, /user 1 \(VU \d, event event-a\): joined the queue/);
+});
+
+test('the answer to a refused login is shown, short and without its secrets', async (t) => {
+  const world = await startRedis(t);
+  const refusal = { code: 'E17', tried: 'password123', token: 'abc.def', trace: 'at x\n'.repeat(400) };
+  const { baseUrl } = await startRoom(t, () => ({ 'POST /api/v1/auth/login': () => ({ status: 401, body: refusal }) }));
+  const run = (await world.k6({ BASE_URL: baseUrl, MAX_LOGIN_RETRIES: 1 })).expect(
+    ABORTED,
+    /cannot log in at \S+ \(status 401, body .*E17.*tried.*\*\*\*.*…\), so event status/,
+  );
+  assert.doesNotMatch(run.output, /password123|abc\.def/);
+  assert.ok(run.output.split('\n').every((line) => line.length < 700));
+});
+
+test('the harness of the how-to counts a refused stream', async (t) => {
+  const world = await startWorld(t, ['--fail-streams', '1']);
+  const env = { EVENT_ID: EVENTS[0], VUS: 4, RUN_ID: 'after' };
+  (await world.k6(env, { script: AFTER })).expect(0, '3 joined, 1 failed: {\\"sse\\":1}');
+  assert.equal(await world.redis('GET', 'K6_BARRIER_SSE_FAIL:after'), '1');
+});

@@ -1,0 +1,82 @@
+/** A small waiting room without Redis, whose users ask again and again. How it is spoken to is the test's. */
+
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+
+/**
+ * @typedef {object} Request
+ * @property {string} call method and path, with `*` for the id of an event
+ * @property {string} event
+ * @property {any} body
+ * @property {import('node:http').IncomingHttpHeaders} headers
+ * @property {URL} url
+ */
+
+/** @typedef {{ status?: number, headers?: Record<string, string>, body?: any }} Answer */
+
+/**
+ * @param {{ after: (stop: () => Promise<unknown>) => void }} t
+ * @param {(room: Queues) => Record<string, (request: Request) => Answer>} callsOf answers by call, such as `GET /shows/*`
+ */
+export async function startRoom(t, callsOf) {
+  const calls = callsOf(new Queues());
+  /** @type {Request[]} */
+  const requests = [];
+  const server = createServer(async (incoming, outgoing) => {
+    let text = '';
+    for await (const chunk of incoming) {
+      text += chunk;
+    }
+    const url = new URL(incoming.url, 'http://room');
+    const event = /event-[a-z]/.exec(url.pathname)?.[0] ?? '';
+    const call = `${incoming.method} ${url.pathname.replace(event || '*', '*')}`;
+    const request = { call, event, url, body: text === '' ? undefined : JSON.parse(text), headers: incoming.headers };
+    requests.push(request);
+    const { status = 200, headers = {}, body = {} } = calls[call]?.(request) ?? { status: 404, body: { unknown: call } };
+    outgoing.writeHead(status, { 'Content-Type': 'application/json', ...headers });
+    outgoing.end(JSON.stringify(body));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(async () => {
+    server.close();
+    server.closeAllConnections();
+    await once(server, 'close');
+  });
+  return { port: server.address().port, baseUrl: `http://127.0.0.1:${server.address().port}`, requests };
+}
+
+/** Who waits for which event, and who has been let in: two at a time. */
+class Queues {
+  #open = new Set();
+  #waiting = new Map();
+  #inside = new Map();
+
+  setOpen(event, open) {
+    this.#open[open ? 'add' : 'delete'](event);
+  }
+
+  /** The user's place, from 1; 0 once let in. Whoever is not known yet joins at the end. */
+  placeOf(event, user) {
+    const waiting = this.#usersOf(this.#waiting, event);
+    const inside = this.#usersOf(this.#inside, event);
+    if (!inside.has(user)) {
+      waiting.add(user);
+    }
+    for (const first of waiting) {
+      if (!this.#open.has(event) || inside.size >= 2) {
+        break;
+      }
+      waiting.delete(first);
+      inside.add(first);
+    }
+    return [...waiting].indexOf(user) + 1;
+  }
+
+  leave(event, user) {
+    return this.#usersOf(this.#inside, event).delete(user);
+  }
+
+  #usersOf(queues, event) {
+    return queues.get(event) ?? queues.set(event, new Set()).get(event);
+  }
+}
