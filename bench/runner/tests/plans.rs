@@ -181,7 +181,9 @@ fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
     assert!(printed.contains("plan     12 runs: 12 PASS"), "{printed}");
     let now = content(&plan);
     for (path, old) in &before {
-        assert_eq!(now.get(path), Some(old), "{} is as it was", path.display());
+        // What happens is added at the end.
+        let kept = now.get(path).is_some_and(|now| now.starts_with(old));
+        assert!(kept, "{} is as it was", path.display());
     }
 
     // Each planned run has one sound attempt, its last one; what else there is was never sound.
@@ -362,9 +364,10 @@ fn stored_evidence_is_judged_again() {
     let (code, printed) = judge(&folder);
     assert_eq!(code, 3, "{printed}");
     for expected in [
-        "verdict  FAIL",
+        "verdict  INVALID",
+        "summary.json was changed after the run",
         "in-time: iteration_duration max: 700000 ms; expected < 600000 ms",
-        "stored   differs: the stored verdict is PASS, judged again it is FAIL",
+        "stored   differs: the stored verdict is PASS, judged again it is INVALID",
     ] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
@@ -375,7 +378,9 @@ fn stored_evidence_is_judged_again() {
     assert_eq!(code, 3, "{printed}");
     assert!(
         printed.contains("verdict  INVALID")
-            && printed.contains("completedUsers is 3 there, and 2 if derived again"),
+            && printed.contains(
+                "derived.json says completedUsers = 3, and 2 follows from the other files"
+            ),
         "{printed}"
     );
     let (code, printed) = judge(bench.place.evidence().as_path());

@@ -106,6 +106,17 @@ impl Limits {
         ])
     }
 
+    /// All values that a gate's limit may take: the same before the run and whenever it is judged.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub(crate) fn all_values(&self, vars: &Vars) -> anyhow::Result<RunValues> {
+        let mut values = self.run_values();
+        let bound = self.run_limit(vars)?.as_millis();
+        values.insert("run_limit_ms", bound.to_string());
+        Ok(values)
+    }
+
     /// File descriptors that k6 and the target each need.
     pub(crate) fn open_files(&self) -> i64 {
         self.users + RESERVE_FILES

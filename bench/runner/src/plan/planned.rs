@@ -12,7 +12,7 @@ use crate::plan::presets;
 use crate::run::target;
 use crate::suite::Suite;
 use crate::suite::scenario::ScenarioTable;
-use crate::suite::schema::{Kind, TargetKind, TargetTable, parse_duration};
+use crate::suite::schema::{TargetKind, TargetTable, parse_duration};
 use crate::suite::vars::{Part, Point, RunValues, Value, Vars, parts, plain};
 use crate::values::exit;
 use crate::verdict::gates;
@@ -75,24 +75,26 @@ pub(super) fn planned<'a>(
     let target = target::choose(suite, variant.as_deref(), &vars)?;
     target::supply(target, &mut vars)?;
     presets::choose_events(&mut vars)?;
-    check_hosts(suite, &vars)?;
+    check_hosts(suite, target, &vars)?;
     let limits = Limits::compute(&vars, |name| suite.file.env.contains_key(name))?;
     let mut run_values = RunValues::new();
     if let Some(limits) = &limits {
-        run_values = limits.run_values();
-        vars.fill(&run_values)?;
+        vars.fill(&limits.run_values())?;
         limits.feasible(&vars)?;
-        run_values.insert(
-            "run_limit_ms",
-            limits.run_limit(&vars)?.as_millis().to_string(),
-        );
+        run_values = limits.all_values(&vars)?;
     }
     let bound = vars.expand(scenario.limit.get_ref(), &run_values)?;
     let bound = match bound.parse() {
         Ok(millis) => Duration::from_millis(millis),
         Err(_) => parse_duration(&bound).map_err(exit::set_up)?,
     };
-    gates::check_limits(&suite.file.gate, scenario.id.get_ref(), &vars, &run_values)?;
+    gates::check_limits(
+        &suite.file.gate,
+        &suite.file.derive,
+        scenario.id.get_ref(),
+        &vars,
+        &run_values,
+    )?;
     let branch = match (&variant, target.kind) {
         (_, TargetKind::External) => host::git().0,
         (Some(variant), _) => variant.clone(),
@@ -142,24 +144,31 @@ fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyho
     Ok(())
 }
 
-/// A run writes to Redis and drives load: both only where the suite allows it.
-fn check_hosts(suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
-    let allowed = &suite.file.suite.allow_hosts;
-    for (name, table) in &suite.file.env {
-        let name = name.get_ref();
-        let (true, Some(Value::Text(text))) = (table.kind == Kind::Url, vars.get(name)) else {
-            continue;
-        };
-        let host = url::Url::parse(text)
-            .ok()
-            .and_then(|address| address.host_str().map(str::to_owned))
-            .unwrap_or_default();
-        if !allowed.contains(&host) {
-            return Err(exit::set_up(format!(
-                "{name}: the host {host} is not allowed; allowed: {} (`allow_hosts` in {})",
-                allowed.join(", "),
-                suite.path.display()
-            )));
+/// A run writes to Redis and drives load: both only where the suite allows it. Looked at is every address that a step of
+/// the run or its harness can reach: those in variables, whatever their type, and those that the suite's tables name.
+fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    for (name, value, _) in vars.iter() {
+        match value {
+            Value::Text(text) => suite.allow(name, text)?,
+            Value::List(items) => items.iter().try_for_each(|item| suite.allow(name, item))?,
+            Value::Int(_) | Value::Float(_) => {}
+        }
+    }
+    let ready = [&target.ready.url, &target.ready.tcp];
+    let texts = ready.into_iter().flatten().chain(&target.start);
+    let of_target = texts.map(|text| (format!("target {}", target.id), text));
+    let clean = suite.file.clean.iter();
+    let clean = clean.map(|table| (format!("clean {}", table.id), &table.target));
+    let monitors = suite.file.monitor.iter().filter_map(|table| {
+        Some((
+            format!("monitor {}", table.id.get_ref()),
+            table.source.as_ref()?,
+        ))
+    });
+    for (what, text) in of_target.chain(clean).chain(monitors) {
+        // What has no value yet is of a server that the runner starts.
+        if let Ok(address) = vars.expand(text.get_ref(), &RunValues::new()) {
+            suite.allow(&what, &address)?;
         }
     }
     Ok(())

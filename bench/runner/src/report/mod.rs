@@ -12,8 +12,7 @@ mod series;
 mod template;
 mod view;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -22,8 +21,8 @@ use crate::events::{Event, Stream};
 use crate::suite::Suite;
 use crate::suite::schema::Format;
 use crate::values::exit;
-use crate::values::mask::masked;
 use crate::values::text::shown;
+use crate::values::writer;
 use figures::Figures;
 pub(crate) use section::Section;
 
@@ -77,24 +76,9 @@ fn write(stored: &Stored, stream: &Stream) -> anyhow::Result<()> {
             ),
         };
         let path = stored.root.join(name);
-        replace(&path, masked(&text).as_bytes())?;
+        writer::whole(&path, text.as_bytes(), true)
+            .with_context(|| format!("writing {}", path.display()))?;
         stream.tell(Event::ReportWritten { path: shown(&path) });
     }
-    Ok(())
-}
-
-/// Writes a file that appears complete or not at all.
-fn replace(path: &PathBuf, content: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-    let writing = || format!("writing {}", path.display());
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .with_context(writing)?;
-    file.write_all(content).with_context(writing)?;
-    file.persist(path).with_context(writing)?;
     Ok(())
 }

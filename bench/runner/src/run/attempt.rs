@@ -15,6 +15,7 @@ use crate::run::monitor::{Monitors, Processes};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::target::{self, Target};
+use crate::run::trend_stats;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::Vars;
 use crate::values::exit::{self, Stop};
@@ -71,6 +72,7 @@ impl Attempt<'_, '_> {
             Verdict::NotRun
         };
         let code = exit::code_of(&error);
+        self.folder.release();
         let reason = masked(&format!("{error:#}"));
         if !self.folder.has("verdict.json") {
             let record = json!({ "schemaVersion": 1, "verdict": verdict, "reasons": [&reason], "k6ExitCode": null, "exitCode": code, "gates": [] });
@@ -78,6 +80,7 @@ impl Attempt<'_, '_> {
         }
         meta.ended(&verdict.to_string(), code, self.folder);
         meta.write(self.folder)?;
+        self.folder.seal()?;
         self.stream.tell(Event::NotJudged {
             verdict: verdict.to_string(),
             title: self.run.title(),
@@ -122,9 +125,8 @@ impl Attempt<'_, '_> {
         }
         let ended = self.with_target(&target, &processes, run_id, &mut cleaning, meta);
         // The target ends before its log is judged complete, and also when something went wrong.
-        let stopped = target.stop(folder);
+        target.stop(folder);
         let (finished, machine, health) = ended?;
-        stopped?;
         let (evidence, judgement) =
             conclude(suite, self.run, &finished, health, &machine, folder, meta)?;
         let told = judgement.told(
@@ -147,13 +149,13 @@ impl Attempt<'_, '_> {
     ) -> anyhow::Result<(Finished, Machine, Result<(), String>)> {
         let folder = self.folder;
         cleaning.step(folder, clean::Plan::verify)?;
-        self.inbox.check()?;
-        let call = Call::new(
+        let mut call = Call::new(
             &self.shared.k6.path,
             &self.run.script,
             &self.run.vars,
             run_id,
         );
+        trend_stats::add(&mut call, self.shared.suite, self.inbox)?;
         let logs = Slices::begin(self.run.target, &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
@@ -162,6 +164,7 @@ impl Attempt<'_, '_> {
             monitors: Some(monitors),
             machine: Machine::default(),
         };
+        self.inbox.check()?;
         let finished = call.run(
             folder,
             self.run.bound,
@@ -169,16 +172,19 @@ impl Attempt<'_, '_> {
             self.stream,
             &mut watched,
         )?;
-        logs.end(folder)?;
-        meta.k6_ended(call.shown(), &finished);
+        logs.end(folder);
+        meta.k6_ended(&call.shown(), &finished);
         if let Some(at) = opened(&self.run.vars, run_id) {
             meta.opened(at);
         }
-        meta.write(folder)?;
+        // What fails from here on is among the faults, and the verdict tells it.
+        let _ = meta.write(folder);
         Ok((finished, watched.machine, target.healthy()))
     }
 
-    fn clean(&self) -> anyhow::Result<Cleaning> {
+    fn clean(&mut self) -> anyhow::Result<Cleaning> {
+        // After a signal nothing is deleted any more, from the first key on.
+        self.inbox.check()?;
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
         if let Some(plan) = &plan {
             self.stream.tell(Event::Cleaning {
@@ -190,7 +196,10 @@ impl Attempt<'_, '_> {
             plan,
             log: Vec::new(),
         };
-        cleaning.step(self.folder, |plan, log| plan.execute(false, log))?;
+        let inbox = &mut *self.inbox;
+        cleaning.step(self.folder, |plan, log| {
+            plan.execute(false, log, || Ok(inbox.check()?))
+        })?;
         Ok(cleaning)
     }
 }
@@ -236,7 +245,7 @@ impl Cleaning {
     fn step(
         &mut self,
         folder: &Folder,
-        work: impl Fn(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
+        work: impl FnOnce(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(plan) = &self.plan else {
             return folder.update(
@@ -248,8 +257,10 @@ impl Cleaning {
         if let Err(error) = &result {
             self.log.push(format!("[cleanup] failed: {error:#}"));
         }
-        let text = masked(&format!("{}\n", self.log.join("\n")));
-        folder.update("cleanup.txt", text.as_bytes())?;
+        folder.update(
+            "cleanup.txt",
+            format!("{}\n", self.log.join("\n")).as_bytes(),
+        )?;
         result
     }
 }

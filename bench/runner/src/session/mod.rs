@@ -18,7 +18,6 @@ use crate::suite::given::Given;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::text::shown;
-use lock::RunLock;
 use ready::Ready;
 use state::State;
 use work::Session;
@@ -35,7 +34,7 @@ pub(crate) fn run(
     keep_going: bool,
     stream: &Stream,
 ) -> anyhow::Result<i32> {
-    let _lock = RunLock::take(&format!("suite {}", suite.file.suite.id))?;
+    let _lock = lock::take(&suite.file.suite.id)?;
     let ready = Ready::new(suite, &plan, stream)?;
     let first = plan.runs.first().context("a plan holds a run")?;
     let root = suite.resolve(
@@ -65,11 +64,17 @@ pub(crate) fn resume(
     let mut selection = file.selection.clone();
     selection.given = selection.given.with_secrets(given, &file.secrets)?;
     let mut plan = Plan::new(&suite, &selection)?;
-    let _lock = RunLock::take(&format!("suite {}", suite.file.suite.id))?;
+    let _lock = lock::take(&suite.file.suite.id)?;
     let invocation = Invocation::open(folder);
     let states = plan.runs.iter().map(|run| {
         let state = State::of(&invocation, &run.folder);
-        (state.settled(run.preflight), state.code)
+        // A warm-up colours no exit code.
+        let code = if run.cycle.discarded {
+            exit::OK
+        } else {
+            state.code
+        };
+        (state.settled(run.preflight), code)
     });
     let (settled, codes): (Vec<bool>, Vec<i32>) = states.unzip();
     if settled.iter().all(|&settled| settled) {

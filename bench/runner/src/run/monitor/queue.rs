@@ -9,7 +9,6 @@ use crate::suite::schema::MonitorTable;
 use crate::suite::scope::Watched;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
-use crate::values::mask::masked;
 
 /// A key, or a field of a hash.
 #[derive(Debug)]
@@ -94,7 +93,7 @@ impl sampler::Sampler for Sampler {
             }
             Err(error) => {
                 self.server = None;
-                json!({ "t": t, "error": masked(&format!("{error:#}")) })
+                json!({ "t": t, "error": format!("{error:#}") })
             }
         }
     }
