@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use barrier_procs::MachineLock;
 use barrier_stats::host::raise_open_files;
 use barrier_stats::order::balanced;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
     known.sort_unstable();
     known.dedup();
     let variants = chosen("variant", &cli.variants, &known, |variant| variant)?;
+    let _lock = MachineLock::take("barrier-perf")?;
     catch_signals()?;
     let began = Instant::now();
     let started = jiff::Zoned::now();

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use barrier_procs::LOCK_VARIABLE;
 use serde_json::Value as Json;
 
 fn root() -> &'static Path {
@@ -24,11 +26,18 @@ fn k6() -> PathBuf {
     path
 }
 
+/// A lock of its own for each run: these measure nothing that anybody will compare.
 fn perf(arguments: &[&str]) -> Command {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let lock = format!("lock-{}", RUNS.fetch_add(1, Ordering::Relaxed));
     let mut command = Command::new(env!("CARGO_BIN_EXE_barrier-perf"));
     command
         .current_dir(root())
         .env("K6_BIN", k6())
+        .env(
+            LOCK_VARIABLE,
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(lock),
+        )
         .args(arguments);
     command
 }
@@ -106,6 +115,28 @@ fn a_wrong_name_is_refused_before_anything_runs() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         errors.contains("\"relase\"") && errors.contains("release"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn nothing_is_measured_beside_another_run() {
+    let folder = tempfile::tempdir().expect("folder");
+    let lock = folder.path().join("lock");
+    let held = std::fs::File::create(&lock).expect("a lock");
+    std::fs::write(&lock, "suite waiting-room, process 7").expect("written");
+    held.lock().expect("held");
+    let output = perf(&[
+        "--users", "20", "--cycles", "1", "--cases", "release", "--out",
+    ])
+    .arg(folder.path().join("out"))
+    .env(LOCK_VARIABLE, &lock)
+    .output()
+    .expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("another run is active: suite waiting-room, process 7"),
         "{errors}"
     );
 }

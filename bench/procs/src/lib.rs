@@ -1,9 +1,11 @@
 //! Child processes that never outlive their parent, and a private Redis among them.
 //!
 //! What the runner and the benchmark of the barrier start besides themselves (k6, targets, servers) they start here:
-//! [`Supervised`] is any child, [`PrivateRedis`] a server that is ready and gone with its guard. Signals are the
+//! [`Supervised`] is any child, [`PrivateRedis`] a server that is ready and gone with its guard; [`MachineLock`] keeps
+//! two measurements from running at once. Signals are the
 //! caller's to catch: children have process groups of their own, so that a Ctrl-C in a terminal does not reach them.
 
+mod lock;
 mod redis;
 mod supervised;
 
@@ -11,6 +13,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use lock::{LOCK_VARIABLE, MachineLock};
 pub use redis::PrivateRedis;
 pub use supervised::{EachLine, Output, Supervised};
 
@@ -33,6 +36,12 @@ pub enum Error {
         variable: String,
         /// What it says.
         program: PathBuf,
+    },
+    /// Another process measures on this machine.
+    #[error("another run is active: {holder}; wait for it, or interrupt it")]
+    Busy {
+        /// What it says about itself.
+        holder: String,
     },
     /// The program was started, and ended or did not answer.
     #[error("{} did not start; its last words:\n{last_words}", program.display())]

@@ -98,6 +98,7 @@ fn smoke(queue: &str) {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TMPDIR", place.evidence().with_file_name("tmp"))
+        .env(barrier_procs::LOCK_VARIABLE, place.lock())
         .env("EVIDENCE_ROOT", place.evidence())
         .env("BARRIER_BENCH_BIN", env!("CARGO_BIN_EXE_barrier-bench"))
         .env("K6_BIN", k6())

@@ -243,6 +243,7 @@ fn the_script_benchmarks_services_that_a_person_started() {
         .env_clear()
         .env("PATH", path)
         .env("TMPDIR", tmp)
+        .env(barrier_procs::LOCK_VARIABLE, place.lock())
         .env("EVIDENCE_ROOT", place.evidence());
     command
         .env("BARRIER_BENCH_BIN", env!("CARGO_BIN_EXE_barrier-bench"))

@@ -130,10 +130,12 @@ fn a_passing_run_leaves_complete_evidence_without_secrets() {
         "summary.json",
         "derived.json",
         "verdict.json",
+        "monitor-generator.jsonl",
+        "SHA256SUMS",
     ] {
         assert!(names.iter().any(|own| own == name), "{name} in {names:?}");
     }
-    assert_eq!(names.len(), 7, "nothing else: {names:?}");
+    assert_eq!(names.len(), 9, "nothing else: {names:?}");
     for path in files(&probe.place.evidence()) {
         let content = text(&path);
         assert!(
@@ -342,7 +344,10 @@ fn only_one_run_at_a_time() {
     lines
         .find(|line| line.starts_with("run 1 of 1"))
         .expect("the first run is active");
-    let (code, printed) = finish(&mut probe.command("pass"));
+    // Another folder for temporary files is the same machine.
+    let elsewhere = Place::new();
+    let temporary = elsewhere.evidence().with_file_name("tmp");
+    let (code, printed) = finish(probe.command("pass").env("TMPDIR", temporary));
     let pid = rustix::process::Pid::from_child(&first);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal");
     lines.for_each(drop);

@@ -96,8 +96,8 @@ test('the reference of the runner has every verb and every key of a suite file',
     }
   }
 
-  const sources = ['facts', 'judge'].map((name) => readText(`bench/runner/src/verdict/${name}.rs`)).join('\n');
-  const gates = matches(reference, /^\| `([a-z0-9-]+)` \| (?:k6|it ends|`summary|the target|every declared)/gm);
+  const sources = ['facts', 'health', 'judge'].map((name) => readText(`bench/runner/src/verdict/${name}.rs`)).join('\n');
+  const gates = matches(reference, /^\| `([a-z0-9-]+)` \| (?:k6|it ends|`summary|the target|every declared|only of)/gm);
   assert.deepEqual(sorted(gates), sorted(matches(sources, /built_in\(\s*"([a-z0-9-]+)"/g)));
 
   // The runner itself tells which keys it knows, where it meets one that it does not.

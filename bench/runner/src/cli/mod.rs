@@ -14,7 +14,7 @@ use crate::plan::{Plan, Selection};
 use crate::report;
 use crate::run::clean;
 use crate::session;
-use crate::session::lock::RunLock;
+use crate::session::lock;
 use crate::suite::given::Given;
 use crate::suite::{self, Suite};
 use crate::terminal::{self, Terminal, say};
@@ -402,10 +402,10 @@ fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
                 "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
                 run.before.as_deref().unwrap_or("NOT_RUN")
             )),
-            Now::Judged { run: now, doubts } => {
+            Now::Judged { run: now, notes } => {
                 terminal::judged(now).iter().for_each(|line| say(line));
-                for doubt in doubts {
-                    say(&format!("beware   {doubt}"));
+                for note in notes {
+                    say(&format!("beware   {note}; the verdict does not rest on it"));
                 }
                 say(&match &run.before {
                     Some(before) if *before == now.verdict => {
@@ -492,10 +492,7 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
     let _lock = if dry_run {
         None
     } else {
-        Some(RunLock::take(&format!(
-            "cleaning of suite {}",
-            suite.file.suite.id
-        ))?)
+        Some(lock::take(&format!("{}, cleaning", suite.file.suite.id))?)
     };
     let plan = Plan::new(&suite, &selection)?;
     let Some(run) = plan.runs.into_iter().next() else {
@@ -518,7 +515,7 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
         .iter()
         .for_each(|line| say(line));
     let mut log = Vec::new();
-    let result = cleaning.execute(dry_run, &mut log);
+    let result = cleaning.execute(dry_run, &mut log, || Ok(()));
     log.iter().for_each(|line| say(line));
     result.map(|()| exit::OK)
 }

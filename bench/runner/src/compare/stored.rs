@@ -368,7 +368,7 @@ impl StoredRun {
     pub(crate) fn value(&self, metric: &str, stat: &str) -> Option<f64> {
         match self.derived.get(metric) {
             Some(value) => value.as_f64(),
-            None => crate::verdict::derive::statistic(self.summary.as_ref()?, metric, stat),
+            None => crate::verdict::metric::statistic(self.summary.as_ref()?, metric, stat),
         }
     }
 }

@@ -1,17 +1,14 @@
 //! The stream as evidence: one JSON object a line, with its time.
 
-use std::fs::File;
-use std::io::Write as _;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::stream::{Event, Listener};
-use crate::values::mask::masked;
+use crate::values::writer::Writer;
 
 /// Writes every event but output to a file.
 #[derive(Debug)]
-pub(crate) struct Log(File);
+pub(crate) struct Log(Writer);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -22,7 +19,7 @@ struct Line<'a> {
 
 impl Log {
     /// Appends to a file that is open for it.
-    pub(crate) fn to(file: File) -> Self {
+    pub(crate) fn to(file: Writer) -> Self {
         Self(file)
     }
 }
@@ -32,24 +29,31 @@ impl Listener for Log {
         if matches!(event, Event::Output { .. }) {
             return;
         }
-        // Every event is JSON. A full disk ends no run here: the evidence of the run itself tells it.
+        // Every event is JSON.
         if let Ok(text) = serde_json::to_string(&Line { at, event }) {
-            let _ = self.0.write_all(format!("{}\n", masked(&text)).as_bytes());
+            self.0.add(&format!("{text}\n"));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::values::mask;
+    use crate::values::writer::Faults;
 
     #[test]
     fn an_event_is_a_line_without_secrets() {
         mask::register("hunter2-events");
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("events.jsonl");
-        let mut log = Log::to(File::create(&path).expect("file"));
+        let mut log = Log::to(Writer::new(
+            File::create(&path).expect("file"),
+            &path,
+            Faults::default(),
+        ));
         let event = Event::TargetReady {
             target: "room".to_owned(),
             address: "http://a:hunter2-events@b".to_owned(),

@@ -1,16 +1,28 @@
 //! Evidence folders: every file appears complete or not at all, and nothing is ever overwritten.
 
-use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+mod manifest;
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use crate::values::exit;
+use crate::values::writer::{self, Faults, Writer};
+pub(crate) use manifest::MANIFEST;
+
+/// Space that a run sets aside, so that a disk that fills up meanwhile still holds its verdict.
+const RESERVE: u64 = 1 << 20;
 
 /// The folder of one call of the runner, below the evidence root.
 #[derive(Debug)]
 pub(crate) struct Invocation {
     path: PathBuf,
+    faults: Faults,
 }
 
 impl Invocation {
@@ -28,7 +40,7 @@ impl Invocation {
             };
             let path = root.join(name);
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self::open(&path)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     return Err(error).with_context(|| format!("making {}", path.display()));
@@ -42,6 +54,7 @@ impl Invocation {
     pub(crate) fn open(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
+            faults: Faults::default(),
         }
     }
 
@@ -55,27 +68,35 @@ impl Invocation {
         (1..)
             .map(|number| self.path.join(attempt(relative, number)))
             .take_while(|path| path.is_dir())
-            .map(|path| Folder { path })
+            .map(|path| self.folder(path))
             .collect()
     }
 
     /// The folder as evidence for what belongs to all runs.
     pub(crate) fn shared(&self) -> Folder {
+        self.folder(self.path.clone())
+    }
+
+    fn folder(&self, path: PathBuf) -> Folder {
         Folder {
-            path: self.path.clone(),
+            path,
+            faults: self.faults.clone(),
+            reserve: Mutex::new(None),
         }
     }
 
-    /// Makes the folder of an attempt at a run, counted from 1.
+    /// Makes the folder of an attempt at a run, counted from 1, and sets space aside for its verdict.
     ///
     /// # Errors
-    /// It exists already or cannot be made.
+    /// It exists already or cannot be made, or the disk is full.
     pub(crate) fn run_folder(&self, relative: &str, number: u32) -> anyhow::Result<Folder> {
         let path = self.path.join(attempt(relative, number));
         let parent = path.parent().unwrap_or(&self.path);
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
         fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Folder { path })
+        let folder = self.folder(path);
+        folder.set_aside()?;
+        Ok(folder)
     }
 }
 
@@ -83,6 +104,9 @@ impl Invocation {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    faults: Faults,
+    /// A file without a name; its space is free once it is dropped.
+    reserve: Mutex<Option<File>>,
 }
 
 impl Folder {
@@ -93,9 +117,34 @@ impl Folder {
 
     /// An existing folder.
     pub(crate) fn open(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
+        Invocation::open(path).shared()
+    }
+
+    fn set_aside(&self) -> anyhow::Result<()> {
+        let making = || format!("writing in {}", self.path.display());
+        let file = tempfile::tempfile_in(&self.path).with_context(making)?;
+        // Where space cannot be set aside, a full disk may cost the verdict: then there is none.
+        if fallocate(&file, FallocateFlags::empty(), 0, RESERVE) == Err(Errno::NOSPC) {
+            return Err(exit::set_up(format!(
+                "{}: the disk is full; free some space, or give another place for the evidence",
+                self.path.display()
+            )));
         }
+        *self.reserve.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        Ok(())
+    }
+
+    /// Gives the space back that was set aside: what follows is written at the end of the run.
+    pub(crate) fn release(&self) {
+        self.reserve
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// The files that could not be written as they should have been, each with the reason.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.faults.of(&self.path)
     }
 
     /// A JSON file; `None` if it is not there or not JSON.
@@ -103,33 +152,41 @@ impl Folder {
         serde_json::from_slice(&fs::read(self.path.join(name)).ok()?).ok()
     }
 
+    /// A text file; `None` if it is not there.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path.join(name)).ok()
+    }
+
     /// Whether a file is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.path.join(name).is_file()
     }
 
-    /// Writes a new file.
+    /// Writes a new file, masked. A failure is among the faults, too.
     ///
     /// # Errors
     /// The file exists or cannot be written.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
-        let target = self.path.join(name);
-        self.complete(content)?
-            .persist_noclobber(&target)
-            .with_context(|| format!("writing {}", target.display()))?;
-        Ok(())
+        self.put(name, content, false)
     }
 
-    /// Writes a file that grows with the run (the meta files, the record of the cleaning): the new content replaces the old one in one step.
+    /// Writes a file that grows with the run (the meta files, the record of the cleaning), masked: the new content replaces
+    /// the old one in one step. A failure is among the faults, too.
     ///
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn update(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
-        let target = self.path.join(name);
-        self.complete(content)?
-            .persist(&target)
-            .with_context(|| format!("writing {}", target.display()))?;
-        Ok(())
+        self.put(name, content, true)
+    }
+
+    fn put(&self, name: &str, content: &[u8], replace: bool) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        let written = writer::whole(&path, content, replace);
+        match &written {
+            Ok(()) => self.faults.settle(&path),
+            Err(error) => self.faults.note(&path, error),
+        }
+        written.with_context(|| format!("writing {}", path.display()))
     }
 
     /// Writes a new JSON file, indented.
@@ -144,13 +201,11 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(crate) fn append(&self, name: &str) -> anyhow::Result<File> {
+    pub(crate) fn append(&self, name: &str) -> anyhow::Result<Writer> {
         let path = self.path.join(name);
-        File::options()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))
+        let file = File::options().append(true).create(true).open(&path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        Ok(Writer::new(file, &path, self.faults.clone()))
     }
 
     /// Opens the file that a running process writes to; it gets its name by [`Self::finish`]. Until then, and for ever
@@ -158,9 +213,14 @@ impl Folder {
     ///
     /// # Errors
     /// The file exists or cannot be made.
-    pub(crate) fn begin(&self, name: &str) -> anyhow::Result<File> {
+    pub(crate) fn begin(&self, name: &str) -> anyhow::Result<Writer> {
         let path = self.partial(name);
-        File::create_new(&path).with_context(|| format!("making {}", path.display()))
+        let file = File::create_new(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Writer::new(
+            file,
+            &self.path.join(name),
+            self.faults.clone(),
+        ))
     }
 
     /// The path of a file between [`Self::begin`] and [`Self::finish`].
@@ -168,27 +228,16 @@ impl Folder {
         self.path.join(format!("{name}.partial"))
     }
 
-    /// Gives a file its name.
-    ///
-    /// # Errors
-    /// A file of that name exists, or the file system refuses.
-    pub(crate) fn finish(&self, name: &str) -> anyhow::Result<()> {
+    /// Gives a file its name, unless it is taken. Where that fails the run goes on to its verdict, which the faults spoil.
+    pub(crate) fn finish(&self, name: &str) {
         let (from, to) = (self.partial(name), self.path.join(name));
         // A link fails when the name is taken, a rename would overwrite.
-        fs::hard_link(&from, &to).with_context(|| format!("writing {}", to.display()))?;
-        fs::remove_file(&from).with_context(|| format!("removing {}", from.display()))
-    }
-
-    fn complete(&self, content: &[u8]) -> anyhow::Result<tempfile::NamedTempFile> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".new-")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(&self.path)
-            .with_context(|| format!("writing in {}", self.path.display()))?;
-        file.write_all(content)
-            .and_then(|()| file.as_file().sync_all())
-            .with_context(|| format!("writing in {}", self.path.display()))?;
-        Ok(file)
+        let named = fs::hard_link(&from, &to)
+            .and_then(|()| fs::remove_file(&from))
+            .and_then(|()| writer::sync_folder(&self.path));
+        if let Err(error) = named {
+            self.faults.note(&to, &error);
+        }
     }
 }
 
@@ -268,16 +317,15 @@ mod tests {
         folder.update("x.json", b"3").expect("update");
         assert_eq!(fs::read(folder.path().join("x.json")).expect("read"), b"3");
 
-        folder
-            .begin("out.txt")
-            .expect("begin")
-            .write_all(b"o")
-            .expect("write");
+        folder.begin("out.txt").expect("begin").add("o");
         assert!(!folder.has("out.txt"));
-        folder.finish("out.txt").expect("finish");
+        folder.finish("out.txt");
         assert!(folder.has("out.txt"));
+        assert!(folder.faults().is_empty(), "{:?}", folder.faults());
         folder.begin("out.txt").expect("begin");
-        assert!(folder.finish("out.txt").is_err());
+        folder.finish("out.txt");
+        let faults = folder.faults();
+        assert!(faults[0].starts_with("out.txt (File exists"), "{faults:?}");
         fs::remove_file(folder.partial("out.txt")).expect("remove");
         let count = fs::read_dir(folder.path()).expect("list").count();
         assert_eq!(count, 2, "no temporary file is left");

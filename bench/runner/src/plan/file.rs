@@ -15,7 +15,6 @@ use crate::suite::Suite;
 use crate::suite::vars::Point;
 use crate::values::exit;
 use crate::values::hash;
-use crate::values::mask::masked;
 
 /// Name of the plan in its folder.
 pub(crate) const PLAN: &str = "plan.json";
@@ -67,6 +66,26 @@ pub(crate) struct Entry {
     pub(crate) discarded: bool,
     pub(crate) preflight: bool,
     pub(crate) estimate_ms: Option<u64>,
+}
+
+/// The hash of the copy of the suite beside the plan of a folder.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn copy_sha256(plan: &Path) -> anyhow::Result<String> {
+    let path = plan.join(SUITE);
+    let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(hash::sha256(&text))
+}
+
+/// Why the copy beside the plan of a folder is not the one that a run was judged by; `None` if it is, or if the run does
+/// not tell.
+pub(crate) fn copy_changed(plan: &Path, meta: &Json) -> Option<String> {
+    let kept = meta.pointer("/suiteFile/copySha256")?.as_str()?;
+    match copy_sha256(plan) {
+        Ok(now) if now == kept => None,
+        _ => Some(format!("{SUITE} beside the plan was changed after the run")),
+    }
 }
 
 /// A point as the files hold it.
@@ -136,7 +155,7 @@ impl PlanFile {
     /// A file cannot be written.
     pub(crate) fn write(&self, suite: &Suite, invocation: &Invocation) -> anyhow::Result<()> {
         let shared = invocation.shared();
-        shared.write(SUITE, masked(&suite.text).as_bytes())?;
+        shared.write(SUITE, suite.text.as_bytes())?;
         shared.write_json(PLAN, &serde_json::to_value(self)?)
     }
 

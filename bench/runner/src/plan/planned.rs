@@ -17,7 +17,7 @@ use crate::suite::vars::{Point, RunValues, Vars};
 use crate::values::duration::parse_duration;
 use crate::values::exit;
 use crate::values::template::{run_values, variables};
-use crate::values::value::{Kind, Value, plain};
+use crate::values::value::{Value, plain};
 
 /// One execution of one point of a scenario with one variant in one cycle.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub(super) fn planned<'a>(
     }
     let target = target::choose(suite, variant.as_deref(), &vars)?;
     vars.complete(&suite.file, target)?;
-    check_hosts(suite, &vars)?;
+    check_hosts(suite, target, &vars)?;
     let under_test = selection.builds.of_run(build, target)?;
     let variant_name = variant
         .iter()
@@ -114,7 +114,7 @@ pub(super) fn planned<'a>(
     let time = |text: &Spanned<String>| duration(&vars.expand(text.get_ref(), &RunValues::new())?);
     let users = suite.file.suite.users.as_ref();
     let users = users.map(|text| number(&vars.expand(text.get_ref(), &RunValues::new())?));
-    gate::check_limits(&suite.file.gate, scenario.id.get_ref(), &vars)?;
+    gate::check_limits(&suite.file, scenario.id.get_ref(), &vars)?;
     let mut run = PlannedRun {
         number: 0,
         scenario,
@@ -173,24 +173,40 @@ fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyho
     Ok(())
 }
 
-/// A run writes to Redis and drives load: both only where the suite allows it.
-fn check_hosts(suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
-    let allowed = &suite.file.suite.allow_hosts;
-    for (name, table) in &suite.file.env {
-        let name = name.get_ref();
-        let (true, Some(Value::Text(text))) = (table.kind == Kind::Url, vars.get(name)) else {
-            continue;
-        };
-        let host = url::Url::parse(text)
-            .ok()
-            .and_then(|address| address.host_str().map(str::to_owned))
-            .unwrap_or_default();
-        if !allowed.contains(&host) {
-            return Err(exit::set_up(format!(
-                "{name}: the host {host} is not allowed; allowed: {} (`allow_hosts` in {})",
-                allowed.join(", "),
-                suite.path.display()
-            )));
+/// A run writes to Redis and drives load: both only where the suite allows it. Looked at is every address that a step of
+/// the run or its harness can reach: those in variables, whatever their type, and those that the suite's tables name.
+fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    for (name, value, _) in vars.iter() {
+        match value {
+            Value::Text(text) => suite.allow(name, text)?,
+            Value::List(items) => items.iter().try_for_each(|item| suite.allow(name, item))?,
+            Value::Int(_) | Value::Float(_) => {}
+        }
+    }
+    let ready = [&target.ready.url, &target.ready.tcp];
+    let texts = ready.into_iter().flatten().chain(&target.start);
+    let of_target = texts.map(|text| (format!("target {}", target.id), text));
+    let clean = suite.file.clean.iter();
+    let clean = clean.map(|table| (format!("clean {}", table.id), &table.target));
+    let monitors = suite.file.monitor.iter().filter_map(|table| {
+        Some((
+            format!("monitor {}", table.id.get_ref()),
+            table.source.as_ref()?,
+        ))
+    });
+    let records = suite.file.record.iter();
+    let records = records.map(|table| (format!("record {}", table.id.get_ref()), &table.source));
+    let version = target.version.iter();
+    let version = version.map(|table| (format!("target {}", target.id), &table.url));
+    let tables = of_target
+        .chain(version)
+        .chain(clean)
+        .chain(monitors)
+        .chain(records);
+    for (what, text) in tables {
+        // What has no value yet is of a server that the runner starts.
+        if let Ok(address) = vars.expand(text.get_ref(), &RunValues::new()) {
+            suite.allow(&what, &address)?;
         }
     }
     Ok(())

@@ -13,7 +13,8 @@ use crate::compare::cells::{self, title};
 use crate::compare::stored::{Stored, StoredRun};
 use crate::suite::schema::RecordTable;
 use crate::suite::section::Section;
-use crate::verdict::derive::statistic;
+use crate::verdict::health::Share;
+use crate::verdict::metric::statistic;
 
 const TEMPLATE: &str = include_str!("templates/report.html");
 /// The axis whose zero is the opening of the gate.
@@ -302,6 +303,25 @@ impl Place<'_> {
             }
         }
         let mut charts = Vec::new();
+        let shares = self.runs.iter().map(|(_, _, series)| &series.shares);
+        for (place, share) in shares
+            .max_by_key(|shares| shares.len())
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
+            let of = |pick: fn(&Share) -> &Points| {
+                self.lines(|_, series| {
+                    series
+                        .shares
+                        .get(place)
+                        .map_or_else(Vec::new, |share| pick(share).clone())
+                })
+            };
+            let bars = of(|share| &share.beyond);
+            let lines: Vec<Line> = of(|share| &share.points).into_iter().chain(bars).collect();
+            charts.extend(self.chart(&share.caption, &self.time(), &lines)?);
+        }
         for name in names {
             let of = |pick: Pick| {
                 self.lines(|_, series| {

@@ -14,8 +14,7 @@ mod series;
 mod template;
 mod view;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -25,8 +24,8 @@ use crate::suite::Suite;
 use crate::suite::schema::Format;
 pub(crate) use crate::suite::section::Section;
 use crate::values::exit;
-use crate::values::mask::masked;
 use crate::values::text::shown;
+use crate::values::writer;
 use figures::Figures;
 
 /// The verb `report`: writes the report of a folder again.
@@ -97,24 +96,9 @@ fn write(stored: &Stored, allowed: &[String], stream: &Stream) -> anyhow::Result
             ),
         };
         let path = stored.root.join(name);
-        replace(&path, masked(&text).as_bytes())?;
+        writer::whole(&path, text.as_bytes(), true)
+            .with_context(|| format!("writing {}", path.display()))?;
         stream.tell(Event::ReportWritten { path: shown(&path) });
     }
     Ok(code)
-}
-
-/// Writes a file that appears complete or not at all.
-fn replace(path: &PathBuf, content: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-    let writing = || format!("writing {}", path.display());
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .with_context(writing)?;
-    file.write_all(content).with_context(writing)?;
-    file.persist(path).with_context(writing)?;
-    Ok(())
 }

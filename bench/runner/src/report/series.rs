@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::compare::stored::StoredRun;
 use crate::suite::schema::RecordTable;
+use crate::verdict::health::{self, Health, Share};
 
 /// Points that a line has at most; more cannot be told apart on a screen.
 const POINTS: usize = 150;
@@ -25,6 +26,8 @@ pub(crate) struct Series {
     /// Users that left the queues, per second.
     pub(crate) promotions: Points,
     pub(crate) processes: Vec<Process>,
+    /// What k6 and the whole machine used of what they may use.
+    pub(crate) shares: Vec<Share>,
 }
 
 /// One process over time.
@@ -58,6 +61,13 @@ impl Series {
             for (name, values) in line["processes"].as_object().into_iter().flatten() {
                 series.process(name).sample(seconds, values);
             }
+        }
+        let health = fs::read_to_string(run.path.join(health::FILE));
+        series.shares = health.map_or_else(|_| Vec::new(), |text| Health::read(&text).shares());
+        for share in &mut series.shares {
+            let seconds = |&(t, value): &(f64, f64)| ((t - zero.unwrap_or(t)) / 1000.0, value);
+            share.points = thinned(&share.points.iter().map(seconds).collect());
+            share.beyond = share.beyond.iter().map(seconds).collect();
         }
         series.promotions = per_second(&series.queue);
         series.queue = thinned(&series.queue);

@@ -16,6 +16,7 @@ use crate::run::monitor::{Monitors, Processes};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::target::{self, Target};
+use crate::run::trend_stats;
 use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
@@ -73,6 +74,7 @@ impl Attempt<'_, '_> {
             Verdict::NotRun
         };
         let code = exit::code_of(&error);
+        self.folder.release();
         let reason = masked(&format!("{error:#}"));
         if !self.folder.has("verdict.json") {
             let record = json!({ "schemaVersion": 1, "verdict": verdict, "reasons": [&reason], "k6ExitCode": null, "exitCode": code, "gates": [] });
@@ -80,6 +82,7 @@ impl Attempt<'_, '_> {
         }
         meta.ended(&verdict.to_string(), code, self.folder);
         meta.write(self.folder)?;
+        self.folder.seal()?;
         self.stream.tell(Event::NotJudged {
             verdict: verdict.to_string(),
             title: self.run.title(),
@@ -136,9 +139,8 @@ impl Attempt<'_, '_> {
         }
         let ended = self.with_target(&target, &processes, run_id, &mut cleaning, meta);
         // The target ends before its log is judged complete, and also when something went wrong.
-        let stopped = target.stop(folder);
+        target.stop(folder);
         let (finished, machine, health) = ended?;
-        stopped?;
         let (evidence, judgement) =
             conclude(suite, self.run, &finished, health, &machine, folder, meta)?;
         let told = judgement.told(
@@ -161,13 +163,13 @@ impl Attempt<'_, '_> {
     ) -> anyhow::Result<(Finished, Machine, Result<(), String>)> {
         let folder = self.folder;
         cleaning.step(folder, clean::Plan::verify)?;
-        self.inbox.check()?;
-        let call = Call::new(
+        let mut call = Call::new(
             &self.shared.k6.path,
             &self.run.script,
             &self.run.vars,
             run_id,
         );
+        trend_stats::add(&mut call, self.shared.suite, self.inbox)?;
         let logs = Slices::begin(self.run.target, &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
@@ -176,6 +178,7 @@ impl Attempt<'_, '_> {
             monitors: Some(monitors),
             machine: Machine::default(),
         };
+        self.inbox.check()?;
         let finished = call.run(
             folder,
             self.run.bound,
@@ -183,18 +186,21 @@ impl Attempt<'_, '_> {
             self.stream,
             &mut watched,
         )?;
-        logs.end(folder)?;
-        meta.k6_ended(call.shown(), &finished);
+        logs.end(folder);
+        meta.k6_ended(&call.shown(), &finished);
         for record in &self.shared.suite.file.record {
             if let Some(answer) = recorded(record, &self.run.vars, run_id) {
                 meta.recorded(record.id.get_ref(), &answer);
             }
         }
-        meta.write(folder)?;
+        // What fails from here on is among the faults, and the verdict tells it.
+        let _ = meta.write(folder);
         Ok((finished, watched.machine, target.healthy()))
     }
 
-    fn clean(&self) -> anyhow::Result<Cleaning> {
+    fn clean(&mut self) -> anyhow::Result<Cleaning> {
+        // After a signal nothing is deleted any more, from the first key on.
+        self.inbox.check()?;
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
         if let Some(plan) = &plan {
             self.stream.tell(Event::Cleaning {
@@ -206,7 +212,10 @@ impl Attempt<'_, '_> {
             plan,
             log: Vec::new(),
         };
-        cleaning.step(self.folder, |plan, log| plan.execute(false, log))?;
+        let inbox = &mut *self.inbox;
+        cleaning.step(self.folder, |plan, log| {
+            plan.execute(false, log, || Ok(inbox.check()?))
+        })?;
         Ok(cleaning)
     }
 }
@@ -254,7 +263,7 @@ impl Cleaning {
     fn step(
         &mut self,
         folder: &Folder,
-        work: impl Fn(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
+        work: impl FnOnce(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(plan) = &self.plan else {
             return folder.update(
@@ -266,8 +275,10 @@ impl Cleaning {
         if let Err(error) = &result {
             self.log.push(format!("[cleanup] failed: {error:#}"));
         }
-        let text = masked(&format!("{}\n", self.log.join("\n")));
-        folder.update("cleanup.txt", text.as_bytes())?;
+        folder.update(
+            "cleanup.txt",
+            format!("{}\n", self.log.join("\n")).as_bytes(),
+        )?;
         result
     }
 }

@@ -187,11 +187,17 @@ impl Plan {
     }
 
     /// Carries the plan out; with `dry_run` it only looks. Every command and its reply is added to `log`, also when an
-    /// error ends the work.
+    /// error ends the work. `go_on` is asked before each command that changes anything.
     ///
     /// # Errors
-    /// Redis cannot be reached or refuses, a key has a type that the suite does not own, or something is left over.
-    pub(crate) fn execute(&self, dry_run: bool, log: &mut Vec<String>) -> anyhow::Result<()> {
+    /// Redis cannot be reached or refuses, a key has a type that the suite does not own, something is left over, or
+    /// `go_on` refuses.
+    pub(crate) fn execute(
+        &self,
+        dry_run: bool,
+        log: &mut Vec<String>,
+        mut go_on: impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         log.push(format!(
             "[cleanup] {} of {} commands at {}",
             if dry_run { "dry run" } else { "plan" },
@@ -232,6 +238,7 @@ impl Plan {
         }
         log.push("[cleanup] commands".to_owned());
         for (action, _) in &self.actions {
+            go_on()?;
             server.ask(&action.words(), log)?;
         }
         self.read_back(&mut server, log)
@@ -356,7 +363,7 @@ limit = "30s"
                 .expect("plan")
                 .expect("declared");
             let mut log = Vec::new();
-            let result = plan.execute(dry_run, &mut log);
+            let result = plan.execute(dry_run, &mut log, || Ok(()));
             (result, log.join("\n"))
         }
     }
@@ -446,6 +453,32 @@ limit = "30s"
         let text = result.expect_err("refused").to_string();
         assert!(text.contains("WAITING:e2 is of type list"), "{text}");
         assert_eq!(f.ask("TYPE WAITING:e1"), "zset");
+    }
+
+    #[test]
+    fn after_a_signal_nothing_more_is_deleted() {
+        let mut f = fixture(0);
+        left_over(&mut f);
+        let plan = Plan::new(&f.suite, &f.vars, &[])
+            .expect("plan")
+            .expect("declared");
+        let mut inbox = Inbox::without_signals();
+        let sender = inbox.sender();
+        let mut asked = 0;
+        let mut log = Vec::new();
+        let result = plan.execute(false, &mut log, || {
+            asked += 1;
+            if asked == 2 {
+                sender
+                    .send(crate::run::inbox::Message::Interrupt)
+                    .expect("sent");
+            }
+            Ok(inbox.check()?)
+        });
+        let error = result.expect_err("interrupted");
+        assert_eq!(exit::code_of(&error), exit::INTERRUPTED);
+        assert_eq!(f.ask("TYPE WAITING:e1"), "none", "before the signal");
+        assert_eq!(f.ask("TYPE WAITING:e2"), "hash", "after it");
     }
 
     #[test]

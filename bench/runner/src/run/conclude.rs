@@ -7,9 +7,10 @@ use crate::plan::PlannedRun;
 use crate::run::k6::Finished;
 use crate::run::meta::Meta;
 use crate::suite::Suite;
-use crate::values::mask::{self, masked};
+use crate::values::mask::masked;
 use crate::verdict::derive::derive;
 use crate::verdict::facts::{Facts, Machine};
+use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
 
 /// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
@@ -25,26 +26,26 @@ pub(super) fn conclude(
     folder: &Folder,
     meta: &mut Meta,
 ) -> anyhow::Result<(Evidence, Judgement)> {
+    folder.release();
     let bytes = finished.summary();
     if let Some(bytes) = &bytes {
-        folder.write("summary.json", &mask::masked_json(bytes))?;
+        // A failure is among the faults of the folder, here and below.
+        let _ = folder.write("summary.json", bytes);
     }
     let summary: Option<Json> = bytes
         .as_deref()
         .and_then(|bytes| serde_json::from_slice(bytes).ok());
     let of_machine = serde_json::to_value(machine)?;
     let derived = derive(&suite.file.derive, summary.as_ref(), &run.vars, &of_machine);
-    folder.write_json("derived.json", &Json::Object(derived.clone()))?;
+    let _ = folder.write_json("derived.json", &Json::Object(derived.clone()));
     let missing = suite.file.evidence.files.iter();
+    let missing = missing.filter(|name| *name != "verdict.json" && !folder.has(name));
     let facts = Facts {
         k6_exit_code: finished.code,
         cause: finished.cause,
         summary: summary.is_some(),
         unhealthy: health.err().map(|text| masked(&text)),
-        evidence_missing: missing
-            .filter(|name| *name != "verdict.json" && !folder.has(name))
-            .cloned()
-            .collect(),
+        evidence_missing: missing.cloned().chain(folder.faults()).collect(),
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
     };
     meta.judged_by(&facts, of_machine)?;
@@ -52,8 +53,10 @@ pub(super) fn conclude(
         scenario: run.scenario.id.get_ref().clone(),
         facts,
         summary,
+        health: folder.text(health::FILE).as_deref().map(Health::read),
         derived,
         vars: run.vars.clone(),
+        doubts: Vec::new(),
         quick: meta.quick(),
     };
     let judgement = evidence.judge(suite)?;
@@ -73,5 +76,6 @@ pub(super) fn conclude(
     folder.write_json("verdict.json", &record)?;
     meta.ended(&judgement.verdict.to_string(), judgement.code, folder);
     meta.write(folder)?;
+    folder.seal()?;
     Ok((evidence, judgement))
 }

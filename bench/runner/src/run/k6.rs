@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
-use crate::run::environment::clean_environment;
+use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::{Inbox, Message};
 use crate::run::process::{self, Supervised, find_on_path};
 use crate::run::scratch;
@@ -57,7 +57,7 @@ impl Binary {
         let path =
             std::path::absolute(&path).with_context(|| format!("resolving {}", path.display()))?;
         let mut command = Command::new(&path);
-        clean_environment(&mut command);
+        clean_environment(&mut command, NO_HOME);
         let output = command
             .envs(QUIET)
             .arg("version")
@@ -105,7 +105,8 @@ pub(crate) struct Call {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    shown: String,
+    /// How the environment is shown.
+    settings: Vec<String>,
 }
 
 impl Call {
@@ -137,19 +138,43 @@ impl Call {
         }
         plain("RUN_ID", run_id);
         arguments.push(script.display().to_string());
-        shown.push(quoted(&binary.display().to_string()));
-        shown.extend(arguments.iter().map(|argument| quoted(argument)));
         Self {
             program: binary.to_owned(),
             arguments,
             environment,
-            shown: shown.join(" "),
+            settings: shown,
         }
     }
 
+    /// Which statistics of trends k6 keeps, in place of the harness's own list.
+    pub(super) fn trend_stats(&mut self, list: &str) {
+        self.arguments
+            .splice(1..1, ["--summary-trend-stats".to_owned(), list.to_owned()]);
+    }
+
+    /// The binary.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What k6's process environment holds beside the usual.
+    pub(super) fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.environment.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What follows `run`: options, and the script at the end.
+    pub(super) fn arguments(&self) -> &[String] {
+        &self.arguments[1..]
+    }
+
     /// The command as it could be typed, secrets masked.
-    pub(crate) fn shown(&self) -> &str {
-        &self.shown
+    pub(crate) fn shown(&self) -> String {
+        let program = self.program.display().to_string();
+        let words = std::iter::once(&program).chain(&self.arguments);
+        let words = words.map(|word| quoted(word));
+        let all: Vec<String> = self.settings.iter().cloned().chain(words).collect();
+        all.join(" ")
     }
 
     /// Runs k6 in a fresh working directory, so that a summary found there is of this run. Its output is told as it
@@ -167,12 +192,13 @@ impl Call {
     ) -> anyhow::Result<Finished> {
         let work = scratch::folder("k6-").context("making a working directory for k6")?;
         let mut output = folder.begin("stdout.txt")?;
-        std::io::Write::write_all(&mut output, format!("[k6] {}\n", self.shown).as_bytes())
-            .context("writing stdout.txt")?;
+        output.add(&format!("[k6] {}\n", self.shown()));
         let mut command = Command::new(&self.program);
-        clean_environment(&mut command);
+        let home = work.path().join("home");
+        std::fs::create_dir(&home).context("making a home for k6")?;
+        clean_environment(&mut command, &home);
         command
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.environment())
             .args(&self.arguments)
             .current_dir(work.path());
 
@@ -184,7 +210,7 @@ impl Call {
         let ended = jiff::Zoned::now();
         watch.ended()?;
         let status = k6.end()?;
-        folder.finish("stdout.txt")?;
+        folder.finish("stdout.txt");
         Ok(Finished {
             code: status.code(),
             wall_clock_ms: ended.timestamp().as_millisecond() - began.timestamp().as_millisecond(),
@@ -350,7 +376,7 @@ mod tests {
             program: PathBuf::from("/usr/bin/env"),
             arguments: arguments.to_vec(),
             environment: Vec::new(),
-            shown: "sh".to_owned(),
+            settings: Vec::new(),
         };
         let finished = call
             .run(&folder, limit, inbox, &Stream::default(), &mut Nobody)
@@ -373,7 +399,10 @@ mod tests {
         assert_eq!((finished.code, finished.cause), (Some(99), Cause::Own));
         assert_eq!(
             (finished.summary().as_deref(), output.as_str()),
-            (Some(b"{}\n".as_slice()), "[k6] sh\nout\nerr\n")
+            (
+                Some(b"{}\n".as_slice()),
+                "[k6] /usr/bin/env --default-signal=INT sh -c 'echo out; echo err >&2; echo '\\''{}'\\'' > summary.json; exit 99'\nout\nerr\n"
+            )
         );
         let (finished, _) = shell("exit 0", limit, &mut inbox);
         assert_eq!(finished.summary(), None);

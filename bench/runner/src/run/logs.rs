@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use crate::evidence::{Folder, component};
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::{RunValues, Vars};
-use crate::values::mask::masked;
 
 /// More than this is not kept of one log; the end is, because it tells how it came out.
 const MOST: u64 = 64 << 20;
@@ -33,20 +32,17 @@ impl Slices {
         )
     }
 
-    /// Keeps what has been written since, masked. A log that cannot be read is noted in its place.
-    ///
-    /// # Errors
-    /// The evidence cannot be written.
-    pub(crate) fn end(self, folder: &Folder) -> anyhow::Result<()> {
+    /// Keeps what has been written since. A log that cannot be read is noted in its place, one that cannot be kept is among
+    /// the faults of the folder.
+    pub(crate) fn end(self, folder: &Folder) {
         for (number, (path, from)) in self.0.into_iter().enumerate() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = format!("log-{}-{}", number + 1, component(&name));
             let text = slice(&path, from).unwrap_or_else(|error| {
                 format!("[log] {}: {error}\n", path.display()).into_bytes()
             });
-            folder.write(&name, masked(&String::from_utf8_lossy(&text)).as_bytes())?;
+            let _ = folder.write(&name, &text);
         }
-        Ok(())
     }
 }
 
@@ -85,7 +81,7 @@ mod tests {
         let folder = Invocation::create(&path("evidence"), "t")
             .and_then(|invocation| invocation.run_folder("r", 1))
             .expect("folder");
-        slices.end(&folder).expect("kept");
+        slices.end(&folder);
         let kept = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
         assert_eq!(kept("log-1-a.log"), "during\n");
         assert_eq!(kept("log-2-b.log"), "new\n");

@@ -6,7 +6,7 @@ use std::path::Path;
 use barrier_stats::host;
 use serde_json::{Map, Value as Json, json};
 
-use crate::evidence::Folder;
+use crate::evidence::{Folder, MANIFEST};
 use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
 use crate::run::build::Identity;
@@ -26,6 +26,8 @@ use crate::verdict::facts::Facts;
 pub(crate) struct Shared<'a> {
     pub(crate) suite: &'a Suite,
     pub(crate) suite_sha256: String,
+    /// Of its copy beside the plan, which has no secrets.
+    pub(crate) copy_sha256: String,
     pub(crate) k6: Binary,
     /// Runs in the plan.
     pub(crate) runs: usize,
@@ -134,7 +136,12 @@ impl Meta {
             "quick": shared.quick,
             "gitDirty": dirty,
             "estimateMs": run.estimate.map(|time| time.as_millis()),
-            "suiteFile": { "path": shared.suite.path, "sha256": shared.suite_sha256 },
+            "suiteFile": {
+                "path": shared.suite.path,
+                "sha256": shared.suite_sha256,
+                "copySha256": shared.copy_sha256,
+            },
+            "manifest": MANIFEST,
             "harness": hash::harness(&run.script)?,
             "k6": { "path": k6.path, "version": k6.version },
             "redisServer": { "version": redis.version, "private": redis.private },
@@ -239,9 +246,8 @@ impl Meta {
 
     /// A text, in both files.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        let value = masked(value);
         self.lines.push(format!("[meta] {}={value}", snake(name)));
-        self.json.insert(name.to_owned(), Json::String(value));
+        self.json.insert(name.to_owned(), value.into());
     }
 
     /// What is known only once the target answers: its address among the variables.
@@ -258,14 +264,14 @@ impl Meta {
             || "none (ended by a signal)".to_owned(),
             |code| code.to_string(),
         );
-        self.lines.push(format!("[k6] command={}", masked(command)));
+        self.lines.push(format!("[k6] command={command}"));
         self.lines.push(format!("[k6] exit_code={code}"));
         self.lines
             .push(format!("[k6] wall_clock_ms={}", finished.wall_clock_ms));
         self.json.insert(
             "k6Run".to_owned(),
             json!({
-                "command": masked(command),
+                "command": command,
                 "exitCode": finished.code,
                 "startMs": finished.began.timestamp().as_millisecond(),
                 "endMs": finished.ended.timestamp().as_millisecond(),

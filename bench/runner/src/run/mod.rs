@@ -15,5 +15,6 @@ pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod scratch;
 pub(crate) mod target;
+mod trend_stats;
 
 pub(crate) use attempt::{Attempt, Outcome};

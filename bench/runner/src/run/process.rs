@@ -1,7 +1,5 @@
 //! The runner's child processes: their output is kept, masked; their end is an event.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +10,7 @@ pub(crate) use barrier_procs::{Supervised, find_on_path};
 use crate::events::{Event, Stream};
 use crate::run::inbox::{Inbox, Message};
 use crate::values::mask;
+use crate::values::writer::Writer;
 
 /// Starts the command with its output going, masked and line by line, to `log` and, if asked, to the stream.
 ///
@@ -20,16 +19,14 @@ use crate::values::mask;
 pub(crate) fn start(
     name: &str,
     command: &mut Command,
-    log: File,
+    mut log: Writer,
     echo: Option<&Stream>,
     grace: Duration,
 ) -> anyhow::Result<Supervised> {
-    let mut log = Log(log);
     let echo = echo.map(|stream| (name.to_owned(), stream.clone()));
     let each = move |line: &[u8]| {
-        let text = mask::masked(&String::from_utf8_lossy(line));
-        // A full disk or a closed terminal must not stop the reading: the child would block on its pipe.
-        let _ = log.0.write_all(text.as_bytes());
+        // Neither a full disk nor a closed terminal stops the reading: the child would block on its pipe.
+        let text = log.add(&String::from_utf8_lossy(line));
         if let Some((process, stream)) = &echo {
             let process = process.clone();
             stream.tell(Event::Output { process, text });
@@ -37,15 +34,6 @@ pub(crate) fn start(
     };
     let output = Output::Lines(Box::new(each));
     Ok(Supervised::start(name, command, output, grace)?)
-}
-
-/// Evidence: it is on the disk once the child's last line is in it.
-struct Log(File);
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        let _ = self.0.sync_all();
-    }
 }
 
 /// Sends [`Message::Exited`] once the process has ended.
@@ -69,9 +57,11 @@ pub(crate) fn tail(path: &Path, lines: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::time::Instant;
 
     use super::*;
+    use crate::values::writer::Faults;
 
     #[test]
     fn output_is_complete_and_masked_and_the_end_is_an_event() {
@@ -79,6 +69,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let log = folder.path().join("log");
         let file = File::create(&log).expect("log");
+        let file = Writer::new(file, &log, Faults::default());
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo hunter2-process >&2; printf end"]);
         let mut inbox = Inbox::without_signals();

@@ -9,7 +9,7 @@ use barrier_procs::given_program;
 use tempfile::TempDir;
 
 use crate::evidence::Folder;
-use crate::run::environment::clean_environment;
+use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
 use crate::run::probe::Question;
 use crate::run::process::{self, Supervised, find_on_path, tail};
@@ -68,13 +68,24 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
         })
 }
 
+/// Whether an address is one of this machine alone.
+fn is_here(address: &str) -> bool {
+    let url = url::Url::parse(address).ok();
+    match url.as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
 /// What a program of this project says about its version.
 pub(crate) fn version(target: &TargetTable, program: &Path) -> Option<String> {
     if target.kind != TargetKind::Builtin {
         return None;
     }
     let mut command = Command::new(program);
-    clean_environment(&mut command);
+    clean_environment(&mut command, NO_HOME);
     let output = command.arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
@@ -139,11 +150,13 @@ impl Target {
         }
         // The suite's variables come by the environment: an argument with a password could be read by every user of the
         // machine.
-        clean_environment(&mut command);
+        clean_environment(&mut command, private.path());
         command.envs(
             vars.iter()
                 .map(|(name, value, _)| (name.to_owned(), value.to_string())),
         );
+        // After a signal nothing is started any more.
+        inbox.check()?;
         let log = format!("{}.log", crate::evidence::component(&table.id));
         let process = process::start(
             &table.id,
@@ -165,6 +178,11 @@ impl Target {
             folder,
             inbox,
         )?;
+        // On this machine it is the one that was started.
+        if !is_here(&address) {
+            let what = format!("the address that target {} tells", table.id);
+            suite.allow(&what, &address)?;
+        }
         vars.supply("BASE_URL", Value::Text(address.clone()), Origin::Started);
         let question = Question::new(table, vars, &RunValues::from([("address", address)]))?;
         let mut target = Self {
@@ -220,15 +238,11 @@ impl Target {
     }
 
     /// Ends a target that the runner started and completes its log.
-    ///
-    /// # Errors
-    /// The log cannot be completed.
-    pub(crate) fn stop(self, folder: &Folder) -> anyhow::Result<()> {
-        let Some(mut started) = self.started else {
-            return Ok(());
-        };
-        started.process.stop();
-        folder.finish(&started.log)
+    pub(crate) fn stop(self, folder: &Folder) {
+        if let Some(mut started) = self.started {
+            started.process.stop();
+            folder.finish(&started.log);
+        }
     }
 }
 
@@ -366,7 +380,7 @@ mod tests {
         let (target, folder, _root) = start(&suite, &mut vars).expect("ready");
         assert_eq!(vars.text("BASE_URL"), Some(address));
         target.healthy().expect("healthy");
-        target.stop(&folder).expect("stopped");
+        target.stop(&folder);
         let log = std::fs::read_to_string(folder.path().join("own.log")).expect("log");
         assert_eq!(log, "with --fail-logins 3\n");
     }
@@ -385,5 +399,33 @@ mod tests {
         assert_eq!(exit::code_of(&error), exit::SET_UP);
         let text = error.to_string();
         assert!(text.contains("no seats") && text.contains('7'), "{text}");
+    }
+
+    #[test]
+    fn after_a_signal_no_target_is_started() {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = Folder::open(root.path());
+        let text = process(
+            "exit 0",
+            "{ tcp = \"{address}\", every = \"10ms\", limit = \"5s\" }",
+        );
+        let suite = suite(&format!("{ENV}{text}")).expect("suite");
+        let mut inbox = Inbox::without_signals();
+        inbox
+            .sender()
+            .send(crate::run::inbox::Message::Interrupt)
+            .expect("sent");
+        let table = &suite.file.target[0];
+        let error = Target::start(
+            &suite,
+            table,
+            None,
+            &mut Vars::default(),
+            &folder,
+            &mut inbox,
+        )
+        .expect_err("interrupted");
+        assert_eq!(exit::code_of(&error), exit::INTERRUPTED);
+        assert!(!folder.partial("own.log").exists(), "it was never started");
     }
 }

@@ -19,7 +19,6 @@ use crate::suite::given::Given;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::text::shown;
-use lock::RunLock;
 use ready::Ready;
 use state::{Planned, standing};
 use work::Session;
@@ -36,7 +35,7 @@ pub(crate) fn run(
     keep_going: bool,
     stream: &Stream,
 ) -> anyhow::Result<i32> {
-    let _lock = RunLock::take(&format!("suite {}", suite.file.suite.id))?;
+    let _lock = lock::take(&suite.file.suite.id)?;
     let ready = Ready::new(suite, &plan, stream)?;
     let first = plan.runs.first().context("a plan holds a run")?;
     let root = suite.resolve(
@@ -66,7 +65,7 @@ pub(crate) fn resume(
     let mut selection = file.selection.clone();
     selection.given = selection.given.with_secrets(given, &file.secrets)?;
     let mut plan = Plan::new(&suite, &selection)?;
-    let _lock = RunLock::take(&format!("suite {}", suite.file.suite.id))?;
+    let _lock = lock::take(&suite.file.suite.id)?;
     let invocation = Invocation::open(folder);
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
     let stands = standing(&invocation, &planned);
@@ -77,7 +76,10 @@ pub(crate) fn resume(
         stream.tell(Event::EvidenceKept {
             folder: shown(folder),
         });
-        let codes: Vec<i32> = stands.iter().map(|run| run.state.code).collect();
+        // A warm-up colours no exit code.
+        let judged = plan.runs.iter().zip(&stands);
+        let judged = judged.filter(|(run, _)| !run.cycle.discarded);
+        let codes: Vec<i32> = judged.map(|(_, stands)| stands.state.code).collect();
         return match exit::of_runs(&codes) {
             exit::OK => report::code_of_plan(&suite, folder),
             code => Ok(code),

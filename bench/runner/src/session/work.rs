@@ -10,7 +10,7 @@ use super::ready::Ready;
 use super::state::{Planned, Standing, standing};
 use crate::events::{Event, Log, Stream};
 use crate::evidence::Invocation;
-use crate::plan::file::PlanFile;
+use crate::plan::file::{self, PlanFile};
 use crate::plan::{Plan, PlannedRun};
 use crate::report;
 use crate::run::inbox::Inbox;
@@ -26,7 +26,6 @@ use crate::suite::schema::OnFail;
 use crate::suite::vars::{Origin, Value};
 use crate::values::exit::{self, Stop};
 use crate::values::hash;
-use crate::values::mask::masked;
 use crate::values::text::shown;
 use crate::verdict::gates::Verdict;
 
@@ -81,6 +80,7 @@ impl<'a> Session<'a> {
             shared: Shared {
                 suite,
                 suite_sha256: hash::sha256(suite.text.as_bytes()),
+                copy_sha256: file::copy_sha256(invocation.path())?,
                 k6: ready.k6,
                 runs: file.runs.len(),
                 label: file.selection.label.clone(),
@@ -112,6 +112,10 @@ impl<'a> Session<'a> {
         let Worked { codes, failure } = result?;
         kept?;
         self.sum_up(&planned);
+        for text in self.invocation.shared().faults() {
+            let text = format!("not whole: {text}");
+            self.stream.tell(Event::Finding { text });
+        }
         // The evidence is complete by now; only what is made of it may be missing.
         let reported = report::of_plan(self.shared.suite, self.invocation.path(), &self.stream);
         self.stream.tell(Event::EvidenceKept {
@@ -138,6 +142,7 @@ impl<'a> Session<'a> {
     fn runs(&mut self, plan: Plan<'_>, planned: &[Planned]) -> anyhow::Result<Worked> {
         let mut worked = Worked::default();
         let mut left: Vec<(PlannedRun<'_>, Standing)> = Vec::new();
+        let mut complete = 0;
         for (run, stands) in plan
             .runs
             .into_iter()
@@ -145,7 +150,10 @@ impl<'a> Session<'a> {
         {
             self.earlier.extend(stands.state.run_ids.iter().cloned());
             if stands.complete {
-                worked.codes.push(stands.state.code);
+                complete += 1;
+                if !run.cycle.discarded {
+                    worked.codes.push(stands.state.code);
+                }
             } else {
                 left.push((run, stands));
             }
@@ -157,9 +165,8 @@ impl<'a> Session<'a> {
         };
         self.stream.tell(Event::PlanBegan {
             runs: self.shared.runs,
-            complete: worked.codes.len(),
-            resumed: !worked.codes.is_empty()
-                || left.iter().any(|(_, stands)| stands.state.attempts > 0),
+            complete,
+            resumed: complete > 0 || left.iter().any(|(_, stands)| stands.state.attempts > 0),
             estimates_ms: left.iter().map(|(run, _)| with_pause(run)).collect(),
         });
         let mut skipped: Option<String> = None;
@@ -175,6 +182,7 @@ impl<'a> Session<'a> {
             let (preflight, pause) = (run.preflight, run.scenario.cooldown);
             let block = run.cycle.block;
             run.cycle.attempt = next;
+            let discarded = run.cycle.discarded;
             self.stream.tell(Event::RunBegan {
                 number,
                 title,
@@ -185,7 +193,11 @@ impl<'a> Session<'a> {
             // A missed objective is a result: its block is completed, so that it can be compared.
             let waits = outcome.verdict == Verdict::Fail
                 && left.peek().is_some_and(|(run, _)| run.cycle.block == block);
-            due = due.max(self.after(outcome, preflight && more, &mut worked));
+            due = due.max(if discarded {
+                self.after_warm_up(outcome, &mut worked)
+            } else {
+                self.after(outcome, preflight && more, &mut worked)
+            });
             let mut ends = false;
             if !waits {
                 match std::mem::replace(&mut due, Next::Run) {
@@ -206,6 +218,20 @@ impl<'a> Session<'a> {
             }
         }
         Ok(worked)
+    }
+
+    /// What follows a run that only warms up: the next one, whatever became of it, unless a signal ended it.
+    fn after_warm_up(&self, outcome: Outcome, worked: &mut Worked) -> Next {
+        if outcome.verdict == Verdict::Interrupted {
+            worked.codes.push(outcome.code);
+            return Next::Nothing;
+        }
+        if let Some(error) = outcome.error {
+            self.stream.tell(Event::RunFailed {
+                text: format!("{error:#}"),
+            });
+        }
+        Next::Run
     }
 
     /// What follows a run. `barred`: other runs wait for this one to pass.
@@ -328,7 +354,7 @@ impl<'a> Session<'a> {
             })
             .find(|name| !shared.has(name))
             .context("no free name for the log of Redis")?;
-        shared.write(&name, masked(&String::from_utf8_lossy(&log)).as_bytes())
+        shared.write(&name, &log)
     }
 }
 

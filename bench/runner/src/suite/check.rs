@@ -5,10 +5,11 @@ use toml::Spanned;
 use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
-use super::schema::{Class, File, GateTable, MetricKind, TargetKind};
+use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind, TargetKind};
 use super::scope::{Condition, EARLIER_RUN, Scope, is_reading_command};
 use super::section::Section;
 use super::{check_names, check_plan, schema1};
+use crate::values::template::{Part, parts};
 use crate::values::value::{Kind, parse, plain};
 
 /// Version of the schema that this runner reads.
@@ -296,7 +297,15 @@ fn check_meta(file: &File) -> Result<(), Problem> {
 
 fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
     match from.get_ref().split_once('.') {
-        Some(("summary" | "machine", path)) if !path.is_empty() => Ok(()),
+        Some(("summary", path)) if !path.is_empty() => Ok(()),
+        Some(("machine", name)) if MACHINE_VALUES.contains(&name) => Ok(()),
+        Some(("machine", name)) => Err(problem(
+            from,
+            format!(
+                "nothing measures machine.{name}; allowed: {}",
+                MACHINE_VALUES.join(", ")
+            ),
+        )),
         Some(("env", name)) => variable(file, from, name),
         _ => Err(problem(
             from,
@@ -374,6 +383,25 @@ fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), P
         known(name, scenarios, "scenario")?;
     }
     let (derived, kind) = check_stat(file, &gate.metric, gate.kind, &gate.stat)?;
+    if let Some(least) = gate
+        .min_samples
+        .as_ref()
+        .filter(|least| *least.get_ref() == 0)
+    {
+        return Err(problem(
+            least,
+            "`min_samples` is at least 1: nothing is judged without a sample",
+        ));
+    }
+    if derived && gate.absent.is_some() {
+        return Err(problem(
+            &gate.metric,
+            format!(
+                "{}: a derived value takes no `absent`; say `how = \"copy_or_zero\"` where absence is 0",
+                gate.metric.get_ref()
+            ),
+        ));
+    }
     if let Some(least) = &gate.min_samples
         && (derived || kind == Some(MetricKind::Gauge))
     {
@@ -391,8 +419,12 @@ fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), P
         ));
     }
     match gate.limit.get_ref() {
-        toml::Value::Integer(_) | toml::Value::Float(_) => {}
-        toml::Value::String(text) => placeholders_in(file, &gate.limit, text, &[])?,
+        toml::Value::Integer(_) => {}
+        toml::Value::Float(number) if number.is_finite() => {}
+        toml::Value::String(text) => {
+            placeholders_in(file, &gate.limit, text, &[])?;
+            limit_is_number(file, gate, text)?;
+        }
         _ => {
             return Err(problem(
                 &gate.limit,
@@ -405,6 +437,27 @@ fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), P
             &gate.id,
             "a gate of class watch judges nothing and takes no `absent`",
         ));
+    }
+    Ok(())
+}
+
+/// Whether the text of a limit can become a number.
+fn limit_is_number(file: &File, gate: &GateTable, text: &str) -> Result<(), Problem> {
+    let parts = parts(text).map_err(|text| problem(&gate.limit, text))?;
+    for part in &parts {
+        if let Part::Variable(name) = part
+            && let Some(table) = file.env.get(*name)
+            && !matches!(table.kind, Kind::Int | Kind::Float)
+        {
+            let text =
+                format!("{name} holds no number; a limit takes variables of type int or float");
+            return Err(problem(&gate.limit, text));
+        }
+    }
+    let literal = parts.iter().all(|part| matches!(part, Part::Text(_)));
+    if literal && !text.parse::<f64>().is_ok_and(f64::is_finite) {
+        let text = format!("the limit `{text}` is not a number");
+        return Err(problem(&gate.limit, text));
     }
     Ok(())
 }
@@ -427,7 +480,7 @@ fn check_stat(
         Some(MetricKind::Counter) => vec!["count", "rate"],
         Some(MetricKind::Gauge) => vec!["value", "min", "max"],
         Some(MetricKind::Rate) => vec!["rate"],
-        Some(MetricKind::Trend) => vec!["avg", "min", "med", "max", "p(N)"],
+        Some(MetricKind::Trend) => vec!["avg", "min", "med", "max", "count", "p(N)"],
         None => vec!["count", "rate", "value", "avg", "min", "med", "max", "p(N)"],
     };
     let percentile = stat
@@ -458,16 +511,23 @@ fn check_stat(
     Ok((derived, kind))
 }
 
-/// Types of the metrics that k6 itself records.
+/// Types of the metrics that k6 itself records, by tag as well.
 fn kind_of(metric: &str) -> Option<MetricKind> {
-    match metric {
+    match metric.split('{').next().unwrap_or_default().trim() {
         "http_req_failed" | "checks" => Some(MetricKind::Rate),
         "http_reqs" | "iterations" | "data_sent" | "data_received" | "dropped_iterations" => {
             Some(MetricKind::Counter)
         }
         "vus" | "vus_max" => Some(MetricKind::Gauge),
-        "iteration_duration" | "group_duration" => Some(MetricKind::Trend),
-        name if name.starts_with("http_req_") => Some(MetricKind::Trend),
+        "iteration_duration"
+        | "group_duration"
+        | "http_req_duration"
+        | "http_req_blocked"
+        | "http_req_connecting"
+        | "http_req_tls_handshaking"
+        | "http_req_sending"
+        | "http_req_waiting"
+        | "http_req_receiving" => Some(MetricKind::Trend),
         _ => None,
     }
 }

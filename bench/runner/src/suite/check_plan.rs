@@ -167,6 +167,12 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         for name in &monitor.scenarios {
             known(name, scenarios, "scenario")?;
         }
+        if monitor.id.get_ref() == "generator" {
+            return Err(problem(
+                &monitor.id,
+                "every run has a monitor `generator` of its own; give this one another id",
+            ));
+        }
         if monitor.of.is_empty() {
             return Err(problem(&monitor.id, "`of` names nothing to watch"));
         }

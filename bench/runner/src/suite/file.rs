@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use super::scenario::ScenarioTable;
 use super::schema::File;
 use super::{check, schema1};
+use crate::values::address::addresses;
 use crate::values::exit;
 use crate::values::mask;
 use crate::values::template::variables;
@@ -87,6 +88,7 @@ impl Suite {
             file,
             text: text.to_owned(),
         };
+        mask::plain_words(words(&suite.file, text));
         // A default is a secret too, even where another value takes its place.
         for table in suite.file.env.values().filter(|table| table.secret) {
             if let Some(default) = &table.default {
@@ -130,10 +132,50 @@ impl Suite {
         })
     }
 
+    /// Refuses a text with an address whose host the suite does not allow. A text without an address reaches nothing.
+    ///
+    /// # Errors
+    /// `what` names it, with its host and those that are allowed.
+    pub(crate) fn allow(&self, what: &str, text: &str) -> anyhow::Result<()> {
+        let allowed = &self.file.suite.allow_hosts;
+        for address in addresses(text) {
+            let parsed = url::Url::parse(address).ok();
+            if let Some(host) = parsed.as_ref().and_then(url::Url::host_str)
+                && !allowed.iter().any(|known| known == host)
+            {
+                return Err(exit::set_up(format!(
+                    "{what}: the host {host} is not allowed; allowed: {} (`allow_hosts` in {})",
+                    allowed.join(", "),
+                    self.path.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// A path of the file, absolute.
     pub(crate) fn resolve(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
+}
+
+/// The words of a suite's text but for the defaults of its secrets: what stands elsewhere as well hides nothing.
+fn words(file: &File, text: &str) -> Vec<String> {
+    let of_word = |c: char| c.is_alphanumeric() || "_-.%+@!$&*~".contains(c);
+    let secret = file.env.values().filter(|table| table.secret);
+    let places: Vec<Range<usize>> = secret
+        .filter_map(|table| Some(table.default.as_ref()?.span()))
+        .collect();
+    let mut words = Vec::new();
+    let mut from = 0;
+    for word in text.split(|c| !of_word(c)) {
+        if !word.is_empty() && !places.iter().any(|place| place.contains(&from)) {
+            words.push(word.to_owned());
+        }
+        from += word.len();
+        from += text[from..].chars().next().map_or(0, char::len_utf8);
+    }
+    words
 }
 
 /// The suite files of a folder, sorted.
@@ -317,6 +359,54 @@ pub(crate) mod tests {
             text.starts_with("suites/t.toml:19:") && text.contains("NOPE"),
             "{text}"
         );
+        for (keys, line, expected) in [
+            (
+                "metric = \"m\"\nstat = \"count\"\nlimit = \"fast\"\n",
+                19,
+                "`fast` is not a number",
+            ),
+            (
+                "metric = \"m\"\nstat = \"count\"\nlimit = nan\n",
+                19,
+                "must be a number",
+            ),
+            (
+                "metric = \"m\"\nstat = \"count\"\nlimit = 1\nmin_samples = 0\n",
+                20,
+                "at least 1",
+            ),
+            (
+                "metric = \"m\"\nstat = \"count\"\nlimit = \"${NAME}\"\n[env.NAME]\ntype = \"string\"\n",
+                19,
+                "NAME holds no number",
+            ),
+            (
+                "metric = \"d\"\nstat = \"value\"\nlimit = 1\nabsent = 0\n[[derive]]\nid = \"d\"\nhow = \"copy\"\nfrom = [\"summary.state.x\"]\n",
+                17,
+                "takes no `absent`",
+            ),
+            (
+                "metric = \"d\"\nstat = \"value\"\nlimit = 1\n[[derive]]\nid = \"d\"\nhow = \"copy\"\nfrom = [\"machine.heat\"]\n",
+                23,
+                "nothing measures machine.heat",
+            ),
+        ] {
+            let text = refused(&gate(keys));
+            assert!(
+                text.starts_with(&format!("suites/t.toml:{line}:")) && text.contains(expected),
+                "{expected}: {text}"
+            );
+        }
+        for metric in [
+            "http_req_failed{step:login}",
+            "http_req_ours",
+            "checks{a:b}",
+        ] {
+            suite(&gate(&format!(
+                "metric = \"{metric}\"\nstat = \"rate\"\nlimit = 1\n"
+            )))
+            .expect("a rate, by tag as well");
+        }
         let text = refused("[[scenario]]\nid = \"other\"\nscript = \"s.js\"\nlimit = \"30s\"\n");
         assert!(
             text.starts_with("suites/t.toml:5:") && text.contains("smoke"),

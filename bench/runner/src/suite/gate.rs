@@ -1,7 +1,7 @@
 //! The limits of gates, as far as they follow from the suite and the variables of a run.
 
-use super::schema::GateTable;
-use super::vars::Vars;
+use super::schema::{DeriveTable, File, GateTable, How};
+use super::vars::{Value, Vars};
 use crate::values::exit;
 use crate::values::template::RunValues;
 
@@ -15,12 +15,47 @@ pub(crate) fn of_scenario<'a>(
     })
 }
 
-/// Checks before a run that each limit of its gates will be a number.
+/// Checks before a run that each limit of its gates will be a number, and that no gate waits for a variable without one.
 ///
 /// # Errors
-/// A limit names a variable without a value, or is not a number.
-pub(crate) fn check_limits(gates: &[GateTable], scenario: &str, vars: &Vars) -> anyhow::Result<()> {
-    of_scenario(gates, scenario).try_for_each(|gate| limit(gate, vars).map(drop))
+/// A limit, or a derived value that a gate judges, takes a variable without a value, or is not a number.
+pub(crate) fn check_limits(file: &File, scenario: &str, vars: &Vars) -> anyhow::Result<()> {
+    of_scenario(&file.gate, scenario).try_for_each(|gate| {
+        limit(gate, vars)?;
+        let metric = gate.metric.get_ref();
+        let table = file
+            .derive
+            .iter()
+            .find(|table| table.id.get_ref() == metric);
+        table.map_or(Ok(()), |table| of_variables(gate, table, vars))
+    })
+}
+
+/// Refuses a derived value that can only come from variables, and none of them is a number.
+fn of_variables(gate: &GateTable, table: &DeriveTable, vars: &Vars) -> anyhow::Result<()> {
+    let names = table
+        .from
+        .iter()
+        .map(|from| from.get_ref().strip_prefix("env."));
+    let Some(names) = names.collect::<Option<Vec<&str>>>() else {
+        return Ok(());
+    };
+    let number = |name: &&str| matches!(vars.get(name), Some(Value::Int(_) | Value::Float(_)));
+    let zero = table.how == How::CopyOrZero && names.iter().all(|name| vars.get(name).is_none());
+    if zero
+        || names
+            .iter()
+            .find(|name| vars.get(name).is_some())
+            .is_some_and(number)
+    {
+        return Ok(());
+    }
+    Err(exit::set_up(format!(
+        "gate {}: {} is taken from {}, which holds no number in this run; give one by --set, or mend the suite file",
+        gate.id.get_ref(),
+        table.id.get_ref(),
+        names.join(" or ")
+    )))
 }
 
 /// The limit of a gate.
@@ -32,7 +67,8 @@ pub(crate) fn limit(gate: &GateTable, vars: &Vars) -> anyhow::Result<f64> {
         toml::Value::String(text) => vars.expand(text, &RunValues::new())?,
         other => other.to_string(),
     };
-    text.parse().map_err(|_| {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| {
         exit::set_up(format!(
             "gate {}: the limit `{text}` is not a number",
             gate.id.get_ref()

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::File;
 use crate::values::exit;
+use crate::values::mask;
 use crate::values::value::Kind;
 
 /// Texts by name of the variable, by where they come from.
@@ -70,6 +71,8 @@ impl Given {
             let texts = self.text(name);
             let secret = |text: &String| {
                 table.secret
+                    // What is masked on the disk could not be gone on with.
+                    || mask::masked(text) != **text
                     || (table.kind == Kind::Url
                         && url::Url::parse(text)
                             .map_or(text.contains('@'), |address| address.password().is_some()))

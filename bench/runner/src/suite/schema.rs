@@ -325,6 +325,14 @@ pub(crate) struct DeriveTable {
     pub(crate) how: How,
 }
 
+/// What `machine.NAME` can name: the figures of the machine that are numbers.
+pub(crate) const MACHINE_VALUES: &[&str] = &[
+    "cpuPercentMean",
+    "generatorCpuPercentMean",
+    "othersCpuPercentMean",
+    "othersCpuPercentMax",
+];
+
 /// What becomes of the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

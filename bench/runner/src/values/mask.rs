@@ -2,26 +2,51 @@
 //!
 //! A secret is registered once, when its value is read; everything that leaves the program passes [`masked`].
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
+use super::address::without_passwords;
+
 /// What stands in the place of a secret.
 pub(crate) const MASK: &str = "***";
 
-static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Shorter values stand in too many other words: masking them would hide more than it protects.
+const LEAST: usize = 8;
 
-/// Remembers a value that must never be shown. Empty values are ignored.
+static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Words that everybody can read in the suite.
+static PLAIN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Words that are no secrets, even where somebody gives one as a password, as `postgres`.
+pub(crate) fn plain_words(words: Vec<String>) {
+    let mut plain = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
+    plain.extend(words);
+}
+
+/// Remembers a value that must never be shown, unless it is shorter than eight characters or a word of the suite. (A
+/// password in an address needs no memory: [`masked`] knows its place.)
 pub(crate) fn register(secret: &str) {
-    if secret.is_empty() {
+    let plain = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
+    if secret.chars().count() < LEAST || plain.contains(secret) {
         return;
     }
+    drop(plain);
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    if !secrets.iter().any(|known| known == secret) {
-        secrets.push(secret.to_owned());
-        // A secret that contains another one must be replaced first.
-        secrets.sort_by_key(|known| std::cmp::Reverse(known.len()));
+    // Logs and JSON write quotes and backslashes with their escapes, a log of JSON twice.
+    let escaped = |text: &str| {
+        let quoted = Json::from(text).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let once = escaped(secret);
+    for spelling in [secret.to_owned(), escaped(&once), once] {
+        if !secrets.contains(&spelling) {
+            secrets.push(spelling);
+        }
     }
+    // A secret that contains another one must be replaced first.
+    secrets.sort_by_key(|known| std::cmp::Reverse(known.len()));
 }
 
 /// Registers the password of an address, as written and decoded; tells whether there is one.
@@ -34,13 +59,13 @@ pub(crate) fn register_url(address: &url::Url) -> bool {
     true
 }
 
-/// The text with every registered secret replaced.
+/// The text with every registered secret, and every password of an address, replaced.
 pub(crate) fn masked(text: &str) -> String {
     let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     let text = secrets.iter().fold(text.to_owned(), |text, secret| {
         text.replace(secret.as_str(), MASK)
     });
-    without_tokens(text)
+    without_passwords(&without_tokens(text), MASK)
 }
 
 /// How every JSON web token begins: the encoded `{"`.
@@ -65,29 +90,54 @@ fn without_tokens(text: String) -> String {
     out + rest
 }
 
-/// A JSON text as it is, unless a secret occurs in it: then its strings are masked, and only those, so that a secret
-/// that looks like a number cannot spoil the figures.
+/// A JSON text as it is, unless a secret occurs in its strings: then these are masked, and only these, so that a secret
+/// that looks like a number cannot spoil the figures, nor one with quotes hide behind their escapes.
 pub(crate) fn masked_json(bytes: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(bytes);
-    let hidden = masked(&text);
-    if hidden == text {
-        return bytes.to_vec();
-    }
-    match serde_json::from_slice::<Json>(bytes) {
-        Ok(mut value) => {
-            mask_strings(&mut value);
-            format!("{value:#}\n").into_bytes()
-        }
-        Err(_) => hidden.into_bytes(),
+    match hidden(bytes) {
+        Ok(Some(value)) => format!("{value:#}\n").into_bytes(),
+        Ok(None) => bytes.to_vec(),
+        Err(_) => masked(&String::from_utf8_lossy(bytes)).into_bytes(),
     }
 }
 
-fn mask_strings(value: &mut Json) {
+/// The same for a text of one line, without its end.
+pub(crate) fn masked_json_line(line: &str) -> String {
+    match hidden(line.as_bytes()) {
+        Ok(Some(value)) => value.to_string(),
+        Ok(None) => line.to_owned(),
+        Err(_) => masked(line),
+    }
+}
+
+/// The masked value; `None` if there is nothing to mask.
+fn hidden(bytes: &[u8]) -> serde_json::Result<Option<Json>> {
+    let mut value: Json = serde_json::from_slice(bytes)?;
+    Ok(mask_strings(&mut value).then_some(value))
+}
+
+fn mask_strings(value: &mut Json) -> bool {
     match value {
-        Json::String(text) => *text = masked(text),
-        Json::Array(items) => items.iter_mut().for_each(mask_strings),
-        Json::Object(fields) => fields.values_mut().for_each(mask_strings),
-        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        Json::String(text) => {
+            let hidden = masked(text);
+            let differs = hidden != *text;
+            *text = hidden;
+            differs
+        }
+        Json::Array(items) => items
+            .iter_mut()
+            .fold(false, |any, item| mask_strings(item) | any),
+        Json::Object(fields) => {
+            let mut any = fields
+                .values_mut()
+                .fold(false, |any, field| mask_strings(field) | any);
+            if fields.keys().any(|name| masked(name) != *name) {
+                any = true;
+                let own = std::mem::take(fields).into_iter();
+                *fields = own.map(|(name, field)| (masked(&name), field)).collect();
+            }
+            any
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
 }
 
@@ -135,21 +185,41 @@ mod tests {
 
     #[test]
     fn longer_secrets_are_replaced_first() {
-        register("abcmask");
-        register("abcmask-and-more");
-        assert_eq!(masked("abcmask-and-more abcmask"), format!("{MASK} {MASK}"));
+        register("abc-mask");
+        register("abc-mask-and-more");
+        assert_eq!(
+            masked("abc-mask-and-more abc-mask"),
+            format!("{MASK} {MASK}")
+        );
     }
 
     #[test]
     fn a_secret_that_looks_like_a_number_leaves_the_figures() {
-        register("90210");
-        let json = br#"{"count":90210,"text":"code 90210"}"#;
+        register("90210902");
+        register("quote\"d-word");
+        let json =
+            br#"{"count":90210902,"text":"code 90210902","key quote\"d-word":"quote\"d-word"}"#;
         let value: Json = serde_json::from_slice(&masked_json(json)).expect("still JSON");
         assert_eq!(
             value,
-            serde_json::json!({ "count": 90210, "text": "code ***" })
+            serde_json::json!({ "count": 90_210_902, "text": "code ***", "key ***": "***" })
         );
         assert_eq!(masked_json(b"{ \"a\": 1 }"), b"{ \"a\": 1 }");
+    }
+
+    #[test]
+    fn short_values_and_words_of_the_suite_hide_nothing() {
+        plain_words(vec!["postgres".to_owned()]);
+        for word in ["postgres", "short12", ""] {
+            register(word);
+        }
+        let text = "postgres at short12";
+        assert_eq!(masked(text), text);
+        assert_eq!(
+            masked("postgres://postgres:short12@h"),
+            format!("postgres://postgres:{MASK}@h"),
+            "its place tells a password"
+        );
     }
 
     #[test]

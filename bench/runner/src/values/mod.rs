@@ -1,5 +1,6 @@
 //! What every room uses: errors with their exit codes, masking, hashes, typed values and the texts that take them.
 
+pub(crate) mod address;
 pub(crate) mod duration;
 pub(crate) mod exit;
 pub(crate) mod hash;
@@ -7,3 +8,4 @@ pub(crate) mod mask;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod value;
+pub(crate) mod writer;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::suite::schema::{DeriveTable, How};
 use crate::suite::vars::{Value, Vars};
+use crate::verdict::metric::{Found, look};
 
 /// Computes the values in the order of the suite file; what cannot be found is `null`.
 pub(crate) fn derive(
@@ -18,10 +19,19 @@ pub(crate) fn derive(
             .from
             .iter()
             .find_map(|from| source(from.get_ref(), summary, vars, machine));
+        // A metric that is there without a sample or without that statistic is not absent.
+        let silent = || {
+            let mut from = table.from.iter();
+            from.any(|from| {
+                metric_of(from.get_ref()).is_some_and(|(name, stat)| {
+                    summary.is_some_and(|summary| look(summary, name, stat) != Found::Absent)
+                })
+            })
+        };
         let value = match (found, table.how, summary) {
             (Some(value), _, _) => value,
             // Without a summary nothing is known, so nothing is zero either.
-            (None, How::CopyOrZero, Some(_)) => Json::from(0),
+            (None, How::CopyOrZero, Some(_)) if !silent() => Json::from(0),
             (None, _, _) => Json::Null,
         };
         derived.insert(table.id.get_ref().clone(), value);
@@ -29,7 +39,19 @@ pub(crate) fn derive(
     derived
 }
 
+/// Metric and statistic of `summary.metrics.NAME.values.STAT`; both may hold dots.
+pub(crate) fn metric_of(from: &str) -> Option<(&str, &str)> {
+    from.strip_prefix("summary.metrics.")?
+        .split_once(".values.")
+}
+
 fn source(from: &str, summary: Option<&Json>, vars: &Vars, machine: &Json) -> Option<Json> {
+    if let Some((metric, stat)) = metric_of(from) {
+        let Found::Value(number) = look(summary?, metric, stat) else {
+            return None;
+        };
+        return Some(as_written(number));
+    }
     match from.split_once('.')? {
         ("summary", path) => path
             .split('.')
@@ -46,22 +68,17 @@ fn source(from: &str, summary: Option<&Json>, vars: &Vars, machine: &Json) -> Op
     }
 }
 
-/// How many samples of a metric k6 counted, as far as its summary tells: a trend needs `count` among the script's
-/// `summaryTrendStats`.
-pub(crate) fn samples(summary: &Json, metric: &str) -> Option<f64> {
-    let values = summary.get("metrics")?.get(metric)?.get("values")?;
-    let number = |name: &str| values.get(name)?.as_f64();
-    number("count").or_else(|| Some(number("passes")? + number("fails")?))
-}
-
-/// A statistic of a metric in k6's summary.
-pub(crate) fn statistic(summary: &Json, metric: &str, stat: &str) -> Option<f64> {
-    summary
-        .get("metrics")?
-        .get(metric)?
-        .get("values")?
-        .get(stat)?
-        .as_f64()
+/// Whole numbers without a fraction, as k6 writes them.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a whole number below 2^53 is exact"
+)]
+fn as_written(number: f64) -> Json {
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        Json::from(number as i64)
+    } else {
+        Json::from(number)
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +112,27 @@ mod tests {
             text,
             r#"{"expectedVUs":50,"testRunDurationMs":18495.147025,"drainMs":null,"sseFailures":0}"#
         );
+        let made = serde_json::json!({ "metrics": {
+            "open_to_promote_ms": { "type": "trend", "values": { "max": 0, "count": 0 } },
+            "sse_failures": { "type": "rate", "values": { "rate": 0, "passes": 0, "fails": 0 } },
+        } });
+        let silent = derive(&suite.file.derive, Some(&made), &vars, &Json::Null);
+        assert_eq!(silent["drainMs"], Json::Null, "a threshold made it");
+        assert_eq!(
+            silent["sseFailures"],
+            Json::Null,
+            "it is there, without a sample"
+        );
         let without = derive(&suite.file.derive, None, &vars, &Json::Null);
         assert_eq!(without["sseFailures"], Json::Null);
+    }
+
+    #[test]
+    fn what_a_suite_may_take_of_the_machine_is_measured() {
+        let machine = crate::verdict::facts::Machine::default();
+        let measured = serde_json::to_value(machine).expect("JSON");
+        for name in crate::suite::schema::MACHINE_VALUES {
+            assert!(measured.get(name).is_some(), "{name}");
+        }
     }
 }

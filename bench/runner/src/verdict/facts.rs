@@ -51,7 +51,7 @@ pub(crate) struct Facts {
     pub(crate) summary: bool,
     /// What the target answered instead of what it should, after the run; `null` if it was right.
     pub(crate) unhealthy: Option<String>,
-    /// Declared evidence that was not there at the end.
+    /// Declared evidence that was not there at the end, and files that could not be written as they should have been.
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
     pub(crate) generator_cpu_percent_mean: Option<f64>,
@@ -86,7 +86,7 @@ impl Facts {
                 if self.evidence_missing.is_empty() {
                     "every declared file is there".to_owned()
                 } else {
-                    format!("missing: {}", self.evidence_missing.join(", "))
+                    format!("missing or not whole: {}", self.evidence_missing.join(", "))
                 },
             ),
         ];

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use crate::suite::gate::{limit, of_scenario};
 use crate::suite::schema::{Class, GateTable, Op};
 use crate::suite::vars::Vars;
-use crate::verdict::derive::{samples, statistic};
+use crate::verdict::metric::{self, Found, Samples, look};
 
 /// What a run is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,30 +105,39 @@ pub(crate) fn judge(
 fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
     let (metric, stat) = (gate.metric.get_ref(), gate.stat.get_ref());
     let limit = limit(gate, evidence.vars)?;
-    let found = match evidence.derived.get(metric) {
-        Some(value) => value.as_f64(),
-        None => evidence
-            .summary
-            .and_then(|summary| statistic(summary, metric, stat)),
+    let found = match (evidence.derived.get(metric), evidence.summary) {
+        (Some(Json::Null), _) => Found::Silent("nothing to derive it from".to_owned()),
+        (Some(value), _) => value.as_f64().map_or_else(
+            || Found::Silent(format!("{value} is no number")),
+            Found::Value,
+        ),
+        (None, Some(summary)) => {
+            of_kind(gate, summary).unwrap_or_else(|| look(summary, metric, stat))
+        }
+        (None, None) => Found::Silent("no summary".to_owned()),
     };
-    // A missing metric may only stand for a value when there is a summary that it is missing from.
-    let value = found.or(if evidence.summary.is_some() {
-        gate.absent
-    } else {
-        None
-    });
-    let too_few = too_few(gate, evidence.summary);
-    let holds = too_few.is_none() && value.is_some_and(|value| compare(value, gate.op, limit));
     let unit = gate
         .unit
         .as_deref()
         .map(|unit| format!(" {unit}"))
         .unwrap_or_default();
-    let received = match (found, value) {
-        (Some(value), _) => format!("{value}{unit}"),
-        (None, Some(value)) => format!("absent, which stands for {value}{unit}"),
-        (None, None) => "absent".to_owned(),
+    // Only what is not there at all may stand for a value.
+    let (value, received) = match (found, gate.absent) {
+        (Found::Value(value), _) => (Some(value), format!("{value}{unit}")),
+        (Found::Absent, Some(value)) => (
+            Some(value),
+            format!("absent, which stands for {value}{unit}"),
+        ),
+        (Found::Absent, None) if metric.ends_with('}') => (
+            None,
+            "absent (k6 sums up by tag only where the harness has a threshold on just these tags)"
+                .to_owned(),
+        ),
+        (Found::Absent, None) => (None, "absent".to_owned()),
+        (Found::Silent(why), _) => (None, format!("no value, {why}")),
     };
+    let too_few = value.and_then(|_| too_few(gate, evidence.summary));
+    let holds = too_few.is_none() && value.is_some_and(|value| compare(value, gate.op, limit));
     let text = format!(
         "{metric} {stat}: {received}; expected {} {limit}{unit}{}",
         sign(gate.op),
@@ -144,6 +153,15 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
     })
 }
 
+/// Why a metric is not the one that the gate means: it is of another type.
+fn of_kind(gate: &GateTable, summary: &Json) -> Option<Found> {
+    let (declared, is) = (gate.kind?, metric::kind(summary, gate.metric.get_ref())?);
+    (declared != is).then(|| {
+        let [is, declared] = [is, declared].map(metric::name_of);
+        Found::Silent(format!("it is a {is}, and the gate says a {declared}"))
+    })
+}
+
 /// Why the samples are not enough to judge by.
 fn too_few(gate: &GateTable, summary: Option<&Json>) -> Option<String> {
     let least = *gate.min_samples.as_ref()?.get_ref();
@@ -151,12 +169,13 @@ fn too_few(gate: &GateTable, summary: Option<&Json>) -> Option<String> {
         clippy::cast_precision_loss,
         reason = "a number of samples is far below 2^53"
     )]
-    match samples(summary?, gate.metric.get_ref()) {
-        Some(count) if count >= least as f64 => None,
-        Some(count) => Some(format!(
+    match metric::samples(summary?, gate.metric.get_ref())? {
+        Samples::Counted(count) if count >= least as f64 => None,
+        Samples::Some if least <= 1 => None,
+        Samples::Counted(count) => Some(format!(
             "; {count} samples, at least {least} are needed to judge"
         )),
-        None => Some(format!(
+        Samples::Some | Samples::Unknown | Samples::Uncounted => Some(format!(
             "; how many samples there were is unknown (a trend needs `count` in summaryTrendStats), at least {least} are needed"
         )),
     }
@@ -214,7 +233,8 @@ pub(crate) fn reasons(gates: &[Judged]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::suite::tests::suite;
-    use crate::suite::vars::{Origin, Value};
+    use crate::suite::vars::Origin;
+    use crate::suite::vars::Value;
 
     const HEAD: &str = "[env.VUS]\ntype = \"int\"\n[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
 
@@ -285,12 +305,50 @@ mod tests {
             "{gate:?}"
         );
         assert_eq!(verdict(&[gate]), Verdict::Invalid);
-        let trend = "class = \"slo\"\nmetric = \"latency\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 5\nmin_samples = 1";
+        let trend = "class = \"slo\"\nmetric = \"latency\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 5\nmin_samples = 2";
         let summary = serde_json::json!({ "metrics": { "latency": { "values": { "p(95)": 2 } } } });
         let gate = judge_with(trend, &summary);
         assert!(
             gate.missing && gate.text.contains("summaryTrendStats"),
             "{gate:?}"
+        );
+    }
+
+    #[test]
+    fn a_metric_without_samples_is_invalid_whatever_k6_shows_for_it() {
+        // As k6 sums up what only a threshold has made.
+        let summary = serde_json::json!({ "metrics": {
+            "latency": { "type": "trend", "values": { "p(95)": 0, "count": 0 } },
+            "ok": { "type": "rate", "values": { "rate": 0, "passes": 0, "fails": 0 } },
+            "ok{step:login}": { "type": "rate", "values": { "rate": 0.5, "passes": 2, "fails": 2 } },
+            "lost": { "type": "counter", "values": { "count": 0, "rate": 0 } },
+        } });
+        let gate = |metric: &str, stat: &str, more: &str| {
+            judge_with(
+                &format!(
+                    "class = \"slo\"\nmetric = \"{metric}\"\nstat = \"{stat}\"\nop = \"<\"\nlimit = 1\n{more}"
+                ),
+                &summary,
+            )
+        };
+        for (metric, stat) in [("latency", "p(95)"), ("latency", "p(99)"), ("ok", "rate")] {
+            for more in ["", "absent = 0"] {
+                let gate = gate(metric, stat, more);
+                assert!(gate.missing && !gate.holds, "{gate:?}");
+                assert_eq!(verdict(&[gate]), Verdict::Invalid);
+            }
+        }
+        assert!(gate("lost", "count", "").holds, "a counter's 0 is a value");
+        assert!(gate("ok{step:login}", "rate", "").holds, "by tag");
+        let other = gate("ok{step:login}", "rate", "type = \"rate\"\nmin_samples = 5");
+        assert!(
+            other.missing && other.text.contains("4 samples"),
+            "{other:?}"
+        );
+        let other = gate("lost", "count", "type = \"trend\"");
+        assert!(
+            other.missing && other.text.contains("is a counter"),
+            "{other:?}"
         );
     }
 

@@ -10,9 +10,10 @@ use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
 use crate::values::mask::masked;
 use crate::values::text::shown;
-use crate::verdict::derive::statistic;
 use crate::verdict::facts::{Cause, Facts};
 use crate::verdict::gates::{self, Judged, Verdict};
+use crate::verdict::health::Health;
+use crate::verdict::metric::statistic;
 
 /// Everything that a verdict follows from.
 #[derive(Debug)]
@@ -20,10 +21,14 @@ pub(crate) struct Evidence {
     pub(crate) scenario: String,
     pub(crate) facts: Facts,
     pub(crate) summary: Option<Json>,
+    /// `None` in evidence of runners that did not watch it.
+    pub(crate) health: Option<Health>,
     pub(crate) derived: Map<String, Json>,
     pub(crate) vars: Vars,
     /// The load was scaled down.
     pub(crate) quick: bool,
+    /// Where stored files contradict each other or their manifest.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// What follows from it.
@@ -44,6 +49,7 @@ impl Evidence {
     /// A limit names a variable without a value, or is not a number.
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
         let mut gates = self.facts.judge();
+        gates.extend(self.health.as_ref().map(Health::judge));
         gates.extend(self.summary.as_ref().map(nothing_dropped));
         let evidence = gates::Evidence {
             summary: self.summary.as_ref(),
@@ -51,9 +57,16 @@ impl Evidence {
             vars: &self.vars,
         };
         gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
+        if !self.doubts.is_empty() {
+            gates.push(Judged::built_in(
+                "evidence-consistent",
+                false,
+                self.doubts.join("; "),
+            ));
+        }
         let interrupted = self.facts.cause == Cause::Interrupt;
         let verdict = match gates::verdict(&gates) {
-            _ if interrupted => Verdict::Interrupted,
+            _ if interrupted && self.doubts.is_empty() => Verdict::Interrupted,
             Verdict::Pass if self.quick => Verdict::Smoke,
             verdict => verdict,
         };

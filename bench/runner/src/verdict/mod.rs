@@ -3,5 +3,7 @@
 pub(crate) mod derive;
 pub(crate) mod facts;
 pub(crate) mod gates;
+pub(crate) mod health;
 pub(crate) mod judge;
+pub(crate) mod metric;
 pub(crate) mod stored;

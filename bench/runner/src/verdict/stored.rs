@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
-use crate::evidence::{Folder, Invocation};
-use crate::plan::file::{Entry, PlanFile, is_plan};
+use crate::evidence::{Folder, Invocation, MANIFEST};
+use crate::plan::file::{Entry, PlanFile, copy_changed, is_plan};
 use crate::suite::Suite;
 use crate::suite::schema::File;
 use crate::suite::vars::Vars;
@@ -17,6 +17,7 @@ use crate::values::text::shown;
 use crate::values::value::plain;
 use crate::verdict::derive::derive;
 use crate::verdict::facts::Facts;
+use crate::verdict::health::{self, Health};
 use crate::verdict::judge::Evidence;
 
 /// A stored run, judged again.
@@ -34,8 +35,8 @@ pub(crate) struct Again {
 pub(crate) enum Now {
     Judged {
         run: Box<JudgedRun>,
-        /// Where the files of the evidence contradict each other.
-        doubts: Vec<String>,
+        /// What is not as it was, and changes no verdict: texts for people.
+        notes: Vec<String>,
     },
     /// k6 did not come to its end, so there is nothing to judge.
     Nothing { title: String },
@@ -76,10 +77,12 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Vec<
             folder.display()
         )));
     }
-    runs.iter().map(|run| one(suite, run)).collect()
+    let own = if other.is_none() { plan } else { None };
+    runs.iter().map(|run| one(suite, own, run)).collect()
 }
 
-fn one(suite: &Suite, path: &Path) -> anyhow::Result<Again> {
+/// `plan`: the folder whose suite judges, unless it is another one.
+fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again> {
     let folder = Folder::open(path);
     let Some(meta) = folder.json("meta.json") else {
         return Err(exit::set_up(format!(
@@ -102,16 +105,37 @@ fn one(suite: &Suite, path: &Path) -> anyhow::Result<Again> {
                 .unwrap_or(exit::SET_UP),
         });
     };
-    let (evidence, doubts) = evidence(suite, &folder, &meta, facts)
-        .with_context(|| format!("reading the evidence in {}", path.display()))?;
-    let judgement = evidence.judge(suite)?;
+    let reading = || format!("reading the evidence in {}", path.display());
+    let mut evidence = evidence(suite, &folder, &meta, facts).with_context(reading)?;
+    evidence
+        .doubts
+        .extend(plan.and_then(|plan| copy_changed(plan, &meta)));
+    let broken = folder.broken().with_context(reading)?;
+    let sealed = broken.is_some();
+    if !sealed && meta.get("manifest").is_some() {
+        evidence.doubts.push(format!("{MANIFEST} is missing"));
+    }
+    let broken = broken.unwrap_or_default();
+    evidence.doubts.extend(broken.sources);
+    let mut judgement = evidence.judge(suite)?;
+    let follows = judgement.verdict.to_string();
+    if sealed
+        && plan.is_some()
+        && evidence.doubts.is_empty()
+        && let Some(before) = before.as_ref().filter(|before| **before != follows)
+    {
+        let doubt =
+            format!("verdict.json says {before}, and {follows} follows from the other files");
+        evidence.doubts.push(doubt);
+        judgement = evidence.judge(suite)?;
+    }
     let note = meta.pointer("/machine/note").and_then(Json::as_str);
     let run = judgement.told(&title, &evidence.derived, note.unwrap_or_default(), path);
     Ok(Again {
         before,
         now: Now::Judged {
             run: Box::new(run),
-            doubts,
+            notes: broken.texts,
         },
         code: judgement.code,
     })
@@ -152,13 +176,9 @@ fn know(file: &File, meta: &Json, vars: &mut Vars) {
     }
 }
 
-/// The evidence of a folder, and where its files contradict each other.
-fn evidence(
-    suite: &Suite,
-    folder: &Folder,
-    meta: &Json,
-    facts: &Json,
-) -> anyhow::Result<(Evidence, Vec<String>)> {
+/// The evidence of a folder: what is judged is derived anew from the raw files, and what is stored beside them may not
+/// say otherwise.
+fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow::Result<Evidence> {
     let facts: Facts = serde_json::from_value(facts.clone()).context("`observed` in meta.json")?;
     let environment = meta
         .get("environment")
@@ -171,33 +191,53 @@ fn evidence(
     know(&suite.file, meta, &mut vars);
     let summary = folder.json("summary.json");
     let machine = meta.get("machine").cloned().unwrap_or_default();
-    let again = derive(&suite.file.derive, summary.as_ref(), &vars, &machine);
-    let derived = match folder.json("derived.json") {
-        Some(Json::Object(derived)) => derived,
+    let derived = derive(&suite.file.derive, summary.as_ref(), &vars, &machine);
+    let mut doubts = contradictions(folder, meta, &facts, summary.is_some());
+    let kept = match folder.json("derived.json") {
+        Some(Json::Object(kept)) => kept,
         _ => Map::new(),
     };
-    let mut doubts = Vec::new();
-    for (name, value) in &again {
-        if let Some(kept) = derived.get(name).filter(|kept| *kept != value) {
+    for (name, value) in &derived {
+        if let Some(kept) = kept.get(name).filter(|kept| *kept != value) {
             doubts.push(format!(
-                "derived.json does not follow from the other files: {name} is {kept} there, and {value} if derived again"
+                "derived.json says {name} = {kept}, and {value} follows from the other files"
             ));
         }
     }
-    let mut derived = derived;
-    for (name, value) in again {
-        derived.entry(name).or_insert(value);
-    }
     let text = |name: &str| meta.get(name).and_then(Json::as_str).unwrap_or_default();
-    Ok((
-        Evidence {
-            scenario: text("scenario").to_owned(),
-            facts,
-            summary,
-            derived,
-            vars,
-            quick: meta.get("quick") == Some(&Json::Bool(true)),
-        },
+    Ok(Evidence {
+        scenario: text("scenario").to_owned(),
+        facts,
+        summary,
+        health: folder.text(health::FILE).as_deref().map(Health::read),
+        derived,
+        vars,
+        quick: meta.get("quick") == Some(&Json::Bool(true)),
         doubts,
-    ))
+    })
+}
+
+/// Where one thing is told twice, and not alike.
+fn contradictions(folder: &Folder, meta: &Json, facts: &Facts, summary: bool) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if facts.summary != summary {
+        let [was, is] = [facts.summary, summary].map(|there| if there { "a" } else { "no" });
+        doubts.push(format!(
+            "meta.json tells of {was} summary, and there is {is} summary.json"
+        ));
+    }
+    let verdict = folder.json("verdict.json").unwrap_or_default();
+    let own = Json::from(facts.k6_exit_code);
+    let others = [
+        ("meta.json", meta.pointer("/k6Run/exitCode")),
+        ("verdict.json", verdict.get("k6ExitCode")),
+    ];
+    for (file, code) in others {
+        if let Some(code) = code.filter(|code| **code != own) {
+            doubts.push(format!(
+                "{file} has k6's exit code {code}, and `observed` in meta.json {own}"
+            ));
+        }
+    }
+    doubts
 }

@@ -2,12 +2,11 @@
 //!
 //! A file holds one JSON object per line and gets its name when the run is over.
 
+mod generator;
 mod process;
 mod queue;
 mod sampler;
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,13 +20,18 @@ use crate::run::redis::access::Access;
 use crate::suite::Suite;
 use crate::suite::schema::{MonitorKind, MonitorTable};
 use crate::suite::vars::RunValues;
+use crate::values::writer::Writer;
 use crate::verdict::facts::Machine;
+use crate::verdict::health;
 use sampler::Sampler;
 
 pub(crate) use process::Processes;
 
 /// Samples are so many times farther apart than one takes of a processor, so that watching does not disturb what is watched.
 const MOST_OF_TIME: u32 = 50;
+
+/// Between two samples of the generator.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The monitors of a run.
 #[derive(Debug, Default)]
@@ -43,7 +47,7 @@ struct Active {
 }
 
 impl Monitors {
-    /// Starts the monitors that the suite declares for the scenario.
+    /// Starts the monitors that the suite declares for the scenario, and the one of the generator that every run has.
     ///
     /// # Errors
     /// A file cannot be made, or a variable is missing.
@@ -75,16 +79,29 @@ impl Monitors {
                 )),
             };
             let file = format!("monitor-{}.jsonl", component(table.id.get_ref()));
-            let output = folder.begin(&file)?;
-            let (stop, stopped) = channel();
-            let every = table.every;
-            let thread = std::thread::Builder::new()
-                .name(file.clone())
-                .spawn(move || watch(sampler, output, every, &stopped))
-                .context("starting a monitor")?;
-            monitors.active.push(Active { file, stop, thread });
+            monitors.add(file, sampler, table.every, folder)?;
         }
+        // The last one: what it says about k6 is the finer figure.
+        let sampler = Box::new(generator::Sampler::new(processes.clone()));
+        monitors.add(health::FILE.to_owned(), sampler, SECOND, folder)?;
         Ok(monitors)
+    }
+
+    fn add(
+        &mut self,
+        file: String,
+        sampler: Box<dyn Sampler>,
+        every: Duration,
+        folder: &Folder,
+    ) -> anyhow::Result<()> {
+        let output = folder.begin(&file)?;
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new()
+            .name(file.clone())
+            .spawn(move || watch(sampler, output, every, &stopped))
+            .context("starting a monitor")?;
+        self.active.push(Active { file, stop, thread });
+        Ok(())
     }
 
     /// Takes a last sample each and completes the files.
@@ -100,10 +117,12 @@ impl Monitors {
                 .thread
                 .join()
                 .map_err(|_| anyhow::anyhow!("the monitor of {} panicked", active.file))?;
-            if let Some(seen) = seen {
-                machine = seen;
+            match seen {
+                Some(seen) if seen.measured => machine = seen,
+                Some(seen) => machine.generator_cpu_percent_mean = seen.generator_cpu_percent_mean,
+                None => {}
             }
-            folder.finish(&active.file)?;
+            folder.finish(&active.file);
         }
         Ok(machine)
     }
@@ -120,21 +139,19 @@ fn source(table: &MonitorTable, run: &PlannedRun<'_>) -> anyhow::Result<Access> 
 
 fn watch(
     mut sampler: Box<dyn Sampler>,
-    output: File,
+    mut output: Writer,
     every: Duration,
     stopped: &Receiver<()>,
 ) -> Option<Machine> {
-    let mut output = BufWriter::new(output);
     loop {
         let began = own_time();
-        // A full disk must not end the run; its evidence will show.
-        let _ = writeln!(output, "{}", sampler.sample());
+        output.add(&format!("{}\n", sampler.sample()));
         let pause = every.max(own_time().saturating_sub(began) * MOST_OF_TIME);
         if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             break;
         }
     }
-    let _ = writeln!(output, "{}", sampler.sample()).and_then(|()| output.flush());
+    output.add(&format!("{}\n", sampler.sample()));
     sampler.machine()
 }
 

@@ -44,6 +44,12 @@ impl Processes {
             .insert(name.to_owned(), id);
     }
 
+    /// k6, once it runs.
+    pub(super) fn generator(&self) -> Option<u32> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get("k6").copied()
+    }
+
     fn list(&self) -> Vec<(String, u32)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().map(|(name, id)| (name.clone(), *id)).collect()
@@ -52,11 +58,13 @@ impl Processes {
 
 /// Processor time in clock ticks.
 #[derive(Debug, Clone, Copy, Default)]
-struct Ticks {
+pub(super) struct Ticks {
     /// Of all processors, working or not.
-    all: u64,
+    pub(super) all: u64,
     /// Of all processors, working.
-    busy: u64,
+    pub(super) busy: u64,
+    /// Part of `busy`, for programs of a lower priority.
+    pub(super) nice: u64,
 }
 
 pub(super) struct Sampler {
@@ -96,7 +104,7 @@ impl Sampler {
 
 impl sampler::Sampler for Sampler {
     fn sample(&mut self) -> Json {
-        let now = machine_ticks();
+        let now = machine_ticks().map(|(ticks, _)| ticks);
         let span = now
             .zip(self.machine)
             .map(|(now, then)| {
@@ -201,19 +209,23 @@ fn judge(busy: f64, generator: f64, others: f64, most: Option<f64>, all_known: b
     }
 }
 
-fn machine_ticks() -> Option<Ticks> {
-    let total = KernelStats::current().ok()?.total;
+/// What all processors did so far, and how many there are.
+pub(super) fn machine_ticks() -> Option<(Ticks, f64)> {
+    let stats = KernelStats::current().ok()?;
+    let total = stats.total;
     let more = [total.iowait, total.irq, total.softirq, total.steal].map(Option::unwrap_or_default);
     let [waiting, irq, softirq, stolen] = more;
     let busy = total.user + total.nice + total.system + irq + softirq + stolen;
-    Some(Ticks {
-        all: busy + total.idle + waiting,
-        busy,
-    })
+    let all = busy + total.idle + waiting;
+    let nice = total.nice;
+    Some((
+        Ticks { all, busy, nice },
+        float(stats.cpu_time.len() as u64),
+    ))
 }
 
 /// Processor time in ticks, and the other figures of a process; `None` if it has gone.
-fn look(id: u32) -> Option<(u64, Map<String, Json>)> {
+pub(super) fn look(id: u32) -> Option<(u64, Map<String, Json>)> {
     let process = Process::new(i32::try_from(id).ok()?).ok()?;
     let stat = process.stat().ok()?;
     let mut figures = Map::new();
@@ -232,7 +244,7 @@ fn look(id: u32) -> Option<(u64, Map<String, Json>)> {
     Some((stat.utime + stat.stime, figures))
 }
 
-fn percent(part: u64, whole: u64) -> f64 {
+pub(super) fn percent(part: u64, whole: u64) -> f64 {
     100.0 * float(part) / float(whole)
 }
 
@@ -245,7 +257,7 @@ fn float(number: u64) -> f64 {
 }
 
 /// To a tenth; what is not known is `null`.
-fn rounded(value: Option<f64>) -> Json {
+pub(super) fn rounded(value: Option<f64>) -> Json {
     value.map_or(Json::Null, |value| {
         Json::from((value * 10.0).round() / 10.0)
     })

@@ -10,7 +10,6 @@ use crate::suite::schema::{File, MonitorTable};
 use crate::suite::scope::Watched;
 use crate::suite::vars::Vars;
 use crate::values::exit;
-use crate::values::mask::masked;
 
 /// A key, or a field of a hash.
 #[derive(Debug)]
@@ -93,7 +92,7 @@ impl sampler::Sampler for Sampler {
             }
             Err(error) => {
                 self.server = None;
-                json!({ "t": t, "error": masked(&format!("{error:#}")) })
+                json!({ "t": t, "error": format!("{error:#}") })
             }
         }
     }

@@ -1,0 +1,131 @@
+//! The manifest of a run's folder: what each of its files was when the run was judged.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::Context as _;
+
+use super::Folder;
+use crate::values::hash::sha256;
+
+/// Its name; `sha256sum -c SHA256SUMS` reads it.
+pub(crate) const MANIFEST: &str = "SHA256SUMS";
+
+/// Where a folder is not what its manifest says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// Of files that a verdict derives from.
+    pub(crate) sources: Vec<String>,
+    /// Of texts for people: logs, and what is printed.
+    pub(crate) texts: Vec<String>,
+}
+
+impl Folder {
+    /// Writes the manifest; nothing is written to the folder after it.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the manifest not be written.
+    pub(crate) fn seal(&self) -> anyhow::Result<()> {
+        let lines: String = self
+            .sums()?
+            .iter()
+            .map(|(name, sum)| format!("{sum}  {name}\n"))
+            .collect();
+        self.write(MANIFEST, lines.as_bytes())
+    }
+
+    /// Compares the files with the manifest; `None` if there is none.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn broken(&self) -> anyhow::Result<Option<Broken>> {
+        if !self.has(MANIFEST) {
+            return Ok(None);
+        }
+        let path = self.path.join(MANIFEST);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let sealed: BTreeMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.split_once("  "))
+            .map(|(sum, name)| (name, sum))
+            .collect();
+        let found = self.sums()?;
+        let mut broken = Broken::default();
+        for (name, sum) in &sealed {
+            match found.get(*name) {
+                Some(own) if own == sum => {}
+                Some(_) => broken.add(name, "was changed after the run"),
+                None => broken.add(name, "is missing"),
+            }
+        }
+        for name in found
+            .keys()
+            .filter(|name| !sealed.contains_key(name.as_str()))
+        {
+            broken.add(name, "was added after the run");
+        }
+        Ok(Some(broken))
+    }
+
+    /// The sums of all files but the manifest itself.
+    fn sums(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let reading = || format!("reading {}", self.path.display());
+        let mut sums = BTreeMap::new();
+        for entry in fs::read_dir(&self.path).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != MANIFEST && entry.file_type().with_context(reading)?.is_file() {
+                sums.insert(name, sha256(&fs::read(entry.path()).with_context(reading)?));
+            }
+        }
+        Ok(sums)
+    }
+}
+
+impl Broken {
+    fn add(&mut self, name: &str, what: &str) {
+        let derived_from = name.ends_with(".json") || name.ends_with(".jsonl");
+        let list = if derived_from {
+            &mut self.sources
+        } else {
+            &mut self.texts
+        };
+        list.push(format!("{name} {what}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_changed_added_or_removed_is_told() {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = Folder::open(root.path());
+        assert_eq!(folder.broken().expect("read"), None, "older evidence");
+        for name in [
+            "summary.json",
+            "monitor-queues.jsonl",
+            "stdout.txt",
+            "meta.txt",
+        ] {
+            folder.write(name, b"{}\n").expect("written");
+        }
+        folder.seal().expect("sealed");
+        assert_eq!(folder.broken().expect("read"), Some(Broken::default()));
+        let path = |name: &str| root.path().join(name);
+        fs::write(path("summary.json"), "{ }\n").expect("changed");
+        fs::write(path("derived.json"), "{}\n").expect("added");
+        fs::remove_file(path("stdout.txt")).expect("removed");
+        let broken = folder.broken().expect("read").expect("sealed");
+        assert_eq!(
+            broken.sources,
+            [
+                "summary.json was changed after the run",
+                "derived.json was added after the run"
+            ]
+        );
+        assert_eq!(broken.texts, ["stdout.txt is missing"]);
+    }
+}

@@ -1,0 +1,276 @@
+//! What k6 and the whole machine use each second, of what they may use.
+//!
+//! What may be used is all processors, or less: what the runner is bound to, and what the quota of its control group
+//! leaves. Watched in every run, whatever the suite declares.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use procfs::process::Process;
+use serde_json::{Value as Json, json};
+
+use super::process::{Processes, look, machine_ticks, percent, rounded};
+use super::sampler::{self, now_ms};
+use crate::verdict::facts::Machine;
+
+/// What is counted where the control groups are.
+const ROOT: &str = "/sys/fs/cgroup";
+
+pub(super) struct Sampler {
+    processes: Processes,
+    group: Option<Group>,
+    /// Processors that the runner and its children may run on.
+    bound_to: f64,
+    /// Whether other programs of a lower priority give way to k6.
+    first: bool,
+    before: Option<Before>,
+    sum: (f64, f64),
+}
+
+struct Before {
+    at: Instant,
+    /// Of the machine, all and busy; work that gives way is not counted.
+    ticks: (u64, u64),
+    /// Of k6, once it runs.
+    generator: Option<u64>,
+    /// Of the control group, seconds of processor time.
+    group: Option<f64>,
+}
+
+impl Sampler {
+    pub(super) fn new(processes: Processes) -> Self {
+        Self {
+            processes,
+            group: Group::own(Path::new("/proc/self/cgroup"), Path::new(ROOT)),
+            bound_to: allowed_processors().unwrap_or(f64::INFINITY),
+            first: own_priority() <= 0,
+            before: None,
+            sum: (0.0, 0.0),
+        }
+    }
+
+    /// Shares of k6 and of the machine since the sample before, in percent.
+    fn shares(&mut self) -> Option<(Option<f64>, f64)> {
+        let (now, processors) = machine_ticks()?;
+        let gives_way = if self.first { now.nice } else { 0 };
+        let ticks = (now.all, now.busy - gives_way);
+        let at = Instant::now();
+        let generator = self.processes.generator().and_then(|id| Some(look(id)?.0));
+        let group = self.group.as_ref().and_then(Group::used);
+        let now = Before {
+            at,
+            ticks,
+            generator,
+            group,
+        };
+        let before = self.before.replace(now)?;
+        let all = ticks.0.saturating_sub(before.ticks.0);
+        if all == 0 {
+            return None;
+        }
+        // Ticks of all processors in this time; the quota counts by the clock.
+        let quota = self
+            .group
+            .as_ref()
+            .map_or(f64::INFINITY, |group| group.processors);
+        let usable = processors.min(self.bound_to).min(quota);
+        let k6 = generator
+            .zip(before.generator)
+            .map(|(now, then)| percent(now.saturating_sub(then), all) * processors / usable);
+        let machine = percent(ticks.1.saturating_sub(before.ticks.1), all);
+        let of_group = group.zip(before.group).map_or(0.0, |(now, then)| {
+            100.0 * (now - then) / (at - before.at).as_secs_f64() / quota
+        });
+        if let Some(k6) = k6 {
+            let seconds = (at - before.at).as_secs_f64();
+            self.sum = (self.sum.0 + k6 * seconds, self.sum.1 + seconds);
+        }
+        Some((k6, machine.max(of_group)))
+    }
+}
+
+impl sampler::Sampler for Sampler {
+    fn sample(&mut self) -> Json {
+        let t = now_ms();
+        let (k6, machine) = match self.shares() {
+            Some((k6, machine)) => (k6, Some(machine)),
+            None => (None, None),
+        };
+        json!({ "t": t, "generator": { "generatorCpu": rounded(k6), "machineCpu": rounded(machine) } })
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        let (sum, seconds) = self.sum;
+        (seconds > 0.0).then(|| Machine {
+            generator_cpu_percent_mean: rounded(Some(sum / seconds)).as_f64(),
+            ..Machine::default()
+        })
+    }
+}
+
+/// A control group with a quota of processor time.
+#[derive(Debug, PartialEq)]
+struct Group {
+    /// How many processors the quota is worth.
+    processors: f64,
+    /// The file with what has been used, and how many of its units are a second.
+    usage: PathBuf,
+    version: Version,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Group {
+    /// The group with the smallest quota among that of this process and those around it.
+    fn own(list: &Path, root: &Path) -> Option<Self> {
+        let text = fs::read_to_string(list).ok()?;
+        let groups = text.lines().flat_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (
+                parts.next().unwrap_or_default(),
+                parts.next().unwrap_or_default(),
+            );
+            let (version, below) = if controllers.is_empty() {
+                (Version::Two, root.to_owned())
+            } else if controllers.split(',').any(|name| name == "cpu") {
+                (Version::One, root.join("cpu"))
+            } else {
+                return Vec::new();
+            };
+            let path = path.trim_start_matches('/');
+            // Inside a container the path is often that of the machine: then the container's own group is the root.
+            let folders = Path::new(path).ancestors().map(|folder| below.join(folder));
+            folders
+                .filter_map(|folder| Self::at(&folder, version))
+                .collect()
+        });
+        groups.min_by(|a, b| a.processors.total_cmp(&b.processors))
+    }
+
+    fn at(folder: &Path, version: Version) -> Option<Self> {
+        let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        let (quota, period) = match version {
+            Version::Two => {
+                let text = read("cpu.max")?;
+                let (quota, period) = text.trim().split_once(' ')?;
+                (quota.to_owned(), period.to_owned())
+            }
+            Version::One => (read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?),
+        };
+        // `max`, or -1, is no quota.
+        let quota: f64 = quota.trim().parse().ok().filter(|quota| *quota > 0.0)?;
+        let period: f64 = period.trim().parse().ok().filter(|period| *period > 0.0)?;
+        let usage = match version {
+            Version::Two => folder.join("cpu.stat"),
+            Version::One => folder.join("cpuacct.usage"),
+        };
+        Some(Self {
+            processors: quota / period,
+            usage,
+            version,
+        })
+    }
+
+    /// Processor time used so far, seconds.
+    fn used(&self) -> Option<f64> {
+        let text = fs::read_to_string(&self.usage).ok()?;
+        match self.version {
+            Version::Two => {
+                let line = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("usage_usec "))?;
+                Some(line.trim().parse::<f64>().ok()? / 1e6)
+            }
+            Version::One => Some(text.trim().parse::<f64>().ok()? / 1e9),
+        }
+    }
+}
+
+/// How nice this process is to others, and its children are with it.
+fn own_priority() -> i64 {
+    let stat = Process::myself().and_then(|process| process.stat());
+    stat.map_or(0, |stat| stat.nice)
+}
+
+/// Processors that this process may run on.
+fn allowed_processors() -> Option<f64> {
+    let ranges = Process::myself().ok()?.status().ok()?.cpus_allowed_list?;
+    Some(
+        ranges
+            .iter()
+            .map(|(from, to)| f64::from(to - from) + 1.0)
+            .sum(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sampler::Sampler as _;
+    use super::*;
+
+    fn write(folder: &Path, name: &str, text: &str) {
+        fs::create_dir_all(folder).expect("folder");
+        fs::write(folder.join(name), text).expect("written");
+    }
+
+    #[test]
+    fn the_smallest_quota_counts_in_both_versions() {
+        let root = tempfile::tempdir().expect("folder");
+        let list = root.path().join("list");
+        let own = |text: &str| {
+            fs::write(&list, text).expect("written");
+            Group::own(&list, root.path())
+        };
+        assert_eq!(own("0::/a/b\n"), None, "no quota");
+        write(&root.path().join("a/b"), "cpu.max", "max 100000\n");
+        write(&root.path().join("a"), "cpu.max", "150000 100000\n");
+        write(
+            &root.path().join("a"),
+            "cpu.stat",
+            "usage_usec 2500000\nuser_usec 1\n",
+        );
+        let group = own("0::/a/b\n").expect("the quota of the group around it");
+        assert_eq!((group.processors, group.used()), (1.5, Some(2.5)));
+        let first = root.path().join("cpu/c");
+        write(&first, "cpu.cfs_quota_us", "50000\n");
+        write(&first, "cpu.cfs_period_us", "100000\n");
+        write(&first, "cpuacct.usage", "3000000000\n");
+        let group = own("9:name=systemd:/\n1:cpu,cpuacct:/c\n0::/\n").expect("of version 1");
+        assert_eq!((group.processors, group.used()), (0.5, Some(3.0)));
+        fs::write(first.join("cpu.cfs_quota_us"), "-1\n").expect("written");
+        assert_eq!(own("1:cpu,cpuacct:/c\n"), None);
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_a_full_machine_and_a_full_generator() {
+        let root = tempfile::tempdir().expect("folder");
+        let processes = Processes::new(true);
+        processes.add("k6", std::process::id());
+        let mut sampler = Sampler::new(processes);
+        write(root.path(), "cpu.max", "1000 100000\n");
+        write(root.path(), "cpu.stat", "usage_usec 0\n");
+        sampler.group = Group::at(root.path(), Version::Two);
+        sampler.sample();
+        let begun = look(std::process::id()).expect("own process").0;
+        let mut work = 0_u64;
+        while look(std::process::id()).expect("own process").0 < begun + 10 {
+            work = std::hint::black_box(work.wrapping_add(1));
+        }
+        // Ever so little is more than a hundredth of a processor.
+        write(root.path(), "cpu.stat", "usage_usec 9000000000\n");
+        let line = sampler.sample();
+        let share = |name: &str| line["generator"][name].as_f64().expect("measured");
+        assert!(share("machineCpu") > 98.0, "{line}");
+        assert!(share("generatorCpu") > 0.0, "{line}");
+        let mean = sampler
+            .machine()
+            .expect("measured")
+            .generator_cpu_percent_mean;
+        assert_eq!(mean, Some(share("generatorCpu")));
+    }
+}

@@ -1,0 +1,235 @@
+//! The generator's health over time: whether k6, or the whole machine, had nothing left to give for some seconds.
+//!
+//! A mean over a run hides them: half a minute without a free processor amid five quiet ones. The users of these seconds
+//! measured the generator, not the target.
+
+use serde_json::Value as Json;
+
+use super::gates::Judged;
+
+/// The file with a sample per second.
+pub(crate) const FILE: &str = "monitor-generator.jsonl";
+
+/// One share over time and what is too much of it.
+struct Bound {
+    /// In a sample.
+    key: &'static str,
+    what: &'static str,
+    /// Percent of what may be used.
+    share: f64,
+    /// For so long at a stretch, seconds.
+    seconds: f64,
+}
+
+const BOUNDS: [Bound; 2] = [
+    Bound {
+        key: "generatorCpu",
+        what: "k6",
+        share: 90.0,
+        seconds: 5.0,
+    },
+    // k6, the target and all others: beyond this everybody waits for everybody, which k6 measures as well.
+    Bound {
+        key: "machineCpu",
+        what: "the machine",
+        share: 98.0,
+        seconds: 10.0,
+    },
+];
+
+/// The samples of a run, in their order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Health {
+    samples: Vec<Json>,
+}
+
+/// The longest time at a stretch beyond a bound, epoch ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Stretch {
+    from: f64,
+    to: f64,
+}
+
+impl Stretch {
+    fn seconds(&self) -> f64 {
+        (self.to - self.from) / 1000.0
+    }
+}
+
+/// One share over time, to be drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Share {
+    /// What it is, and what is too much of it.
+    pub(crate) caption: String,
+    /// Percent by epoch ms.
+    pub(crate) points: Vec<(f64, f64)>,
+    /// Both ends of the stretch that is too long, at the height of the bound.
+    pub(crate) beyond: Vec<(f64, f64)>,
+}
+
+impl Health {
+    /// Reads the samples from the text of the file.
+    pub(crate) fn read(text: &str) -> Self {
+        let samples = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        Self {
+            samples: samples.collect(),
+        }
+    }
+
+    /// The gate that follows from them.
+    pub(crate) fn judge(&self) -> Judged {
+        let found: Vec<(&Bound, Stretch)> = BOUNDS
+            .iter()
+            .map(|bound| (bound, self.longest(bound)))
+            .collect();
+        let beyond = |(bound, stretch): &&(&Bound, Stretch)| stretch.seconds() >= bound.seconds;
+        let zero = self.samples.first().and_then(time).unwrap_or_default();
+        let text = match found.iter().find(beyond) {
+            Some((bound, stretch)) => format!(
+                "{} used more than {} % of what processors there are for {:.0} s at a stretch, from {:.0} s on; expected less than {} s: use fewer users, or a larger or quieter machine",
+                bound.what,
+                bound.share,
+                stretch.seconds(),
+                (stretch.from - zero) / 1000.0,
+                bound.seconds
+            ),
+            None => {
+                let each = found.iter().map(|(bound, stretch)| {
+                    format!(
+                        "{} beyond {} % for {:.0} s at most (below {})",
+                        bound.what,
+                        bound.share,
+                        stretch.seconds(),
+                        bound.seconds
+                    )
+                });
+                each.collect::<Vec<_>>().join(", ")
+            }
+        };
+        Judged::built_in(
+            "generator-health",
+            !found.iter().any(|one| beyond(&one)),
+            text,
+        )
+    }
+
+    /// The shares, for a chart.
+    pub(crate) fn shares(&self) -> Vec<Share> {
+        let of_bound = |bound: &Bound| {
+            let points = self.samples.iter().filter_map(|sample| {
+                Some((time(sample)?, sample["generator"][bound.key].as_f64()?))
+            });
+            let stretch = self.longest(bound);
+            let beyond = [(stretch.from, bound.share), (stretch.to, bound.share)];
+            let too_long = stretch.seconds() >= bound.seconds;
+            Share {
+                caption: format!(
+                    "{}: percent of the processors that may be used; a bar marks more than {} % for {} s",
+                    bound.what, bound.share, bound.seconds
+                ),
+                points: points.collect(),
+                beyond: beyond.into_iter().filter(|_| too_long).collect(),
+            }
+        };
+        BOUNDS.iter().map(of_bound).collect()
+    }
+
+    /// Each sample tells of the time since the one before it.
+    fn longest(&self, bound: &Bound) -> Stretch {
+        let (mut longest, mut begun) = (Stretch::default(), None);
+        for pair in self.samples.windows(2) {
+            let (Some(before), Some(to)) = (time(&pair[0]), time(&pair[1])) else {
+                continue;
+            };
+            let share = pair[1]["generator"][bound.key].as_f64();
+            if share.is_some_and(|share| share > bound.share) {
+                let from = *begun.get_or_insert(before);
+                let stretch = Stretch { from, to };
+                if stretch.seconds() > longest.seconds() {
+                    longest = stretch;
+                }
+            } else {
+                begun = None;
+            }
+        }
+        longest
+    }
+}
+
+fn time(sample: &Json) -> Option<f64> {
+    sample["t"].as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// A sample per second with these shares of k6; the machine had always something left.
+    fn health(shares: &[f64]) -> Health {
+        let mut text = String::new();
+        for (second, share) in shares.iter().enumerate() {
+            let t = 1_000_000 + 1000 * second;
+            writeln!(
+                text,
+                r#"{{"t":{t},"generator":{{"generatorCpu":{share},"machineCpu":{share}}}}}"#
+            )
+            .expect("text");
+        }
+        Health::read(&text)
+    }
+
+    #[test]
+    fn a_stretch_counts_and_the_mean_does_not() {
+        let mut shares = vec![5.0; 60];
+        shares[20..24].fill(95.0);
+        shares[30..34].fill(95.0);
+        let gate = health(&shares).judge();
+        assert!(gate.holds, "two short ones: {gate:?}");
+        assert!(health(&shares).shares()[0].beyond.is_empty());
+        shares[24] = 95.0;
+        let beyond = health(&shares).shares().remove(0).beyond;
+        assert_eq!(
+            beyond,
+            [(1_019_000.0, 90.0), (1_024_000.0, 90.0)],
+            "on the chart"
+        );
+        let gate = health(&shares).judge();
+        assert!(!gate.holds, "{gate:?}");
+        assert!(
+            gate.text.starts_with("k6 used more than 90 %")
+                && gate.text.contains("for 5 s at a stretch, from 19 s on"),
+            "{gate:?}"
+        );
+    }
+
+    #[test]
+    fn the_whole_machine_counts_too() {
+        let line = |t: u32, machine: f64| {
+            format!(
+                "{{\"t\":{t},\"generator\":{{\"generatorCpu\":40,\"machineCpu\":{machine}}}}}\n"
+            )
+        };
+        let full: String = (0..11).map(|second| line(second * 1000, 100.0)).collect();
+        let gate = Health::read(&full).judge();
+        assert!(
+            !gate.holds && gate.text.starts_with("the machine"),
+            "{gate:?}"
+        );
+        let most: String = (0..11).map(|second| line(second * 1000, 97.0)).collect();
+        assert!(Health::read(&most).judge().holds);
+    }
+
+    #[test]
+    fn a_run_without_a_full_second_has_nothing_to_judge() {
+        assert!(Health::read("").judge().holds);
+        assert!(
+            Health::read("{\"t\":1,\"generator\":{\"generatorCpu\":null}}\n")
+                .judge()
+                .holds
+        );
+    }
+}
