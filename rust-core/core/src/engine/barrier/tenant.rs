@@ -13,6 +13,9 @@ use crate::store::redis::Scripts;
 
 use super::{BEAT_MAX, Barrier, HELLO_POLL};
 
+/// How exactly appointments are kept.
+const APPOINTMENT: Duration = Duration::from_millis(5);
+
 impl Barrier {
     fn beat_interval(&self) -> Duration {
         BEAT_MAX.min(self.options.ttl / 4)
@@ -154,6 +157,10 @@ impl Tenant for Barrier {
 impl Waits for Barrier {
     fn end_overdue(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state.lock();
+        // Of several appointments the one made last for the earliest call counts; the others must not multiply.
+        if state.overdue_at.is_none_or(|at| at > now + APPOINTMENT) {
+            return None;
+        }
         let mut overdue = Vec::new();
         state.overdue_at = state.session.take_overdue(now, &mut overdue);
         let trouble = state.trouble.as_deref();
