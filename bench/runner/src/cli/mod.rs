@@ -71,10 +71,9 @@ enum Verb {
     },
     /// Go on where an interrupted plan stopped
     ///
-    /// A cycle with a run that has no sound evidence (not run, interrupted, invalid) is run again as a whole, so that all its
-    /// runs stay side by side; each in a folder of its own, nothing
-    /// is overwritten. The plan keeps its suite file and its values; secrets were not kept and have to be given again. Harness
-    /// and k6 must be the ones that the plan began with.
+    /// A cycle with a run that has no sound evidence (not run, interrupted, invalid) is run again as a whole, so that its runs
+    /// stay side by side; each in a folder of its own, nothing is overwritten. The plan keeps its suite file and its values;
+    /// secrets were not kept and have to be given again. Harness and k6 must be the ones that the plan began with.
     Resume {
         /// Folder of the plan, as `run` printed it
         folder: PathBuf,
@@ -120,8 +119,9 @@ enum Verb {
     /// Compare variants over the cycles of a plan, or two folders of evidence with each other
     ///
     /// One folder: the variants of each scenario and point against the base that the suite names, paired by cycle. Two
-    /// folders: the same variants in two builds, B against A. Values, median, spread and the ratio with its 95 % interval;
-    /// a verdict from 6 valid cycles on. Reads stored evidence only.
+    /// folders: the same variants in two builds, the ratio of B to A without a verdict. Values, median, spread and the ratio
+    /// with its 95 % interval; a verdict from 6 valid cycles on. Exit code 3 where a limit of the suite (worse_than) is not
+    /// kept. Reads stored evidence only.
     Compare {
         /// Folder of evidence: of a call of the runner, or one that holds several
         #[arg(required = true, num_args = 1..=2, value_name = "FOLDER")]
