@@ -108,7 +108,7 @@ const texts: string[] = [status.name, status.runId, status.store];
 const counts: number[] = [status.parties, status.phase, status.arrived, status.failedTotal, status.left, status.late, status.missing, status.processes];
 const maybe: (number | null)[] = [status.releasedAt, status.serverReleasedAt, status.clockBoundMs, status.pushLatencyMs];
 const phases: number[] = status.released;
-const broken: { reason: 'abort' | 'maxFailures' | 'timeout'; message: string; phase: number; at: number } | null = status.broken;
+const broken: { reason: 'abort' | 'maxFailures' | 'timeout' | 'bug'; message: string; phase: number; at: number } | null = status.broken;
 console.log(status.failed.login, status.connected, standing, numbers, why, failed, ended, of, texts, counts, maybe, phases, broken, missing, aborted);
 
 const counterOptions: Required<QueueCounterOptions> = { redis: 'rediss://127.0.0.1:6379', tls, keys: ['k'], timeout };

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::scenario::ScenarioTable;
 use super::schema::File;
+use super::secrets;
 use super::{check, schema1};
 use crate::values::address::addresses;
 use crate::values::exit;
@@ -88,7 +89,7 @@ impl Suite {
             file,
             text: text.to_owned(),
         };
-        mask::plain_words(words(&suite.file, text));
+        mask::plain_words(secrets::words(&suite.file, text));
         // A default is a secret too, even where another value takes its place.
         for table in suite.file.env.values().filter(|table| table.secret) {
             if let Some(default) = &table.default {
@@ -157,25 +158,6 @@ impl Suite {
     pub(crate) fn resolve(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
-}
-
-/// The words of a suite's text but for the defaults of its secrets: what stands elsewhere as well hides nothing.
-fn words(file: &File, text: &str) -> Vec<String> {
-    let of_word = |c: char| c.is_alphanumeric() || "_-.%+@!$&*~".contains(c);
-    let secret = file.env.values().filter(|table| table.secret);
-    let places: Vec<Range<usize>> = secret
-        .filter_map(|table| Some(table.default.as_ref()?.span()))
-        .collect();
-    let mut words = Vec::new();
-    let mut from = 0;
-    for word in text.split(|c| !of_word(c)) {
-        if !word.is_empty() && !places.iter().any(|place| place.contains(&from)) {
-            words.push(word.to_owned());
-        }
-        from += word.len();
-        from += text[from..].chars().next().map_or(0, char::len_utf8);
-    }
-    words
 }
 
 /// The suite files of a folder, sorted.

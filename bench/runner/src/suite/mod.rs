@@ -18,6 +18,7 @@ mod check_plan;
 mod file;
 mod problem;
 mod schema1;
+mod secrets;
 
 #[cfg(test)]
 pub(crate) use file::tests;
