@@ -17,7 +17,7 @@ use crate::values::exit;
 use crate::values::hash;
 
 /// Name of the plan in its folder.
-pub(crate) const PLAN: &str = "plan.json";
+const PLAN: &str = "plan.json";
 /// Name of the copy of the suite file beside it, secrets masked.
 pub(crate) const SUITE: &str = "suite.toml";
 

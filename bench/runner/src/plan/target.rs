@@ -42,7 +42,7 @@ pub(crate) fn choose<'a>(
 }
 
 /// The variables that the address of a target is made of.
-pub(crate) fn address_variables(target: &TargetTable) -> Vec<&str> {
+pub(super) fn address_variables(target: &TargetTable) -> Vec<&str> {
     let address = target.ready.url.as_ref().or(target.ready.tcp.as_ref());
     address.map_or_else(Vec::new, |address| variables(address.get_ref()))
 }

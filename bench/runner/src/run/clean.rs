@@ -248,7 +248,7 @@ impl Plan {
     ///
     /// # Errors
     /// Redis cannot be reached, or something is left over.
-    pub(crate) fn verify(&self, log: &mut Vec<String>) -> anyhow::Result<()> {
+    pub(super) fn verify(&self, log: &mut Vec<String>) -> anyhow::Result<()> {
         log.push("[cleanup] the target is ready".to_owned());
         self.read_back(&mut Server::connect(&self.access)?, log)
     }

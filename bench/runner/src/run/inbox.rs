@@ -41,7 +41,7 @@ impl Inbox {
     }
 
     /// An inbox without a signal handler.
-    pub(crate) fn without_signals() -> Self {
+    pub(super) fn without_signals() -> Self {
         let (sender, receiver) = channel();
         Self {
             sender,
@@ -51,12 +51,12 @@ impl Inbox {
     }
 
     /// A sender for the threads that watch processes.
-    pub(crate) fn sender(&self) -> Sender<Message> {
+    pub(super) fn sender(&self) -> Sender<Message> {
         self.sender.clone()
     }
 
     /// How many interrupts have been seen.
-    pub(crate) fn interrupts(&self) -> u32 {
+    pub(super) fn interrupts(&self) -> u32 {
         self.interrupts
     }
 

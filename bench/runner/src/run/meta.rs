@@ -165,7 +165,7 @@ impl Meta {
     }
 
     /// The program of a target that the runner started.
-    pub(crate) fn target_program(&mut self, program: &Path, version: Option<&str>, sha256: &str) {
+    pub(super) fn target_program(&mut self, program: &Path, version: Option<&str>, sha256: &str) {
         let entry = json!({ "path": program, "version": version, "sha256": sha256 });
         self.json.insert("targetProgram".to_owned(), entry);
     }
@@ -237,7 +237,7 @@ impl Meta {
     ///
     /// # Errors
     /// None of today's facts; they are all JSON.
-    pub(crate) fn judged_by(&mut self, facts: &Facts, machine: Json) -> anyhow::Result<()> {
+    pub(super) fn judged_by(&mut self, facts: &Facts, machine: Json) -> anyhow::Result<()> {
         self.json
             .insert("observed".to_owned(), serde_json::to_value(facts)?);
         self.json.insert("machine".to_owned(), machine);
@@ -254,12 +254,12 @@ impl Meta {
     ///
     /// # Errors
     /// A value is of a type that does not fit.
-    pub(crate) fn target_ready(&mut self, suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
+    pub(super) fn target_ready(&mut self, suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
         self.declared(suite, vars, true)
     }
 
     /// How k6 ended.
-    pub(crate) fn k6_ended(&mut self, command: &str, finished: &Finished) {
+    pub(super) fn k6_ended(&mut self, command: &str, finished: &Finished) {
         let code = finished.code.map_or_else(
             || "none (ended by a signal)".to_owned(),
             |code| code.to_string(),

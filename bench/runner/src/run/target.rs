@@ -238,7 +238,7 @@ impl Target {
     }
 
     /// Ends a target that the runner started and completes its log.
-    pub(crate) fn stop(self, folder: &Folder) {
+    pub(super) fn stop(self, folder: &Folder) {
         if let Some(mut started) = self.started {
             started.process.stop();
             folder.finish(&started.log);

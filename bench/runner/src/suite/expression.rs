@@ -11,7 +11,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value as Json;
 
 /// The functions beside the filters and tests of the language.
-pub(crate) const FUNCTIONS: [&str; 5] = ["ceil", "ceil_div", "floor", "max", "min"];
+pub(super) const FUNCTIONS: [&str; 5] = ["ceil", "ceil_div", "floor", "max", "min"];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();

@@ -23,7 +23,7 @@ const READING: &[&str] = &[
 ];
 
 /// Whether a statement only reads.
-pub(crate) fn is_reading_command(statement: &str) -> bool {
+pub(super) fn is_reading_command(statement: &str) -> bool {
     statement
         .split_whitespace()
         .next()

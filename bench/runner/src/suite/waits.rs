@@ -8,7 +8,7 @@ use crate::values::template;
 use crate::values::value::plain;
 
 /// The computed values that a variable may have to wait for, directly or by other variables.
-pub(crate) fn computed_for(file: &File, variable: &str) -> BTreeSet<String> {
+pub(super) fn computed_for(file: &File, variable: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let (mut seen, mut left) = (BTreeSet::new(), vec![variable.to_owned()]);
     while let Some(name) = left.pop() {

@@ -92,7 +92,7 @@ fn without_tokens(text: String) -> String {
 
 /// A JSON text as it is, unless a secret occurs in its strings: then these are masked, and only these, so that a secret
 /// that looks like a number cannot spoil the figures, nor one with quotes hide behind their escapes.
-pub(crate) fn masked_json(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn masked_json(bytes: &[u8]) -> Vec<u8> {
     match hidden(bytes) {
         Ok(Some(value)) => format!("{value:#}\n").into_bytes(),
         Ok(None) => bytes.to_vec(),
@@ -101,7 +101,7 @@ pub(crate) fn masked_json(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The same for a text of one line, without its end.
-pub(crate) fn masked_json_line(line: &str) -> String {
+pub(super) fn masked_json_line(line: &str) -> String {
     match hidden(line.as_bytes()) {
         Ok(Some(value)) => value.to_string(),
         Ok(None) => line.to_owned(),

@@ -76,7 +76,7 @@ pub(crate) struct Judged {
 
 impl Judged {
     /// A gate that holds for every suite without being declared.
-    pub(crate) fn built_in(id: &str, holds: bool, text: impl Into<String>) -> Self {
+    pub(super) fn built_in(id: &str, holds: bool, text: impl Into<String>) -> Self {
         Self {
             id: id.to_owned(),
             class: Class::Validity,

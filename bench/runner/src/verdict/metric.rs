@@ -65,7 +65,7 @@ pub(crate) fn kind(summary: &Json, metric: &str) -> Option<MetricKind> {
 }
 
 /// What a type is called.
-pub(crate) fn name_of(kind: MetricKind) -> &'static str {
+pub(super) fn name_of(kind: MetricKind) -> &'static str {
     match kind {
         MetricKind::Counter => "counter",
         MetricKind::Gauge => "gauge",

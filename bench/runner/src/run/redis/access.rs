@@ -133,7 +133,7 @@ impl Access {
     }
 
     /// Whether it is spoken to over TLS.
-    pub(crate) fn is_secure(&self) -> bool {
+    pub(in crate::run) fn is_secure(&self) -> bool {
         self.shown.starts_with("rediss:")
     }
 
