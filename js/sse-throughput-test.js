@@ -78,6 +78,12 @@ const system =
         return loaded;
       });
 
+/** The users, where a file names them: one copy for all VUs. @type {{ email: string, password: string }[] | undefined} */
+const accounts =
+  config.usersCsv === ''
+    ? undefined
+    : settled(() => new (require('k6/data').SharedArray)('users', () => pure.accountsOf(open(config.usersCsv), config.vus)));
+
 if (config.lean) {
   // What this script never calls: some 30 KB for each user.
   pure.letGo([
@@ -109,6 +115,7 @@ function settled(make) {
 /**
  * @typedef {object} SetupData
  * @property {number} burstStartMs epoch ms from which on users log in
+ * @property {number} limitMs of the users' scenario; here, because a VU keeps each function of `Math` that it has used
  * @property {string} runId
  */
 
@@ -141,7 +148,7 @@ export function setup() {
     }
     sleep(SETUP_PAUSE);
   }
-  return { burstStartMs: Date.now() + config.burstOffsetMs, runId };
+  return { burstStartMs: Date.now() + config.burstOffsetMs, limitMs: pure.timesOf(config).mainS * 1000, runId };
 }
 
 /** @param {SetupData} data */
@@ -167,8 +174,12 @@ export default function (data) {
   }
 
   // The users' end by k6, after which nothing of them would be counted. They end themselves before that.
-  const endsAt = exec.scenario.startTime + pure.timesOf(config).mainS * 1000;
-  const { session, why, cutOff } = logIn(`user${userId}@${config.loginEmailDomain}`, config.loginPassword, undefined, endsAt);
+  const endsAt = exec.scenario.startTime + data.limitMs;
+  const { email, password } = accounts?.[userId - 1] ?? {
+    email: `user${userId}@${config.loginEmailDomain}`,
+    password: config.loginPassword,
+  };
+  const { session, why, cutOff } = logIn(email, password, undefined, endsAt);
   if (why !== '') {
     if (cutOff) {
       cutOffUsers.add(1);
@@ -194,8 +205,9 @@ export default function (data) {
       sseEvents.add(1);
     }
   };
+  const leftMs = endsAt - Date.now();
   const place = {
-    limitMs: Math.max(Math.min(config.sseTimeoutMs, endsAt - Date.now()), 1),
+    limitMs: config.sseTimeoutMs < leftMs ? config.sseTimeoutMs : leftMs > 0 ? leftMs : 1,
     joined: join,
     message: count,
     position: () => {
@@ -315,13 +327,14 @@ export function handleSummary(data) {
  * What a call of the system failed of, empty where it did not.
  *
  * @param {() => void} call
+ * @param {string} [password] that it was given
  */
-function failureOf(call) {
+function failureOf(call, password = config.loginPassword) {
   try {
     call();
     return '';
   } catch (error) {
-    return pure.failureText(error, config) || 'it gave no reason';
+    return pure.failureText(error, [password, config.adminPassword]) || 'it gave no reason';
   }
 }
 
@@ -342,7 +355,7 @@ function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Inf
       return { why: `${pure.cutOffText(config)}${why && `; before: ${why}`}`, cutOff: true };
     }
     let session;
-    why = failureOf(() => (session = system.logIn(config, { email, password })));
+    why = failureOf(() => (session = system.logIn(config, { email, password })), password);
     if (why === '') {
       return { session, why };
     }

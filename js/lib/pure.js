@@ -37,6 +37,7 @@
  * @property {number} loginRetryDelayMs pause between login attempts, ms
  * @property {string} loginEmailDomain users are user{n}@domain
  * @property {string} loginPassword of all users
+ * @property {string} usersCsv file that names the users instead, empty = none
  * @property {string} adminEmail account that controls the events
  * @property {string} adminPassword
  * @property {number} sseTimeoutMs limit of a whole stream, ms
@@ -214,6 +215,7 @@ export function readConfig(env, read) {
     loginRetryDelayMs: whole('LOGIN_RETRY_DELAY_MS', 0),
     loginEmailDomain: text('LOGIN_EMAIL_DOMAIN', 'example.com'),
     loginPassword: text('LOGIN_PASSWORD', 'password123'),
+    usersCsv: text('USERS_CSV') && fromHere(text('USERS_CSV')),
     adminEmail: text('ADMIN_EMAIL', 'admin@example.com'),
     adminPassword: text('ADMIN_PASSWORD', 'password123'),
     sseTimeoutMs: whole('SSE_TIMEOUT_MS', 120000, 1),
@@ -258,6 +260,26 @@ export function letGo(all) {
       object[names[at]] = gone;
     }
   }
+}
+
+/**
+ * The accounts in a file of lines `email,password`, whose first line may say just that.
+ *
+ * @param {string} csv
+ * @param {number} users how many are needed
+ */
+export function accountsOf(csv, users) {
+  const lines = csv.split(/\r?\n/).filter((line) => line.trim() !== '');
+  const accounts = lines.slice(lines[0]?.trim() === 'email,password' ? 1 : 0).map((line) => {
+    const [email, ...password] = line.split(',');
+    return { email: email.trim(), password: password.join(',') };
+  });
+  const bad = accounts.findIndex(({ email, password }) => email === '' || password === '') + 1;
+  if (bad > 0 || accounts.length < users) {
+    const wrong = bad > 0 ? `its user ${bad} has no email or no password` : `got ${accounts.length} users for VUS=${users}`;
+    throw new Error(`USERS_CSV must be lines of email,password, one for each user: ${wrong}`);
+  }
+  return accounts;
 }
 
 // --- The plan: who does what when. Nothing here is random, so that two runs with the same settings do the same.
@@ -446,13 +468,13 @@ export function errorText(error) {
  * without secrets, which a system may repeat in its answers.
  *
  * @param {any} error
- * @param {Config} config
+ * @param {string[]} passwords
  * @returns {string}
  */
-export function failureText(error, { loginPassword, adminPassword }) {
+export function failureText(error, passwords) {
   const LONGEST = 300;
   let text = errorText(error).replace(/\s+/g, ' ').trim();
-  for (const password of [loginPassword, adminPassword]) {
+  for (const password of passwords) {
     for (const spelt of [password, JSON.stringify(password).slice(1, -1), encodeURIComponent(password)]) {
       text = text.replaceAll(spelt, '***');
     }

@@ -68,6 +68,21 @@ test('what a ported system refuses is told in its own words', async (t) => {
   (await world.k6(env)).expect(ABORTED, /user 1 could not log in: status 403 .*no such pair/, 'joined=0, loginFail=2');
 });
 
+test('users are those of a file', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, (queues) => ({
+    ...boxOffice(queues),
+    'POST /session': ({ body: { user, secret } }) => (secret === `of ${user}` ? { status: 201, body: { token: `token of ${user}` } } : { status: 403, body: { secret } }),
+  }));
+  await writeFile(join(world.folder, 'users.csv'), 'email,password\nann,of ann\nbob,of bob\ncarl,not his\n');
+  const env = { BASE_URL: baseUrl, SYSTEM: PORT, USERS_CSV: 'users.csv', PWD: world.folder, POLL_INTERVAL_MS: 100, MAX_LOGIN_RETRIES: 1, ADMIN_EMAIL: 'root', ADMIN_PASSWORD: 'of root' };
+  (await world.k6({ ...env, VUS: 2 })).expect(0, 'Completed users: 2');
+  assert.deepEqual(requests.filter(({ call }) => call === 'POST /session').map(({ body }) => body.user).sort(), ['ann', 'bob', 'root', 'root', 'root']);
+  const refused = (await world.k6({ ...env, VUS: 3 })).expect(ABORTED, /user 3 could not log in: status 403/);
+  assert.doesNotMatch(refused.output, /not his/);
+  (await world.k6({ ...env, VUS: 4 })).expect(ABORTED, 'USERS_CSV must be lines of email,password, one for each user: got 3 users for VUS=4');
+});
+
 test('a system that cannot be used is refused before the run', async (t) => {
   const world = await startRedis(t);
   (await world.k6({ SYSTEM: 'nowhere.js' })).expect(ABORTED, /SYSTEM: .*\/nowhere\.js could not be loaded/);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { readConfig } from '../../lib/pure.js';
+import { accountsOf, readConfig } from '../../lib/pure.js';
 
 test('defaults are those of the reference', () => {
   assert.deepEqual(
@@ -28,6 +28,7 @@ test('defaults are those of the reference', () => {
       loginRetryDelayMs: 0,
       loginEmailDomain: 'example.com',
       loginPassword: 'password123',
+      usersCsv: '',
       adminEmail: 'admin@example.com',
       adminPassword: 'password123',
       sseTimeoutMs: 120000,
@@ -143,4 +144,16 @@ test('certificates of Redis are read from files, from the current folder on', ()
   const all = { REDIS_TLS_CERT: '/etc/k6.pem', REDIS_TLS_KEY: '/etc/k6.key', REDIS_TLS_SERVER_NAME: 'redis.test' };
   assert.deepEqual(tls(all), { ca: undefined, cert: 'CERT', key: 'KEY', serverName: 'redis.test' });
   assert.throws(() => tls({ REDIS_TLS_CA: 'ca.pem', REDIS_URL: '' }), /REDIS_TLS_\* are given, so REDIS_URL must begin with rediss:/);
+});
+
+test('users may be named by a file', () => {
+  assert.equal(readConfig({ USERS_CSV: 'users.csv', PWD: '/here' }).usersCsv, '/here/users.csv');
+  const two = [
+    { email: 'a@b', password: 'x,y' },
+    { email: 'c@d', password: 'z' },
+  ];
+  assert.deepEqual(accountsOf('email,password\r\na@b,x,y\r\n\r\nc@d,z\r\n', 2), two);
+  assert.deepEqual(accountsOf('a@b,x,y\nc@d,z', 1), two);
+  assert.throws(() => accountsOf('a@b,x', 2), /USERS_CSV must be lines of email,password, one for each user: got 1 users for VUS=2/);
+  assert.throws(() => accountsOf('a@b,x\ns3cret', 2), (error) => /its user 2 has no/.test(error.message) && !/s3cret/.test(error.message));
 });
