@@ -19,7 +19,7 @@ use crate::ids::ProcessId;
 
 use super::connect::{Opened, connect};
 use super::failure::{Server, explain};
-use super::serve::Service;
+use super::serve::{Desk, Service};
 use super::tenants::{Tenant, Tenants};
 use super::topology::explore;
 
@@ -59,17 +59,11 @@ pub(crate) struct Hub {
     address: RedisAddress,
     target: Target,
     nodes: Mutex<Nodes>,
-    /// One server under two names is two stores: whoever meets himself there is found out as another process is.
-    process: ProcessId,
-    context: Arc<Context>,
-    tenants: Tenants,
-    /// The server's, by all that its tenants hear.
-    clock: Mutex<StoreClock>,
+    desk: Desk,
     /// Somebody waits for a first connection.
     asked: Notify,
     availability: watch::Sender<Availability>,
     started: Once,
-    closing: CancellationToken,
 }
 
 impl Hub {
@@ -85,14 +79,16 @@ impl Hub {
                 at,
                 known: Vec::new(),
             }),
-            process: ProcessId::random(),
-            context: Arc::clone(context),
-            tenants: Tenants::default(),
-            clock: Mutex::default(),
+            desk: Desk {
+                context: Arc::clone(context),
+                tenants: Tenants::default(),
+                clock: Mutex::default(),
+                process: ProcessId::random(),
+                closing: CancellationToken::new(),
+            },
             asked: Notify::new(),
             availability: watch::Sender::default(),
             started: Once::new(),
-            closing: CancellationToken::new(),
         })
     }
 
@@ -101,26 +97,27 @@ impl Hub {
         self.started.call_once(|| {
             let (hub, tenants) = (Arc::clone(self), Arc::clone(self));
             let given_up = move |error: &Error| {
-                for tenant in tenants.tenants.all() {
+                for tenant in tenants.desk.tenants.all() {
                     tenant.give_up(error);
                 }
             };
-            self.context
+            self.desk
+                .context
                 .spawn_connection(async move { hub.live().await }, given_up);
         });
     }
 
     pub(crate) fn attach(&self, tenant: &Arc<dyn Tenant>) {
-        self.tenants.attach(tenant);
+        self.desk.tenants.attach(tenant);
     }
 
     /// The tenant has something to send.
     pub(crate) fn wake(self: &Arc<Self>, tenant: Arc<dyn Tenant>) {
-        if self.closing.is_cancelled() {
+        if self.desk.closing.is_cancelled() {
             return;
         }
         self.start();
-        self.tenants.wake(tenant);
+        self.desk.tenants.wake(tenant);
     }
 
     /// Somebody waits for a first connection: the next attempt is made soon.
@@ -129,18 +126,18 @@ impl Hub {
     }
 
     pub(crate) const fn process(&self) -> &ProcessId {
-        &self.process
+        &self.desk.process
     }
 
     /// Delivers what is owed and gives the connection up; [`Context::connections`] knows when that is done.
     pub(crate) fn close(&self) {
-        self.closing.cancel();
-        self.tenants.nudge();
+        self.desk.closing.cancel();
+        self.desk.tenants.nudge();
     }
 
     /// The server's clock.
     pub(crate) fn clock(&self) -> MutexGuard<'_, StoreClock> {
-        self.clock.lock()
+        self.desk.clock.lock()
     }
 
     /// The server it is connected to, or will be next.
@@ -192,13 +189,13 @@ impl Hub {
         };
         let mut delays = backoff();
         let mut was_up = false;
-        while !self.closing.is_cancelled() {
+        while !self.desk.closing.is_cancelled() {
             let (pushes_in, mut pushes) = mpsc::unbounded_channel();
             let mut in_a_hurry = true;
             let why = match self.connect(pushes_in).await {
                 Ok(opened) => {
                     let (why, was_of_use) = self.serve(&opened, &mut pushes, was_up).await;
-                    if self.closing.is_cancelled() {
+                    if self.desk.closing.is_cancelled() {
                         break;
                     }
                     // Whoever connects and is refused then must not hammer at the server either.
@@ -208,7 +205,7 @@ impl Hub {
                         delays = backoff();
                         let line =
                             format!("store {}: connection lost ({why}); reconnecting", self.at());
-                        self.context.tell(Level::Warn, line);
+                        self.desk.context.tell(Level::Warn, line);
                     }
                     why
                 }
@@ -220,7 +217,7 @@ impl Hub {
                     why
                 }
             };
-            for tenant in self.tenants.all() {
+            for tenant in self.desk.tenants.all() {
                 tenant.disconnected(&why);
             }
             tokio::time::sleep(BACKOFF_FIRST).await;
@@ -228,10 +225,10 @@ impl Hub {
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = self.asked.notified(), if in_a_hurry => {}
-                () = self.closing.cancelled() => {}
+                () = self.desk.closing.cancelled() => {}
             }
         }
-        self.tenants.clear();
+        self.desk.tenants.clear();
     }
 
     /// Why the connection is of no use any more, and whether it ever was.
@@ -245,28 +242,25 @@ impl Hub {
         self.availability
             .send_modify(|a| a.connection = Some(connection.clone()));
         let greeting = was_up.then(|| format!("store {}: connected again", self.at()));
-        let mut service = Service::new(
-            &self.context,
-            &self.tenants,
-            &self.clock,
-            &self.process,
-            &self.closing,
-            self.server(),
-            connection,
-            greeting,
-        );
+        let mut service = Service::new(&self.desk, self.server(), connection, greeting);
         let why = service.run(pushes).await;
         self.availability.send_modify(|a| a.connection = None);
         (why, service.was_of_use())
     }
 
     async fn connect(&self, pushes: mpsc::UnboundedSender<PushInfo>) -> Result<Opened, String> {
-        let tenants = self.tenants.all();
+        let tenants = self.desk.tenants.all();
         let timeout = tenants.iter().map(|t| t.connect_timeout()).max();
         let timeout = timeout.unwrap_or(CONNECT_TIMEOUT);
         let connecting = async {
             let at = self.find().await?;
-            connect(&self.context.resolver, &self.address, &at, Some(pushes)).await
+            connect(
+                &self.desk.context.resolver,
+                &self.address,
+                &at,
+                Some(pushes),
+            )
+            .await
         };
         match tokio::time::timeout(timeout, connecting).await {
             Ok(connected) => connected,
@@ -285,7 +279,7 @@ impl Hub {
     async fn find(&self) -> Result<HostPort, String> {
         if let Target::Slot(slot) = self.target {
             let known = self.nodes.lock().known.clone();
-            let topology = explore(&self.context.resolver, &self.address, &known).await?;
+            let topology = explore(&self.desk.context.resolver, &self.address, &known).await?;
             let owner = topology.owner(slot).ok_or_else(|| {
                 let at = self.address.host_port();
                 format!("no node of the cluster at {at} serves slot {slot} at the moment")

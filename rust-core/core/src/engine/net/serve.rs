@@ -41,13 +41,20 @@ enum Chore {
     Greeted(Result<(), RedisError>),
 }
 
+/// What a hub and whoever serves its tenants over one of its connections have in common.
+pub(super) struct Desk {
+    pub(super) context: Arc<Context>,
+    pub(super) tenants: Tenants,
+    /// The server's, by all that its tenants hear.
+    pub(super) clock: Mutex<StoreClock>,
+    /// One server under two names is two stores: whoever meets himself there is found out as another process is.
+    pub(super) process: ProcessId,
+    pub(super) closing: CancellationToken,
+}
+
 /// One connection and what is on its way over it.
 pub(super) struct Service<'a> {
-    context: &'a Context,
-    tenants: &'a Tenants,
-    clock: &'a Mutex<StoreClock>,
-    process: &'a ProcessId,
-    closing: &'a CancellationToken,
+    desk: &'a Desk,
     server: Server,
     connection: MultiplexedConnection,
     /// The server answers in the order in which it was asked, and sessions count on that.
@@ -61,23 +68,14 @@ pub(super) struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    #[expect(clippy::too_many_arguments)] // each of them is the hub's
     pub(super) fn new(
-        context: &'a Context,
-        tenants: &'a Tenants,
-        clock: &'a Mutex<StoreClock>,
-        process: &'a ProcessId,
-        closing: &'a CancellationToken,
+        desk: &'a Desk,
         server: Server,
         connection: MultiplexedConnection,
         greeting: Option<String>,
     ) -> Self {
         Self {
-            context,
-            tenants,
-            clock,
-            process,
-            closing,
+            desk,
             server,
             connection,
             answers: FuturesOrdered::new(),
@@ -96,7 +94,7 @@ impl<'a> Service<'a> {
     fn is_of_use(&mut self) {
         self.is_of_use = true;
         if let Some(greeting) = self.greeting.take() {
-            self.context.tell(Level::Info, greeting);
+            self.desk.context.tell(Level::Info, greeting);
         }
     }
 
@@ -104,7 +102,7 @@ impl<'a> Service<'a> {
     pub(super) async fn run(&mut self, pushes: &mut mpsc::UnboundedReceiver<PushInfo>) -> String {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut turn = self.tenants.all();
+        let mut turn = self.desk.tenants.all();
         if turn.is_empty() {
             self.is_of_use(); // counters and operators ask by themselves
         }
@@ -113,8 +111,8 @@ impl<'a> Service<'a> {
             for tenant in turn.drain(..) {
                 self.take_turn(tenant);
             }
-            if self.closing.is_cancelled() {
-                let tenants = self.tenants.all();
+            if self.desk.closing.is_cancelled() {
+                let tenants = self.desk.tenants.all();
                 if !saying_goodbye {
                     saying_goodbye = true;
                     for tenant in &tenants {
@@ -128,7 +126,7 @@ impl<'a> Service<'a> {
                 }
             }
             tokio::select! {
-                woken = self.tenants.woken() => turn = woken,
+                woken = self.desk.tenants.woken() => turn = woken,
                 Some(answered) = self.answers.next() => {
                     let tenant = Arc::clone(&answered.tenant);
                     if let Err(why) = self.take_answer(answered) {
@@ -149,7 +147,7 @@ impl<'a> Service<'a> {
                 },
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    turn = self.tenants.all();
+                    turn = self.desk.tenants.all();
                     for tenant in &turn {
                         if tenant.tick(now) {
                             self.greet(tenant);
@@ -200,7 +198,7 @@ impl<'a> Service<'a> {
 
     fn greet(&mut self, tenant: &Arc<dyn Tenant>) {
         let hello = Push::Hello {
-            process: self.process.clone(),
+            process: self.desk.process.clone(),
         };
         let hello = serde_json::to_string(&hello).unwrap_or_default();
         let mut publish = redis::cmd("PUBLISH");
@@ -223,7 +221,7 @@ impl<'a> Service<'a> {
                 Ok(reply) => {
                     self.is_of_use();
                     let received = Instant::now();
-                    self.clock.lock().observe(sent, received, reply.now);
+                    self.desk.clock.lock().observe(sent, received, reply.now);
                     tenant.answered(reply, received);
                 }
                 Err(unreadable) => tenant.refused(&unreadable.to_string(), true, RETRY),
@@ -258,7 +256,7 @@ impl<'a> Service<'a> {
             Chore::Greeted(Ok(())) => {}
             Chore::Greeted(Err(error)) => {
                 let (why, _) = explain(&error, &self.server);
-                self.context.tell(Level::Warn, why);
+                self.desk.context.tell(Level::Warn, why);
             }
         }
         Ok(None)
@@ -289,9 +287,9 @@ impl<'a> Service<'a> {
             Push::Broken { .. } | Push::Hello { .. } => None,
         };
         if let Some(sent) = sent {
-            self.clock.lock().message(sent, received);
+            self.desk.clock.lock().message(sent, received);
         }
-        if let Some(tenant) = self.tenants.of_channel(&channel) {
+        if let Some(tenant) = self.desk.tenants.of_channel(&channel) {
             tenant.pushed(&push);
         }
     }
