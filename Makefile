@@ -179,7 +179,7 @@ e2e: build $(NODE_MODULES) ## Run harness, examples and a report with the built 
 # For the inner loop: what tells most in seconds, once everything is built.
 .PHONY: quick-core
 quick-core: ## Test the Rust core in under 10 s: without models, faults and clusters
-	@$(WITH_REDIS) && cargo test --quiet --locked --package barrier-core --lib --test engine --test operator -- --skip cluster --skip faults --skip failover --skip refusals
+	@$(WITH_REDIS) && cargo test --quiet --locked --package barrier-core --lib --test engine --test operator -- --skip cluster --skip faults --skip failover --skip refusals --skip common_release
 
 .PHONY: quick-go
 quick-go: $(CORE) ## Test the Go module in under 30 s: without the race detector; PACKAGES=./barrier
