@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
-use common::{Place, Redis, files, finish, json, k6, root, text, waiting_room};
+use common::{EVIDENCE, Place, Redis, files, finish, json, k6, root, text, waiting_room};
 
 const EVENTS: &str = "0dc2efd8-f760-11f0-8e3b-2a897f646219,b55834d0-f834-11f0-999b-a7e49b723099,\
     ba1d5e02-f834-11f0-999b-05d0f9a25396,bc113ec4-f834-11f0-999b-1786beee8658,be54c626-f834-11f0-999b-9fdbde76a760";
@@ -112,16 +112,7 @@ fn smoke(queue: &str) {
     assert_eq!(code, 0, "{printed}");
 
     let folder = only_run(&place);
-    for name in [
-        "meta.txt",
-        "meta.json",
-        "cleanup.txt",
-        "stdout.txt",
-        "summary.json",
-        "derived.json",
-        "verdict.json",
-        "log-1-broker.log",
-    ] {
+    for name in EVIDENCE.into_iter().chain(["log-1-broker.log"]) {
         assert!(folder.join(name).is_file(), "{name}: {printed}");
     }
     let derived = json(&folder.join("derived.json"));

@@ -16,17 +16,8 @@ const MOST: Duration = Duration::from_secs(36);
 
 /// The runner for the suite on one variant, quick to give up.
 fn bench(place: &Place, settings: &[&str]) -> Command {
-    let mut command = place.runner();
-    command
-        .args([
-            "run",
-            "bench/suites/waiting-room.toml",
-            "--scenario",
-            "custom",
-        ])
-        .args(["--variant", "zset"])
-        .env("K6_BIN", k6())
-        .env("WAITING_ROOM_BIN", waiting_room());
+    let mut command = place.waiting_room_run();
+    command.args(["--variant", "zset"]);
     for setting in settings {
         command.args(["--set", setting]);
     }

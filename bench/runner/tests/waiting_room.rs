@@ -9,20 +9,11 @@ use common::{Place, Redis, finish, json, k6, root, text, waiting_room};
 
 /// The runner for the suite, small and quick, on a Redis of its own.
 fn bench(place: &Place, more: &[&str]) -> Command {
-    let mut command = place.runner();
+    let mut command = place.waiting_room_run();
     command
-        .args([
-            "run",
-            "bench/suites/waiting-room.toml",
-            "--scenario",
-            "custom",
-            "--set",
-            "VUS=10",
-        ])
+        .args(["--set", "VUS=10"])
         .args(["--set", "BURST_OFFSET_MS=500"])
-        .args(more)
-        .env("K6_BIN", k6())
-        .env("WAITING_ROOM_BIN", waiting_room());
+        .args(more);
     command
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, Redis, files, finish, json, k6, text};
+use common::{EVIDENCE, Place, Redis, files, finish, json, k6, text};
 
 struct Probe {
     place: Place,
@@ -122,20 +122,10 @@ fn a_passing_run_leaves_complete_evidence_without_secrets() {
                 .into_owned()
         })
         .collect();
-    for name in [
-        "meta.txt",
-        "meta.json",
-        "cleanup.txt",
-        "stdout.txt",
-        "summary.json",
-        "derived.json",
-        "verdict.json",
-        "monitor-generator.jsonl",
-        "SHA256SUMS",
-    ] {
+    for name in EVIDENCE {
         assert!(names.iter().any(|own| own == name), "{name} in {names:?}");
     }
-    assert_eq!(names.len(), 9, "nothing else: {names:?}");
+    assert_eq!(names.len(), EVIDENCE.len(), "nothing else: {names:?}");
     for path in files(&probe.place.evidence()) {
         let content = text(&path);
         assert!(

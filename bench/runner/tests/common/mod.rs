@@ -20,6 +20,19 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
+/// What the folder of every run holds.
+pub(crate) const EVIDENCE: [&str; 9] = [
+    "meta.txt",
+    "meta.json",
+    "cleanup.txt",
+    "stdout.txt",
+    "summary.json",
+    "derived.json",
+    "verdict.json",
+    "monitor-generator.jsonl",
+    "SHA256SUMS",
+];
+
 /// k6: `K6_BIN`, else `./k6`.
 pub(crate) fn k6() -> PathBuf {
     program("K6_BIN", &[root().join("k6")], "make k6")
@@ -86,6 +99,17 @@ impl Place {
         if let Some(redis) = std::env::var_os("REDIS_SERVER_BIN") {
             command.env("REDIS_SERVER_BIN", redis);
         }
+        command
+    }
+
+    /// The runner for the waiting-room suite with loads of one's own.
+    pub(crate) fn waiting_room_run(&self) -> Command {
+        let mut command = self.runner();
+        command
+            .args(["run", "bench/suites/waiting-room.toml"])
+            .args(["--scenario", "custom"])
+            .env("K6_BIN", k6())
+            .env("WAITING_ROOM_BIN", waiting_room());
         command
     }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::client::{Client, login};
+use common::client::{Client, header, login};
 use common::{EVENT, Room};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use reqwest::{Method, Response};
@@ -28,12 +28,7 @@ async fn login_hands_out_token_and_cookie() {
     let room = Room::start(QueueKind::Zset, |_| {}).await;
     let response = login(room.address, "user1@example.com", "password123").await;
     assert_eq!(response.status(), 200);
-    let header = |name| {
-        response.headers()[name]
-            .to_str()
-            .expect("header is text")
-            .to_owned()
-    };
+    let header = |name| header(&response, name);
     assert!(header(AUTHORIZATION).starts_with("eyJ"));
     let cookie = header(SET_COOKIE);
     let (pair, attributes) = cookie.split_once("; ").expect("cookie has attributes");

@@ -26,16 +26,19 @@ pub async fn login(address: SocketAddr, email: &str, password: &str) -> Response
         .expect("login is answered")
 }
 
+/// A header of an answer, which must be there and text.
+pub fn header(response: &reqwest::Response, name: reqwest::header::HeaderName) -> String {
+    response.headers()[name]
+        .to_str()
+        .expect("header is text")
+        .to_owned()
+}
+
 impl Client {
     pub async fn log_in(address: SocketAddr, email: &str) -> Self {
         let response = login(address, email, "password123").await;
         assert_eq!(response.status(), 200);
-        let header = |name| {
-            response.headers()[name]
-                .to_str()
-                .expect("header is text")
-                .to_owned()
-        };
+        let header = |name| header(&response, name);
         let cookie = header(SET_COOKIE)
             .split(';')
             .next()

@@ -6,7 +6,7 @@ use crate::ids::{BarrierName, Incarnation, Phase, RunId};
 use crate::options::SharedOptions;
 use crate::protocol::{Broken, Counts, Release, StoreTime};
 
-use super::{Fields, Unreadable, failures};
+use super::{Fields, Unreadable};
 
 const STATE: &str = "K6_BARRIER_STATE:";
 
@@ -65,19 +65,13 @@ pub fn decode_look(value: Value) -> Result<Option<Look>, Unreadable> {
         .json()?
         .ok_or_else(|| Unreadable("the options are empty".into()))?;
     let open = Phase(fields.parse()?);
-    let arrived = fields.parse()?;
-    let failed = failures(fields.text()?)?;
-    let left = fields.parse()?;
+    let counts = fields.counts()?;
     Ok(Some(Look {
         now,
         incarnation,
         options,
         open,
-        counts: Counts {
-            arrived,
-            failed,
-            left,
-        },
+        counts,
         late: fields.parse()?,
         broken: fields.json()?,
         newest: fields.json()?,

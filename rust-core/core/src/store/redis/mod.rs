@@ -264,18 +264,12 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
     }
     let incarnation = Some(Incarnation::from_store(fields.text()?));
     let open = Phase(fields.parse()?);
-    let arrived = fields.parse()?;
-    let failed = failures(fields.text()?)?;
-    let left = fields.parse()?;
+    let counts = fields.counts()?;
     let mut reply = Reply {
         answer: Answer::Ok,
         incarnation,
         open,
-        counts: Counts {
-            arrived,
-            failed,
-            left,
-        },
+        counts,
         late: fields.parse()?,
         unnameable: fields.text()? == "1",
         processes: fields.parse()?,
@@ -342,6 +336,15 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text)
             .map(Some)
             .map_err(|e| Unreadable(format!("field {}: {e}", self.at)))
+    }
+
+    /// Arrived, failed by reason, left: three fields.
+    fn counts(&mut self) -> Result<Counts, Unreadable> {
+        Ok(Counts {
+            arrived: self.parse()?,
+            failed: failures(self.text()?)?,
+            left: self.parse()?,
+        })
     }
 }
 
