@@ -287,7 +287,8 @@ export function teardown(data) {
   /** Whether no user has come as far as a queue. What cannot be known is no reason to leave the events closed. */
   const nobodyCame = () => {
     try {
-      return data !== undefined && barrierOf(data.runId).status().arrived === 0;
+      const seen = data === undefined ? undefined : barrierOf(data.runId).status();
+      return seen !== undefined && seen.connected && seen.arrived === 0;
     } catch {
       return false;
     }

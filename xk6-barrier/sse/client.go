@@ -157,14 +157,13 @@ func (c *pollClient) pause(attempt int) bool {
 func (c *pollClient) poll(sobek.FunctionCall) sobek.Value {
 	rt := c.mi.vu.Runtime()
 	list := []any{}
-	for !c.closed {
-		select {
-		case ev := <-c.events:
-			list = append(list, c.mi.eventObject(&ev))
-			continue
-		default:
+	// Only what is there now: a stream that sends faster than this takes would keep the call for ever.
+	for range len(c.events) {
+		if c.closed {
+			break
 		}
-		break
+		ev := <-c.events
+		list = append(list, c.mi.eventObject(&ev))
 	}
 	return rt.NewArray(list...)
 }
@@ -210,6 +209,14 @@ func (w *awaiting) start() (stop func()) {
 
 // next waits for any event. What was received before the end comes before the end.
 func (c *pollClient) next(w *awaiting) (event, error) {
+	// First, or other events that keep coming would hold up the time-out.
+	select {
+	case <-w.timer:
+		return event{}, newTimeoutError(w.op, nameTimeoutError, "timeout", w.limit, "no such event was received")
+	case <-c.ctx.Done():
+		return event{}, c.ctx.Err()
+	default:
+	}
 	select {
 	case ev := <-c.events:
 		return ev, nil

@@ -16,7 +16,7 @@ struct Project {
 
 const SUITE: &str = r#"
 [suite]
-schema = 1
+schema = 2
 id = "own"
 title = "Own"
 order = ["own"]

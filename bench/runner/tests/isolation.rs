@@ -18,8 +18,8 @@ fn written(place: &Place, suite: &str, script: &str) -> std::process::Command {
     command
 }
 
-const HEAD: &str = "[suite]\nschema = 1\nid = \"own\"\ntitle = \"Own\"\norder = [\"own\"]\nallow_hosts = [\"127.0.0.1\"]\nneeds = [\"k6\"]\n\
-    [env.EVIDENCE_ROOT]\ntype = \"string\"\n[env.LISTENER]\ntype = \"url\"\n[env.EVENT_IDS]\ntype = \"list\"\ndefault = \"e1\"\n\
+const HEAD: &str = "[suite]\nschema = 2\nid = \"own\"\ntitle = \"Own\"\norder = [\"own\"]\nallow_hosts = [\"127.0.0.1\"]\nneeds = [\"k6\"]\n\
+    [env.EVIDENCE_ROOT]\ntype = \"string\"\n[env.LISTENER]\ntype = \"url\"\n[env.EVENT_IDS]\ntype = \"list\"\ndefault = \"e1\"\n[each]\nevent = \"${EVENT_IDS}\"\n\
     [evidence]\nroot = \"${EVIDENCE_ROOT}\"\nfolder = \"{timestamp}/run\"\n\
     [[scenario]]\nid = \"own\"\nscript = \"own.js\"\nlimit = \"60s\"\n";
 
@@ -81,6 +81,13 @@ fn no_step_reaches_a_host_that_the_suite_does_not_allow() {
                 "{fine}[[monitor]]\nid = \"queues\"\nkind = \"redis\"\nevery = \"1s\"\nsource = \"redis://db.example\"\nof = [\"A:{{event}}\"]\n"
             ),
             "monitor queues",
+        ),
+        // Known only once it is computed.
+        (
+            format!(
+                "{fine}[computed]\nserver = \"'db' ~ '.example'\"\n[[clean]]\nid = \"keys\"\nkind = \"redis\"\nwhen = \"before_run\"\ntarget = \"redis://{{server}}\"\nscope = [\"A:{{event}}\"]\n"
+            ),
+            "clean keys",
         ),
     ] {
         let place = Place::new();
@@ -144,4 +151,11 @@ fn a_warm_up_that_fails_stops_nothing_and_colours_no_exit_code() {
     };
     assert_eq!(verdict("warmup-01"), "INVALID");
     assert_eq!(verdict("cycle-01"), "PASS");
+    let run = place.run_folder("a/matrix/1/cycle-01");
+    let plan = run
+        .ancestors()
+        .find(|above| above.join("plan.json").is_file());
+    let plan = plan.expect("the folder of the plan");
+    let (code, printed) = finish(place.runner().arg("judge").arg(plan));
+    assert_eq!(code, 0, "judged again it colours none either: {printed}");
 }

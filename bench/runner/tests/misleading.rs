@@ -354,7 +354,7 @@ fn an_accepted_baseline_is_compared_with_under_the_same_key() {
         "{printed}"
     );
 
-    // Other conditions, another key.
+    // Other conditions, another key: nothing is compared, and that is said.
     let vus = json!({ "environment": { "VUS": { "value": "60", "from": "command_line" } } });
     let mut other = Plan::new(&place, "other").limited("0.05");
     for cycle in 1..=7 {
@@ -367,7 +367,14 @@ fn an_accepted_baseline_is_compared_with_under_the_same_key() {
         }
     }
     let (code, printed) = call(&place, "compare", &[&other.folder], &[]);
-    assert!(code == 0 && !printed.contains("baseline:"), "{printed}");
+    assert_eq!(
+        code, 3,
+        "a limit that cannot be judged is not kept: {printed}"
+    );
+    assert!(
+        printed.contains("conditions differ in VUS; accept a new one"),
+        "{printed}"
+    );
 
     fs::remove_dir_all(place.evidence().join("baselines")).expect("removed");
     let empty = Plan::new(&place, "empty");

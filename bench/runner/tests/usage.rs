@@ -31,6 +31,23 @@ fn the_committed_suites_are_valid() {
     );
 }
 
+/// The load would go there, and what was started would be known by its hash.
+#[test]
+fn an_address_for_a_target_that_the_runner_starts_is_refused() {
+    let place = Place::new();
+    let mut command = place.runner();
+    command
+        .args(["run", "bench/suites/controls.toml", "--dry-run"])
+        .env("BASE_URL", "http://127.0.0.1:8080");
+    let (code, printed) = finish(&mut command);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed
+            .contains("BASE_URL=http://127.0.0.1:8080 is given, and the runner starts the target"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn the_suites_in_the_reference_are_valid() {
     let place = Place::new();

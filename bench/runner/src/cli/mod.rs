@@ -420,7 +420,8 @@ fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
             }
         }
     }
-    let codes: Vec<i32> = runs.iter().map(|run| run.code).collect();
+    let judged = runs.iter().filter(|run| !run.discarded);
+    let codes: Vec<i32> = judged.map(|run| run.code).collect();
     Ok(exit::of_runs(&codes))
 }
 

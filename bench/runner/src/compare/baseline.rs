@@ -1,6 +1,6 @@
 //! Baselines: values that a person accepted, to be compared with what is measured later under the same conditions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -284,21 +284,92 @@ pub(crate) fn against(stored: &Stored) -> anyhow::Result<Vec<Against>> {
                 group.variant,
             )
         };
-        let same = known.iter().filter(of_group);
-        let Some(baseline) = same.into_iter().find(|baseline| baseline.key == key) else {
+        let is_own = |baseline: &&Baseline| {
+            own.file_name()
+                .is_some_and(|name| name.to_string_lossy() == baseline.from)
+        };
+        let same: Vec<&Baseline> = known.iter().filter(of_group).collect();
+        let Some(baseline) = same.iter().copied().find(|baseline| baseline.key == key) else {
+            // A limit that cannot be judged is not kept: what was accepted under other conditions is not silence.
+            if let Some(other) = same.into_iter().rfind(|baseline| !is_own(baseline)) {
+                let why = format!(
+                    "conditions differ in {}",
+                    differing(&other.conditions, &conditions)
+                );
+                let all = other.metrics.iter();
+                found.extend(all.map(|metric| unlike(stored, &group, other, metric, &why)));
+            }
             continue;
         };
-        if own
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy() == baseline.from)
-        {
+        if is_own(&baseline) {
             continue;
         }
+        let doubt = doubt(stored, &group);
         for metric in &baseline.metrics {
-            found.push(one(stored, &group, baseline, metric));
+            found.push(match &doubt {
+                Some(why) => unlike(stored, &group, baseline, metric, why),
+                None => one(stored, &group, baseline, metric),
+            });
         }
     }
     Ok(found)
+}
+
+/// The names of what is not the same.
+fn differing(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
+    let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let names = names
+        .into_iter()
+        .filter(|name| then.get(*name) != now.get(*name));
+    names.cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// Why the runs of a group say nothing together: they are not alike, or too many of their kind were invalid.
+fn doubt(stored: &Stored, group: &Group<'_>) -> Option<String> {
+    let side = [(group.variant.to_owned(), group.runs.clone())];
+    let differences = alike::differences(&stored.suite, &side, &[]);
+    if !differences.is_empty() {
+        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        return Some(format!("its runs differ in {}", texts.join(", ")));
+    }
+    let of_group = stored.runs.iter().filter(|run| {
+        run.meta.scenario == group.scenario
+            && run.point() == group.point
+            && run.variant() == group.variant
+            && !run.meta.discarded
+    });
+    let invalid = of_group.filter(|run| run.verdict == "INVALID").count();
+    (5 * invalid > invalid + group.runs.len())
+        .then(|| format!("more than one fifth of its runs were invalid ({invalid})"))
+}
+
+/// A comparison that is not made, with the limit it leaves unjudged.
+fn unlike(
+    stored: &Stored,
+    group: &Group<'_>,
+    baseline: &Baseline,
+    metric: &Metric,
+    why: &str,
+) -> Against {
+    let limited = stored.suite.file.compare.iter().any(|table| {
+        table.worse_than.is_some()
+            && (table.metric.get_ref(), table.stat.get_ref()) == (&metric.metric, &metric.stat)
+    });
+    Against {
+        scenario: group.scenario.to_owned(),
+        point: group.point.clone(),
+        variant: group.variant.to_owned(),
+        metric: metric.metric.clone(),
+        ratio: None,
+        verdict: limited.then_some("INVALID"),
+        text: format!(
+            "baseline: {}, {}: {} is not compared with what was accepted on {}: {why}; accept a new one",
+            group.scenario,
+            group.variant,
+            metric.metric,
+            baseline.accepted.get(..10).unwrap_or_default(),
+        ),
+    }
 }
 
 fn one(stored: &Stored, group: &Group<'_>, baseline: &Baseline, metric: &Metric) -> Against {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+use crate::evidence::Folder;
 use crate::suite::Suite;
 use crate::values::exit;
 
@@ -256,7 +257,12 @@ impl StoredRun {
                 meta.point.insert("variant".to_owned(), variant.into());
             }
         }
-        let verdict: VerdictFile = json(&path.join("verdict.json"))?.unwrap_or_default();
+        let mut verdict: VerdictFile = json(&path.join("verdict.json"))?.unwrap_or_default();
+        let unsound = Folder::open(path).unsound()?;
+        if !verdict.verdict.is_empty() && !unsound.is_empty() {
+            "INVALID".clone_into(&mut verdict.verdict);
+            verdict.reasons = unsound;
+        }
         let call = calls
             .iter()
             .find(|call| path.starts_with(call))

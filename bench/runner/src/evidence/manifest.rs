@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Context as _;
 
-use super::Folder;
+use super::folder::Folder;
 use crate::values::hash::sha256;
 
 /// Its name; `sha256sum -c SHA256SUMS` reads it.
@@ -42,7 +42,7 @@ impl Folder {
         if !self.has(MANIFEST) {
             return Ok(None);
         }
-        let path = self.path.join(MANIFEST);
+        let path = self.path().join(MANIFEST);
         let text =
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let sealed: BTreeMap<&str, &str> = text
@@ -68,11 +68,27 @@ impl Folder {
         Ok(Some(broken))
     }
 
+    /// Why nothing may be concluded from the files of a folder that was to be sealed; empty if they are as they were, or of
+    /// a runner that sealed nothing.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn unsound(&self) -> anyhow::Result<Vec<String>> {
+        let was_to_be = self
+            .json("meta.json")
+            .is_some_and(|meta| meta.get("manifest").is_some());
+        Ok(match self.broken()? {
+            Some(broken) => broken.sources,
+            None if was_to_be => vec![format!("{MANIFEST} is missing")],
+            None => Vec::new(),
+        })
+    }
+
     /// The sums of all files but the manifest itself.
     fn sums(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let reading = || format!("reading {}", self.path.display());
+        let reading = || format!("reading {}", self.path().display());
         let mut sums = BTreeMap::new();
-        for entry in fs::read_dir(&self.path).with_context(reading)? {
+        for entry in fs::read_dir(self.path()).with_context(reading)? {
             let entry = entry.with_context(reading)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name != MANIFEST && entry.file_type().with_context(reading)?.is_file() {
@@ -127,5 +143,24 @@ mod tests {
             ]
         );
         assert_eq!(broken.texts, ["stdout.txt is missing"]);
+    }
+
+    #[test]
+    fn what_was_to_be_sealed_and_is_not_says_nothing() {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = Folder::open(root.path());
+        folder.write("summary.json", b"{}\n").expect("written");
+        folder.write("meta.json", b"{}\n").expect("written");
+        assert!(folder.unsound().expect("read").is_empty(), "older evidence");
+        let path = |name: &str| root.path().join(name);
+        fs::write(path("meta.json"), "{ \"manifest\": \"SHA256SUMS\" }\n").expect("changed");
+        assert_eq!(folder.unsound().expect("read"), ["SHA256SUMS is missing"]);
+        folder.seal().expect("sealed");
+        assert!(folder.unsound().expect("read").is_empty());
+        fs::write(path("summary.json"), "{ }\n").expect("changed");
+        assert_eq!(
+            folder.unsound().expect("read"),
+            ["summary.json was changed after the run"]
+        );
     }
 }

@@ -86,6 +86,7 @@ pub(super) fn planned<'a>(
         scale_down(suite, scenario, &mut vars)?;
     }
     let target = target::choose(suite, variant.as_deref(), &vars)?;
+    target::own_address(target, &vars)?;
     vars.complete(&suite.file, target)?;
     check_hosts(suite, target, &vars)?;
     let under_test = selection.builds.of_run(build, target)?;
@@ -111,6 +112,8 @@ pub(super) fn planned<'a>(
         vars.know(name, value);
     }
     computed::compute(&suite.file, &mut vars)?;
+    // Once more: computed values may be parts of addresses.
+    check_hosts(suite, target, &vars)?;
     let time = |text: &Spanned<String>| duration(&vars.expand(text.get_ref(), &RunValues::new())?);
     let users = suite.file.suite.users.as_ref();
     let users = users.map(|text| number(&vars.expand(text.get_ref(), &RunValues::new())?));

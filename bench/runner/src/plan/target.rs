@@ -52,3 +52,21 @@ fn addressed(target: &TargetTable, vars: &Vars) -> bool {
         .iter()
         .all(|name| vars.get(name).is_some())
 }
+
+/// The variable that holds the address of the target.
+pub(crate) const ADDRESS: &str = "BASE_URL";
+
+/// Refuses an address for a target that the runner starts: what was started would be known by its hash, and the load would
+/// go to something else.
+///
+/// # Errors
+/// The text names the address and the target.
+pub(super) fn own_address(target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    match vars.shown(ADDRESS) {
+        Some(address) if target.kind != TargetKind::External => Err(exit::set_up(format!(
+            "{ADDRESS}={address} is given, and the runner starts the target {} itself; unset {ADDRESS}, or declare a target of kind `external`",
+            target.id
+        ))),
+        _ => Ok(()),
+    }
+}

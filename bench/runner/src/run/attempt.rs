@@ -101,11 +101,15 @@ impl Attempt<'_, '_> {
         let external = self.run.target.kind == TargetKind::External;
         let mut program = None;
         if !external {
-            let started = match &self.run.under_test.program {
-                Some(given) => given.clone(),
-                None => target::program(suite, self.run.target)?,
+            // A program of somebody else's need not know `--version`, and might serve instead.
+            let (started, version) = match &self.run.under_test.program {
+                Some(given) => (given.clone(), None),
+                None => {
+                    let own = target::program(suite, self.run.target)?;
+                    let version = target::version(self.run.target, &own);
+                    (own, version)
+                }
             };
-            let version = target::version(self.run.target, &started);
             let hash = hash::file(&started)?;
             meta.target_program(&started, version.as_deref(), &hash);
             meta.build(&self.run.under_test, &Identity::of_program(&hash));

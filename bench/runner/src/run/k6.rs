@@ -201,6 +201,10 @@ impl Call {
             .envs(self.environment())
             .args(&self.arguments)
             .current_dir(work.path());
+        // Where paths in settings of a harness begin, as a shell would tell it.
+        if let Ok(here) = std::env::current_dir() {
+            command.env("PWD", here);
+        }
 
         let began = jiff::Zoned::now();
         let mut k6 = process::start("k6", &mut command, output, Some(stream), KILL_GRACE)?;

@@ -83,8 +83,11 @@ impl State {
     /// Reads it.
     pub(super) fn of(invocation: &Invocation, folder: &str) -> Self {
         let folders = invocation.attempts(folder);
+        // A verdict beside files that are not what it was made from is none.
+        let sound = |folder: &&Folder| folder.unsound().is_ok_and(|doubts| doubts.is_empty());
         let verdict = folders
             .last()
+            .filter(sound)
             .and_then(|folder| folder.json("verdict.json"));
         let field = |name: &str| verdict.as_ref().and_then(|verdict| verdict.get(name));
         let code = field("exitCode").and_then(serde_json::Value::as_i64);

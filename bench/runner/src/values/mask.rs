@@ -28,6 +28,11 @@ pub(crate) fn plain_words(words: Vec<String>) {
 /// Remembers a value that must never be shown, unless it is shorter than eight characters or a word of the suite. (A
 /// password in an address needs no memory: [`masked`] knows its place.)
 pub(crate) fn register(secret: &str) {
+    // As it is read, without the line end of the file it comes from; output is masked line by line.
+    let secret = secret.trim();
+    if secret.contains('\n') {
+        secret.lines().for_each(register);
+    }
     let plain = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
     if secret.chars().count() < LEAST || plain.contains(secret) {
         return;
@@ -190,6 +195,16 @@ mod tests {
         assert_eq!(
             masked("abc-mask-and-more abc-mask"),
             format!("{MASK} {MASK}")
+        );
+    }
+
+    #[test]
+    fn a_secret_from_a_file_is_known_without_its_line_end_and_line_by_line() {
+        register("hunter2-mounted\r\n");
+        register("first-line-of-a-key\nsecond-line-of-a-key");
+        assert_eq!(
+            masked("hunter2-mounted and second-line-of-a-key"),
+            format!("{MASK} and {MASK}")
         );
     }
 

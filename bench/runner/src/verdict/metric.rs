@@ -36,6 +36,9 @@ pub(crate) fn look(summary: &Json, metric: &str, stat: &str) -> Found {
         Samples::Counted(count) if count <= 0.0 && kind_of(entry) != MetricKind::Counter => {
             Found::Silent("no samples".to_owned())
         }
+        Samples::Unknown if kind_of(entry) == MetricKind::Gauge => {
+            Found::Silent("k6 shows the same 0 for a gauge without samples".to_owned())
+        }
         Samples::Unknown => Found::Silent(
             "k6 shows the same for a metric without samples, and did not count them (`count` in summaryTrendStats)".to_owned(),
         ),
@@ -94,15 +97,16 @@ fn tagged(metric: &str) -> Option<(&str, Vec<&str>)> {
 
 fn samples_of(entry: &Json) -> Samples {
     let number = |name: &str| entry["values"][name].as_f64();
-    let counted = match kind_of(entry) {
-        MetricKind::Gauge => return Samples::Uncounted,
-        MetricKind::Counter | MetricKind::Trend => number("count"),
-        MetricKind::Rate => number("passes").zip(number("fails")).map(|(a, b)| a + b),
-    };
     // Without samples every statistic is 0.
     let some = || {
         let mut values = entry["values"].as_object()?.values();
         values.find(|value| value.as_f64().is_some_and(|value| value != 0.0))
+    };
+    let counted = match kind_of(entry) {
+        MetricKind::Gauge if some().is_some() => return Samples::Uncounted,
+        MetricKind::Gauge => return Samples::Unknown,
+        MetricKind::Counter | MetricKind::Trend => number("count"),
+        MetricKind::Rate => number("passes").zip(number("fails")).map(|(a, b)| a + b),
     };
     match counted {
         Some(count) => Samples::Counted(count),
@@ -165,6 +169,10 @@ mod tests {
             silent("trend", "p(99)", &json!({ "max": 3, "count": 1 })),
             "not kept"
         );
+        let gauge = json!({ "value": 0, "min": 0, "max": 0 });
+        assert!(silent("gauge", "value", &gauge), "k6 shows it for none too");
+        let back = summary("m", "gauge", &json!({ "value": 0, "min": 0, "max": 3 }));
+        assert_eq!(look(&back, "m", "value"), Found::Value(0.0));
         let zero = summary("m", "counter", &json!({ "count": 0, "rate": 0 }));
         assert_eq!(look(&zero, "m", "count"), Found::Value(0.0));
         assert_eq!(look(&zero, "other", "count"), Found::Absent);

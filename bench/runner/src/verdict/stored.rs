@@ -28,6 +28,8 @@ pub(crate) struct Again {
     pub(crate) now: Now,
     /// What the run contributes to the exit code.
     pub(crate) code: i32,
+    /// It only warmed up the machine: it colours no exit code.
+    pub(crate) discarded: bool,
 }
 
 /// What can be said today.
@@ -95,6 +97,7 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
         .as_ref()
         .and_then(|verdict| verdict.get("verdict")?.as_str().map(str::to_owned));
     let title = shown(path);
+    let discarded = meta.get("discarded") == Some(&Json::Bool(true));
     let Some(facts) = meta.get("observed") else {
         let code = stored.and_then(|verdict| verdict.get("exitCode")?.as_i64());
         return Ok(Again {
@@ -103,6 +106,7 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
             code: code
                 .and_then(|code| i32::try_from(code).ok())
                 .unwrap_or(exit::SET_UP),
+            discarded,
         });
     };
     let reading = || format!("reading the evidence in {}", path.display());
@@ -138,6 +142,7 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
             notes: broken.texts,
         },
         code: judgement.code,
+        discarded,
     })
 }
 

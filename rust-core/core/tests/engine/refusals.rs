@@ -271,3 +271,34 @@ fn clusterdown_moved_ask_and_tryagain_on_a_cluster() {
     process.released(&barrier, 0);
     process.check();
 }
+
+#[test]
+fn noreplicas() {
+    refused(
+        &mut RedisServer::start(),
+        "noreplicas",
+        |server| set(server, "min-replicas-to-write", "1"),
+        &["NOREPLICAS", "too few replicas"],
+        |server| set(server, "min-replicas-to-write", "0"),
+    );
+}
+
+/// Such a server repeats what it was asked, and the password is among that.
+#[test]
+fn a_server_without_hello_tells_no_password() {
+    let arguments = ["--rename-command", "HELLO", ""];
+    let server = RedisServer::start_with_arguments(&super::support::binary(), &arguments);
+    set(&server, "requirepass", "topsecret-hello");
+    let process = Process::start();
+    let url = format!("redis://:topsecret-hello@127.0.0.1:{}", server.port());
+    let text = format!(
+        r#"{{"name":"b","parties":2,"store":"{url}","runId":"hello","connectTimeoutMs":1000}}"#
+    );
+    let error = match process.open(&text) {
+        Ok(barrier) => process.arrive(&barrier, 1).expect_err("refused"),
+        Err(error) => error,
+    };
+    let said = error.to_string();
+    assert!(said.contains("older than Redis 6"), "{said}");
+    assert!(!said.contains("topsecret"), "{said}");
+}

@@ -59,6 +59,12 @@ const REFUSALS: &[(&str, &str, Remedy)] = &[
         "the server has no primary at the moment",
         Remedy::Reconnect,
     ),
+    // The old primary of a failover, cut off from its replicas: its address may lead to the new one by now.
+    (
+        "NOREPLICAS",
+        "the server has too few replicas at the moment and refuses writes",
+        Remedy::Reconnect,
+    ),
     (
         "CLUSTERDOWN",
         "the cluster does not serve these keys at the moment",
@@ -117,8 +123,8 @@ fn refusal_of<'a>(code: &'a str, detail: &'a str) -> &'a str {
         .unwrap_or(code)
 }
 
-/// A failure in words, with its remedy. Never holds a password: redis-rs does not put any into its errors, and the
-/// address is shown as host and port.
+/// A failure in words, with its remedy. Never holds a password: redis-rs does not put any into its errors, what a server
+/// repeats of a greeting is left out, and the address is shown as host and port.
 pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
     let at = &server.at;
     let code = error.code().unwrap_or_default();
@@ -133,6 +139,11 @@ pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
             want.unwrap_or("?")
         );
         return (text, Remedy::GiveUp);
+    }
+    // It repeats what it was asked, the password too.
+    let lower = detail.to_ascii_lowercase();
+    if lower.starts_with("unknown command") && lower.contains("hello") {
+        return (format!("{at} knows no HELLO; {TOO_OLD}"), Remedy::GiveUp);
     }
     // Not always with the code NOPERM: from within a script, before Redis 7, and where redis-rs wraps the answer to SELECT.
     let whole = error.to_string();
