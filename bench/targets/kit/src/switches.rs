@@ -194,10 +194,10 @@ where
     for (name, value) in changes {
         let Some(default) = defaults.get(&name) else {
             let known = defaults.as_object().into_iter().flat_map(Map::keys);
-            return Err(SwitchError::Unknown {
-                name,
-                known: known.cloned().collect(),
-            });
+            // In one order, whatever other crates of a build ask of serde_json.
+            let mut known: Vec<String> = known.cloned().collect();
+            known.sort_unstable();
+            return Err(SwitchError::Unknown { name, known });
         };
         state[&name] = if value.is_null() {
             default.clone()
