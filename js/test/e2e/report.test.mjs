@@ -83,7 +83,12 @@ async function stretched(folder) {
       if (cycle > 2) {
         await cp(join(runs(variant), 'cycle-01'), copy, { recursive: true });
       }
-      await edit(join(copy, 'meta.json'), (meta) => (meta.cycle = cycle));
+      // As of a runner that sealed nothing: what was changed under its seal counts nowhere.
+      await rm(join(copy, 'SHA256SUMS'), { force: true });
+      await edit(join(copy, 'meta.json'), (meta) => {
+        meta.cycle = cycle;
+        delete meta.manifest;
+      });
       await edit(join(copy, 'derived.json'), (derived) => {
         const luck = 20_000 + 900 * Math.sin(5 * cycle);
         derived.drainMs = variant === 'hash' ? luck * (1.1 + 0.01 * Math.cos(9 * cycle)) : luck;
