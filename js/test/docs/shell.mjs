@@ -109,6 +109,8 @@ export async function runShell(t, world, blocks, ports) {
       PATH: process.env.PATH,
       HOME: world.folder,
       TMPDIR: world.folder,
+      // Pages run side by side.
+      BARRIER_MACHINE_LOCK: join(world.folder, 'machine.lock'),
       K6_AUTO_EXTENSION_RESOLUTION: 'false',
       K6_NO_USAGE_REPORT: 'true',
       K6_NO_COLOR: 'true',

@@ -124,7 +124,7 @@ test('each message of the page is printed, word for word', async (t) => {
   const healthy = await startWorld(t);
   printed.push((await healthy.k6({ VUS: 2, SSE_P95_THRESHOLD: 1 })).output);
 
-  const outside = { cwd: ROOT, encoding: 'utf8', env: { PATH: process.env.PATH, TMPDIR: world.folder, BASE_URL: world.baseUrl, REDIS_URL: world.redisUrl } };
+  const outside = { cwd: ROOT, encoding: 'utf8', env: { PATH: process.env.PATH, TMPDIR: world.folder, BARRIER_MACHINE_LOCK: join(world.folder, 'machine.lock'), BASE_URL: world.baseUrl, REDIS_URL: world.redisUrl } };
   for (const [command, ...args] of [
     ['scripts/run-k6-barrier-benchmark.sh'],
     ['bin/barrier-bench', 'clean', 'waiting-room', '--scenario', 'custom', '--set', 'VUS=2'],

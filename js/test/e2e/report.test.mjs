@@ -30,7 +30,7 @@ async function run(command, args, env = {}) {
   const child = spawn(command, args, {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: `${join(root, 'bin')}:${process.env.PATH}`, HOME: place, TMPDIR: join(place, 'tmp'), ...env },
+    env: { PATH: `${join(root, 'bin')}:${process.env.PATH}`, HOME: place, TMPDIR: join(place, 'tmp'), BARRIER_MACHINE_LOCK: join(place, 'machine.lock'), ...env },
   });
   children.add(child);
   let printed = '';
