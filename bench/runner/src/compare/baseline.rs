@@ -14,6 +14,7 @@ use super::stored::{Stored, StoredRun};
 use crate::suite::schema::Worse;
 use crate::values::exit;
 use crate::values::text::{figure, plural};
+use crate::values::writer;
 
 /// Folder beside the plans, below the root of the evidence.
 const FOLDER: &str = "baselines";
@@ -126,9 +127,7 @@ pub(crate) fn accept(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
     for baseline in &baselines {
         let path = place.join(baseline.file());
         let text = format!("{:#}\n", serde_json::to_value(baseline)?);
-        let mut file = tempfile::NamedTempFile::new_in(&place)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        file.persist(&path)
+        writer::whole(&path, text.as_bytes(), true)
             .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(baselines)
