@@ -14,9 +14,10 @@ type (
 	// jsValue is a result that becomes a JavaScript value where JavaScript may run.
 	jsValue func(rt *sobek.Runtime) sobek.Value
 
-	// task is a call with its arguments read, which may run on any goroutine.
+	// task is a call with its arguments read, which may run on any goroutine. On the virtual user's own it is given the
+	// runtime, where it may make values ahead of its end.
 	task struct {
-		run func() (jsValue, error)
+		run func(here *sobek.Runtime) (jsValue, error)
 		err error // what was wrong with the arguments
 	}
 )
@@ -30,18 +31,18 @@ func failedTask(err error) task { return task{err: err} }
 
 // sync runs a task on the virtual user's own goroutine, which may be inside a handler that blocks the event loop.
 func (i *instance) sync(t task) sobek.Value {
-	ctx := i.vu.Context()
+	ctx, rt := i.vu.Context(), i.vu.Runtime()
 	if t.err != nil && !isOver(ctx) {
 		i.throw(t.err)
 	}
-	result, err := t.result(ctx)
+	result, err := t.result(ctx, rt)
 	if errors.Is(err, core.ErrEnded) {
 		i.interrupted(ctx)
 	}
 	if err != nil {
 		i.throw(err)
 	}
-	return result(i.vu.Runtime())
+	return result(rt)
 }
 
 // async runs a task on a goroutine and returns a promise. k6 waits for it before it goes on to the next iteration.
@@ -58,7 +59,7 @@ func (i *instance) async(t task) sobek.Value {
 	}
 	settle := i.vu.RegisterCallback()
 	go func() {
-		result, err := t.result(ctx)
+		result, err := t.result(ctx, nil)
 		if errors.Is(err, core.ErrEnded) {
 			select {
 			case <-i.interrupted(ctx):
@@ -80,11 +81,11 @@ func (i *instance) async(t task) sobek.Value {
 }
 
 // result runs the task unless the iteration is over.
-func (t task) result(ctx context.Context) (jsValue, error) {
+func (t task) result(ctx context.Context, here *sobek.Runtime) (jsValue, error) {
 	if isOver(ctx) {
 		return nil, core.ErrEnded
 	}
-	return t.run()
+	return t.run(here)
 }
 
 // isOver reports whether the iteration is over that the context is of. The init context may have none.

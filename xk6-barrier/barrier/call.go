@@ -32,6 +32,7 @@ type call struct {
 	own         bool // the participant stands for this virtual user
 	timeout     time.Duration
 	started     time.Time
+	here        *sobek.Runtime // where the call runs on the virtual user's goroutine, and so may make values; else nil
 }
 
 // begin reads a call's options on the virtual user's goroutine.
@@ -68,7 +69,8 @@ func (b *barrierObject) begin(name string, given sobek.Value, takes ...string) (
 
 // task is the call as something to run, whose errors say where they come from.
 func (c *call) task(run func() (jsValue, error)) task {
-	return task{run: func() (jsValue, error) {
+	return task{run: func(here *sobek.Runtime) (jsValue, error) {
+		c.here = here
 		result, err := run()
 		if err != nil && !errors.Is(err, core.ErrEnded) {
 			return nil, c.explain(err)

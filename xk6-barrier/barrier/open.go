@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.k6.io/k6/v2/lib"
@@ -18,6 +19,7 @@ type openBarrier struct {
 	config   *config
 	root     *RootModule
 	zeros    sync.Once
+	likely   atomic.Pointer[core.Release]
 	progress progress
 
 	missingMu sync.Mutex

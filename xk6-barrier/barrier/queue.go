@@ -168,7 +168,7 @@ func (q *counterObject) opened(name string, use func(context.Context, *counting)
 		return failedTask(initContextError(name))
 	}
 	ctx := q.inst.vu.Context()
-	return task{run: func() (jsValue, error) {
+	return task{run: func(*sobek.Runtime) (jsValue, error) {
 		c, err := q.open(state)
 		var result jsValue
 		if err == nil {

@@ -26,26 +26,55 @@ func outcomeValue(rt *sobek.Runtime, answer core.Answer) sobek.Value {
 	return data.Put("phase", answer.Phase).Object
 }
 
-func waitedValue(rt *sobek.Runtime, w waited) sobek.Value {
-	data := script.NewData(rt)
-	if w.outcome == core.OutcomeLate {
-		data.Put("reason", w.outcome.String())
-	} else {
-		data.Put("reason", w.release.Reason)
+// waitResult is what a wait returns. To make one takes longer than to wake a user. So a user who is about to sleep has it
+// made before, as it will most likely be, and when all wake at once, each is only told what is different.
+type waitResult struct {
+	data, failed script.Data
+	told         *waited // nil before the first time
+}
+
+// newWaitResult is the result of a wait that ends as expected.
+func newWaitResult(rt *sobek.Runtime, expected waited) *waitResult {
+	r := &waitResult{data: script.NewData(rt), failed: script.NewData(rt)}
+	r.tell(expected)
+	return r
+}
+
+// tell says how the wait ended. A property keeps the place that it was given first.
+func (r *waitResult) tell(w waited) sobek.Value {
+	told, is := r.told, w.release
+	if told == nil {
+		told = &waited{release: &core.Release{}}
 	}
+	was := told.release
+	tell(r, "reason", w.reason(), told.reason())
 	if w.outcome != core.OutcomeNone {
-		data.Put("outcome", w.outcome.String())
+		tell(r, "outcome", w.outcome.String(), told.outcome.String())
 	}
-	return data.
-		Put("arrived", w.release.Arrived).
-		Put("failed", countsValue(rt, w.release.Failed)).
-		Put("failedTotal", w.release.FailedTotal).
-		Put("left", w.release.Left).
-		Put("parties", w.release.Parties).
-		Put("phase", w.release.Phase).
-		Put("waitedMs", metrics.D(w.lasted)).
-		Put("releasedAt", w.release.ReleasedAt).
-		Put("serverReleasedAt", orNull(w.release.ServerReleasedAt)).Object
+	tell(r, "arrived", is.Arrived, was.Arrived)
+	if r.told == nil {
+		r.data.Put("failed", r.failed.Object)
+	}
+	if len(is.Failed) > 0 {
+		putCounts(r.failed, is.Failed)
+	}
+	tell(r, "failedTotal", is.FailedTotal, was.FailedTotal)
+	tell(r, "left", is.Left, was.Left)
+	tell(r, "parties", is.Parties, was.Parties)
+	tell(r, "phase", is.Phase, was.Phase)
+	tell(r, "waitedMs", metrics.D(w.lasted), metrics.D(told.lasted))
+	tell(r, "releasedAt", is.ReleasedAt, was.ReleasedAt)
+	if r.told == nil || is.ServerReleasedAt != was.ServerReleasedAt {
+		r.data.Put("serverReleasedAt", orNull(is.ServerReleasedAt))
+	}
+	r.told = &w
+	return r.data.Object
+}
+
+func tell[T comparable](r *waitResult, name string, value, known T) {
+	if r.told == nil || value != known {
+		r.data.Put(name, value)
+	}
 }
 
 func statusValue(rt *sobek.Runtime, s *core.BarrierStatus) sobek.Value {
@@ -81,11 +110,14 @@ func statusValue(rt *sobek.Runtime, s *core.BarrierStatus) sobek.Value {
 
 // countsValue is an object of numbers in the order of their names.
 func countsValue(rt *sobek.Runtime, counts map[string]uint64) *sobek.Object {
-	data := script.NewData(rt)
+	return putCounts(script.NewData(rt), counts).Object
+}
+
+func putCounts(data script.Data, counts map[string]uint64) script.Data {
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		data.Put(name, counts[name])
 	}
-	return data.Object
+	return data
 }
 
 // orNull is a number, or null where there is none.

@@ -17,6 +17,25 @@ type waited struct {
 	lasted  time.Duration
 }
 
+// reason is the release's, or that the participant was late for it.
+func (w waited) reason() string {
+	if w.outcome == core.OutcomeLate {
+		return w.outcome.String()
+	}
+	return w.release.Reason
+}
+
+// expected is the release of a phase as it is when all arrive. All who wait share it.
+func (s *openBarrier) expected(phase uint32) *core.Release {
+	if known := s.likely.Load(); known != nil && known.Phase == phase {
+		return known
+	}
+	parties := uint64(s.config.Parties) // #nosec G115 -- checked
+	likely := &core.Release{Phase: phase, Reason: "all", Arrived: parties, Parties: parties}
+	s.likely.Store(likely)
+	return likely
+}
+
 // lookTimeout is how long a wait may outlast its deadline while the store is asked for the last time.
 const lookTimeout = 2 * time.Second
 
@@ -113,7 +132,11 @@ func (c *call) arriveAndWait() (jsValue, error) {
 func (c *call) await(s *openBarrier, phase uint32, outcome core.Outcome, d deadlines) (jsValue, error) {
 	var woke time.Time
 	gate := s.Gate(phase)
+	var result *waitResult
 	if !isClosed(gate) {
+		if c.here != nil {
+			result = newWaitResult(c.here, waited{release: s.expected(phase), outcome: outcome})
+		}
 		var err error
 		if woke, err = c.sleep(s, phase, gate, d); err != nil {
 			return nil, err
@@ -121,7 +144,7 @@ func (c *call) await(s *openBarrier, phase uint32, outcome core.Outcome, d deadl
 	} else if err := c.passed(s, phase); err != nil {
 		return nil, err
 	}
-	return c.released(s, phase, outcome, woke)
+	return c.released(s, phase, outcome, woke, result)
 }
 
 // sleep returns when the release woke it, or zero where it was found to be released.
@@ -182,8 +205,10 @@ func (c *call) expire(s *openBarrier, phase uint32, gate <-chan struct{}, d dead
 	return c.timedOut(s, phase, d, err)
 }
 
-// released is the result of a wait that is over.
-func (c *call) released(s *openBarrier, phase uint32, outcome core.Outcome, woke time.Time) (jsValue, error) {
+// released fills the result of a wait that is over, or makes one where there is none yet.
+func (c *call) released(
+	s *openBarrier, phase uint32, outcome core.Outcome, woke time.Time, result *waitResult,
+) (jsValue, error) {
 	c.user.returnedFrom(phase, c.participant, outcome == core.OutcomeNone)
 	release := s.Release(phase)
 	if release == nil {
@@ -199,7 +224,12 @@ func (c *call) released(s *openBarrier, phase uint32, outcome core.Outcome, woke
 		skew = &d
 	}
 	c.pushWait(phase, w.lasted, skew)
-	return func(rt *sobek.Runtime) sobek.Value { return waitedValue(rt, w) }, nil
+	return func(rt *sobek.Runtime) sobek.Value {
+		if result == nil {
+			result = newWaitResult(rt, w)
+		}
+		return result.tell(w)
+	}, nil
 }
 
 // timedOut is the error of a wait that expired. It names who is missing; where the last look failed, it is an error of the
