@@ -92,12 +92,7 @@ impl Figures {
     pub(crate) fn of(stored: &Stored, allowed: &[String]) -> anyhow::Result<Self> {
         let comparisons = family::within(stored, allowed);
         let baselines = baseline::against(stored)?;
-        // Runs whose load was scaled down say nothing to a limit.
-        let verdict = if stored.runs.iter().all(|run| run.meta.quick) {
-            None
-        } else {
-            PlanVerdict::of(&comparisons, &baselines)
-        };
+        let verdict = PlanVerdict::of(stored, &comparisons, &baselines);
         let answer = answer::of(stored)?;
         let runs: Vec<RunRow> = stored.runs.iter().map(row).collect();
         let missing: Vec<Missing> = stored
