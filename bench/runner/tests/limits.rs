@@ -231,6 +231,35 @@ fn runs_without_a_value_are_missing_as_invalid_ones_are() {
 }
 
 #[test]
+fn evidence_that_is_gone_on_one_side_leaves_no_verdict() {
+    let bench = Bench::new();
+    let suite = limited(&bench, "9.0");
+    let call = ["run", suite.as_str(), "--level", "LEVEL=1", "--cycles", "8"];
+    let (code, printed) = finish(&mut bench.call(&call));
+    assert_eq!(code, 0, "{printed}");
+    let plan = bench.plan();
+    let compare = || finish(&mut bench.call(&["compare", &plan.display().to_string()]));
+    let remove = |run: &str| fs::remove_dir_all(plan.join(run)).expect("removed");
+    remove("b/matrix/1/cycle-03");
+    let (code, printed) = compare();
+    assert_eq!(code, 0, "{printed}");
+    let line = "missing: b/matrix/1/cycle-03: planned, no evidence";
+    assert!(printed.contains(line), "{printed}");
+    remove("b/matrix/1/cycle-05");
+    let (code, printed) = compare();
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("2 of 8 runs of b invalid, not run or without a value: what is left of the two is not alike"),
+        "{printed}"
+    );
+    // Where a plan was ended early, both lack as many.
+    remove("a/matrix/1/cycle-03");
+    remove("a/matrix/1/cycle-05");
+    let (code, printed) = compare();
+    assert_eq!(code, 0, "{printed}");
+}
+
+#[test]
 fn a_suite_that_was_changed_beside_its_plan_decides_nothing() {
     let place = Place::new();
     let mut plan = Plan::new(&place, "plan").limited("0.05");

@@ -59,6 +59,9 @@ pub(crate) struct Variant {
     pub(crate) without_value: usize,
     /// All attempts that came to an end, or could not be begun.
     pub(crate) attempts: usize,
+    /// Planned runs without evidence.
+    #[serde(skip)]
+    pub(crate) lost: usize,
     /// Whether there was any run of it, warm-ups included.
     #[serde(skip)]
     pub(crate) ran: bool,
@@ -195,6 +198,8 @@ enum Design {
 struct Side<'a> {
     name: String,
     runs: Vec<&'a StoredRun>,
+    /// Planned runs without evidence.
+    lost: usize,
 }
 
 /// The variants of a plan against each other, paired by cycle.
@@ -224,9 +229,17 @@ pub(super) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
                 .map(|name| {
                     let runs = of_variant(&runs, name);
                     let shown = runs.first().map_or(name, |run| run.variant());
+                    let lost = stored.lost.iter().filter(|place| {
+                        (
+                            place.scenario.as_str(),
+                            &place.point,
+                            place.variant.as_str(),
+                        ) == (scenario, &point, name)
+                    });
                     Side {
                         name: shown.to_owned(),
                         runs,
+                        lost: lost.count(),
                     }
                 })
                 .collect();
@@ -286,6 +299,7 @@ pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
             let sides = [("A", &of_a), ("B", of_b)].map(|(name, runs)| Side {
                 name: name.to_owned(),
                 runs: of_variant(runs, variant),
+                lost: 0,
             });
             if sides.iter().any(|side| side.runs.is_empty()) {
                 continue;
@@ -450,6 +464,7 @@ fn variant<'a>(
         invalid,
         without_value: without + not_begun,
         attempts: invalid + not_begun + ended("PASS") + ended("FAIL"),
+        lost: side.lost,
         ran: !side.runs.is_empty(),
     }
 }

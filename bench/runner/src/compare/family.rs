@@ -165,19 +165,26 @@ fn bar(cell: &Cell, comparison: &Comparison) -> Option<Verdict> {
 /// Runs are invalid for a reason, and the reason may be the build: what is left of one that lost many is its better part.
 fn uneven(base: &Variant, variant: &Variant) -> Option<Verdict> {
     let lost = |variant: &Variant| variant.invalid + variant.without_value;
-    let apart = lost(base).abs_diff(lost(variant)) > INVALID_APART;
+    // A plan that was ended early lacks as many of both; evidence of one side alone does not go by itself.
+    let gone = |variant: &Variant| lost(variant) + variant.lost;
+    let apart = gone(base).abs_diff(gone(variant)) > INVALID_APART;
     let many = |variant: &Variant| lost(variant) * INVALID_ONE_IN > variant.attempts;
     if !apart && !many(base) && !many(variant) {
         return None;
     }
     let told = |variant: &Variant| {
-        let runs = plural(variant.attempts, "run");
-        let how = if variant.without_value > 0 {
+        let missing = if apart { variant.lost } else { 0 };
+        let runs = plural(variant.attempts + missing, "run");
+        let how = if variant.without_value + missing > 0 {
             "invalid, not run or without a value"
         } else {
             "invalid"
         };
-        format!("{} of {runs} of {} {how}", lost(variant), variant.name)
+        format!(
+            "{} of {runs} of {} {how}",
+            lost(variant) + missing,
+            variant.name
+        )
     };
     let why = if apart {
         "what is left of the two is not alike"

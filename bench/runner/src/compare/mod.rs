@@ -36,6 +36,8 @@ pub(crate) struct Comparison {
     baselines: Vec<Against>,
     /// What follows from the limits that the suite sets.
     verdict: Option<PlanVerdict>,
+    /// Planned runs without evidence: folders, and why there is none.
+    missing: Vec<(String, String)>,
 }
 
 /// Compares the variants of one folder, or two folders with each other.
@@ -70,6 +72,7 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         legend,
         baselines,
         verdict,
+        missing: stored.into_iter().flat_map(|one| one.missing).collect(),
     })
 }
 
@@ -114,6 +117,7 @@ impl Comparison {
             "comparisons": self.cells,
             "baselines": self.baselines,
             "verdict": self.verdict(),
+            "missing": self.missing.iter().map(|(folder, _)| folder).collect::<Vec<_>>(),
         })
     }
 
@@ -140,6 +144,8 @@ impl Comparison {
                 }));
             }
         }
+        let missing = self.missing.iter();
+        all.extend(missing.map(|(folder, why)| format!("missing: {folder}: {why}")));
         all.extend(self.baselines.iter().map(|line| line.text.clone()));
         all.extend(self.verdict().map(ToString::to_string));
         all

@@ -28,10 +28,12 @@ pub(crate) struct Stored {
     pub(crate) missing: Vec<(String, String)>,
     /// What was to be measured, whether or not it was begun; neither warm-ups nor runs with a scaled load.
     pub(crate) planned: Vec<Place>,
+    /// The same of each planned run without evidence.
+    pub(crate) lost: Vec<Place>,
 }
 
 /// What a planned run measures.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) scenario: String,
     pub(crate) point: String,
@@ -244,14 +246,16 @@ impl Stored {
             (&a.call, &a.meta.start_time, &a.folder).cmp(&(&b.call, &b.meta.start_time, &b.folder))
         });
         supersede(&mut runs);
-        let (missing, planned) = found.planned(folder, &runs)?;
-        Ok(Self {
+        let mut stored = Self {
             root: folder.to_owned(),
             suite,
             runs,
-            missing,
-            planned,
-        })
+            missing: Vec::new(),
+            planned: Vec::new(),
+            lost: Vec::new(),
+        };
+        found.planned(&mut stored)?;
+        Ok(stored)
     }
 }
 
@@ -427,19 +431,18 @@ impl Found {
     }
 
     /// What the plans hold: runs without evidence, and what all of them measure.
-    fn planned(
-        &self,
-        root: &Path,
-        runs: &[StoredRun],
-    ) -> anyhow::Result<(Vec<(String, String)>, Vec<Place>)> {
-        let (mut missing, mut places) = (Vec::new(), Vec::new());
+    fn planned(&self, stored: &mut Stored) -> anyhow::Result<()> {
         for call in &self.calls {
             let plan: PlanFile = json(&call.join("plan.json"))?.unwrap_or_default();
             let several = plan.runs.iter().any(|run| run.build != plan.runs[0].build);
             for run in plan.runs {
-                let folder = below(root, &call.join(&run.folder));
-                if !runs.iter().any(|run| run.planned_folder() == folder) {
-                    missing.push((folder, "planned, no evidence".to_owned()));
+                let folder = below(&stored.root, &call.join(&run.folder));
+                let mut begun = stored.runs.iter();
+                let begun = begun.any(|run| run.planned_folder() == folder);
+                if !begun {
+                    stored
+                        .missing
+                        .push((folder, "planned, no evidence".to_owned()));
                 }
                 let mut variant = run.variant.unwrap_or_default();
                 let mut point = run.point;
@@ -455,12 +458,18 @@ impl Found {
                 // Plans of before it was told name folders alone.
                 let told = !place.scenario.is_empty();
                 let measured = !run.discarded && !plan.selection.quick;
-                if told && measured && !places.contains(&place) {
-                    places.push(place);
+                if !told || !measured {
+                    continue;
+                }
+                if !begun {
+                    stored.lost.push(place.clone());
+                }
+                if !stored.planned.contains(&place) {
+                    stored.planned.push(place);
                 }
             }
         }
-        Ok((missing, places))
+        Ok(())
     }
 }
 
