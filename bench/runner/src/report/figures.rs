@@ -106,6 +106,11 @@ impl Figures {
         let mut headline = [answer.clone(), outcomes(&comparisons)].concat();
         headline.extend(baselines.iter().map(|against| against.text.clone()));
         headline.extend(verdict.as_ref().map(ToString::to_string));
+        let limits = stored.suite.file.compare.iter();
+        let mut limits = limits.filter(|table| table.worse_than.is_some());
+        if limits.next().is_some() && stored.runs.iter().all(|run| run.meta.quick) {
+            headline.push("made with --quick: limits of comparisons are not judged".to_owned());
+        }
         headline.push(tally(&runs, missing.len()));
         Ok(Self {
             schema_version: 1,
