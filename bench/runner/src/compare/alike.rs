@@ -8,6 +8,7 @@ use super::stored::StoredRun;
 use crate::suite::Suite;
 use crate::suite::schema::Role;
 use crate::values::hash;
+use crate::values::text::CORE;
 use crate::values::value::Kind;
 
 /// Variables by which a person names what is under test.
@@ -82,17 +83,17 @@ fn is_place(suite: &Suite, name: &str) -> bool {
     declared.is_some_and(|table| table.role == Role::Place)
 }
 
-/// Versions of k6 and its modules. Not the file's hash: the same sources built again are the same k6.
+/// Versions of k6 and its modules, and the core's build id. Not the file's hash: the same sources built again are the same k6.
 fn build_of_k6(run: &StoredRun) -> String {
     let whole = &run.meta.k6.version;
     if whole.is_empty() {
         return run.meta.k6_version.clone();
     }
     let lines = whole.lines().map(str::trim);
-    let parts: Vec<&str> = lines
+    let (core, parts): (Vec<&str>, Vec<&str>) = lines
         .filter(|line| !line.is_empty() && *line != "Extensions:")
-        .collect();
-    match parts.split_first() {
+        .partition(|line| line.starts_with(CORE));
+    let mut build = match parts.split_first() {
         Some((first, modules)) if !modules.is_empty() => {
             let modules = hash::sha256(modules.join("\n").as_bytes());
             format!(
@@ -101,7 +102,12 @@ fn build_of_k6(run: &StoredRun) -> String {
             )
         }
         _ => parts.concat(),
+    };
+    // A k6 that does not tell is known by what it tells.
+    if let Some(core) = core.first() {
+        build = format!("{build}, {core}");
     }
+    build
 }
 
 /// Which addresses are one and which are two: a broker that is reached directly is not one behind a gateway, wherever

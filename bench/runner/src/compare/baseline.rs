@@ -9,7 +9,7 @@ use barrier_stats::ratio as stats;
 use serde::{Deserialize, Serialize};
 
 use super::alike;
-use super::cells;
+use super::places;
 use super::stored::{Stored, StoredRun};
 use crate::suite::schema::Worse;
 use crate::values::exit;
@@ -73,7 +73,7 @@ struct Group<'a> {
 
 fn groups(stored: &Stored) -> Vec<Group<'_>> {
     let mut found: Vec<Group<'_>> = Vec::new();
-    for ((scenario, point), runs) in cells::groups(stored) {
+    for ((scenario, point), runs) in places::groups(stored) {
         for run in runs.into_iter().filter(|run| run.left_out().is_none()) {
             let variant = run.variant();
             let same = |group: &&mut Group<'_>| {
@@ -311,7 +311,50 @@ pub(crate) fn against(stored: &Stored) -> anyhow::Result<Vec<Against>> {
             });
         }
     }
+    found.extend(without_runs(stored, &known));
     Ok(found)
+}
+
+/// What was accepted of variants that ran and of whose runs none counts.
+fn without_runs(stored: &Stored, known: &[Baseline]) -> Vec<Against> {
+    let mut found = Vec::new();
+    let measured = |run: &&StoredRun| !run.meta.quick && !run.meta.discarded;
+    let mut told: Vec<(&str, String, &str)> = Vec::new();
+    let counted = groups(stored);
+    for run in stored.runs.iter().filter(measured) {
+        let place = (run.meta.scenario.as_str(), run.point(), run.variant());
+        let counts = counted.iter().any(|group| {
+            (group.scenario, &group.point, group.variant) == (place.0, &place.1, place.2)
+        });
+        if counts || told.contains(&place) {
+            continue;
+        }
+        told.push(place.clone());
+        let (scenario, point, variant) = place;
+        let last = known.iter().rfind(|baseline| {
+            (
+                &baseline.suite,
+                baseline.scenario.as_str(),
+                &baseline.point,
+                baseline.variant.as_str(),
+            ) == (&stored.suite.file.suite.id, scenario, &point, variant)
+        });
+        if let Some(baseline) = last {
+            let group = Group {
+                scenario,
+                point,
+                variant,
+                runs: Vec::new(),
+            };
+            let metrics = baseline.metrics.iter();
+            found.extend(
+                metrics.map(|metric| {
+                    unlike(stored, &group, baseline, metric, "none of its runs counts")
+                }),
+            );
+        }
+    }
+    found
 }
 
 /// The names of what is not the same.
@@ -354,6 +397,11 @@ fn unlike(
         table.worse_than.is_some()
             && (table.metric.get_ref(), table.stat.get_ref()) == (&metric.metric, &metric.stat)
     });
+    let remedy = if group.runs.is_empty() {
+        ""
+    } else {
+        "; accept a new one"
+    };
     Against {
         scenario: group.scenario.to_owned(),
         point: group.point.clone(),
@@ -362,7 +410,7 @@ fn unlike(
         ratio: None,
         verdict: limited.then_some("INVALID"),
         text: format!(
-            "baseline: {}, {}: {} is not compared with what was accepted on {}: {why}; accept a new one",
+            "baseline: {}, {}: {} is not compared with what was accepted on {}: {why}{remedy}",
             group.scenario,
             group.variant,
             metric.metric,

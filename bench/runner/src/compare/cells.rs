@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::alike::{self, Difference};
 use super::blocks::{self, Block};
+use super::places::{base_of, groups, members, of_variant, order, tables, variants};
 use super::stored::{Stored, StoredRun};
 use super::words;
 use crate::suite::schema::{CompareTable, Method, PairBy, Worse};
@@ -30,6 +31,10 @@ pub(crate) struct Cell {
     /// The base first.
     pub(crate) variants: Vec<Variant>,
     pub(crate) comparisons: Vec<Comparison>,
+    /// Runs of a cycle, those of other points and variants that stand in the same block included: numbers of cycles that are
+    /// suggested give each of them the same places.
+    #[serde(skip)]
+    pub(crate) members: usize,
     /// When each cycle ran; empty where nothing is paired.
     pub(crate) blocks: Vec<Block>,
     /// What is not the same in all runs: like is compared with like, or not at all.
@@ -50,8 +55,16 @@ pub(crate) struct Variant {
     pub(crate) values: Vec<Value>,
     /// Of all attempts that came to an end, how many were invalid.
     pub(crate) invalid: usize,
-    /// All attempts that came to an end.
+    /// How many could not be begun, or have no value of this metric.
+    pub(crate) without_value: usize,
+    /// All attempts that came to an end, or could not be begun.
     pub(crate) attempts: usize,
+    /// Planned runs without evidence.
+    #[serde(skip)]
+    pub(crate) lost: usize,
+    /// Whether there was any run of it, warm-ups included.
+    #[serde(skip)]
+    pub(crate) ran: bool,
 }
 
 /// One run's value.
@@ -185,77 +198,8 @@ enum Design {
 struct Side<'a> {
     name: String,
     runs: Vec<&'a StoredRun>,
-}
-
-/// What belongs together: scenario and point, in the order of the first run.
-pub(crate) fn groups(stored: &Stored) -> Vec<((&str, String), Vec<&StoredRun>)> {
-    let mut groups: Vec<((&str, String), Vec<&StoredRun>)> = Vec::new();
-    for run in &stored.runs {
-        let key = (run.meta.scenario.as_str(), run.point());
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, members)) => members.push(run),
-            None => groups.push((key, vec![run])),
-        }
-    }
-    groups
-}
-
-fn of_variant<'a>(runs: &[&'a StoredRun], name: &str) -> Vec<&'a StoredRun> {
-    runs.iter()
-        .copied()
-        .filter(|run| run.meta.variant == name)
-        .collect()
-}
-
-/// The names of the variants of a group, in the order in which every table and chart shows them: the base first.
-pub(crate) fn order<'a>(stored: &'a Stored, runs: &[&'a StoredRun]) -> Vec<&'a str> {
-    let names = variants(runs);
-    let scenario = runs.first().map_or("", |run| run.meta.scenario.as_str());
-    let mut tables = tables(stored, scenario, runs);
-    let base = tables.find_map(|table| {
-        names
-            .iter()
-            .copied()
-            .find(|name| *name == base_of(table, runs))
-    });
-    let mut ordered: Vec<&str> = base.into_iter().collect();
-    ordered.extend(names.into_iter().filter(|name| base != Some(name)));
-    ordered
-}
-
-/// What the others are compared with: the first of the builds that a person named, else the variant that the suite names.
-fn base_of<'a>(table: &'a CompareTable, runs: &[&'a StoredRun]) -> &'a str {
-    match runs.first().map(|run| run.meta.build.base.as_str()) {
-        Some(base) if !base.is_empty() => base,
-        _ => table.base.get_ref(),
-    }
-}
-
-/// The names of the variants, in the order of their first runs.
-fn variants<'a>(runs: &[&'a StoredRun]) -> Vec<&'a str> {
-    let mut names = Vec::new();
-    for run in runs {
-        if !names.contains(&run.meta.variant.as_str()) {
-            names.push(&run.meta.variant);
-        }
-    }
-    names
-}
-
-/// The comparisons that look at a group; at a preflight only one that names it.
-fn tables<'a>(
-    stored: &'a Stored,
-    scenario: &'a str,
-    runs: &[&StoredRun],
-) -> impl Iterator<Item = &'a CompareTable> {
-    let preflight = runs.iter().any(|run| run.meta.preflight);
-    stored.suite.file.compare.iter().filter(move |table| {
-        (table.scenarios.is_empty() && !preflight)
-            || table
-                .scenarios
-                .iter()
-                .any(|name| name.get_ref() == scenario)
-    })
+    /// Planned runs without evidence.
+    lost: usize,
 }
 
 /// The variants of a plan against each other, paired by cycle.
@@ -265,21 +209,58 @@ pub(super) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
         for table in tables(stored, scenario, &runs) {
             let base = base_of(table, &runs);
             let mut names = order(stored, &runs);
+            // A scaled load says nothing to a limit.
+            let quick = runs.iter().all(|run| run.meta.quick);
+            let limited = table.worse_than.is_some() && !quick;
+            let members = members(stored, &runs).max(names.len());
+            if limited {
+                let planned = stored.planned.iter();
+                let here =
+                    planned.filter(|place| place.scenario == scenario && place.point == point);
+                for place in here {
+                    if !names.contains(&place.variant.as_str()) {
+                        names.push(&place.variant);
+                    }
+                }
+            }
             names.sort_by_key(|name| *name != base);
             let sides: Vec<Side<'_>> = names
                 .into_iter()
                 .map(|name| {
                     let runs = of_variant(&runs, name);
                     let shown = runs.first().map_or(name, |run| run.variant());
+                    let lost = stored.lost.iter().filter(|place| {
+                        (
+                            place.scenario.as_str(),
+                            &place.point,
+                            place.variant.as_str(),
+                        ) == (scenario, &point, name)
+                    });
                     Side {
                         name: shown.to_owned(),
                         runs,
+                        lost: lost.count(),
                     }
                 })
                 .collect();
             let place = (scenario, point.as_str());
             let differences = unlike(stored, &sides, allowed);
-            let mut cell = cell(table, base, place, &sides, Design::Paired, differences);
+            let mut cell = cell(
+                table,
+                base,
+                place,
+                &sides,
+                Design::Paired,
+                differences,
+                limited,
+            );
+            cell.members = members;
+            if table.worse_than.is_some() && quick {
+                cell.notes.push(
+                    "made with --quick, which scales the load: nothing is compared, and no limit is judged"
+                        .to_owned(),
+                );
+            }
             cell.blocks = blocks::of(
                 &sides
                     .iter()
@@ -318,6 +299,7 @@ pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
             let sides = [("A", &of_a), ("B", of_b)].map(|(name, runs)| Side {
                 name: name.to_owned(),
                 runs: of_variant(runs, variant),
+                lost: 0,
             });
             if sides.iter().any(|side| side.runs.is_empty()) {
                 continue;
@@ -333,6 +315,7 @@ pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
                     &sides,
                     Design::Unpaired,
                     differences,
+                    false,
                 ));
             }
         }
@@ -340,7 +323,7 @@ pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
     cells
 }
 
-/// Compares every side with the base, which comes first; without it there are only values.
+/// Compares every side with the base, which comes first; without it there are only values, and limits that cannot be judged.
 fn cell(
     table: &CompareTable,
     base: &str,
@@ -348,6 +331,7 @@ fn cell(
     sides: &[Side<'_>],
     design: Design,
     differences: Vec<Difference>,
+    limited: bool,
 ) -> Cell {
     let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
     let mut left_out = Vec::new();
@@ -364,15 +348,17 @@ fn cell(
         );
     }
     let unit = unit(metric);
-    let comparisons = variants
-        .split_first()
-        .filter(|(first, _)| first.name == base)
-        .map_or_else(Vec::new, |(base, others)| {
-            others
-                .iter()
-                .map(|variant| comparison(base, variant, design, gate(table, design)))
-                .collect()
-        });
+    let (of_base, others) = match variants.split_first() {
+        Some((first, others)) if first.name == base => (Some(first), others),
+        // A limit is judged or said to be unjudged, and never passed over.
+        _ if limited => (None, variants.as_slice()),
+        _ => (None, &[][..]),
+    };
+    let gate = limited.then(|| gate(table)).flatten();
+    let comparisons = others
+        .iter()
+        .map(|variant| comparison(base, of_base, variant, design, gate.clone()))
+        .collect();
     Cell {
         id: table.id.get_ref().clone(),
         scenario: scenario.to_owned(),
@@ -386,6 +372,7 @@ fn cell(
             Design::Paired => table.method,
             Design::Unpaired => Method::GeometricMeans,
         },
+        members: variants.len(),
         variants,
         comparisons,
         blocks: Vec::new(),
@@ -395,11 +382,8 @@ fn cell(
     }
 }
 
-fn gate(table: &CompareTable, design: Design) -> Option<Gate> {
-    let limit = table
-        .worse_than
-        .as_ref()
-        .filter(|_| design == Design::Paired)?;
+fn gate(table: &CompareTable) -> Option<Gate> {
+    let limit = table.worse_than.as_ref()?;
     Some(Gate {
         limit: *limit.get_ref(),
         less_is_worse: table.worse == Worse::Lower,
@@ -424,6 +408,7 @@ fn variant<'a>(
     left_out: &mut Vec<LeftOut>,
 ) -> Variant {
     let mut values = Vec::new();
+    let mut without = 0;
     for &run in &side.runs {
         let cycle = run.cycle();
         let mut leave = |why: String| {
@@ -437,8 +422,12 @@ fn variant<'a>(
         };
         match (run.left_out(), run.value(metric, stat)) {
             (Some(why), _) => leave(why),
-            (None, None) => leave(format!("has no {metric}")),
+            (None, None) => {
+                without += 1;
+                leave(format!("has no {metric}"));
+            }
             (None, Some(value)) if value <= 0.0 => {
+                without += 1;
                 leave(format!("{metric} is {value}; a ratio needs more than 0"));
             }
             (None, Some(value)) => {
@@ -463,22 +452,37 @@ fn variant<'a>(
             .count()
     };
     let invalid = ended("INVALID");
+    // Who is ended by a signal or killed leaves no reason.
+    let begun = |run: &&&StoredRun| !run.meta.discarded && !run.meta.quick;
+    let runs = side.runs.iter().filter(begun);
+    let not_begun = runs.filter(|run| run.verdict == "NOT_RUN" && !run.reasons.is_empty());
+    let not_begun = not_begun.count();
     Variant {
         name: side.name.clone(),
         spread: stats::spread(&plain),
         values,
         invalid,
-        attempts: invalid + ended("PASS") + ended("FAIL"),
+        without_value: without + not_begun,
+        attempts: invalid + not_begun + ended("PASS") + ended("FAIL"),
+        lost: side.lost,
+        ran: !side.runs.is_empty(),
     }
 }
 
-fn comparison(base: &Variant, variant: &Variant, design: Design, gate: Option<Gate>) -> Comparison {
+fn comparison(
+    base_name: &str,
+    base: Option<&Variant>,
+    variant: &Variant,
+    design: Design,
+    gate: Option<Gate>,
+) -> Comparison {
     let mut pairs = Vec::new();
     let (mut ratio, mut ratio_of_sessions) = (None, None);
+    let of_base = base.map_or(&[][..], |base| base.values.as_slice());
     match design {
         Design::Paired => {
             for value in &variant.values {
-                let Some(other) = base.values.iter().find(|base| base.cycle == value.cycle) else {
+                let Some(other) = of_base.iter().find(|base| base.cycle == value.cycle) else {
                     continue;
                 };
                 pairs.push(Pair {
@@ -497,18 +501,19 @@ fn comparison(base: &Variant, variant: &Variant, design: Design, gate: Option<Ga
             ratio = stats::paired(&both);
         }
         Design::Unpaired => {
-            let mean = |variant: &Variant| {
-                let values = variant.values.iter().map(|value| value.value);
+            let mean = |values: &[Value]| {
+                let values = values.iter().map(|value| value.value);
                 stats::geometric_mean(&values.collect::<Vec<_>>())
             };
-            ratio_of_sessions = mean(variant).zip(mean(base)).map(|(b, a)| b / a);
+            let means = mean(&variant.values).zip(mean(of_base));
+            ratio_of_sessions = means.map(|(b, a)| b / a);
         }
     }
     Comparison {
         // Said once all comparisons are known.
         verdict: words::Verdict::default(),
         variant: variant.name.clone(),
-        base: base.name.clone(),
+        base: base_name.to_owned(),
         pairs,
         ratio,
         ratio_of_sessions,

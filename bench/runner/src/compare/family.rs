@@ -53,7 +53,7 @@ fn judge(cells: &mut [Cell]) {
     let family = p.len();
     let mut corrected = holm(&p).into_iter();
     for (cell, bars) in cells.iter_mut().zip(barred) {
-        let (unit, variants) = (cell.unit, cell.variants.len());
+        let (unit, variants) = (cell.unit, cell.members);
         for (comparison, bar) in cell.comparisons.iter_mut().zip(bars) {
             if testable(comparison, &bar).is_some() {
                 comparison.corrected_p = corrected.next();
@@ -142,20 +142,49 @@ fn bar(cell: &Cell, comparison: &Comparison) -> Option<Verdict> {
             "one session each cannot say which build is faster: run both in one plan, cycle by cycle".to_owned(),
         ));
     }
-    let side = |name: &str| cell.variants.iter().find(|variant| variant.name == name);
-    uneven(side(&comparison.base)?, side(&comparison.variant)?)
+    let side = |name: &str| {
+        let mut variants = cell.variants.iter();
+        variants.find(|variant| variant.name == name && variant.ran)
+    };
+    match (side(&comparison.base), side(&comparison.variant)) {
+        (Some(base), Some(variant)) => uneven(base, variant),
+        (None, _) => Some(Verdict::new(
+            Outcome::NeverRan,
+            format!(
+                "no verdict: {}, which {} is to be compared with, never ran",
+                comparison.base, comparison.variant
+            ),
+        )),
+        (_, None) => Some(Verdict::new(
+            Outcome::NeverRan,
+            format!("no verdict: {} never ran", comparison.variant),
+        )),
+    }
 }
 
 /// Runs are invalid for a reason, and the reason may be the build: what is left of one that lost many is its better part.
 fn uneven(base: &Variant, variant: &Variant) -> Option<Verdict> {
-    let apart = base.invalid.abs_diff(variant.invalid) > INVALID_APART;
-    let many = |variant: &Variant| variant.invalid * INVALID_ONE_IN > variant.attempts;
+    let lost = |variant: &Variant| variant.invalid + variant.without_value;
+    // A plan that was ended early lacks as many of both; evidence of one side alone does not go by itself.
+    let gone = |variant: &Variant| lost(variant) + variant.lost;
+    let apart = gone(base).abs_diff(gone(variant)) > INVALID_APART;
+    let many = |variant: &Variant| lost(variant) * INVALID_ONE_IN > variant.attempts;
     if !apart && !many(base) && !many(variant) {
         return None;
     }
     let told = |variant: &Variant| {
-        let runs = plural(variant.attempts, "run");
-        format!("{} of {runs} of {} invalid", variant.invalid, variant.name)
+        let missing = if apart { variant.lost } else { 0 };
+        let runs = plural(variant.attempts + missing, "run");
+        let how = if variant.without_value + missing > 0 {
+            "invalid, not run or without a value"
+        } else {
+            "invalid"
+        };
+        format!(
+            "{} of {runs} of {} {how}",
+            lost(variant) + missing,
+            variant.name
+        )
     };
     let why = if apart {
         "what is left of the two is not alike"

@@ -8,16 +8,19 @@ pub(crate) mod baseline;
 mod blocks;
 pub(crate) mod cells;
 pub(crate) mod family;
+pub(crate) mod places;
 pub(crate) mod plan_verdict;
 pub(crate) mod stored;
 pub(crate) mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
+use crate::suite::Suite;
 use crate::values::exit;
 use crate::values::text::{figure, plural, shown};
+use crate::verdict::stored::{Again, Now};
 use baseline::Against;
 use cells::{Cell, Value, Variant, title};
 use plan_verdict::PlanVerdict;
@@ -31,6 +34,10 @@ pub(crate) struct Comparison {
     pub(crate) legend: Vec<String>,
     /// What the runs of one folder are against those that were accepted before.
     baselines: Vec<Against>,
+    /// What follows from the limits that the suite sets.
+    verdict: Option<PlanVerdict>,
+    /// Planned runs without evidence: folders, and why there is none.
+    missing: Vec<(String, String)>,
 }
 
 /// Compares the variants of one folder, or two folders with each other.
@@ -42,16 +49,18 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         .iter()
         .map(|folder| Stored::open(folder))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let (cells, legend, baselines) = match stored.as_slice() {
-        [one] => (
-            family::within(one, allowed),
-            Vec::new(),
-            baseline::against(one)?,
-        ),
+    let (cells, legend, baselines, verdict) = match stored.as_slice() {
+        [one] => {
+            let cells = family::within(one, allowed);
+            let baselines = baseline::against(one)?;
+            let verdict = PlanVerdict::of(one, &cells, &baselines);
+            (cells, Vec::new(), baselines, verdict)
+        }
         [a, b] => (
             family::between(a, b, allowed),
             vec![legend("A", a), legend("B", b)],
             Vec::new(),
+            None,
         ),
         _ => return Err(exit::set_up("name one folder of evidence, or two")),
     };
@@ -62,7 +71,42 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         cells,
         legend,
         baselines,
+        verdict,
+        missing: stored.into_iter().flat_map(|one| one.missing).collect(),
     })
+}
+
+/// The verdict on the plan of a folder whose runs were judged anew: by their verdicts and values of now, and by another suite
+/// if there is one. `None` where no limit is set.
+///
+/// # Errors
+/// The evidence cannot be read.
+pub(crate) fn verdict_of_plan(
+    folder: &Path,
+    other: Option<Suite>,
+    judged: &[Again],
+) -> anyhow::Result<Option<PlanVerdict>> {
+    let mut stored = Stored::open(folder)?;
+    if let Some(other) = other {
+        stored.suite = other;
+    }
+    let mut tables = stored.suite.file.compare.iter();
+    if tables.all(|table| table.worse_than.is_none()) {
+        return Ok(None);
+    }
+    for run in &mut stored.runs {
+        let again = judged.iter().find(|again| again.path == run.path);
+        if let Some(Now::Judged {
+            run: now, derived, ..
+        }) = again.map(|again| &again.now)
+        {
+            run.verdict.clone_from(&now.verdict);
+            run.derived.clone_from(derived);
+        }
+    }
+    let cells = family::within(&stored, &[]);
+    let baselines = baseline::against(&stored)?;
+    Ok(PlanVerdict::of(&stored, &cells, &baselines))
 }
 
 impl Comparison {
@@ -73,12 +117,13 @@ impl Comparison {
             "comparisons": self.cells,
             "baselines": self.baselines,
             "verdict": self.verdict(),
+            "missing": self.missing.iter().map(|(folder, _)| folder).collect::<Vec<_>>(),
         })
     }
 
     /// What follows from the limits that the suite sets.
-    pub(crate) fn verdict(&self) -> Option<PlanVerdict> {
-        PlanVerdict::of(&self.cells, &self.baselines)
+    pub(crate) fn verdict(&self) -> Option<&PlanVerdict> {
+        self.verdict.as_ref()
     }
 
     /// The comparison for the terminal.
@@ -99,8 +144,10 @@ impl Comparison {
                 }));
             }
         }
+        let missing = self.missing.iter();
+        all.extend(missing.map(|(folder, why)| format!("missing: {folder}: {why}")));
         all.extend(self.baselines.iter().map(|line| line.text.clone()));
-        all.extend(self.verdict().map(|verdict| verdict.to_string()));
+        all.extend(self.verdict().map(ToString::to_string));
         all
     }
 }

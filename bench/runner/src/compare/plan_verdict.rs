@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::baseline::Against;
 use super::cells::{Cell, title};
+use super::places;
+use super::stored::Stored;
 
 /// The verdict with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,9 +16,11 @@ pub(crate) struct PlanVerdict {
 }
 
 impl PlanVerdict {
-    /// `None` where the suite sets no limit.
-    pub(crate) fn of(cells: &[Cell], baselines: &[Against]) -> Option<Self> {
-        let mut judged: Vec<(&'static str, String)> = Vec::new();
+    /// `None` where the suite sets no limit, or all loads were scaled down.
+    pub(crate) fn of(stored: &Stored, cells: &[Cell], baselines: &[Against]) -> Option<Self> {
+        let never = places::never_begun(stored).into_iter();
+        let mut judged: Vec<(&'static str, String)> =
+            never.map(|reason| ("INVALID", reason)).collect();
         for cell in cells {
             for comparison in &cell.comparisons {
                 let Some(gate) = &comparison.gate else {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use crate::evidence::Folder;
+use crate::plan::file::copy_changed;
 use crate::suite::Suite;
 use crate::values::exit;
 
@@ -25,6 +26,20 @@ pub(crate) struct Stored {
     pub(crate) runs: Vec<StoredRun>,
     /// Planned runs without evidence: folder and title.
     pub(crate) missing: Vec<(String, String)>,
+    /// What was to be measured, whether or not it was begun; neither warm-ups nor runs with a scaled load.
+    pub(crate) planned: Vec<Place>,
+    /// The same of each planned run without evidence.
+    pub(crate) lost: Vec<Place>,
+}
+
+/// What a planned run measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) scenario: String,
+    pub(crate) point: String,
+    /// The variant, or the build where several are compared.
+    pub(crate) variant: String,
+    pub(crate) preflight: bool,
 }
 
 /// One run.
@@ -58,6 +73,8 @@ pub(crate) struct Meta {
     pub(crate) point: Map<String, Json>,
     pub(crate) cycle: u32,
     pub(crate) attempt: u32,
+    /// Number of its block in the plan.
+    pub(crate) block: Option<u32>,
     /// The attempt at its block; older files do not say it.
     pub(crate) block_attempt: Option<u32>,
     pub(crate) discarded: bool,
@@ -160,15 +177,29 @@ struct VerdictFile {
     gates: Vec<Gate>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct PlanFile {
-    #[serde(default)]
+    selection: Selection,
     runs: Vec<Planned>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Selection {
+    quick: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Planned {
     folder: String,
+    scenario: String,
+    point: Map<String, Json>,
+    variant: Option<String>,
+    build: String,
+    discarded: bool,
+    preflight: bool,
 }
 
 impl Stored {
@@ -215,13 +246,16 @@ impl Stored {
             (&a.call, &a.meta.start_time, &a.folder).cmp(&(&b.call, &b.meta.start_time, &b.folder))
         });
         supersede(&mut runs);
-        let missing = found.missing(folder, &runs)?;
-        Ok(Self {
+        let mut stored = Self {
             root: folder.to_owned(),
             suite,
             runs,
-            missing,
-        })
+            missing: Vec::new(),
+            planned: Vec::new(),
+            lost: Vec::new(),
+        };
+        found.planned(&mut stored)?;
+        Ok(stored)
     }
 }
 
@@ -250,23 +284,21 @@ impl StoredRun {
     fn read(root: &Path, path: &Path, calls: &[PathBuf]) -> anyhow::Result<Self> {
         let mut meta: Meta = json(&path.join("meta.json"))?.unwrap_or_default();
         meta.attempt = meta.attempt.max(1);
-        // Builds are compared within each variant, which is a point of theirs.
         if !meta.build.base.is_empty() {
-            let variant = std::mem::replace(&mut meta.variant, meta.build.name.clone());
-            if !variant.is_empty() {
-                meta.point.insert("variant".to_owned(), variant.into());
-            }
+            let build = meta.build.name.clone();
+            of_builds(&mut meta.variant, build, &mut meta.point);
         }
         let mut verdict: VerdictFile = json(&path.join("verdict.json"))?.unwrap_or_default();
-        let unsound = Folder::open(path).unsound()?;
+        let mut unsound = Folder::open(path).unsound()?;
+        let own = calls.iter().find(|call| path.starts_with(call));
+        if let (Some(plan), Some(meta)) = (own, Folder::open(path).json("meta.json")) {
+            unsound.extend(copy_changed(plan, &meta));
+        }
         if !verdict.verdict.is_empty() && !unsound.is_empty() {
             "INVALID".clone_into(&mut verdict.verdict);
             verdict.reasons = unsound;
         }
-        let call = calls
-            .iter()
-            .find(|call| path.starts_with(call))
-            .map_or(root, PathBuf::as_path);
+        let call = own.map_or(root, PathBuf::as_path);
         Ok(Self {
             folder: below(root, path),
             call: below(root, call),
@@ -358,16 +390,7 @@ impl StoredRun {
 
     /// The point in a few words; empty for a scenario that has only one.
     pub(crate) fn point(&self) -> String {
-        let parts: Vec<String> = self
-            .meta
-            .point
-            .iter()
-            .map(|(name, value)| match value {
-                Json::String(text) => format!("{name}={text}"),
-                other => format!("{name}={other}"),
-            })
-            .collect();
-        parts.join(" ")
+        shown(&self.meta.point)
     }
 
     /// A derived value, or a statistic of a metric in k6's summary.
@@ -407,19 +430,67 @@ impl Found {
         Ok(())
     }
 
-    fn missing(&self, root: &Path, runs: &[StoredRun]) -> anyhow::Result<Vec<(String, String)>> {
-        let mut missing = Vec::new();
+    /// What the plans hold: runs without evidence, and what all of them measure.
+    fn planned(&self, stored: &mut Stored) -> anyhow::Result<()> {
         for call in &self.calls {
-            let plan: Option<PlanFile> = json(&call.join("plan.json"))?;
-            for planned in plan.map(|plan| plan.runs).unwrap_or_default() {
-                let folder = below(root, &call.join(&planned.folder));
-                if !runs.iter().any(|run| run.planned_folder() == folder) {
-                    missing.push((folder, "planned, no evidence".to_owned()));
+            let plan: PlanFile = json(&call.join("plan.json"))?.unwrap_or_default();
+            let several = plan.runs.iter().any(|run| run.build != plan.runs[0].build);
+            for run in plan.runs {
+                let folder = below(&stored.root, &call.join(&run.folder));
+                let mut begun = stored.runs.iter();
+                let begun = begun.any(|run| run.planned_folder() == folder);
+                if !begun {
+                    stored
+                        .missing
+                        .push((folder, "planned, no evidence".to_owned()));
+                }
+                let mut variant = run.variant.unwrap_or_default();
+                let mut point = run.point;
+                if several {
+                    of_builds(&mut variant, run.build, &mut point);
+                }
+                let place = Place {
+                    scenario: run.scenario,
+                    point: shown(&point),
+                    variant,
+                    preflight: run.preflight,
+                };
+                // Plans of before it was told name folders alone.
+                let told = !place.scenario.is_empty();
+                let measured = !run.discarded && !plan.selection.quick;
+                if !told || !measured {
+                    continue;
+                }
+                if !begun {
+                    stored.lost.push(place.clone());
+                }
+                if !stored.planned.contains(&place) {
+                    stored.planned.push(place);
                 }
             }
         }
-        Ok(missing)
+        Ok(())
     }
+}
+
+/// Builds are compared within each variant, which is a point of theirs.
+fn of_builds(variant: &mut String, build: String, point: &mut Map<String, Json>) {
+    let variant = std::mem::replace(variant, build);
+    if !variant.is_empty() {
+        point.insert("variant".to_owned(), variant.into());
+    }
+}
+
+/// A point in a few words.
+fn shown(point: &Map<String, Json>) -> String {
+    let parts: Vec<String> = point
+        .iter()
+        .map(|(name, value)| match value {
+            Json::String(text) => format!("{name}={text}"),
+            other => format!("{name}={other}"),
+        })
+        .collect();
+    parts.join(" ")
 }
 
 fn file(folder: &Path, name: &str) -> Option<PathBuf> {

@@ -40,6 +40,8 @@ pub(crate) enum Outcome {
     TooFewCycles,
     /// So many runs are invalid, or so many more of one variant, that the others are a choice.
     TooManyInvalid,
+    /// One of the two has no run at all.
+    NeverRan,
     /// The runs differ in more than what is compared.
     Refused,
     /// The two did not run side by side.

@@ -1,5 +1,6 @@
 //! `plan.json`: the plan as it was when its first run began, so that another call can go on with it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -43,7 +44,7 @@ pub(crate) struct PlanFile {
     pub(crate) selection: Selection,
     /// Variables that were given and are secret, so that they have to be given again.
     pub(crate) secrets: Vec<String>,
-    /// What `k6 version` printed, modules included.
+    /// What `k6 version` printed, modules included, and the core's build id.
     pub(crate) k6: String,
     /// Hash of the harness.
     pub(crate) harness_sha256: Vec<String>,
@@ -144,7 +145,7 @@ impl PlanFile {
             },
             secrets,
             k6: k6.to_owned(),
-            harness_sha256: harness(plan)?,
+            harness_sha256: harness(suite, plan)?,
             runs: plan.runs.iter().map(Entry::new).collect(),
         })
     }
@@ -217,13 +218,13 @@ impl PlanFile {
     ///
     /// # Errors
     /// They are other runs than this plan's, or would be made with another harness or k6.
-    pub(crate) fn align(&self, plan: &mut Plan<'_>, k6: &str) -> anyhow::Result<()> {
+    pub(crate) fn align(&self, suite: &Suite, plan: &mut Plan<'_>, k6: &str) -> anyhow::Result<()> {
         let differs = |what: &str| {
             Err(exit::set_up(format!(
                 "{what} since the plan began, so its runs could not be compared; begin a new plan"
             )))
         };
-        if harness(plan)? != self.harness_sha256 {
+        if harness(suite, plan)? != self.harness_sha256 {
             return differs("the harness has changed");
         }
         if k6 != self.k6 {
@@ -255,13 +256,11 @@ impl PlanFile {
     }
 }
 
-/// The hash of each harness of the plan.
-fn harness(plan: &Plan<'_>) -> anyhow::Result<Vec<String>> {
-    let mut scripts: Vec<&Path> = plan.runs.iter().map(|run| run.script.as_path()).collect();
-    scripts.sort_unstable();
-    scripts.dedup();
-    scripts
-        .into_iter()
-        .map(|script| Ok(hash::harness(script)?.sha256))
-        .collect()
+/// The hash of each harness of the plan, in the order of the scripts; runs of one script may load different files.
+fn harness(suite: &Suite, plan: &Plan<'_>) -> anyhow::Result<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for run in &plan.runs {
+        found.insert((run.script.as_path(), run.harness(suite)?.sha256));
+    }
+    Ok(found.into_iter().map(|(_, hash)| hash).collect())
 }

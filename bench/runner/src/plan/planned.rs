@@ -16,6 +16,7 @@ use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Point, RunValues, Vars};
 use crate::values::duration::parse_duration;
 use crate::values::exit;
+use crate::values::hash::{self, Harness};
 use crate::values::template::{run_values, variables};
 use crate::values::value::{Value, plain};
 
@@ -216,6 +217,21 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
 }
 
 impl PlannedRun<'_> {
+    /// The hash of everything that the harness loads: its own folder, and the files that variables name.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn harness(&self, suite: &Suite) -> anyhow::Result<Harness> {
+        let named = suite.file.env.iter().filter(|(_, table)| table.harness);
+        let texts = named.filter_map(|(name, _)| self.vars.text(name.get_ref()));
+        // From the current folder on, as the harness takes it; what is no file is a name that the harness knows.
+        let files: Vec<PathBuf> = texts
+            .map(PathBuf::from)
+            .filter(|path| path.is_file())
+            .collect();
+        hash::harness(&self.script, &files)
+    }
+
     fn folder_name(&self, suite: &Suite) -> anyhow::Result<String> {
         let template = suite.file.evidence.folder.get_ref();
         let template = template.strip_prefix("{timestamp}/").unwrap_or(template);

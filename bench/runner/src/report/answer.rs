@@ -8,7 +8,7 @@ use minijinja::UndefinedBehavior;
 use minijinja::value::Serde;
 use serde_json::Value as Json;
 
-use crate::compare::cells;
+use crate::compare::places;
 use crate::compare::stored::{Stored, StoredRun};
 use crate::suite::answer::environment;
 
@@ -19,7 +19,7 @@ const PLACES: usize = 4;
 /// # Errors
 /// The template does not fit its values.
 pub(super) fn of(stored: &Stored) -> anyhow::Result<Vec<String>> {
-    let groups: Vec<_> = cells::groups(stored)
+    let groups: Vec<_> = places::groups(stored)
         .into_iter()
         .filter(|(_, runs)| !runs.iter().all(|run| run.meta.preflight))
         .collect();
@@ -30,7 +30,7 @@ pub(super) fn of(stored: &Stored) -> anyhow::Result<Vec<String>> {
         } else {
             format!("{}: ", [scenario, point.as_str()].join(" ").trim())
         };
-        let names = cells::order(stored, runs);
+        let names = places::order(stored, runs);
         let mut parts = Vec::new();
         for name in &names {
             let own: Vec<&StoredRun> = runs

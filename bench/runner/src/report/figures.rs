@@ -92,12 +92,7 @@ impl Figures {
     pub(crate) fn of(stored: &Stored, allowed: &[String]) -> anyhow::Result<Self> {
         let comparisons = family::within(stored, allowed);
         let baselines = baseline::against(stored)?;
-        // Runs whose load was scaled down say nothing to a limit.
-        let verdict = if stored.runs.iter().all(|run| run.meta.quick) {
-            None
-        } else {
-            PlanVerdict::of(&comparisons, &baselines)
-        };
+        let verdict = PlanVerdict::of(stored, &comparisons, &baselines);
         let answer = answer::of(stored)?;
         let runs: Vec<RunRow> = stored.runs.iter().map(row).collect();
         let missing: Vec<Missing> = stored
@@ -111,6 +106,11 @@ impl Figures {
         let mut headline = [answer.clone(), outcomes(&comparisons)].concat();
         headline.extend(baselines.iter().map(|against| against.text.clone()));
         headline.extend(verdict.as_ref().map(ToString::to_string));
+        let limits = stored.suite.file.compare.iter();
+        let mut limits = limits.filter(|table| table.worse_than.is_some());
+        if limits.next().is_some() && stored.runs.iter().all(|run| run.meta.quick) {
+            headline.push("made with --quick: limits of comparisons are not judged".to_owned());
+        }
         headline.push(tally(&runs, missing.len()));
         Ok(Self {
             schema_version: 1,

@@ -9,7 +9,8 @@ use super::figures::Figures;
 use super::series::{Points, Process, Series};
 use super::template;
 use super::view::View;
-use crate::compare::cells::{self, title};
+use crate::compare::cells::title;
+use crate::compare::places::{groups, order};
 use crate::compare::stored::{Stored, StoredRun};
 use crate::suite::schema::RecordTable;
 use crate::suite::section::Section;
@@ -128,10 +129,10 @@ struct Place<'a> {
 /// Warm-ups and repeated runs are not drawn; invalid ones are, for they show what went wrong.
 fn places(stored: &Stored) -> Vec<Place<'_>> {
     let since = stored.suite.file.since();
-    cells::groups(stored)
+    groups(stored)
         .into_iter()
         .map(|((scenario, point), runs)| {
-            let variants = cells::order(stored, &runs);
+            let variants = order(stored, &runs);
             let drawn = runs
                 .iter()
                 .copied()

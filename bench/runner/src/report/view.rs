@@ -147,7 +147,7 @@ fn cards(cell: &Cell) -> Vec<Card> {
                 difference: comparison.verdict.outcome.differs(),
                 refused: matches!(
                     comparison.verdict.outcome,
-                    Outcome::Refused | Outcome::TooManyInvalid
+                    Outcome::Refused | Outcome::TooManyInvalid | Outcome::NeverRan
                 ),
             }
         })

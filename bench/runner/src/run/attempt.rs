@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::build::{self, Identity};
+use crate::run::build::{self, Identity, Started};
 use crate::run::clean;
 use crate::run::conclude::conclude;
 use crate::run::inbox::Inbox;
@@ -20,7 +20,6 @@ use crate::run::trend_stats;
 use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
-use crate::values::hash;
 use crate::values::mask::masked;
 use crate::verdict::facts::Machine;
 use crate::verdict::gates::Verdict;
@@ -110,15 +109,15 @@ impl Attempt<'_, '_> {
                     (own, version)
                 }
             };
-            let hash = hash::file(&started)?;
-            meta.target_program(&started, version.as_deref(), &hash);
-            meta.build(&self.run.under_test, &Identity::of_program(&hash));
+            let started = Started::look(started, self.run)?;
+            meta.target_program(&started, version.as_deref());
+            meta.build(&self.run.under_test, &Identity::of_program(&started));
             program = Some(started);
         }
         let target = Target::start(
             suite,
             self.run.target,
-            program.as_deref(),
+            program.as_ref().map(|started| started.path.as_path()),
             &mut self.run.vars,
             folder,
             self.inbox,
@@ -128,10 +127,11 @@ impl Attempt<'_, '_> {
             target: self.run.target.id.clone(),
             address,
         });
-        if external {
-            let identity = build::of_external(self.run)?;
-            meta.build(&self.run.under_test, &identity);
-        }
+        let identity = match &program {
+            Some(started) => Identity::of_program(started).and_version(build::answered(self.run)?),
+            None => build::of_external(self.run)?,
+        };
+        meta.build(&self.run.under_test, &identity);
         meta.target_ready(suite, &self.run.vars)?;
         meta.write(folder)?;
         let processes = Processes::new(!external);

@@ -1,11 +1,12 @@
 //! Running k6: which binary, with what environment, and never longer than its bound.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::Signal;
+use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::events::{Ending, Event, Stream};
@@ -16,6 +17,7 @@ use crate::run::process::{self, Supervised, find_on_path};
 use crate::run::scratch;
 use crate::suite::vars::Vars;
 use crate::values::exit;
+use crate::values::text::CORE;
 use crate::verdict::facts::Cause;
 
 /// After an interrupt k6 runs teardown and writes its summary; this is its time for both.
@@ -36,9 +38,12 @@ const HEAP: (&str, &str) = ("GOGC", "20");
 pub(crate) struct Binary {
     /// Where it is.
     pub(crate) path: PathBuf,
-    /// What `k6 version` prints.
+    /// What `k6 version` prints, and a line with the build id of the core if it has one.
     pub(crate) version: String,
 }
+
+/// The subcommand that tells the core's build id, in the words of `k6 version`.
+const TELLS_CORE: &str = "barrier [subcommand]";
 
 impl Binary {
     /// Finds k6: `K6_BIN`, `k6` in the project's root, then the path; asks for its version.
@@ -56,25 +61,24 @@ impl Binary {
         // k6 runs in a folder of its own, so a relative path would not be found there.
         let path =
             std::path::absolute(&path).with_context(|| format!("resolving {}", path.display()))?;
-        let mut command = Command::new(&path);
-        clean_environment(&mut command, NO_HOME);
-        let output = command
-            .envs(QUIET)
-            .arg("version")
-            .output()
-            .map_err(|error| {
-                exit::set_up(format!(
-                    "{} does not run: {error}; build k6 with `make k6`",
-                    path.display()
-                ))
-            })?;
-        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let output = ask(&path, &["version"]).map_err(|error| {
+            exit::set_up(format!(
+                "{} does not run: {error}; build k6 with `make k6`",
+                path.display()
+            ))
+        })?;
+        let mut version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if !output.status.success() || version.is_empty() {
             return Err(exit::set_up(format!(
                 "{} version: {}; build k6 with `make k6`",
                 path.display(),
                 output.status
             )));
+        }
+        if version.contains(TELLS_CORE)
+            && let Some(core) = core(&path)
+        {
+            version.push_str(&format!("\n{CORE}{core}"));
         }
         Ok(Self { path, version })
     }
@@ -97,6 +101,22 @@ impl Binary {
             .filter(|module| !has(module))
             .collect()
     }
+}
+
+/// Asks k6 something that it answers at once.
+fn ask(path: &Path, arguments: &[&str]) -> std::io::Result<Output> {
+    let mut command = Command::new(path);
+    clean_environment(&mut command, NO_HOME);
+    command.envs(QUIET).args(arguments).output()
+}
+
+/// The build id of the core. To `k6 version` a module that was built from a folder is `(devel)`, whatever it is made of.
+fn core(path: &Path) -> Option<String> {
+    let output = ask(path, &["x", "barrier", "version", "--json"]).ok()?;
+    // A k6 of before it could tell prints its help.
+    let told: Json = serde_json::from_slice(&output.stdout).ok()?;
+    let id = told.get("core")?.as_str()?;
+    (output.status.success() && !id.is_empty()).then(|| id.to_owned())
 }
 
 /// A k6 command line, complete.

@@ -1,7 +1,6 @@
 //! The meta files of a run: `meta.txt` for people and scripts, `meta.json` for programs.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use barrier_stats::host;
 use serde_json::{Map, Value as Json, json};
@@ -9,14 +8,13 @@ use serde_json::{Map, Value as Json, json};
 use crate::evidence::{Folder, MANIFEST};
 use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
-use crate::run::build::Identity;
+use crate::run::build::{Identity, Started};
 use crate::run::k6::{Binary, Finished};
 use crate::suite::Suite;
 use crate::suite::expression::Failure;
 use crate::suite::schema::{MetaFile, TargetKind};
 use crate::suite::vars::Vars;
 use crate::values::exit;
-use crate::values::hash;
 use crate::values::mask::masked;
 use crate::values::template::{plain_json, variables};
 use crate::verdict::facts::Facts;
@@ -142,7 +140,7 @@ impl Meta {
                 "copySha256": shared.copy_sha256,
             },
             "manifest": MANIFEST,
-            "harness": hash::harness(&run.script)?,
+            "harness": run.harness(shared.suite)?,
             "k6": { "path": k6.path, "version": k6.version },
             "redisServer": { "version": redis.version, "private": redis.private },
             "computed": computed,
@@ -165,8 +163,16 @@ impl Meta {
     }
 
     /// The program of a target that the runner started.
-    pub(super) fn target_program(&mut self, program: &Path, version: Option<&str>, sha256: &str) {
-        let entry = json!({ "path": program, "version": version, "sha256": sha256 });
+    pub(super) fn target_program(&mut self, started: &Started, version: Option<&str>) {
+        let mut entry =
+            json!({ "path": started.path, "version": version, "sha256": started.sha256 });
+        if !started.files.is_empty() {
+            let files = started.files.iter();
+            let files: Map<String, Json> = files
+                .map(|(path, hash)| (path.display().to_string(), hash.as_str().into()))
+                .collect();
+            entry["files"] = files.into();
+        }
         self.json.insert("targetProgram".to_owned(), entry);
     }
 

@@ -86,6 +86,6 @@ pub(crate) fn resume(
         };
     }
     let ready = Ready::new(&suite, &plan, stream)?;
-    file.align(&mut plan, &ready.k6.version)?;
+    file.align(&suite, &mut plan, &ready.k6.version)?;
     Session::new(&suite, ready, invocation, &file, keep_going, stream)?.work(plan)
 }

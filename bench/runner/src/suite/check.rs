@@ -143,6 +143,13 @@ fn check_env(file: &File) -> Result<(), Problem> {
             let text = format!("{}: a secret is of type string or url", name.get_ref());
             return Err(problem(name, text));
         }
+        if table.harness && (table.secret || !matches!(table.kind, Kind::String | Kind::Path)) {
+            let text = format!(
+                "{}: a file of the harness is named by a variable of type string or path that is no secret",
+                name.get_ref()
+            );
+            return Err(problem(name, text));
+        }
         let Some(default) = &table.default else {
             continue;
         };
@@ -175,13 +182,8 @@ fn check_targets(file: &File) -> Result<(), Problem> {
             placeholders(file, faults, &[])?;
         }
         if let Some(version) = &target.version {
-            placeholders(file, &version.url, &[])?;
-            if target.kind != TargetKind::External {
-                return Err(problem(
-                    &version.url,
-                    "a program that the runner starts is known by its hash; only an external target has `version`",
-                ));
-            }
+            let started = target.kind != TargetKind::External;
+            placeholders(file, &version.url, if started { &["address"] } else { &[] })?;
         }
         for log in &target.logs {
             placeholders(file, log, &[])?;

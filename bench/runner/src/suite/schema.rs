@@ -129,6 +129,9 @@ pub(crate) struct EnvTable {
     pub(crate) secret: bool,
     #[serde(default)]
     pub(crate) role: Role,
+    /// It may name a file that the harness loads, which is then part of the harness.
+    #[serde(default)]
+    pub(crate) harness: bool,
     /// An expression that takes the place of a given value before the run.
     pub(crate) becomes: Option<Spanned<String>>,
 }
@@ -184,7 +187,7 @@ pub(crate) struct TargetTable {
     pub(crate) logs: Vec<Spanned<String>>,
     /// Further arguments, split at white space: the fault switches of a reference target.
     pub(crate) faults: Option<Spanned<String>>,
-    /// Where an external target says which build it is.
+    /// Where the target says which build it is.
     pub(crate) version: Option<VersionTable>,
 }
 

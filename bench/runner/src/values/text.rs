@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+/// What the line with the core's build id begins with, below what k6 says of its version.
+pub(crate) const CORE: &str = "core ";
+
 /// A duration for people: `45 s`, `3 min`, `2 h 05 min`.
 pub(crate) fn words(time: Duration) -> String {
     let seconds = time.as_secs_f64().ceil();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
 use crate::evidence::{Folder, Invocation, MANIFEST};
-use crate::plan::file::{Entry, PlanFile, copy_changed, is_plan};
+use crate::plan::file::{PlanFile, copy_changed, is_plan};
 use crate::suite::Suite;
 use crate::suite::schema::File;
 use crate::suite::vars::Vars;
@@ -23,6 +23,8 @@ use crate::verdict::judge::Evidence;
 /// A stored run, judged again.
 #[derive(Debug)]
 pub(crate) struct Again {
+    /// The folder of the run.
+    pub(crate) path: PathBuf,
     /// The stored verdict; `None` if there is none.
     pub(crate) before: Option<String>,
     pub(crate) now: Now,
@@ -30,6 +32,18 @@ pub(crate) struct Again {
     pub(crate) code: i32,
     /// It only warmed up the machine: it colours no exit code.
     pub(crate) discarded: bool,
+    /// Runs after it wait for it to pass.
+    pub(crate) preflight: bool,
+}
+
+/// Stored runs, judged again.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) runs: Vec<Again>,
+    /// Whether they are those of a plan.
+    pub(crate) plan: bool,
+    /// Folders of the plan's runs that were never begun.
+    pub(crate) never_begun: Vec<String>,
 }
 
 /// What can be said today.
@@ -39,6 +53,8 @@ pub(crate) enum Now {
         run: Box<JudgedRun>,
         /// What is not as it was, and changes no verdict: texts for people.
         notes: Vec<String>,
+        /// As they follow from the other files.
+        derived: Map<String, Json>,
     },
     /// k6 did not come to its end, so there is nothing to judge.
     Nothing { title: String },
@@ -48,7 +64,7 @@ pub(crate) enum Now {
 ///
 /// # Errors
 /// The folder holds neither, or its evidence cannot be read.
-pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Vec<Again>> {
+pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judged> {
     let folder = std::path::absolute(folder).context("resolving the folder")?;
     let plan = folder.ancestors().find(|above| is_plan(above));
     let read;
@@ -65,14 +81,19 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Vec<
             )));
         }
     };
-    let runs: Vec<PathBuf> = if plan == Some(&folder) {
+    let whole = plan == Some(&folder);
+    let (mut runs, mut never_begun) = (Vec::new(), Vec::new());
+    if whole {
         let invocation = Invocation::open(&folder);
-        let last = |run: &Entry| Some(invocation.attempts(&run.folder).last()?.path().to_owned());
-        let planned = PlanFile::read(&folder)?.runs;
-        planned.iter().filter_map(last).collect()
+        for planned in PlanFile::read(&folder)?.runs {
+            match invocation.attempts(&planned.folder).last() {
+                Some(last) => runs.push(last.path().to_owned()),
+                None => never_begun.push(planned.folder),
+            }
+        }
     } else {
-        vec![folder.clone()]
-    };
+        runs.push(folder.clone());
+    }
     if runs.is_empty() {
         return Err(exit::set_up(format!(
             "{}: no run has begun",
@@ -80,7 +101,15 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Vec<
         )));
     }
     let own = if other.is_none() { plan } else { None };
-    runs.iter().map(|run| one(suite, own, run)).collect()
+    let runs: Vec<Again> = runs
+        .iter()
+        .map(|run| one(suite, own, run))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Judged {
+        runs,
+        plan: whole,
+        never_begun,
+    })
 }
 
 /// `plan`: the folder whose suite judges, unless it is another one.
@@ -98,6 +127,7 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
         .and_then(|verdict| verdict.get("verdict")?.as_str().map(str::to_owned));
     let title = shown(path);
     let discarded = meta.get("discarded") == Some(&Json::Bool(true));
+    let preflight = meta.get("preflight") == Some(&Json::Bool(true));
     let Some(facts) = meta.get("observed") else {
         let code = stored.and_then(|verdict| verdict.get("exitCode")?.as_i64());
         return Ok(Again {
@@ -107,6 +137,8 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
                 .and_then(|code| i32::try_from(code).ok())
                 .unwrap_or(exit::SET_UP),
             discarded,
+            preflight,
+            path: path.to_owned(),
         });
     };
     let reading = || format!("reading the evidence in {}", path.display());
@@ -140,9 +172,12 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
         now: Now::Judged {
             run: Box::new(run),
             notes: broken.texts,
+            derived: evidence.derived,
         },
         code: judgement.code,
         discarded,
+        preflight,
+        path: path.to_owned(),
     })
 }
 

@@ -58,6 +58,9 @@ pub struct Life {
     pub hop: Hop,
     /// A message comes in three chunks: `data:`, what it says, the empty line.
     pub chunks: bool,
+    /// The distance of promotion rounds.
+    #[serde(rename = "round-ms", with = "target_kit::millis")]
+    pub round: Duration,
     /// Rounds of positions and heartbeats begin up to so late, evenly spread.
     #[serde(rename = "late-rounds-ms", with = "target_kit::millis")]
     pub late_rounds: Duration,
@@ -78,6 +81,7 @@ impl Life {
             gateway: Duration::ZERO,
             hop: Hop::Memory,
             chunks: false,
+            round: Duration::from_secs(1),
             late_rounds: Duration::ZERO,
             brokers: NonZeroU32::MIN,
             greeting: "connected,".to_owned(),
@@ -94,6 +98,7 @@ impl Life {
             gateway: Duration::from_millis(4),
             hop: Hop::Streams,
             chunks: true,
+            round: Duration::from_secs(1),
             late_rounds: Duration::from_millis(700),
             brokers: NonZeroU32::MIN.saturating_add(1),
             greeting: "연결되었습니다.".to_owned(),

@@ -1,7 +1,6 @@
 //! The dispatcher: lets users in as slots become free, and the part of the broker that tells them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::ConnectionManager;
@@ -14,9 +13,6 @@ use crate::broker::release;
 use crate::queue;
 use crate::registry::{Gone, Marked, Message};
 use crate::rounds::{OutageLog, RoundErrors};
-
-/// The distance of promotion rounds.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Promoted users that may wait to be told. A full channel slows promotion down instead of growing.
 const UNTOLD: usize = 4096;
@@ -39,14 +35,14 @@ pub(crate) fn entries() -> (Entries, mpsc::Receiver<Promoted>) {
     mpsc::channel(UNTOLD)
 }
 
-/// Promotes once a second from start-up.
+/// Promotes in rounds from start-up.
 pub(crate) async fn promotion_rounds(app: Arc<App>, entries: Entries) {
     let mut redis = app.redis.promotion.clone();
     let mut log = OutageLog::new("promotion");
     let mut rounds = Rounds::default();
     loop {
         let slowdown = app.faults.with(|faults| faults.promotion_slowdown);
-        rounds.next(slowdown.added_to(INTERVAL)).await;
+        rounds.next(slowdown.added_to(app.config.life.round)).await;
         let stalls = app.faults.with(|faults| faults.stall_promotion);
         if !stalls && !app.silence.reached() {
             log.note(&promotion_round(&app, &mut redis, &entries).await);

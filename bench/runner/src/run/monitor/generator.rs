@@ -10,18 +10,20 @@ use std::time::Instant;
 use procfs::process::Process;
 use serde_json::{Value as Json, json};
 
-use super::process::{Processes, look, machine_ticks, percent, rounded};
+use super::process::{Processes, Ticks, float, look, percent, rounded};
 use super::sampler::{self, now_ms};
 use crate::verdict::facts::Machine;
 
 /// What is counted where the control groups are.
 const ROOT: &str = "/sys/fs/cgroup";
+/// What each processor did so far.
+const STAT: &str = "/proc/stat";
 
 pub(super) struct Sampler {
     processes: Processes,
     group: Option<Group>,
-    /// Processors that the runner and its children may run on.
-    bound_to: f64,
+    /// Numbers of the processors that the runner and its children may run on, from and to; `None` is all.
+    bound_to: Option<Vec<(u32, u32)>>,
     /// Whether other programs of a lower priority give way to k6.
     first: bool,
     before: Option<Before>,
@@ -30,7 +32,7 @@ pub(super) struct Sampler {
 
 struct Before {
     at: Instant,
-    /// Of the machine, all and busy; work that gives way is not counted.
+    /// Of the processors that may be used, all and busy; work that gives way is not counted.
     ticks: (u64, u64),
     /// Of k6, once it runs.
     generator: Option<u64>,
@@ -43,7 +45,7 @@ impl Sampler {
         Self {
             processes,
             group: Group::own(Path::new("/proc/self/cgroup"), Path::new(ROOT)),
-            bound_to: allowed_processors().unwrap_or(f64::INFINITY),
+            bound_to: allowed_processors(),
             first: own_priority() <= 0,
             before: None,
             sum: (0.0, 0.0),
@@ -52,7 +54,8 @@ impl Sampler {
 
     /// Shares of k6 and of the machine since the sample before, in percent.
     fn shares(&mut self) -> Option<(Option<f64>, f64)> {
-        let (now, processors) = machine_ticks()?;
+        let stat = fs::read_to_string(STAT).ok()?;
+        let (now, processors) = usable(&stat, self.bound_to.as_deref())?;
         let gives_way = if self.first { now.nice } else { 0 };
         let ticks = (now.all, now.busy - gives_way);
         let at = Instant::now();
@@ -74,7 +77,7 @@ impl Sampler {
             .group
             .as_ref()
             .map_or(f64::INFINITY, |group| group.processors);
-        let usable = processors.min(self.bound_to).min(quota);
+        let usable = processors.min(quota);
         let k6 = generator
             .zip(before.generator)
             .map(|(now, then)| percent(now.saturating_sub(then), all) * processors / usable);
@@ -197,15 +200,44 @@ fn own_priority() -> i64 {
     stat.map_or(0, |stat| stat.nice)
 }
 
-/// Processors that this process may run on.
-fn allowed_processors() -> Option<f64> {
-    let ranges = Process::myself().ok()?.status().ok()?.cpus_allowed_list?;
-    Some(
-        ranges
-            .iter()
-            .map(|(from, to)| f64::from(to - from) + 1.0)
-            .sum(),
-    )
+/// Processors that this process may run on, whether a control group or an affinity says so.
+fn allowed_processors() -> Option<Vec<(u32, u32)>> {
+    Process::myself().ok()?.status().ok()?.cpus_allowed_list
+}
+
+/// What the processors that may be used did so far, and how many of them there are. What others do elsewhere is neither a
+/// burden nor a reserve.
+fn usable(stat: &str, bound_to: Option<&[(u32, u32)]>) -> Option<(Ticks, f64)> {
+    let may = |number: u32| {
+        bound_to.is_none_or(|ranges| {
+            let mut ranges = ranges.iter();
+            ranges.any(|(from, to)| (*from..=*to).contains(&number))
+        })
+    };
+    let mut sum = Ticks::default();
+    let mut processors = 0_u64;
+    for line in stat.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next().and_then(|name| name.strip_prefix("cpu"));
+        let Some(Ok(number)) = name.map(str::parse) else {
+            continue;
+        };
+        if !may(number) {
+            continue;
+        }
+        let figures: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of the first two.
+        let [user, nice, system, idle, rest @ ..] = figures.as_slice() else {
+            continue;
+        };
+        let waiting = rest.first().copied().unwrap_or_default();
+        let busy = user + nice + system + rest.iter().skip(1).take(3).sum::<u64>();
+        sum.all += busy + idle + waiting;
+        sum.busy += busy;
+        sum.nice += nice;
+        processors += 1;
+    }
+    (processors > 0).then(|| (sum, float(processors)))
 }
 
 #[cfg(test)]
@@ -244,6 +276,21 @@ mod tests {
         assert_eq!((group.processors, group.used()), (0.5, Some(3.0)));
         fs::write(first.join("cpu.cfs_quota_us"), "-1\n").expect("written");
         assert_eq!(own("1:cpu,cpuacct:/c\n"), None);
+    }
+
+    #[test]
+    fn only_processors_that_may_be_used_count() {
+        let stat = "cpu  190 10 0 200 0 0 0 0 7 0\ncpu0 90 5 0 5 0 0 0 0 7 0\ncpu1 0 5 1 90 2 1 1 0 0 0\n\
+            cpu3 100 0 0 100 0 0 0 0\nintr 1 2\n";
+        let of = |bound_to: Option<&[(u32, u32)]>| {
+            usable(stat, bound_to)
+                .map(|(ticks, processors)| (ticks.all, ticks.busy, ticks.nice, processors))
+        };
+        assert_eq!(of(None), Some((400, 203, 10, 3.0)));
+        assert_eq!(of(Some(&[(0, 0)])), Some((100, 95, 5, 1.0)), "a full one");
+        assert_eq!(of(Some(&[(1, 2)])), Some((100, 8, 5, 1.0)), "an idle one");
+        assert_eq!(of(Some(&[(0, 1), (3, 3)])), of(None));
+        assert_eq!(of(Some(&[(7, 9)])), None);
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Sampler {
 
 impl sampler::Sampler for Sampler {
     fn sample(&mut self) -> Json {
-        let now = machine_ticks().map(|(ticks, _)| ticks);
+        let now = machine_ticks();
         let span = now
             .zip(self.machine)
             .map(|(now, then)| {
@@ -209,19 +209,15 @@ fn judge(busy: f64, generator: f64, others: f64, most: Option<f64>, all_known: b
     }
 }
 
-/// What all processors did so far, and how many there are.
-pub(super) fn machine_ticks() -> Option<(Ticks, f64)> {
-    let stats = KernelStats::current().ok()?;
-    let total = stats.total;
+/// What all processors did so far.
+fn machine_ticks() -> Option<Ticks> {
+    let total = KernelStats::current().ok()?.total;
     let more = [total.iowait, total.irq, total.softirq, total.steal].map(Option::unwrap_or_default);
     let [waiting, irq, softirq, stolen] = more;
     let busy = total.user + total.nice + total.system + irq + softirq + stolen;
     let all = busy + total.idle + waiting;
     let nice = total.nice;
-    Some((
-        Ticks { all, busy, nice },
-        float(stats.cpu_time.len() as u64),
-    ))
+    Some(Ticks { all, busy, nice })
 }
 
 /// Processor time in ticks, and the other figures of a process; `None` if it has gone.
@@ -252,7 +248,7 @@ pub(super) fn percent(part: u64, whole: u64) -> f64 {
     clippy::cast_precision_loss,
     reason = "ticks of a run are far below 2^53"
 )]
-fn float(number: u64) -> f64 {
+pub(super) fn float(number: u64) -> f64 {
     number as f64
 }
 

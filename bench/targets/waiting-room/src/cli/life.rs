@@ -55,6 +55,10 @@ pub(super) struct LifeArgs {
     #[arg(long, value_name = "1|3", value_parser = ["1", "3"], hide_possible_values = true)]
     chunks: Option<String>,
 
+    /// Promotion rounds are so far apart [fast: 1000, real: 1000]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..))]
+    round_ms: Option<u64>,
+
     /// Rounds of positions and heartbeats begin up to so late, evenly spread [fast: 0, real: 700]
     #[arg(long, value_name = "MS")]
     late_rounds_ms: Option<u64>,
@@ -86,6 +90,7 @@ impl LifeArgs {
         set(&mut life.join, millis(self.join_ms));
         set(&mut life.gateway, millis(self.gateway_ms));
         set(&mut life.hop, self.hop);
+        set(&mut life.round, millis(self.round_ms));
         set(&mut life.late_rounds, millis(self.late_rounds_ms));
         set(&mut life.brokers, self.brokers.and_then(NonZeroU32::new));
         set(&mut life.greeting, self.greeting.clone());

@@ -229,7 +229,8 @@ mod tests {
         expected.gateway = Duration::from_millis(3);
         expected.late_rounds = Duration::from_millis(4);
         expected.brokers = NonZeroU32::MIN.saturating_add(4);
-        let arguments = "--index-records --chunks=3 --login-ms=1 --join-ms=2 --gateway-ms=3 --late-rounds-ms=4 --brokers=5";
+        expected.round = Duration::from_millis(100);
+        let arguments = "--index-records --chunks=3 --login-ms=1 --join-ms=2 --gateway-ms=3 --late-rounds-ms=4 --brokers=5 --round-ms=100";
         let arguments: Vec<&str> = arguments.split(' ').collect();
         assert_eq!(life(&arguments), expected);
     }

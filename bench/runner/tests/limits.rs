@@ -1,0 +1,325 @@
+//! Limits that a suite sets to comparisons: whoever looks, now or later, is told the same; and none is passed over.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::bench::{Bench, copy};
+use common::evidence::{Plan, Run, call, drain, run};
+use common::{Place, finish, text};
+use serde_json::json;
+
+/// The matrix suite with a limit to its durations.
+fn limited(bench: &Bench, worse_than: &str) -> String {
+    let gate = "[[gate]]\nid = \"in-time\"\n";
+    let table = format!(
+        "[[compare]]\nid = \"duration\"\nmetric = \"testRunDurationMs\"\nstat = \"value\"\nbase = \"a\"\nworse_than = {worse_than}\n\n{gate}"
+    );
+    copy(bench, &[(gate, &table)]).display().to_string()
+}
+
+/// Runs a plan, and asks later what became of it: the codes of `run`, `judge`, `compare` and `report`.
+fn codes(bench: &Bench, suite: &str, more: &[&str]) -> ([i32; 3], String) {
+    let level = ["run", suite, "--level", "LEVEL=1"];
+    let (live, mut printed) = finish(bench.call(&level).args(more));
+    assert_ne!(live, 2, "{printed}");
+    let folder = bench.plan().display().to_string();
+    let mut later = |verb: &str| {
+        let (code, text) = finish(&mut bench.call(&[verb, &folder]));
+        printed.push_str(&text);
+        code
+    };
+    ([live, later("judge"), later("compare")], printed)
+}
+
+#[test]
+fn live_and_later_give_the_same_verdict_on_a_plan() {
+    for (limit, more, code, verdict) in [
+        ("9.0", &["--cycles", "6"][..], 0, Some("PASS")),
+        ("0.05", &["--cycles", "1"], 3, Some("INVALID")),
+        // A scaled load says nothing to a limit.
+        ("0.05", &["--cycles", "1", "--quick"], 0, None),
+        (
+            "9.0",
+            &["--cycles", "1", "--variant", "b"],
+            3,
+            Some("INVALID"),
+        ),
+    ] {
+        let bench = Bench::new();
+        let (codes, printed) = codes(&bench, &limited(&bench, limit), more);
+        assert_eq!(codes, [code; 3], "{more:?}: {printed}");
+        let told = verdict.map(|verdict| format!("verdict of the plan: {verdict}"));
+        match told {
+            Some(told) => assert_eq!(printed.matches(&told).count(), 3, "{printed}"),
+            None => assert!(
+                !printed.contains("verdict of the plan")
+                    && printed
+                        .contains("made with --quick: limits of comparisons are not judged\n")
+                    && printed.contains("nothing is compared, and no limit is judged"),
+                "{printed}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_plan_with_runs_that_never_began_is_not_whole() {
+    let bench = Bench::new();
+    let suite = limited(&bench, "9.0");
+    let call = ["run", suite.as_str(), "--level", "LEVEL=1", "--cycles", "2"];
+    let (_, printed) = finish(&mut bench.call(&call));
+    let plan = bench.plan();
+    let judge = || finish(&mut bench.call(&["judge", &plan.display().to_string()]));
+    let (code, whole) = judge();
+    assert!(
+        code == 3 && !whole.contains("never begun"),
+        "{printed}{whole}"
+    );
+    fs::remove_dir_all(plan.join("b/matrix/1/cycle-02")).expect("removed");
+    let (code, printed) = judge();
+    assert_eq!(code, 4, "as after an interruption: {printed}");
+    for part in [
+        "verdict  NOT_RUN  b/matrix/1/cycle-02\n         never begun",
+        "not whole: 3 of 4 runs were begun",
+        "verdict of the plan: INVALID",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    // Values of another suite are judged by that suite.
+    let none = copy(&bench, &[]).display().to_string();
+    let folder = plan.display().to_string();
+    let (_, printed) = finish(&mut bench.call(&["judge", &folder, "--suite", &none]));
+    assert!(!printed.contains("verdict of the plan"), "{printed}");
+}
+
+/// A plan that says of its runs what they measure.
+fn planned(plan: &mut Plan, runs: &[(&str, &str)]) {
+    for (scenario, variant) in runs {
+        plan.planned.push(json!({
+            "folder": format!("{variant}/{scenario}"), "scenario": scenario, "point": {}, "variant": variant,
+            "build": "", "discarded": false, "preflight": false,
+        }));
+    }
+    plan.plan_file();
+}
+
+#[test]
+fn a_limit_is_never_passed_over() {
+    let place = Place::new();
+    let one_sided = |name: &str, limit: Option<&str>, variant: &'static str| {
+        let mut plan = Plan::new(&place, name);
+        if let Some(limit) = limit {
+            plan = plan.limited(limit);
+        }
+        for cycle in 1..=7 {
+            plan.add(&run(variant, cycle, 10_000.0 + f64::from(cycle)));
+        }
+        plan
+    };
+    let base_missing = one_sided("base-missing", Some("0.05"), "hash");
+    let mut other_missing = one_sided("other-missing", Some("0.05"), "zset");
+    planned(&mut other_missing, &[("smoke", "hash")]);
+    let mut point_missing = Plan::new(&place, "point-missing")
+        .limited("0.05")
+        .cycles(7, 1.0);
+    planned(
+        &mut point_missing,
+        &[("target", "zset"), ("target", "hash")],
+    );
+    for (plan, reason) in [
+        (
+            &base_missing,
+            "no verdict: zset, which hash is to be compared with, never ran",
+        ),
+        (&other_missing, "no verdict: hash never ran"),
+        (&point_missing, "target drainMs: no verdict: never ran"),
+    ] {
+        for verb in ["compare", "report"] {
+            let (code, printed) = call(&place, verb, &[&plan.folder], &[]);
+            assert_eq!(code, 3, "{reason}: {printed}");
+            assert!(
+                printed.contains(reason) && printed.contains("verdict of the plan: INVALID"),
+                "{reason}: {printed}"
+            );
+        }
+    }
+    let html = text(&base_missing.folder.join("report.html"));
+    assert!(
+        html.contains("never ran") && html.contains("card refused"),
+        "{html}"
+    );
+    // Without a limit one variant alone is no question, and one without others has nothing that is to be kept.
+    for plan in [
+        one_sided("no-limit", None, "hash"),
+        one_sided("base-alone", Some("0.05"), "zset"),
+    ] {
+        let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+        assert!(code == 0 && !printed.contains("no verdict"), "{printed}");
+    }
+}
+
+#[test]
+fn an_accepted_baseline_is_not_passed_over_where_no_run_counts() {
+    let place = Place::new();
+    let accepted = Plan::new(&place, "accepted").limited("0.05").cycles(7, 1.0);
+    let mut accept = place.runner();
+    accept.args(["baseline", "accept"]).arg(&accepted.folder);
+    assert_eq!(finish(&mut accept).0, 0);
+    let mut plan = Plan::new(&place, "plan").limited("0.05");
+    for cycle in 1..=7 {
+        plan.add(&Run {
+            verdict: "INVALID",
+            ..run("zset", cycle, 10_000.0)
+        });
+    }
+    let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("smoke, zset: drainMs is not compared with what was accepted on")
+            && printed.contains("none of its runs counts"),
+        "{printed}"
+    );
+}
+
+/// Rewrites a file of a run.
+fn rewrite(plan: &Plan, run: &str, file: &str, content: &str) {
+    let path: PathBuf = plan.folder.join(run).join(file);
+    fs::write(path, content).expect("written");
+}
+
+#[test]
+fn runs_without_a_value_are_missing_as_invalid_ones_are() {
+    let place = Place::new();
+    let folder = |cycle: u32| format!("hash/5/seat-limited/smoke/cycle-{cycle:02}");
+    // The value is missing where the build was at its worst.
+    let without = Plan::new(&place, "without").cycles(14, 0.8);
+    let zero = Plan::new(&place, "zero").cycles(14, 0.8);
+    let not_begun = Plan::new(&place, "not-begun").cycles(14, 0.8);
+    for cycle in 1..=5 {
+        rewrite(
+            &without,
+            &folder(cycle),
+            "derived.json",
+            "{ \"completedUsers\": 50 }",
+        );
+        rewrite(&zero, &folder(cycle), "derived.json", "{ \"drainMs\": 0 }");
+        let verdict = "{ \"verdict\": \"NOT_RUN\", \"reasons\": [\"target hash is not ready\"] }";
+        rewrite(&not_begun, &folder(cycle), "verdict.json", verdict);
+    }
+    for plan in [without, zero, not_begun] {
+        let cell = drain(&place, &plan);
+        assert_eq!(
+            cell["comparisons"][0]["verdict"]["outcome"], "tooManyInvalid",
+            "{cell:#}"
+        );
+        let (_, printed) = call(&place, "compare", &[&plan.folder], &[]);
+        assert!(
+            printed.contains("5 of 14 runs of hash invalid, not run or without a value"),
+            "{printed}"
+        );
+    }
+    // One is no choice.
+    let one = Plan::new(&place, "one").cycles(14, 0.8);
+    rewrite(
+        &one,
+        &folder(1),
+        "derived.json",
+        "{ \"completedUsers\": 50 }",
+    );
+    let cell = drain(&place, &one);
+    assert_eq!(cell["comparisons"][0]["verdict"]["outcome"], "lower");
+}
+
+#[test]
+fn evidence_that_is_gone_on_one_side_leaves_no_verdict() {
+    let bench = Bench::new();
+    let suite = limited(&bench, "9.0");
+    let call = ["run", suite.as_str(), "--level", "LEVEL=1", "--cycles", "8"];
+    let (code, printed) = finish(&mut bench.call(&call));
+    assert_eq!(code, 0, "{printed}");
+    let plan = bench.plan();
+    let compare = || finish(&mut bench.call(&["compare", &plan.display().to_string()]));
+    let remove = |run: &str| fs::remove_dir_all(plan.join(run)).expect("removed");
+    remove("b/matrix/1/cycle-03");
+    let (code, printed) = compare();
+    assert_eq!(code, 0, "{printed}");
+    let line = "missing: b/matrix/1/cycle-03: planned, no evidence";
+    assert!(printed.contains(line), "{printed}");
+    remove("b/matrix/1/cycle-05");
+    let (code, printed) = compare();
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("2 of 8 runs of b invalid, not run or without a value: what is left of the two is not alike"),
+        "{printed}"
+    );
+    // Where a plan was ended early, both lack as many.
+    remove("a/matrix/1/cycle-03");
+    remove("a/matrix/1/cycle-05");
+    let (code, printed) = compare();
+    assert_eq!(code, 0, "{printed}");
+}
+
+#[test]
+fn a_suite_that_was_changed_beside_its_plan_decides_nothing() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").limited("0.05");
+    let copy = plan.folder.join("suite.toml");
+    let sum = |path: &Path| {
+        let output = std::process::Command::new("sha256sum").arg(path).output();
+        let text = String::from_utf8(output.expect("sha256sum").stdout).expect("text");
+        text.split(' ').next().expect("a sum").to_owned()
+    };
+    let meta = json!({ "suiteFile": { "sha256": "of the suite", "copySha256": sum(&copy) } });
+    for cycle in 1..=7 {
+        for (variant, ratio) in [("zset", 1.0), ("hash", 1.2)] {
+            let drain = ratio * (10_000.0 + f64::from(cycle * 7 % 5));
+            plan.add(&Run {
+                meta: meta.clone(),
+                ..run(variant, cycle, drain)
+            });
+        }
+    }
+    let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    assert!(
+        code == 3 && printed.contains("verdict of the plan: FAIL"),
+        "{printed}"
+    );
+    let suite = text(&copy).replace("worse_than = 0.05", "worse_than = 0.5");
+    fs::write(&copy, suite).expect("written");
+    let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("suite.toml beside the plan was changed after the run")
+            && printed.contains("verdict of the plan: INVALID"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn suggested_cycles_balance_all_that_stand_in_a_block() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan");
+    for cycle in 1..=7_u32 {
+        for variant in ["zset", "hash"] {
+            for (build, sign) in [
+                ("old", 0.0),
+                ("new", if cycle % 2 == 0 { 1.0 } else { -1.0 }),
+            ] {
+                plan.add_at(
+                    build,
+                    &Run {
+                        meta: json!({ "block": cycle, "build": { "id": build, "name": build, "base": "old" } }),
+                        ..run(variant, cycle, 10_000.0 * (1.0 + 0.045 * sign))
+                    },
+                );
+            }
+        }
+    }
+    let cell = drain(&place, &plan);
+    let verdict = &cell["comparisons"][0]["verdict"];
+    assert_eq!(verdict["outcome"], "noDifferenceShown", "{cell:#}");
+    let needed = verdict["cyclesFor5Percent"].as_u64().expect("a number");
+    assert!(needed > 7 && needed.is_multiple_of(4), "{verdict}");
+}
