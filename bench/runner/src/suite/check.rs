@@ -5,7 +5,10 @@ use toml::Spanned;
 use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
-use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind, TargetKind};
+use super::process::Named;
+use super::schema::{
+    Class, File, GateTable, MACHINE_VALUES, MetricKind, MonitorKind, TargetKind, TargetTable,
+};
 use super::scope::{Condition, EARLIER_RUN, Scope, is_reading_command};
 use super::section::Section;
 use super::{check_names, check_plan, schema1};
@@ -183,6 +186,7 @@ fn check_targets(file: &File) -> Result<(), Problem> {
                 ));
             }
         }
+        check_processes(file, target)?;
         for log in &target.logs {
             placeholders(file, log, &[])?;
             if target.kind != TargetKind::External {
@@ -222,6 +226,33 @@ fn check_targets(file: &File) -> Result<(), Problem> {
                 span: place,
                 text: format!("target {} {text}", target.id),
             });
+        }
+    }
+    Ok(())
+}
+
+/// What a person started is named, so that it can be watched.
+fn check_processes(file: &File, target: &TargetTable) -> Result<(), Problem> {
+    let watched = file.monitor.iter().any(|monitor| {
+        monitor.kind == MonitorKind::Process
+            && monitor.of.iter().any(|name| name.get_ref() == "target")
+    });
+    for text in &target.processes {
+        placeholders(file, text, &[])?;
+        if !watched {
+            return Err(problem(
+                text,
+                "nothing watches `processes`: that takes a [[monitor]] of kind process with `target` in its `of`",
+            ));
+        }
+        if target.kind != TargetKind::External {
+            return Err(problem(
+                text,
+                "a program that the runner starts is watched anyway; only an external target has `processes`",
+            ));
+        }
+        if !text.get_ref().contains('{') {
+            Named::parse(text.get_ref()).map_err(|why| problem(text, why))?;
         }
     }
     Ok(())

@@ -44,6 +44,9 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
             }
         }
     }
+    if let Some(probe) = &file.probe {
+        duration(file, &probe.limit, "limit")?;
+    }
     if let Some(scale) = &file.suite.quick_scale
         && !(*scale.get_ref() > 0.0 && *scale.get_ref() < 1.0)
     {

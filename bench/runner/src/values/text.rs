@@ -1,6 +1,6 @@
 //! Values in words: for messages, the terminal and reports.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A duration for people: `45 s`, `3 min`, `2 h 05 min`.
@@ -23,6 +23,11 @@ pub(crate) fn shown(path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+/// A path as seen from the current folder, absolute.
+pub(crate) fn from_here(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// `, did you mean …?` if a known name is near enough to be a slip of the finger.
