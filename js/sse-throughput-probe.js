@@ -134,7 +134,8 @@ function tryUsers() {
 }
 
 /**
- * Reads the events and sets each to the status that it has, CLOSED where that cannot be known.
+ * Reads the events and sets each to the status that it has, CLOSED where that cannot be known. A run does not need to read them:
+ * a system that does not tell the seats is as good.
  *
  * @param {any} admin session
  * @returns {{ open: Set<string>, seats: Map<string, number> }} which are open, and the seats of those that tell them
@@ -142,37 +143,42 @@ function tryUsers() {
 function tryEvents(admin) {
   const open = new Set();
   const seats = new Map();
-  const lost = [];
-  const fixed = [];
+  const readSeats = system.seats ?? (config.system.startsWith('./systems/') ? seatsByGet : undefined);
+  /** @type {{ seen: string, mend: string }[]} */
+  const wrong = [];
   if (config.eventIds.length === 0) {
     tell('events', 'EVENT_IDS is empty', 'give the ids of the events as a comma list');
   }
-  const readSeats = system.seats ?? (config.system.startsWith('./systems/') ? seatsByGet : undefined);
   for (const eventId of config.eventIds) {
-    const why = readSeats ? failureOf(() => seats.set(eventId, readSeats(config, admin, eventId))) : '';
-    if (why !== '') {
-      lost.push(`event ${eventId} cannot be read: ${why}`);
-    } else if (admin !== undefined) {
-      const isOpen = String(asked('HGET', 'event_statuses', eventId) ?? '').toUpperCase() === 'OPEN';
-      const status = isOpen ? 'OPEN' : 'CLOSED';
-      const failure = failureOf(() => system.setEventStatus(config, admin, eventId, status));
-      if (failure !== '') {
-        fixed.push(`event ${eventId} cannot be set to ${status}: ${failure}`);
-      } else if (isOpen) {
-        open.add(eventId);
+    const unread = failureOf(() => {
+      const number = Number(readSeats?.(config, admin, eventId));
+      if (Number.isFinite(number)) {
+        seats.set(eventId, number);
       }
+    });
+    if (admin === undefined) {
+      continue;
+    }
+    const isOpen = String(asked('HGET', 'event_statuses', eventId) ?? '').toUpperCase() === 'OPEN';
+    const status = isOpen ? 'OPEN' : 'CLOSED';
+    const why = failureOf(() => system.setEventStatus(config, admin, eventId, status));
+    if (why !== '') {
+      const mend =
+        unread === ''
+          ? `give ${config.adminEmail} the role MANAGER or ADMIN; is it an event of EVENT_IDS that exists?`
+          : 'EVENT_IDS must be ids of events that exist there; make them, or name others';
+      wrong.push({ seen: `event ${eventId} cannot be set to ${status}: ${why}`, mend });
+    } else if (isOpen) {
+      open.add(eventId);
     }
   }
   const events = config.eventIds.length;
-  const more = (/** @type {string[]} */ list) => (list.length > 1 ? `${list[0]} (and ${list.length - 1} more)` : list[0]);
-  if (lost.length > 0) {
-    tell('events', more(lost), 'EVENT_IDS must be ids of events that exist there; make them, or name others');
-  }
-  if (fixed.length > 0) {
-    tell('events', more(fixed), `give ${config.adminEmail} the role MANAGER or ADMIN, and ids of events that exist as EVENT_IDS`);
-  }
-  if (events > 0 && lost.length + fixed.length === 0 && admin !== undefined) {
-    tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${readSeats ? 'read, ' : ''}opened and closed`);
+  if (wrong.length > 0) {
+    const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : '';
+    tell('events', `${wrong[0].seen}${more}`, wrong[0].mend);
+  } else if (events > 0 && admin !== undefined) {
+    const read = seats.size === events ? 'read, ' : '';
+    tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
   }
   for (const eventId of config.eventIds) {
     const waiting = Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0);
