@@ -388,8 +388,13 @@ mod tests {
     #[test]
     fn a_working_process_is_told_from_others() {
         let processes = Processes::new(Target::Started, &Stream::default());
-        let mut sampler = Sampler::new(processes, [RUNNER.to_owned()].into_iter());
+        // By two names, as where a person names a process that the runner knows.
+        let id = std::process::id();
+        processes.add("also", id);
+        let shown = [RUNNER, "also"].map(str::to_owned);
+        let mut sampler = Sampler::new(processes, shown.into_iter());
         sampler.sample();
+        let first = sampler.own[&id];
         // The tick is 10 ms; work until this process has used several of them.
         let (before, _) = look(std::process::id()).expect("own process");
         let mut work = 0_u64;
@@ -400,6 +405,8 @@ mod tests {
         }
         let line = sampler.sample();
         let own = &line["processes"][RUNNER];
+        assert_eq!(own, &line["processes"]["also"], "{line}");
+        assert_eq!(sampler.sum.ours, sampler.own[&id] - first, "counted once");
         assert!(own["cpu"].as_f64().is_some_and(|cpu| cpu > 0.0), "{line}");
         assert!(
             own["rss"].as_u64().is_some_and(|rss| rss > 1_000_000),
