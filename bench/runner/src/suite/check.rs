@@ -6,9 +6,7 @@ use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
 use super::process::Named;
-use super::schema::{
-    Class, File, GateTable, MACHINE_VALUES, MetricKind, MonitorKind, TargetKind, TargetTable,
-};
+use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind, TargetKind, TargetTable};
 use super::scope::{Condition, EARLIER_RUN, Scope, is_reading_command};
 use super::section::Section;
 use super::{check_names, check_plan, schema1};
@@ -233,18 +231,8 @@ fn check_targets(file: &File) -> Result<(), Problem> {
 
 /// What a person started is named, so that it can be watched.
 fn check_processes(file: &File, target: &TargetTable) -> Result<(), Problem> {
-    let watched = file.monitor.iter().any(|monitor| {
-        monitor.kind == MonitorKind::Process
-            && monitor.of.iter().any(|name| name.get_ref() == "target")
-    });
     for text in &target.processes {
         placeholders(file, text, &[])?;
-        if !watched {
-            return Err(problem(
-                text,
-                "nothing watches `processes`: that takes a [[monitor]] of kind process with `target` in its `of`",
-            ));
-        }
         if target.kind != TargetKind::External {
             return Err(problem(
                 text,

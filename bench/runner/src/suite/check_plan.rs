@@ -206,5 +206,16 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             }
         }
     }
+    let watches_target = file.monitor.iter().any(|monitor| {
+        let named = monitor.of.iter().any(|name| name.get_ref() == "target");
+        monitor.kind == MonitorKind::Process && named
+    });
+    let mut named = file.target.iter().flat_map(|target| &target.processes);
+    if let Some(text) = named.next().filter(|_| !watches_target) {
+        return Err(problem(
+            text,
+            "nothing watches `processes`: that takes a [[monitor]] of kind process with `target` in its `of`",
+        ));
+    }
     Ok(())
 }
