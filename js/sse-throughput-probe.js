@@ -184,7 +184,7 @@ function tryEvents(admin) {
     const waiting = Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0);
     if (waiting > 0) {
       const mend = 'a run deletes what is left over in its queues: make sure that nobody else uses this event';
-      know('queues', `${waiting} users are in the queue of event ${eventId}`, mend);
+      know('queues', `${waiting === 1 ? '1 user is' : `${waiting} users are`} in the queue of event ${eventId}`, mend);
     }
   }
   return { open, seats };
@@ -197,6 +197,8 @@ function tryEvents(admin) {
  * @param {string} eventId
  */
 function tryStream(user, eventId) {
+  const queue = asked('TYPE', `WAITING:${eventId}`) ?? 'none';
+  const queued = queue !== 'none' || Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0) > 0;
   let joined = false;
   const end = () => {
     joined = true;
@@ -205,15 +207,18 @@ function tryStream(user, eventId) {
   const limitMs = Math.min(config.sseTimeoutMs, JOIN_LIMIT_MS);
   const place = { limitMs, joined: end, position: end, promoted: end, message: () => {} };
   const why = failureOf(() => system.wait(config, user, eventId, place));
+  const left = failureOf(() => system.leave(config, user, eventId));
   if (!joined) {
-    const isQueued = Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0) > 0;
-    const mend = isQueued
-      ? 'somebody is in that queue, perhaps this very user from an earlier run: `barrier-bench clean` deletes what is left over'
-      : `see what answers at ${config.brokerBaseUrl}: users need the role that may wait (USER), streams a broker that is alive`;
-    tell('stream', `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`, mend);
+    const seen = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
+    if (queued) {
+      // A run cleans before it begins.
+      know('stream', seen, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
+    } else {
+      const needs = 'users need the role that may wait (USER), streams a broker that is alive, and SYSTEM is to be of its kind';
+      tell('stream', seen, `see what answers at ${config.brokerBaseUrl}: ${needs}`);
+    }
     return false;
   }
-  const left = failureOf(() => system.leave(config, user, eventId));
   if (left !== '') {
     const mend = `see what answers at ${config.brokerBaseUrl}: without this, slots come back late or not at all`;
     tell('stream', `the first user cannot leave event ${eventId}: ${left}`, mend);
@@ -324,7 +329,7 @@ function failureOf(call, password = config.loginPassword) {
 /**
  * The answer of Redis, or nothing where there is none, or where a user of Redis may not ask for it.
  *
- * @param {'HGET' | 'HLEN'} command
+ * @param {'HGET' | 'HLEN' | 'TYPE'} command
  * @param {string} key
  * @param {string[]} words
  */

@@ -208,6 +208,33 @@ fn a_stream_that_is_refused() {
 }
 
 #[test]
+fn what_an_interrupted_run_has_left_keeps_no_run_from_cleaning_it() {
+    let services = Services::start(&[]);
+    let mut connection = services.redis.connect();
+    ask::<i64>(&mut connection, "HSET WAITING_USER_IDS:e1 acc-1 \"true\"");
+    let place = Place::new();
+    let (code, printed) = finish(&mut services.call(&place, "doctor"));
+    assert_eq!(code, 0, "{printed}");
+    for expected in [
+        "warning  gateway, queues: 1 user is in the queue of event e1\n         mend: ",
+        "warning  gateway, stream: the first user cannot wait for event e1: status 409",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    let (code, printed) = finish(&mut services.call(&place, "run"));
+    assert_eq!(code, 0, "{printed}");
+
+    // A queue of the other kind, in which nobody can wait before it is gone.
+    ask::<i64>(&mut connection, "HSET WAITING:e1 acc-9 1");
+    let (code, printed) = finish(&mut services.call(&place, "doctor"));
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("warning  gateway, stream: the first user cannot wait"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn a_port_that_is_open_is_no_health() {
     let services = Services::start(&[]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
