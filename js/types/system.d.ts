@@ -56,4 +56,9 @@ export interface System<Session = any> {
   wait(settings: Settings, session: Session, eventId: string, place: Place): void;
   /** Gives back what the promoted user holds, so that another one can be promoted. */
   leave(settings: Settings, session: Session, eventId: string): void;
+  /**
+   * How many users an event lets in at once. May be left out: it is asked by `js/sse-throughput-probe.js` alone, which compares it
+   * with `SEATS` before a run. The session is the manager's, or missing where that one cannot log in.
+   */
+  seats?(settings: Settings, session: Session | undefined, eventId: string): number;
 }

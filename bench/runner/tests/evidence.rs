@@ -215,8 +215,8 @@ fn a_gate_that_cannot_be_judged_is_found_before_anything_runs() {
 fn a_limit_of_the_runner_is_the_same_when_it_is_judged() {
     let place = Place::new();
     let suite = text(&root().join("bench/suites/waiting-room.toml"));
-    let harness = root().join("js/sse-throughput-test.js");
-    let suite = suite.replace("js/sse-throughput-test.js", &harness.display().to_string())
+    let scripts = root().join("js/sse-throughput-");
+    let suite = suite.replace("js/sse-throughput-", &scripts.display().to_string())
         + "[[gate]]\nid = \"in-bound\"\nclass = \"slo\"\nmetric = \"testRunDurationMs\"\nstat = \"value\"\nop = \"<\"\nlimit = \"{run_limit_ms}\"\n";
     let file = place.evidence().with_file_name("own.toml");
     std::fs::write(&file, suite).expect("written");

@@ -186,14 +186,17 @@ fn a_run_over_tls_with_a_user_of_its_own_leaves_whole_evidence() {
 #[test]
 fn what_is_missing_is_named_by_its_variable() {
     let secured = Secured::start();
+    let place = Place::new();
     let doctor = |change: &dyn Fn(&mut Command)| {
-        let mut command = secured.runner(&Place::new(), "doctor");
+        let mut command = secured.runner(&place, "doctor");
         change(&mut command);
         finish(&mut command)
     };
     let (code, printed) = doctor(&|_| {});
     assert!(
-        code == 0 && printed.contains("ok       Redis "),
+        code == 0
+            && printed.contains("ok       Redis ")
+            && printed.contains("ok       gateway, slots: 50 slots in event e1, as SEATS says"),
         "{printed}"
     );
     for (variable, value, expected) in [

@@ -8,7 +8,6 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::{self, baseline};
-use crate::doctor;
 use crate::events::Stream;
 use crate::plan::build::Builds;
 use crate::plan::{Plan, Selection};
@@ -21,6 +20,7 @@ use crate::suite::{self, Suite};
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
+use crate::values::text::from_here;
 use crate::values::value::plain;
 use crate::verdict::stored::{self, Now};
 
@@ -113,7 +113,8 @@ enum Verb {
     },
     /// Look for what would spoil a run, and say how to mend it
     ///
-    /// k6 and its modules, Redis, targets, harness, open files, ports, time limits. Starts and changes nothing.
+    /// k6 and its modules, Redis, targets, harness, open files, ports, time limits. Where all this is in order and the suite has a
+    /// probe, it tries what the runs will do: at BASE_URL, else at a target that it starts, with a private Redis, and ends again.
     Doctor {
         #[command(flatten)]
         what: What,
@@ -327,7 +328,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
         Verb::Doctor { what } => {
             let (suite, selection) = what.load(How::default())?;
             let plan = Plan::new(&suite, &selection)?;
-            let report = doctor::examine(&suite, &plan);
+            let report = session::trial::examine(&suite, &plan)?;
             report
                 .findings
                 .iter()
@@ -464,9 +465,10 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
 fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
     let found = if files.is_empty() {
         suite::in_folder(Path::new(suite::FOLDER)).map_err(|_| {
-            exit::set_up(
-                "no folder bench/suites/ here; call from the repository root, or name the files",
-            )
+            exit::set_up(format!(
+                "no folder {}; call from the root of a checkout, or name the files",
+                from_here(Path::new(suite::FOLDER)).display()
+            ))
         })?
     } else {
         files.to_vec()

@@ -1,7 +1,7 @@
 //! What doctor found.
 
 use crate::run::k6::Binary;
-use crate::values::mask;
+use crate::values::{exit, mask};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +45,16 @@ pub(crate) struct Report {
 
 impl Report {
     /// Something is as it should be.
-    pub(super) fn good(&mut self, text: impl Into<String>) {
+    pub(crate) fn good(&mut self, text: impl Into<String>) {
         self.add(Level::Good, text, None);
     }
 
     /// A finding; one that was made already counts once.
-    pub(super) fn add(&mut self, level: Level, text: impl Into<String>, mend: Option<&str>) {
+    pub(crate) fn add(&mut self, level: Level, text: impl Into<String>, mend: Option<&str>) {
         let finding = Finding {
             level,
             text: mask::masked(&text.into()),
-            mend: mend.map(str::to_owned),
+            mend: mend.map(mask::masked),
         };
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
@@ -70,6 +70,20 @@ impl Report {
         match (mend, error.rsplit_once("; ")) {
             (None, Some((text, mend))) => self.add(Level::Fault, text, Some(mend)),
             (mend, _) => self.add(Level::Fault, error, mend),
+        }
+    }
+
+    /// What could not be done because the set-up is wrong is a finding; anything else stays an error.
+    ///
+    /// # Errors
+    /// A fault of the runner, or a signal.
+    pub(crate) fn failed(&mut self, result: anyhow::Result<()>) -> anyhow::Result<()> {
+        match result {
+            Err(error) if exit::code_of(&error) == exit::SET_UP => {
+                self.note(Err(error), None);
+                Ok(())
+            }
+            other => other,
         }
     }
 

@@ -3,8 +3,11 @@
 mod findings;
 mod machine;
 
+use std::path::Path;
+
 use crate::plan::{Plan, PlannedRun, points};
 use crate::run::k6::Binary;
+use crate::run::monitor::named;
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::redis::server::{find_program, info_field};
@@ -15,10 +18,11 @@ use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::mask;
 use barrier_stats::host;
-use findings::Level;
-pub(crate) use findings::Report;
+pub(crate) use findings::{Level, Report};
 
 /// Looks at everything the planned runs need. Starts nothing but `k6 version`, changes nothing.
+///
+/// What a run will do is tried by the session, which can start what that takes.
 pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
     let mut report = Report::default();
     for name in [
@@ -41,16 +45,12 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         for need in &suite.file.suite.needs {
             need_met(suite, need.get_ref(), run, &mut report);
         }
-        if run.script.is_file() {
-            report.good(format!("harness {}", run.script.display()));
-        } else {
-            report.add(
-                Level::Fault,
-                format!("the harness {} is missing", run.script.display()),
-                Some("call from the repository root, or mend `script` in the suite file"),
-            );
+        script(suite, "harness", &run.script, &mut report);
+        if let Some(probe) = &run.probe {
+            script(suite, "probe", &probe.script, &mut report);
         }
         target_present(suite, run, &mut report);
+        processes(run, &mut report);
         if let Some(users) = run.users {
             carries(suite, run, users, &mut report);
         }
@@ -58,6 +58,34 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
     machine::quiet(&mut report);
     evidence_root(suite, plan, &mut report);
     report
+}
+
+/// Whether a script is where the suite says.
+fn script(suite: &Suite, what: &str, path: &Path, report: &mut Report) {
+    if path.is_file() {
+        return report.good(format!("{what} {}", path.display()));
+    }
+    report.add(
+        Level::Fault,
+        format!("the {what} {} is missing", path.display()),
+        Some(&format!(
+            "paths in {} begin at {}: put it there, or mend `script`",
+            suite.path.display(),
+            suite.root.display()
+        )),
+    );
+}
+
+/// Whether the processes that are named for the target are there.
+fn processes(run: &PlannedRun<'_>, report: &mut Report) {
+    match named::of_target(run.target, &run.vars) {
+        Ok(found) => {
+            for found in found {
+                report.good(format!("process {}", found.shown));
+            }
+        }
+        Err(error) => report.note(Err(error), None),
+    }
 }
 
 /// What the run is, and whether the machine carries it.
@@ -229,8 +257,12 @@ fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
 
 fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
     if run.target.kind == TargetKind::External {
-        let answered = probe::ask_once(run.target, &run.vars)
-            .map(|()| format!("target {} answers", run.target.id));
+        let answered = probe::ask_once(run.target, &run.vars).map(|()| {
+            format!(
+                "target {} answers; the first run after its start may be slower, so leave that out of a series by --discard 1",
+                run.target.id
+            )
+        });
         return report.note(
             answered,
             Some("start its services, or leave out BASE_URL to use the reference target"),

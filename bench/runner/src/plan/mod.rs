@@ -10,7 +10,7 @@ mod runs;
 mod selection;
 pub(crate) mod target;
 
-pub(crate) use planned::PlannedRun;
+pub(crate) use planned::{PlannedRun, Probe};
 pub(crate) use runs::Plan;
 pub(crate) use selection::Selection;
 

@@ -44,8 +44,20 @@ pub(crate) struct PlannedRun<'a> {
     /// What tells two things under test apart: variant and build, or the target's name where nobody says more.
     pub(crate) branch: String,
     pub(crate) script: PathBuf,
+    /// What tries beforehand what the run will do, if the suite has something for that.
+    pub(crate) probe: Option<Probe>,
     /// The evidence folder of the first attempt, below the folder of the plan.
     pub(crate) folder: String,
+}
+
+/// A script that tries what a run will do.
+#[derive(Debug, Clone)]
+pub(crate) struct Probe {
+    pub(crate) script: PathBuf,
+    /// Wall-clock bound of k6.
+    pub(crate) limit: Duration,
+    /// Not by `doctor` alone.
+    pub(crate) before_run: bool,
 }
 
 /// Place of a run among the repetitions of its point.
@@ -118,6 +130,13 @@ pub(super) fn planned<'a>(
     let time = |text: &Spanned<String>| duration(&vars.expand(text.get_ref(), &RunValues::new())?);
     let users = suite.file.suite.users.as_ref();
     let users = users.map(|text| number(&vars.expand(text.get_ref(), &RunValues::new())?));
+    let probe = suite.file.probe.as_ref().map(|table| {
+        anyhow::Ok(Probe {
+            script: suite.resolve(&table.script),
+            limit: time(&table.limit)?,
+            before_run: table.before_run,
+        })
+    });
     gate::check_limits(&suite.file, scenario.id.get_ref(), &vars)?;
     let mut run = PlannedRun {
         number: 0,
@@ -130,6 +149,7 @@ pub(super) fn planned<'a>(
         bound: time(&scenario.limit)?,
         estimate: scenario.estimate.as_ref().map(time).transpose()?,
         users: users.transpose()?,
+        probe: probe.transpose()?,
         vars,
         under_test,
         branch,

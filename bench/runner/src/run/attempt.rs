@@ -12,7 +12,7 @@ use crate::run::inbox::Inbox;
 use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
 use crate::run::meta::{Meta, RedisFacts, Shared};
-use crate::run::monitor::{Monitors, Processes};
+use crate::run::monitor::{self, Monitors, Processes, named};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::target::{self, Target};
@@ -134,7 +134,16 @@ impl Attempt<'_, '_> {
         meta.build(&self.run.under_test, &identity);
         meta.target_ready(suite, &self.run.vars)?;
         meta.write(folder)?;
-        let processes = Processes::new(!external);
+        let foreign = named::of_target(self.run.target, &self.run.vars)?;
+        let whose = match (external, foreign.is_empty()) {
+            (false, _) => monitor::Target::Started,
+            (true, false) => monitor::Target::Named,
+            (true, true) => monitor::Target::Unknown,
+        };
+        let processes = Processes::new(whose, self.stream);
+        foreign
+            .iter()
+            .for_each(|found| processes.add_foreign(found));
         let others = [("target", target.process()), ("redis", self.redis.process)];
         for (name, id) in others {
             if let Some(id) = id {
@@ -174,7 +183,7 @@ impl Attempt<'_, '_> {
             run_id,
         );
         trend_stats::add(&mut call, self.shared.suite, self.inbox)?;
-        let logs = Slices::begin(self.run.target, &self.run.vars);
+        let logs = Slices::begin(self.shared.suite, self.run.target, &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
             folder,

@@ -13,7 +13,7 @@ use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::{Inbox, Message};
-use crate::run::process::{self, Supervised, find_on_path};
+use crate::run::process::{self, Supervised, find_on_path, homes};
 use crate::run::scratch;
 use crate::suite::vars::Vars;
 use crate::values::exit;
@@ -22,7 +22,7 @@ use crate::verdict::facts::Cause;
 
 /// After an interrupt k6 runs teardown and writes its summary; this is its time for both.
 const END_LIMIT: Duration = Duration::from_secs(90);
-const KILL_GRACE: Duration = Duration::from_secs(2);
+pub(super) const KILL_GRACE: Duration = Duration::from_secs(2);
 /// k6 fetches extensions it does not know and reports usage unless told not to.
 const QUIET: [(&str, &str); 3] = [
     ("K6_AUTO_EXTENSION_RESOLUTION", "false"),
@@ -46,17 +46,29 @@ pub(crate) struct Binary {
 const TELLS_CORE: &str = "barrier [subcommand]";
 
 impl Binary {
-    /// Finds k6: `K6_BIN`, `k6` in the project's root, then the path; asks for its version.
+    /// Finds k6: `K6_BIN`, `k6` in the current folder, where the suite's paths begin, or with the runner, then the path; asks
+    /// for its version.
     ///
     /// # Errors
     /// There is none, or it does not run.
     pub(crate) fn find(root: &Path) -> anyhow::Result<Self> {
         let path = match std::env::var_os("K6_BIN").filter(|given| !given.is_empty()) {
             Some(given) => PathBuf::from(given),
-            None => Some(root.join("k6"))
-                .filter(|path| path.is_file())
-                .or_else(|| find_on_path("k6"))
-                .ok_or_else(|| exit::set_up("no k6: neither K6_BIN nor ./k6 nor the path has one; build it with `make k6`"))?,
+            None => {
+                let places: Vec<PathBuf> = homes(root)
+                    .into_iter()
+                    .map(|home| home.join("k6"))
+                    .collect();
+                let found = places.iter().find(|path| path.is_file()).cloned();
+                found.or_else(|| find_on_path("k6")).ok_or_else(|| {
+                    let places: Vec<String> =
+                        places.iter().map(|path| path.display().to_string()).collect();
+                    exit::set_up(format!(
+                        "no k6: neither K6_BIN nor {} nor the path has one; build it with `make k6` in a checkout, and give K6_BIN where the runner is called elsewhere",
+                        places.join(" nor ")
+                    ))
+                })?
+            }
         };
         // k6 runs in a folder of its own, so a relative path would not be found there.
         let path =
@@ -197,6 +209,35 @@ impl Call {
         all.join(" ")
     }
 
+    /// Leaves nothing on k6's output but what the script logs, line by line as it logs it.
+    pub(super) fn log_alone(&mut self) {
+        let options = [
+            "--quiet",
+            "--log-format",
+            "raw",
+            "--summary-mode",
+            "disabled",
+        ];
+        self.arguments.splice(1..1, options.map(str::to_owned));
+    }
+
+    /// What is to be started, with a working directory that is empty.
+    pub(super) fn command(&self, work: &Path) -> anyhow::Result<Command> {
+        let mut command = Command::new(&self.program);
+        let home = work.join("home");
+        std::fs::create_dir(&home).context("making a home for k6")?;
+        clean_environment(&mut command, &home);
+        command
+            .envs(self.environment())
+            .args(&self.arguments)
+            .current_dir(work);
+        // Where paths in settings of a harness begin, as a shell would tell it.
+        if let Ok(here) = std::env::current_dir() {
+            command.env("PWD", here);
+        }
+        Ok(command)
+    }
+
     /// Runs k6 in a fresh working directory, so that a summary found there is of this run. Its output is told as it
     /// comes, and kept in `stdout.txt`.
     ///
@@ -213,19 +254,7 @@ impl Call {
         let work = scratch::folder("k6-").context("making a working directory for k6")?;
         let mut output = folder.begin("stdout.txt")?;
         output.add(&format!("[k6] {}\n", self.shown()));
-        let mut command = Command::new(&self.program);
-        let home = work.path().join("home");
-        std::fs::create_dir(&home).context("making a home for k6")?;
-        clean_environment(&mut command, &home);
-        command
-            .envs(self.environment())
-            .args(&self.arguments)
-            .current_dir(work.path());
-        // Where paths in settings of a harness begin, as a shell would tell it.
-        if let Ok(here) = std::env::current_dir() {
-            command.env("PWD", here);
-        }
-
+        let mut command = self.command(work.path())?;
         let began = jiff::Zoned::now();
         let mut k6 = process::start("k6", &mut command, output, Some(stream), KILL_GRACE)?;
         process::watch(&k6, inbox);
@@ -283,7 +312,12 @@ impl Finished {
 
 /// Waits for the end. One interrupt is handed on to k6 (a second would keep it from its teardown); a further one, or the
 /// end of its time, kills it.
-fn wait(process: &mut Supervised, limit: Duration, inbox: &mut Inbox, stream: &Stream) -> Cause {
+pub(super) fn wait(
+    process: &mut Supervised,
+    limit: Duration,
+    inbox: &mut Inbox,
+    stream: &Stream,
+) -> Cause {
     let mut cause = Cause::Own;
     let mut deadline = Instant::now() + limit;
     loop {

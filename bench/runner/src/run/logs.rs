@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use crate::evidence::{Folder, component};
+use crate::suite::Suite;
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::{RunValues, Vars};
 
@@ -17,16 +18,21 @@ pub(crate) struct Slices(Vec<(PathBuf, u64)>);
 
 impl Slices {
     /// Notes how long the logs are now. A file that is not there yet begins with 0.
-    pub(crate) fn begin(target: &TargetTable, vars: &Vars) -> Self {
-        let paths = target
-            .logs
-            .iter()
-            .filter_map(|log| vars.expand(log.get_ref(), &RunValues::new()).ok());
+    /// A path that the suite itself says begins where all of its paths do, one that a variable gives where the caller is.
+    pub(crate) fn begin(suite: &Suite, target: &TargetTable, vars: &Vars) -> Self {
+        let paths = target.logs.iter().filter_map(|log| {
+            let path = vars.expand(log.get_ref(), &RunValues::new()).ok()?;
+            Some(if log.get_ref().contains("${") {
+                PathBuf::from(path)
+            } else {
+                suite.resolve(&path)
+            })
+        });
         Self(
             paths
                 .map(|path| {
                     let length = std::fs::metadata(&path).map_or(0, |file| file.len());
-                    (PathBuf::from(path), length)
+                    (path, length)
                 })
                 .collect(),
         )

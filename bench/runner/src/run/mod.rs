@@ -2,6 +2,7 @@
 
 mod attempt;
 mod build;
+pub(crate) mod checks;
 pub(crate) mod clean;
 mod conclude;
 mod environment;
@@ -9,7 +10,7 @@ pub(crate) mod inbox;
 pub(crate) mod k6;
 mod logs;
 pub(crate) mod meta;
-mod monitor;
+pub(crate) mod monitor;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod redis;

@@ -1,6 +1,6 @@
 //! The runner's child processes: their output is kept, masked; their end is an event.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -48,6 +48,24 @@ pub(crate) fn watch(process: &Supervised, inbox: &Inbox) {
 pub(crate) fn comm(id: u32) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
     Some(text.trim_end().to_owned())
+}
+
+/// Folders in which programs that `make` builds or fetches may lie, for a suite whose paths begin at `root`: the one that the
+/// runner is called from, the suite's, and that of the runner's own checkout or release.
+pub(crate) fn homes(root: &Path) -> Vec<PathBuf> {
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent).map(|folder| {
+        let above = folder.parent().filter(|_| folder.ends_with("bin"));
+        above.unwrap_or(folder).to_owned()
+    });
+    let here = std::env::current_dir().ok();
+    let mut homes: Vec<PathBuf> = Vec::new();
+    for home in here.into_iter().chain([root.to_owned()]).chain(beside) {
+        if !homes.contains(&home) {
+            homes.push(home);
+        }
+    }
+    homes
 }
 
 /// The last lines of a log, masked, for an error text.

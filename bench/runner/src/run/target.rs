@@ -12,7 +12,7 @@ use crate::evidence::Folder;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
 use crate::run::probe::Question;
-use crate::run::process::{self, Supervised, find_on_path, tail};
+use crate::run::process::{self, Supervised, find_on_path, homes, tail};
 use crate::run::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
@@ -39,8 +39,14 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
         };
         return path.ok_or_else(|| {
             exit::set_up(format!(
-                "target {}: no program `{name}`; install it, or mend `start` in the suite file",
-                target.id
+                "target {}: no program `{name}` ({}); install it, or mend `start` in {}",
+                target.id,
+                if name.contains('/') {
+                    format!("{} is no file", suite.resolve(name).display())
+                } else {
+                    "it is not on the path".to_owned()
+                },
+                suite.path.display()
             ))
         });
     }
@@ -56,16 +62,19 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
     let beside = std::env::current_exe()
         .ok()
         .and_then(|own| Some(own.parent()?.join(name)));
-    [beside, Some(suite.resolve("bin").join(name))]
+    let in_homes = homes(&suite.root)
         .into_iter()
-        .flatten()
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            exit::set_up(format!(
-                "no program `{name}` for target {}; build it with `make`, or give {variable}",
-                target.id
-            ))
-        })
+        .map(|home| home.join("bin").join(name));
+    let places: Vec<PathBuf> = beside.into_iter().chain(in_homes).collect();
+    let found = places.iter().find(|path| path.is_file()).cloned();
+    found.ok_or_else(|| {
+        let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+        exit::set_up(format!(
+            "no program `{name}` for target {}: neither {variable} nor {} has one; build it with `make` in a checkout, or give {variable}",
+            target.id,
+            places.join(" nor ")
+        ))
+    })
 }
 
 /// Whether an address is one of this machine alone.
@@ -238,7 +247,7 @@ impl Target {
     }
 
     /// Ends a target that the runner started and completes its log.
-    pub(super) fn stop(self, folder: &Folder) {
+    pub(crate) fn stop(self, folder: &Folder) {
         if let Some(mut started) = self.started {
             started.process.stop();
             folder.finish(&started.log);

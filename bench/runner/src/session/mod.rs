@@ -1,8 +1,10 @@
 //! Working off a plan: all of it, or what an earlier call left over.
 
 pub(crate) mod lock;
+mod private_redis;
 mod ready;
 mod state;
+pub(crate) mod trial;
 mod work;
 
 use std::path::Path;

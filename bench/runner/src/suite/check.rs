@@ -5,7 +5,8 @@ use toml::Spanned;
 use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
-use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind, TargetKind};
+use super::process::Named;
+use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind, TargetKind, TargetTable};
 use super::scope::{Condition, EARLIER_RUN, Scope, is_reading_command};
 use super::section::Section;
 use super::{check_names, check_plan, schema1};
@@ -185,6 +186,7 @@ fn check_targets(file: &File) -> Result<(), Problem> {
             let started = target.kind != TargetKind::External;
             placeholders(file, &version.url, if started { &["address"] } else { &[] })?;
         }
+        check_processes(file, target)?;
         for log in &target.logs {
             placeholders(file, log, &[])?;
             if target.kind != TargetKind::External {
@@ -224,6 +226,23 @@ fn check_targets(file: &File) -> Result<(), Problem> {
                 span: place,
                 text: format!("target {} {text}", target.id),
             });
+        }
+    }
+    Ok(())
+}
+
+/// What a person started is named, so that it can be watched.
+fn check_processes(file: &File, target: &TargetTable) -> Result<(), Problem> {
+    for text in &target.processes {
+        placeholders(file, text, &[])?;
+        if target.kind != TargetKind::External {
+            return Err(problem(
+                text,
+                "a program that the runner starts is watched anyway; only an external target has `processes`",
+            ));
+        }
+        if !text.get_ref().contains('{') {
+            Named::parse(text.get_ref()).map_err(|why| problem(text, why))?;
         }
     }
     Ok(())

@@ -44,6 +44,9 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
             }
         }
     }
+    if let Some(probe) = &file.probe {
+        duration(file, &probe.limit, "limit")?;
+    }
     if let Some(scale) = &file.suite.quick_scale
         && !(*scale.get_ref() > 0.0 && *scale.get_ref() < 1.0)
     {
@@ -202,6 +205,17 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
                 }
             }
         }
+    }
+    let watches_target = file.monitor.iter().any(|monitor| {
+        let named = monitor.of.iter().any(|name| name.get_ref() == "target");
+        monitor.kind == MonitorKind::Process && named
+    });
+    let mut named = file.target.iter().flat_map(|target| &target.processes);
+    if let Some(text) = named.next().filter(|_| !watches_target) {
+        return Err(problem(
+            text,
+            "nothing watches `processes`: that takes a [[monitor]] of kind process with `target` in its `of`",
+        ));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::values::address::addresses;
 use crate::values::exit;
 use crate::values::mask;
 use crate::values::template::variables;
-use crate::values::text::suggestion;
+use crate::values::text::{from_here, suggestion};
 use crate::values::value::plain;
 
 /// Where the project keeps its suites, from its own folder.
@@ -189,8 +189,9 @@ fn locate(name: &str) -> anyhow::Result<PathBuf> {
         return Ok(named);
     }
     Err(exit::set_up(format!(
-        "no suite `{name}`: neither that file nor {} exists",
-        named.display()
+        "no suite `{name}`: neither {} nor {} exists",
+        from_here(&path).display(),
+        from_here(&named).display()
     )))
 }
 
@@ -204,7 +205,9 @@ fn root_of(path: &Path) -> anyhow::Result<PathBuf> {
     } else {
         usize::from(folder.ends_with("suites"))
     };
-    Ok(folder.ancestors().nth(above).unwrap_or(folder).to_owned())
+    let root = folder.ancestors().nth(above).unwrap_or(folder);
+    // Without `..` in it, for messages.
+    Ok(std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned()))
 }
 
 fn located(path: &Path, text: &str, span: Option<Range<usize>>, message: &str) -> anyhow::Error {

@@ -5,6 +5,7 @@ pub(crate) mod each;
 pub(crate) mod expression;
 pub(crate) mod gate;
 pub(crate) mod given;
+pub(crate) mod process;
 pub(crate) mod scenario;
 pub(crate) mod schema;
 pub(crate) mod scope;

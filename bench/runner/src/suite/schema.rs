@@ -34,6 +34,7 @@ pub(crate) struct File {
     pub(crate) evidence: EvidenceTable,
     #[serde(default)]
     pub(crate) target: Vec<TargetTable>,
+    pub(crate) probe: Option<ProbeTable>,
     #[serde(default)]
     pub(crate) clean: Vec<CleanTable>,
     #[serde(default)]
@@ -185,6 +186,10 @@ pub(crate) struct TargetTable {
     /// Log files of an external target; an entry whose variable has no value is left out.
     #[serde(default)]
     pub(crate) logs: Vec<Spanned<String>>,
+    /// Processes of an external target to be watched, each as [`super::process::Named`] reads it; an entry whose variable has
+    /// no value is left out.
+    #[serde(default)]
+    pub(crate) processes: Vec<Spanned<String>>,
     /// Further arguments, split at white space: the fault switches of a reference target.
     pub(crate) faults: Option<Spanned<String>>,
     /// Where the target says which build it is.
@@ -225,6 +230,18 @@ pub(crate) struct Ready {
     pub(crate) every: std::time::Duration,
     #[serde(with = "duration")]
     pub(crate) limit: std::time::Duration,
+}
+
+/// `[probe]`: a script of k6 that tries what a run will do, and says what it sees.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProbeTable {
+    pub(crate) script: String,
+    /// Wall-clock bound of k6: a duration, or a text that becomes a number of milliseconds.
+    pub(crate) limit: Spanned<String>,
+    /// Whether a target that a person started is tried before its first run too, and not by `doctor` alone.
+    #[serde(default)]
+    pub(crate) before_run: bool,
 }
 
 /// `[[clean]]`

@@ -1,6 +1,6 @@
 //! Values in words: for messages, the terminal and reports.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What the line with the core's build id begins with, below what k6 says of its version.
@@ -26,6 +26,11 @@ pub(crate) fn shown(path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+/// A path as seen from the current folder, absolute.
+pub(crate) fn from_here(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// `, did you mean …?` if a known name is near enough to be a slip of the finger.

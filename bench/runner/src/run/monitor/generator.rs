@@ -296,7 +296,10 @@ mod tests {
     #[test]
     fn a_quota_that_is_used_up_is_a_full_machine_and_a_full_generator() {
         let root = tempfile::tempdir().expect("folder");
-        let processes = Processes::new(true);
+        let processes = Processes::new(
+            super::super::process::Target::Started,
+            &crate::events::Stream::default(),
+        );
         processes.add("k6", std::process::id());
         let mut sampler = Sampler::new(processes);
         write(root.path(), "cpu.max", "1000 100000\n");

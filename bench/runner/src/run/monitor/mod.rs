@@ -3,6 +3,7 @@
 //! A file holds one JSON object per line and gets its name when the run is over.
 
 mod generator;
+pub(crate) mod named;
 mod process;
 mod queue;
 mod sampler;
@@ -25,7 +26,7 @@ use crate::verdict::facts::Machine;
 use crate::verdict::health;
 use sampler::Sampler;
 
-pub(crate) use process::Processes;
+pub(crate) use process::{Processes, Target};
 
 /// Samples are so many times farther apart than one takes of a processor, so that watching does not disturb what is watched.
 const MOST_OF_TIME: u32 = 50;

@@ -1,13 +1,15 @@
 //! What processes and the whole machine consume over time, from `/proc`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procfs::process::{FDTarget, Process};
 use procfs::{CurrentSI as _, KernelStats};
 use serde_json::{Map, Value as Json, json};
 
+use super::named::{Found, Member, alive};
 use super::sampler::{self, now_ms};
+use crate::events::{Event, Stream};
 use crate::verdict::facts::Machine;
 
 /// Beyond this share of the machine, in percent, other programs are pointed out.
@@ -16,21 +18,44 @@ const BUSY_PERCENT: f64 = 10.0;
 const SATURATED_PERCENT: f64 = 95.0;
 /// Where the runner itself is counted.
 const RUNNER: &str = "runner";
+/// By which a monitor asks for whatever the target consists of.
+const TARGET: &str = "target";
+
+/// Whether other programs can be told from those of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The runner has started all that belongs to the run.
+    Started,
+    /// A person has, and has named the processes.
+    Named,
+    /// A person has, and nobody knows what belongs to it.
+    Unknown,
+}
 
 /// The processes of a run by name; grows while the run is prepared.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Processes {
-    known: Arc<Mutex<BTreeMap<String, u32>>>,
-    /// Whether everything that belongs to the run is among them.
-    all: bool,
+    known: Arc<Mutex<BTreeMap<String, Group>>>,
+    target: Target,
+    /// Hears of those that go away.
+    stream: Stream,
+}
+
+/// What goes by one name.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    ids: Vec<u32>,
+    /// Of those that a person started: what they were at the beginning.
+    foreign: Vec<Member>,
 }
 
 impl Processes {
-    /// The runner itself. `all`: nothing else of the run is on this machine but what will be added.
-    pub(crate) fn new(all: bool) -> Self {
+    /// The runner itself.
+    pub(crate) fn new(target: Target, stream: &Stream) -> Self {
         let processes = Self {
             known: Arc::default(),
-            all,
+            target,
+            stream: stream.clone(),
         };
         processes.add(RUNNER, std::process::id());
         processes
@@ -38,21 +63,66 @@ impl Processes {
 
     /// Another process of the run.
     pub(crate) fn add(&self, name: &str, id: u32) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), id);
+        let group = Group {
+            ids: vec![id],
+            foreign: Vec::new(),
+        };
+        self.known().insert(name.to_owned(), group);
+    }
+
+    /// Those of the target that a person started.
+    pub(crate) fn add_foreign(&self, found: &Found) {
+        let group = Group {
+            ids: found.members.iter().map(|member| member.id).collect(),
+            foreign: found.members.clone(),
+        };
+        self.known().insert(found.name.clone(), group);
     }
 
     /// k6, once it runs.
     pub(super) fn generator(&self) -> Option<u32> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get("k6").copied()
+        self.known().get("k6")?.ids.first().copied()
     }
 
-    fn list(&self) -> Vec<(String, u32)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().map(|(name, id)| (name.clone(), *id)).collect()
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn list(&self) -> Vec<(String, Group)> {
+        let known = self.known();
+        known
+            .iter()
+            .map(|(name, group)| (name.clone(), group.clone()))
+            .collect()
+    }
+
+    /// Takes out what a person started and is not there any more, and says so.
+    fn forget_gone(&self) -> Vec<String> {
+        let mut gone = Vec::new();
+        for (name, group) in self.known().iter_mut() {
+            group.foreign.retain(|member| {
+                let stays = alive(member.id) == Some(*member);
+                if !stays {
+                    group.ids.retain(|id| *id != member.id);
+                    let id = member.id;
+                    // Unless that is its whole name already.
+                    let text = match name.strip_prefix("pid:") {
+                        Some(_) => name.clone(),
+                        None => format!("{name} ({id})"),
+                    };
+                    gone.push(text);
+                }
+                stays
+            });
+        }
+        for process in &gone {
+            let text = format!(
+                "warning  the process {process} of the target has gone while the run goes on\n         \
+                 mend: see its log; without it the run says little about the target"
+            );
+            self.stream.tell(Event::Finding { text });
+        }
+        gone
     }
 }
 
@@ -77,7 +147,12 @@ pub(super) struct Sampler {
     sum: Sum,
     /// The greatest share of others so far, in percent.
     most_others: Option<f64>,
+    /// What has gone away.
+    gone: Vec<String>,
 }
+
+/// Processor time since the sample before, if there was one, in ticks, and the other figures of a process.
+type Seen = (Option<u64>, Map<String, Json>);
 
 #[derive(Debug, Default)]
 struct Sum {
@@ -98,6 +173,7 @@ impl Sampler {
             own: BTreeMap::new(),
             sum: Sum::default(),
             most_others: None,
+            gone: Vec::new(),
         }
     }
 }
@@ -115,22 +191,35 @@ impl sampler::Sampler for Sampler {
             })
             .filter(|(all, _)| *all > 0);
         let (mut ours, mut generator) = (0, 0);
+        let gone = self.processes.forget_gone();
         let mut shown = Map::new();
-        for (name, id) in self.processes.list() {
-            let Some((ticks, mut figures)) = look(id) else {
-                continue;
-            };
-            let used = self
-                .own
-                .insert(id, ticks)
-                .map(|then| ticks.saturating_sub(then));
-            if let Some(used) = used {
-                ours += used;
-                if name == "k6" {
-                    generator += used;
+        // A process may go by two names, and is counted once.
+        let mut looked: BTreeMap<u32, Option<Seen>> = BTreeMap::new();
+        for (name, group) in self.processes.list() {
+            let (mut figures, mut used) = (Map::new(), None);
+            for &id in &group.ids {
+                let known = looked.contains_key(&id);
+                let seen = looked.entry(id).or_insert_with(|| {
+                    let (ticks, figures) = look(id)?;
+                    let then = self.own.insert(id, ticks);
+                    Some((then.map(|then| ticks.saturating_sub(then)), figures))
+                });
+                let Some((more, own)) = seen else { continue };
+                if let Some(more) = *more {
+                    used = Some(used.unwrap_or(0) + more);
+                    ours += if known { 0 } else { more };
                 }
+                add(&mut figures, own);
             }
-            if self.shown.contains(&name) {
+            if name == "k6" {
+                generator += used.unwrap_or(0);
+            }
+            let asked = if group.foreign.is_empty() {
+                &name
+            } else {
+                TARGET
+            };
+            if !figures.is_empty() && self.shown.iter().any(|shown| shown == asked) {
                 let cpu = used
                     .zip(span)
                     .map(|(used, (all, _))| percent(used, all) * self.processors);
@@ -149,12 +238,17 @@ impl sampler::Sampler for Sampler {
             self.sum.ours += ours;
             self.sum.generator += generator;
         }
-        json!({
+        let mut line = json!({
             "t": now_ms(),
             "machineCpu": rounded(span.map(|(all, busy)| percent(busy, all))),
             "othersCpu": rounded(others),
             "processes": shown,
-        })
+        });
+        if !gone.is_empty() {
+            line["gone"] = json!(gone);
+            self.gone.extend(gone);
+        }
+        line
     }
 
     fn machine(&self) -> Option<Machine> {
@@ -164,7 +258,7 @@ impl sampler::Sampler for Sampler {
             ours,
             generator,
         } = self.sum;
-        Some(if all == 0 {
+        let mut machine = if all == 0 {
             Machine::default()
         } else {
             judge(
@@ -172,24 +266,47 @@ impl sampler::Sampler for Sampler {
                 percent(generator, all),
                 percent(busy.saturating_sub(ours), all),
                 self.most_others,
-                self.processes.all,
+                self.processes.target,
             )
-        })
+        };
+        if !self.gone.is_empty() {
+            let went = format!("gone during the run: {}", self.gone.join(", "));
+            let notes = [machine.note, went];
+            machine.note = notes
+                .into_iter()
+                .filter(|note| !note.is_empty())
+                .collect::<Vec<_>>()
+                .join("; ");
+        }
+        Some(machine)
+    }
+}
+
+/// Adds the figures of one more process to those of a group.
+fn add(sum: &mut Map<String, Json>, figures: &Map<String, Json>) {
+    for (name, value) in figures {
+        let before = sum.get(name).and_then(Json::as_u64);
+        let value = match (before, value.as_u64()) {
+            (Some(before), Some(more)) => (before + more).into(),
+            _ => value.clone(),
+        };
+        sum.insert(name.clone(), value);
     }
 }
 
 /// What to say about a machine that was so busy, all in percent of its processors.
-fn judge(busy: f64, generator: f64, others: f64, most: Option<f64>, all_known: bool) -> Machine {
+fn judge(busy: f64, generator: f64, others: f64, most: Option<f64>, target: Target) -> Machine {
     let mut notes = Vec::new();
-    let disturbed = all_known && others > BUSY_PERCENT;
+    // Of services that nobody has named, others cannot be told.
+    let disturbed = target != Target::Unknown && others > BUSY_PERCENT;
     if disturbed {
+        let whose = if target == Target::Named {
+            " that are not named as processes of the target"
+        } else {
+            ""
+        };
         notes.push(format!(
-            "other programs took {others:.0} % of the machine during the run; compare its figures with care"
-        ));
-    }
-    if !all_known && others > BUSY_PERCENT {
-        notes.push(format!(
-            "services that the runner did not start, and other programs, took {others:.0} % of the machine"
+            "other programs{whose} took {others:.0} % of the machine during the run; compare its figures with care"
         ));
     }
     if busy > SATURATED_PERCENT {
@@ -266,9 +383,14 @@ mod tests {
 
     #[test]
     fn a_working_process_is_told_from_others() {
-        let processes = Processes::new(true);
-        let mut sampler = Sampler::new(processes, [RUNNER.to_owned()].into_iter());
+        let processes = Processes::new(Target::Started, &Stream::default());
+        // By two names, as where a person names a process that the runner knows.
+        let id = std::process::id();
+        processes.add("also", id);
+        let shown = [RUNNER, "also"].map(str::to_owned);
+        let mut sampler = Sampler::new(processes, shown.into_iter());
         sampler.sample();
+        let first = sampler.own[&id];
         // The tick is 10 ms; work until this process has used several of them.
         let (before, _) = look(std::process::id()).expect("own process");
         let mut work = 0_u64;
@@ -279,6 +401,8 @@ mod tests {
         }
         let line = sampler.sample();
         let own = &line["processes"][RUNNER];
+        assert_eq!(own, &line["processes"]["also"], "{line}");
+        assert_eq!(sampler.sum.ours, sampler.own[&id] - first, "counted once");
         assert!(own["cpu"].as_f64().is_some_and(|cpu| cpu > 0.0), "{line}");
         assert!(
             own["rss"].as_u64().is_some_and(|rss| rss > 1_000_000),
@@ -298,19 +422,92 @@ mod tests {
 
     #[test]
     fn what_spoils_a_comparison_is_said() {
-        let quiet = judge(50.0, 20.0, 3.0, Some(8.0), true);
+        let quiet = judge(50.0, 20.0, 3.0, Some(8.0), Target::Started);
         assert_eq!((quiet.busy, quiet.note.as_str()), (false, ""));
-        let busy = judge(80.0, 20.0, 31.4, Some(60.0), true);
+        let busy = judge(80.0, 20.0, 31.4, Some(60.0), Target::Started);
         assert!(
             busy.busy && busy.note.contains("other programs took 31 %"),
             "{busy:?}"
         );
-        let external = judge(80.0, 20.0, 31.4, Some(60.0), false);
+        let external = judge(80.0, 20.0, 31.4, Some(60.0), Target::Unknown);
         assert!(
-            !external.busy && external.note.contains("did not start"),
-            "{external:?}"
+            !external.busy && external.note.is_empty(),
+            "to be external is no anomaly: {external:?}"
         );
-        let full = judge(99.0, 60.0, 0.0, None, true);
+        let named = judge(80.0, 20.0, 31.4, Some(60.0), Target::Named);
+        assert!(
+            named.busy
+                && named
+                    .note
+                    .contains("not named as processes of the target took 31 %"),
+            "{named:?}"
+        );
+        let full = judge(99.0, 60.0, 0.0, None, Target::Started);
         assert!(!full.busy && full.note.contains("99 % busy"), "{full:?}");
+    }
+
+    #[test]
+    fn what_a_person_started_is_shown_as_the_target_until_it_goes_away() {
+        let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let stream = Stream::to(Heard(std::sync::Arc::clone(&heard)));
+        let processes = Processes::new(Target::Named, &stream);
+        let mut children: Vec<std::process::Child> = (0..2)
+            .map(|_| {
+                let mut command = std::process::Command::new("sh");
+                command
+                    .args(["-c", "read -r _"])
+                    .stdin(std::process::Stdio::piped());
+                command.spawn().expect("a shell")
+            })
+            .collect();
+        let members = children
+            .iter()
+            .map(|child| alive(child.id()).expect("alive"));
+        processes.add_foreign(&Found {
+            name: "broker".to_owned(),
+            members: members.collect(),
+            shown: String::new(),
+        });
+        let mut sampler = Sampler::new(processes, [TARGET.to_owned()].into_iter());
+        let line = sampler.sample();
+        assert!(line["processes"]["broker"]["threads"] == 2, "both: {line}");
+        let mut first = children.remove(0);
+        let id = first.id();
+        first
+            .kill()
+            .and_then(|()| first.wait().map(drop))
+            .expect("ended");
+        let line = sampler.sample();
+        assert_eq!(line["gone"], json!([format!("broker ({id})")]), "{line}");
+        assert!(
+            line["processes"]["broker"]["threads"] == 1,
+            "the other: {line}"
+        );
+        assert!(sampler.sample().get("gone").is_none(), "said once");
+        let note = sampler.machine().expect("measured").note;
+        assert!(
+            note.contains(&format!("gone during the run: broker ({id})")),
+            "{note}"
+        );
+        let told = heard.lock().expect("heard").join("\n");
+        assert!(
+            told.matches(&format!("the process broker ({id}) of the target has gone"))
+                .count()
+                == 1,
+            "{told}"
+        );
+        let mut other = children.remove(0);
+        other
+            .kill()
+            .and_then(|()| other.wait().map(drop))
+            .expect("ended");
+    }
+
+    struct Heard(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+    impl crate::events::Listener for Heard {
+        fn hear(&mut self, _: jiff::Timestamp, event: &Event) {
+            self.0.lock().expect("heard").push(format!("{event:?}"));
+        }
     }
 }

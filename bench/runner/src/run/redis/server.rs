@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use barrier_procs::{Error, PrivateRedis, given_program};
 
 use crate::run::inbox::Inbox;
-use crate::run::process::find_on_path;
+use crate::run::process::{find_on_path, homes};
 use crate::run::scratch;
 use crate::values::exit;
 use crate::values::mask;
@@ -43,7 +43,7 @@ pub(crate) fn info_field(info: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Finds a redis-server: `REDIS_SERVER_BIN`, the path, then what `scripts/ensure-redis.sh` unpacked below the project.
+/// Finds a redis-server: `REDIS_SERVER_BIN`, the path, then what `scripts/ensure-redis.sh` unpacked below a folder of [`homes`].
 ///
 /// # Errors
 /// There is none; the text says how to get one.
@@ -54,7 +54,7 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     find_on_path("redis-server")
-        .or_else(|| unpacked(root))
+        .or_else(|| homes(root).iter().find_map(|home| unpacked(home)))
         .ok_or_else(|| exit::set_up("no redis-server; run scripts/ensure-redis.sh, or give REDIS_URL or REDIS_SERVER_BIN"))
 }
 

@@ -1,0 +1,171 @@
+//! Trying what the runs will do, by the probe of the suite, before anything is measured.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use barrier_procs::PrivateRedis;
+
+use super::lock;
+use super::private_redis::start_redis;
+use crate::doctor::{self, Level, Report};
+use crate::events::Stream;
+use crate::evidence::Invocation;
+use crate::plan::{Plan, PlannedRun, Probe};
+use crate::run::checks::{self, Checked};
+use crate::run::inbox::Inbox;
+use crate::run::k6::Binary;
+use crate::run::scratch::{self, Scratch};
+use crate::run::target::Target;
+use crate::suite::Suite;
+use crate::suite::schema::TargetKind;
+use crate::suite::vars::{Origin, Value, Vars};
+use crate::values::exit;
+
+/// Looks for what would spoil the runs of a plan. Where nothing has been found yet, it tries them too: what the runner starts for
+/// a run, it starts for that.
+///
+/// # Errors
+/// Something cannot be started that was found to be there, or a signal arrived.
+pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> anyhow::Result<Report> {
+    let mut report = doctor::examine(suite, plan);
+    if suite.file.probe.is_none() {
+        return Ok(report);
+    }
+    let Some(k6) = report.k6.clone().filter(|_| report.healthy()) else {
+        report.add(
+            Level::Warning,
+            "what the runs will do was not tried",
+            Some("see to the faults, and call doctor again"),
+        );
+        return Ok(report);
+    };
+    // A trial beside a run would disturb it.
+    let _lock = match lock::take(&format!("{}, doctor", suite.file.suite.id)) {
+        Ok(lock) => lock,
+        Err(error) if exit::code_of(&error) != exit::SET_UP => return Err(error),
+        Err(error) => {
+            report.add(
+                Level::Warning,
+                format!("what the runs will do was not tried: {error:#}"),
+                Some("call doctor again when that is over"),
+            );
+            return Ok(report);
+        }
+    };
+    let mut inbox = Inbox::install()?;
+    let _scratch = Scratch::open()?;
+    let redis = start_redis(suite, plan, &mut inbox, &Stream::default())?;
+    for (run, probe) in trials(plan) {
+        let tried = with_target(
+            suite,
+            run,
+            probe,
+            &k6,
+            redis.as_ref(),
+            &mut inbox,
+            &mut report,
+        );
+        report.failed(tried)?;
+    }
+    Ok(report)
+}
+
+/// Tries the targets that a person started, where the suite wants that before a run.
+///
+/// # Errors
+/// k6 cannot be started, or a signal arrived.
+pub(super) fn before_runs(
+    plan: &Plan<'_>,
+    k6: &Binary,
+    redis: Option<&PrivateRedis>,
+    inbox: &mut Inbox,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    for (run, probe) in trials(plan) {
+        if probe.before_run && run.target.kind == TargetKind::External {
+            ask(run, probe, &vars_of(run, redis), k6, inbox, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// The runs that are worth a trial: one for all that have the same target and the same values.
+fn trials<'p>(plan: &'p Plan<'_>) -> Vec<(&'p PlannedRun<'p>, &'p Probe)> {
+    let mut known = BTreeSet::new();
+    let mut found = Vec::new();
+    for run in &plan.runs {
+        let values = run.vars.iter();
+        let values: Vec<String> = values
+            .map(|(name, value, _)| format!("{name}={value}"))
+            .collect();
+        let program = run.under_test.program.as_ref();
+        let program = program.map(|path| path.display().to_string());
+        if let Some(probe) = &run.probe
+            && known.insert((run.target.id.clone(), program, values))
+        {
+            found.push((run, probe));
+        }
+    }
+    found
+}
+
+fn vars_of(run: &PlannedRun<'_>, redis: Option<&PrivateRedis>) -> Vars {
+    let mut vars = run.vars.clone();
+    if let Some(redis) = redis {
+        let address = Value::Text(redis.address().to_owned());
+        vars.supply("REDIS_URL", address, Origin::Started);
+    }
+    vars
+}
+
+/// With the target, if the runner is to start it.
+fn with_target(
+    suite: &Suite,
+    run: &PlannedRun<'_>,
+    probe: &Probe,
+    k6: &Binary,
+    redis: Option<&PrivateRedis>,
+    inbox: &mut Inbox,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut vars = vars_of(run, redis);
+    if run.target.kind == TargetKind::External {
+        return ask(run, probe, &vars, k6, inbox, report);
+    }
+    let root = scratch::folder("trial-").context("making a folder for the trial")?;
+    let folder = Invocation::create(root.path(), "trial")?.run_folder("run", 1)?;
+    let program = run.under_test.program.as_deref();
+    let target = Target::start(suite, run.target, program, &mut vars, &folder, inbox)?;
+    let asked = ask(run, probe, &vars, k6, inbox, report);
+    target.stop(&folder);
+    asked
+}
+
+/// Runs the probe, and adds what it says to the findings.
+fn ask(
+    run: &PlannedRun<'_>,
+    probe: &Probe,
+    vars: &Vars,
+    k6: &Binary,
+    inbox: &mut Inbox,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let Checked { checks, broken } = checks::run(k6, probe, vars, inbox)?;
+    let target = &run.target.id;
+    for check in checks {
+        let text = format!("{target}, {}: {}", check.name, check.seen);
+        match (check.ok, check.mend) {
+            (true, None) => report.good(text),
+            (true, Some(mend)) => report.add(Level::Warning, text, Some(&mend)),
+            (false, mend) => {
+                let script = probe.script.display();
+                let mend = mend.unwrap_or_else(|| format!("see {script}, which does not say it"));
+                report.add(Level::Fault, text, Some(&mend));
+            }
+        }
+    }
+    if let Some((text, mend)) = broken {
+        report.add(Level::Fault, format!("{target}: {text}"), Some(&mend));
+    }
+    Ok(())
+}

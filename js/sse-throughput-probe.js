@@ -1,0 +1,366 @@
+// @ts-check
+/**
+ * Will a run of sse-throughput-test.js get anywhere? Tries with the run's own settings what it will do, for one user instead
+ * of thousands: the admin and the first and the last user log in, the events are read and changed, a stream opens and ends.
+ *
+ * For each look it prints a line of JSON: `check` names it, `ok` says whether it is as it should be, `seen` what was seen,
+ * and `mend` what to do about it; with `ok` that is something to know which stands in no run's way. `barrier-bench doctor`
+ * prints them; by hand:
+ *
+ *   k6 run --quiet --log-format raw --summary-mode disabled -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-probe.js
+ *
+ * The calls of the system under test are those of the harness (SYSTEM). The event that the user waits for is CLOSED
+ * meanwhile, as in a run; afterwards each event has the status that it had. Nobody is promoted, nothing is deleted.
+ */
+
+import http from 'k6/http';
+import { sleep } from 'k6';
+import { QueueCounter } from 'k6/x/barrier';
+
+import * as pure from './lib/pure.js';
+
+/** Of a login. One that fails now and then is no reason to refuse a run, which tries more often. */
+const ATTEMPTS = 2;
+/** How long the first message of a stream may take, ms. */
+const JOIN_LIMIT_MS = 15000;
+/** Pause after a status change, s, as in a run. */
+const PAUSE = 0.5;
+
+export const options = { vus: 1, iterations: 1, noVUConnectionReuse: true };
+
+/** What the user's `wait` is left by once the user is in the queue. */
+const ENOUGH = new Error('the user is in the queue');
+
+/** @type {any} what is wrong with the settings themselves; told by the iteration, since this part runs several times */
+let wrong;
+/** @type {any} */
+let config;
+/** @type {any} */
+let system;
+/** @type {{ email: string, password: string }[] | undefined} */
+let accounts;
+try {
+  config = pure.readConfig(__ENV, (path) => open(path));
+  accounts = config.usersCsv === '' ? undefined : pure.accountsOf(open(config.usersCsv), config.vus);
+  system = require(config.system);
+} catch (error) {
+  wrong = error;
+}
+
+export default function () {
+  if (wrong !== undefined) {
+    tell('settings', pure.errorText(wrong), 'put right the setting, or the file that it names');
+    return;
+  }
+  const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof system[name] !== 'function');
+  if (missing.length > 0) {
+    const mend = 'write it: js/types/system.d.ts says what each function is to do';
+    tell('settings', `${config.system} exports no function ${missing.join(', ')}`, mend);
+    return;
+  }
+  const admin = tryAdmin();
+  const user = tryUsers();
+  const found = tryEvents(admin);
+  if (user === undefined) {
+    return;
+  }
+  const eventId = pure.eventOf(config, 1);
+  const wasOpen = found.open.has(eventId);
+  // Whoever is promoted takes a slot, and gives it back later than the run that follows can wait.
+  if (wasOpen && admin !== undefined) {
+    failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
+    sleep(PAUSE);
+  }
+  const slotsBefore = slotsOf(eventId);
+  try {
+    if (tryStream(user, eventId)) {
+      trySlots(eventId, slotsBefore, found.seats);
+    }
+  } finally {
+    if (wasOpen && admin !== undefined) {
+      const why = failureOf(() => system.setEventStatus(config, admin, eventId, 'OPEN'));
+      if (why !== '') {
+        tell('events', `event ${eventId} was OPEN and could not be opened again: ${why}`, 'open it by hand');
+      }
+    }
+  }
+}
+
+// --- What is tried
+
+/** The session of the account that controls the events, if it logs in. */
+function tryAdmin() {
+  const { session, why } = logIn({ email: config.adminEmail, password: config.adminPassword });
+  if (why === '') {
+    tell('admin', `${config.adminEmail} logs in at ${config.baseUrl}`);
+    return session;
+  }
+  const mend =
+    'give ADMIN_EMAIL and ADMIN_PASSWORD of an account that may open events (role MANAGER or ADMIN), and as BASE_URL the gateway';
+  tell('admin', `the admin ${config.adminEmail} cannot log in at ${config.baseUrl}: ${why}`, mend);
+  return undefined;
+}
+
+/** The session of the first user. The last one is tried too; where only that one fails, it is found out how many can. */
+function tryUsers() {
+  const users = config.vus;
+  const first = logIn(accountOf(1));
+  const where = config.usersCsv === '' ? 'the right LOGIN_PASSWORD and LOGIN_EMAIL_DOMAIN' : `in ${config.usersCsv} accounts that exist`;
+  if (first.why !== '') {
+    tell('users', `the first user, ${accountOf(1).email}, cannot log in: ${first.why}`, `give ${where}, or make the accounts`);
+    return undefined;
+  }
+  const last = users > 1 ? logIn(accountOf(users)) : first;
+  if (last.why === '') {
+    tell('users', users > 1 ? `the first and the last of ${users} users log in` : 'the user logs in');
+    return first.session;
+  }
+  let can = 1;
+  let cannot = users;
+  while (cannot - can > 1) {
+    const middle = Math.floor((can + cannot) / 2);
+    if (logIn(accountOf(middle)).why === '') {
+      can = middle;
+    } else {
+      cannot = middle;
+    }
+  }
+  tell(
+    'users',
+    `of ${users} users only the first ${can} can log in; the last, ${accountOf(users).email}: ${last.why}`,
+    `make the accounts from ${accountOf(cannot).email} on, with the password of the others, or run with VUS=${can} at most`,
+  );
+  return first.session;
+}
+
+/**
+ * Reads the events and sets each to the status that it has, CLOSED where that cannot be known. A run does not need to read them:
+ * a system that does not tell the seats is as good.
+ *
+ * @param {any} admin session
+ * @returns {{ open: Set<string>, seats: Map<string, number> }} which are open, and the seats of those that tell them
+ */
+function tryEvents(admin) {
+  const open = new Set();
+  const seats = new Map();
+  const readSeats = system.seats ?? (config.system.startsWith('./systems/') ? seatsByGet : undefined);
+  /** @type {{ seen: string, mend: string }[]} */
+  const wrong = [];
+  if (config.eventIds.length === 0) {
+    tell('events', 'EVENT_IDS is empty', 'give the ids of the events as a comma list');
+  }
+  for (const eventId of config.eventIds) {
+    const unread = failureOf(() => {
+      const number = Number(readSeats?.(config, admin, eventId));
+      if (Number.isFinite(number)) {
+        seats.set(eventId, number);
+      }
+    });
+    if (admin === undefined) {
+      continue;
+    }
+    const isOpen = String(asked('HGET', 'event_statuses', eventId) ?? '').toUpperCase() === 'OPEN';
+    const status = isOpen ? 'OPEN' : 'CLOSED';
+    const why = failureOf(() => system.setEventStatus(config, admin, eventId, status));
+    if (why !== '') {
+      const mend =
+        unread === ''
+          ? `give ${config.adminEmail} the role MANAGER or ADMIN; is it an event of EVENT_IDS that exists?`
+          : 'EVENT_IDS must be ids of events that exist there; make them, or name others';
+      wrong.push({ seen: `event ${eventId} cannot be set to ${status}: ${why}`, mend });
+    } else if (isOpen) {
+      open.add(eventId);
+    }
+  }
+  const events = config.eventIds.length;
+  if (wrong.length > 0) {
+    const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : '';
+    tell('events', `${wrong[0].seen}${more}`, wrong[0].mend);
+  } else if (events > 0 && admin !== undefined) {
+    const read = seats.size === events ? 'read, ' : '';
+    tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
+  }
+  for (const eventId of config.eventIds) {
+    const waiting = Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0);
+    if (waiting > 0) {
+      const mend = 'a run deletes what is left over in its queues: make sure that nobody else uses this event';
+      know('queues', `${waiting === 1 ? '1 user is' : `${waiting} users are`} in the queue of event ${eventId}`, mend);
+    }
+  }
+  return { open, seats };
+}
+
+/**
+ * One stream from its first message to its end.
+ *
+ * @param {any} user session
+ * @param {string} eventId
+ */
+function tryStream(user, eventId) {
+  const queue = asked('TYPE', `WAITING:${eventId}`) ?? 'none';
+  const queued = queue !== 'none' || Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0) > 0;
+  let joined = false;
+  const end = () => {
+    joined = true;
+    throw ENOUGH;
+  };
+  const limitMs = Math.min(config.sseTimeoutMs, JOIN_LIMIT_MS);
+  const place = { limitMs, joined: end, position: end, promoted: end, message: () => {} };
+  const why = failureOf(() => system.wait(config, user, eventId, place));
+  const left = failureOf(() => system.leave(config, user, eventId));
+  if (!joined) {
+    const seen = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
+    if (queued) {
+      // A run cleans before it begins.
+      know('stream', seen, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
+    } else {
+      const needs = 'users need the role that may wait (USER), streams a broker that is alive, and SYSTEM is to be of its kind';
+      tell('stream', seen, `see what answers at ${config.brokerBaseUrl}: ${needs}`);
+    }
+    return false;
+  }
+  if (left !== '') {
+    const mend = `see what answers at ${config.brokerBaseUrl}: without this, slots come back late or not at all`;
+    tell('stream', `the first user cannot leave event ${eventId}: ${left}`, mend);
+    return true;
+  }
+  tell('stream', `the first user waits for event ${eventId} and leaves it`);
+  return true;
+}
+
+/**
+ * Compares the slots, which are there from the first join on, and the seats behind them with what the time limits of the
+ * run are computed from.
+ *
+ * @param {string} eventId that has been joined
+ * @param {number | undefined} before its slots before that
+ * @param {Map<string, number>} seats
+ */
+function trySlots(eventId, before, seats) {
+  if ((__ENV.SLOT_BOOST ?? '0') === '1') {
+    return; // the run presets them
+  }
+  const expected = Number(__ENV.SEATS);
+  const after = slotsOf(eventId);
+  const mend = (/** @type {number} */ number) =>
+    `give SEATS=${number}: the time limits of a run are computed from it; or give the events ${expected} seats`;
+  if (!(expected > 0)) {
+    tell('slots', `event ${eventId} has ${after ?? 'no'} slots; without SEATS there is nothing to compare them with`);
+    return;
+  }
+  for (const [id, number] of seats) {
+    if (number !== expected) {
+      tell('slots', `event ${id} has ${number} seats, SEATS is ${expected}`, mend(number));
+      return;
+    }
+  }
+  if (after === undefined) {
+    const what = seats.size > 0 ? `${expected} seats in each event, as SEATS says` : 'the slots of the events are not known here';
+    tell('slots', what);
+  } else if (after === expected) {
+    tell('slots', `${expected} slots in event ${eventId}, as SEATS says`);
+  } else if (before === undefined) {
+    tell('slots', `event ${eventId} has ${after} slots after its first join, SEATS is ${expected}`, mend(after));
+  } else {
+    const advice = 'a run begins without them; where they change again meanwhile, users of an earlier run are still there: wait';
+    know('slots', `event ${eventId} has ${after} slots left over from before, SEATS is ${expected}`, advice);
+  }
+}
+
+// --- Telling
+
+/**
+ * @param {string} check
+ * @param {string} seen
+ * @param {string} [mend] what to do about it: then it is not as it should be
+ */
+function tell(check, seen, mend) {
+  console.log(JSON.stringify({ check, ok: mend === undefined, seen, mend }));
+}
+
+/**
+ * Something to know, which stands in no run's way.
+ *
+ * @param {string} check
+ * @param {string} seen
+ * @param {string} mend
+ */
+function know(check, seen, mend) {
+  console.log(JSON.stringify({ check, ok: true, seen, mend }));
+}
+
+// --- Asking
+
+/** @param {number} number of a user, from 1 */
+function accountOf(number) {
+  return (
+    accounts?.[number - 1] ?? { email: `user${number}@${config.loginEmailDomain}`, password: config.loginPassword }
+  );
+}
+
+/** @param {{ email: string, password: string }} account */
+function logIn(account) {
+  let session;
+  let why = '';
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    why = failureOf(() => (session = system.logIn(config, account)), account.password);
+    if (why === '') {
+      break;
+    }
+  }
+  return { session, why };
+}
+
+/**
+ * What a call failed of, empty where it did not.
+ *
+ * @param {() => void} call
+ * @param {string} [password] that it was given
+ */
+function failureOf(call, password = config.loginPassword) {
+  try {
+    call();
+    return '';
+  } catch (error) {
+    return pure.failureText(error, [password, config.adminPassword]) || 'it gave no reason';
+  }
+}
+
+/**
+ * The answer of Redis, or nothing where there is none, or where a user of Redis may not ask for it.
+ *
+ * @param {'HGET' | 'HLEN' | 'TYPE'} command
+ * @param {string} key
+ * @param {string[]} words
+ */
+function asked(command, key, ...words) {
+  try {
+    const redis = new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: [key], timeout: '2s' });
+    return redis.command(command, key, ...words) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {string} eventId */
+function slotsOf(eventId) {
+  const slots = asked('HGET', 'ENTRY_QUEUE_SLOTS', eventId);
+  return slots === undefined ? undefined : Number(slots);
+}
+
+/**
+ * The seats of an event as the waiting rooms that come with the harness tell them.
+ *
+ * @param {any} settings
+ * @param {any} session
+ * @param {string} eventId
+ */
+function seatsByGet(settings, session, eventId) {
+  const url = `${settings.baseUrl}/api/v1/events/${encodeURIComponent(eventId)}`;
+  const params = { headers: session ?? {}, timeout: settings.eventTimeoutMs, throw: true };
+  const answer = http.get(url, /** @type {any} */ (params));
+  if (answer.status !== 200) {
+    throw new Error(pure.answerText(answer));
+  }
+  return Number(/** @type {any} */ (answer.json('data.seatCount')));
+}
