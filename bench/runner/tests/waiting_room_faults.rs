@@ -28,7 +28,62 @@ struct Case {
     derived: &'static [(&'static str, i64)],
 }
 
-const CASES: &[Case] = &[
+/// What keeps users from the queue.
+const BEFORE_IT_OPENS: &[Case] = &[
+    Case {
+        faults: "--fault fail-first-logins=1",
+        set: &[],
+        verdict: PASS,
+        gates: &[],
+        reasons: &[],
+        printed: &[],
+        derived: &[
+            ("completedUsers", 10),
+            ("loginFailures", 1),
+            ("loginFinalFailures", 0),
+        ],
+    },
+    Case {
+        faults: "--fault expire-tokens=10%",
+        set: &[],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 9 arrived, 1 failed (sse 1)"],
+        printed: &["user 10 lost the stream of event", "status 401"],
+        derived: &[("sseFailures", 1)],
+    },
+    Case {
+        faults: "--fault connections=6 --connection-wait-ms 1000",
+        // One user after the other, so that it is logins that find no connection any more.
+        set: &["LOGIN_BATCH_SIZE=1", "LOGIN_BATCH_INTERVAL_MS=300"],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "no-login-loss", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 6 arrived, 4 failed (login 4)"],
+        printed: &["could not log in: status 500"],
+        derived: &[("loginFinalFailures", 4)],
+    },
+    Case {
+        faults: "--fault silence-users=20%",
+        set: &[],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 8 arrived, 2 failed (sse 2)"],
+        printed: &["nothing was received within 6s"],
+        derived: &[("sseFailures", 2)],
+    },
+    Case {
+        faults: "--fault dead-brokers=1",
+        set: &[],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 0 arrived, 10 failed (sse 10)"],
+        printed: &["lost the stream of event", "status 500"],
+        derived: &[("sseFailures", 10)],
+    },
+];
+
+/// What happens to those who are in it.
+const WHILE_IT_DRAINS: &[Case] = &[
     Case {
         faults: "--fault lose-promotions=20%",
         set: &[],
@@ -73,38 +128,6 @@ const CASES: &[Case] = &[
         derived: &[("cutOffUsers", 0)],
     },
     Case {
-        faults: "--fault fail-first-logins=1",
-        set: &[],
-        verdict: PASS,
-        gates: &[],
-        reasons: &[],
-        printed: &[],
-        derived: &[
-            ("completedUsers", 10),
-            ("loginFailures", 1),
-            ("loginFinalFailures", 0),
-        ],
-    },
-    Case {
-        faults: "--fault silence-users=20%",
-        set: &[],
-        verdict: INVALID,
-        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
-        reasons: &["expected 0: Barrier failed: 8 arrived, 2 failed (sse 2)"],
-        printed: &["nothing was received within 6s"],
-        derived: &[("sseFailures", 2)],
-    },
-    Case {
-        faults: "--fault connections=6 --connection-wait-ms 1000",
-        // One user after the other, so that it is logins that find no connection any more.
-        set: &["LOGIN_BATCH_SIZE=1", "LOGIN_BATCH_INTERVAL_MS=300"],
-        verdict: INVALID,
-        gates: &["k6-exit", "all-arrived", "no-login-loss", "all-escaped"],
-        reasons: &["expected 0: Barrier failed: 6 arrived, 4 failed (login 4)"],
-        printed: &["could not log in: status 500"],
-        derived: &[("loginFinalFailures", 4)],
-    },
-    Case {
         faults: "--fault promote-twice=100%",
         set: &[],
         verdict: PASS,
@@ -112,15 +135,6 @@ const CASES: &[Case] = &[
         reasons: &[],
         printed: &[],
         derived: &[("completedUsers", 10)],
-    },
-    Case {
-        faults: "--fault expire-tokens=10%",
-        set: &[],
-        verdict: INVALID,
-        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
-        reasons: &["expected 0: Barrier failed: 9 arrived, 1 failed (sse 1)"],
-        printed: &["user 10 lost the stream of event", "status 401"],
-        derived: &[("sseFailures", 1)],
     },
     Case {
         faults: "--fault late-slots-ms=60000",
@@ -161,15 +175,6 @@ const CASES: &[Case] = &[
             "10 waiting, slots 2 (SEATS=2)",
         ],
         derived: &[("completedUsers", 0), ("cutOffUsers", 10)],
-    },
-    Case {
-        faults: "--fault dead-brokers=1",
-        set: &[],
-        verdict: INVALID,
-        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
-        reasons: &["expected 0: Barrier failed: 0 arrived, 10 failed (sse 10)"],
-        printed: &["lost the stream of event", "status 500"],
-        derived: &[("sseFailures", 10)],
     },
 ];
 
@@ -218,8 +223,17 @@ fn gates(reasons: &[String]) -> Vec<&str> {
 const BELOW: &str = "zset/1/seat-limited/custom";
 
 #[test]
-fn each_fault_is_said_by_its_gates_and_in_words() {
-    for case in CASES {
+fn faults_before_the_events_open_are_said_by_their_gates_and_in_words() {
+    each_is_said(BEFORE_IT_OPENS);
+}
+
+#[test]
+fn faults_of_the_drain_are_said_by_their_gates_and_in_words() {
+    each_is_said(WHILE_IT_DRAINS);
+}
+
+fn each_is_said(cases: &[Case]) {
+    for case in cases {
         let place = Place::new();
         let faults = format!("TARGET_ARGS={}", case.faults);
         let settings = [&[faults.as_str()], case.set].concat();

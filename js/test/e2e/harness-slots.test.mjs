@@ -77,3 +77,14 @@ test('users whom no queue holds any more are named', async (t) => {
   );
   assert.equal(run.value('cut_off_users'), 1);
 });
+
+test('of several processes none judges by itself what has come back', async (t) => {
+  const world = await startWorld(t, ['--seats', '2', '--fault', 'late-slots-ms=60000']);
+  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, RUN_ID: 'both', BURST_OFFSET_MS: 4000 };
+  const segments = ['0:1/2', '1/2:1'];
+  const args = (segment) => ['--no-thresholds', '--execution-segment', segment, '--execution-segment-sequence', '0,1/2,1'];
+  for (const run of await Promise.all(segments.map((segment) => world.k6(env, { args: args(segment) })))) {
+    run.expect(0, 'teardown: done', 'Completed users: 1');
+    assert.doesNotMatch(run.output, /has \d+ slots/);
+  }
+});

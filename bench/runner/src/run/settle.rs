@@ -111,6 +111,19 @@ limit = "30s"
 "#;
 
     #[test]
+    fn only_fields_of_hashes_are_waited_for() {
+        let text = TABLES.replace("LIMIT", "1s");
+        suite(&text).expect("suite");
+        for (wrong, expected) in [
+            (text.replace("SLOTS[{event}]", "SLOTS"), "HASH[{item}]"),
+            (text.replace("of ${SEATS}", "of ${SEAT}"), "SEAT"),
+        ] {
+            let refused = suite(&wrong).expect_err("refused").to_string();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+
+    #[test]
     fn what_comes_back_is_waited_for_and_what_does_not_is_told() {
         let mut inbox = Inbox::without_signals();
         let program = find_program(std::path::Path::new("..")).expect("a redis-server");

@@ -293,6 +293,8 @@ mod tests {
             judge_with(&say, &completed(49)).text,
             "completed_users count: 49; expected == 50: not all of 50 were let in"
         );
+        let unknown = say.replace("${VUS}", "${VU}");
+        suite(&format!("{HEAD}[[gate]]\nid = \"g\"\n{unknown}\n")).expect_err("refused");
     }
 
     #[test]
