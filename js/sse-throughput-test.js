@@ -21,6 +21,7 @@ import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
+import { openQueues } from './lib/queues.js';
 import * as sse from './systems/sse.js';
 
 // The names of metrics are a contract with the runner and with earlier results.
@@ -38,7 +39,7 @@ const loginFinalFailures = new Counter('login_final_failures');
 const sseConnectionTime = new Trend('sse_connection_time', true);
 /** Users who were refused, or lost before promotion. */
 const sseFailures = new Counter('sse_failures');
-/** Users who failed because the time limit of their scenario was up. */
+/** Users who failed because their time was up: that of their wait, or of their scenario. */
 const cutOffUsers = new Counter('cut_off_users');
 /** Messages up to the promotion. */
 const sseEvents = new Counter('sse_events');
@@ -84,6 +85,10 @@ const accounts =
     ? undefined
     : settled(() => new (require('k6/data').SharedArray)('users', () => pure.accountsOf(open(config.usersCsv), config.vus)));
 
+// k6 reads these from its first VU only; a copy in each would take memory.
+const summary = __VU === 0 ? require('./lib/summary.js') : undefined;
+export const options = __VU === 0 ? pure.optionsOf(config) : undefined;
+
 if (config.lean) {
   // What this script never calls: some 30 KB for each user.
   pure.letGo([
@@ -93,9 +98,6 @@ if (config.lean) {
     [http, ['expectedStatuses', 'setResponseCallback']],
   ]);
 }
-
-// k6 reads them from the first VU only; a copy in each would take memory.
-export const options = __VU === 0 ? pure.optionsOf(config) : undefined;
 
 /**
  * Something made of the settings, whose refusal ends the run before it starts, by the same exit code as a later one.
@@ -133,7 +135,7 @@ export function setup() {
   };
 
   const runId = config.runId || `${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
-  const refusal = pure.whyImpossible(config, segment()) || whyNoBarrier() || openQueues().whyNotEmpty();
+  const refusal = pure.whyImpossible(config, segment()) || whyNoBarrier() || openQueues(config).whyNotEmpty();
   if (refusal !== '') {
     endRun(`setup: ${refusal}`);
   }
@@ -205,9 +207,11 @@ export default function (data) {
       sseEvents.add(1);
     }
   };
-  const leftMs = endsAt - Date.now();
+  const start = Date.now();
+  const leftMs = endsAt - start;
+  const byStream = config.sseTimeoutMs < leftMs;
   const place = {
-    limitMs: config.sseTimeoutMs < leftMs ? config.sseTimeoutMs : leftMs > 0 ? leftMs : 1,
+    limitMs: byStream ? config.sseTimeoutMs : leftMs > 0 ? leftMs : 1,
     joined: join,
     message: count,
     position: () => {
@@ -233,7 +237,6 @@ export default function (data) {
     },
   };
 
-  const start = Date.now();
   const failure = failureOf(() => system.wait(config, session, eventId, place));
   if (joined) {
     sseConnectionTime.add(Date.now() - start);
@@ -248,9 +251,9 @@ export default function (data) {
   }
   sseFailures.add(1);
   let reason = failure || 'the stream ended before the user was promoted';
-  if (Date.now() >= endsAt) {
+  if (Date.now() - start >= place.limitMs) {
     cutOffUsers.add(1);
-    reason = pure.cutOffText(config);
+    reason = pure.cutOffText(config, byStream);
   }
   tell(`lost the stream of event ${eventId}: ${reason}`);
   if (joined) {
@@ -268,7 +271,9 @@ export async function adminController(data) {
     endRun(`admin controller: ${why}, so the events stay CLOSED`);
   }
   const waitedMs = meetAll(barrierOf(data.runId));
-  const stored = config.writeOpenAt ? openQueues().storeOpenAt(data.runId) : undefined;
+  const queues = openQueues(config);
+  queues.seeJoined();
+  const stored = config.writeOpenAt ? queues.storeOpenAt(data.runId) : undefined;
   console.log(`Barrier met after ${waitedMs} ms; the events go OPEN`);
 
   for (const eventId of config.eventIds) {
@@ -280,20 +285,22 @@ export async function adminController(data) {
   }
   await stored;
   console.log('admin controller: all events are OPEN');
+  // Of this process; the last one of them is the controller.
+  queues.watchDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
 }
 
 /** @param {SetupData | undefined} data nothing where setup has failed */
 export function teardown(data) {
-  /** Whether no user has come as far as a queue. What cannot be known is no reason to leave the events closed. */
-  const nobodyCame = () => {
+  const meeting = () => {
     try {
-      const seen = data === undefined ? undefined : barrierOf(data.runId).status();
-      return seen !== undefined && seen.connected && seen.arrived === 0;
+      return data === undefined ? undefined : barrierOf(data.runId).status();
     } catch {
-      return false;
+      return undefined;
     }
   };
-  if (nobodyCame()) {
+  const seen = meeting();
+  // What cannot be known is no reason to leave the events closed.
+  if (seen?.connected && seen.arrived === 0) {
     console.log('teardown: nobody has joined a queue; the events stay CLOSED');
     return;
   }
@@ -311,13 +318,16 @@ export function teardown(data) {
     }
     sleep(SETUP_PAUSE);
   }
+  if (seen?.releasedAt && segment() === '') {
+    openQueues(config).seeEnd(); // of several processes, others may still have users
+  }
   console.log('teardown: done');
 }
 
 /** @param {any} data */
 export function handleSummary(data) {
   return {
-    stdout: pure.summaryText(data, config),
+    stdout: summary?.summaryText(data, config),
     'summary.json': JSON.stringify(data, null, 2),
   };
 }
@@ -469,7 +479,7 @@ function meetAll(barrier) {
   }
   // Only now: nothing of this iteration runs after an abort, the recording above included.
   if (failure !== '') {
-    endRun(`Barrier failed: ${failure}; ${openQueues().countsText()}`);
+    endRun(`Barrier failed: ${failure}; ${openQueues(config).countsText()}`);
   }
   return Date.now() - start;
 }
@@ -508,61 +518,6 @@ function tellFailure(runId, userId, text) {
   if (which === TOLD) {
     console.warn(`${TOLD} failures were told, all others are only counted; VERBOSE_LOGS=1 tells each`);
   }
-}
-
-// --- The target's queues
-
-/** What they hold, and whether they are as empty as a run must find them. */
-function openQueues() {
-  const waitingKey = (/** @type {string} */ eventId) => `WAITING:${eventId}`;
-  const userIdsKey = (/** @type {string} */ eventId) => `WAITING_USER_IDS:${eventId}`;
-  const INDEX_KEY = 'WAITING_QUEUE_IDX';
-
-  const open = () =>
-    new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: config.eventIds.map(waitingKey) });
-
-  /** The counts for a message, which must not fail over them: `WAITING:a=120, WAITING:b=80`. */
-  const countsText = () => {
-    try {
-      const sizes = open().counts();
-      return config.eventIds.map((eventId) => `${waitingKey(eventId)}=${sizes[waitingKey(eventId)]}`).join(', ');
-    } catch (error) {
-      return `queue sizes unknown (${pure.errorText(error)})`;
-    }
-  };
-
-  /** Why the queues are not fit for a run, or an empty text. */
-  const whyNotEmpty = () => {
-    try {
-      const queues = open();
-      const waiting = queues.counts();
-      for (const eventId of config.eventIds) {
-        const inQueue = waiting[waitingKey(eventId)];
-        const users = Number(queues.command('HLEN', userIdsKey(eventId)));
-        const index = Number(queues.command('HGET', INDEX_KEY, eventId)); // the last one given out, none is 0
-        if (inQueue > 0 || users > 0 || index > 0) {
-          return (
-            `left-over queue state of event ${eventId}: ${waitingKey(eventId)}=${inQueue}, ` +
-            `${userIdsKey(eventId)}=${users}, ${INDEX_KEY}[${eventId}]=${index}; clean these keys before the run`
-          );
-        }
-      }
-      return '';
-    } catch (error) {
-      return `Redis precondition check failed: ${pure.errorText(error)}`;
-    }
-  };
-
-  /** Stores the time of OPEN for outside readers. They are helped by it, the run does not need it: errors are ignored. */
-  const storeOpenAt = async (/** @type {string} */ runId) => {
-    try {
-      await open().asyncCommand('SET', `K6_OPEN_AT_MS:${runId}`, Date.now(), 'EX', config.barrierTtlSeconds);
-    } catch (error) {
-      console.warn(`the time of OPEN was not stored: ${pure.errorText(error)}`);
-    }
-  };
-
-  return { countsText, whyNotEmpty, storeOpenAt };
 }
 
 // --- The run

@@ -50,6 +50,9 @@
  * @property {number} barrierTimeoutMs limit of the barrier, ms
  * @property {number} barrierTtlSeconds lifetime of the barrier's keys, s
  * @property {boolean} writeOpenAt store the time of OPEN in Redis
+ * @property {number} slots of each event when nobody holds one, 0 = not known
+ * @property {string} slotsFrom name of the variable that says so
+ * @property {number} stallMs how long nobody may be let in while users wait, ms
  * @property {boolean} verbose a log line per user and step
  * @property {boolean} lean take from each VU what the harness does not use
  * @property {readonly string[]} warnings what the user should know about these settings
@@ -192,6 +195,7 @@ export function readConfig(env, read) {
   const scenario = text('SCENARIO');
   const preset = Object.hasOwn(presets, scenario) ? presets[scenario] : { vus: 1, holdMs: 0, hotRatio: 0 };
   const baseUrl = address('BASE_URL', 'http://localhost:8080');
+  const boosted = flag('SLOT_BOOST', '0');
 
   return {
     eventIds: list(text('EVENT_IDS')),
@@ -232,6 +236,9 @@ export function readConfig(env, read) {
     barrierTimeoutMs: whole('BARRIER_TIMEOUT_MS', 300000, 1),
     barrierTtlSeconds: whole('K6_BARRIER_TTL_SECONDS', 3600, 1),
     writeOpenAt: flag('WRITE_OPEN_AT_REDIS', '1'),
+    slots: boosted ? whole('SLOT_BOOST_VALUE', 10000) : whole('SEATS', 0),
+    slotsFrom: boosted ? 'SLOT_BOOST_VALUE' : text('SEATS') && 'SEATS',
+    stallMs: whole('STALL_MS', 10000, 1000),
     verbose: flag('VERBOSE_LOGS', '0'),
     lean: flag('LEAN', '0'),
     warnings: warnings(),
@@ -321,7 +328,8 @@ export function eventOf({ eventIds, hotEventId, hotRatio }, userId) {
  * @typedef {object} Times
  * @property {number} loginSkewMs from the first user's planned login to the last one's, ms
  * @property {number} mainS limit of the users' scenario, s
- * @property {number} controllerS limit of the controller's scenario, s; a safety net: the barrier has a limit of its own
+ * @property {number} controllerS limit of the controller's scenario, s; a safety net: the barrier has a limit of its own, and
+ *   so have the users, whom the controller watches
  * @property {number} adminS setup and teardown at their slowest, so that it is our message and not k6's own time-out that
  *   ends them, s
  */
@@ -335,10 +343,11 @@ export function timesOf(config) {
     Math.floor((config.vus - 1) / config.loginBatchSize) * config.loginBatchIntervalMs + config.loginBatchJitterMs;
   const loginMs = config.maxLoginAttempts * (config.loginTimeoutMs + config.loginRetryDelayMs);
   const eventsMs = config.eventIds.length * (config.eventTimeoutMs + 500); // each change is followed by half a second
+  const mainS = Math.max(Math.ceil((config.holdMs + config.burstOffsetMs + skewMs) / 1000), 60);
   return {
     loginSkewMs: skewMs,
-    mainS: Math.max(Math.ceil((config.holdMs + config.burstOffsetMs + skewMs) / 1000), 60),
-    controllerS: Math.max(Math.ceil((config.barrierTimeoutMs + 60000) / 1000), 60),
+    mainS,
+    controllerS: Math.max(Math.ceil((config.barrierTimeoutMs + 60000) / 1000), mainS),
     adminS: Math.ceil((loginMs + eventsMs) / 1000 + 60),
   };
 }
@@ -543,52 +552,18 @@ export function whyNotMet({ reason, arrived, failed, left, parties }) {
 }
 
 /**
- * Why a user's wait was ended by the limit of the scenario.
+ * Why a user's wait was ended by this run, and what helps.
  *
  * @param {Config} config
+ * @param {boolean} [byStream] by the limit of a wait, and not by that of the scenario
  */
-export function cutOffText(config) {
-  return `cut off by the users' time limit of ${timesOf(config).mainS} s, which HOLD_MS lengthens`;
+export function cutOffText(config, byStream = false) {
+  const limit = byStream ? `SSE_TIMEOUT_MS=${config.sseTimeoutMs}` : `the users' time limit of ${timesOf(config).mainS} s`;
+  return `cut off by ${limit}: ${cutOffMend(config)}`;
 }
 
-/**
- * @typedef {{ metrics: Record<string, { values: Record<string, number> }> }} SummaryData
- */
-
-/**
- * The text that closes a run.
- *
- * @param {SummaryData} data
- * @param {Config} config
- * @returns {string}
- */
-export function summaryText({ metrics }, config) {
-  const count = (/** @type {string} */ name) => metrics[name]?.values.count ?? 0;
-  const cutOff = count('cut_off_users');
-  const { mainS } = timesOf(config);
-  const ms = (/** @type {string} */ name, /** @type {string} */ statistic, /** @type {number} */ decimals) => {
-    const values = metrics[name]?.values;
-    // A metric with a threshold reads 0 where nothing was ever recorded.
-    return values && values.max > 0 ? `${values[statistic].toFixed(decimals)} ms` : 'n/a';
-  };
-  const lines = {
-    BASE_URL: config.baseUrl,
-    Scenario: config.scenario || 'custom',
-    'Event IDs': `${config.eventIds.length} (hot ratio ${Math.round(config.hotRatio * 100)}%)`,
-    'Users (vus/iterations)': config.vus,
-    'Success rate': `${((count('completed_users') / config.vus) * 100).toFixed(2)}%`,
-    'P95 connection time': ms('sse_connection_time', 'p(95)', 2),
-    'Completed users': count('completed_users'),
-    'IN_ENTRY events': count('in_entry_events'),
-    'SSE events': count('sse_events'),
-    'Login failures': count('login_failures'),
-    'Login final failures': count('login_final_failures'),
-    'SSE failures': count('sse_failures'),
-    'Disconnect failures': count('disconnect_failures'),
-    'Barrier wait max': ms('barrier_wait_ms', 'max', 0),
-    'P95 OPEN->IN_PROGRESS': ms('open_to_promote_ms', 'p(95)', 2),
-    'P95 login batch delay': ms('login_batch_delay_ms', 'p(95)', 0),
-    'Cut off users': cutOff === 0 ? 0 : `${cutOff}, by the time limit of ${mainS} s: raise HOLD_MS, or see why the queue is slow`,
-  };
-  return ['SSE Throughput Test Summary', ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`), ''].join('\n');
+/** @param {Config} config */
+export function cutOffMend({ slots, slotsFrom }) {
+  const why = slotsFrom === 'SEATS' ? `give the SEATS that the events have (SEATS=${slots})` : 'see why the queue is slow';
+  return `${why}, or raise HOLD_MS and SSE_TIMEOUT_MS`;
 }

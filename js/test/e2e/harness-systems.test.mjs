@@ -10,7 +10,8 @@ import { startRoom } from './room.mjs';
 import { startRedis, startWorld } from './world.mjs';
 
 const ABORTED = 108;
-const PORT = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/port-to-your-waiting-room/shows.js');
+const PORTS = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/port-to-your-waiting-room');
+const PORT = join(PORTS, 'shows.js');
 
 /** A box office with paths and JSON of its own. */
 const boxOffice = (queues) => {
@@ -23,6 +24,12 @@ const boxOffice = (queues) => {
       const ahead = queues.placeOf(request.event, userOf(request));
       return { body: ahead === 0 ? { state: 'called' } : { state: 'waiting', ahead } };
     },
+    'GET /shows/*/numbers': (request) => ({
+      stream: () => {
+        const ahead = queues.placeOf(request.event, userOf(request));
+        return ahead === 0 ? 'event: called\n\n' : `event: ahead\ndata: ${ahead}\n\n`;
+      },
+    }),
     'DELETE /shows/*/number': (request) => ({ status: queues.leave(request.event, userOf(request)) ? 204 : 404 }),
   };
 };
@@ -59,6 +66,17 @@ test('a waiting room with other paths and JSON takes one file', async (t) => {
   assert.ok(run.value('open_to_promote_ms', 'max') > 0);
   assert.equal(run.value('sse_failures') + run.value('disconnect_failures'), 0);
   assert.equal(requests.filter(({ call }) => call === 'DELETE /shows/*/number').length, 10);
+});
+
+test('a waiting room with streams of its own takes one file', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, boxOffice);
+  const run = (await world.k6({ VUS: 10, BASE_URL: baseUrl, SYSTEM: join(PORTS, 'streamed-shows.js'), SEATS: 2 })).expect(0, 'Barrier met');
+  assert.equal(run.value('completed_users'), 10);
+  assert.equal(run.value('sse_failures') + run.value('disconnect_failures'), 0);
+  assert.equal(requests.filter(({ call }) => call === 'DELETE /shows/*/number').length, 10);
+  assert.equal(run.value('slots_at_join', 'max'), 0, 'a room without slots in Redis has none to compare');
+  assert.doesNotMatch(run.output, /slots now|slots while|stalled/);
 });
 
 test('what a ported system refuses is told in its own words', async (t) => {

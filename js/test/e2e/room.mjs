@@ -12,7 +12,7 @@ import { createServer } from 'node:http';
  * @property {URL} url
  */
 
-/** @typedef {{ status?: number, headers?: Record<string, string>, body?: any }} Answer */
+/** @typedef {{ status?: number, headers?: Record<string, string>, body?: any, stream?: () => string }} Answer `stream`: what comes next */
 
 /**
  * @param {{ after: (stop: () => Promise<unknown>) => void }} t
@@ -32,7 +32,13 @@ export async function startRoom(t, callsOf) {
     const call = `${incoming.method} ${url.pathname.replace(event || '*', '*')}`;
     const request = { call, event, url, body: text === '' ? undefined : JSON.parse(text), headers: incoming.headers };
     requests.push(request);
-    const { status = 200, headers = {}, body = {} } = calls[call]?.(request) ?? { status: 404, body: { unknown: call } };
+    const { status = 200, headers = {}, body = {}, stream } = calls[call]?.(request) ?? { status: 404, body: { unknown: call } };
+    if (stream) {
+      outgoing.writeHead(status, { 'Content-Type': 'text/event-stream' });
+      const rounds = setInterval(() => outgoing.write(stream()), 50);
+      outgoing.on('close', () => clearInterval(rounds));
+      return;
+    }
     outgoing.writeHead(status, { 'Content-Type': 'application/json', ...headers });
     outgoing.end(JSON.stringify(body));
   }).listen(0, '127.0.0.1');

@@ -41,6 +41,9 @@ test('defaults are those of the reference', () => {
       barrierTimeoutMs: 300000,
       barrierTtlSeconds: 3600,
       writeOpenAt: true,
+      slots: 0,
+      slotsFrom: '',
+      stallMs: 10000,
       verbose: false,
       lean: false,
       warnings: [],
@@ -96,6 +99,14 @@ test('milliseconds may have their unit, and flags may be words', () => {
   assert.equal(readConfig({ HOLD_MS: '60000ms' }).holdMs, 60000);
   assert.equal(readConfig({ HOLD_MS: '60000 ms' }).holdMs, 60000);
   assert.deepEqual(['true', 'TRUE', '1', 'false', '0'].map((VERBOSE_LOGS) => readConfig({ VERBOSE_LOGS }).verbose), [true, true, true, false, false]);
+});
+
+test('the slots of an event are its seats, unless they are preset', () => {
+  const slots = (env) => [readConfig(env).slots, readConfig(env).slotsFrom];
+  assert.deepEqual(slots({ SEATS: '8' }), [8, 'SEATS']);
+  assert.deepEqual(slots({ SEATS: '8', SLOT_BOOST: '0', SLOT_BOOST_VALUE: '70' }), [8, 'SEATS']);
+  assert.deepEqual(slots({ SEATS: '8', SLOT_BOOST: '1', SLOT_BOOST_VALUE: '70' }), [70, 'SLOT_BOOST_VALUE']);
+  assert.deepEqual(slots({ SLOT_BOOST: '1' }), [10000, 'SLOT_BOOST_VALUE']);
 });
 
 test('a system is one that comes along, or a file from the current folder on', () => {

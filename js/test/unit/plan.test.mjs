@@ -17,8 +17,9 @@ test('skew and limits of the presets', () => {
   assert.equal(timesOf(plan({ LOGIN_BATCH_JITTER_MS: '250' })).loginSkewMs, 250);
 });
 
-test('the controller may take a minute longer than the barrier', () => {
+test('the controller may take a minute longer than the barrier, and as long as the users', () => {
   assert.equal(timesOf(plan({})).controllerS, 360);
+  assert.equal(timesOf(plan({ SCENARIO: 'target' })).controllerS, 702);
   assert.equal(timesOf(plan({ BARRIER_TIMEOUT_MS: '1' })).controllerS, 61);
 });
 
@@ -37,7 +38,7 @@ test('the options of k6 follow from the settings', () => {
     maxDuration: '702s',
     gracefulStop: '30s',
   });
-  assert.equal(scenarios.admin_controller_scenario.maxDuration, '360s');
+  assert.equal(scenarios.admin_controller_scenario.maxDuration, '702s');
   assert.deepEqual(thresholds, {
     http_req_failed: ['rate<0.05'],
     sse_connection_time: ['p(95)<7'],

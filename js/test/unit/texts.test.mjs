@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { accountingTexts, errorText, failureText, letGo, readConfig, summaryText, whyNotMet } from '../../lib/pure.js';
+import { accountingTexts, cutOffText, errorText, failureText, letGo, readConfig, whyNotMet } from '../../lib/pure.js';
+import { summaryText } from '../../lib/summary.js';
 
 test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
   assert.deepEqual(accountingTexts({ arrived: 9, failed: { login: 1 } }), {
@@ -54,6 +55,10 @@ test('the summary has its lines in order', () => {
     barrier_wait_ms: trend({ max: 3330.4 }),
     open_to_promote_ms: trend({ 'p(95)': 900, max: 900 }),
     login_batch_delay_ms: trend({ 'p(95)': 2999.5, max: 3000 }),
+    promotion_pause_ms: trend({ max: 1020.7 }),
+    slots_at_join: trend({ min: 7 }),
+    slots_most: trend({ max: 9 }),
+    slots_at_end: trend({ min: 0 }),
   };
   assert.equal(
     summaryText({ metrics }, config),
@@ -74,14 +79,30 @@ Disconnect failures: 4
 Barrier wait max: 3330 ms
 P95 OPEN->IN_PROGRESS: 900.00 ms
 P95 login batch delay: 3000 ms
+Longest pause of promotion: 1021 ms
+Slots at join, most, at end: 7, 9, 0
 Cut off users: 0
 `,
   );
 });
 
 test('the summary says how many users were cut off, and what helps', () => {
-  const text = summaryText({ metrics: { cut_off_users: count(64) } }, readConfig({ EVENT_IDS: 'a', HOLD_MS: '70000' }));
-  assert.match(text, /^Cut off users: 64, by the time limit of 73 s: raise HOLD_MS/m);
+  const summed = (env) => summaryText({ metrics: { cut_off_users: count(64) } }, readConfig({ EVENT_IDS: 'a', ...env }));
+  const alone = 'see why the queue is slow, or raise HOLD_MS and SSE_TIMEOUT_MS';
+  assert.match(summed({}), new RegExp(`^Cut off users: 64: ${alone}$`, 'm'));
+  assert.match(summed({ SEATS: '50', SLOT_BOOST: '1' }), new RegExp(`^Cut off users: 64: ${alone}$`, 'm'));
+  const seats = 'give the SEATS that the events have (SEATS=50), or raise HOLD_MS and SSE_TIMEOUT_MS';
+  assert.ok(summed({ SEATS: '50' }).includes(`\nCut off users: 64: ${seats}\n`));
+  const config = readConfig({ EVENT_IDS: 'a', HOLD_MS: '70000', SSE_TIMEOUT_MS: '9000', SEATS: '50' });
+  assert.equal(cutOffText(config), `cut off by the users' time limit of 73 s: ${seats}`);
+  assert.equal(cutOffText(config, true), `cut off by SSE_TIMEOUT_MS=9000: ${seats}`);
+});
+
+test('the summary says which slots were to be seen', () => {
+  const metrics = { slots_at_join: trend({ min: 13 }), slots_most: trend({ max: 13 }) };
+  assert.match(summaryText({ metrics }, readConfig({ EVENT_IDS: 'a', SEATS: '8' })), /^Slots at join, most, at end: 13, 13, n\/a \(SEATS=8\)$/m);
+  const boosted = readConfig({ EVENT_IDS: 'a', SEATS: '8', SLOT_BOOST: '1' });
+  assert.match(summaryText({ metrics }, boosted), /n\/a \(SLOT_BOOST_VALUE=10000\)$/m);
 });
 
 test('events open when all users are there, and for no other release', () => {
@@ -120,5 +141,5 @@ test('what was never recorded reads 0 or n/a', () => {
   assert.match(text, /^Scenario: custom$/m);
   assert.match(text, /^Success rate: 0.00%$/m);
   assert.match(text, /^SSE failures: 0$/m);
-  assert.equal(text.match(/: n\/a$/gm)?.length, 4);
+  assert.equal(text.match(/: n\/a$/gm)?.length, 5);
 });

@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json};
     rename_all_fields = "camelCase"
 )]
 pub(crate) enum Event {
-    /// `doctor` found something that may spoil the runs.
+    /// Something was found that may spoil the runs: by `doctor`, or before a run.
     Finding { text: String },
     /// A private Redis answers.
     RedisStarted { version: String, address: String },

@@ -69,6 +69,24 @@ fn figures_of_the_presets() {
 }
 
 #[test]
+fn comparisons_are_lifelike_and_what_tries_a_machine_is_fast() {
+    let users = &[("VUS", "10")];
+    for (scenario, set, expected) in [
+        ("smoke", &[][..], "fast"),
+        ("target", &[], "fast"),
+        ("stress", &[], "fast"),
+        ("baseline", &[], "real"),
+        ("matrix", &[], "real"),
+        ("custom", users, "real"),
+    ] {
+        let [like] = figures(scenario, set, ["LIKE"]);
+        assert_eq!(like, expected, "{scenario}");
+    }
+    let [chosen] = figures("smoke", &[("LIKE", "real")], ["LIKE"]);
+    assert_eq!(chosen, "real");
+}
+
+#[test]
 fn stream_limits_hold_target_with_one_event() {
     let names = ["drain_ms", "SSE_P95_THRESHOLD", "SSE_TIMEOUT_MS", "slots"];
     let one = &[("EVENT_COUNT", "1")];

@@ -15,6 +15,7 @@ use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
+use crate::run::settle::settle;
 use crate::run::target::{self, Target};
 use crate::run::trend_stats;
 use crate::suite::schema::{RecordTable, TargetKind};
@@ -95,9 +96,10 @@ impl Attempt<'_, '_> {
 
     fn work(&mut self, run_id: &str, meta: &mut Meta) -> anyhow::Result<Judgement> {
         let (suite, folder) = (self.shared.suite, self.folder);
-        // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
-        let mut cleaning = self.clean()?;
         let external = self.run.target.kind == TargetKind::External;
+        let held = if external { self.settle()? } else { Vec::new() };
+        // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
+        let mut cleaning = self.clean(held)?;
         let mut program = None;
         if !external {
             // A program of somebody else's need not know `--version`, and might serve instead.
@@ -211,7 +213,23 @@ impl Attempt<'_, '_> {
         Ok((finished, watched.machine, target.healthy()))
     }
 
-    fn clean(&mut self) -> anyhow::Result<Cleaning> {
+    /// Waits for what an earlier run still holds, and says what it does not give back.
+    fn settle(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut held = Vec::new();
+        let inbox = &mut *self.inbox;
+        settle(
+            self.shared.suite,
+            &self.run.vars,
+            |pause| Ok(inbox.pause(pause)?),
+            |text| {
+                held.push(format!("[cleanup] {text}"));
+                self.stream.tell(Event::Finding { text });
+            },
+        )?;
+        Ok(held)
+    }
+
+    fn clean(&mut self, log: Vec<String>) -> anyhow::Result<Cleaning> {
         // After a signal nothing is deleted any more, from the first key on.
         self.inbox.check()?;
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
@@ -221,10 +239,7 @@ impl Attempt<'_, '_> {
                 scope: plan.summary().to_vec(),
             });
         }
-        let mut cleaning = Cleaning {
-            plan,
-            log: Vec::new(),
-        };
+        let mut cleaning = Cleaning { plan, log };
         let inbox = &mut *self.inbox;
         cleaning.step(self.folder, |plan, log| {
             plan.execute(false, log, || Ok(inbox.check()?))

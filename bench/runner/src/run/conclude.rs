@@ -9,7 +9,7 @@ use crate::run::meta::Meta;
 use crate::suite::Suite;
 use crate::values::mask::masked;
 use crate::verdict::derive::derive;
-use crate::verdict::facts::{Facts, Machine};
+use crate::verdict::facts::{Facts, Machine, aborted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
 
@@ -42,6 +42,7 @@ pub(super) fn conclude(
     let missing = missing.filter(|name| *name != "verdict.json" && !folder.has(name));
     let facts = Facts {
         k6_exit_code: finished.code,
+        aborted: folder.text("stdout.txt").as_deref().and_then(aborted),
         cause: finished.cause,
         summary: summary.is_some(),
         unhealthy: health.err().map(|text| masked(&text)),

@@ -7,7 +7,7 @@ use super::problem::{
 };
 use super::process::Named;
 use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind, TargetKind, TargetTable};
-use super::scope::{Condition, EARLIER_RUN, Scope, is_reading_command};
+use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
 use super::section::Section;
 use super::{check_names, check_plan, schema1};
 use crate::values::template::{Part, parts};
@@ -266,6 +266,17 @@ fn check_clean(file: &File) -> Result<(), Problem> {
             placeholders(file, statement, &each)?;
             reads(statement)?;
         }
+        if let Some(settle) = &clean.settle {
+            for field in &settle.of {
+                placeholders(file, field, &each)?;
+                if !matches!(Watched::parse(field.get_ref()), Ok(Watched::Field { .. })) {
+                    let text = format!("`{}`: allowed: HASH[{{item}}]", field.get_ref());
+                    return Err(problem(field, text));
+                }
+            }
+            placeholders(file, &settle.at_least, &[])?;
+            placeholders(file, &settle.say, &[])?;
+        }
     }
     Ok(())
 }
@@ -452,6 +463,9 @@ fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), P
                 "`limit` must be a number or a text with a variable, as in \"${VUS}\"",
             ));
         }
+    }
+    if let Some(say) = &gate.say {
+        placeholders(file, say, &[])?;
     }
     if gate.absent.is_some() && gate.class == Class::Watch {
         return Err(problem(

@@ -262,6 +262,24 @@ pub(crate) struct CleanTable {
     /// Reading commands whose replies are recorded.
     #[serde(default)]
     pub(crate) statements: Vec<Spanned<String>>,
+    /// What is waited for before anything is cleaned, where a person started the target: a program that the runner starts
+    /// holds nothing of an earlier run.
+    pub(crate) settle: Option<SettleTable>,
+}
+
+/// `clean.settle`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettleTable {
+    /// Fields of hashes; one that is not there has settled.
+    pub(crate) of: Vec<Spanned<String>>,
+    /// A number, or a text that becomes one.
+    pub(crate) at_least: Spanned<String>,
+    /// After this long the run goes on.
+    #[serde(with = "duration")]
+    pub(crate) limit: std::time::Duration,
+    /// What it means that a value has not settled by then.
+    pub(crate) say: Spanned<String>,
 }
 
 /// What is cleaned.
@@ -383,6 +401,8 @@ pub(crate) struct GateTable {
     pub(crate) min_samples: Option<Spanned<u64>>,
     /// The value that absence stands for; without it absence is invalid.
     pub(crate) absent: Option<f64>,
+    /// What it means that the gate does not hold, and what helps; takes placeholders.
+    pub(crate) say: Option<Spanned<String>>,
 }
 
 /// What a failed gate means.

@@ -8,6 +8,9 @@ use crate::verdict::gates::Judged;
 /// k6's exit code where a threshold was crossed.
 const CROSSED: i32 = 99;
 
+/// What k6 says before the text of a script that has ended the run.
+const ABORTED: &str = "test aborted: ";
+
 /// Share of the machine, in percent over the whole run, beyond which the generator measures itself.
 const GENERATOR_CAP: f64 = 90.0;
 
@@ -46,6 +49,9 @@ pub(crate) struct Machine {
 pub(crate) struct Facts {
     /// `null` if a signal ended k6.
     pub(crate) k6_exit_code: Option<i32>,
+    /// Why the harness ended the run, if it did.
+    #[serde(default)]
+    pub(crate) aborted: Option<String>,
     pub(crate) cause: Cause,
     /// k6 left a summary in this run, and it is JSON.
     pub(crate) summary: bool,
@@ -55,6 +61,28 @@ pub(crate) struct Facts {
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
     pub(crate) generator_cpu_percent_mean: Option<f64>,
+}
+
+/// Why a harness ended the run, as k6 told it at the end of its output.
+pub(crate) fn aborted(output: &str) -> Option<String> {
+    let line = output.lines().rev().find(|line| line.contains(ABORTED))?;
+    let (_, why) = line.split_once(ABORTED)?;
+    // k6 logs it as a quoted text, with the place in the script at its end.
+    let (mut text, mut escaped) = (String::new(), false);
+    for letter in why.chars() {
+        match letter {
+            '"' if !escaped => break,
+            '\\' if !escaped => escaped = true,
+            _ => {
+                text.push(letter);
+                escaped = false;
+            }
+        }
+    }
+    if let Some(place) = text.rfind(" (file://") {
+        text.truncate(text[..place].rfind(" at ").unwrap_or(place));
+    }
+    Some(text)
 }
 
 impl Facts {
@@ -116,7 +144,10 @@ impl Facts {
         Judged::built_in(
             "k6-exit",
             self.k6_exit_code == Some(0),
-            format!("k6's exit code: {code}; expected 0"),
+            match &self.aborted {
+                Some(why) => format!("k6's exit code: {code}; expected 0: {why}"),
+                None => format!("k6's exit code: {code}; expected 0"),
+            },
         )
     }
 }
@@ -130,6 +161,7 @@ mod tests {
     fn each_fact_has_its_gate() {
         let good = Facts {
             k6_exit_code: Some(0),
+            aborted: None,
             cause: Cause::Own,
             summary: true,
             unhealthy: None,
@@ -198,10 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn why_a_harness_ended_the_run_is_told_by_its_last_line() {
+        let output = "level=info msg=\"test aborted: not this\"\n\
+            level=error msg=\"test aborted: no \\\"e1\\\" at the gate at endRun (file:///s.js:5:18(6))\"\nTitle: 1\n";
+        assert_eq!(aborted(output).as_deref(), Some("no \"e1\" at the gate"));
+        let plain = "level=error msg=\"test aborted: why\" hint=none";
+        assert_eq!(aborted(plain).as_deref(), Some("why"));
+        assert_eq!(aborted("level=error msg=\"thresholds crossed\""), None);
+    }
+
+    #[test]
     fn a_crossed_threshold_is_a_missed_objective() {
         let judged = |code: i32| {
             let facts = Facts {
                 k6_exit_code: Some(code),
+                aborted: None,
                 cause: Cause::Own,
                 summary: true,
                 unhealthy: None,

@@ -138,11 +138,16 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
     };
     let too_few = value.and_then(|_| too_few(gate, evidence.summary));
     let holds = too_few.is_none() && value.is_some_and(|value| compare(value, gate.op, limit));
-    let text = format!(
+    let mut text = format!(
         "{metric} {stat}: {received}; expected {} {limit}{unit}{}",
         sign(gate.op),
         too_few.as_deref().unwrap_or_default()
     );
+    if let Some(say) = gate.say.as_ref().filter(|_| !holds) {
+        // Evidence of another suite may lack a value that this one computes.
+        let said = evidence.vars.expand_shown(say.get_ref());
+        text = format!("{text}: {}", said.unwrap_or_else(|_| say.get_ref().clone()));
+    }
     Ok(Judged {
         id: gate.id.get_ref().clone(),
         class: gate.class,
@@ -220,11 +225,14 @@ pub(crate) fn verdict(gates: &[Judged]) -> Verdict {
     }
 }
 
-/// Why the verdict is not PASS, one reason per failed gate.
+/// Why the verdict is not PASS, one reason per failed gate: what makes the evidence worthless stands before what was missed.
 pub(crate) fn reasons(gates: &[Judged]) -> Vec<String> {
-    gates
-        .iter()
-        .filter(|gate| !gate.holds && gate.class != Class::Watch)
+    let of_class = |class: Class| {
+        let failed = gates.iter();
+        failed.filter(move |gate| !gate.holds && gate.class == class)
+    };
+    of_class(Class::Validity)
+        .chain(of_class(Class::Slo))
         .map(|gate| format!("{}: {}", gate.id, gate.text))
         .collect()
 }
@@ -272,6 +280,21 @@ mod tests {
             (false, "completed_users count: 49; expected == 50")
         );
         assert_eq!(verdict(&[gate]), Verdict::Invalid);
+    }
+
+    #[test]
+    fn a_gate_that_does_not_hold_says_what_that_means() {
+        let say = format!("{ALL}\nsay = \"not all of ${{VUS}} were let in\"");
+        assert_eq!(
+            judge_with(&say, &completed(50)).text,
+            "completed_users count: 50; expected == 50"
+        );
+        assert_eq!(
+            judge_with(&say, &completed(49)).text,
+            "completed_users count: 49; expected == 50: not all of 50 were let in"
+        );
+        let unknown = say.replace("${VUS}", "${VU}");
+        suite(&format!("{HEAD}[[gate]]\nid = \"g\"\n{unknown}\n")).expect_err("refused");
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl Place {
         command
             .args(["run", "bench/suites/waiting-room.toml"])
             .args(["--scenario", "custom"])
+            .args(["--set", "LIKE=fast"])
             .env("K6_BIN", k6())
             .env("WAITING_ROOM_BIN", waiting_room());
         command

@@ -1,0 +1,475 @@
+//! What goes wrong in a waiting room, and what the suite says of it: which gates, in which words, while the run goes on and in
+//! its verdict.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use common::{Place, Redis, finish, json, text};
+
+const INVALID: &str = "INVALID";
+const PASS: &str = "PASS";
+
+/// A fault of the reference, and what a run with it comes to.
+struct Case {
+    /// Arguments of the reference.
+    faults: &'static str,
+    /// Further settings.
+    set: &'static [&'static str],
+    verdict: &'static str,
+    /// The gates that do not hold.
+    gates: &'static [&'static str],
+    /// In `verdict.json`.
+    reasons: &'static [&'static str],
+    /// In what is printed while the run goes on.
+    printed: &'static [&'static str],
+    /// Derived values.
+    derived: &'static [(&'static str, i64)],
+}
+
+/// What keeps users from the queue.
+const BEFORE_IT_OPENS: &[Case] = &[
+    Case {
+        faults: "--fault fail-first-logins=1",
+        set: &[],
+        verdict: PASS,
+        gates: &[],
+        reasons: &[],
+        printed: &[],
+        derived: &[
+            ("completedUsers", 10),
+            ("loginFailures", 1),
+            ("loginFinalFailures", 0),
+        ],
+    },
+    Case {
+        faults: "--fault expire-tokens=10%",
+        set: &[],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 9 arrived, 1 failed (sse 1)"],
+        printed: &["user 10 lost the stream of event", "status 401"],
+        derived: &[("sseFailures", 1)],
+    },
+    Case {
+        faults: "--fault connections=6 --connection-wait-ms 1000",
+        // One user after the other, so that it is logins that find no connection any more.
+        set: &["LOGIN_BATCH_SIZE=1", "LOGIN_BATCH_INTERVAL_MS=300"],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "no-login-loss", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 6 arrived, 4 failed (login 4)"],
+        printed: &["could not log in: status 500"],
+        derived: &[("loginFinalFailures", 4)],
+    },
+    Case {
+        faults: "--fault silence-users=20%",
+        set: &[],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 8 arrived, 2 failed (sse 2)"],
+        printed: &["nothing was received within 6s"],
+        derived: &[("sseFailures", 2)],
+    },
+    Case {
+        faults: "--fault dead-brokers=1",
+        set: &[],
+        verdict: INVALID,
+        gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
+        reasons: &["expected 0: Barrier failed: 0 arrived, 10 failed (sse 10)"],
+        printed: &["lost the stream of event", "status 500"],
+        derived: &[("sseFailures", 10)],
+    },
+];
+
+/// What happens to those who are in it.
+const WHILE_IT_DRAINS: &[Case] = &[
+    Case {
+        faults: "--fault lose-promotions=20%",
+        set: &[],
+        verdict: INVALID,
+        gates: &[
+            "promotion-went-on",
+            "nobody-cut-off",
+            "streams-held",
+            "all-escaped",
+            "k6-exit",
+        ],
+        reasons: &[
+            "nobody was let in for so long although users waited",
+            "SEATS=2",
+            "HOLD_MS=",
+        ],
+        printed: &[
+            "promotion has stalled: nobody has been let in for 3 s;",
+            "cut off by SSE_TIMEOUT_MS=12000",
+        ],
+        derived: &[],
+    },
+    Case {
+        faults: "--fault leak-slots=10%",
+        set: &[],
+        verdict: INVALID,
+        gates: &["slots-came-back"],
+        reasons: &[
+            "slots_at_end min: 1; expected >= 2: after all had left an event had fewer slots than SEATS=2 say: they leak",
+        ],
+        printed: &["has 1 slots after all users have left, where SEATS=2"],
+        derived: &[("completedUsers", 10)],
+    },
+    // Half of them, so that some are still in the queue when positions are told.
+    Case {
+        faults: "--fault cut-streams=50%",
+        set: &[],
+        verdict: INVALID,
+        gates: &["streams-held", "all-escaped", "k6-exit"],
+        reasons: &["sse_failures count: "],
+        printed: &["lost the stream of event", "the connection was lost"],
+        derived: &[("cutOffUsers", 0)],
+    },
+    Case {
+        faults: "--fault promote-twice=100%",
+        set: &[],
+        verdict: PASS,
+        gates: &[],
+        reasons: &[],
+        printed: &[],
+        derived: &[("completedUsers", 10)],
+    },
+    Case {
+        faults: "--fault late-slots-ms=60000",
+        set: &[],
+        verdict: INVALID,
+        gates: &[
+            "promotion-went-on",
+            "slots-came-back",
+            "nobody-cut-off",
+            "streams-held",
+            "all-escaped",
+            "k6-exit",
+        ],
+        reasons: &[
+            "slots_at_end min: 0; expected >= 2",
+            "they leak, or come back late",
+        ],
+        printed: &[
+            "8 waiting, slots 0 (SEATS=2)",
+            "has 0 slots after all users have left, where SEATS=2",
+        ],
+        derived: &[("completedUsers", 2), ("cutOffUsers", 8)],
+    },
+    Case {
+        faults: "--fault stall-promotion=true",
+        set: &[],
+        verdict: INVALID,
+        gates: &[
+            "promotion-went-on",
+            "nobody-cut-off",
+            "streams-held",
+            "all-escaped",
+            "k6-exit",
+        ],
+        reasons: &["promotion has stalled: nobody was let in for so long although users waited"],
+        printed: &[
+            "promotion has stalled: nobody has been let in for 3 s;",
+            "10 waiting, slots 2 (SEATS=2)",
+        ],
+        derived: &[("completedUsers", 0), ("cutOffUsers", 10)],
+    },
+];
+
+/// A run with few users of one event, by compressed limits.
+fn run(place: &Place, more: &[&str]) -> Command {
+    let mut command = place.waiting_room_run();
+    let settings = [
+        "EVENT_COUNT=1",
+        "VUS=10",
+        "SEATS=2",
+        "BURST_OFFSET_MS=0",
+        "MAX_LOGIN_RETRIES=2",
+        "BARRIER_TIMEOUT_MS=20000",
+        "SSE_TIMEOUT_MS=12000",
+        "SSE_IDLE_TIMEOUT_MS=6000",
+        "STALL_MS=3000",
+    ];
+    let name = |setting: &str| setting.split('=').next().map(str::to_owned);
+    let kept = settings
+        .iter()
+        .filter(|own| !more.iter().any(|given| name(given) == name(own)));
+    for setting in kept.chain(more) {
+        command.args(["--set", setting]);
+    }
+    command
+}
+
+/// The verdict of the only run, which is not PASS, and the reasons for it, the first one first.
+fn reasons(place: &Place, below: &str) -> Vec<String> {
+    let verdict = json(&place.run_folder(below).join("verdict.json"));
+    assert_eq!(verdict["verdict"], INVALID, "{verdict:#}");
+    let reasons = verdict["reasons"].as_array().expect("a list");
+    let text = |reason: &serde_json::Value| reason.as_str().expect("a text").to_owned();
+    reasons.iter().map(text).collect()
+}
+
+/// The gates that do not hold, in the order in which the verdict names them. How busy the machine is is not the fault's.
+fn gates(reasons: &[String]) -> Vec<&str> {
+    reasons
+        .iter()
+        .map(|reason| reason.split_once(": ").expect("a gate and its text").0)
+        .filter(|gate| !gate.starts_with("generator-"))
+        .collect()
+}
+
+const BELOW: &str = "zset/1/seat-limited/custom";
+
+#[test]
+fn faults_before_the_events_open_are_said_by_their_gates_and_in_words() {
+    each_is_said(BEFORE_IT_OPENS);
+}
+
+#[test]
+fn faults_of_the_drain_are_said_by_their_gates_and_in_words() {
+    each_is_said(WHILE_IT_DRAINS);
+}
+
+fn each_is_said(cases: &[Case]) {
+    for case in cases {
+        let place = Place::new();
+        let faults = format!("TARGET_ARGS={}", case.faults);
+        let settings = [&[faults.as_str()], case.set].concat();
+        let (_, printed) = finish(run(&place, &settings).args(["--variant", "zset"]));
+        let folder = place.run_folder(BELOW);
+        let verdict = json(&folder.join("verdict.json"));
+        assert_eq!(
+            verdict["verdict"], case.verdict,
+            "{}: {printed}",
+            case.faults
+        );
+        let found: Vec<String> = if case.verdict == PASS {
+            Vec::new()
+        } else {
+            reasons(&place, BELOW)
+        };
+        assert_eq!(gates(&found), case.gates, "{}: {found:#?}", case.faults);
+        for words in case.reasons {
+            let said = found.iter().any(|reason| reason.contains(words));
+            assert!(said, "{}: {words} in {found:#?}", case.faults);
+        }
+        for words in case.printed {
+            assert!(
+                printed.contains(words),
+                "{}: {words} in {printed}",
+                case.faults
+            );
+        }
+        let derived = json(&folder.join("derived.json"));
+        for (name, value) in case.derived {
+            assert_eq!(derived[name], *value, "{}: {name}", case.faults);
+        }
+    }
+}
+
+/// A Redis and a waiting room that a person started for one event, and a run on them.
+struct Services {
+    room: Child,
+    address: String,
+    redis: Redis,
+    place: Place,
+}
+
+impl Services {
+    fn start(arguments: &[&str]) -> Self {
+        let (redis, place) = (Redis::start(&[]), Place::new());
+        let port_file = place.evidence().with_file_name("address");
+        let mut room = Command::new(common::waiting_room())
+            .args(["--events", "e1", "--port-file"])
+            .arg(&port_file)
+            .args(arguments)
+            .env("REDIS_URL", &redis.address)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the waiting room starts");
+        let address = common::address_of(&mut room, &port_file);
+        Self {
+            room,
+            address,
+            redis,
+            place,
+        }
+    }
+
+    fn run(&self, more: &[&str]) -> Command {
+        let mut command = run(&self.place, more);
+        command
+            .env("BASE_URL", &self.address)
+            .env("REDIS_URL", &self.redis.address)
+            .env("EVENT_IDS", "e1");
+        command
+    }
+
+    /// Runs, and does something once a line has been printed that holds the text; returns all that was printed.
+    fn run_and(&self, more: &[&str], text: &str, disturb: impl FnOnce()) -> String {
+        let mut command = self.run(more);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the runner starts");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let (mut printed, mut disturb) = (String::new(), Some(disturb));
+        for line in output.lines() {
+            let line = line.expect("text");
+            printed.push_str(&line);
+            printed.push('\n');
+            if line.contains(text)
+                && let Some(disturb) = disturb.take()
+            {
+                disturb();
+            }
+        }
+        child.wait().expect("the runner ends");
+        assert!(disturb.is_none(), "{text} in {printed}");
+        printed
+    }
+
+    fn ask(&self, command: &str) -> i64 {
+        common::ask(&mut self.redis.connect(), command)
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        reasons(&self.place, "gateway/1/seat-limited/custom")
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        let _ = self.room.kill();
+        let _ = self.room.wait();
+    }
+}
+
+#[test]
+fn a_run_whose_slots_changed_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2"]);
+    // As users of an earlier run do who leave late.
+    let late = || assert!(services.ask("HINCRBY ENTRY_QUEUE_SLOTS e1 3") > 0);
+    let printed = services.run_and(&[], "all events are OPEN", late);
+    assert_eq!(
+        services.reasons(),
+        [
+            "slots-never-above: slots_most max: 5; expected <= 2: an event had more slots than SEATS=2 allow: \
+          they are not those of the event, or users of an earlier run gave some back"
+        ],
+        "{printed}"
+    );
+}
+
+#[test]
+fn slots_that_are_not_the_seats_are_named_with_both() {
+    let services = Services::start(&["--seats", "3"]);
+    let (_, printed) = finish(&mut services.run(&["SEATS=8"]));
+    let reasons = services.reasons();
+    assert_eq!(
+        gates(&reasons),
+        ["slots-at-join", "slots-came-back"],
+        "{printed}"
+    );
+    let words = "slots_at_join min: 3; expected >= 8: once all had joined an event had too few slots for SEATS=8";
+    assert!(reasons[0].contains(words), "{reasons:#?}");
+}
+
+#[test]
+fn a_run_whose_users_were_cut_off_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "1"]);
+    // With seats that the events do not have, the limits are too short.
+    let (_, printed) = finish(&mut services.run(&["SEATS=50", "SSE_TIMEOUT_MS=10000", "VUS=20"]));
+    let reasons = services.reasons();
+    let one = reasons
+        .iter()
+        .find(|reason| reason.starts_with("nobody-cut-off: "));
+    let one = one.unwrap_or_else(|| panic!("{printed}"));
+    assert!(
+        one.contains("expected == 0: their time was up, by HOLD_MS=")
+            && one.contains("SEATS=50, which must be those of the events"),
+        "{one}"
+    );
+    assert!(
+        printed.contains(
+            "cut off by SSE_TIMEOUT_MS=10000: give the SEATS that the events have (SEATS=50)"
+        ),
+        "{printed}"
+    );
+    let derived = json(
+        &services
+            .place
+            .run_folder("gateway/1/seat-limited/custom")
+            .join("derived.json"),
+    );
+    assert!(derived["cutOffUsers"].as_i64() > Some(0), "{derived}");
+}
+
+#[test]
+fn a_run_that_was_released_by_hand_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&[]);
+    let release = || {
+        let key: Vec<String> =
+            common::ask(&mut services.redis.connect(), "KEYS K6_BARRIER_JOINED:*");
+        let id = key[0].trim_start_matches("K6_BARRIER_JOINED:");
+        let mut k6 = Command::new(common::k6());
+        k6.args(["x", "barrier", "release", "--run-id", id, "--yes"])
+            .env("K6_BARRIER_REDIS", &services.redis.address);
+        let (code, said) = finish(&mut k6);
+        assert_eq!(code, 0, "{said}");
+    };
+    let slowly = [
+        "LOGIN_BATCH_SIZE=5",
+        "LOGIN_BATCH_INTERVAL_MS=8000",
+        "SSE_TIMEOUT_MS=30000",
+        "VERBOSE_LOGS=1",
+    ];
+    let printed = services.run_and(&slowly, "joined the queue", release);
+    let reasons = services.reasons();
+    assert!(
+        reasons[0].starts_with("k6-exit: k6's exit code: 108; expected 0: Barrier failed: released by hand before all were there: "),
+        "{reasons:#?}, {printed}"
+    );
+}
+
+#[test]
+fn a_run_whose_promotion_stalled_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2", "--fault", "stall-promotion=true"]);
+    // It goes on as soon as it was named, so everybody is let in at last.
+    let go_on = || {
+        let mut call = Command::new("curl");
+        call.args(["-sf", "-X", "PUT", "-d", "{\"stall-promotion\":null}"]);
+        let (code, said) = finish(call.arg(format!("{}/faults", services.address)));
+        assert_eq!(code, 0, "{said}");
+    };
+    let printed = services.run_and(&[], "promotion has stalled", go_on);
+    let reasons = services.reasons();
+    assert_eq!(gates(&reasons), ["promotion-went-on"], "{printed}");
+    assert!(
+        reasons[0].contains("promotion has stalled: nobody was let in for so long"),
+        "{reasons:#?}"
+    );
+    assert!(
+        printed.contains("promotion of event e1 goes on, after "),
+        "{printed}"
+    );
+}
+
+#[test]
+fn cleaning_waits_for_promoted_users_of_an_earlier_run_or_names_them() {
+    let services = Services::start(&["--seats", "2"]);
+    assert_eq!(services.ask("HSET ENTRY_QUEUE_SLOTS e1 1"), 1);
+    let (code, printed) = finish(&mut services.run(&[]));
+    assert_eq!(code, 0, "{printed}");
+    let named = "ENTRY_QUEUE_SLOTS[e1] is 1 after 10 s, expected at least 2: promoted users of an earlier run still hold slots";
+    assert!(printed.contains(named), "{printed}");
+    let cleanup = services
+        .place
+        .run_folder("gateway/1/seat-limited/custom")
+        .join("cleanup.txt");
+    assert!(text(&cleanup).contains(named));
+}

@@ -1,0 +1,208 @@
+// @ts-check
+/**
+ * The target's queues and slots as they stand in Redis. Setup looks whether they are fit for a run, the controller how they
+ * drain, and teardown whether all that users held has come back. Users never look, so all of it is made when it is asked for.
+ */
+
+import { sleep } from 'k6';
+import { Trend } from 'k6/metrics';
+import { QueueCounter } from 'k6/x/barrier';
+
+import { errorText } from './pure.js';
+
+/** @typedef {import('./pure.js').Config} Config */
+
+/** Slots of each event with users, once all of them had joined. */
+const slotsAtJoin = new Trend('slots_at_join');
+/** The most slots that any event had, by then and each second of the drain. */
+const slotsMost = new Trend('slots_most');
+/** Slots of each event when all users had left. */
+const slotsAtEnd = new Trend('slots_at_end');
+/** The longest time in which nobody was let in although users waited, ms. */
+const promotionPauseMs = new Trend('promotion_pause_ms', true);
+
+/** @param {Config} config */
+export function openQueues(config) {
+  const INDEX_KEY = 'WAITING_QUEUE_IDX';
+  const SLOTS_KEY = 'ENTRY_QUEUE_SLOTS';
+  /** Between two looks at a queue that drains, and at whether there are still users, ms. */
+  const LOOK_MS = 1000;
+  const TICK_MS = 20;
+  /** How long slots may take to come back after the last user has left, ms. */
+  const BACK_MS = 10_000;
+
+  const waitingKey = (/** @type {string} */ eventId) => `WAITING:${eventId}`;
+  const userIdsKey = (/** @type {string} */ eventId) => `WAITING_USER_IDS:${eventId}`;
+  const open = () =>
+    new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: config.eventIds.map(waitingKey) });
+
+  /** The counts for a message, which must not fail over them: `WAITING:a=120, WAITING:b=80`. */
+  const countsText = () => {
+    try {
+      const sizes = open().counts();
+      return config.eventIds.map((eventId) => `${waitingKey(eventId)}=${sizes[waitingKey(eventId)]}`).join(', ');
+    } catch (error) {
+      return `queue sizes unknown (${errorText(error)})`;
+    }
+  };
+
+  /** Why the queues are not fit for a run, or an empty text. */
+  const whyNotEmpty = () => {
+    try {
+      const queues = open();
+      const waiting = queues.counts();
+      for (const eventId of config.eventIds) {
+        const inQueue = waiting[waitingKey(eventId)];
+        const users = Number(queues.command('HLEN', userIdsKey(eventId)));
+        const index = Number(queues.command('HGET', INDEX_KEY, eventId)); // the last one given out, none is 0
+        if (inQueue > 0 || users > 0 || index > 0) {
+          return (
+            `left-over queue state of event ${eventId}: ${waitingKey(eventId)}=${inQueue}, ` +
+            `${userIdsKey(eventId)}=${users}, ${INDEX_KEY}[${eventId}]=${index}; clean these keys before the run`
+          );
+        }
+      }
+      return '';
+    } catch (error) {
+      return `Redis precondition check failed: ${errorText(error)}`;
+    }
+  };
+
+  /** Stores the time of OPEN for outside readers. They are helped by it, the run does not need it: errors are ignored. */
+  const storeOpenAt = async (/** @type {string} */ runId) => {
+    try {
+      await open().asyncCommand('SET', `K6_OPEN_AT_MS:${runId}`, Date.now(), 'EX', config.barrierTtlSeconds);
+    } catch (error) {
+      console.warn(`the time of OPEN was not stored: ${errorText(error)}`);
+    }
+  };
+
+  /** Another waiting room may keep no slots, or not here. */
+  const ownSystem = config.system.startsWith('./systems/');
+  /** What slots are compared with, in words. */
+  const expected = config.slotsFrom === '' ? '' : `${config.slotsFrom}=${config.slots}`;
+
+  /** The slots of an event, nothing where the target keeps none. */
+  const slotsOf = (/** @type {QueueCounter} */ queues, /** @type {string} */ eventId) => {
+    const slots = queues.command('HGET', SLOTS_KEY, eventId);
+    return slots === null ? undefined : Number(slots);
+  };
+
+  /** Looks at the slots once all users have joined, before anybody is promoted. */
+  const seeJoined = () => {
+    try {
+      const queues = open();
+      const waiting = queues.counts();
+      for (const eventId of config.eventIds) {
+        const slots = slotsOf(queues, eventId);
+        if (waiting[waitingKey(eventId)] === 0 || (slots === undefined && !ownSystem)) {
+          continue;
+        }
+        slotsAtJoin.add(slots ?? 0);
+        slotsMost.add(slots ?? 0);
+        if (config.slots > 0 && slots !== config.slots) {
+          console.error(
+            `event ${eventId} has ${slots ?? 'no'} slots now that all users have joined, where ${expected}: that is not what its ` +
+              'event has, or promoted users of an earlier run have left since the cleaning',
+          );
+        }
+      }
+    } catch (error) {
+      console.warn(`the slots could not be read: ${errorText(error)}`);
+    }
+  };
+
+  /**
+   * Watches the drain until the last user is through, and says when promotion stands still.
+   *
+   * @param {() => number} users how many are left
+   * @param {number} endsAt epoch ms at which they give up
+   */
+  const watchDrain = (users, endsAt) => {
+    const queues = open();
+    /** Who waits where, since when nobody of them has been let in, and whether that was told. */
+    const seen = new Map([...config.eventIds, ''].map((place) => [place, { waiting: 0, since: 0, told: false }]));
+    const over = new Set();
+    let longestMs = 0;
+
+    const look = () => {
+      const counts = queues.counts();
+      const now = Date.now();
+      const total = config.eventIds.reduce((sum, eventId) => sum + counts[waitingKey(eventId)], 0);
+      const stalled = [];
+      for (const [place, state] of seen) {
+        // Whoever is in no queue any more, and still here, is being promoted; or has been forgotten.
+        const waiting = place === '' ? (total === 0 ? users() : 0) : counts[waitingKey(place)];
+        if (waiting === 0 || state.waiting === 0 || waiting < state.waiting) {
+          if (state.told) {
+            console.warn(`promotion${place && ` of event ${place}`} goes on, after ${Math.round((now - state.since) / 1000)} s`);
+          }
+          Object.assign(state, { since: now, told: false });
+        }
+        state.waiting = waiting;
+        longestMs = Math.max(longestMs, now - state.since);
+        if (now - state.since >= config.stallMs && !state.told) {
+          state.told = true;
+          stalled.push(
+            place === ''
+              ? `no queue holds the users who still wait: ${waiting}`
+              : `event ${place}: ${waiting} waiting, slots ${slotsOf(queues, place) ?? 'none'}${expected && ` (${expected})`}`,
+          );
+        }
+      }
+      if (stalled.length > 0) {
+        console.error(`promotion has stalled: nobody has been let in for ${config.stallMs / 1000} s; ${stalled.join('; ')}`);
+      }
+      for (const eventId of config.eventIds) {
+        const slots = slotsOf(queues, eventId);
+        if (slots === undefined) {
+          continue;
+        }
+        slotsMost.add(slots);
+        if (config.slots > 0 && slots > config.slots && !over.has(eventId)) {
+          over.add(eventId);
+          console.error(`event ${eventId} has ${slots} slots while it drains, where ${expected}: somebody else has given some back`);
+        }
+      }
+    };
+
+    for (let lookedAt = 0; users() > 0 && Date.now() < endsAt; sleep(TICK_MS / 1000)) {
+      if (Date.now() - lookedAt >= LOOK_MS) {
+        lookedAt = Date.now();
+        try {
+          look();
+        } catch {
+          // The streams of the users tell that Redis is gone, and what becomes of them is counted.
+        }
+      }
+    }
+    promotionPauseMs.add(longestMs);
+  };
+
+  /** Looks at the slots when all users have left: what they held comes back, at the latest after some seconds. */
+  const seeEnd = () => {
+    const queues = open();
+    const end = Date.now() + BACK_MS;
+    for (const eventId of config.eventIds) {
+      try {
+        let slots = slotsOf(queues, eventId);
+        while (slots !== undefined && slots < config.slots && Date.now() < end) {
+          sleep(TICK_MS / 1000);
+          slots = slotsOf(queues, eventId);
+        }
+        if (slots === undefined) {
+          continue;
+        }
+        slotsAtEnd.add(slots);
+        slotsMost.add(slots);
+        if (config.slots > 0 && slots !== config.slots) {
+          console.error(`event ${eventId} has ${slots} slots after all users have left, where ${expected}`);
+        }
+      } catch (error) {
+        console.warn(`the slots of event ${eventId} could not be read: ${errorText(error)}`);
+      }
+    }
+  };
+
+  return { countsText, whyNotEmpty, storeOpenAt, seeJoined, watchDrain, seeEnd };
+}

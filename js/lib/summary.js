@@ -1,0 +1,52 @@
+// @ts-check
+/** The text that closes a run. Users have no part in it, so their VUs do not load it. */
+
+import { cutOffMend } from './pure.js';
+
+/** @typedef {import('./pure.js').Config} Config */
+
+/**
+ * @typedef {{ metrics: Record<string, { values: Record<string, number> }> }} SummaryData
+ */
+
+/**
+ * The text that closes a run.
+ *
+ * @param {SummaryData} data
+ * @param {Config} config
+ * @returns {string}
+ */
+export function summaryText({ metrics }, config) {
+  const count = (/** @type {string} */ name) => metrics[name]?.values.count ?? 0;
+  const cutOff = count('cut_off_users');
+  const ms = (/** @type {string} */ name, /** @type {string} */ statistic, /** @type {number} */ decimals) => {
+    const values = metrics[name]?.values;
+    // A metric with a threshold reads 0 where nothing was ever recorded.
+    return values && values.max > 0 ? `${values[statistic].toFixed(decimals)} ms` : 'n/a';
+  };
+  const slots = (/** @type {string} */ name, /** @type {string} */ statistic) => metrics[name]?.values[statistic] ?? 'n/a';
+  const lines = {
+    BASE_URL: config.baseUrl,
+    Scenario: config.scenario || 'custom',
+    'Event IDs': `${config.eventIds.length} (hot ratio ${Math.round(config.hotRatio * 100)}%)`,
+    'Users (vus/iterations)': config.vus,
+    'Success rate': `${((count('completed_users') / config.vus) * 100).toFixed(2)}%`,
+    'P95 connection time': ms('sse_connection_time', 'p(95)', 2),
+    'Completed users': count('completed_users'),
+    'IN_ENTRY events': count('in_entry_events'),
+    'SSE events': count('sse_events'),
+    'Login failures': count('login_failures'),
+    'Login final failures': count('login_final_failures'),
+    'SSE failures': count('sse_failures'),
+    'Disconnect failures': count('disconnect_failures'),
+    'Barrier wait max': ms('barrier_wait_ms', 'max', 0),
+    'P95 OPEN->IN_PROGRESS': ms('open_to_promote_ms', 'p(95)', 2),
+    'P95 login batch delay': ms('login_batch_delay_ms', 'p(95)', 0),
+    'Longest pause of promotion': ms('promotion_pause_ms', 'max', 0),
+    'Slots at join, most, at end':
+      `${slots('slots_at_join', 'min')}, ${slots('slots_most', 'max')}, ${slots('slots_at_end', 'min')}` +
+      (config.slots > 0 ? ` (${config.slotsFrom}=${config.slots})` : ''),
+    'Cut off users': cutOff === 0 ? 0 : `${cutOff}: ${cutOffMend(config)}`,
+  };
+  return ['SSE Throughput Test Summary', ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`), ''].join('\n');
+}

@@ -1,0 +1,90 @@
+/** The controller sees what becomes of slots and of the promotion, and says so while the run goes on. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { EVENTS, startWorld } from './world.mjs';
+
+const THRESHOLDS = 99;
+const [EVENT] = EVENTS;
+
+/** Changes the faults of the waiting room. */
+async function fault(world, faults) {
+  const { ok } = await fetch(`${world.baseUrl}/faults`, { method: 'PUT', body: JSON.stringify(faults) });
+  assert.ok(ok);
+}
+
+/** Runs the harness for users of one event; once a line has the text, something is done, and done before the run ends. */
+async function disturbedRun(world, env, text, disturb) {
+  let disturbed;
+  const onLine = (line) => {
+    if (line.includes(text)) {
+      disturbed ??= disturb();
+    }
+  };
+  const run = await world.k6({ EVENT_IDS: EVENT, STALL_MS: 3000, ...env }, { onLine });
+  assert.ok(disturbed, `"${text}" was printed\n${run.output}`);
+  await disturbed;
+  return run;
+}
+
+test('a sound run has its slots all the time, and no pause', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  const run = (await world.k6({ VUS: 8, SEATS: 2, STALL_MS: 3000 })).expect(0, 'Slots at join, most, at end: 2, 2, 2 (SEATS=2)');
+  assert.deepEqual(['min', 'max'].map((statistic) => run.value('slots_at_join', statistic)), [2, 2]);
+  assert.ok(run.value('promotion_pause_ms', 'max') < 3000);
+  assert.doesNotMatch(run.output, /stalled|has \d+ slots/);
+});
+
+test('seats that are not those of the target are named once all have joined', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  const run = (await world.k6({ VUS: 4, SEATS: 8 })).expect(0, `event ${EVENT} has 2 slots now that all users have joined, where SEATS=8`);
+  assert.equal(run.value('slots_at_join', 'min'), 2);
+});
+
+test('preset slots are compared with what was preset', async (t) => {
+  const world = await startWorld(t);
+  await world.redis('HSET', 'ENTRY_QUEUE_SLOTS', EVENTS[0], '70', EVENTS[1], '70');
+  const run = (await world.k6({ VUS: 4, SEATS: 8, SLOT_BOOST: 1, SLOT_BOOST_VALUE: 70 })).expect(0, '70, 70, 70 (SLOT_BOOST_VALUE=70)');
+  assert.doesNotMatch(run.output, /has \d+ slots/);
+});
+
+test('slots that somebody else gives back while the queue drains are named', async (t) => {
+  const world = await startWorld(t, ['--seats', '1']);
+  const run = await disturbedRun(world, { VUS: 12, SEATS: 1 }, 'all events are OPEN', () => world.redis('HINCRBY', 'ENTRY_QUEUE_SLOTS', EVENT, '2'));
+  run.expect(0, `event ${EVENT} has 3 slots after all users have left, where SEATS=1`);
+  assert.equal(run.value('slots_most', 'max'), 3);
+  assert.equal(run.value('slots_at_end', 'max'), 3);
+});
+
+test('a promotion that stands still is named while the run goes on, and when it goes on', async (t) => {
+  const world = await startWorld(t, ['--seats', '1', '--fault', 'stall-promotion=true']);
+  const run = await disturbedRun(world, { VUS: 3, SEATS: 1 }, 'promotion has stalled', () => fault(world, { 'stall-promotion': null }));
+  run.expect(
+    0,
+    `promotion has stalled: nobody has been let in for 3 s; event ${EVENT}: 3 waiting, slots 1 (SEATS=1)`,
+    new RegExp(`promotion of event ${EVENT} goes on, after \\d+ s`),
+  );
+  assert.ok(run.value('promotion_pause_ms', 'max') >= 3000);
+});
+
+test('users whom no queue holds any more are named', async (t) => {
+  const world = await startWorld(t, ['--fault', 'lose-promotions=1']);
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 3, STALL_MS: 3000, SSE_TIMEOUT_MS: 9000, SEATS: 50 })).expect(
+    THRESHOLDS,
+    'promotion has stalled: nobody has been let in for 3 s; no queue holds the users who still wait: 1',
+    'user 1 lost the stream of event event-a: cut off by SSE_TIMEOUT_MS=9000: give the SEATS that the events have (SEATS=50), or raise HOLD_MS',
+  );
+  assert.equal(run.value('cut_off_users'), 1);
+});
+
+test('of several processes none judges by itself what has come back', async (t) => {
+  const world = await startWorld(t, ['--seats', '2', '--fault', 'late-slots-ms=60000']);
+  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, RUN_ID: 'both', BURST_OFFSET_MS: 4000 };
+  const segments = ['0:1/2', '1/2:1'];
+  const args = (segment) => ['--no-thresholds', '--execution-segment', segment, '--execution-segment-sequence', '0,1/2,1'];
+  for (const run of await Promise.all(segments.map((segment) => world.k6(env, { args: args(segment) })))) {
+    run.expect(0, 'teardown: done', 'Completed users: 1');
+    assert.doesNotMatch(run.output, /has \d+ slots/);
+  }
+});
