@@ -324,7 +324,7 @@ int32_t kbar_check_options(const uint8_t *json,
  */
 int32_t kbar_start(const uint8_t *json,
                    size_t len,
-                   int32_t write_fd,
+                   int write_fd,
                    uint64_t *handle);
 
 /**

@@ -51,9 +51,9 @@ impl Host {
         self.calls.enter(token)
     }
 
-    /// The call needs no completion after all.
-    pub(crate) fn end(&self, token: u64) {
-        self.calls.leave(token);
+    /// The call needs no completion after all; false where one is on its way, or the host does not want it any more.
+    pub(crate) fn end(&self, token: u64) -> bool {
+        self.calls.leave(token)
     }
 
     /// The host does not want to hear of the token any more.
@@ -284,6 +284,7 @@ mod tests {
         host.begin(1).expect("begins");
         host.begin(2).expect("begins");
         done(&host, 1);
+        assert!(!host.end(1), "it is answered by its frame");
         host.cancel(1);
         frames.read_exact(&mut [0; 32]).expect("its frame");
         host.cancel(2);

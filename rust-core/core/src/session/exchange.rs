@@ -199,6 +199,8 @@ impl Session {
         match in_flight {
             InFlight::Open(_) => {}
             InFlight::Outcomes(batch) => self.ledger.take_back(batch),
+            // All who wanted it were told that it failed, and may have gone on as if it had.
+            InFlight::End(end) if end.tickets.is_empty() => {}
             InFlight::End(mut end) => {
                 end.resend = true;
                 self.ends.push_front(end);
@@ -219,6 +221,7 @@ mod tests {
     use crate::options::BarrierOptions;
     use crate::protocol::StoreTime;
     use crate::store::memory::MemoryStore;
+    use crate::ticket::Ticket;
 
     /// A live session with batches of two and a store of its own.
     fn live() -> (Session, MemoryStore) {
@@ -330,6 +333,47 @@ mod tests {
         done.sort_unstable();
         assert_eq!(done, [101, 102, 103, 104, 105]);
         assert_eq!(session.counts().arrived, 5);
+    }
+
+    #[test]
+    fn an_end_that_was_said_to_have_failed_is_not_sent_again() {
+        let until = std::time::Instant::now();
+        let abort = |session: &mut Session, token, until| {
+            let ticket = Ticket::new(token, until, std::sync::Arc::new(Nobody));
+            session.abort("why", ticket, &mut Vec::new());
+            assert_eq!(sent(session).len(), 1);
+        };
+        let reconnect = |session: &mut Session| {
+            session.disconnected();
+            session.connected();
+            let open = sent(session);
+            let mut store = MemoryStore::default();
+            answer(session, &mut store, &open[0]);
+            sent(session)
+        };
+        let (mut session, _) = live();
+        abort(&mut session, 1, Some(until));
+        let mut overdue = Vec::new();
+        session.take_overdue(until, &mut overdue);
+        let failed = overdue.into_iter().map(|o| o.ticket.redeem());
+        assert_eq!(failed.collect::<Vec<_>>(), [1]);
+        assert!(reconnect(&mut session).is_empty());
+
+        // One that somebody still waits for is.
+        abort(&mut session, 2, None);
+        let again = reconnect(&mut session);
+        assert!(matches!(again[..], [Request { op: Op::Abort { .. }, .. }]));
+        for ticket in session.take_waiting() {
+            assert_eq!(ticket.redeem(), 2);
+        }
+    }
+
+    struct Nobody;
+
+    impl crate::ticket::Issuer for Nobody {
+        fn lost(&self, token: Token) {
+            panic!("call {token} was lost");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::ids::{Participant, Phase, ProcessId, Reason};
 use crate::ledger::{Answered, Decision, Report};
 use crate::options::BarrierOptions;
+use crate::panics::guarded;
 use crate::protocol::StoreTime;
 use crate::session::{Done, Event, Session};
 use crate::store::memory::RELEASES_KEPT;
@@ -139,9 +140,25 @@ impl Barrier {
 
     /// Another opener of this process counts failures of these reasons too.
     pub(super) fn add_reasons(&self, reasons: &BTreeSet<Reason>) {
-        let mut state = self.state.lock();
-        state.session.add_reasons(reasons);
-        self.go_on(&mut state, Vec::new(), None);
+        let added = guarded(|| {
+            let mut state = self.state.lock();
+            state.session.add_reasons(reasons);
+            self.go_on(&mut state, Vec::new(), None);
+        });
+        if let Err(message) = added {
+            self.caught(&message);
+        }
+    }
+
+    /// A panic on a caller's thread is a bug as one of a task is: nobody is left waiting.
+    fn caught(&self, message: &str) -> Error {
+        let error = self.context.bug(message);
+        self.give_up(&error);
+        error
+    }
+
+    fn caught_call(&self, body: impl FnOnce() -> Submitted) -> Submitted {
+        guarded(body).unwrap_or_else(|message| Submitted::Done(Err(self.caught(&message))))
     }
 
     /// The way to its record, of a barrier that has its record elsewhere; only such a one shares a connection.
@@ -155,6 +172,10 @@ impl Barrier {
 
     /// Opens the barrier in its store; the token completes when that is done.
     pub fn open(&self, token: Token) -> Submitted {
+        self.caught_call(|| self.open_for(token))
+    }
+
+    fn open_for(&self, token: Token) -> Submitted {
         let mut state = self.state.lock();
         let mut events = Vec::new();
         let ticket = self.ticket(token, self.options.connect_timeout + HELLO_TIMEOUT);
@@ -168,8 +189,12 @@ impl Barrier {
         self.go_on(&mut state, events, Some((token, None)))
     }
 
-    /// Takes a call. Never blocks.
+    /// Takes a call. Never blocks. After a panic the call may have been answered already: hosts take the first answer.
     pub fn submit(&self, call: Call, token: Token) -> Submitted {
+        self.caught_call(|| self.take(call, token))
+    }
+
+    fn take(&self, call: Call, token: Token) -> Submitted {
         let mut state = self.state.lock();
         let mut events = Vec::new();
         let limit = match &call {

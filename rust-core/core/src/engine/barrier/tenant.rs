@@ -15,6 +15,9 @@ use super::{BEAT_MAX, Barrier, HELLO_POLL};
 
 /// How exactly appointments are kept.
 const APPOINTMENT: Duration = Duration::from_millis(5);
+/// The time between two looks at calls that wait: each look goes through all of them, and where a server hangs there are
+/// thousands, each of which is due at a moment of its own.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 impl Barrier {
     fn beat_interval(&self) -> Duration {
@@ -162,7 +165,8 @@ impl Waits for Barrier {
             return None;
         }
         let mut overdue = Vec::new();
-        state.overdue_at = state.session.take_overdue(now, &mut overdue);
+        let next = state.session.take_overdue(now, &mut overdue);
+        state.overdue_at = next.map(|next| next.max(now + BETWEEN_LOOKS));
         let trouble = state.trouble.as_deref();
         let trouble = trouble.unwrap_or("the store has not answered in time");
         let ended = overdue.into_iter().map(|call| Emission::Done {
@@ -183,5 +187,62 @@ impl Waits for Barrier {
 
     fn give_up(&self, error: &Error) {
         Self::give_up(self, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::engine::{Call, Engine, Sink};
+    use crate::ids::Participant;
+    use crate::ledger::{Report, Token};
+    use crate::options::BarrierOptions;
+
+    #[derive(Default)]
+    struct Ended(Mutex<Vec<Token>>);
+
+    impl Sink for Ended {
+        fn emit(&self, news: &mut Vec<Emission>) {
+            for item in news.drain(..) {
+                if let Emission::Done { ticket, .. } = item {
+                    self.0.lock().push(ticket.redeem());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn calls_that_are_overdue_one_after_another_are_looked_at_together() {
+        let ended = Arc::new(Ended::default());
+        let engine = Engine::new(Arc::clone(&ended) as Arc<dyn Sink>);
+        let json = br#"{"store":"redis://127.0.0.1:1","runId":"r","name":"b","parties":9}"#;
+        let options = BarrierOptions::from_json(json).expect("options");
+        let barrier = engine.barrier(options).expect("a barrier");
+        let arrive = |n: u64| {
+            let participant = Participant::new(&n.to_string()).expect("valid");
+            let (report, explicit) = (Report::Arrive { owner: n }, true);
+            drop(barrier.submit(
+                Call::Report {
+                    participant,
+                    report,
+                    explicit,
+                },
+                n,
+            ));
+            Instant::now()
+        };
+        arrive(1);
+        let first = barrier.state.lock().overdue_at.expect("an appointment");
+        let latest = (2..=100).map(arrive).max().expect("many");
+        let next = barrier.end_overdue(first);
+        assert_eq!(*ended.0.lock(), [1]);
+        let next = next.expect("the others wait");
+        assert_eq!(next, first + BETWEEN_LOOKS, "one look for many calls");
+        barrier.end_overdue(next.max(latest + barrier.options.op_timeout));
+        assert_eq!(ended.0.lock().len(), 100);
     }
 }

@@ -27,6 +27,8 @@ use super::tenants::{Tenant, Tenants};
 const TICK: Duration = Duration::from_millis(50);
 /// When a refused operation is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// A connection that nobody complains of for so long is of use, where nobody else can tell.
+const PROBATION: Duration = Duration::from_secs(1);
 
 /// An operation that came back.
 struct Answered {
@@ -39,6 +41,15 @@ struct Answered {
 enum Chore {
     Subscribed(Arc<dyn Tenant>, Result<(), RedisError>),
     Greeted(Result<(), RedisError>),
+    Pinged(Result<(), RedisError>),
+}
+
+/// What counters and operators, who are no tenants, have to say about the connection.
+pub(super) enum Complaint {
+    /// It answers, but is of no use any more.
+    Useless(String),
+    /// It has not answered for long.
+    Silent,
 }
 
 /// What a hub and whoever serves its tenants over one of its connections have in common.
@@ -50,6 +61,7 @@ pub(super) struct Desk {
     /// One server under two names is two stores: whoever meets himself there is found out as another process is.
     pub(super) process: ProcessId,
     pub(super) closing: CancellationToken,
+    pub(super) complaint: Mutex<Option<Complaint>>,
 }
 
 /// One connection and what is on its way over it.
@@ -103,11 +115,15 @@ impl<'a> Service<'a> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turn = self.desk.tenants.all();
-        if turn.is_empty() {
-            self.is_of_use(); // counters and operators ask by themselves
-        }
+        let made = Instant::now();
+        self.desk.complaint.lock().take(); // of the connection before
         let mut saying_goodbye = false;
         loop {
+            match self.desk.complaint.lock().take() {
+                Some(Complaint::Useless(why)) => return why,
+                Some(Complaint::Silent) => self.ping(),
+                None => {}
+            }
             for tenant in turn.drain(..) {
                 self.take_turn(tenant);
             }
@@ -148,6 +164,9 @@ impl<'a> Service<'a> {
                 _ = tick.tick() => {
                     let now = Instant::now();
                     turn = self.desk.tenants.all();
+                    if turn.is_empty() && now - made >= PROBATION {
+                        self.is_of_use(); // counters and operators ask by themselves
+                    }
                     for tenant in &turn {
                         if tenant.tick(now) {
                             self.greet(tenant);
@@ -209,6 +228,14 @@ impl<'a> Service<'a> {
         }));
     }
 
+    /// Any answer will do.
+    fn ping(&self) {
+        let mut connection = self.connection.clone();
+        self.chores.push(Box::pin(async move {
+            Chore::Pinged(redis::cmd("PING").exec_async(&mut connection).await)
+        }));
+    }
+
     /// Says why, where the connection is of no use any more.
     fn take_answer(&mut self, answered: Answered) -> Result<(), String> {
         let Answered {
@@ -253,7 +280,13 @@ impl<'a> Service<'a> {
                 self.channels.remove(&tenant.scripts().keys().channel());
                 self.refuse(tenant.as_ref(), &error)?;
             }
-            Chore::Greeted(Ok(())) => {}
+            Chore::Pinged(Err(error)) => {
+                let (why, remedy) = explain(&error, &self.server);
+                if remedy == Remedy::Reconnect {
+                    return Err(why);
+                }
+            }
+            Chore::Greeted(Ok(())) | Chore::Pinged(Ok(())) => {}
             Chore::Greeted(Err(error)) => {
                 let (why, _) = explain(&error, &self.server);
                 self.desk.context.tell(Level::Warn, why);
