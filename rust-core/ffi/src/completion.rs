@@ -12,9 +12,9 @@ use barrier_core::session::Done;
 use parking_lot::Mutex;
 
 use crate::abi::{
-    KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_LOG, KBAR_FRAME_RELEASE,
-    KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame, error_text,
-    outcome_code, status_of,
+    KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_FORGOTTEN, KBAR_FRAME_LOG,
+    KBAR_FRAME_RELEASE, KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame,
+    error_text, outcome_code, status_of,
 };
 use crate::calls::{Calls, Refused};
 use crate::pipe::Pipe;
@@ -221,6 +221,14 @@ impl Sink for Host {
                     kind: KBAR_FRAME_BROKEN,
                     ..KbarFrame::default()
                 },
+                Emission::Forgotten { barrier } => {
+                    crate::HANDLES.take(barrier);
+                    KbarFrame {
+                        token: barrier,
+                        kind: KBAR_FRAME_FORGOTTEN,
+                        ..KbarFrame::default()
+                    }
+                }
                 Emission::Log => KbarFrame {
                     kind: KBAR_FRAME_LOG,
                     ..KbarFrame::default()

@@ -364,6 +364,7 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
         KBAR_EXPIRE => return Ok(Call::Expire(Phase(request.phase))),
         KBAR_RELEASE_NOW => return Ok(Call::ReleaseNow(Phase(request.phase))),
         KBAR_ABORT => return Ok(Call::Abort(rest.to_owned())),
+        KBAR_CLOSE => return Ok(Call::Close),
         _ => return Err(Parse::Invalid("the kind of the request is unknown")),
     };
     Ok(Call::Report {

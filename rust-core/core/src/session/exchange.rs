@@ -84,7 +84,7 @@ impl Session {
                 let op = Op::Open {
                     new_incarnation: Incarnation::random(),
                     options: self.canonical.clone(),
-                    reasons: self.options.reasons.iter().cloned().collect(),
+                    reasons: self.reasons.iter().cloned().collect(),
                     last_release: self.releases.values().next_back().cloned(),
                     broken: self.broken.clone(),
                     others,
@@ -362,7 +362,13 @@ mod tests {
         // One that somebody still waits for is.
         abort(&mut session, 2, None);
         let again = reconnect(&mut session);
-        assert!(matches!(again[..], [Request { op: Op::Abort { .. }, .. }]));
+        assert!(matches!(
+            again[..],
+            [Request {
+                op: Op::Abort { .. },
+                ..
+            }]
+        ));
         for ticket in session.take_waiting() {
             assert_eq!(ticket.redeem(), 2);
         }

@@ -14,6 +14,7 @@ mod counter;
 mod failover;
 mod faults;
 mod host;
+mod life;
 mod load;
 mod panics;
 mod refusals;

@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::engine::deadlines::Waits;
-use crate::engine::net::Tenant;
+use crate::engine::net::{Tenant, Tick};
 use crate::engine::news::Emission;
 use crate::error::Error;
 use crate::protocol::{Push, Reply, Request};
 use crate::session::Event;
-use crate::store::redis::Scripts;
+use crate::store::redis::{Keep, Scripts};
 
 use super::{BEAT_MAX, Barrier, HELLO_POLL};
 
@@ -22,6 +22,21 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 impl Barrier {
     fn beat_interval(&self) -> Duration {
         BEAT_MAX.min(self.options.ttl / 4)
+    }
+
+    fn take_answer(&self, reply: Reply, received: Instant) {
+        let mut state = self.state.lock();
+        state.trouble = None;
+        state.stirred_at = received;
+        state.beat_at = received + self.beat_interval();
+        let was_live = state.session.is_registered();
+        let mut events = Vec::new();
+        state.session.answered(reply, &mut events);
+        if !was_live && state.session.tally().2 > 1 {
+            // Others are here: the first heartbeat measures how long a message takes.
+            state.session.want_beat();
+        }
+        self.go_on(&mut state, events, None);
     }
 }
 
@@ -75,17 +90,8 @@ impl Tenant for Barrier {
     }
 
     fn answered(&self, reply: Reply, received: Instant) {
-        let mut state = self.state.lock();
-        state.trouble = None;
-        state.beat_at = received + self.beat_interval();
-        let was_live = state.session.is_registered();
-        let mut events = Vec::new();
-        state.session.answered(reply, &mut events);
-        if !was_live && state.session.tally().2 > 1 {
-            // Others are here: the first heartbeat measures how long a message takes.
-            state.session.want_beat();
-        }
-        self.go_on(&mut state, events, None);
+        self.take_answer(reply, received);
+        self.finish_closing();
     }
 
     fn refused(&self, why: &str, for_good: bool, again_in: Duration) {
@@ -110,16 +116,31 @@ impl Tenant for Barrier {
         }
         self.go_on(&mut state, events, None);
     }
-
     fn pushed(&self, push: &Push) {
         let mut state = self.state.lock();
+        state.stirred_at = Instant::now();
         let mut events = Vec::new();
         state.session.pushed(push, &mut events);
         self.go_on(&mut state, events, None);
     }
 
-    fn tick(&self, now: Instant) -> bool {
+    fn keep(&self) -> Option<Keep> {
+        Self::keep(self)
+    }
+
+    fn lost(&self) {
         let mut state = self.state.lock();
+        state.session.lost();
+        self.go_on(&mut state, Vec::new(), None);
+    }
+
+    fn tick(&self, now: Instant) -> Tick {
+        let mut state = self.state.lock();
+        if let Some(bytes) = self.retire_when_quiet(&mut state, now) {
+            drop(state);
+            self.enlist(bytes);
+            return Tick::Asleep;
+        }
         let mut events = Vec::new();
         if state.session.is_live() && now >= state.beat_at {
             state.beat_at = now + self.beat_interval();
@@ -140,7 +161,7 @@ impl Tenant for Barrier {
         }
         let hello = std::mem::take(&mut state.say_hello);
         self.go_on(&mut state, events, None);
-        hello
+        if hello { Tick::Hello } else { Tick::Awake }
     }
 
     fn begin_closing(&self) {
@@ -166,6 +187,8 @@ impl Waits for Barrier {
         }
         let mut overdue = Vec::new();
         let next = state.session.take_overdue(now, &mut overdue);
+        let (closers, next_closer) = Self::overdue_closers(&mut state, now);
+        let next = next.into_iter().chain(next_closer).min();
         state.overdue_at = next.map(|next| next.max(now + BETWEEN_LOOKS));
         let trouble = state.trouble.as_deref();
         let trouble = trouble.unwrap_or("the store has not answered in time");
@@ -180,7 +203,7 @@ impl Waits for Barrier {
             ticket: call.ticket,
             standing: call.standing,
         });
-        let mut news: Vec<_> = ended.collect();
+        let mut news: Vec<_> = ended.chain(closers).collect();
         self.context.sink.emit(&mut news);
         state.overdue_at
     }

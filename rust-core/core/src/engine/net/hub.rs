@@ -112,6 +112,11 @@ impl Hub {
         self.desk.tenants.attach(tenant);
     }
 
+    /// The tenant is gone for good.
+    pub(crate) fn detach(&self, tenant: &dyn Tenant) {
+        self.desk.tenants.detach(tenant);
+    }
+
     /// The tenant has something to send.
     pub(crate) fn wake(self: &Arc<Self>, tenant: Arc<dyn Tenant>) {
         if self.desk.closing.is_cancelled() {

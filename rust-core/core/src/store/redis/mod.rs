@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use once_cell::sync::Lazy;
 use redis::{FromRedisValue, Script, ScriptInvocation, Value};
 use serde::de::DeserializeOwned;
 
@@ -22,7 +23,12 @@ pub use look::{Look, decode_look, look_script, parse_state_key, state_pattern};
 
 /// The script that all operations are.
 pub const SCRIPT: &str = include_str!("scripts/barrier.lua");
-const MISSING_SCRIPT: &str = include_str!("scripts/missing.lua");
+
+// A script takes as much memory as a barrier does that is over, and a hash of its text: one of each is enough.
+static BARRIER: Lazy<Arc<Script>> = Lazy::new(|| Arc::new(Script::new(SCRIPT)));
+static MISSING: Lazy<Arc<Script>> =
+    Lazy::new(|| Arc::new(Script::new(include_str!("scripts/missing.lua"))));
+static KEEP: Lazy<Script> = Lazy::new(|| Script::new(include_str!("scripts/keep.lua")));
 
 // `unpack` in the script gets four fields per item at once; Lua's stack bounds that at about 8,000.
 const _: () = assert!(BATCH_MAX <= 1000);
@@ -31,6 +37,8 @@ const _: () = assert!(BATCH_MAX <= 1000);
 #[derive(Debug, Clone)]
 pub struct Keys {
     suffix: String,
+    /// Looked up at each message and each turn.
+    channel: Arc<str>,
 }
 
 impl Keys {
@@ -47,7 +55,8 @@ impl Keys {
             "default" => run,
             name => format!("{run}:{name}"),
         };
-        Self { suffix }
+        let channel = format!("K6_BARRIER_EVENTS:{suffix}").into();
+        Self { suffix, channel }
     }
 
     /// The hash that is the truth.
@@ -64,8 +73,18 @@ impl Keys {
 
     /// The channel of releases, breaks and greetings.
     #[must_use]
-    pub fn channel(&self) -> String {
-        format!("K6_BARRIER_EVENTS:{}", self.suffix)
+    pub const fn channel(&self) -> &Arc<str> {
+        &self.channel
+    }
+
+    /// The counter of failures of one reason in phase 0, for outside readers.
+    #[must_use]
+    pub fn failures(&self, reason: &str) -> String {
+        format!(
+            "K6_BARRIER_{}_FAIL:{}",
+            reason.to_ascii_uppercase(),
+            self.suffix
+        )
     }
 }
 
@@ -85,7 +104,7 @@ impl Scripts {
     /// Where the options have no run id, which [`BarrierOptions::from_json`] refuses for this store.
     #[must_use]
     pub fn new(options: &BarrierOptions) -> Self {
-        Self::with_source(options, SCRIPT)
+        Self::with(options, Arc::clone(&BARRIER))
     }
 
     /// As [`Scripts::new`], with another text of the main script: the model test removes rules from it.
@@ -94,6 +113,10 @@ impl Scripts {
     /// As [`Scripts::new`].
     #[must_use]
     pub fn with_source(options: &BarrierOptions, source: &str) -> Self {
+        Self::with(options, Arc::new(Script::new(source)))
+    }
+
+    fn with(options: &BarrierOptions, barrier: Arc<Script>) -> Self {
         let run = options
             .run_id
             .as_ref()
@@ -101,8 +124,8 @@ impl Scripts {
         Self {
             keys: Keys::new(run, &options.name, options.store.is_cluster()),
             ttl_ms: u64::try_from(options.ttl.as_millis()).unwrap_or(u64::MAX),
-            barrier: Arc::new(Script::new(source)),
-            missing: Arc::new(Script::new(MISSING_SCRIPT)),
+            barrier,
+            missing: Arc::clone(&MISSING),
         }
     }
 
@@ -112,8 +135,8 @@ impl Scripts {
         Self {
             keys: Keys::new(run, name, on_cluster),
             ttl_ms: 0,
-            barrier: Arc::new(Script::new(SCRIPT)),
-            missing: Arc::new(Script::new(MISSING_SCRIPT)),
+            barrier: Arc::clone(&BARRIER),
+            missing: Arc::clone(&MISSING),
         }
     }
 
@@ -231,6 +254,49 @@ fn arguments(call: &mut ScriptInvocation<'_>, op: &Op) {
             call.arg(push_latency.0).arg(u8::from(*closing));
         }
     }
+}
+
+/// What keeps the keys of a barrier alive that is over.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    /// The hash first.
+    pub keys: Vec<String>,
+    /// Of this record, and of no other.
+    pub incarnation: Incarnation,
+    /// For so many milliseconds.
+    pub ttl_ms: u64,
+}
+
+impl Scripts {
+    /// What keeps the record with these reasons alive.
+    #[must_use]
+    pub fn keep<'a>(
+        &self,
+        incarnation: &Incarnation,
+        reasons: impl Iterator<Item = &'a str>,
+    ) -> Keep {
+        let mut keys = vec![self.keys.state(), self.keys.joined()];
+        keys.extend(reasons.map(|reason| self.keys.failures(reason)));
+        Keep {
+            keys,
+            incarnation: incarnation.clone(),
+            ttl_ms: self.ttl_ms,
+        }
+    }
+}
+
+/// The call that keeps the keys of several barriers alive. It answers, for each, whether its record is still there.
+#[must_use]
+pub fn keep_alive(all: &[Keep]) -> ScriptInvocation<'static> {
+    let mut call = KEEP.prepare_invoke();
+    for keep in all {
+        for key in &keep.keys {
+            call.key(key);
+        }
+        call.arg(keep.keys.len());
+        call.arg(keep.incarnation.as_str()).arg(keep.ttl_ms);
+    }
+    call
 }
 
 /// Why an answer of the script could not be read.
