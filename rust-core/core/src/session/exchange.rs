@@ -5,7 +5,7 @@ use std::mem::take;
 use crate::error::Error;
 use crate::ids::Incarnation;
 use crate::options::SharedOptions;
-use crate::protocol::{Answer, Op, Others, Reply, Request};
+use crate::protocol::{Answer, ItemKind, Op, Others, Reply, Request};
 
 use super::{Event, InFlight, Link, Session, Turn};
 
@@ -118,11 +118,22 @@ impl Session {
             }
         };
         self.in_flight.push_back(in_flight);
+        let mut reasons: Vec<Box<str>> = self.known_reasons().map(Into::into).collect();
+        if let Op::Outcomes(items) = &op {
+            for item in items {
+                if let ItemKind::Failed(reason) = &item.what
+                    && !reasons.iter().any(|known| **known == *reason.as_str())
+                {
+                    reasons.push(reason.as_str().into());
+                }
+            }
+        }
         Some(Request {
             process: self.process.clone(),
             incarnation: self.incarnation.clone(),
             phase,
             resend,
+            reasons,
             op,
         })
     }

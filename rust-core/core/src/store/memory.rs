@@ -537,6 +537,7 @@ mod tests {
                 incarnation,
                 phase: Phase(phase),
                 resend: false,
+                reasons: Vec::new(),
                 op,
             };
             store.apply(&request, StoreTime(at), &mut Vec::new())

@@ -11,6 +11,7 @@ mod acl;
 mod cluster;
 mod common_release;
 mod counter;
+mod declared;
 mod failover;
 mod faults;
 mod host;

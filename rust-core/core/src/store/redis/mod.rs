@@ -3,6 +3,7 @@
 //! This file knows keys, the script's arguments and its answers; the connection is [`crate::engine`]'s.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use once_cell::sync::Lazy;
@@ -65,10 +66,10 @@ impl Keys {
         format!("K6_BARRIER_STATE:{}", self.suffix)
     }
 
-    /// The set of those who arrived in phase 0, for outside readers.
+    /// The set of those who arrived in a phase, for outside readers.
     #[must_use]
-    pub fn joined(&self) -> String {
-        format!("K6_BARRIER_JOINED:{}", self.suffix)
+    pub fn joined(&self, phase: Phase) -> String {
+        format!("K6_BARRIER_JOINED:{}{}", self.suffix, At(phase))
     }
 
     /// The channel of releases, breaks and greetings.
@@ -77,14 +78,23 @@ impl Keys {
         &self.channel
     }
 
-    /// The counter of failures of one reason in phase 0, for outside readers.
+    /// The counter of failures of one reason in a phase, for outside readers.
     #[must_use]
-    pub fn failures(&self, reason: &str) -> String {
-        format!(
-            "K6_BARRIER_{}_FAIL:{}",
-            reason.to_ascii_uppercase(),
-            self.suffix
-        )
+    pub fn failures(&self, reason: &str, phase: Phase) -> String {
+        let reason = reason.to_ascii_uppercase();
+        format!("K6_BARRIER_{reason}_FAIL:{}{}", self.suffix, At(phase))
+    }
+}
+
+/// The phase in the name of a mirror; the first one is left out.
+struct At(Phase);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Phase(0) => Ok(()),
+            phase => write!(f, ":@{phase}"),
+        }
     }
 }
 
@@ -92,6 +102,7 @@ impl Keys {
 #[derive(Debug, Clone)]
 pub struct Scripts {
     keys: Keys,
+    cyclic: bool,
     ttl_ms: u64,
     barrier: Arc<Script>,
     missing: Arc<Script>,
@@ -123,6 +134,7 @@ impl Scripts {
             .expect("a run id is required with Redis");
         Self {
             keys: Keys::new(run, &options.name, options.store.is_cluster()),
+            cyclic: options.shared.cyclic,
             ttl_ms: u64::try_from(options.ttl.as_millis()).unwrap_or(u64::MAX),
             barrier,
             missing: Arc::clone(&MISSING),
@@ -134,6 +146,7 @@ impl Scripts {
     pub fn for_operator(run: &RunId, name: &BarrierName, on_cluster: bool) -> Self {
         Self {
             keys: Keys::new(run, name, on_cluster),
+            cyclic: true,
             ttl_ms: 0,
             barrier: Arc::clone(&BARRIER),
             missing: Arc::clone(&MISSING),
@@ -156,7 +169,15 @@ impl Scripts {
     #[must_use]
     pub fn invocation(&self, request: &Request) -> ScriptInvocation<'_> {
         let mut call = self.barrier.prepare_invoke();
-        call.key(self.keys.state()).key(self.keys.joined());
+        call.key(self.keys.state()).key(self.keys.joined(Phase(0)));
+        for phase in self.mirrored(request) {
+            if phase > Phase(0) {
+                call.key(self.keys.joined(phase));
+            }
+            for reason in &request.reasons {
+                call.key(self.keys.failures(reason, phase));
+            }
+        }
         call.arg(name_of(&request.op))
             .arg(request.process.as_str())
             .arg(request.incarnation.as_ref().map_or("", |i| i.as_str()))
@@ -166,6 +187,20 @@ impl Scripts {
             .arg(&self.keys.suffix);
         arguments(&mut call, &request.op);
         call
+    }
+
+    /// The phases whose mirrors an operation may write, renew or, two phases later, delete.
+    fn mirrored(&self, request: &Request) -> impl Iterator<Item = Phase> {
+        let now = if self.cyclic { request.phase } else { Phase(0) };
+        let first = matches!(request.op, Op::Open { .. }) && now > Phase(0);
+        let old = matches!(request.op, Op::Outcomes(_)).then(|| now.0.checked_sub(2));
+        [
+            Some(now),
+            first.then_some(Phase(0)),
+            old.flatten().map(Phase),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// The call that asks who is missing.
@@ -275,8 +310,8 @@ impl Scripts {
         incarnation: &Incarnation,
         reasons: impl Iterator<Item = &'a str>,
     ) -> Keep {
-        let mut keys = vec![self.keys.state(), self.keys.joined()];
-        keys.extend(reasons.map(|reason| self.keys.failures(reason)));
+        let mut keys = vec![self.keys.state(), self.keys.joined(Phase(0))];
+        keys.extend(reasons.map(|reason| self.keys.failures(reason, Phase(0))));
         Keep {
             keys,
             incarnation: incarnation.clone(),
