@@ -193,7 +193,7 @@ mod tests {
             },
             index: n,
             phase: Phase(n % 2),
-            owner: (n % 3 > 0).then_some(u64::from(n) << 20),
+            owner: (!n.is_multiple_of(3)).then_some(u64::from(n) << 20),
         }
     }
 

@@ -475,6 +475,9 @@ impl Ledger {
         self.held_outcomes = 0;
         self.held_leaves = 0;
         self.queue = VecDeque::new();
+        if self.entries.is_empty() {
+            return;
+        }
         let entries = take(&mut self.entries).into_iter();
         let outcomes = entries.filter_map(|(participant, entry)| {
             let own = entry.leave.or(entry.outcome)?;

@@ -73,9 +73,8 @@ impl Tenant for Barrier {
     }
 
     fn connected(&self) {
-        let mut state = self.state.lock();
-        state.trouble = None;
-        state.session.connected();
+        // What is wrong with the store is so until it answers: it may take a connection and refuse everything else.
+        self.state.lock().session.connected();
     }
 
     fn disconnected(&self, why: &str) {
