@@ -43,9 +43,9 @@ fn retire(process: &Process, how_many: usize) {
 }
 
 #[test]
-fn ten_thousand_one_after_another_leave_a_thousand() {
+fn thousands_one_after_another_leave_a_thousand() {
     let process = Process::start();
-    cross(&process, 10_000, |n| memory(&format!("round-{n}"), 1));
+    cross(&process, 3000, |n| memory(&format!("round-{n}"), 1));
     let tally = process.engine.tally();
     assert_eq!(tally.retired, OVER_MAX, "{tally:?}");
     assert!(tally.barriers <= OVER_MAX + SLACK, "{tally:?}");
