@@ -128,7 +128,7 @@ perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=
 .PHONY: perf-micro
 perf-micro: $(CORE) ## Measure the parts of the hot path one by one: the core, the C ABI, the Go module
 	$(call say,measuring the core and its C ABI)
-	@$(WITH_REDIS) && cargo bench --locked --package barrier-core --bench hot_path && cargo bench --locked --package barrier-ffi --bench submit
+	@$(WITH_REDIS) && cargo bench --locked --package barrier-core --bench hot_path --bench life && cargo bench --locked --package barrier-ffi --bench submit
 	$(call say,measuring the Go module)
 	@$(GO_WITH_CORE) go test -run '^$$' -bench . ./barrier ./internal/core ./sse
 

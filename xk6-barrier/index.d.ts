@@ -308,6 +308,17 @@ declare module 'k6/x/barrier' {
     asyncAbort(why: string): Promise<{ broken: boolean; phase: number }>;
 
     /**
+     * Lets go of the barrier in this process, for a soak that uses ever new ones. It delivers what is owed, and says goodbye
+     * to the others. Whoever waits at it here gets a {@link BarrierError} with the code `CLOSED`. Whoever uses it again opens it
+     * anew: over Redis as it stands there, in memory from its beginning. Barriers that are over need no `close()`: a process
+     * lets go of them by itself, of the oldest first once there are more than 1,000.
+     * @throws {@link BarrierStoreError} what is owed could not be delivered in time, and the barrier stays
+     */
+    close(): void;
+    /** {@link Barrier.close} with a promise, which also rejects for wrong arguments. */
+    asyncClose(): Promise<void>;
+
+    /**
      * Takes a participant without an outcome in the open phase off the barrier, in a cyclic one for good, so that
      * nobody waits for it.
      */

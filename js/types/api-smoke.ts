@@ -78,6 +78,8 @@ const outcomes: OutcomeResult[] = [barrier.arrive(), barrier.arrive(who), barrie
 const released: WaitResult[] = [barrier.arriveAndWait({ ...who, ...howLong }), barrier.wait(howLong), barrier.wait()];
 const missing: { count: number; ids: string[] } = barrier.missing(10);
 const aborted: { broken: boolean; phase: number } = barrier.abort('why');
+const closed: void = barrier.close();
+console.log(closed);
 barrier.register({ participant: 'me' });
 // @ts-expect-error there is nothing to register
 barrier.register({});
@@ -89,7 +91,8 @@ export async function twins(): Promise<void> {
   released.push(await barrier.asyncArriveAndWait(howLong), await barrier.asyncWait(howLong));
   const more: typeof missing = await barrier.asyncMissing();
   const done: typeof aborted = await barrier.asyncAbort('why');
-  console.log(more, done);
+  const gone: void = await barrier.asyncClose();
+  console.log(more, done, gone);
 }
 
 const [{ outcome, reason, index, phase }] = outcomes;

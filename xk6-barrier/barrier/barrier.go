@@ -30,6 +30,7 @@ var barrierMethods = slices.Concat( //nolint:gochecknoglobals // a constant that
 	twins("wait", (*barrierObject).wait),
 	twins("missing", (*barrierObject).missing),
 	twins("abort", (*barrierObject).abort),
+	twins("close", (*barrierObject).close),
 	[]class.Method[*barrierObject]{
 		{Name: "register", Call: (*barrierObject).register},
 		{Name: "status", Call: (*barrierObject).status},
@@ -65,6 +66,7 @@ func (i *instance) user(c *config) *user {
 			return u
 		}
 	}
+	i.users = slices.DeleteFunc(i.users, func(u *user) bool { return u.forgetsAt(i.root) })
 	u := newUser(c)
 	i.users = append(i.users, u)
 	return u

@@ -119,7 +119,10 @@ func (r *RootModule) check(c *config) (*config, error) {
 		if err := r.engine.CheckOptions(c.json); err != nil {
 			return nil, err
 		}
-		known, _ = r.checked.LoadOrStore(key, c)
+		if known, ok = r.checked.LoadOrStore(key, c); !ok && r.checkedCount.Add(1) > keptConfigs {
+			r.checkedCount.Store(0)
+			r.checked.Clear() // whoever has one keeps it
+		}
 	}
 	return known.(*config), nil //nolint:forcetypeassert // the map holds nothing else
 }

@@ -74,12 +74,18 @@ func (c *call) pushOutcome(answer core.Answer, reason string) {
 	if !answer.First {
 		return
 	}
+	// The outcome stands, whatever became of the iteration since.
 	switch answer.Outcome {
 	case core.OutcomeArrived:
-		c.push(c.reading(c.inst.metrics.arrivals, 1, answer.Phase))
+		c.count(c.reading(c.inst.metrics.arrivals, 1, answer.Phase))
 	case core.OutcomeFailed:
-		c.push(c.reading(c.inst.metrics.failures, 1, answer.Phase).because(reason))
+		c.count(c.reading(c.inst.metrics.failures, 1, answer.Phase).because(reason))
 	}
+}
+
+// count hands on a reading of an iteration that may be over. Until the outbox closes, k6 takes samples.
+func (c *call) count(r reading) {
+	c.inst.root.outbox.count(c.ctx, c.state.Samples, r)
 }
 
 // pushWait records how long a wait took, and how late its virtual user woke where it really slept.

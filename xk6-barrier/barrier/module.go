@@ -51,14 +51,15 @@ type (
 		loggerOnce sync.Once
 		logger     logrus.FieldLogger
 
-		randomRunID func() string
-		checked     sync.Map // time-out and JSON of options that the core found good -> *config
-		opens       sync.Map // the JSON of options -> *opening
-		shared      sync.Map // handle -> *openBarrier
-		counters    sync.Map // the JSON of counter options -> *counting
-		watch       watch
-		outbox      outbox
-		unaccounted sync.Map // the identities of barriers whose failUnaccounted failed
+		randomRunID  func() string
+		checked      sync.Map // time-out and JSON of options that the core found good -> *config
+		checkedCount atomic.Int64
+		opens        sync.Map // the JSON of options -> *opening
+		shared       sync.Map // handle -> *openBarrier
+		counters     sync.Map // the JSON of counter options -> *counting
+		watch        watch
+		outbox       outbox
+		unaccounted  sync.Map // the identities of barriers whose failUnaccounted failed
 	}
 
 	// instance is the module as one virtual user has it.

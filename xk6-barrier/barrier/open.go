@@ -38,7 +38,7 @@ type opening struct {
 // virtual user does not fail the others.
 func (c *call) open() (*openBarrier, error) {
 	if s := c.config.opened(c.inst.root); s != nil {
-		c.pushZeros(s)
+		c.entered(s)
 		return s, nil
 	}
 	if segment := c.state.Options.ExecutionSegment; segment != nil {
@@ -51,13 +51,7 @@ func (c *call) open() (*openBarrier, error) {
 		return nil, err
 	}
 
-	key := string(c.config.json)
-	mine := &opening{done: make(chan struct{})}
-	found, others := c.inst.root.opens.LoadOrStore(key, mine)
-	o := found.(*opening) //nolint:forcetypeassert // the map holds nothing else
-	if !others {
-		go o.run(client, c.inst.root, c.config, c.state)
-	}
+	o := c.inst.root.opening(client, c.config, c.state)
 	select {
 	case <-o.done:
 	case <-c.limited.Done():
@@ -66,27 +60,54 @@ func (c *call) open() (*openBarrier, error) {
 	if o.err != nil {
 		return nil, o.err
 	}
-	c.pushZeros(o.shared)
+	c.entered(o.shared)
 	return o.shared, nil
+}
+
+// entered is called whenever the virtual user turns to the open barrier.
+func (c *call) entered(s *openBarrier) {
+	c.user.turnTo(s.Handle())
+	c.pushZeros(s)
+}
+
+// opening is the attempt to open the barrier, made by whoever needs it first.
+func (r *RootModule) opening(client *core.Client, c *config, state *lib.State) *opening {
+	key := string(c.json)
+	for {
+		mine := &opening{done: make(chan struct{})}
+		found, others := r.opens.LoadOrStore(key, mine)
+		o := found.(*opening) //nolint:forcetypeassert // the map holds nothing else
+		switch {
+		case !others:
+			go o.run(client, r, c, state)
+			return o
+		case !o.isGone():
+			return o
+		}
+		r.opens.CompareAndDelete(key, o)
+	}
+}
+
+// isGone reports whether the barrier was open and is not any more.
+func (o *opening) isGone() bool {
+	return isClosed(o.done) && o.shared != nil && isClosed(o.shared.Gone())
 }
 
 // opened is the barrier if this process has opened it.
 func (c *config) opened(r *RootModule) *openBarrier {
-	if s := c.found.Load(); s != nil {
-		return s // it stays open until the process ends
+	if s := c.found.Load(); s != nil && !isClosed(s.Gone()) {
+		return s
 	}
 	found, ok := r.opens.Load(string(c.json))
 	if !ok {
 		return nil
 	}
 	o := found.(*opening) //nolint:forcetypeassert // the map holds nothing else
-	select {
-	case <-o.done:
-		c.found.Store(o.shared)
-		return o.shared
-	default:
+	if !isClosed(o.done) || o.isGone() {
 		return nil
 	}
+	c.found.Store(o.shared)
+	return o.shared
 }
 
 // run opens the barrier for all who wait for that.
@@ -115,6 +136,7 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 		r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
 			c.Name, c.RunID, runIDEnv)
 	}
+	r.sweep()
 	s, _ := r.shared.LoadOrStore(opened.Handle(), &openBarrier{Barrier: opened, config: c, root: r})
 	return s.(*openBarrier), nil //nolint:forcetypeassert // the map holds nothing else
 }

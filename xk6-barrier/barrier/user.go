@@ -16,6 +16,7 @@ type user struct {
 	config *config
 
 	mu         sync.Mutex
+	handle     uint64 // of the open barrier that all this is about; 0 before the first call
 	registered *participantID
 	accounted  bool              // an outcome was recorded in this iteration
 	takesPart  bool              // or in an earlier one
@@ -27,6 +28,23 @@ type user struct {
 
 func newUser(c *config) *user {
 	return &user{config: c, arrived: none, returned: none}
+}
+
+// turnTo says which open barrier the next call is about. What was done at one that is gone says nothing of another.
+func (u *user) turnTo(handle uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.handle != handle && u.handle != 0 {
+		u.arrived, u.returned, u.expired = none, none, nil
+	}
+	u.handle = handle
+}
+
+// turnedTo is the open barrier that the last call was about.
+func (u *user) turnedTo() uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.handle
 }
 
 // participant is the id that stands for the virtual user: the registered one, else its id in the test.

@@ -171,6 +171,8 @@ func (c *call) passed(s *openBarrier, phase uint32) error {
 		return nil
 	case isClosed(s.Broken()):
 		return c.broken(s)
+	case isClosed(s.Gone()):
+		return c.gone()
 	}
 	return s.LostError()
 }

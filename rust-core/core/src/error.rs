@@ -64,6 +64,9 @@ pub enum Error {
     /// The handle is closed.
     #[error("the barrier's engine is closed")]
     Closed,
+    /// The process has let go of the barrier.
+    #[error("the barrier is closed in this process; whoever uses it again opens it anew")]
+    Gone,
     /// A bug in the core, caught.
     #[error("a bug in the core: {0}")]
     Bug(String),

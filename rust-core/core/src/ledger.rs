@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::ids::{Participant, Phase, Reason};
+use crate::kept::{Keepsake, Kept};
 use crate::protocol::{Item, ItemAnswer, ItemKind, Outcome};
 use crate::ticket::Ticket;
 pub use crate::ticket::Token;
@@ -134,6 +135,8 @@ pub struct Ledger {
     batch_max: usize,
     held_outcomes: u32,
     held_leaves: u32,
+    /// Of a one-shot barrier that is over: outcomes that nothing changes any more.
+    kept: Keepsake,
 }
 
 impl Ledger {
@@ -148,6 +151,7 @@ impl Ledger {
             batch_max: BATCH_MAX,
             held_outcomes: 0,
             held_leaves: 0,
+            kept: Keepsake::default(),
         }
     }
 
@@ -205,6 +209,15 @@ impl Ledger {
     ) -> Result<Decision, Error> {
         let open = self.open;
         let over = !self.cyclic && open > Phase(0);
+        if let Some(kept) = self.kept.get(participant) {
+            let _answered = ticket.redeem();
+            return match (report, kept.owner) {
+                (Report::Arrive { owner }, Some(first)) if *owner != first => {
+                    Err(claimed_twice(participant))
+                }
+                _ => Ok(Decision::Now(kept.answer())),
+            };
+        }
         let entry = self.entries.entry(participant.clone()).or_insert(Entry {
             nameable,
             ..Entry::default()
@@ -224,10 +237,7 @@ impl Ledger {
                     && *owner != first
                 {
                     let _answered = ticket.redeem();
-                    return Err(Error::Conflict(format!(
-                        "participant {participant} has already arrived in this phase, from another VU; give each VU its \
-                         own participant id, or run the processes on execution segments"
-                    )));
+                    return Err(claimed_twice(participant));
                 }
                 return Ok(own.standing(ticket));
             }
@@ -459,6 +469,41 @@ impl Ledger {
         next
     }
 
+    /// The barrier is over and nothing is owed: packs the outcomes, of which repeats alone will ask. A shared store that loses
+    /// its memory needs none of them any more.
+    pub fn retire(&mut self) {
+        self.held_outcomes = 0;
+        self.held_leaves = 0;
+        self.queue = VecDeque::new();
+        if self.entries.is_empty() {
+            return;
+        }
+        let entries = take(&mut self.entries).into_iter();
+        let outcomes = entries.filter_map(|(participant, entry)| {
+            let own = entry.leave.or(entry.outcome)?;
+            let kept = Kept {
+                owner: own.owner.filter(|_| own.outcome == Outcome::Arrived),
+                outcome: own.outcome,
+                index: own.index,
+                phase: own.phase,
+            };
+            Some((participant, kept))
+        });
+        self.kept = self.kept.with(outcomes);
+    }
+
+    /// How many bytes the packed outcomes take.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.size()
+    }
+
+    /// How many outcomes are not packed.
+    #[must_use]
+    pub fn unpacked(&self) -> usize {
+        self.entries.len()
+    }
+
     /// All calls that wait, each taken out: the barrier is broken or closed.
     pub fn take_waiting(&mut self) -> Vec<Ticket> {
         self.entries
@@ -468,6 +513,13 @@ impl Ledger {
             .map(|(ticket, _)| ticket)
             .collect()
     }
+}
+
+fn claimed_twice(participant: &Participant) -> Error {
+    Error::Conflict(format!(
+        "participant {participant} has already arrived in this phase, from another VU; give each VU its \
+         own participant id, or run the processes on execution segments"
+    ))
 }
 
 impl Entry {

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod ids;
+mod kept;
 pub mod ledger;
 pub mod options;
 pub mod panics;

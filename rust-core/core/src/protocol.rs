@@ -223,6 +223,8 @@ pub struct Request {
     pub phase: Phase,
     /// It may have been executed before.
     pub resend: bool,
+    /// Reasons whose counters, for outside readers, the sender looks after: its own, and those that it has heard of.
+    pub reasons: Vec<Box<str>>,
     /// What is asked.
     pub op: Op,
 }

@@ -104,6 +104,7 @@ impl Process {
             incarnation: self.incarnation.clone(),
             phase: Phase(phase),
             resend: false,
+            reasons: vec!["login".into(), "sse".into()],
             op,
         };
         let call = self.scripts.invocation(&request);

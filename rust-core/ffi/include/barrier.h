@@ -133,6 +133,13 @@
 #define KBAR_RELEASE_NOW 6
 
 /**
+ * KbarRequest.kind: deliver what is owed, say goodbye to the store, and let go of the barrier in this process: whoever waits
+ * there ends, and its handle names nothing any more. Completes with KBAR_OK, or KBAR_STORE where the store does not take it in
+ * time and the barrier stays.
+ */
+#define KBAR_CLOSE 7
+
+/**
  * KbarRequest.flags: the participant was given by the caller rather than derived from it.
  */
 #define KBAR_EXPLICIT 1
@@ -195,6 +202,12 @@
 #define KBAR_FRAME_RESOLVE 5
 
 /**
+ * KbarFrame.kind: the process has forgotten the barrier with handle .token, or let go of it: the handle names nothing any more.
+ * Nothing of the barrier comes after it. Whoever opens it again gets another handle.
+ */
+#define KBAR_FRAME_FORGOTTEN 6
+
+/**
  * KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
  */
 #define KBAR_FIRST 1
@@ -229,7 +242,7 @@ typedef struct KbarRequest {
    */
   uint32_t phase;
   /**
-   * KBAR_ARRIVE to KBAR_RELEASE_NOW.
+   * KBAR_ARRIVE to KBAR_CLOSE.
    */
   uint16_t kind;
   /**
@@ -247,8 +260,8 @@ typedef struct KbarRequest {
  */
 typedef struct KbarFrame {
   /**
-   * The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE and KBAR_FRAME_BROKEN the
-   * barrier's handle; of KBAR_FRAME_LOG 0.
+   * The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE, KBAR_FRAME_BROKEN and
+   * KBAR_FRAME_FORGOTTEN the barrier's handle; of KBAR_FRAME_LOG 0.
    */
   uint64_t token;
   /**
@@ -324,7 +337,7 @@ int32_t kbar_check_options(const uint8_t *json,
  */
 int32_t kbar_start(const uint8_t *json,
                    size_t len,
-                   int32_t write_fd,
+                   int write_fd,
                    uint64_t *handle);
 
 /**
@@ -470,7 +483,8 @@ int32_t kbar_open_operator(uint64_t engine,
                            size_t *needed);
 
 /**
- * A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
+ * A rare question, answered by a completion whose text is JSON. To an engine, which handle 0 names too, {"op":"tally"} gives
+ * {"barriers":n,"retired":n,"retiredBytes":n,"handles":n}: how many barriers and handles there are. To a barrier {"op":"missing","limit":n} gives
  * {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":[n,...]} in the order of its keys, and {"op":"command","words":[name,key,...]}
  * gives {"answer":text|number|null}. To an operator
  * {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}

@@ -52,6 +52,11 @@ pub const KBAR_ABORT: u16 = 5;
 /// KbarRequest.kind: release .phase by hand.
 pub const KBAR_RELEASE_NOW: u16 = 6;
 
+/// KbarRequest.kind: deliver what is owed, say goodbye to the store, and let go of the barrier in this process: whoever waits
+/// there ends, and its handle names nothing any more. Completes with KBAR_OK, or KBAR_STORE where the store does not take it in
+/// time and the barrier stays.
+pub const KBAR_CLOSE: u16 = 7;
+
 /// KbarRequest.flags: the participant was given by the caller rather than derived from it.
 pub const KBAR_EXPLICIT: u16 = 1;
 /// KbarFrame.outcome: none.
@@ -80,6 +85,10 @@ pub const KBAR_FRAME_LOG: u16 = 4;
 /// .token, which has the top bit set; kbar_resolved takes the answer. Only where kbar_start was told "hostResolves".
 pub const KBAR_FRAME_RESOLVE: u16 = 5;
 
+/// KbarFrame.kind: the process has forgotten the barrier with handle .token, or let go of it: the handle names nothing any more.
+/// Nothing of the barrier comes after it. Whoever opens it again gets another handle.
+pub const KBAR_FRAME_FORGOTTEN: u16 = 6;
+
 /// KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
 pub const KBAR_FIRST: u8 = 1;
 /// KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes, perhaps on this machine, are released at the same instant.
@@ -89,8 +98,8 @@ pub const KBAR_SHARED: u8 = 2;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KbarFrame {
-    /// The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE and KBAR_FRAME_BROKEN the
-    /// barrier's handle; of KBAR_FRAME_LOG 0.
+    /// The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE, KBAR_FRAME_BROKEN and
+    /// KBAR_FRAME_FORGOTTEN the barrier's handle; of KBAR_FRAME_LOG 0.
     pub token: u64,
     /// KBAR_FRAME_*.
     pub kind: u16,
@@ -122,7 +131,7 @@ pub struct KbarRequest {
     pub participant_len: u32,
     /// Of KBAR_EXPIRE and KBAR_RELEASE_NOW.
     pub phase: u32,
-    /// KBAR_ARRIVE to KBAR_RELEASE_NOW.
+    /// KBAR_ARRIVE to KBAR_CLOSE.
     pub kind: u16,
     /// KBAR_EXPLICIT.
     pub flags: u16,
@@ -161,7 +170,7 @@ pub(crate) const fn status_of(error: &Error) -> i32 {
         Error::Broken(_) => KBAR_BROKEN,
         Error::Timeout(_) => KBAR_TIMEOUT,
         Error::QueueType { .. } => KBAR_QUEUE_TYPE,
-        Error::Closed => KBAR_CLOSED,
+        Error::Closed | Error::Gone => KBAR_CLOSED,
         Error::Busy(_) => KBAR_BUSY,
         Error::Bug(_) => KBAR_PANIC,
         // The enum may grow; a new kind is the store's until it has a number of its own.

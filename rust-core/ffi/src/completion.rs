@@ -12,9 +12,9 @@ use barrier_core::session::Done;
 use parking_lot::Mutex;
 
 use crate::abi::{
-    KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_LOG, KBAR_FRAME_RELEASE,
-    KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame, error_text,
-    outcome_code, status_of,
+    KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_FORGOTTEN, KBAR_FRAME_LOG,
+    KBAR_FRAME_RELEASE, KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame,
+    error_text, outcome_code, status_of,
 };
 use crate::calls::{Calls, Refused};
 use crate::pipe::Pipe;
@@ -51,9 +51,9 @@ impl Host {
         self.calls.enter(token)
     }
 
-    /// The call needs no completion after all.
-    pub(crate) fn end(&self, token: u64) {
-        self.calls.leave(token);
+    /// The call needs no completion after all; false where one is on its way, or the host does not want it any more.
+    pub(crate) fn end(&self, token: u64) -> bool {
+        self.calls.leave(token)
     }
 
     /// The host does not want to hear of the token any more.
@@ -221,6 +221,14 @@ impl Sink for Host {
                     kind: KBAR_FRAME_BROKEN,
                     ..KbarFrame::default()
                 },
+                Emission::Forgotten { barrier } => {
+                    crate::HANDLES.take(barrier);
+                    KbarFrame {
+                        token: barrier,
+                        kind: KBAR_FRAME_FORGOTTEN,
+                        ..KbarFrame::default()
+                    }
+                }
                 Emission::Log => KbarFrame {
                     kind: KBAR_FRAME_LOG,
                     ..KbarFrame::default()
@@ -284,6 +292,7 @@ mod tests {
         host.begin(1).expect("begins");
         host.begin(2).expect("begins");
         done(&host, 1);
+        assert!(!host.end(1), "it is answered by its frame");
         host.cancel(1);
         frames.read_exact(&mut [0; 32]).expect("its frame");
         host.cancel(2);

@@ -50,6 +50,21 @@ impl<T: Clone> Handles<T> {
         slot.object.clone()
     }
 
+    /// Takes out what this one names.
+    pub(crate) fn take(&self, handle: u64) -> Option<T> {
+        let (place, generation) = parts(handle)?;
+        let mut slots = self.slots.write();
+        let slot = slots.get_mut(place);
+        slot.filter(|s| s.generation == generation)?.object.take()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
+        let slots = self.slots.read();
+        let objects = slots.iter().filter_map(|s| s.object.as_ref());
+        objects.filter(|object| wanted(object)).count()
+    }
+
     /// Looks at all of them.
     pub(crate) fn each(&self, mut look: impl FnMut(&T)) {
         let objects: Vec<T> = self

@@ -13,7 +13,6 @@ mod pipe;
 mod query;
 mod signals;
 
-use std::ffi::c_char;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use barrier_core::error::{Error, OptionError};
 use barrier_core::ids::{Participant, Phase, Reason};
 use barrier_core::ledger::Report;
 use barrier_core::options::BarrierOptions;
+use libc::{c_char, c_int};
 use serde::Deserialize;
 
 pub use abi::*;
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn kbar_check_options(
 pub unsafe extern "C" fn kbar_start(
     json: *const u8,
     len: usize,
-    write_fd: i32,
+    write_fd: c_int,
     handle: *mut u64,
 ) -> i32 {
     guard(|| {
@@ -322,8 +322,9 @@ fn submit(request: &KbarRequest, text: Option<&[u8]>, out: &mut KbarFrame) -> i3
         return refuse(&host, token, &refused);
     }
     match barrier.submit(call, token) {
+        // After a panic the completion may be on its way, and one is enough.
+        Submitted::Done(_) if !host.end(token) => KBAR_PENDING,
         Submitted::Done(result) => {
-            host.end(token);
             *out = host.frame(token, result, None);
             out.status
         }
@@ -363,6 +364,7 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
         KBAR_EXPIRE => return Ok(Call::Expire(Phase(request.phase))),
         KBAR_RELEASE_NOW => return Ok(Call::ReleaseNow(Phase(request.phase))),
         KBAR_ABORT => return Ok(Call::Abort(rest.to_owned())),
+        KBAR_CLOSE => return Ok(Call::Close),
         _ => return Err(Parse::Invalid("the kind of the request is unknown")),
     };
     Ok(Call::Report {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use barrier_core::engine::{CounterOptions, Engine, OperatorOptions, OperatorQuestion};
+use barrier_core::engine::{
+    CounterOptions, Emission, Engine, OperatorOptions, OperatorQuestion, Sink,
+};
 use barrier_core::error::{Error, OptionError};
 use serde::Deserialize;
 
 use crate::abi::*;
+use crate::completion::Host;
 use crate::guard::guard;
 use crate::memory::{bytes, copy_out, put};
 use crate::{Entry, HANDLES, Object, invalid, refuse};
@@ -108,13 +111,19 @@ enum BarrierQuestion {
 
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+enum EngineQuestion {
+    Tally {},
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 enum CounterQuestion {
     Counts,
     Command { words: Vec<String> },
 }
 
 /// A question that fits the object it is put to, ready to be asked under the token.
-fn question(object: Object, json: &[u8]) -> Option<Box<dyn FnOnce(u64)>> {
+fn question(host: Arc<Host>, object: Object, json: &[u8]) -> Option<Box<dyn FnOnce(u64)>> {
     match object {
         Object::Barrier(barrier) => {
             let BarrierQuestion::Missing { limit } = serde_json::from_slice(json).ok()?;
@@ -131,11 +140,24 @@ fn question(object: Object, json: &[u8]) -> Option<Box<dyn FnOnce(u64)>> {
             let question: OperatorQuestion = serde_json::from_slice(json).ok()?;
             Some(Box::new(move |token| operator.ask(question, token)))
         }
-        Object::Engine(_) => None,
+        Object::Engine(engine) => {
+            let EngineQuestion::Tally {} = serde_json::from_slice(json).ok()?;
+            Some(Box::new(move |token| {
+                let handles = HANDLES.count(|entry| Arc::ptr_eq(&entry.host, &host));
+                let mut tally = serde_json::json!(engine.tally());
+                tally["handles"] = handles.into();
+                let news = Emission::Text {
+                    ticket: token.into(),
+                    result: Ok(tally.to_string()),
+                };
+                host.emit(&mut vec![news]);
+            }))
+        }
     }
 }
 
-/// A rare question, answered by a completion whose text is JSON. To a barrier {"op":"missing","limit":n} gives
+/// A rare question, answered by a completion whose text is JSON. To an engine, which handle 0 names too, {"op":"tally"} gives
+/// {"barriers":n,"retired":n,"retiredBytes":n,"handles":n}: how many barriers and handles there are. To a barrier {"op":"missing","limit":n} gives
 /// {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":[n,...]} in the order of its keys, and {"op":"command","words":[name,key,...]}
 /// gives {"answer":text|number|null}. To an operator
 /// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
@@ -155,12 +177,14 @@ pub unsafe extern "C" fn kbar_query(
     len: usize,
 ) -> i32 {
     guard(|| {
-        let (Some((host, _)), Some(entry)) = (crate::engine(engine), HANDLES.get(handle)) else {
+        let named = if handle == 0 { engine } else { handle };
+        let (Some((host, _)), Some(entry)) = (crate::engine(engine), HANDLES.get(named)) else {
             return KBAR_CLOSED;
         };
         // SAFETY: the caller's contract is that of `bytes`.
         let json = unsafe { bytes(json, len) };
-        let Some(ask) = json.and_then(|json| question(entry.object, json)) else {
+        let Some(ask) = json.and_then(|json| question(Arc::clone(&host), entry.object, json))
+        else {
             return invalid(&host, token, "this handle does not take that question");
         };
         if let Err(refused) = host.begin(token) {

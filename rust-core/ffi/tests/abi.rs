@@ -343,3 +343,42 @@ fn addresses_are_asked_of_the_host() {
             .contains("the address redis.test:6379 could not be resolved: blocked")
     );
 }
+
+#[test]
+fn a_barrier_that_is_let_go_of_leaves_no_handle() {
+    let mut host = Host::start();
+    let tally = |host: &mut Host, token| {
+        let question = br#"{"op":"tally"}"#;
+        // SAFETY: the question is readable.
+        let status =
+            unsafe { kbar_query(host.engine, 0, token, question.as_ptr(), question.len()) };
+        assert_eq!(status, KBAR_PENDING);
+        assert_eq!(host.frame().token, token);
+        host.text(token)
+    };
+    let (_, barrier) = host.open(1, OPTIONS);
+    assert_eq!(host.frame().token, 1);
+    let one = r#"{"barriers":1,"handles":2,"retired":0,"retiredBytes":0}"#;
+    assert_eq!(tally(&mut host, 2), one);
+
+    let mut request = KbarRequest {
+        barrier,
+        token: 3,
+        kind: KBAR_CLOSE,
+        ..KbarRequest::default()
+    };
+    assert_eq!(submit(&request, b"").0, KBAR_OK);
+    let forgotten = host.frame();
+    assert_eq!(
+        (forgotten.kind, forgotten.token),
+        (KBAR_FRAME_FORGOTTEN, barrier)
+    );
+    request.token = 4;
+    assert_eq!(submit(&request, b"").0, KBAR_CLOSED);
+    let none = r#"{"barriers":0,"handles":1,"retired":0,"retiredBytes":0}"#;
+    assert_eq!(tally(&mut host, 5), none);
+
+    let (_, again) = host.open(6, OPTIONS);
+    assert_eq!(host.frame().token, 6);
+    assert_ne!(again, barrier, "its place may be the same");
+}

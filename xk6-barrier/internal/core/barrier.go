@@ -93,18 +93,24 @@ type MissingIDs struct {
 // Open opens a barrier and waits until that is done.
 func (c *Client) Open(ctx context.Context, options []byte) (*Barrier, error) {
 	var handle uint64
+	var at *gates
 	frame, _, err := c.call(ctx, func(token uint64, _ *Frame) Status {
 		var status Status
-		handle, status = c.engine.Open(token, options)
+		if handle, status = c.engine.Open(token, options); handle != 0 {
+			at = c.gates(handle) // before anything of it comes over the pipe
+		}
 		return status
 	})
 	if err != nil {
+		if HasStatus(err, Closed) {
+			c.barriers.CompareAndDelete(handle, at) // it went before anybody could use it
+		}
 		return nil, err
 	}
 	return &Barrier{
 		client:    c,
 		handle:    handle,
-		gates:     c.gates(handle),
+		gates:     at,
 		OpenPhase: frame.Phase,
 		releases:  make(map[uint32]*Release),
 	}, nil
@@ -157,6 +163,9 @@ func (b *Barrier) IsReleased(phase uint32) bool { return b.gates.isReleased(phas
 
 // Broken is closed once the barrier is broken.
 func (b *Barrier) Broken() <-chan struct{} { return b.gates.broken }
+
+// Gone is closed once the process has forgotten the barrier or let go of it: whoever needs it opens it again.
+func (b *Barrier) Gone() <-chan struct{} { return b.gates.gone }
 
 // Lost is closed when the core is gone; LostError says why.
 func (b *Barrier) Lost() <-chan struct{} { return b.client.lost }

@@ -71,7 +71,7 @@ func (e *cgoEngine) Start() (io.ReadCloser, error) {
 		return nil, err
 	}
 	options := []byte(`{"hostResolves":true}`)
-	status := C.kbar_start(bytesPtr(options), C.size_t(len(options)), C.int32_t(write), &e.handle) //nolint:gosec // an fd
+	status := C.kbar_start(bytesPtr(options), C.size_t(len(options)), C.int(write), &e.handle)
 	if Status(status) != OK {
 		_ = read.Close()
 		return nil, &Error{Status: Status(status), Message: "the core could not start: " + Status(status).String()}

@@ -122,6 +122,10 @@ func (c *Client) handle(frame Frame) {
 		c.gates(frame.Token).release(frame.Phase, frame.Flags&Shared != 0)
 	case FrameBroken:
 		c.gates(frame.Token).breakAll()
+	case FrameForgotten:
+		if g, known := c.barriers.LoadAndDelete(frame.Token); known {
+			g.(*gates).forget() //nolint:forcetypeassert // the map holds nothing else
+		}
 	case FrameLog:
 		select {
 		case c.logs <- struct{}{}:
@@ -256,6 +260,31 @@ func (c *Client) text(frame Frame) []byte {
 	}
 	text, _ := c.engine.TakeText(frame.Token)
 	return text
+}
+
+// Tally is how much the core holds.
+type Tally struct {
+	Barriers     int `json:"barriers"`
+	Retired      int `json:"retired"`
+	RetiredBytes int `json:"retiredBytes"`
+	Handles      int `json:"handles"`
+}
+
+// Tally asks the core how much it holds.
+func (c *Client) Tally(ctx context.Context) (Tally, error) {
+	var tally Tally
+	const engine = 0 // the handle of whoever is asked
+	err := c.Query(ctx, engine, struct {
+		Op string `json:"op"`
+	}{"tally"}, &tally)
+	return tally, err
+}
+
+// Barriers is how many barriers somebody may wait at.
+func (c *Client) Barriers() int {
+	n := 0
+	c.barriers.Range(func(any, any) bool { n++; return true })
+	return n
 }
 
 // Query asks about a barrier or a counter and decodes the answer.

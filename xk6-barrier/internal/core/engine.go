@@ -65,6 +65,7 @@ const (
 	Expire     Kind = 4
 	Abort      Kind = 5
 	ReleaseNow Kind = 6
+	Close      Kind = 7
 )
 
 // Explicit is the flag of requests that marks a participant that the script gave itself.
@@ -148,6 +149,12 @@ func newError(status Status, text []byte) *Error {
 		e.Message = string(text)
 	}
 	return e
+}
+
+// HasStatus reports whether the error is one of the core's with this status.
+func HasStatus(err error, status Status) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == status
 }
 
 // Engine is the Rust core: one export of the C ABI per method, none of which blocks except Close.

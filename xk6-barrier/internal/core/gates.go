@@ -23,6 +23,7 @@ type gates struct {
 	broken   chan struct{}
 	isBroken bool
 	ended    bool // nobody has to wait at any gate any more
+	gone     chan struct{}
 }
 
 // waiters are those of one phase, in the order in which they came.
@@ -48,7 +49,7 @@ var passed = func() chan struct{} { //nolint:gochecknoglobals // a constant that
 }()
 
 func newGates() *gates {
-	g := &gates{open: make(map[uint32]*waiters), broken: make(chan struct{})}
+	g := &gates{open: make(map[uint32]*waiters), broken: make(chan struct{}), gone: make(chan struct{})}
 	g.released.Store(-1)
 	return g
 }
@@ -122,6 +123,14 @@ func (g *gates) breakAll() {
 func (g *gates) lose() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.endAll()
+}
+
+// forget wakes everyone, because the barrier is gone. It is called once.
+func (g *gates) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.gone)
 	g.endAll()
 }
 

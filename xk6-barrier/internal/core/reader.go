@@ -15,11 +15,12 @@ type FrameKind uint16
 
 // The kinds of frames.
 const (
-	FrameDone    FrameKind = 1 // the call of Token is complete
-	FrameRelease FrameKind = 2 // Phase of the barrier Token, and all before it, is released
-	FrameBroken  FrameKind = 3 // the barrier Token is broken for good
-	FrameLog     FrameKind = 4 // log lines wait
-	FrameResolve FrameKind = 5 // the text of Token is a host and port whose address is wanted
+	FrameDone      FrameKind = 1 // the call of Token is complete
+	FrameRelease   FrameKind = 2 // Phase of the barrier Token, and all before it, is released
+	FrameBroken    FrameKind = 3 // the barrier Token is broken for good
+	FrameLog       FrameKind = 4 // log lines wait
+	FrameResolve   FrameKind = 5 // the text of Token is a host and port whose address is wanted
+	FrameForgotten FrameKind = 6 // the barrier Token is gone, and nothing of it comes any more
 )
 
 // First marks the first acknowledgement of an outcome; a repeat that only returned the standing one lacks it.

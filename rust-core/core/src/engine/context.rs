@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::panics::{THREADS, guarded_task};
 use crate::ticket::{Issuer, Ticket, Token};
 
+use super::barrier::Roll;
 use super::deadlines::{Deadlines, Keeper};
 use super::log::{Level, LogRing};
 use super::net::Resolver;
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) log: LogRing,
     pub(crate) resolver: Resolver,
     pub(crate) deadlines: Deadlines,
+    /// They have this context in turn: whoever closes the engine empties it.
+    pub(crate) roll: Roll,
     /// Connections, whose end an engine that closes waits for.
     pub(crate) connections: TaskTracker,
     /// One thread for everything; started at the first need, which a store in this process seldom has.
@@ -43,6 +46,7 @@ impl Context {
             log: LogRing::default(),
             resolver,
             deadlines,
+            roll: Roll::default(),
             connections: TaskTracker::new(),
             runtime: OnceCell::new(),
             owned: Mutex::new(None),

@@ -20,12 +20,14 @@ use parking_lot::Mutex;
 
 use crate::address::RedisAddress;
 use crate::error::{Error, OptionError};
-use crate::ids::{BarrierName, RunId};
 use crate::ledger::Token;
-use crate::options::{BarrierOptions, SharedOptions, StoreAddress};
+use crate::options::{BarrierOptions, StoreAddress};
 use crate::panics::install_hook;
 
-pub use barrier::{Barrier, BrokenBy, BrokenInfo, Call, ReleaseInfo, Status, Submitted};
+pub use barrier::{
+    Barrier, BrokenBy, BrokenInfo, Call, OVER_BYTES_MAX, OVER_MAX, ReleaseInfo, Status, Submitted,
+    Tally,
+};
 pub use log::{Level, Line, LogRing};
 pub use news::{Emission, Resolved, Sink};
 pub use operator::{Operator, OperatorOptions, OperatorQuestion};
@@ -34,16 +36,8 @@ pub use queues::{CounterOptions, QueueCounter};
 use context::Context;
 use net::{Cluster, Hub, Resolver, Servers, Target, slot_of};
 
-#[derive(PartialEq, Eq, Hash)]
-struct Identity {
-    store: StoreAddress,
-    run: Option<RunId>,
-    name: BarrierName,
-}
-
 #[derive(Default)]
 struct Registry {
-    barriers: HashMap<Identity, Arc<Barrier>>,
     hubs: HashMap<(RedisAddress, Target), Arc<Hub>>,
     clusters: HashMap<RedisAddress, Arc<Cluster>>,
     closed: bool,
@@ -94,40 +88,28 @@ impl Engine {
     /// # Errors
     /// The process has opened it with other options, the engine is closed, or the system gives it no thread.
     pub fn barrier(&self, options: BarrierOptions) -> Result<Arc<Barrier>, Error> {
-        let mut registry = self.registry.lock();
-        if registry.closed {
-            return Err(Error::Closed);
-        }
-        let identity = Identity {
-            store: options.store.clone(),
-            run: options.run_id.clone(),
-            name: options.name.clone(),
-        };
-        if let Some(known) = registry.barriers.get(&identity) {
-            let theirs = &known.options().shared;
-            if *theirs != options.shared {
-                let difference =
-                    SharedOptions::difference(&options.shared.canonical(), &theirs.canonical());
-                return Err(difference.into());
-            }
-            known.add_reasons(&options.reasons);
-            return Ok(Arc::clone(known));
-        }
-        let hub = match &options.store {
-            StoreAddress::Memory => None,
-            StoreAddress::Redis(address) => {
-                self.context.runtime()?;
-                let target = match &options.run_id {
-                    // All keys of a run are in one slot.
-                    Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
-                    _ => Target::Server,
-                };
-                Some(registry.hub(address, target, &self.context))
-            }
-        };
-        let barrier = Barrier::new(options, hub, &self.context);
-        registry.barriers.insert(identity, Arc::clone(&barrier));
-        Ok(barrier)
+        self.context.roll.find_or_make(options, |options| {
+            let hub = match &options.store {
+                StoreAddress::Memory => None,
+                StoreAddress::Redis(address) => {
+                    self.context.runtime()?;
+                    let target = match &options.run_id {
+                        // All keys of a run are in one slot.
+                        Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
+                        _ => Target::Server,
+                    };
+                    let mut registry = self.registry.lock();
+                    Some(registry.hub(address, target, &self.context))
+                }
+            };
+            Ok(Barrier::new(options, hub, &self.context))
+        })
+    }
+
+    /// How many barriers there are.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.context.roll.tally()
     }
 
     /// A counter of queues. Nothing is connected before its first question.
@@ -167,13 +149,13 @@ impl Engine {
     /// completes with [`Error::Closed`]. Blocks; a second call does nothing.
     pub fn close(&self, deadline: Duration) {
         let until = Instant::now() + deadline;
-        let (barriers, hubs) = {
+        let barriers = self.context.roll.close();
+        let hubs = {
             let mut registry = self.registry.lock();
             registry.closed = true;
-            let barriers: Vec<_> = registry.barriers.drain().map(|(_, b)| b).collect();
             let mut hubs: Vec<_> = registry.hubs.drain().map(|(_, h)| h).collect();
             hubs.extend(registry.clusters.drain().flat_map(|(_, c)| c.close()));
-            (barriers, hubs)
+            hubs
         };
         for hub in &hubs {
             hub.close();

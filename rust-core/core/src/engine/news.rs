@@ -46,6 +46,11 @@ pub enum Emission {
         /// [`super::Barrier::handle`].
         barrier: u64,
     },
+    /// The process has forgotten the barrier: its number names nothing any more, and whoever opens it opens it anew.
+    Forgotten {
+        /// [`super::Barrier::handle`].
+        barrier: u64,
+    },
     /// Lines wait in [`super::Engine::log`].
     Log,
     /// What does this name stand for? [`super::Engine::resolved`] takes the answer. Only of an engine whose host resolves.

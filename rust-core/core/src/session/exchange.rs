@@ -5,7 +5,7 @@ use std::mem::take;
 use crate::error::Error;
 use crate::ids::Incarnation;
 use crate::options::SharedOptions;
-use crate::protocol::{Answer, Op, Others, Reply, Request};
+use crate::protocol::{Answer, ItemKind, Op, Others, Reply, Request};
 
 use super::{Event, InFlight, Link, Session, Turn};
 
@@ -84,7 +84,7 @@ impl Session {
                 let op = Op::Open {
                     new_incarnation: Incarnation::random(),
                     options: self.canonical.clone(),
-                    reasons: self.options.reasons.iter().cloned().collect(),
+                    reasons: self.reasons.iter().cloned().collect(),
                     last_release: self.releases.values().next_back().cloned(),
                     broken: self.broken.clone(),
                     others,
@@ -118,11 +118,22 @@ impl Session {
             }
         };
         self.in_flight.push_back(in_flight);
+        let mut reasons: Vec<Box<str>> = self.known_reasons().map(Into::into).collect();
+        if let Op::Outcomes(items) = &op {
+            for item in items {
+                if let ItemKind::Failed(reason) = &item.what
+                    && !reasons.iter().any(|known| **known == *reason.as_str())
+                {
+                    reasons.push(reason.as_str().into());
+                }
+            }
+        }
         Some(Request {
             process: self.process.clone(),
             incarnation: self.incarnation.clone(),
             phase,
             resend,
+            reasons,
             op,
         })
     }
@@ -199,6 +210,8 @@ impl Session {
         match in_flight {
             InFlight::Open(_) => {}
             InFlight::Outcomes(batch) => self.ledger.take_back(batch),
+            // All who wanted it were told that it failed, and may have gone on as if it had.
+            InFlight::End(end) if end.tickets.is_empty() => {}
             InFlight::End(mut end) => {
                 end.resend = true;
                 self.ends.push_front(end);
@@ -219,6 +232,7 @@ mod tests {
     use crate::options::BarrierOptions;
     use crate::protocol::StoreTime;
     use crate::store::memory::MemoryStore;
+    use crate::ticket::Ticket;
 
     /// A live session with batches of two and a store of its own.
     fn live() -> (Session, MemoryStore) {
@@ -330,6 +344,53 @@ mod tests {
         done.sort_unstable();
         assert_eq!(done, [101, 102, 103, 104, 105]);
         assert_eq!(session.counts().arrived, 5);
+    }
+
+    #[test]
+    fn an_end_that_was_said_to_have_failed_is_not_sent_again() {
+        let until = std::time::Instant::now();
+        let abort = |session: &mut Session, token, until| {
+            let ticket = Ticket::new(token, until, std::sync::Arc::new(Nobody));
+            session.abort("why", ticket, &mut Vec::new());
+            assert_eq!(sent(session).len(), 1);
+        };
+        let reconnect = |session: &mut Session| {
+            session.disconnected();
+            session.connected();
+            let open = sent(session);
+            let mut store = MemoryStore::default();
+            answer(session, &mut store, &open[0]);
+            sent(session)
+        };
+        let (mut session, _) = live();
+        abort(&mut session, 1, Some(until));
+        let mut overdue = Vec::new();
+        session.take_overdue(until, &mut overdue);
+        let failed = overdue.into_iter().map(|o| o.ticket.redeem());
+        assert_eq!(failed.collect::<Vec<_>>(), [1]);
+        assert!(reconnect(&mut session).is_empty());
+
+        // One that somebody still waits for is.
+        abort(&mut session, 2, None);
+        let again = reconnect(&mut session);
+        assert!(matches!(
+            again[..],
+            [Request {
+                op: Op::Abort { .. },
+                ..
+            }]
+        ));
+        for ticket in session.take_waiting() {
+            assert_eq!(ticket.redeem(), 2);
+        }
+    }
+
+    struct Nobody;
+
+    impl crate::ticket::Issuer for Nobody {
+        fn lost(&self, token: Token) {
+            panic!("call {token} was lost");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem::take;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::Error;
@@ -92,7 +93,9 @@ enum Turn {
 #[derive(Debug)]
 pub struct Session {
     process: ProcessId,
-    options: BarrierOptions,
+    options: Arc<BarrierOptions>,
+    /// Those of the options, and of other openers.
+    reasons: BTreeSet<Reason>,
     canonical: String,
     ledger: Ledger,
     link: Link,
@@ -122,7 +125,8 @@ pub struct Session {
 impl Session {
     /// A session that has no connection yet.
     #[must_use]
-    pub fn new(process: ProcessId, options: BarrierOptions) -> Self {
+    pub fn new(process: ProcessId, options: impl Into<Arc<BarrierOptions>>) -> Self {
+        let options = options.into();
         Self {
             process,
             canonical: options.shared.canonical(),
@@ -146,6 +150,7 @@ impl Session {
             processes: 0,
             push_latency: options.release_delay.map_or(Micros(0), Micros::from),
             gap_polls: 0,
+            reasons: options.reasons.clone(),
             options,
         }
     }
@@ -165,10 +170,10 @@ impl Session {
 
     /// Another opener of this process counts failures of these reasons too: their counters exist from now on.
     pub fn add_reasons(&mut self, reasons: &BTreeSet<Reason>) {
-        if reasons.is_subset(&self.options.reasons) {
+        if reasons.is_subset(&self.reasons) {
             return;
         }
-        self.options.reasons.extend(reasons.iter().cloned());
+        self.reasons.extend(reasons.iter().cloned());
         if matches!(self.link, Link::Live) {
             self.link = Link::MustOpen(Others::Accept);
         }
@@ -271,10 +276,32 @@ impl Session {
         self.beat_wanted = true;
     }
 
-    /// The process ends: the next beat says so.
+    /// The process ends, or lets go of the barrier: the next beat says so.
     pub fn close(&mut self) {
         self.closing = true;
         self.beat_wanted = true;
+    }
+
+    /// It stays after all.
+    pub fn stay(&mut self) {
+        self.closing = false;
+        self.beat_wanted = true;
+    }
+
+    /// The barrier is over and nothing is owed: keeps what repeats, late ones and other processes may ask for.
+    pub fn retire(&mut self) {
+        self.ledger.retire();
+        self.in_flight = VecDeque::new();
+        self.opening = Vec::new();
+        self.ends = VecDeque::new();
+        self.expired = Vec::new();
+    }
+
+    /// The store does not hold the record any more that this process knows: it is opened anew.
+    pub fn lost(&mut self) {
+        if self.is_live() && self.in_flight.is_empty() {
+            self.link = Link::MustOpen(Others::Accept);
+        }
     }
 
     /// Takes out the calls that have waited long enough, and says when the next one of those left will have. Outcomes stand

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{Incarnation, Phase, ProcessId};
+use crate::ids::{Incarnation, Phase, ProcessId, Reason};
 use crate::ledger::Ledger;
 use crate::options::BarrierOptions;
 use crate::protocol::{Broken, Counts, Micros, Release};
@@ -18,7 +18,7 @@ impl Session {
 
     /// What the barrier was opened with.
     #[must_use]
-    pub const fn options(&self) -> &BarrierOptions {
+    pub fn options(&self) -> &BarrierOptions {
         &self.options
     }
 
@@ -58,6 +58,20 @@ impl Session {
         self.broken.as_ref()
     }
 
+    /// No phase is open any more, nor will be: a one-shot barrier was released, or it broke, or cannot be opened.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let released = !self.options.shared.cyclic && self.ledger.open() > Phase(0);
+        released || self.broken.is_some() || self.is_refused()
+    }
+
+    /// Reasons whose counters this process looks after: of its openers, and of failures heard of.
+    pub fn known_reasons(&self) -> impl Iterator<Item = &str> {
+        let own = self.reasons.iter().map(Reason::as_str);
+        let heard = self.counts.failed.keys().map(String::as_str);
+        own.chain(heard.filter(|r| !self.reasons.iter().any(|own| own.as_str() == *r)))
+    }
+
     /// Whether the record is open and the store answers.
     #[must_use]
     pub const fn is_live(&self) -> bool {
@@ -86,7 +100,8 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let owes = self.ledger.owes() && self.broken.is_none();
-        self.in_flight.is_empty() && !owes && self.ends.is_empty() && !self.beat_wanted
+        let asks = !self.ends.is_empty() || !self.expired.is_empty() || self.beat_wanted;
+        self.in_flight.is_empty() && !owes && !asks && self.opening.is_empty()
     }
 
     /// What the next operations report as the time from a decision to its receipt.

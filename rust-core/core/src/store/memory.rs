@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use crate::ids::{Incarnation, Participant, Phase, ProcessId};
 use crate::options::SharedOptions;
 use crate::protocol::{
-    Answer, BreakKind, Broken, Counts, Item, ItemAnswer, ItemKind, Micros, Missing, Op, Others,
-    Outcome, Push, Release, Reply, Request, StoreTime, Why,
+    Answer, BreakKind, Broken, Counts, Item, ItemAnswer, ItemKind, Micros, Op, Others, Outcome,
+    Push, Release, Reply, Request, StoreTime, Why,
 };
+
+mod missing;
 
 /// Releases that are kept.
 pub(crate) const RELEASES_KEPT: u32 = 16;
@@ -55,6 +57,8 @@ struct Record {
     unnameable: bool,
     broken: Option<Broken>,
     releases: BTreeMap<Phase, Release>,
+    /// Who was missing when the participants were forgotten.
+    missed: Option<Box<[u32]>>,
     processes: HashMap<ProcessId, ProcessRecord>,
     participants: HashMap<Participant, ParticipantRecord>,
     leaves: HashMap<Participant, LeaveRecord>,
@@ -82,48 +86,6 @@ impl MemoryStore {
         let answer = self.execute(request, now, &mut effects);
         pushes.append(&mut effects.pushes);
         self.reply(request, answer, effects.was_behind, now)
-    }
-
-    /// Who has no outcome in the open phase and has not left: how many, and the first `limit` where they can be named.
-    #[must_use]
-    pub fn missing(&self, limit: usize) -> Missing {
-        let mut missing = Missing::default();
-        let mut from = Some(1);
-        while let Some(first) = from {
-            from = self.missing_from(first, limit, u32::MAX, &mut missing);
-        }
-        missing
-    }
-
-    /// The same in steps: looks at so many ids from the first one, and says where to go on. What changes in between shows in
-    /// the ids that are looked at later.
-    pub fn missing_from(
-        &self,
-        first: u32,
-        limit: usize,
-        looked_at: u32,
-        missing: &mut Missing,
-    ) -> Option<u32> {
-        let record = self.record.as_ref()?;
-        let parties = record.options.parties;
-        missing.count = parties.saturating_sub(record.counts.accounted());
-        // After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
-        let phase = record.spoken_of();
-        if record.unnameable {
-            missing.ids.clear();
-            return None;
-        }
-        let last = parties.min(first.saturating_add(looked_at - 1));
-        for n in first..=last {
-            if missing.ids.len() >= limit.min(missing.count as usize) {
-                return None;
-            }
-            let id = n.to_string();
-            if Participant::new(&id).is_ok_and(|id| !record.is_accounted_for(&id, phase)) {
-                missing.ids.push(id.into());
-            }
-        }
-        (last < parties).then(|| last + 1)
     }
 
     fn execute(&mut self, request: &Request, now: StoreTime, effects: &mut Effects) -> Answer {
@@ -246,6 +208,7 @@ impl MemoryStore {
             unnameable: false,
             broken: None,
             releases: BTreeMap::new(),
+            missed: None,
             processes: HashMap::new(),
             participants: HashMap::new(),
             leaves: HashMap::new(),
@@ -574,6 +537,7 @@ mod tests {
                 incarnation,
                 phase: Phase(phase),
                 resend: false,
+                reasons: Vec::new(),
                 op,
             };
             store.apply(&request, StoreTime(at), &mut Vec::new())

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use barrier_core::engine::CounterOptions;
 use barrier_core::error::Error;
 
+use tokio::runtime::Runtime;
+
 use super::Process;
+use super::proxy::Proxy;
 use super::support::RedisServer;
 
 pub(crate) fn count(
@@ -169,4 +172,45 @@ fn what_stands_beside_a_queue_is_read_and_written_by_commands() {
     }
     assert!(refused(&["GET"]).starts_with("option key: got nothing"));
     assert!(refused(&[]).starts_with("option command: got nothing"));
+}
+
+/// Counts until the other server answers, behind the same address.
+fn leaves_for_another(server: &RedisServer, spoil: impl FnOnce(&RedisServer)) {
+    let runtime = Runtime::new().expect("a runtime");
+    let other = RedisServer::start();
+    let _: u32 = other.ask(&["ZADD", "q", "1", "a"]);
+    let way = Proxy::start(runtime.handle(), server.port());
+    let process = Process::start();
+    let url = format!("redis://127.0.0.1:{}", way.port());
+    let json = serde_json::json!({ "redis": url, "keys": ["q"], "opTimeoutMs": 500 }).to_string();
+    let options = CounterOptions::from_json(json.as_bytes()).expect("options");
+    let counter = process.engine.counter(options).expect("open");
+    let count = || {
+        let token = process.fresh_token();
+        counter.counts(token);
+        process.text(token)
+    };
+    assert_eq!(count(), Ok(r#"{"counts":[0]}"#.into()));
+    spoil(server);
+    way.lead_to(other.port());
+    count().expect_err("this server is of no use any more");
+    super::redis_cluster::until("the other server's count", || {
+        count() == Ok(r#"{"counts":[1]}"#.into())
+    });
+}
+
+#[test]
+fn a_connection_of_counters_alone_is_given_up_when_its_server_is_of_no_use() {
+    let server = RedisServer::start();
+    leaves_for_another(&server, |server| {
+        let _: String = server.ask(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
+        let _: String = server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    });
+}
+
+#[test]
+fn a_connection_of_counters_alone_is_given_up_when_nobody_answers() {
+    let server = RedisServer::start();
+    leaves_for_another(&server, |server| server.signal("-STOP"));
+    server.signal("-CONT");
 }

@@ -21,6 +21,7 @@ struct Heard {
     texts: HashMap<Token, Result<String, Error>>,
     released: Vec<(u64, Phase, Instant)>,
     broken: Vec<u64>,
+    forgotten: Vec<u64>,
     twice: Vec<Token>,
 }
 
@@ -48,6 +49,7 @@ impl Sink for Ear {
                     heard.released.push((barrier, phase, Instant::now()));
                 }
                 Emission::Broken { barrier } => heard.broken.push(barrier),
+                Emission::Forgotten { barrier } => heard.forgotten.push(barrier),
                 Emission::Log | Emission::Resolve { .. } => {}
             }
         }
@@ -159,6 +161,18 @@ impl Process {
         self.until("the break", |h| h.broken.contains(&key).then_some(()));
     }
 
+    /// Lets go of the barrier.
+    pub(crate) fn close(&self, barrier: &Barrier) -> Result<Done, Error> {
+        let token = self.submit(barrier, Call::Close);
+        self.done(token)
+    }
+
+    /// The process has said that it knows the barrier no more.
+    pub(crate) fn forgotten(&self, barrier: &Barrier) {
+        let key = barrier.handle();
+        self.until("its end", |h| h.forgotten.contains(&key).then_some(()));
+    }
+
     pub(crate) fn missing(&self, barrier: &Barrier, limit: usize) -> Result<String, Error> {
         let token = self.token();
         barrier.missing(limit, token);
@@ -177,6 +191,10 @@ impl Process {
     pub(crate) fn check(&self) {
         let heard = self.ear.heard.lock().expect("no panic");
         assert!(heard.twice.is_empty(), "completed twice: {:?}", heard.twice);
+        let mut forgotten = heard.forgotten.clone();
+        forgotten.sort_unstable();
+        forgotten.dedup();
+        assert_eq!(forgotten.len(), heard.forgotten.len(), "forgotten twice");
         let mut phases = std::collections::BTreeSet::new();
         for (barrier, phase, _) in &heard.released {
             assert!(

@@ -95,3 +95,27 @@ fn everyone_who_waits_is_told_and_the_log_says_where() {
     let here = "tests/engine/panics.rs";
     assert!(told[0].message.contains(here), "{}", told[0].message);
 }
+
+#[test]
+fn a_panic_on_a_callers_thread_leaves_nobody_waiting() {
+    let trap = Arc::new(Trap::default());
+    let engine = Engine::new(Arc::clone(&trap) as Arc<dyn Sink>);
+    let options = BarrierOptions::from_json(br#"{"name":"b","parties":2}"#).expect("valid");
+    let barrier = engine.barrier(options).expect("open");
+    barrier.handle_or_init(|| 7);
+    drop(barrier.open(1));
+    // The first one waits at the gate; the second one's release panics within its own call.
+    drop(barrier.submit(call(1, arrival(1)), 2));
+    let caught = barrier.submit(call(2, arrival(2)), 3);
+    assert!(format!("{caught:?}").contains("on purpose"), "{caught:?}");
+    trap.until(&trap.broken, |broken| broken.contains(&7));
+    let status = barrier.status().broken.expect("it says why");
+    assert!(status.message.contains("on purpose"), "{status:?}");
+
+    let mut told = Vec::new();
+    while let Some(line) = engine.log().next(|_| false) {
+        told.push(line);
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].level, Level::Error);
+}

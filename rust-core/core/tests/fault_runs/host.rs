@@ -78,7 +78,10 @@ impl Sink for Ear {
                 ),
                 Emission::Released { phase, .. } => heard.released.push((phase, at)),
                 Emission::Broken { .. } => heard.broken += 1,
-                Emission::Text { .. } | Emission::Log | Emission::Resolve { .. } => {}
+                Emission::Text { .. }
+                | Emission::Forgotten { .. }
+                | Emission::Log
+                | Emission::Resolve { .. } => {}
             }
         }
         self.news.notify_all();

@@ -76,10 +76,7 @@ impl<'a> Real<'a> {
 
 impl Store for Real<'_> {
     fn joined(&mut self, phase: Phase) -> Option<BTreeSet<String>> {
-        let key = match phase {
-            Phase(0) => self.scripts.keys().joined(),
-            Phase(n) => format!("{}:@{n}", self.scripts.keys().joined()),
-        };
+        let key = self.scripts.keys().joined(phase);
         let members = redis::cmd("SMEMBERS").arg(key).query(self.connection);
         Some(members.expect("a set"))
     }

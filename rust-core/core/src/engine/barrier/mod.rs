@@ -1,13 +1,15 @@
 //! One barrier of this process: its session, its store or the way there, and who waits for what.
 
 mod backend;
+mod life;
 mod release;
+mod roll;
 mod state;
 mod status;
 mod tenant;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use crate::error::Error;
 use crate::ids::{Participant, Phase, ProcessId, Reason};
 use crate::ledger::{Answered, Decision, Report};
 use crate::options::BarrierOptions;
+use crate::panics::guarded;
 use crate::protocol::StoreTime;
 use crate::session::{Done, Event, Session};
 use crate::store::memory::RELEASES_KEPT;
@@ -32,6 +35,8 @@ use super::news::Emission;
 
 use backend::{Backend, Remote};
 use release::Held;
+pub(super) use roll::Roll;
+pub use roll::{OVER_BYTES_MAX, OVER_MAX, Tally};
 use state::State;
 pub(super) use status::ms;
 pub use status::{BrokenBy, BrokenInfo, ReleaseInfo, Status};
@@ -62,6 +67,8 @@ pub enum Call {
     ReleaseNow(Phase),
     /// Break the barrier, with this message.
     Abort(String),
+    /// Deliver what is owed, and let go of the barrier in this process.
+    Close,
 }
 
 /// The answer to a call.
@@ -76,24 +83,26 @@ pub enum Submitted {
 /// One barrier of this process: its session, its store or the way there, and who waits for what.
 pub struct Barrier {
     handle: OnceLock<u64>,
-    options: BarrierOptions,
+    options: Arc<BarrierOptions>,
     state: Mutex<State>,
     backend: Backend,
     queued: AtomicBool,
+    /// When it retired, by the roll's count; 0 before.
+    stamp: AtomicU64,
     context: Arc<Context>,
     me: Weak<Self>,
 }
 
 impl Barrier {
     pub(super) fn new(
-        options: BarrierOptions,
+        options: Arc<BarrierOptions>,
         hub: Option<Arc<Hub>>,
         context: &Arc<Context>,
     ) -> Arc<Self> {
         let process = hub
             .as_ref()
             .map_or_else(ProcessId::random, |hub| hub.process().clone());
-        let mut session = Session::new(process, options.clone());
+        let mut session = Session::new(process, Arc::clone(&options));
         let backend = match hub {
             Some(hub) => Backend::Redis(Remote {
                 hub,
@@ -110,6 +119,7 @@ impl Barrier {
             state: Mutex::new(State::new(session)),
             backend,
             queued: AtomicBool::new(false),
+            stamp: AtomicU64::new(0),
             context: Arc::clone(context),
             me: me.clone(),
         });
@@ -133,15 +143,31 @@ impl Barrier {
 
     /// What it was opened with first.
     #[must_use]
-    pub const fn options(&self) -> &BarrierOptions {
+    pub fn options(&self) -> &BarrierOptions {
         &self.options
     }
 
     /// Another opener of this process counts failures of these reasons too.
     pub(super) fn add_reasons(&self, reasons: &BTreeSet<Reason>) {
-        let mut state = self.state.lock();
-        state.session.add_reasons(reasons);
-        self.go_on(&mut state, Vec::new(), None);
+        let added = guarded(|| {
+            let mut state = self.state.lock();
+            state.session.add_reasons(reasons);
+            self.go_on(&mut state, Vec::new(), None);
+        });
+        if let Err(message) = added {
+            self.caught(&message);
+        }
+    }
+
+    /// A panic on a caller's thread is a bug as one of a task is: nobody is left waiting.
+    fn caught(&self, message: &str) -> Error {
+        let error = self.context.bug(message);
+        self.give_up(&error);
+        error
+    }
+
+    fn caught_call(&self, body: impl FnOnce() -> Submitted) -> Submitted {
+        guarded(body).unwrap_or_else(|message| Submitted::Done(Err(self.caught(&message))))
     }
 
     /// The way to its record, of a barrier that has its record elsewhere; only such a one shares a connection.
@@ -155,7 +181,15 @@ impl Barrier {
 
     /// Opens the barrier in its store; the token completes when that is done.
     pub fn open(&self, token: Token) -> Submitted {
+        self.caught_call(|| self.open_for(token))
+    }
+
+    fn open_for(&self, token: Token) -> Submitted {
         let mut state = self.state.lock();
+        state.stirred_at = Instant::now();
+        if state.gone || !state.closers.is_empty() {
+            return Submitted::Done(Err(Error::Gone));
+        }
         let mut events = Vec::new();
         let ticket = self.ticket(token, self.options.connect_timeout + HELLO_TIMEOUT);
         let due = ticket.until();
@@ -168,12 +202,23 @@ impl Barrier {
         self.go_on(&mut state, events, Some((token, None)))
     }
 
-    /// Takes a call. Never blocks.
+    /// Takes a call. Never blocks. After a panic the call may have been answered already: hosts take the first answer.
     pub fn submit(&self, call: Call, token: Token) -> Submitted {
+        self.caught_call(|| self.take(call, token))
+    }
+
+    fn take(&self, call: Call, token: Token) -> Submitted {
         let mut state = self.state.lock();
+        let closes = matches!(call, Call::Close);
+        if state.gone || !state.closers.is_empty() && !closes {
+            return Submitted::Done(Err(Error::Gone));
+        }
+        if state.session.is_over() {
+            state.stirred_at = Instant::now();
+        }
         let mut events = Vec::new();
         let limit = match &call {
-            Call::Report { .. } => self.options.op_timeout,
+            Call::Report { .. } | Call::Close => self.options.op_timeout,
             _ => self.options.op_timeout.min(LOOK_TIMEOUT),
         };
         let ticket = self.ticket(token, limit);
@@ -201,6 +246,7 @@ impl Barrier {
                 }
                 Ok(Decision::Later(answered)) => standing = Some(answered),
             },
+            Call::Close => return self.let_go(state, ticket),
             Call::Expire(phase) => state.session.expire(phase, ticket, &mut events),
             Call::ReleaseNow(phase) => state.session.release_now(phase, ticket, &mut events),
             Call::Abort(message) => state.session.abort(&message, ticket, &mut events),
@@ -330,6 +376,7 @@ impl Barrier {
     fn end_calls(&self, state: &mut State, error: &Error) {
         let mut tickets = state.session.take_waiting();
         tickets.extend(state.held.drain(..).map(|(ticket, _)| ticket));
+        tickets.append(&mut state.closers);
         let ended = |ticket| Emission::Done {
             ticket,
             result: Err(error.clone()),

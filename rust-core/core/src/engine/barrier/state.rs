@@ -31,6 +31,12 @@ pub(super) struct State {
     pub(super) trouble: Option<String>,
     /// The hub should publish a greeting.
     pub(super) say_hello: bool,
+    /// When it was asked or told something last.
+    pub(super) stirred_at: Instant,
+    /// Who lets go of it, once all is delivered.
+    pub(super) closers: Vec<Ticket>,
+    /// The process has let go of it or forgotten it.
+    pub(super) gone: bool,
 }
 
 impl State {
@@ -50,6 +56,9 @@ impl State {
             retry_at: None,
             trouble: None,
             say_hello: false,
+            stirred_at: now,
+            closers: Vec::new(),
+            gone: false,
         }
     }
 }

@@ -4,21 +4,39 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::engine::deadlines::Waits;
-use crate::engine::net::Tenant;
+use crate::engine::net::{Tenant, Tick};
 use crate::engine::news::Emission;
 use crate::error::Error;
 use crate::protocol::{Push, Reply, Request};
 use crate::session::Event;
-use crate::store::redis::Scripts;
+use crate::store::redis::{Keep, Scripts};
 
 use super::{BEAT_MAX, Barrier, HELLO_POLL};
 
 /// How exactly appointments are kept.
 const APPOINTMENT: Duration = Duration::from_millis(5);
+/// The time between two looks at calls that wait: each look goes through all of them, and where a server hangs there are
+/// thousands, each of which is due at a moment of its own.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 impl Barrier {
     fn beat_interval(&self) -> Duration {
         BEAT_MAX.min(self.options.ttl / 4)
+    }
+
+    fn take_answer(&self, reply: Reply, received: Instant) {
+        let mut state = self.state.lock();
+        state.trouble = None;
+        state.stirred_at = received;
+        state.beat_at = received + self.beat_interval();
+        let was_live = state.session.is_registered();
+        let mut events = Vec::new();
+        state.session.answered(reply, &mut events);
+        if !was_live && state.session.tally().2 > 1 {
+            // Others are here: the first heartbeat measures how long a message takes.
+            state.session.want_beat();
+        }
+        self.go_on(&mut state, events, None);
     }
 }
 
@@ -55,9 +73,8 @@ impl Tenant for Barrier {
     }
 
     fn connected(&self) {
-        let mut state = self.state.lock();
-        state.trouble = None;
-        state.session.connected();
+        // What is wrong with the store is so until it answers: it may take a connection and refuse everything else.
+        self.state.lock().session.connected();
     }
 
     fn disconnected(&self, why: &str) {
@@ -72,17 +89,8 @@ impl Tenant for Barrier {
     }
 
     fn answered(&self, reply: Reply, received: Instant) {
-        let mut state = self.state.lock();
-        state.trouble = None;
-        state.beat_at = received + self.beat_interval();
-        let was_live = state.session.is_registered();
-        let mut events = Vec::new();
-        state.session.answered(reply, &mut events);
-        if !was_live && state.session.tally().2 > 1 {
-            // Others are here: the first heartbeat measures how long a message takes.
-            state.session.want_beat();
-        }
-        self.go_on(&mut state, events, None);
+        self.take_answer(reply, received);
+        self.finish_closing();
     }
 
     fn refused(&self, why: &str, for_good: bool, again_in: Duration) {
@@ -107,16 +115,31 @@ impl Tenant for Barrier {
         }
         self.go_on(&mut state, events, None);
     }
-
     fn pushed(&self, push: &Push) {
         let mut state = self.state.lock();
+        state.stirred_at = Instant::now();
         let mut events = Vec::new();
         state.session.pushed(push, &mut events);
         self.go_on(&mut state, events, None);
     }
 
-    fn tick(&self, now: Instant) -> bool {
+    fn keep(&self) -> Option<Keep> {
+        Self::keep(self)
+    }
+
+    fn lost(&self) {
         let mut state = self.state.lock();
+        state.session.lost();
+        self.go_on(&mut state, Vec::new(), None);
+    }
+
+    fn tick(&self, now: Instant) -> Tick {
+        let mut state = self.state.lock();
+        if let Some(bytes) = self.retire_when_quiet(&mut state, now) {
+            drop(state);
+            self.enlist(bytes);
+            return Tick::Asleep;
+        }
         let mut events = Vec::new();
         if state.session.is_live() && now >= state.beat_at {
             state.beat_at = now + self.beat_interval();
@@ -137,7 +160,7 @@ impl Tenant for Barrier {
         }
         let hello = std::mem::take(&mut state.say_hello);
         self.go_on(&mut state, events, None);
-        hello
+        if hello { Tick::Hello } else { Tick::Awake }
     }
 
     fn begin_closing(&self) {
@@ -162,7 +185,10 @@ impl Waits for Barrier {
             return None;
         }
         let mut overdue = Vec::new();
-        state.overdue_at = state.session.take_overdue(now, &mut overdue);
+        let next = state.session.take_overdue(now, &mut overdue);
+        let (closers, next_closer) = Self::overdue_closers(&mut state, now);
+        let next = next.into_iter().chain(next_closer).min();
+        state.overdue_at = next.map(|next| next.max(now + BETWEEN_LOOKS));
         let trouble = state.trouble.as_deref();
         let trouble = trouble.unwrap_or("the store has not answered in time");
         let ended = overdue.into_iter().map(|call| Emission::Done {
@@ -176,12 +202,69 @@ impl Waits for Barrier {
             ticket: call.ticket,
             standing: call.standing,
         });
-        let mut news: Vec<_> = ended.collect();
+        let mut news: Vec<_> = ended.chain(closers).collect();
         self.context.sink.emit(&mut news);
         state.overdue_at
     }
 
     fn give_up(&self, error: &Error) {
         Self::give_up(self, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::engine::{Call, Engine, Sink};
+    use crate::ids::Participant;
+    use crate::ledger::{Report, Token};
+    use crate::options::BarrierOptions;
+
+    #[derive(Default)]
+    struct Ended(Mutex<Vec<Token>>);
+
+    impl Sink for Ended {
+        fn emit(&self, news: &mut Vec<Emission>) {
+            for item in news.drain(..) {
+                if let Emission::Done { ticket, .. } = item {
+                    self.0.lock().push(ticket.redeem());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn calls_that_are_overdue_one_after_another_are_looked_at_together() {
+        let ended = Arc::new(Ended::default());
+        let engine = Engine::new(Arc::clone(&ended) as Arc<dyn Sink>);
+        let json = br#"{"store":"redis://127.0.0.1:1","runId":"r","name":"b","parties":9}"#;
+        let options = BarrierOptions::from_json(json).expect("options");
+        let barrier = engine.barrier(options).expect("a barrier");
+        let arrive = |n: u64| {
+            let participant = Participant::new(&n.to_string()).expect("valid");
+            let (report, explicit) = (Report::Arrive { owner: n }, true);
+            drop(barrier.submit(
+                Call::Report {
+                    participant,
+                    report,
+                    explicit,
+                },
+                n,
+            ));
+            Instant::now()
+        };
+        arrive(1);
+        let first = barrier.state.lock().overdue_at.expect("an appointment");
+        let latest = (2..=100).map(arrive).max().expect("many");
+        let next = barrier.end_overdue(first);
+        assert_eq!(*ended.0.lock(), [1]);
+        let next = next.expect("the others wait");
+        assert_eq!(next, first + BETWEEN_LOOKS, "one look for many calls");
+        barrier.end_overdue(next.max(latest + barrier.options.op_timeout));
+        assert_eq!(ended.0.lock().len(), 100);
     }
 }

@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::ids::ProcessId;
 
 use super::connect::{Opened, connect};
-use super::failure::{Server, explain};
-use super::serve::{Desk, Service};
+use super::failure::{Remedy, Server, explain};
+use super::serve::{Complaint, Desk, Service};
 use super::tenants::{Tenant, Tenants};
 use super::topology::explore;
 
@@ -85,6 +85,7 @@ impl Hub {
                 clock: Mutex::default(),
                 process: ProcessId::random(),
                 closing: CancellationToken::new(),
+                complaint: Mutex::default(),
             },
             asked: Notify::new(),
             availability: watch::Sender::default(),
@@ -109,6 +110,11 @@ impl Hub {
 
     pub(crate) fn attach(&self, tenant: &Arc<dyn Tenant>) {
         self.desk.tenants.attach(tenant);
+    }
+
+    /// The tenant is gone for good.
+    pub(crate) fn detach(&self, tenant: &dyn Tenant) {
+        self.desk.tenants.detach(tenant);
     }
 
     /// The tenant has something to send.
@@ -172,8 +178,25 @@ impl Hub {
         found.connection.ok_or_else(|| Error::store(found.why))
     }
 
+    /// What somebody was answered who asks through [`Hub::connection`]. The connection is given up where it is of no use.
     pub(crate) fn error(&self, error: &RedisError) -> Error {
-        Error::store(explain(error, &self.server()).0)
+        let (why, remedy) = explain(error, &self.server());
+        // That a key is elsewhere is no fault of the connection.
+        if remedy == Remedy::Reconnect && !error.is_cluster_error() {
+            self.complain(Complaint::Useless(why.clone()));
+        }
+        Error::store(why)
+    }
+
+    /// Somebody who asks through [`Hub::connection`] has given up waiting: is anybody there?
+    pub(crate) fn unanswered(&self) -> Error {
+        self.complain(Complaint::Silent);
+        Error::store(format!("{} has not answered in time", self.at()))
+    }
+
+    fn complain(&self, complaint: Complaint) {
+        *self.desk.complaint.lock() = Some(complaint);
+        self.desk.tenants.nudge();
     }
 
     // ---- the life of the connection ----

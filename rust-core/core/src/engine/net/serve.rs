@@ -18,15 +18,21 @@ use crate::engine::context::Context;
 use crate::engine::log::Level;
 use crate::ids::ProcessId;
 use crate::protocol::{Push, Request};
-use crate::store::redis::decode;
+use crate::store::redis::{Keep, decode, keep_alive};
 
 use super::failure::{Remedy, Server, explain};
-use super::tenants::{Tenant, Tenants};
+use super::tenants::{Tenant, Tenants, Tick};
 
 /// How often tenants are told the time.
 const TICK: Duration = Duration::from_millis(50);
+/// How many records one call keeps alive: nobody else may wait for long.
+const KEPT_AT_ONCE: usize = 64;
+/// When that is tried again where it was refused: long before the records expire.
+const KEEP_RETRY: Duration = Duration::from_secs(5);
 /// When a refused operation is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// A connection that nobody complains of for so long is of use, where nobody else can tell.
+const PROBATION: Duration = Duration::from_secs(1);
 
 /// An operation that came back.
 struct Answered {
@@ -38,7 +44,18 @@ struct Answered {
 /// What is done beside the operations, for which nothing else has to wait.
 enum Chore {
     Subscribed(Arc<dyn Tenant>, Result<(), RedisError>),
+    Left(Arc<str>, Result<(), RedisError>),
+    Kept(Vec<Arc<dyn Tenant>>, Result<Vec<bool>, RedisError>),
     Greeted(Result<(), RedisError>),
+    Pinged(Result<(), RedisError>),
+}
+
+/// What counters and operators, who are no tenants, have to say about the connection.
+pub(super) enum Complaint {
+    /// It answers, but is of no use any more.
+    Useless(String),
+    /// It has not answered for long.
+    Silent,
 }
 
 /// What a hub and whoever serves its tenants over one of its connections have in common.
@@ -50,6 +67,16 @@ pub(super) struct Desk {
     /// One server under two names is two stores: whoever meets himself there is found out as another process is.
     pub(super) process: ProcessId,
     pub(super) closing: CancellationToken,
+    pub(super) complaint: Mutex<Option<Complaint>>,
+}
+
+/// What became of the wish to listen to a channel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    Asked,
+    Subscribed,
+    /// Nobody wants to listen any more; whoever does by then asks anew.
+    Leaving,
 }
 
 /// One connection and what is on its way over it.
@@ -60,8 +87,9 @@ pub(super) struct Service<'a> {
     /// The server answers in the order in which it was asked, and sessions count on that.
     answers: FuturesOrdered<BoxFuture<'static, Answered>>,
     chores: FuturesUnordered<BoxFuture<'static, Chore>>,
-    /// Channels asked for, and whether that was answered.
-    channels: HashMap<String, bool>,
+    channels: HashMap<Arc<str>, Channel>,
+    /// When the records of those who are asleep need something done to stay.
+    keep_at: Option<Instant>,
     /// Said as soon as the connection is of use.
     greeting: Option<String>,
     is_of_use: bool,
@@ -81,6 +109,7 @@ impl<'a> Service<'a> {
             answers: FuturesOrdered::new(),
             chores: FuturesUnordered::new(),
             channels: HashMap::new(),
+            keep_at: None,
             greeting,
             is_of_use: false,
         }
@@ -103,11 +132,19 @@ impl<'a> Service<'a> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turn = self.desk.tenants.all();
-        if turn.is_empty() {
-            self.is_of_use(); // counters and operators ask by themselves
-        }
+        turn.iter().for_each(|t| self.desk.tenants.rouse(t));
+        let made = Instant::now();
+        self.desk.complaint.lock().take(); // of the connection before
         let mut saying_goodbye = false;
         loop {
+            match self.desk.complaint.lock().take() {
+                Some(Complaint::Useless(why)) => return why,
+                Some(Complaint::Silent) => self.ping(),
+                None => {}
+            }
+            for channel in self.desk.tenants.take_left() {
+                self.leave(channel);
+            }
             for tenant in turn.drain(..) {
                 self.take_turn(tenant);
             }
@@ -147,11 +184,13 @@ impl<'a> Service<'a> {
                 },
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    turn = self.desk.tenants.all();
-                    for tenant in &turn {
-                        if tenant.tick(now) {
-                            self.greet(tenant);
-                        }
+                    if self.desk.tenants.is_empty() && now - made >= PROBATION {
+                        self.is_of_use(); // counters and operators ask by themselves
+                    }
+                    turn = self.desk.tenants.take_awake();
+                    turn.retain(|tenant| self.tick(tenant, now));
+                    if self.keep_at.is_some_and(|at| at <= now) {
+                        self.keep_alive(now);
                     }
                 }
             }
@@ -162,10 +201,10 @@ impl<'a> Service<'a> {
         if !tenant.may_try(Instant::now()) {
             return;
         }
-        let channel = tenant.scripts().keys().channel();
+        let channel = Arc::clone(tenant.scripts().keys().channel());
         match self.channels.get(&channel) {
-            Some(false) => {}
-            Some(true) => {
+            Some(Channel::Asked | Channel::Leaving) => {}
+            Some(Channel::Subscribed) => {
                 while let Some(request) = tenant.next_request() {
                     self.send(Arc::clone(&tenant), request);
                 }
@@ -173,9 +212,9 @@ impl<'a> Service<'a> {
             None => {
                 // Subscribed first: what is released after the barrier was opened is heard of.
                 let mut connection = self.connection.clone();
-                self.channels.insert(channel.clone(), false);
+                self.channels.insert(Arc::clone(&channel), Channel::Asked);
                 self.chores.push(Box::pin(async move {
-                    let subscribed = connection.subscribe(channel).await;
+                    let subscribed = connection.subscribe(&*channel).await;
                     Chore::Subscribed(tenant, subscribed)
                 }));
             }
@@ -196,16 +235,78 @@ impl<'a> Service<'a> {
         }));
     }
 
+    /// What time brings to one who is awake; whether it still is.
+    fn tick(&mut self, tenant: &Arc<dyn Tenant>, now: Instant) -> bool {
+        match tenant.tick(now) {
+            Tick::Awake => {}
+            Tick::Hello => self.greet(tenant),
+            Tick::Asleep => {
+                if let Some(keep) = tenant.keep() {
+                    self.keep_by(now + interval(&keep));
+                }
+                return false;
+            }
+        }
+        self.desk.tenants.rouse(tenant);
+        true
+    }
+
+    fn keep_by(&mut self, at: Instant) {
+        self.keep_at = Some(self.keep_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// One beat for all who are asleep, so that their records stay: those who come late find how it ended.
+    fn keep_alive(&mut self, now: Instant) {
+        self.keep_at = None;
+        let asleep = self.desk.tenants.asleep().into_iter();
+        let mut kept: Vec<_> = asleep
+            .filter_map(|t| t.keep().map(|keep| (t, keep)))
+            .collect();
+        if let Some(next) = kept.iter().map(|(_, keep)| interval(keep)).min() {
+            self.keep_by(now + next);
+        }
+        while !kept.is_empty() {
+            let rest = kept.split_off(kept.len().min(KEPT_AT_ONCE));
+            let (tenants, keeps): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+            let mut connection = self.connection.clone();
+            self.chores.push(Box::pin(async move {
+                let kept = keep_alive(&keeps).invoke_async(&mut connection).await;
+                Chore::Kept(tenants, kept)
+            }));
+            kept = rest;
+        }
+    }
+
+    /// Nobody listens to the channel any more.
+    fn leave(&mut self, channel: Arc<str>) {
+        if let Some(state @ Channel::Subscribed) = self.channels.get_mut(&channel) {
+            *state = Channel::Leaving;
+            let mut connection = self.connection.clone();
+            self.chores.push(Box::pin(async move {
+                let left = connection.unsubscribe(&*channel).await;
+                Chore::Left(channel, left)
+            }));
+        }
+    }
+
     fn greet(&mut self, tenant: &Arc<dyn Tenant>) {
         let hello = Push::Hello {
             process: self.desk.process.clone(),
         };
         let hello = serde_json::to_string(&hello).unwrap_or_default();
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(tenant.scripts().keys().channel()).arg(hello);
+        publish.arg(&**tenant.scripts().keys().channel()).arg(hello);
         let mut connection = self.connection.clone();
         self.chores.push(Box::pin(async move {
             Chore::Greeted(publish.exec_async(&mut connection).await)
+        }));
+    }
+
+    /// Any answer will do.
+    fn ping(&self) {
+        let mut connection = self.connection.clone();
+        self.chores.push(Box::pin(async move {
+            Chore::Pinged(redis::cmd("PING").exec_async(&mut connection).await)
         }));
     }
 
@@ -244,16 +345,48 @@ impl<'a> Service<'a> {
     fn take_chore(&mut self, chore: Chore) -> Result<Option<Arc<dyn Tenant>>, String> {
         match chore {
             Chore::Subscribed(tenant, Ok(())) => {
-                let channel = tenant.scripts().keys().channel();
-                self.channels.insert(channel, true);
-                tenant.connected();
-                return Ok(Some(tenant));
+                let channel = Arc::clone(tenant.scripts().keys().channel());
+                self.channels
+                    .insert(Arc::clone(&channel), Channel::Subscribed);
+                let Some(listener) = self.desk.tenants.of_channel(&channel) else {
+                    self.leave(channel); // it is gone meanwhile
+                    return Ok(None);
+                };
+                listener.connected();
+                return Ok(Some(listener));
             }
             Chore::Subscribed(tenant, Err(error)) => {
-                self.channels.remove(&tenant.scripts().keys().channel());
+                self.channels.remove(tenant.scripts().keys().channel());
                 self.refuse(tenant.as_ref(), &error)?;
             }
-            Chore::Greeted(Ok(())) => {}
+            Chore::Left(channel, left) => {
+                self.channels.remove(&channel);
+                if let Err(error) = left {
+                    let (why, remedy) = explain(&error, &self.server);
+                    if remedy == Remedy::Reconnect {
+                        return Err(why);
+                    }
+                }
+                return Ok(self.desk.tenants.of_channel(&channel));
+            }
+            Chore::Kept(tenants, Ok(kept)) => {
+                let lost = tenants.iter().zip(kept).filter(|(_, here)| !here);
+                lost.for_each(|(tenant, _)| tenant.lost());
+            }
+            Chore::Kept(_, Err(error)) => {
+                let (why, remedy) = explain(&error, &self.server);
+                if remedy == Remedy::Reconnect {
+                    return Err(why);
+                }
+                self.keep_by(Instant::now() + KEEP_RETRY);
+            }
+            Chore::Pinged(Err(error)) => {
+                let (why, remedy) = explain(&error, &self.server);
+                if remedy == Remedy::Reconnect {
+                    return Err(why);
+                }
+            }
+            Chore::Greeted(Ok(())) | Chore::Pinged(Ok(())) => {}
             Chore::Greeted(Err(error)) => {
                 let (why, _) = explain(&error, &self.server);
                 self.desk.context.tell(Level::Warn, why);
@@ -293,4 +426,9 @@ impl<'a> Service<'a> {
             tenant.pushed(&push);
         }
     }
+}
+
+/// A record is to be kept alive so often.
+const fn interval(keep: &Keep) -> Duration {
+    Duration::from_millis(keep.ttl_ms / 4)
 }

@@ -302,6 +302,7 @@ impl Operator {
                     Phase(0)
                 }),
                 resend: false,
+                reasons: Vec::new(), // it looks after nothing
                 op: op.clone(),
             };
             if request.phase > look.open {

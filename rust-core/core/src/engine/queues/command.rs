@@ -93,7 +93,7 @@ impl QueueCounter {
         let asked = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut connection);
         let answers = tokio::time::timeout(self.options.op_timeout, asked)
             .await
-            .map_err(|_| Error::store(format!("{} has not answered in time", hub.at())))?
+            .map_err(|_| hub.unanswered())?
             .map_err(|e| hub.error(&e))?;
         let answer = answers.into_iter().next();
         answer.ok_or_else(|| Error::store("the server answered less than it was asked"))

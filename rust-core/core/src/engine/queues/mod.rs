@@ -154,7 +154,7 @@ impl Question {
         let asked = self.pipe.query_async::<Vec<Value>>(&mut connection);
         let answers = tokio::time::timeout(options.op_timeout, asked)
             .await
-            .map_err(|_| Error::store(format!("{} has not answered in time", hub.at())))?
+            .map_err(|_| hub.unanswered())?
             .map_err(|e| hub.error(&e))?;
         let mut answers = answers.into_iter();
         let said: Option<_> = self

@@ -3,8 +3,10 @@
 //! This file knows keys, the script's arguments and its answers; the connection is [`crate::engine`]'s.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use once_cell::sync::Lazy;
 use redis::{FromRedisValue, Script, ScriptInvocation, Value};
 use serde::de::DeserializeOwned;
 
@@ -22,7 +24,12 @@ pub use look::{Look, decode_look, look_script, parse_state_key, state_pattern};
 
 /// The script that all operations are.
 pub const SCRIPT: &str = include_str!("scripts/barrier.lua");
-const MISSING_SCRIPT: &str = include_str!("scripts/missing.lua");
+
+// A script takes as much memory as a barrier does that is over, and a hash of its text: one of each is enough.
+static BARRIER: Lazy<Arc<Script>> = Lazy::new(|| Arc::new(Script::new(SCRIPT)));
+static MISSING: Lazy<Arc<Script>> =
+    Lazy::new(|| Arc::new(Script::new(include_str!("scripts/missing.lua"))));
+static KEEP: Lazy<Script> = Lazy::new(|| Script::new(include_str!("scripts/keep.lua")));
 
 // `unpack` in the script gets four fields per item at once; Lua's stack bounds that at about 8,000.
 const _: () = assert!(BATCH_MAX <= 1000);
@@ -31,6 +38,8 @@ const _: () = assert!(BATCH_MAX <= 1000);
 #[derive(Debug, Clone)]
 pub struct Keys {
     suffix: String,
+    /// Looked up at each message and each turn.
+    channel: Arc<str>,
 }
 
 impl Keys {
@@ -47,7 +56,8 @@ impl Keys {
             "default" => run,
             name => format!("{run}:{name}"),
         };
-        Self { suffix }
+        let channel = format!("K6_BARRIER_EVENTS:{suffix}").into();
+        Self { suffix, channel }
     }
 
     /// The hash that is the truth.
@@ -56,16 +66,35 @@ impl Keys {
         format!("K6_BARRIER_STATE:{}", self.suffix)
     }
 
-    /// The set of those who arrived in phase 0, for outside readers.
+    /// The set of those who arrived in a phase, for outside readers.
     #[must_use]
-    pub fn joined(&self) -> String {
-        format!("K6_BARRIER_JOINED:{}", self.suffix)
+    pub fn joined(&self, phase: Phase) -> String {
+        format!("K6_BARRIER_JOINED:{}{}", self.suffix, At(phase))
     }
 
     /// The channel of releases, breaks and greetings.
     #[must_use]
-    pub fn channel(&self) -> String {
-        format!("K6_BARRIER_EVENTS:{}", self.suffix)
+    pub const fn channel(&self) -> &Arc<str> {
+        &self.channel
+    }
+
+    /// The counter of failures of one reason in a phase, for outside readers.
+    #[must_use]
+    pub fn failures(&self, reason: &str, phase: Phase) -> String {
+        let reason = reason.to_ascii_uppercase();
+        format!("K6_BARRIER_{reason}_FAIL:{}{}", self.suffix, At(phase))
+    }
+}
+
+/// The phase in the name of a mirror; the first one is left out.
+struct At(Phase);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Phase(0) => Ok(()),
+            phase => write!(f, ":@{phase}"),
+        }
     }
 }
 
@@ -73,6 +102,7 @@ impl Keys {
 #[derive(Debug, Clone)]
 pub struct Scripts {
     keys: Keys,
+    cyclic: bool,
     ttl_ms: u64,
     barrier: Arc<Script>,
     missing: Arc<Script>,
@@ -85,7 +115,7 @@ impl Scripts {
     /// Where the options have no run id, which [`BarrierOptions::from_json`] refuses for this store.
     #[must_use]
     pub fn new(options: &BarrierOptions) -> Self {
-        Self::with_source(options, SCRIPT)
+        Self::with(options, Arc::clone(&BARRIER))
     }
 
     /// As [`Scripts::new`], with another text of the main script: the model test removes rules from it.
@@ -94,15 +124,20 @@ impl Scripts {
     /// As [`Scripts::new`].
     #[must_use]
     pub fn with_source(options: &BarrierOptions, source: &str) -> Self {
+        Self::with(options, Arc::new(Script::new(source)))
+    }
+
+    fn with(options: &BarrierOptions, barrier: Arc<Script>) -> Self {
         let run = options
             .run_id
             .as_ref()
             .expect("a run id is required with Redis");
         Self {
             keys: Keys::new(run, &options.name, options.store.is_cluster()),
+            cyclic: options.shared.cyclic,
             ttl_ms: u64::try_from(options.ttl.as_millis()).unwrap_or(u64::MAX),
-            barrier: Arc::new(Script::new(source)),
-            missing: Arc::new(Script::new(MISSING_SCRIPT)),
+            barrier,
+            missing: Arc::clone(&MISSING),
         }
     }
 
@@ -111,9 +146,10 @@ impl Scripts {
     pub fn for_operator(run: &RunId, name: &BarrierName, on_cluster: bool) -> Self {
         Self {
             keys: Keys::new(run, name, on_cluster),
+            cyclic: true,
             ttl_ms: 0,
-            barrier: Arc::new(Script::new(SCRIPT)),
-            missing: Arc::new(Script::new(MISSING_SCRIPT)),
+            barrier: Arc::clone(&BARRIER),
+            missing: Arc::clone(&MISSING),
         }
     }
 
@@ -133,7 +169,15 @@ impl Scripts {
     #[must_use]
     pub fn invocation(&self, request: &Request) -> ScriptInvocation<'_> {
         let mut call = self.barrier.prepare_invoke();
-        call.key(self.keys.state()).key(self.keys.joined());
+        call.key(self.keys.state()).key(self.keys.joined(Phase(0)));
+        for phase in self.mirrored(request) {
+            if phase > Phase(0) {
+                call.key(self.keys.joined(phase));
+            }
+            for reason in &request.reasons {
+                call.key(self.keys.failures(reason, phase));
+            }
+        }
         call.arg(name_of(&request.op))
             .arg(request.process.as_str())
             .arg(request.incarnation.as_ref().map_or("", |i| i.as_str()))
@@ -143,6 +187,20 @@ impl Scripts {
             .arg(&self.keys.suffix);
         arguments(&mut call, &request.op);
         call
+    }
+
+    /// The phases whose mirrors an operation may write, renew or, two phases later, delete.
+    fn mirrored(&self, request: &Request) -> impl Iterator<Item = Phase> {
+        let now = if self.cyclic { request.phase } else { Phase(0) };
+        let first = matches!(request.op, Op::Open { .. }) && now > Phase(0);
+        let old = matches!(request.op, Op::Outcomes(_)).then(|| now.0.checked_sub(2));
+        [
+            Some(now),
+            first.then_some(Phase(0)),
+            old.flatten().map(Phase),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// The call that asks who is missing.
@@ -231,6 +289,49 @@ fn arguments(call: &mut ScriptInvocation<'_>, op: &Op) {
             call.arg(push_latency.0).arg(u8::from(*closing));
         }
     }
+}
+
+/// What keeps the keys of a barrier alive that is over.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    /// The hash first.
+    pub keys: Vec<String>,
+    /// Of this record, and of no other.
+    pub incarnation: Incarnation,
+    /// For so many milliseconds.
+    pub ttl_ms: u64,
+}
+
+impl Scripts {
+    /// What keeps the record with these reasons alive.
+    #[must_use]
+    pub fn keep<'a>(
+        &self,
+        incarnation: &Incarnation,
+        reasons: impl Iterator<Item = &'a str>,
+    ) -> Keep {
+        let mut keys = vec![self.keys.state(), self.keys.joined(Phase(0))];
+        keys.extend(reasons.map(|reason| self.keys.failures(reason, Phase(0))));
+        Keep {
+            keys,
+            incarnation: incarnation.clone(),
+            ttl_ms: self.ttl_ms,
+        }
+    }
+}
+
+/// The call that keeps the keys of several barriers alive. It answers, for each, whether its record is still there.
+#[must_use]
+pub fn keep_alive(all: &[Keep]) -> ScriptInvocation<'static> {
+    let mut call = KEEP.prepare_invoke();
+    for keep in all {
+        for key in &keep.keys {
+            call.key(key);
+        }
+        call.arg(keep.keys.len());
+        call.arg(keep.incarnation.as_str()).arg(keep.ttl_ms);
+    }
+    call
 }
 
 /// Why an answer of the script could not be read.

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  the barrier's hash: the one truth. Everything else is a mirror for outside readers, written last.
 -- KEYS[2]  the set of those who arrived in phase 0
+-- KEYS[3…] the mirrors that the sender looks after: others are not touched, for there are servers that insist on it
 -- ARGV     op, process, incarnation, phase, resend (0 or 1), ttl in ms, suffix of all keys, then what the op needs
 --          An operator is no process: with an empty one a release or an abort registers nobody and renews no key.
 -- Answer   a list of texts, in the order of `reply` below
@@ -13,6 +14,8 @@ local op, me, known_inc = ARGV[1], ARGV[2], ARGV[3]
 local phase, resend = tonumber(ARGV[4]), ARGV[5] == '1'
 local ttl, suffix = ARGV[6], ARGV[7]
 local channel = 'K6_BARRIER_EVENTS:' .. suffix
+local declared = {}
+for _, key in ipairs(KEYS) do declared[key] = true end
 local RELEASES_KEPT = 16
 local SILENT_MAX = 15000000 -- in microseconds: three heartbeats were missed
 
@@ -62,6 +65,7 @@ end
 local behind = false -- the operation proved that the store was behind
 local broken_now, joined_new, mirrors_touched = false, {}, false
 local mirror_phase, mirror_by
+local first_here = false -- the process's first outcome in the phase
 
 local function split(text)
   local parts = {}
@@ -221,24 +225,27 @@ local function add_reason(reason)
   end
 end
 
--- Phase n is used for the first time: its counters exist from now on, and the mirrors of n-2 go.
-local function first_use(n)
-  if n > 0 then
-    each_reason(function(reason) redis.call('SET', counter_key(reason, n), '0') end)
-  end
-  if n >= 2 then
-    local old = { joined_key(n - 2) }
-    each_reason(function(reason) old[#old + 1] = counter_key(reason, n - 2) end)
-    redis.call('DEL', unpack(old))
-  end
+local function set_counter(reason, n, value)
+  local key = counter_key(reason, n)
+  if declared[key] then redis.call('SET', key, value) end
 end
 
+-- A process that uses phase n for the first time makes its counters, and the mirrors of n-2 that it looks after go.
 local function write_mirrors()
   if not mirrors_touched then return end
   for first = 1, #joined_new, 1000 do
     redis.call('SADD', joined_key(mirror_phase), unpack(joined_new, first, math.min(first + 999, #joined_new)))
   end
-  for reason, n in pairs(mirror_by) do redis.call('SET', counter_key(reason, mirror_phase), n) end
+  each_reason(function(reason)
+    if mirror_by[reason] or first_here then set_counter(reason, mirror_phase, mirror_by[reason] or 0) end
+  end)
+  local function drop(key)
+    if declared[key] then redis.call('DEL', key) end
+  end
+  if first_here and mirror_phase >= 2 then
+    drop(joined_key(mirror_phase - 2))
+    each_reason(function(reason) drop(counter_key(reason, mirror_phase - 2)) end)
+  end
 end
 
 local function touch_mirrors()
@@ -248,7 +255,9 @@ end
 local function expire()
   if me == '' then return end
   local n = cyclic and record.open or 0
-  local function renew(key) redis.call('PEXPIRE', key, ttl) end
+  local function renew(key)
+    if declared[key] then redis.call('PEXPIRE', key, ttl) end
+  end
   renew(state)
   for _, m in ipairs(mirrors_touched and mirror_phase ~= n and { mirror_phase, n } or { n }) do
     renew(joined_key(m))
@@ -312,7 +321,6 @@ local function outcome(id, code, detail, nameable)
     return 'T|' .. (record.open - 1)
   end
   move_up(phase)
-  if record.arrived + failed == 0 then first_use(phase) end
   local index = 0
   if code == 'A' then
     record.index = record.index + 1
@@ -327,6 +335,7 @@ local function outcome(id, code, detail, nameable)
   touch_mirrors()
   note(id, known, phase, code, index, code == 'F' and detail or '', nameable)
   if mine.phase ~= phase then mine.phase, mine.outcomes = phase, 0 end
+  first_here = first_here or mine.outcomes == 0
   mine.outcomes = mine.outcomes + 1
   complete()
   return 'R|' .. index
@@ -481,7 +490,7 @@ local function open()
   behind = false
   if broken ~= '' and record.broken == '' then set_broken(broken) end
   local n = cyclic and record.open or 0
-  each_reason(function(reason) redis.call('SET', counter_key(reason, n), by[reason] or 0) end)
+  each_reason(function(reason) set_counter(reason, n, by[reason] or 0) end)
   local answer = finish('OK')
   return forbidden() or answer
 end

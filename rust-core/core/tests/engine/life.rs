@@ -1,0 +1,251 @@
+//! Barriers that are over: what is kept of them, for how long, and what comes after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use barrier_core::engine::{Barrier, OVER_MAX};
+use barrier_core::error::Error;
+use barrier_core::ids::Phase;
+use barrier_core::ledger::Report;
+use barrier_core::protocol::Outcome;
+use barrier_core::session::Done;
+use tokio::runtime::Runtime;
+
+use super::failed;
+use super::host::{Process, arrival, call, failure};
+use super::proxy::Proxy;
+use super::redis_cluster::until;
+use super::support::RedisServer;
+
+/// Barriers that may not have retired yet.
+const SLACK: usize = 40;
+
+fn memory(name: &str, parties: u32) -> String {
+    format!(r#"{{"name":"{name}","parties":{parties}}}"#)
+}
+
+fn redis(server: &RedisServer, name: &str, more: &str) -> String {
+    let url = server.url();
+    format!(r#"{{"store":"{url}","runId":"r","name":"{name}","parties":1{more}}}"#)
+}
+
+/// One after another, each released.
+fn cross(process: &Process, how_many: usize, json: impl Fn(usize) -> String) {
+    for n in 0..how_many {
+        let barrier = process.open(&json(n)).expect("open");
+        process.arrive(&barrier, 1).expect("recorded");
+        process.released(&barrier, 0);
+    }
+}
+
+fn retire(process: &Process, how_many: usize) {
+    until("retirement", || process.engine.tally().retired >= how_many);
+}
+
+#[test]
+fn thousands_one_after_another_leave_a_thousand() {
+    let process = Process::start();
+    cross(&process, 3000, |n| memory(&format!("round-{n}"), 1));
+    let tally = process.engine.tally();
+    assert_eq!(tally.retired, OVER_MAX, "{tally:?}");
+    assert!(tally.barriers <= OVER_MAX + SLACK, "{tally:?}");
+    process.check();
+}
+
+#[test]
+fn one_that_is_over_answers_as_before() {
+    let process = Process::start();
+    let json = r#"{"name":"first","parties":9,"release":{"count":2}}"#;
+    let first = process.open(json).expect("open");
+    let by = |owner| Report::Arrive { owner };
+    process
+        .report(&first, 3, failure("login"))
+        .expect("recorded");
+    process.arrive(&first, 1).expect("recorded");
+    process.report(&first, 4, Report::Leave).expect("recorded");
+    process.arrive(&first, 2).expect("recorded");
+    let (status, info) = (first.status(), first.release_info(Phase(0)));
+    let missing = process.missing(&first, 10).expect("missing");
+    assert_eq!(missing, r#"{"count":5,"ids":["5","6","7","8","9"]}"#);
+
+    cross(&process, 50, |n| memory(&format!("round-{n}"), 1));
+    assert!(process.engine.tally().retired > 0);
+    assert_eq!(
+        (first.status(), first.release_info(Phase(0))),
+        (status, info)
+    );
+    assert_eq!(process.missing(&first, 10).expect("missing"), missing);
+    let repeat = |n| process.arrive(&first, n).expect("standing");
+    let answer = |n| (repeat(n).outcome, repeat(n).index, repeat(n).first);
+    assert_eq!(answer(1), (Outcome::Arrived, 1, false));
+    assert_eq!(answer(2), (Outcome::Arrived, 2, false));
+    assert_eq!(answer(3), (failed("login"), 0, false));
+    assert_eq!(answer(4), (Outcome::Left, 0, false));
+    let claimed = process.report(&first, 1, by(77));
+    assert!(matches!(claimed, Err(Error::Conflict(_))), "{claimed:?}");
+
+    let late = process.arrive(&first, 5).expect("recorded");
+    assert_eq!((late.outcome, late.first), (Outcome::Late, true));
+    assert_eq!(first.status().late, 1);
+    cross(&process, 1000, |n| memory(&format!("later-{n}"), 1));
+    assert_eq!(answer(5), (Outcome::Late, 0, false), "it was kept too");
+    let missing = process.missing(&first, 10).expect("missing");
+    assert_eq!(missing, r#"{"count":5,"ids":["6","7","8","9"]}"#);
+    process.check();
+}
+
+#[test]
+fn one_that_is_forgotten_begins_anew_in_memory() {
+    let process = Process::start();
+    let first = process.open(&memory("first", 1)).expect("open");
+    process.arrive(&first, 1).expect("recorded");
+    cross(&process, OVER_MAX + SLACK, |n| {
+        memory(&format!("round-{n}"), 1)
+    });
+    process.forgotten(&first);
+    let refused = process.arrive(&first, 1);
+    assert_eq!(refused.expect_err("it is gone"), Error::Gone);
+    let anew = process.open(&memory("first", 1)).expect("open");
+    assert_ne!(anew.handle(), first.handle());
+    assert!(process.arrive(&anew, 1).expect("recorded").first);
+    process.check();
+}
+
+#[test]
+fn whoever_says_hello_is_answered_by_one_that_is_over() {
+    let server = RedisServer::start();
+    let (early, late) = (Process::start(), Process::start());
+    let json = redis(&server, "gate", "");
+    let barrier = early.open(&json).expect("open");
+    early.arrive(&barrier, 1).expect("recorded");
+    retire(&early, 1);
+    // Where nobody answers, these are left-overs of an earlier run.
+    let theirs = late.open(&json).expect("the same run");
+    let answer = late.arrive(&theirs, 2).expect("recorded");
+    assert_eq!(answer.outcome, Outcome::Late);
+    // And it retires again, with the newcomer's.
+    retire(&early, 1);
+    retire(&late, 1);
+    let repeat = early.arrive(&barrier, 1).expect("standing");
+    assert_eq!((repeat.outcome, repeat.index), (Outcome::Arrived, 1));
+    let own_late = early.arrive(&barrier, 3).expect("recorded");
+    assert_eq!(own_late.outcome, Outcome::Late);
+    assert_eq!(barrier.status().late, 2);
+    early.check();
+    late.check();
+}
+
+/// The shortest time to live is a minute, and a quarter of it passes between two beats.
+#[test]
+fn records_of_those_that_are_over_are_kept_alive_and_told_again() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let more = r#","ttlMs":60000,"reasons":["login"]"#;
+    cross(&process, 100, |n| redis(&server, &format!("b{n}"), more));
+    retire(&process, 100);
+    let mut redis = server.connection();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis).expect("keys");
+    assert_eq!(keys.len(), 300, "a hash, a set and a counter each");
+    for key in &keys[..250] {
+        let _: u32 = server.ask(&["PEXPIRE", key, "40000"]);
+    }
+    let _: u32 = server.ask(&["DEL", "K6_BARRIER_STATE:r:b7"]);
+    let ttl = |key: &str| -> i64 { server.ask(&["PTTL", key]) };
+    until("the beat for all", || {
+        keys.iter()
+            .all(|key| ttl(key) > 41_000 || key.ends_with(":b7"))
+    });
+    until("what was lost", || ttl("K6_BARRIER_STATE:r:b7") > 41_000);
+    let newest: String = server.ask(&["HGET", "K6_BARRIER_STATE:r:b7", "newest"]);
+    assert_eq!(newest, "0", "its release is known again");
+    let calls: String = server.ask(&["INFO", "commandstats"]);
+    assert!(calls.contains("cmdstat_evalsha"), "{calls}");
+}
+
+#[test]
+fn one_that_is_forgotten_is_found_again_in_redis() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let first = process.open(&redis(&server, "first", "")).expect("open");
+    process.arrive(&first, 1).expect("recorded");
+    cross(&process, OVER_MAX + SLACK, |n| {
+        redis(&server, &format!("round-{n}"), "")
+    });
+    process.forgotten(&first);
+    until("fewer subscriptions", || {
+        let channels: Vec<String> = server.ask(&["PUBSUB", "CHANNELS"]);
+        channels.len() <= OVER_MAX + SLACK
+            && !channels.contains(&"K6_BARRIER_EVENTS:r:first".to_owned())
+    });
+    let again = process.open(&redis(&server, "first", "")).expect("open");
+    let repeat = process.arrive(&again, 1).expect("standing");
+    assert_eq!((repeat.outcome, repeat.index), (Outcome::Arrived, 1));
+    let late = process.arrive(&again, 2).expect("recorded");
+    assert_eq!(late.outcome, Outcome::Late);
+    process.check();
+}
+
+#[test]
+fn whoever_lets_go_says_goodbye_and_may_come_back() {
+    let server = RedisServer::start();
+    let (a, b) = (Process::start(), Process::start());
+    let url = server.url();
+    let json = format!(
+        r#"{{"store":"{url}","runId":"r","name":"gate","parties":2,"cyclic":true,"releaseDelayMs":0}}"#
+    );
+    let (mine, theirs) = (a.open(&json).expect("open"), b.open(&json).expect("open"));
+    a.arrive(&mine, 1).expect("recorded");
+    b.arrive(&theirs, 2).expect("recorded");
+    a.released(&mine, 0);
+    assert_eq!(a.close(&mine), Ok(Done::Over));
+    a.forgotten(&mine);
+    assert_eq!(a.engine.tally().barriers, 0);
+    assert_eq!(a.arrive(&mine, 1).expect_err("gone"), Error::Gone);
+    b.expire(&theirs, 1).expect_err("nobody came");
+    assert_eq!(theirs.status().processes, 1, "one has said goodbye");
+
+    let again = a.open(&json).expect("open");
+    assert_eq!(again.status().phase, Phase(1));
+    a.arrive(&again, 1).expect("recorded");
+    b.arrive(&theirs, 2).expect("recorded");
+    a.released(&again, 1);
+    assert_eq!(again.status().processes, 2);
+    a.check();
+    b.check();
+}
+
+#[test]
+fn nothing_that_is_owed_is_let_go_of() {
+    let runtime = Runtime::new().expect("a runtime");
+    let server = RedisServer::start();
+    let way = Proxy::start(runtime.handle(), server.port());
+    let process = Process::start();
+    let json = format!(
+        r#"{{"store":"redis://127.0.0.1:{}","runId":"r","name":"gate","parties":2,"opTimeoutMs":200}}"#,
+        way.port()
+    );
+    let barrier: Arc<Barrier> = process.open(&json).expect("open");
+    way.latency(Duration::from_millis(500));
+    let owed = process.submit(&barrier, call(1, arrival(1)));
+    let refused = process.close(&barrier);
+    assert!(matches!(refused, Err(Error::Store { .. })), "{refused:?}");
+    process.done(owed).expect_err("not in time");
+    way.latency(Duration::ZERO);
+    until("the arrival", || barrier.status().arrived == 1);
+    assert_eq!(process.close(&barrier), Ok(Done::Over));
+    process.check();
+}
+
+#[test]
+fn letting_go_in_memory_ends_those_who_wait_for_nothing() {
+    let process = Process::start();
+    let json = r#"{"name":"gate","parties":2,"cyclic":true}"#;
+    let barrier = process.open(json).expect("open");
+    process.arrive(&barrier, 1).expect("recorded");
+    assert_eq!(process.close(&barrier), Ok(Done::Over));
+    process.forgotten(&barrier);
+    assert_eq!(process.engine.tally().barriers, 0);
+    let anew = process.open(json).expect("open");
+    assert_eq!(anew.status().arrived, 0);
+    process.check();
+}
