@@ -2,7 +2,9 @@
 //!
 //! This file knows keys, the script's arguments and its answers; the connection is [`crate::engine`]'s.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use redis::{FromRedisValue, Script, ScriptInvocation, Value};
@@ -12,8 +14,8 @@ use crate::ids::{BarrierName, Incarnation, Phase, RunId};
 use crate::ledger::BATCH_MAX;
 use crate::options::BarrierOptions;
 use crate::protocol::{
-    Answer, BreakKind, Counts, ItemAnswer, ItemKind, Missing, Op, Others, Outcome, Reply, Request,
-    StoreTime, Why,
+    Answer, BreakKind, Counts, Item, ItemAnswer, ItemKind, Missing, Op, Others, Outcome, Reply,
+    Request, StoreTime, Why,
 };
 
 mod look;
@@ -24,7 +26,7 @@ pub use look::{Look, decode_look, look_script, parse_state_key, state_pattern};
 pub const SCRIPT: &str = include_str!("scripts/barrier.lua");
 const MISSING_SCRIPT: &str = include_str!("scripts/missing.lua");
 
-// `unpack` in the script gets four fields per item at once; Lua's stack bounds that at about 8,000.
+// `unpack` in the script gets a field per item at once; Lua's stack bounds that at about 8,000.
 const _: () = assert!(BATCH_MAX <= 1000);
 
 /// Names of a barrier's keys and of its channel.
@@ -193,14 +195,9 @@ fn arguments(call: &mut ScriptInvocation<'_>, op: &Op) {
                 .arg(push_latency.0);
         }
         Op::Outcomes(items) => {
+            call.arg(runs(items));
             for item in items {
-                call.arg(item.participant.as_str());
-                match &item.what {
-                    ItemKind::Arrived => call.arg("A").arg(""),
-                    ItemKind::Failed(reason) => call.arg("F").arg(reason.as_str()),
-                    ItemKind::Left { from } => call.arg("L").arg(from.0),
-                };
-                call.arg(u8::from(item.nameable));
+                call.arg(&*field(item.participant.as_str()));
             }
         }
         Op::Release(why) => {
@@ -230,6 +227,32 @@ fn arguments(call: &mut ScriptInvocation<'_>, op: &Op) {
         } => {
             call.arg(push_latency.0).arg(u8::from(*closing));
         }
+    }
+}
+
+/// What the items report, as runs of alike ones: code, nameable, how many, reason or phase.
+fn runs(items: &[Item]) -> String {
+    let mut text = String::new();
+    for run in items.chunk_by(|a, b| a.what == b.what && a.nameable == b.nameable) {
+        let first = &run[0];
+        let (code, detail) = match &first.what {
+            ItemKind::Arrived => ('A', String::new()),
+            ItemKind::Failed(reason) => ('F', reason.to_string()),
+            ItemKind::Left { from } => ('L', from.to_string()),
+        };
+        let nameable = u8::from(first.nameable);
+        let separator = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{separator}{code},{nameable},{},{detail}", run.len());
+    }
+    text
+}
+
+/// The field of a participant. Those of the record begin with @, so that an id which does has it twice.
+fn field(id: &str) -> Cow<'_, str> {
+    if id.starts_with('@') {
+        Cow::Owned(format!("@{id}"))
+    } else {
+        Cow::Borrowed(id)
     }
 }
 
@@ -286,7 +309,13 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
         "OK" => Answer::Ok,
         "RELEASED" => Answer::Released,
         "BROKEN" => Answer::Broken,
-        "ITEMS" => Answer::Items(fields.texts.map(|t| item(t)).collect::<Result<_, _>>()?),
+        "ITEMS" => {
+            let mut items = Vec::new();
+            for run in fields.texts {
+                items.extend(item_run(run)?);
+            }
+            Answer::Items(items)
+        }
         other => return Err(Unreadable(format!("unknown answer {other:?}"))),
     };
     Ok(reply)
@@ -356,6 +385,25 @@ fn failures(text: &str) -> Result<BTreeMap<String, u32>, Unreadable> {
         })
         .collect::<Option<_>>()
         .ok_or_else(|| Unreadable(format!("failures are {text:?}")))
+}
+
+/// Reads answers of several items at once: equal ones, or arrivals whose indices go on by one.
+fn item_run(text: &str) -> Result<impl Iterator<Item = ItemAnswer> + use<>, Unreadable> {
+    let bad = || Unreadable(format!("an answer of items is {text:?}"));
+    let (one, n) = match text.split_once('*') {
+        Some((one, n)) => (one, n.parse().map_err(|_| bad())?),
+        None => (text, 1),
+    };
+    if n as usize > BATCH_MAX {
+        return Err(bad());
+    }
+    let first = item(one)?;
+    Ok((0..n).map(move |behind: u32| match &first {
+        ItemAnswer::Recorded(index) if *index > 0 => {
+            ItemAnswer::Recorded(index.saturating_add(behind))
+        }
+        same => same.clone(),
+    }))
 }
 
 fn item(text: &str) -> Result<ItemAnswer, Unreadable> {

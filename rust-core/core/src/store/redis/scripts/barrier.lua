@@ -6,6 +6,9 @@
 --          An operator is no process: with an empty one a release or an abort registers nobody and renews no key.
 -- Answer   a list of texts, in the order of `reply` below
 --
+-- In the hash a participant's field is its id, and all other fields begin with @; an id that does so itself has it twice.
+-- So what the most common operation writes and reads are the arguments as they came.
+--
 -- The same state machine is store/memory.rs; the model test compares the two, operation by operation.
 
 local state, joined_base = KEYS[1], KEYS[2]
@@ -22,18 +25,30 @@ local now = time[1] .. string.rep('0', 6 - #time[2]) .. time[2]
 
 -- ---- the record -------------------------------------------------------------------------------------------------
 
-local fields = { 'inc', 'opt', 'open', 'arrived', 'by', 'left', 'left_next', 'late', 'index', 'unnameable', 'broken',
-  'procs', 'reasons', 'newest', 'leaves', 'since' }
+local LAYOUT = '2' -- of this record: a change of what it holds is a change of this number
+local fields = { 'layout', 'inc', 'opt', 'open', 'arrived', 'by', 'left', 'left_next', 'late', 'index', 'unnameable', 'broken',
+  'processes', 'alive', 'reasons', 'newest', 'leaves' }
+local is_number = { open = true, arrived = true, left = true, left_next = true, late = true, index = true, processes = true,
+  alive = true, newest = true, leaves = true }
+
 local record
+local loaded = {} -- as it is written, to write only what is new
 do
-  local values = redis.call('HMGET', state, unpack(fields))
-  if values[1] then
+  local names = {}
+  for i, name in ipairs(fields) do names[i] = '@' .. name end
+  names[#names + 1] = 'inc' -- of the first layout, which had no number
+  local values = redis.call('HMGET', state, unpack(names))
+  local layout = values[1] or (values[#names] and '1')
+  if layout and layout ~= LAYOUT then
+    return redis.error_reply(string.format('KBARLAYOUT %s %s %s', state, layout, LAYOUT))
+  end
+  if layout then
     record = {}
-    for i, name in ipairs(fields) do record[name] = values[i] or '' end
-    for _, name in ipairs({ 'open', 'arrived', 'left', 'left_next', 'late', 'index', 'leaves' }) do
-      record[name] = tonumber(record[name])
+    for i, name in ipairs(fields) do
+      loaded[name] = values[i]
+      record[name] = values[i] or ''
+      if is_number[name] then record[name] = tonumber(record[name]) end
     end
-    record.newest = tonumber(record.newest)
   end
 end
 
@@ -69,35 +84,41 @@ local function split(text)
   return parts
 end
 
-local processes = {} -- of those looked at: phase, outcomes, leaves, seen, latency, closed
+local processes = {} -- of those looked at: number, phase, outcomes, leaves, seen, latency, closed
 local function process(id)
   if not processes[id] then
-    local text = redis.call('HGET', state, 'p:' .. id)
+    local text = redis.call('HGET', state, '@p:' .. id)
     if text then
       local p = split(text)
-      processes[id] = { phase = tonumber(p[1]), outcomes = tonumber(p[2]), leaves = tonumber(p[3]), seen = p[4],
-        latency = tonumber(p[5]), closed = p[6] == '1' }
+      processes[id] = { number = p[1], phase = tonumber(p[2]), outcomes = tonumber(p[3]), leaves = tonumber(p[4]), seen = p[5],
+        latency = tonumber(p[6]), closed = p[7] == '1' }
     end
   end
   return processes[id]
 end
 
+-- A process has a number too: it stands in the record of each of its participants.
 local function my_process()
   if not process(me) then
-    processes[me] = { phase = record.open, outcomes = 0, leaves = 0, latency = 0, closed = false }
-    record.procs = record.procs == '' and me or (record.procs .. ' ' .. me)
+    record.processes = record.processes + 1
+    record.alive = record.alive + 1
+    processes[me] = { number = tostring(record.processes), phase = record.open, outcomes = 0, leaves = 0, latency = 0,
+      closed = false }
+    redis.call('HSET', state, '@procs', (redis.call('HGET', state, '@procs') or '') .. me .. ' ')
   end
   processes[me].seen = now
   return processes[me]
 end
 
-local function registered()
-  local n = 0
-  for id in string.gmatch(record.procs, '%S+') do
-    local p = process(id)
-    if p and not p.closed then n = n + 1 end
+local function close(p, closed)
+  if p.closed ~= closed then record.alive = record.alive + (closed and -1 or 1) end
+  p.closed = closed
+end
+
+local function each_process(f)
+  for id in string.gmatch(redis.call('HGET', state, '@procs') or '', '%S+') do
+    if process(id) then f(id, process(id)) end
   end
-  return n
 end
 
 -- How long everyone waits for everyone else to hear of a release; nobody waits for those who are gone without a goodbye.
@@ -105,13 +126,12 @@ local function common_delay()
   local n, latency = 0, 0
   -- Times of equal length: text compares as numbers do.
   local silent = string.format('%.0f', tonumber(now) - SILENT_MAX)
-  for id in string.gmatch(record.procs, '%S+') do
-    local p = process(id)
-    if p and not p.closed and p.seen >= silent then
+  each_process(function(_, p)
+    if not p.closed and p.seen >= silent then
       n = n + 1
       latency = math.max(latency, p.latency)
     end
-  end
+  end)
   return n <= 1 and 0 or latency
 end
 
@@ -150,10 +170,10 @@ end
 local function publish(text) redis.call('PUBLISH', channel, text) end
 
 local function keep_release(n, json)
-  redis.call('HSET', state, 'r:' .. n, json)
+  redis.call('HSET', state, '@r:' .. n, json)
   if not record.newest or n > record.newest then
     for old = (record.newest or 0) - RELEASES_KEPT + 1, n - RELEASES_KEPT do
-      if old >= 0 then redis.call('HDEL', state, 'r:' .. old) end
+      if old >= 0 then redis.call('HDEL', state, '@r:' .. old) end
     end
     record.newest = n
   end
@@ -183,6 +203,13 @@ local function quorum()
   if type(rule) ~= 'table' then return nil end
   if rule.count then return rule.count end
   return math.floor((math.max(parties - record.left, 0) * rule.percent + 99) / 100)
+end
+
+-- How many arrivals it takes at least until the open phase is complete.
+local function arrivals_to_go()
+  local enough = quorum()
+  local all = parties - (record.arrived + failed + record.left)
+  return math.max(1, enough and math.min(all, enough - record.arrived) or all)
 end
 
 local function complete()
@@ -259,43 +286,57 @@ end
 -- ---- outcomes ---------------------------------------------------------------------------------------------------
 
 local noted = {} -- fields to write
+-- By field, as far as they are known here. Of those who arrived in one go there is the index only.
 local participants, leaves = {}, {}
 
-local function note(id, known, n, code, index, reason, nameable)
-  participants[id] = { phase = n, code = code, index = index, process = me, reason = reason }
-  noted[#noted + 1] = 'u:' .. id
-  noted[#noted + 1] = string.format('%d|%s|%d|%s|%s', n, code, index, me, reason)
+local AT = string.byte('@')
+local function id_of(field) return string.byte(field) == AT and string.sub(field, 2) or field end
+
+local function note(field, known, n, code, index, reason, nameable)
+  local number = process(me).number
+  participants[field] = { phase = n, code = code, index = index, process = number, reason = reason }
+  noted[#noted + 1] = field
+  noted[#noted + 1] = string.format('%d|%s|%d|%s|%s', n, code, index, number, reason)
   if not known and not nameable then record.unnameable = '1' end
 end
 
-local function outcome(id, code, detail, nameable)
+local function count_outcomes(n)
+  local mine = process(me)
+  if mine.phase ~= phase then mine.phase, mine.outcomes = phase, 0 end
+  mine.outcomes = mine.outcomes + n
+end
+
+local function outcome(field, code, detail, nameable)
   if record.broken ~= '' then return 'B' end
-  local leave = leaves[id]
+  local mine = my_process()
+  local leave = leaves[field]
   if leave then
-    if leave.process ~= me then return 'C' end
+    if leave.process ~= mine.number then return 'C' end
     if leave.from <= phase or code == 'L' then return 'S|L|0|' end -- rule: leave is for good
   end
-  local known = participants[id]
+  local known = participants[field]
+  if type(known) == 'number' then
+    known = { phase = phase, code = 'A', index = known, process = mine.number, reason = '' }
+  end
   local leaves_later = code == 'L' and tonumber(detail) > phase
   if known then
-    if known.process ~= me then return 'C' end
+    if known.process ~= mine.number then return 'C' end
     local standing = known.phase == phase or (known.code == 'T' and known.phase >= phase)
     if standing and not leaves_later then -- rule: first stands
       if known.code == 'A' and known.phase == phase and phase == record.open then
         -- A replay: the set for outside readers may have been lost.
         touch_mirrors()
-        joined_new[#joined_new + 1] = id
+        joined_new[#joined_new + 1] = id_of(field)
       end
       return string.format('S|%s|%d|%s', known.code, known.index, known.reason)
     end
   end
-  local mine = my_process()
   if code == 'L' then
     move_up(phase)
     local from = tonumber(detail)
-    leaves[id] = { from = from, process = me }
-    noted[#noted + 1] = 'l:' .. id
-    noted[#noted + 1] = from .. '|' .. me
+    leaves[field] = { from = from, process = mine.number }
+    noted[#noted + 1] = '@l:' .. field
+    noted[#noted + 1] = from .. '|' .. mine.number
     if not known and not nameable then record.unnameable = '1' end
     record.leaves = record.leaves + 1
     mine.leaves = mine.leaves + 1
@@ -308,7 +349,7 @@ local function outcome(id, code, detail, nameable)
   if phase < record.open then
     if resend then return 'P' end -- rule: a resend is never late
     record.late = record.late + 1
-    note(id, known, record.open - 1, 'T', 0, '', nameable)
+    note(field, known, record.open - 1, 'T', 0, '', nameable)
     return 'T|' .. (record.open - 1)
   end
   move_up(phase)
@@ -318,45 +359,109 @@ local function outcome(id, code, detail, nameable)
     record.index = record.index + 1
     index = record.index
     record.arrived = record.arrived + 1
-    joined_new[#joined_new + 1] = id
+    joined_new[#joined_new + 1] = id_of(field)
   else
     by[detail] = (by[detail] or 0) + 1
     failed = failed + 1
     add_reason(detail)
   end
   touch_mirrors()
-  note(id, known, phase, code, index, code == 'F' and detail or '', nameable)
-  if mine.phase ~= phase then mine.phase, mine.outcomes = phase, 0 end
-  mine.outcomes = mine.outcomes + 1
+  note(field, known, phase, code, index, code == 'F' and detail or '', nameable)
+  count_outcomes(1)
   complete()
-  return 'R|' .. index
+  if index > 0 then return 'R', index end
+  return 'R|0'
 end
 
-local function outcomes(first)
-  local users, leavers, answers = {}, {}, {}
-  for i = first, #ARGV, 4 do
-    users[#users + 1] = 'u:' .. ARGV[i]
-    leavers[#leavers + 1] = 'l:' .. ARGV[i]
+-- Arrivals of participants that nobody knows yet, in one go: what `outcome` does to each, but that there is nothing to decide
+-- before the last of them. Gives how many of ARGV[first] to ARGV[last] it took, and the index of the first.
+local function arrivals(first, last, nameable)
+  if record.broken ~= '' or phase < record.open then return 0 end
+  my_process()
+  move_up(phase)
+  last = math.min(last, first + arrivals_to_go() - 1)
+  local index = record.index
+  for i = first, last do
+    local field = ARGV[i]
+    if participants[field] or leaves[field] then
+      last = i - 1
+      break
+    end
+    index = index + 1
+    participants[field] = index
   end
-  for i, text in ipairs(redis.call('HMGET', state, unpack(users))) do
+  local n = last - first + 1
+  if n < 1 then return 0 end
+  if record.arrived + failed == 0 then first_use(phase) end
+  local before, behind, at = phase .. '|A|', '|' .. process(me).number .. '|', #noted
+  for i = first, last do
+    local field = ARGV[i]
+    noted[at + 1] = field
+    noted[at + 2] = before .. participants[field] .. behind
+    joined_new[#joined_new + 1] = id_of(field)
+    at = at + 2
+  end
+  record.index = index
+  record.arrived = record.arrived + n
+  if not nameable then record.unnameable = '1' end
+  touch_mirrors()
+  count_outcomes(n)
+  complete()
+  return n, index - n + 1
+end
+
+-- Equal answers that follow each other are one, with their number; the indices of arrivals go on by one.
+local answers, newest_answer, next_index = {}, nil, nil
+local function answer(text, n, index)
+  if newest_answer and newest_answer.text == text and newest_answer.next == index then
+    newest_answer.n = newest_answer.n + n
+  else
+    newest_answer = { text = text, n = n, first = index }
+    answers[#answers + 1] = newest_answer
+  end
+  newest_answer.next = index and index + n
+end
+-- ARGV[first] says what the participants behind it report, as runs of: code, nameable, how many, reason or phase.
+local function outcomes(first)
+  for i, text in ipairs(redis.call('HMGET', state, unpack(ARGV, first + 1))) do
     if text then
       local p = split(text)
-      participants[string.sub(users[i], 3)] = { phase = tonumber(p[1]), code = p[2], index = tonumber(p[3]), process = p[4],
-        reason = p[5] }
+      participants[ARGV[first + i]] = { phase = tonumber(p[1]), code = p[2], index = tonumber(p[3]), process = p[4], reason = p[5] }
     end
   end
   if record.leaves > 0 then
+    local leavers = {}
+    for i = first + 1, #ARGV do leavers[#leavers + 1] = '@l:' .. ARGV[i] end
     for i, text in ipairs(redis.call('HMGET', state, unpack(leavers))) do
       if text then
         local l = split(text)
-        leaves[string.sub(leavers[i], 3)] = { from = tonumber(l[1]), process = l[2] }
+        leaves[ARGV[first + i]] = { from = tonumber(l[1]), process = l[2] }
       end
     end
   end
-  for i = first, #ARGV, 4 do
-    answers[#answers + 1] = outcome(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3] == '1')
+  local at = first + 1
+  for code, nameable, count, detail in string.gmatch(ARGV[first], '(%u),(%d),(%d+),(%S*)') do
+    nameable = nameable == '1'
+    local last = at + count - 1
+    while at <= last do
+      local n, index = 0, nil
+      if code == 'A' then n, index = arrivals(at, last, nameable) end
+      if n > 0 then
+        answer('R', n, index)
+      else
+        n = 1
+        local text
+        text, index = outcome(ARGV[at], code, detail, nameable)
+        answer(text, n, index)
+      end
+      at = at + n
+    end
   end
-  return answers
+  local items = {}
+  for i, run in ipairs(answers) do
+    items[i] = (run.first and run.text .. '|' .. run.first or run.text) .. (run.n > 1 and '*' .. run.n or '')
+  end
+  return items
 end
 
 -- ---- answers ----------------------------------------------------------------------------------------------------
@@ -366,12 +471,12 @@ local function reply(answer, detail, items)
     return { answer, detail or '', now }
   end
   local mine = process(me) or { phase = 0, outcomes = 0, leaves = 0 }
-  local asked = redis.call('HGET', state, 'r:' .. phase) or ''
+  local asked = redis.call('HGET', state, '@r:' .. phase) or ''
   local newest = ''
-  if record.newest then newest = redis.call('HGET', state, 'r:' .. record.newest) or '' end
+  if record.newest then newest = redis.call('HGET', state, '@r:' .. record.newest) or '' end
   local list = { answer, detail or '', now, record.inc, tostring(record.open), tostring(record.arrived),
     failures_as('%s=%d', ' ', by), tostring(record.left), tostring(record.late), record.unnameable,
-    tostring(registered()), tostring(mine.phase), tostring(mine.outcomes), tostring(mine.leaves), behind and '1' or '0',
+    tostring(record.alive), tostring(mine.phase), tostring(mine.outcomes), tostring(mine.leaves), behind and '1' or '0',
     record.broken, asked, newest }
   for _, item in ipairs(items or {}) do list[#list + 1] = item end
   return list
@@ -380,15 +485,16 @@ end
 local function save()
   record.by = failures_as('%s=%d', ' ', by)
   for _, name in ipairs(fields) do
-    if record[name] then
-      noted[#noted + 1] = name
-      noted[#noted + 1] = tostring(record[name])
+    local text = record[name] and tostring(record[name])
+    if text and text ~= loaded[name] then
+      noted[#noted + 1] = '@' .. name
+      noted[#noted + 1] = text
     end
   end
   local p = processes[me]
   if p then
-    noted[#noted + 1] = 'p:' .. me
-    noted[#noted + 1] = string.format('%d|%d|%d|%s|%.0f|%s', p.phase, p.outcomes, p.leaves, p.seen, p.latency,
+    noted[#noted + 1] = '@p:' .. me
+    noted[#noted + 1] = string.format('%s|%d|%d|%d|%s|%.0f|%s', p.number, p.phase, p.outcomes, p.leaves, p.seen, p.latency,
       p.closed and '1' or '0')
   end
   for first = 1, #noted, 1000 do
@@ -412,8 +518,9 @@ local function check_type(key, want)
 end
 
 local function create(inc, opt, reasons)
-  record = { inc = inc, opt = opt, open = 0, arrived = 0, by = '', left = 0, left_next = 0, late = 0, index = 0,
-    unnameable = '0', broken = '', procs = '', reasons = reasons, leaves = 0, since = now }
+  record = { layout = LAYOUT, inc = inc, opt = opt, open = 0, arrived = 0, by = '', left = 0, left_next = 0, late = 0, index = 0,
+    unnameable = '0', broken = '', processes = 0, alive = 0, reasons = reasons, leaves = 0 }
+  redis.call('HSET', state, '@since', now)
   redis.call('DEL', joined_key(0))
 end
 
@@ -439,14 +546,13 @@ local function open()
     -- A process that is registered passed this before; its answer was lost.
     if others ~= '*' and not process(me) then
       local foreign, heard = false, false
-      for id in string.gmatch(record.procs, '%S+') do
+      each_process(function(id, p)
         if id ~= me then
           foreign = true
-          local p = process(id)
           -- Times of equal length: text compares as numbers do.
-          heard = heard or (others ~= '' and p and p.seen > others)
+          heard = heard or (others ~= '' and p.seen > others)
         end
-      end
+      end)
       if foreign and not heard then
         return reply('OTHERS', (record.newest and record.broken == '') and '1' or '0')
       end
@@ -458,11 +564,12 @@ local function open()
   load_failures()
   for reason in string.gmatch(reasons, '%S+') do add_reason(reason) end
   local mine = my_process()
-  mine.latency, mine.closed = tonumber(latency), false
+  mine.latency = tonumber(latency)
+  close(mine, false)
   if last ~= '' then -- rule: the last release seen is replayed
     local seen = cjson.decode(last)
     local window = not record.newest or seen.phase + RELEASES_KEPT > record.newest
-    if window and redis.call('HEXISTS', state, 'r:' .. seen.phase) == 0 then
+    if window and redis.call('HEXISTS', state, '@r:' .. seen.phase) == 0 then
       keep_release(seen.phase, last)
       if not cyclic then
         record.arrived, record.left, by, failed = seen.arrived, seen.left, {}, 0
@@ -495,19 +602,18 @@ load_failures()
 local mine = me ~= '' and my_process()
 
 if op == 'beat' then
-  mine.latency, mine.closed = tonumber(ARGV[8]), ARGV[9] == '1'
+  mine.latency = tonumber(ARGV[8])
+  close(mine, ARGV[9] == '1')
   if record.broken == '' then
     move_up(phase)
-    if registered() > 1 then publish('{"kind":"ping","at":' .. now .. '}') end
+    if record.alive > 1 then publish('{"kind":"ping","at":' .. now .. '}') end
   end
   return finish('OK')
 end
 
 if record.broken ~= '' then
   if op ~= 'outcomes' then return finish('BROKEN') end
-  local items = {}
-  for i = 8, #ARGV, 4 do items[#items + 1] = 'B' end
-  return finish('ITEMS', nil, items)
+  return finish('ITEMS', nil, { 'B*' .. #ARGV - 8 })
 end
 
 if op == 'outcomes' then
