@@ -103,6 +103,9 @@ pub struct Release {
     pub at: StoreTime,
     /// How long after the decision everyone is let go.
     pub delay: Micros,
+    /// The hosts where more than one process lets its users go, as [`ProcessId::host`] has them, in order.
+    #[serde(default)]
+    pub crowded: Vec<String>,
 }
 
 /// What broke a barrier.

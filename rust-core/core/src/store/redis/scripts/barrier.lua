@@ -121,18 +121,23 @@ local function each_process(f)
   end
 end
 
--- How long everyone waits for everyone else to hear of a release; nobody waits for those who are gone without a goodbye.
-local function common_delay()
+-- How long everyone waits for everyone else to hear of a release, and the hosts where several processes do; nobody waits for
+-- those who are gone without a goodbye.
+local function common_release()
   local n, latency = 0, 0
+  local on_host, crowded = {}, {}
   -- Times of equal length: text compares as numbers do.
   local silent = string.format('%.0f', tonumber(now) - SILENT_MAX)
-  each_process(function(_, p)
-    if not p.closed and p.seen >= silent then
-      n = n + 1
-      latency = math.max(latency, p.latency)
-    end
+  each_process(function(id, p)
+    if p.closed or p.seen < silent then return end
+    n = n + 1
+    latency = math.max(latency, p.latency)
+    local host = string.sub(id, 1, 8)
+    on_host[host] = (on_host[host] or 0) + 1
+    if on_host[host] == 2 then crowded[#crowded + 1] = '"' .. host .. '"' end
   end)
-  return n <= 1 and 0 or latency
+  table.sort(crowded)
+  return n <= 1 and 0 or latency, table.concat(crowded, ',')
 end
 
 -- ---- phases -----------------------------------------------------------------------------------------------------
@@ -181,8 +186,9 @@ local function keep_release(n, json)
 end
 
 local function release(why)
-  keep_release(record.open, string.format('{"phase":%d,"why":"%s",%s,"at":%s,"delay":%.0f}', record.open, why, counts_json(),
-    now, common_delay()))
+  local delay, crowded = common_release()
+  keep_release(record.open, string.format('{"phase":%d,"why":"%s",%s,"at":%s,"delay":%.0f,"crowded":[%s]}', record.open, why,
+    counts_json(), now, delay, crowded))
   record.open = record.open + 1
   next_counts()
 end
