@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::OptionError;
+use crate::host;
 
 /// Longest barrier name or run id, in bytes.
 const NAME_MAX: usize = 64;
@@ -84,7 +85,7 @@ text_id! {
     RunId
 }
 text_id! {
-    /// A k6 process: 128 random bits, made at start, as 32 hex digits.
+    /// A k6 process, made at start: 32 hex digits, the first eight of which stand for its host; the others are random.
     ProcessId
 }
 text_id! {
@@ -199,10 +200,23 @@ fn random_hex() -> Arc<str> {
 }
 
 impl ProcessId {
-    /// A new random id.
+    /// A new random id of a process on this host.
     #[must_use]
     pub fn random() -> Self {
-        Self(random_hex())
+        Self::random_on(host::number())
+    }
+
+    /// The same for another host.
+    #[must_use]
+    pub fn random_on(host: u32) -> Self {
+        let random = rand::random::<u128>() >> 32;
+        Self(format!("{host:08x}{random:024x}").into())
+    }
+
+    /// Processes on one host have this in common.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.get(..8).unwrap_or_default()
     }
 
     /// Who acts on a barrier from outside: no process, so that the store registers none.

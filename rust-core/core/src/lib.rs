@@ -18,6 +18,7 @@ pub mod address;
 pub mod clock;
 pub mod engine;
 pub mod error;
+mod host;
 pub mod ids;
 mod kept;
 pub mod ledger;

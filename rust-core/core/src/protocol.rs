@@ -1,7 +1,7 @@
 //! What a process says to a store and hears from it: four operations and one shape of answer.
 //!
 //! The operations are those of a state machine, and both stores run the same one: [`crate::store::memory`] in Rust,
-//! `store/redis/scripts/barrier.lua` as one Redis script. Every operation carries its phase, fixed when the call was
+//! `store/redis/scripts/barrier/` as one Redis script. Every operation carries its phase, fixed when the call was
 //! made; a store never moves it to another.
 
 use std::collections::BTreeMap;
@@ -103,6 +103,9 @@ pub struct Release {
     pub at: StoreTime,
     /// How long after the decision everyone is let go.
     pub delay: Micros,
+    /// The hosts where more than one process lets its users go, as [`ProcessId::host`] has them, in order.
+    #[serde(default)]
+    pub crowded: Vec<String>,
 }
 
 /// What broke a barrier.

@@ -213,7 +213,7 @@
 #define KBAR_FIRST 1
 
 /**
- * KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes, perhaps on this machine, are released at the same instant.
+ * KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes on this host let their users go at the same instant.
  */
 #define KBAR_SHARED 2
 

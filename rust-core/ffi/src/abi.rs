@@ -91,7 +91,7 @@ pub const KBAR_FRAME_FORGOTTEN: u16 = 6;
 
 /// KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
 pub const KBAR_FIRST: u8 = 1;
-/// KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes, perhaps on this machine, are released at the same instant.
+/// KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes on this host let their users go at the same instant.
 pub const KBAR_SHARED: u8 = 2;
 
 /// One completion: 32 bytes in the host's byte order.

@@ -207,11 +207,11 @@ impl Sink for Host {
                     barrier,
                     phase,
                     at,
-                    in_common,
+                    on_crowded_host,
                 } => KbarFrame {
                     token: barrier,
                     kind: KBAR_FRAME_RELEASE,
-                    flags: if in_common { KBAR_SHARED } else { 0 },
+                    flags: if on_crowded_host { KBAR_SHARED } else { 0 },
                     phase: phase.0,
                     time_us: u64::try_from(at).unwrap_or(0),
                     ..KbarFrame::default()

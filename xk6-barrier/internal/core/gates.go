@@ -9,7 +9,7 @@ import (
 const (
 	// doublings is how often the groups grow. The first group is one waiter, and each next one twice the size.
 	doublings = 8
-	// breath is the pause after each group of a release that several processes share, for as long as politeness lasts.
+	// breath is the pause after each group of a release that processes on one host share, for as long as politeness lasts.
 	breath     = 500 * time.Microsecond
 	politeness = 5 * time.Millisecond
 )
@@ -72,8 +72,8 @@ func (g *gates) gate(phase uint32) (gate <-chan struct{}, first bool) {
 // isReleased reports whether a release opened the gate of the phase.
 func (g *gates) isReleased(phase uint32) bool { return int64(phase) <= g.released.Load() }
 
-// release opens the gates of the phase and of all before it. Where other processes do the same at this instant, each
-// lets its first waiters go before any of them fills the processors with all of its own.
+// release opens the gates of the phase and of all before it. Where other processes on this host do the same at this instant,
+// each lets its first waiters go before any of them fills the processors with all of its own.
 func (g *gates) release(phase uint32, shared bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

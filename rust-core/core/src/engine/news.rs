@@ -38,8 +38,8 @@ pub enum Emission {
         phase: Phase,
         /// The release's instant on the wall clock, in microseconds since the epoch.
         at: i64,
-        /// Other processes are released at the same instant.
-        in_common: bool,
+        /// Other processes on this host let their users go at the same instant.
+        on_crowded_host: bool,
     },
     /// The barrier is broken for good: one for all waiters.
     Broken {

@@ -118,6 +118,7 @@ impl Session {
                 counts: Counts::default(),
                 at: reply.now,
                 delay: Micros(0),
+                crowded: Vec::new(),
             };
             self.learn_release(&release, events);
         }

@@ -446,13 +446,23 @@ impl Record {
 
     fn release(&mut self, why: Why, now: StoreTime, effects: &mut Effects) {
         // Nobody waits for those who are gone without a goodbye.
-        let alive = |p: &&ProcessRecord| !p.closed && now.0 - p.seen.0 <= SILENT_MAX.0;
-        let alive: Vec<_> = self.processes.values().filter(alive).collect();
+        let is_alive = |p: &ProcessRecord| !p.closed && now.0 - p.seen.0 <= SILENT_MAX.0;
+        let alive: Vec<_> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| is_alive(process))
+            .collect();
+        let mut hosts: BTreeMap<&str, u32> = BTreeMap::new();
+        for (id, _) in &alive {
+            *hosts.entry(id.host()).or_default() += 1;
+        }
+        hosts.retain(|_, processes| *processes > 1);
+        let crowded = hosts.into_keys().map(str::to_owned).collect();
         let delay = match alive.len() {
             0 | 1 => Micros(0),
             _ => alive
                 .iter()
-                .map(|p| p.push_latency)
+                .map(|(_, process)| process.push_latency)
                 .max()
                 .unwrap_or_default(),
         };
@@ -462,6 +472,7 @@ impl Record {
             counts: self.counts.clone(),
             at: now,
             delay,
+            crowded,
         };
         self.keep_release(release, effects);
         self.open = self.open.next();
@@ -521,43 +532,4 @@ impl Record {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::BarrierOptions;
-
-    #[test]
-    fn a_process_that_was_silent_for_long_delays_no_release() {
-        let json = br#"{"name":"b","parties":9,"cyclic":true}"#;
-        let options = BarrierOptions::from_json(json).expect("options").shared;
-        let (here, gone) = (ProcessId::random(), ProcessId::random());
-        let mut store = MemoryStore::default();
-        let mut apply = |process: &ProcessId, phase, at, incarnation, op| {
-            let request = Request {
-                process: process.clone(),
-                incarnation,
-                phase: Phase(phase),
-                resend: false,
-                reasons: Vec::new(),
-                op,
-            };
-            store.apply(&request, StoreTime(at), &mut Vec::new())
-        };
-        let open = |push_latency| Op::Open {
-            new_incarnation: Incarnation::random(),
-            options: options.canonical(),
-            reasons: Vec::new(),
-            last_release: None,
-            broken: None,
-            others: Others::Accept,
-            push_latency: Micros(push_latency),
-        };
-        let record = apply(&here, 0, 0, None, open(1)).incarnation;
-        apply(&gone, 0, 0, None, open(7));
-        let mut delay = |phase, at| {
-            let reply = apply(&here, phase, at, record.clone(), Op::Release(Why::Operator));
-            reply.newest.expect("released").delay
-        };
-        assert_eq!(delay(0, SILENT_MAX.0), Micros(7));
-        assert_eq!(delay(1, SILENT_MAX.0 + 1), Micros(0));
-    }
-}
+mod tests;

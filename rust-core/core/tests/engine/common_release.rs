@@ -22,8 +22,8 @@ fn options(port: u16, parties: u32, more: &str) -> String {
 
 /// Who opened the barrier as the second one, as the record has it.
 fn second(server: &RedisServer) -> (String, Vec<String>) {
-    let procs: String = server.ask(&["HGET", RECORD, "procs"]);
-    let field = format!("p:{}", procs.split(' ').nth(1).expect("two processes"));
+    let procs: String = server.ask(&["HGET", RECORD, "@procs"]);
+    let field = format!("@p:{}", procs.split(' ').nth(1).expect("two processes"));
     let record: String = server.ask(&["HGET", RECORD, &field]);
     (field, record.split('|').map(str::to_owned).collect())
 }
@@ -50,8 +50,8 @@ fn nobody_waits_for_a_process_that_is_gone() {
     // It was not heard of since long before the next release.
     way.black_hole(true);
     let (field, mut record) = second(&server);
-    let seen: u64 = record[3].parse().expect("a time");
-    record[3] = (seen - 60_000_000).to_string();
+    let seen: u64 = record[4].parse().expect("a time");
+    record[4] = (seen - 60_000_000).to_string();
     let _: u32 = server.ask(&["HSET", RECORD, &field, &record.join("|")]);
     here.arrive(&mine, 1).expect("recorded");
     let alone = delay(&here, &mine, 1);
@@ -80,7 +80,7 @@ fn a_message_that_was_held_up_costs_little() {
     let (_, before) = second(&server);
     until("two heartbeats", || {
         let (_, now) = second(&server);
-        let time = |record: &[String]| record[3].parse::<u64>().expect("a time");
+        let time = |record: &[String]| record[4].parse::<u64>().expect("a time");
         time(&now) > time(&before) + 6_000_000
     });
     here.arrive(&mine, 1).expect("recorded");

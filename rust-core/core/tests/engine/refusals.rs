@@ -304,3 +304,25 @@ fn a_server_without_hello_tells_no_password() {
     assert!(said.contains("older than Redis 6"), "{said}");
     assert!(!said.contains("topsecret"), "{said}");
 }
+
+#[test]
+fn the_record_of_another_version() {
+    let server = RedisServer::start();
+    let key = "K6_BARRIER_STATE:layout";
+    for (field, value, theirs) in [("inc", "0", "layout 1"), ("@layout", "99", "layout 99")] {
+        let _: u32 = server.ask(&["HSET", key, field, value]);
+        let opened = Process::start().open(&with(&server, "layout", 2, ""));
+        let text = opened.err().expect("another version's").to_string();
+        for said in [
+            key,
+            theirs,
+            "another version of k6-barrier",
+            "another run id",
+        ] {
+            assert!(text.contains(said), "{text}");
+        }
+        let left: Vec<String> = server.ask(&["HGETALL", key]);
+        assert_eq!(left, [field, value], "nothing was written");
+        let _: u32 = server.ask(&["DEL", key]);
+    }
+}

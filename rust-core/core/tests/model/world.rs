@@ -120,10 +120,10 @@ pub(crate) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(crate) fn new(plan: Plan, store: &'a mut dyn Store) -> Self {
-        let rng = StdRng::seed_from_u64(plan.seed ^ 0x9e37_79b9);
+        let mut rng = StdRng::seed_from_u64(plan.seed ^ 0x9e37_79b9);
         let processes = (0..plan.processes)
             .map(|i| Process {
-                session: Session::new(ProcessId::random(), plan.options()),
+                session: Session::new(ProcessId::random_on(rng.random_range(0..2)), plan.options()),
                 connected: false,
                 sent: VecDeque::new(),
                 answers: VecDeque::new(),

@@ -70,7 +70,10 @@ impl Barrier {
                 barrier: self.handle(),
                 phase,
                 at,
-                in_common: release.delay.0 > 0,
+                on_crowded_host: {
+                    let here = state.session.process().host();
+                    release.crowded.iter().any(|host| host == here)
+                },
             });
         }
         for (ticket, answered) in std::mem::take(&mut state.held) {

@@ -129,6 +129,18 @@ pub(crate) fn explain(error: &RedisError, server: &Server) -> (String, Remedy) {
     let at = &server.at;
     let code = error.code().unwrap_or_default();
     let detail = error.detail().unwrap_or_default();
+    if code == "KBARLAYOUT" {
+        let mut parts = detail.split(' ');
+        let (key, theirs, ours) = (parts.next(), parts.next(), parts.next());
+        let text = format!(
+            "key {} at {at} was written by another version of k6-barrier (layout {} of the record, this one has layout {}): run \
+             all processes with one version and choose another run id, or delete the key",
+            key.unwrap_or("?"),
+            theirs.unwrap_or("?"),
+            ours.unwrap_or("?")
+        );
+        return (text, Remedy::GiveUp);
+    }
     if code == "KBARTYPE" {
         let mut parts = detail.split(' ');
         let (key, got, want) = (parts.next(), parts.next(), parts.next());

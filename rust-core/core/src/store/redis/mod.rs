@@ -2,8 +2,9 @@
 //!
 //! This file knows keys, the script's arguments and its answers; the connection is [`crate::engine`]'s.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use once_cell::sync::Lazy;
@@ -14,8 +15,8 @@ use crate::ids::{BarrierName, Incarnation, Phase, RunId};
 use crate::ledger::BATCH_MAX;
 use crate::options::BarrierOptions;
 use crate::protocol::{
-    Answer, BreakKind, Counts, ItemAnswer, ItemKind, Missing, Op, Others, Outcome, Reply, Request,
-    StoreTime, Why,
+    Answer, BreakKind, Counts, Item, ItemAnswer, ItemKind, Missing, Op, Others, Outcome, Reply,
+    Request, StoreTime, Why,
 };
 
 mod look;
@@ -23,7 +24,12 @@ mod look;
 pub use look::{Look, decode_look, look_script, parse_state_key, state_pattern};
 
 /// The script that all operations are.
-pub const SCRIPT: &str = include_str!("scripts/barrier.lua");
+pub const SCRIPT: &str = concat!(
+    include_str!("scripts/barrier/record.lua"),
+    include_str!("scripts/barrier/phases.lua"),
+    include_str!("scripts/barrier/outcomes.lua"),
+    include_str!("scripts/barrier/operations.lua"),
+);
 
 // A script takes as much memory as a barrier does that is over, and a hash of its text: one of each is enough.
 static BARRIER: Lazy<Arc<Script>> = Lazy::new(|| Arc::new(Script::new(SCRIPT)));
@@ -31,7 +37,7 @@ static MISSING: Lazy<Arc<Script>> =
     Lazy::new(|| Arc::new(Script::new(include_str!("scripts/missing.lua"))));
 static KEEP: Lazy<Script> = Lazy::new(|| Script::new(include_str!("scripts/keep.lua")));
 
-// `unpack` in the script gets four fields per item at once; Lua's stack bounds that at about 8,000.
+// `unpack` in the script gets a field per item at once; Lua's stack bounds that at about 8,000.
 const _: () = assert!(BATCH_MAX <= 1000);
 
 /// Names of a barrier's keys and of its channel.
@@ -251,14 +257,9 @@ fn arguments(call: &mut ScriptInvocation<'_>, op: &Op) {
                 .arg(push_latency.0);
         }
         Op::Outcomes(items) => {
+            call.arg(runs(items));
             for item in items {
-                call.arg(item.participant.as_str());
-                match &item.what {
-                    ItemKind::Arrived => call.arg("A").arg(""),
-                    ItemKind::Failed(reason) => call.arg("F").arg(reason.as_str()),
-                    ItemKind::Left { from } => call.arg("L").arg(from.0),
-                };
-                call.arg(u8::from(item.nameable));
+                call.arg(&*field(item.participant.as_str()));
             }
         }
         Op::Release(why) => {
@@ -334,6 +335,32 @@ pub fn keep_alive(all: &[Keep]) -> ScriptInvocation<'static> {
     call
 }
 
+/// What the items report, as runs of alike ones: code, nameable, how many, reason or phase.
+fn runs(items: &[Item]) -> String {
+    let mut text = String::new();
+    for run in items.chunk_by(|a, b| a.what == b.what && a.nameable == b.nameable) {
+        let first = &run[0];
+        let (code, detail) = match &first.what {
+            ItemKind::Arrived => ('A', String::new()),
+            ItemKind::Failed(reason) => ('F', reason.to_string()),
+            ItemKind::Left { from } => ('L', from.to_string()),
+        };
+        let nameable = u8::from(first.nameable);
+        let separator = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{separator}{code},{nameable},{},{detail}", run.len());
+    }
+    text
+}
+
+/// The field of a participant. Those of the record begin with @, so that an id which does has it twice.
+fn field(id: &str) -> Cow<'_, str> {
+    if id.starts_with('@') {
+        Cow::Owned(format!("@{id}"))
+    } else {
+        Cow::Borrowed(id)
+    }
+}
+
 /// Why an answer of the script could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the store's answer cannot be read: {0}")]
@@ -387,7 +414,13 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
         "OK" => Answer::Ok,
         "RELEASED" => Answer::Released,
         "BROKEN" => Answer::Broken,
-        "ITEMS" => Answer::Items(fields.texts.map(|t| item(t)).collect::<Result<_, _>>()?),
+        "ITEMS" => {
+            let mut items = Vec::new();
+            for run in fields.texts {
+                items.extend(item_run(run)?);
+            }
+            Answer::Items(items)
+        }
         other => return Err(Unreadable(format!("unknown answer {other:?}"))),
     };
     Ok(reply)
@@ -457,6 +490,25 @@ fn failures(text: &str) -> Result<BTreeMap<String, u32>, Unreadable> {
         })
         .collect::<Option<_>>()
         .ok_or_else(|| Unreadable(format!("failures are {text:?}")))
+}
+
+/// Reads answers of several items at once: equal ones, or arrivals whose indices go on by one.
+fn item_run(text: &str) -> Result<impl Iterator<Item = ItemAnswer> + use<>, Unreadable> {
+    let bad = || Unreadable(format!("an answer of items is {text:?}"));
+    let (one, n) = match text.split_once('*') {
+        Some((one, n)) => (one, n.parse().map_err(|_| bad())?),
+        None => (text, 1),
+    };
+    if n as usize > BATCH_MAX {
+        return Err(bad());
+    }
+    let first = item(one)?;
+    Ok((0..n).map(move |behind: u32| match &first {
+        ItemAnswer::Recorded(index) if *index > 0 => {
+            ItemAnswer::Recorded(index.saturating_add(behind))
+        }
+        same => same.clone(),
+    }))
 }
 
 fn item(text: &str) -> Result<ItemAnswer, Unreadable> {

@@ -4,19 +4,21 @@
 -- Answer   nothing where there is no record, else a list of texts in the order of `decode_look`
 
 local state = KEYS[1]
-local inc, opt, open, arrived, by, left, late, broken, procs, newest, since =
-  unpack(redis.call('HMGET', state, 'inc', 'opt', 'open', 'arrived', 'by', 'left', 'late', 'broken', 'procs', 'newest', 'since'))
-if not opt then return {} end
+local layout, inc, opt, open, arrived, by, left, late, broken, alive, procs, newest, since, first_layout =
+  unpack(redis.call('HMGET', state, '@layout', '@inc', '@opt', '@open', '@arrived', '@by', '@left', '@late', '@broken', '@alive',
+    '@procs', '@newest', '@since', 'inc'))
+layout = layout or (first_layout and '1')
+if not layout then return {} end
+if layout ~= '2' then return redis.error_reply(string.format('KBARLAYOUT %s %s 2', state, layout)) end
 
-local processes, heard = 0, ''
-for id in string.gmatch(procs, '%S+') do
-  local seen, closed = string.match(redis.call('HGET', state, 'p:' .. id) or '', '^%d+|%d+|%d+|(%d+)|%d+|(%d)$')
-  if closed == '0' then processes = processes + 1 end
+local heard = ''
+for id in string.gmatch(procs or '', '%S+') do
+  local seen = string.match(redis.call('HGET', state, '@p:' .. id) or '', '^%d+|%d+|%d+|%d+|(%d+)|')
   -- Times of equal length: text compares as numbers do.
   if seen and seen > heard then heard = seen end
 end
 
 local time = redis.call('TIME')
 local now = time[1] .. string.rep('0', 6 - #time[2]) .. time[2]
-return { now, inc, opt, open, arrived, by, left, late, broken, newest and redis.call('HGET', state, 'r:' .. newest) or '',
-  since or '', tostring(processes), heard, tostring(redis.call('PTTL', state)) }
+return { now, inc, opt, open, arrived, by, left, late, broken, newest and redis.call('HGET', state, '@r:' .. newest) or '',
+  since or '', alive, heard, tostring(redis.call('PTTL', state)) }

@@ -6,7 +6,7 @@
 
 local state, limit = KEYS[1], tonumber(ARGV[1])
 local opt, open, arrived, by, left, unnameable =
-  unpack(redis.call('HMGET', state, 'opt', 'open', 'arrived', 'by', 'left', 'unnameable'))
+  unpack(redis.call('HMGET', state, '@opt', '@open', '@arrived', '@by', '@left', '@unnameable'))
 if not opt then return { '0' } end
 local options = cjson.decode(opt)
 -- After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
@@ -23,8 +23,8 @@ for first = 1, options.parties, CHUNK do
   if #answer > limit then break end
   local users, leaves = {}, {}
   for id = first, math.min(first + CHUNK - 1, options.parties) do
-    users[#users + 1] = 'u:' .. id
-    leaves[#leaves + 1] = 'l:' .. id
+    users[#users + 1] = tostring(id)
+    leaves[#leaves + 1] = '@l:' .. id
   end
   users = redis.call('HMGET', state, unpack(users))
   leaves = redis.call('HMGET', state, unpack(leaves))
