@@ -56,12 +56,12 @@ func assertTablesAreSmall(t *testing.T, p *process) {
 func TestManyBarriersOneAfterAnotherLeaveLittle(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	v := crossMany(t, p, 3000, ``)
+	v := crossMany(t, p, 1500, ``)
 	assertTablesAreSmall(t, p)
 
 	assert.Equal(t, `["arrived",false]`, v.json(`(b => [b.arrive().outcome, b.status().released.length === 0])
-		(new Barrier('round-2999', { parties: 1, failUnaccounted: ['users'] }))`), "it is remembered")
-	assert.Equal(t, `"late"`, v.json(`new Barrier('round-2998', { parties: 1, failUnaccounted: ['users'] }).
+		(new Barrier('round-1499', { parties: 1, failUnaccounted: ['users'] }))`), "it is remembered")
+	assert.Equal(t, `"late"`, v.json(`new Barrier('round-1498', { parties: 1, failUnaccounted: ['users'] }).
 		arriveAndWait({ participant: 'x' }).outcome`))
 	assert.Equal(t, `[1,1]`, v.json(`(b => [b.arriveAndWait().arrived, b.arrive().index])
 		(new Barrier('round-0', { parties: 1, failUnaccounted: ['users'] }))`), "it begins anew")
