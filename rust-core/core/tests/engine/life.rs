@@ -156,7 +156,7 @@ fn records_of_those_that_are_over_are_kept_alive_and_told_again() {
             .all(|key| ttl(key) > 41_000 || key.ends_with(":b7"))
     });
     until("what was lost", || ttl("K6_BARRIER_STATE:r:b7") > 41_000);
-    let newest: String = server.ask(&["HGET", "K6_BARRIER_STATE:r:b7", "newest"]);
+    let newest: String = server.ask(&["HGET", "K6_BARRIER_STATE:r:b7", "@newest"]);
     assert_eq!(newest, "0", "its release is known again");
     let calls: String = server.ask(&["INFO", "commandstats"]);
     assert!(calls.contains("cmdstat_evalsha"), "{calls}");
