@@ -218,7 +218,8 @@ pub(super) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
                 let here =
                     planned.filter(|place| place.scenario == scenario && place.point == point);
                 for place in here {
-                    if !names.contains(&place.variant.as_str()) {
+                    // A base that never ran has no place: the others keep theirs, and their colours.
+                    if place.variant != base && !names.contains(&place.variant.as_str()) {
                         names.push(&place.variant);
                     }
                 }
