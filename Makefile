@@ -11,7 +11,7 @@ SCENARIO ?=
 CYCLES ?=
 ARGS ?=
 CASES ?=
-RUNS ?= 1000
+RUNS ?= 2000
 VERSION ?= v$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SEED ?= 1
 FUZZ_SECONDS ?= 60
@@ -208,7 +208,7 @@ $(SUITE_RUNS): suite-%:
 	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*)
 
 .PHONY: fault-runs
-fault-runs: ## Run 1,000 randomised faults on Redis 6.2 and the one at hand: RUNS=1000 SEED=1
+fault-runs: ## Run 2,000 randomised faults on Redis 6.2 and the one at hand: RUNS=2000 SEED=1
 	$(call say,running $(RUNS) fault runs from seed $(SEED))
 	@scripts/ensure-tools.sh gcc cargo
 	@$(WITH_REDIS) && export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && \
@@ -216,7 +216,7 @@ fault-runs: ## Run 1,000 randomised faults on Redis 6.2 and the one at hand: RUN
 	  cargo test --release --locked --package barrier-core --test fault_runs -- --nocapture
 
 .PHONY: rules
-rules: ## Remove each rule of the ledger and the session once and see the model test notice
+rules: ## Remove each rule of the core once and see the fault runs and the model test notice
 	@scripts/ensure-tools.sh gcc cargo node
 	@$(WITH_REDIS) && node scripts/remove-rules.mjs
 
