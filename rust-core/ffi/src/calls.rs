@@ -1,9 +1,9 @@
 //! Calls under way: whose completion is owed to the host.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use crate::system::{AtomicUsize, Mutex};
 
 /// Ten thousand callers at once, and the thread that answers them, rarely meet.
 const SHARDS: usize = 16;
@@ -27,7 +27,7 @@ pub(crate) enum Refused {
 impl Calls {
     pub(crate) fn at_most(most: usize) -> Self {
         Self {
-            shards: Default::default(),
+            shards: std::array::from_fn(|_| Mutex::new(HashSet::new())),
             count: AtomicUsize::new(0),
             most,
         }

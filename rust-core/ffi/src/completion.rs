@@ -1,7 +1,6 @@
 //! Completions: fixed frames through one pipe, and texts that the host fetches by token.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use barrier_core::engine::{Emission, Sink};
@@ -9,7 +8,6 @@ use barrier_core::error::Error;
 use barrier_core::ledger::Answered;
 use barrier_core::protocol::Outcome;
 use barrier_core::session::Done;
-use parking_lot::Mutex;
 
 use crate::abi::{
     KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_FORGOTTEN, KBAR_FRAME_LOG,
@@ -18,6 +16,7 @@ use crate::abi::{
 };
 use crate::calls::{Calls, Refused};
 use crate::pipe::Pipe;
+use crate::system::{Mutex, WriteEnd};
 
 /// Calls that may be under way at once.
 pub(crate) const TOKENS_MAX: usize = 1 << 20;
@@ -32,13 +31,19 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Takes the write end of the host's pipe.
-    pub(crate) fn new(write_end: OwnedFd) -> std::io::Result<Self> {
-        Ok(Self {
-            pipe: Pipe::new(write_end)?,
-            texts: Mutex::default(),
-            calls: Calls::at_most(TOKENS_MAX),
-        })
+    /// Takes the write end of the host's pipe. At most so many calls may be under way at once.
+    pub(crate) fn new(write_end: WriteEnd, calls_max: usize) -> Self {
+        Self {
+            pipe: Pipe::new(write_end),
+            texts: Mutex::new(HashMap::new()),
+            calls: Calls::at_most(calls_max),
+        }
+    }
+
+    /// Calls under way, and texts that nobody has fetched.
+    #[cfg(test)]
+    pub(crate) fn owes(&self) -> (usize, usize) {
+        (self.calls.len(), self.texts.lock().len())
     }
 
     /// Ends the pipe: what is not in it yet is lost.
@@ -247,69 +252,5 @@ impl Sink for Host {
             bytes.extend_from_slice(&frame.to_bytes());
         }
         self.pipe.send(&bytes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::io::Read;
-
-    use super::*;
-
-    fn host() -> (Host, File) {
-        let (read, write) = rustix::pipe::pipe().expect("a pipe");
-        (Host::new(write).expect("a host"), File::from(read))
-    }
-
-    fn done(host: &Host, token: u64) {
-        host.emit(&mut vec![Emission::Done {
-            ticket: token.into(),
-            result: Err(Error::Closed), // which has a text
-            standing: None,
-        }]);
-    }
-
-    fn assert_nothing_is_left(host: &Host) {
-        assert_eq!(host.calls.len(), 0);
-        assert!(host.texts.lock().is_empty());
-    }
-
-    #[test]
-    fn a_call_that_is_cancelled_first_is_not_completed() {
-        let (host, mut frames) = host();
-        host.begin(1).expect("begins");
-        host.cancel(1);
-        done(&host, 1);
-        assert_nothing_is_left(&host);
-        host.close();
-        assert_eq!(frames.read(&mut [0; 32]).expect("the end"), 0);
-    }
-
-    #[test]
-    fn a_cancel_that_comes_too_late_leaves_nothing() {
-        let (host, mut frames) = host();
-        host.begin(1).expect("begins");
-        host.begin(2).expect("begins");
-        done(&host, 1);
-        assert!(!host.end(1), "it is answered by its frame");
-        host.cancel(1);
-        frames.read_exact(&mut [0; 32]).expect("its frame");
-        host.cancel(2);
-        done(&host, 2);
-        assert_nothing_is_left(&host);
-    }
-
-    #[test]
-    fn a_token_is_under_way_once_and_so_many_at_most() {
-        let calls = Calls::at_most(2);
-        assert_eq!(calls.enter(1), Ok(()));
-        assert_eq!(calls.enter(1), Err(Refused::Twice));
-        assert_eq!(calls.enter(2), Ok(()));
-        assert_eq!(calls.enter(3), Err(Refused::TooMany));
-        assert!(calls.leave(1));
-        assert!(!calls.leave(1));
-        assert_eq!(calls.enter(3), Ok(()));
-        assert_eq!(calls.len(), 2);
     }
 }

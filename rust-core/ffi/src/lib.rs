@@ -6,12 +6,15 @@
 mod abi;
 mod calls;
 mod completion;
+#[cfg(test)]
+mod completion_tests;
 mod guard;
 mod handle;
 mod memory;
 mod pipe;
 mod query;
 mod signals;
+mod system;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use guard::{guard, take_message};
 use handle::Handles;
 use memory::{bytes, copy_out, put};
 pub use query::{kbar_open_counter, kbar_open_operator, kbar_query};
+use system::WriteEnd;
 
 #[derive(Clone)]
 enum Object {
@@ -172,10 +176,10 @@ pub unsafe extern "C" fn kbar_start(
         else {
             return KBAR_INVALID;
         };
-        let Ok(host) = Host::new(write_end) else {
+        let Ok(write_end) = WriteEnd::new(write_end) else {
             return KBAR_INVALID;
         };
-        let host = Arc::new(host);
+        let host = Arc::new(Host::new(write_end, TOKENS_MAX));
         let engine = Arc::new(Engine::with_host(
             Arc::clone(&host) as _,
             options.host_resolves,

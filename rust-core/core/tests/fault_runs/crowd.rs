@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
-use crate::host::{Process, arrival, failure};
+use crate::host::{Process, arrival, failure, impostor};
 use crate::plan::{Expiry, Plan};
 
 /// How long everything may take to settle once the trouble is over: an answer that never comes (3 s), a connection
@@ -85,7 +85,7 @@ impl<'a> Crowd<'a> {
         let mut first = true;
         loop {
             let target = self.process.heard().open();
-            if target >= self.plan.phases || self.is_broken() {
+            if target >= self.plan.phases || self.is_over() {
                 break;
             }
             reported.clear();
@@ -97,7 +97,7 @@ impl<'a> Crowd<'a> {
             }
             first = false;
         }
-        if self.plan.cyclic() {
+        if self.plan.cyclic() && !self.is_over() {
             // Some report in a phase that stays open: what outside readers see of it must be right in the end.
             let some: Vec<u32> = self.members.iter().copied().skip(1).step_by(2).collect();
             for n in some {
@@ -117,9 +117,13 @@ impl<'a> Crowd<'a> {
             members.push(n);
         }
         for n in members {
-            let absent = n == 1 && first && matches!(self.plan.expiry, Expiry::Release(_));
+            let ends = matches!(self.plan.expiry, Expiry::Release(_) | Expiry::Abort(_));
+            let absent = n == 1 && first && ends;
             if absent {
                 continue;
+            }
+            if self.is_over() {
+                break;
             }
             if Some(n) == holdout {
                 self.process
@@ -146,6 +150,10 @@ impl<'a> Crowd<'a> {
                 let again = *reported.choose(&mut self.rng).expect("one at least");
                 self.say(again);
             }
+            if self.plan.impostors && self.rng.random_bool(0.1) {
+                let whom = *reported.choose(&mut self.rng).expect("one at least");
+                self.process.report(whom, impostor(whom));
+            }
         }
         leavers
     }
@@ -168,23 +176,26 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    fn is_broken(&self) -> bool {
-        self.process.heard().broken > 0
+    fn is_over(&self) -> bool {
+        self.process.is_dead() || self.process.heard().broken > 0
     }
 
     /// Waits for the end of the phase, as a caller does that comes back when its wait expires.
     fn wait(&self, target: u32) -> bool {
         let mut patience = match self.plan.expiry {
             Expiry::Never => None,
-            Expiry::Throw(wait) | Expiry::Release(wait) => Some(wait),
+            Expiry::Throw(wait) | Expiry::Release(wait) | Expiry::Abort(wait) => Some(wait),
         };
         loop {
             let until = patience.map(|wait| Instant::now() + wait);
             let over = self.process.until(
                 |h| (h.open() > target || h.broken > 0).then_some(()),
-                || self.calm.too_long() || until.is_some_and(|at| Instant::now() >= at),
+                || {
+                    let expired = until.is_some_and(|at| Instant::now() >= at);
+                    expired || self.calm.too_long() || self.process.is_dead()
+                },
             );
-            if over.is_some() {
+            if over.is_some() || self.process.is_dead() {
                 return true;
             }
             if until.is_none() || self.calm.too_long() {

@@ -1,7 +1,7 @@
 //! One process: an engine, every call that was made of it, and everything that was heard of it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,8 @@ pub(crate) struct Made {
     pub(crate) token: Token,
     /// Whose outcome was reported; none for other calls.
     pub(crate) participant: Option<u32>,
+    /// Of an arrival: the user that makes it.
+    pub(crate) owner: Option<u64>,
     pub(crate) at: Instant,
     /// How long the engine may take by its options.
     pub(crate) limit: Duration,
@@ -108,6 +110,7 @@ pub(crate) struct Process {
     ear: Arc<Ear>,
     next: AtomicU64,
     made: Mutex<Vec<Made>>,
+    dead: AtomicBool,
 }
 
 impl Process {
@@ -124,6 +127,7 @@ impl Process {
             ear,
             next: AtomicU64::new(1),
             made: Mutex::default(),
+            dead: AtomicBool::new(false),
         }
     }
 
@@ -164,7 +168,7 @@ impl Process {
 
     fn call(
         &self,
-        participant: Option<u32>,
+        (participant, owner): (Option<u32>, Option<u64>),
         limit: Duration,
         submit: impl FnOnce(&Barrier, Token) -> Submitted,
     ) -> Token {
@@ -189,6 +193,7 @@ impl Process {
         lock(&self.made).push(Made {
             token,
             participant,
+            owner,
             at,
             limit,
             decision,
@@ -199,39 +204,62 @@ impl Process {
     pub(crate) fn open(&self) -> Token {
         // A greeting of the others takes up to 2 s, beside the connection.
         let limit = self.barrier.options().connect_timeout + Duration::from_secs(2);
-        self.call(None, limit, Barrier::open)
+        self.call((None, None), limit, Barrier::open)
     }
 
     pub(crate) fn report(&self, participant: u32, report: Report) -> Token {
+        let owner = match report {
+            Report::Arrive { owner } => Some(owner),
+            _ => None,
+        };
         let call = Call::Report {
             participant: Participant::new(&participant.to_string()).expect("a number"),
             report,
             explicit: true,
         };
         let limit = self.barrier.options().op_timeout;
-        self.call(Some(participant), limit, |b, token| b.submit(call, token))
+        self.call((Some(participant), owner), limit, |b, token| {
+            b.submit(call, token)
+        })
     }
 
     pub(crate) fn expire(&self, phase: u32) -> Token {
         let limit = self.barrier.options().op_timeout;
         let call = Call::Expire(Phase(phase));
-        self.call(None, limit, |b, token| b.submit(call, token))
+        self.call((None, None), limit, |b, token| b.submit(call, token))
     }
 
     pub(crate) fn abort(&self) -> Token {
         let limit = self.barrier.options().op_timeout;
         let call = Call::Abort("the run says so".into());
-        self.call(None, limit, |b, token| b.submit(call, token))
+        self.call((None, None), limit, |b, token| b.submit(call, token))
     }
 
     pub(crate) fn close(&self) {
         self.engine.close(Duration::from_secs(2));
+    }
+
+    /// Its way to the server is cut for good by now: it can say nothing more, as if the system had ended it.
+    pub(crate) fn kill(&self) {
+        self.dead.store(true, Ordering::Release);
+        self.engine.close(Duration::ZERO);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
     }
 }
 
 pub(crate) fn arrival(participant: u32) -> Report {
     Report::Arrive {
         owner: participant.into(),
+    }
+}
+
+/// Another user of the same process claims to be the participant.
+pub(crate) fn impostor(participant: u32) -> Report {
+    Report::Arrive {
+        owner: 1000 + u64::from(participant),
     }
 }
 

@@ -5,13 +5,18 @@
 //! |---|---|
 //! | `K6_BARRIER_FAULT_RUNS` | how many runs; 20 unless told |
 //! | `K6_BARRIER_FAULT_SEED` | seed of the first run; each further one has the next; 1 unless told |
-//! | `K6_BARRIER_FAULT_JOBS` | runs at the same time, each on a server of its own; 4 unless told |
+//! | `K6_BARRIER_FAULT_JOBS` | runs at the same time, each on servers of its own; 4 unless told |
+//! | `K6_BARRIER_FAULT_FINDINGS` | no further run begins after so many that went wrong; 20 unless told |
 //! | `REDIS_SERVER_BIN` | a server, beside those on the path; runs take turns on all versions found |
 
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/cluster.rs"]
+mod redis_cluster;
+
 mod crowd;
+mod ground;
 mod host;
 mod plan;
 #[path = "../support/proxy.rs"]
@@ -26,18 +31,17 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use plan::{KINDS, Plan};
+use barrier_core::engine::BrokenBy;
+use ground::Ground;
+use plan::{KINDS, Place, Plan};
 use run::Figures;
-use support::RedisServer;
 use verdict::Wrong;
 
 /// No further run begins after so long.
-const TIME_MAX: Duration = Duration::from_secs(20 * 60);
-/// No further run begins after so many that went wrong.
-const WRONG_MAX: usize = 20;
+const TIME_MAX: Duration = Duration::from_secs(60 * 60);
 /// A run that lasts so long is stuck: each of its waits ends within [`crowd::BOUND`].
 const RUN_MAX: Duration = Duration::from_secs(150);
 const PROGRESS: u64 = 50;
@@ -76,6 +80,10 @@ struct Totals {
     runs: u64,
     by_server: Vec<u64>,
     forgetful: u64,
+    on_replica: u64,
+    on_cluster: u64,
+    contested: u64,
+    broken: [u64; 3],
     sum: Figures,
     wrong: Vec<(u64, Wrong, String)>,
 }
@@ -85,6 +93,13 @@ impl Totals {
         self.runs += 1;
         self.by_server[server] += 1;
         self.forgetful += u64::from(figures.trouble.amnesia);
+        self.on_replica += u64::from(plan.place == Place::WithReplica);
+        self.on_cluster += u64::from(plan.place == Place::Cluster);
+        self.contested += u64::from(!plan.contested.is_empty());
+        let by = [BrokenBy::Abort, BrokenBy::MaxFailures, BrokenBy::Timeout];
+        for (n, by) in self.broken.iter_mut().zip(by) {
+            *n += u64::from(figures.broken == Some(by));
+        }
         let sum = &mut self.sum;
         for (to, from) in [
             (&mut sum.phases, figures.phases),
@@ -95,12 +110,17 @@ impl Totals {
             (&mut sum.late, figures.late),
             (&mut sum.calls, figures.calls),
             (&mut sum.pending, figures.pending),
+            (&mut sum.conflicts, figures.conflicts),
+            (&mut sum.timeouts, figures.timeouts),
             (&mut sum.mirrors, figures.mirrors),
         ] {
             *to += from;
         }
         for (to, from) in sum.trouble.by_kind.iter_mut().zip(figures.trouble.by_kind) {
             *to += from;
+        }
+        if !figures.found.is_empty() {
+            println!("seed {} went wrong; {}", plan.seed, again(plan.seed));
         }
         for (wrong, text) in figures.found {
             println!("seed {}: {wrong:?}: {text}", plan.seed);
@@ -119,6 +139,12 @@ impl Totals {
         for ((version, _), runs) in versions.iter().zip(&self.by_server) {
             row(&format!("on Redis {version}"), runs.to_string());
         }
+        row("with a replica", self.on_replica.to_string());
+        row("on a cluster", self.on_cluster.to_string());
+        row(
+            "with participants that two processes claim",
+            self.contested.to_string(),
+        );
         row("first seed", first.to_string());
         row("duration", format!("{} s", took.as_secs()));
         row("participants", self.sum.participants.to_string());
@@ -128,13 +154,27 @@ impl Totals {
             "calls that ended before their outcome was delivered",
             self.sum.pending.to_string(),
         );
+        row(
+            "calls that ended with a conflict",
+            self.sum.conflicts.to_string(),
+        );
         row("late participants", self.sum.late.to_string());
         row("phases released", self.sum.phases.to_string());
+        row(
+            "of these, by a wait that expired",
+            self.sum.timeouts.to_string(),
+        );
         row("releases seen by processes", self.sum.releases.to_string());
         row(
             "of these, counts lost with the server's memory",
             self.sum.counts_lost.to_string(),
         );
+        for (by, n) in ["`abort`", "`maxFailures`", "a wait that expired"]
+            .iter()
+            .zip(self.broken)
+        {
+            row(&format!("runs broken by {by}"), n.to_string());
+        }
         row(
             "runs in which the server forgot",
             self.forgetful.to_string(),
@@ -157,6 +197,9 @@ impl Totals {
     }
 }
 
+/// A seed, since when it runs, and the ports of its servers.
+type Running = (u64, Instant, Vec<u16>);
+
 /// What all jobs work on.
 struct Work {
     first: u64,
@@ -165,31 +208,36 @@ struct Work {
     /// The next seed of each server: a seed runs on the same version, however many jobs there are.
     next: Vec<AtomicU64>,
     stop: AtomicBool,
-    /// Port of each job's server, and what runs there since when.
-    running: Mutex<BTreeMap<u16, (u64, Instant)>>,
+    /// What each job runs.
+    running: Mutex<BTreeMap<u64, Running>>,
 }
 
 impl Work {
-    fn job(&self, at: usize, ended: &mpsc::Sender<(Plan, usize, Figures)>) {
+    fn job(&self, job: u64, at: usize, ended: &mpsc::Sender<(Plan, usize, Figures)>) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let program = &self.servers[at].1;
-        let mut server = RedisServer::start_with(program);
+        let mut ground = Ground::new(program);
         while !self.stop.load(Ordering::Relaxed) {
             let seed = self.next[at].fetch_add(self.servers.len() as u64, Ordering::Relaxed);
             if seed >= self.first + self.runs {
                 return;
             }
             let plan = Plan::from_seed(seed);
-            self.running(server.port(), Some(seed));
-            let run = AssertUnwindSafe(|| run::run(&plan, &mut server, runtime.handle()));
+            if self.runs == 1 {
+                println!("{plan:#?}");
+            }
+            ground.prepare(&plan);
+            self.running()
+                .insert(job, (seed, Instant::now(), ground.ports()));
+            let run = AssertUnwindSafe(|| run::run(&plan, &mut ground, runtime.handle()));
             let figures = catch_unwind(run);
-            self.running(server.port(), None);
+            self.running().remove(&job);
             let figures = figures.unwrap_or_else(|_| {
-                server = RedisServer::start_with(program);
+                ground = Ground::new(program);
                 Figures {
                     found: vec![(Wrong::Other, "the run panicked".into())],
                     ..Figures::default()
@@ -201,20 +249,18 @@ impl Work {
         }
     }
 
-    fn running(&self, port: u16, seed: Option<u64>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        match seed {
-            Some(seed) => running.insert(port, (seed, Instant::now())),
-            None => running.remove(&port),
-        };
+    fn running(&self) -> MutexGuard<'_, BTreeMap<u64, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A run in which something holds a thread for ever; its server is ended, as its owner will not do it.
+    /// A run in which something holds a thread for ever; its servers are ended, as their owner will not do it.
     fn stuck(&self) -> Option<u64> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let long = |(_, at): &&(u64, Instant)| at.elapsed() > RUN_MAX;
-        let (seed, _) = *running.values().find(long)?;
-        for port in running.keys() {
+        let running = self.running();
+        let seed = running
+            .values()
+            .find(|(_, at, _)| at.elapsed() > RUN_MAX)?
+            .0;
+        for port in running.values().flat_map(|(_, _, ports)| ports) {
             let server = redis::Client::open(("127.0.0.1", *port)).and_then(|c| c.get_connection());
             if let Ok(mut server) = server {
                 let _ = redis::cmd("SHUTDOWN").arg("NOSAVE").exec(&mut server);
@@ -233,6 +279,7 @@ fn faults_count_nobody_twice_lose_nobody_and_hang_nobody() {
     let servers = servers();
     let kinds = servers.len() as u64;
     let jobs = number("K6_BARRIER_FAULT_JOBS", 4).max(kinds);
+    let findings = number("K6_BARRIER_FAULT_FINDINGS", 20);
     let mut totals = Totals {
         by_server: vec![0; servers.len()],
         ..Totals::default()
@@ -253,7 +300,7 @@ fn faults_count_nobody_twice_lose_nobody_and_hang_nobody() {
         .map(|job| {
             let (work, ended_in) = (Arc::clone(&work), ended_in.clone());
             let at = usize::try_from(job % kinds).expect("small");
-            std::thread::spawn(move || work.job(at, &ended_in))
+            std::thread::spawn(move || work.job(job, at, &ended_in))
         })
         .collect();
     drop(ended_in);
@@ -273,7 +320,7 @@ fn faults_count_nobody_twice_lose_nobody_and_hang_nobody() {
             let took = start.elapsed().as_secs();
             println!("{done} of {runs} runs, {wrong} findings, {took} s");
         }
-        if totals.wrong.len() > WRONG_MAX || start.elapsed() > TIME_MAX {
+        if totals.wrong.len() as u64 >= findings || start.elapsed() > TIME_MAX {
             work.stop.store(true, Ordering::Relaxed);
         }
     }
@@ -291,8 +338,12 @@ fn faults_count_nobody_twice_lose_nobody_and_hang_nobody() {
 }
 
 fn again(seed: u64) -> String {
+    let server = std::env::var("REDIS_SERVER_BIN").map_or_else(
+        |_| String::new(),
+        |path| format!("REDIS_SERVER_BIN={path} "),
+    );
     format!(
-        "again: K6_BARRIER_FAULT_RUNS=1 K6_BARRIER_FAULT_SEED={seed} cargo test -p barrier-core --release --test fault_runs -- \
+        "again: {server}K6_BARRIER_FAULT_RUNS=1 K6_BARRIER_FAULT_SEED={seed} cargo test -p barrier-core --release --test fault_runs -- \
          --nocapture"
     )
 }

@@ -8,7 +8,29 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-/// Something that happens to the server or to a process's way to it.
+/// Where the barrier's record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On one server.
+    Alone,
+    /// On a server with a replica that takes over.
+    WithReplica,
+    /// On a cluster of three, whose slot moves.
+    Cluster,
+}
+
+/// How a replica takes over. Afterwards the address leads to it, and the old primary is its replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failover {
+    /// By hand: it has everything.
+    Planned,
+    /// It has not heard of what was written last, for so long.
+    Behind(Duration),
+    /// The primary was killed.
+    Crash,
+}
+
+/// Something that happens to the server, to a process or to its way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The server closes all its connections.
@@ -35,10 +57,18 @@ pub(crate) enum Fault {
     CutReply(usize, usize),
     /// Nothing passes for a while; what was sent arrives afterwards.
     BlackHole(usize, Duration),
+    /// The replica takes over.
+    Failover(Failover),
+    /// The run's slot goes so many nodes on, with pauses of this length between the steps.
+    MoveSlot(usize, Duration),
+    /// The process ends without a word.
+    Kill(usize),
+    /// The process aborts the barrier.
+    Abort(usize),
 }
 
 /// Names of the faults that are counted, in the order of [`Fault::kind`].
-pub(crate) const KINDS: [&str; 11] = [
+pub(crate) const KINDS: [&str; 16] = [
     "all connections killed",
     "server frozen",
     "server restarted empty",
@@ -50,6 +80,11 @@ pub(crate) const KINDS: [&str; 11] = [
     "cut within a request",
     "cut within a reply",
     "black hole",
+    "failover by hand",
+    "failover with lost writes",
+    "slot moved",
+    "process killed",
+    "abort called",
 ];
 
 impl Fault {
@@ -68,12 +103,23 @@ impl Fault {
             Self::CutRequest(..) => 8,
             Self::CutReply(..) => 9,
             Self::BlackHole(..) => 10,
+            Self::Failover(Failover::Planned) => 11,
+            Self::Failover(_) => 12,
+            Self::MoveSlot(..) => 13,
+            Self::Kill(_) => 14,
+            Self::Abort(_) => 15,
         })
     }
 
     /// The server forgets something.
     pub(crate) const fn is_amnesia(self) -> bool {
-        matches!(self, Self::RestartEmpty | Self::FlushAll | Self::RollBack)
+        matches!(
+            self,
+            Self::RestartEmpty
+                | Self::FlushAll
+                | Self::RollBack
+                | Self::Failover(Failover::Behind(_) | Failover::Crash)
+        )
     }
 }
 
@@ -86,12 +132,15 @@ pub(crate) enum Expiry {
     Throw(Duration),
     /// Somebody is absent from phase 0, and the first wait to expire releases the others.
     Release(Duration),
+    /// Somebody is absent from phase 0, and the first wait to expire breaks the barrier.
+    Abort(Duration),
 }
 
 /// See the [module's](self) description.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    pub(crate) place: Place,
     pub(crate) processes: usize,
     pub(crate) threads: usize,
     pub(crate) parties: u32,
@@ -100,8 +149,14 @@ pub(crate) struct Plan {
     pub(crate) quorum: Option<Quorum>,
     pub(crate) leaves: bool,
     pub(crate) expiry: Expiry,
-    /// Somebody breaks the barrier amid the trouble.
-    pub(crate) abort: bool,
+    /// More failures break the barrier.
+    pub(crate) max_failures: Option<u32>,
+    /// These are claimed by their own process and by the next one.
+    pub(crate) contested: Vec<u32>,
+    /// Some who have arrived are claimed by another user of their process.
+    pub(crate) impostors: bool,
+    /// This process is killed.
+    pub(crate) killed: Option<usize>,
     /// This participant's last report waits for the end of the trouble.
     pub(crate) holdout: Option<u32>,
     pub(crate) op_timeout: Duration,
@@ -121,6 +176,11 @@ impl Plan {
     pub(crate) fn from_seed(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let rng = &mut rng;
+        let place = match rng.random_range(0..20) {
+            0 | 1 => Place::Cluster,
+            2..=4 => Place::WithReplica,
+            _ => Place::Alone,
+        };
         let processes = rng.random_range(1..=3);
         let threads = rng.random_range(2..=3);
         let parties = rng.random_range(10..=60);
@@ -134,16 +194,18 @@ impl Plan {
             1 => Some(Quorum::Percent(rng.random_range(30..=100))),
             _ => None,
         };
-        let expiry = match rng.random_range(0..10) {
-            0 => Expiry::Release(ms(rng, 200..=800)),
-            1..=3 => Expiry::Throw(ms(rng, 50..=500)),
+        let expiry = match rng.random_range(0..20) {
+            0 | 1 => Expiry::Release(ms(rng, 200..=800)),
+            2..=7 => Expiry::Throw(ms(rng, 50..=500)),
+            8 => Expiry::Abort(ms(rng, 200..=800)),
             _ => Expiry::Never,
         };
         let amnesia = rng.random_bool(0.45);
         let span = ms(rng, 200..=1200);
         let reports = (parties * phases) as usize / (processes * threads) + 1;
-        Self {
+        let mut plan = Self {
             seed,
+            place,
             processes,
             threads,
             parties,
@@ -151,7 +213,12 @@ impl Plan {
             quorum,
             leaves: rng.random_bool(0.3),
             expiry,
-            abort: rng.random_bool(0.04),
+            max_failures: rng
+                .random_bool(0.12)
+                .then(|| rng.random_range(0..=parties / 3)),
+            contested: Vec::new(),
+            impostors: rng.random_bool(0.25),
+            killed: None,
             holdout: (rng.random_bool(0.5)).then(|| rng.random_range(1..=parties)),
             op_timeout: if rng.random_bool(0.3) {
                 ms(rng, 200..=600)
@@ -159,8 +226,54 @@ impl Plan {
                 Duration::from_secs(10)
             },
             gap: span * 2 / u32::try_from(reports).expect("small"),
-            faults: faults(rng, span, processes, amnesia),
+            faults: Vec::new(),
             batch_max: *[1, 2, 4, BATCH_MAX].choose(rng).expect("not empty"),
+        };
+        if processes > 1 {
+            plan.quarrel(rng, amnesia, span);
+        }
+        if rng.random_bool(0.06) {
+            let whom = rng.random_range(0..processes);
+            plan.faults
+                .push((span.mul_f64(rng.random()), Fault::Abort(whom)));
+        }
+        plan.faults.extend(match place {
+            Place::Cluster => cluster_faults(rng, span, amnesia),
+            Place::Alone | Place::WithReplica => faults(rng, span, processes, amnesia),
+        });
+        if place == Place::WithReplica {
+            plan.faults.extend(failovers(rng, span, amnesia));
+        }
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    /// Processes that claim the same participants, or one that is killed.
+    fn quarrel(&mut self, rng: &mut StdRng, amnesia: bool, span: Duration) {
+        match rng.random_range(0..10) {
+            // A server that forgets whose somebody is may learn it the other way round.
+            0..=2 if !amnesia => {
+                let all: Vec<u32> = (1..=self.parties).collect();
+                let some = rng.random_range(1..=3);
+                self.contested = all.sample(rng, some).copied().collect();
+            }
+            // On a cluster there is no way of its own to a process, which could be cut for good.
+            3..=5 if self.place != Place::Cluster => {
+                let whom = rng.random_range(0..self.processes);
+                self.killed = Some(whom);
+                self.faults
+                    .push((span.mul_f64(rng.random()), Fault::Kill(whom)));
+                let ends = matches!(self.expiry, Expiry::Release(_) | Expiry::Abort(_));
+                // Nobody may speak for those of a killed process in a later phase, or tell them to a server that forgot.
+                if (self.cyclic() || amnesia) && !ends {
+                    self.expiry = if rng.random_bool(0.8) {
+                        Expiry::Release(ms(rng, 200..=800))
+                    } else {
+                        Expiry::Abort(ms(rng, 200..=800))
+                    };
+                }
+            }
+            _ => {}
         }
     }
 
@@ -168,23 +281,70 @@ impl Plan {
         self.phases > 1
     }
 
-    /// Every participant is waited for and nothing else ends a phase: then nobody can be late, and counts are exact.
+    /// Every participant is waited for and nothing else releases a phase: then nobody can be late, and counts are exact.
     pub(crate) fn exact(&self) -> bool {
-        self.quorum.is_none() && !matches!(self.expiry, Expiry::Release(_)) && !self.abort
+        self.quorum.is_none()
+            && !matches!(self.expiry, Expiry::Release(_))
+            && (self.contested.is_empty() || !self.cyclic())
     }
 
-    /// The participants of one process.
+    /// Somebody or something may break the barrier.
+    pub(crate) fn may_break(&self) -> bool {
+        self.max_failures.is_some() || matches!(self.expiry, Expiry::Abort(_)) || self.may_abort()
+    }
+
+    pub(crate) fn may_abort(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|(_, f)| matches!(f, Fault::Abort(_)))
+    }
+
+    /// The server forgets something.
+    pub(crate) fn forgets(&self) -> bool {
+        self.faults.iter().any(|(_, f)| f.is_amnesia())
+    }
+
+    /// The participants that one process reports.
     pub(crate) fn members(&self, process: usize) -> impl Iterator<Item = u32> {
-        let processes = self.processes;
-        (1..=self.parties).filter(move |n| *n as usize % processes == process)
+        let claims = move |n: &u32| {
+            let owner = self.owner(*n);
+            owner == process
+                || (self.contested.contains(n) && (owner + 1) % self.processes == process)
+        };
+        (1..=self.parties).filter(claims)
+    }
+
+    pub(crate) const fn owner(&self, participant: u32) -> usize {
+        participant as usize % self.processes
+    }
+
+    /// Those of a killed process for whom another one speaks. They are known by then, or fail.
+    pub(crate) fn inherited(&self) -> Vec<u32> {
+        match self.killed {
+            Some(killed) if !self.cyclic() && !self.forgets() => self.members(killed).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// More than one process speaks for this participant.
+    pub(crate) fn is_disputed(&self, participant: u32) -> bool {
+        self.contested.contains(&participant) || self.inherited().contains(&participant)
     }
 
     pub(crate) fn run_id(&self) -> String {
         format!("fault-{}", self.seed)
     }
 
-    /// The options of a process that reaches the server at this port.
-    pub(crate) fn options(&self, port: u16) -> String {
+    /// How the names of the run's keys end.
+    pub(crate) fn suffix(&self) -> String {
+        match self.place {
+            Place::Cluster => format!("{{{}}}", self.run_id()),
+            Place::Alone | Place::WithReplica => self.run_id(),
+        }
+    }
+
+    /// The options of a process that reaches the record there.
+    pub(crate) fn options(&self, store: &str) -> String {
         let release = match self.quorum {
             Some(Quorum::Count(n)) => format!(r#","release":{{"count":{n}}}"#),
             Some(Quorum::Percent(p)) => format!(r#","release":{{"percent":{p}}}"#),
@@ -192,11 +352,15 @@ impl Plan {
         };
         let on_timeout = match self.expiry {
             Expiry::Release(_) => r#","onTimeout":"release""#,
-            _ => "",
+            Expiry::Abort(_) => r#","onTimeout":"abort""#,
+            Expiry::Never | Expiry::Throw(_) => "",
         };
+        let max_failures = self
+            .max_failures
+            .map_or(String::new(), |n| format!(r#","maxFailures":{n}"#));
         format!(
-            r#"{{"store":"redis://127.0.0.1:{port}","runId":"{}","name":"default","parties":{},"cyclic":{},
-                "reasons":["login"],"ttlMs":{TTL_MS},"connectTimeoutMs":1000,"opTimeoutMs":{}{release}{on_timeout}}}"#,
+            r#"{{"store":"{store}","runId":"{}","name":"default","parties":{},"cyclic":{},
+                "reasons":["login"],"ttlMs":{TTL_MS},"connectTimeoutMs":1000,"opTimeoutMs":{}{release}{on_timeout}{max_failures}}}"#,
             self.run_id(),
             self.parties,
             self.cyclic(),
@@ -239,6 +403,34 @@ fn faults(
         };
         faults.push((at, fault));
     }
-    faults.sort_by_key(|(at, _)| *at);
+    faults
+}
+
+fn failovers(rng: &mut StdRng, span: Duration, amnesia: bool) -> Vec<(Duration, Fault)> {
+    let mut faults = Vec::new();
+    for _ in 0..rng.random_range(1..=2) {
+        let how = match rng.random_range(0..4) {
+            0 if amnesia => Failover::Crash,
+            1 | 2 if amnesia => Failover::Behind(ms(rng, 0..=200)),
+            _ => Failover::Planned,
+        };
+        faults.push((span.mul_f64(rng.random()), Fault::Failover(how)));
+    }
+    faults
+}
+
+/// The nodes of a cluster say themselves where they are, so that there are no ways to cut.
+fn cluster_faults(rng: &mut StdRng, span: Duration, amnesia: bool) -> Vec<(Duration, Fault)> {
+    let mut faults = Vec::new();
+    for n in 0..rng.random_range(1..=5) {
+        let fault = match rng.random_range(0..if amnesia { 7 } else { 5 }) {
+            0 if n > 0 => Fault::KillConnections,
+            1 if n > 0 => Fault::Freeze(ms(rng, 50..=1000)),
+            2 if n > 0 => Fault::ScriptFlush,
+            5 | 6 => Fault::FlushAll,
+            _ => Fault::MoveSlot(rng.random_range(1..=2), ms(rng, 0..=100)),
+        };
+        faults.push((span.mul_f64(rng.random()), fault));
+    }
     faults
 }

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use barrier_core::engine::BrokenBy;
+use barrier_core::error::Error;
+use barrier_core::protocol::Why;
 use barrier_core::session::Done as CallDone;
 use tokio::runtime::Handle;
 
 use crate::crowd::{Calm, Crowd};
-use crate::host::{Process, arrival};
-use crate::plan::{Plan, TTL_MS};
+use crate::ground::Ground;
+use crate::host::{Process, arrival, failure};
+use crate::plan::{Place, Plan, TTL_MS};
 use crate::proxy::Proxy;
-use crate::support::RedisServer;
-use crate::trouble;
+use crate::trouble::{self, Scene};
 use crate::verdict::{self, Finding, Truth, Wrong};
 
 /// What one run came to.
@@ -26,23 +29,26 @@ pub(crate) struct Figures {
     pub(crate) calls: u64,
     /// Calls that ended with an error while the outcome stood.
     pub(crate) pending: u64,
+    /// Calls for a participant of somebody else.
+    pub(crate) conflicts: u64,
+    /// Phases that a wait released as it expired.
+    pub(crate) timeouts: u64,
+    /// How the barrier broke, if it did.
+    pub(crate) broken: Option<BrokenBy>,
     pub(crate) mirrors: u64,
     pub(crate) trouble: trouble::Done,
     pub(crate) found: Vec<Finding>,
 }
 
-/// Runs the plan on the server, whose keys it removes first.
-pub(crate) fn run(plan: &Plan, server: &mut RedisServer, runtime: &Handle) -> Figures {
-    redis::cmd("FLUSHALL")
-        .exec(&mut server.connection())
-        .expect("the test's own server");
+/// Runs the plan on its ground, which is prepared for it.
+pub(crate) fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> Figures {
     let mut figures = Figures::default();
     let proxies: Vec<Proxy> = (0..plan.processes)
-        .map(|_| Proxy::start(runtime, server.port()))
+        .map(|_| Proxy::start(runtime, ground.server().port()))
         .collect();
     let processes: Vec<Process> = proxies
         .iter()
-        .map(|proxy| Process::start(&plan.options(proxy.port()), plan.batch_max))
+        .map(|proxy| Process::start(&plan.options(&ground.url(proxy)), plan.batch_max))
         .collect();
     let calm = Calm::default();
     if !open(&processes, &mut figures.found) {
@@ -57,33 +63,41 @@ pub(crate) fn run(plan: &Plan, server: &mut RedisServer, runtime: &Handle) -> Fi
         }
         // Whatever becomes of the trouble, the threads must not wait for its end for ever.
         let _end = calm.at_the_end();
-        figures.trouble = trouble::make(plan, server, &proxies, &processes);
+        figures.trouble = trouble::make(Scene {
+            plan,
+            ground,
+            proxies: &proxies,
+            processes: &processes,
+        });
     });
     settle(plan, &processes, &calm, &mut figures.found);
     let truth = verdict::calls(plan, &processes, &mut figures.found);
     let forgot = figures.trouble.amnesia;
     let seen = verdict::releases(plan, &processes, &truth, forgot, &mut figures.found);
-    figures.found.extend(
-        processes
-            .iter()
-            .filter_map(|p| verdict::open_phase(plan, p, &truth)),
-    );
-    let defined = plan.exact() && (plan.cyclic() || plan.holdout.is_some() || !forgot);
-    if defined && figures.found.is_empty() {
-        figures.mirrors += 1;
-        mirrors(plan, server, &processes, &truth, &calm, &mut figures.found);
+    let live = || processes.iter().filter(|p| !p.is_dead());
+    let broken = live().any(|p| p.heard().broken > 0);
+    if !broken {
+        let open = live().filter_map(|p| verdict::open_phase(plan, p, &truth));
+        figures.found.extend(open);
     }
-    lifetimes(plan, server, &mut figures.found);
+    let known = plan.cyclic() || plan.holdout.is_some() || !forgot;
+    if plan.exact() && !broken && known && figures.found.is_empty() {
+        figures.mirrors += 1;
+        mirrors(plan, ground, &processes, &truth, &calm, &mut figures.found);
+    }
+    lifetimes(plan, ground, &mut figures.found);
+    let why = |p: &Process| p.barrier().status().broken.map(|b| b.reason);
+    figures.broken = live().find_map(why);
     close(&processes, &mut figures.found);
 
     figures.releases = seen.seen;
     figures.counts_lost = seen.counts_lost;
-    figures.phases = processes
-        .iter()
-        .map(|p| p.heard().open())
-        .max()
-        .unwrap_or(0)
-        .into();
+    figures.timeouts = seen
+        .reasons
+        .values()
+        .filter(|w| **w == Why::Timeout)
+        .count() as u64;
+    figures.phases = seen.reasons.len() as u64;
     figures.participants = plan.parties.into();
     figures.outcomes = truth.outcomes.values().map(|p| p.len() as u64).sum();
     figures.outcomes += truth.left.len() as u64;
@@ -91,8 +105,10 @@ pub(crate) fn run(plan: &Plan, server: &mut RedisServer, runtime: &Handle) -> Fi
     for process in &processes {
         let heard = process.heard();
         figures.calls += heard.ended.len() as u64;
-        let pending = heard.ended.values().filter(|e| e.standing.is_some());
-        figures.pending += pending.count() as u64;
+        for ended in heard.ended.values() {
+            figures.pending += u64::from(ended.standing.is_some());
+            figures.conflicts += u64::from(matches!(ended.result, Err(Error::Conflict(_))));
+        }
     }
     figures
 }
@@ -116,8 +132,9 @@ fn open(processes: &[Process], found: &mut Vec<Finding>) -> bool {
 
 /// Every call ends, and whoever asks again is told what stands.
 fn settle(plan: &Plan, processes: &[Process], calm: &Calm, found: &mut Vec<Finding>) {
-    let broken = processes.iter().any(|p| p.heard().broken > 0);
-    for (at, process) in processes.iter().enumerate() {
+    let live = || processes.iter().enumerate().filter(|(_, p)| !p.is_dead());
+    let broken = live().any(|(_, p)| p.heard().broken > 0);
+    for (at, process) in live() {
         if broken {
             process.until(|h| (h.broken > 0).then_some(()), || calm.too_long());
         }
@@ -126,6 +143,21 @@ fn settle(plan: &Plan, processes: &[Process], calm: &Calm, found: &mut Vec<Findi
                 process.report(n, arrival(n));
             }
         }
+    }
+    if !plan.cyclic() && !broken {
+        for (at, process) in live() {
+            let is_disputed = |n: &u32| plan.is_disputed(*n);
+            let of_dead = plan.inherited().into_iter();
+            let heir = plan
+                .killed
+                .is_some_and(|dead| (dead + 1) % plan.processes == at);
+            let all = plan.members(at).chain(of_dead.filter(|_| heir));
+            for n in all.filter(is_disputed) {
+                ask(process, n, calm);
+            }
+        }
+    }
+    for (at, process) in processes.iter().enumerate() {
         let made = process.made();
         let all = process.until(
             |h| {
@@ -145,19 +177,38 @@ fn settle(plan: &Plan, processes: &[Process], calm: &Calm, found: &mut Vec<Findi
     }
 }
 
+/// Asks whether the participant is the process's, until the store has answered.
+fn ask(process: &Process, participant: u32, calm: &Calm) {
+    loop {
+        let token = process.report(participant, failure("sse"));
+        let open = process.until(
+            |h| {
+                h.ended
+                    .get(&token)
+                    .map(|e| matches!(e.result, Err(Error::Store { .. })))
+            },
+            || calm.too_long(),
+        );
+        if open != Some(true) || calm.too_long() {
+            return;
+        }
+    }
+}
+
 /// What outside readers see of the phase that is open in the end; of a one-shot barrier, of its only one.
 fn mirrors(
     plan: &Plan,
-    server: &RedisServer,
+    ground: &Ground,
     processes: &[Process],
     truth: &Truth,
     calm: &Calm,
     found: &mut Vec<Finding>,
 ) {
-    let mut connection = server.connection();
-    let run = plan.run_id();
+    let mut connection = ground.connection();
+    let run = plan.suffix();
     let mut look = || {
-        let open = processes.iter().map(|p| p.barrier().status().phase.0).max();
+        let live = processes.iter().filter(|p| !p.is_dead());
+        let open = live.map(|p| p.barrier().status().phase.0).max();
         let phase = open.unwrap_or(0);
         let at = if phase > 0 {
             format!(":@{phase}")
@@ -198,10 +249,15 @@ fn mirrors(
 }
 
 /// No key of the run stays for ever.
-fn lifetimes(plan: &Plan, server: &RedisServer, found: &mut Vec<Finding>) {
-    let mut connection = server.connection();
+fn lifetimes(plan: &Plan, ground: &Ground, found: &mut Vec<Finding>) {
+    // A replica that takes over before it had its data anew may have some of an earlier run.
+    let pattern = match plan.place {
+        Place::Alone => "K6_BARRIER_*".to_owned(),
+        Place::WithReplica | Place::Cluster => format!("K6_BARRIER_*{}*", plan.run_id()),
+    };
+    let mut connection = ground.connection();
     let keys: Vec<String> = redis::cmd("KEYS")
-        .arg("K6_BARRIER_*")
+        .arg(&pattern)
         .query(&mut connection)
         .expect("the test's own server");
     for key in keys {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::host::Process;
+use crate::ground::Ground;
+use crate::host::{Process, failure};
 use crate::plan::{Fault, KINDS, Plan};
 use crate::proxy::Proxy;
-use crate::support::RedisServer;
 
 /// A key as it was: name, time to live in ms, `DUMP`.
 type Saved = Vec<(String, i64, Vec<u8>)>;
@@ -35,33 +35,32 @@ enum Lasting {
     BlackHole,
 }
 
+/// What trouble is made for.
+pub(crate) struct Scene<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) ground: &'a mut Ground,
+    pub(crate) proxies: &'a [Proxy],
+    pub(crate) processes: &'a [Process],
+}
+
 /// Lets every fault of the plan happen at its time; afterwards the server runs and the ways are clear.
-pub(crate) fn make(
-    plan: &Plan,
-    server: &mut RedisServer,
-    proxies: &[Proxy],
-    processes: &[Process],
-) -> Done {
+pub(crate) fn make(mut scene: Scene<'_>) -> Done {
     let start = Instant::now();
     let mut done = Done::default();
     let mut saved = None;
     let mut lasting: Vec<Until> = Vec::new();
-    let half = plan.faults.len() / 2;
-    for (n, (at, fault)) in plan.faults.iter().enumerate() {
-        wait_until(start + *at, proxies, &mut lasting);
-        if plan.abort && n == half {
-            processes[0].abort();
-        }
-        let happened = happen(*fault, plan, server, proxies, &mut saved, &mut lasting);
+    for (at, fault) in &scene.plan.faults {
+        wait_until(start + *at, scene.proxies, &mut lasting);
+        let happened = scene.happen(*fault, &mut saved, &mut lasting);
         if let (Some(kind), true) = (fault.kind(), happened) {
             done.by_kind[kind] += 1;
             done.amnesia |= fault.is_amnesia();
         }
     }
     while let Some(last) = lasting.iter().map(|l| l.at).max() {
-        wait_until(last, proxies, &mut lasting);
+        wait_until(last, scene.proxies, &mut lasting);
     }
-    for proxy in proxies {
+    for proxy in scene.proxies {
         proxy.calm();
     }
     done
@@ -87,84 +86,110 @@ fn wait_until(until: Instant, proxies: &[Proxy], lasting: &mut Vec<Until>) {
     }
 }
 
-/// False where the fault had nothing to work on.
-fn happen(
-    fault: Fault,
-    plan: &Plan,
-    server: &mut RedisServer,
-    proxies: &[Proxy],
-    saved: &mut Option<Saved>,
-    lasting: &mut Vec<Until>,
-) -> bool {
-    let run = |command: &[&str]| {
-        let (name, arguments) = command.split_first().expect("a command");
-        let answer: redis::RedisResult<redis::Value> = redis::cmd(name)
-            .arg(arguments)
-            .query(&mut server.connection());
-        answer.unwrap_or_else(|e| panic!("{command:?}: {e}"))
-    };
-    match fault {
-        Fault::KillConnections => {
-            // Connections that are subscribed are filed under pubsub, those that are about to be under normal.
-            run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-            run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        }
-        Fault::Freeze(how_long) => {
-            server.signal("-STOP");
-            wait_until(Instant::now() + how_long, proxies, lasting);
-            server.signal("-CONT");
-        }
-        Fault::RestartEmpty => server.restart_empty(),
-        Fault::FlushAll => {
-            run(&["FLUSHALL"]);
-        }
-        Fault::ScriptFlush => {
-            run(&["SCRIPT", "FLUSH"]);
-        }
-        Fault::Save => {
-            let all = redis::cmd("EVAL")
-                .arg(SAVE)
-                .arg(0)
-                .arg(format!("K6_BARRIER_*{}*", plan.run_id()))
-                .query(&mut server.connection());
-            *saved = Some(all.expect("the test's own server"));
-        }
-        Fault::RollBack => {
-            let Some(saved) = saved else {
-                return false;
-            };
-            roll_back(server, saved);
-        }
-        Fault::Latency(proxy, latency) => {
-            proxies[proxy].latency(latency);
-            lasting.push(Until {
-                at: Instant::now() + latency * 5,
-                proxy,
-                what: Lasting::Latency,
-            });
-        }
-        Fault::Drop(proxy) => proxies[proxy].cut(),
-        Fault::CutRequest(proxy, bytes) => proxies[proxy].cut_request(bytes),
-        Fault::CutReply(proxy, bytes) => proxies[proxy].cut_reply(bytes),
-        Fault::BlackHole(proxy, how_long) => {
-            proxies[proxy].black_hole(true);
-            lasting.push(Until {
-                at: Instant::now() + how_long,
-                proxy,
-                what: Lasting::BlackHole,
-            });
+impl Scene<'_> {
+    /// Asks every server.
+    fn ask(&self, command: &[&str]) {
+        for server in self.ground.servers() {
+            let _: redis::Value = server.ask(command);
         }
     }
-    true
+
+    /// False where the fault had nothing to work on.
+    fn happen(
+        &mut self,
+        fault: Fault,
+        saved: &mut Option<Saved>,
+        lasting: &mut Vec<Until>,
+    ) -> bool {
+        let Self {
+            plan,
+            proxies,
+            processes,
+            ..
+        } = *self;
+        match fault {
+            Fault::KillConnections => {
+                // Connections that are subscribed are filed under pubsub, those that are about to be under normal.
+                self.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+                self.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            }
+            Fault::Freeze(how_long) => {
+                let server = self.ground.server();
+                server.signal("-STOP");
+                wait_until(Instant::now() + how_long, proxies, lasting);
+                server.signal("-CONT");
+            }
+            Fault::RestartEmpty => self.ground.restart_empty(),
+            Fault::FlushAll => self.ask(&["FLUSHALL"]),
+            Fault::ScriptFlush => self.ask(&["SCRIPT", "FLUSH"]),
+            Fault::Save => {
+                let all = redis::cmd("EVAL")
+                    .arg(SAVE)
+                    .arg(0)
+                    .arg(format!("K6_BARRIER_*{}*", plan.run_id()))
+                    .query(&mut self.ground.connection());
+                *saved = Some(all.expect("the test's own server"));
+            }
+            Fault::RollBack => {
+                let Some(saved) = saved else {
+                    return false;
+                };
+                roll_back(self.ground, saved);
+            }
+            Fault::Latency(proxy, latency) => {
+                proxies[proxy].latency(latency);
+                lasting.push(Until {
+                    at: Instant::now() + latency * 5,
+                    proxy,
+                    what: Lasting::Latency,
+                });
+            }
+            Fault::Drop(proxy) => proxies[proxy].cut(),
+            Fault::CutRequest(proxy, bytes) => proxies[proxy].cut_request(bytes),
+            Fault::CutReply(proxy, bytes) => proxies[proxy].cut_reply(bytes),
+            Fault::BlackHole(proxy, how_long) => {
+                proxies[proxy].black_hole(true);
+                lasting.push(Until {
+                    at: Instant::now() + how_long,
+                    proxy,
+                    what: Lasting::BlackHole,
+                });
+            }
+            Fault::Failover(how) => self.ground.fail_over(how, |port| {
+                for (proxy, process) in proxies.iter().zip(processes) {
+                    if !process.is_dead() {
+                        proxy.lead_to(port);
+                    }
+                }
+            }),
+            Fault::MoveSlot(by, pause) => self.ground.move_slot(by, pause),
+            Fault::Kill(whom) => {
+                proxies[whom].end();
+                processes[whom].kill();
+                let heir = &processes[(whom + 1) % processes.len()];
+                for n in plan.inherited() {
+                    heir.report(n, failure("sse"));
+                }
+            }
+            Fault::Abort(whom) => {
+                // A killed process says nothing.
+                if processes[whom].is_dead() {
+                    return false;
+                }
+                processes[whom].abort();
+            }
+        }
+        true
+    }
 }
 
 /// In one transaction: nobody sees a half of it.
-fn roll_back(server: &RedisServer, saved: &Saved) {
+fn roll_back(ground: &Ground, saved: &Saved) {
     let mut all = redis::pipe();
     all.atomic().cmd("FLUSHALL");
     for (key, ttl, dump) in saved {
         all.cmd("RESTORE").arg(key).arg(*ttl).arg(dump.as_slice());
     }
-    all.exec(&mut server.connection())
+    all.exec(&mut ground.connection())
         .expect("the test's own server");
 }

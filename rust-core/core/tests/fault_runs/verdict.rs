@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use barrier_core::engine::BrokenBy;
+use barrier_core::error::Error;
 use barrier_core::ids::Phase;
 use barrier_core::protocol::{Outcome, Why};
 use barrier_core::session::Done;
@@ -34,13 +36,24 @@ pub(crate) type Finding = (Wrong, String);
 /// Time beyond its own limit that a call may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// What the ledgers decided, as the callers were told.
+/// What a process's ledger took for a participant's first outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    process: usize,
+    outcome: Outcome,
+    at: Instant,
+    /// The store has confirmed it.
+    told: bool,
+}
+
+/// What the ledgers decided, as the callers were told. A participant has one claim, but where several processes speak for
+/// it and it cannot be known any more which of them the store took.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     /// Per phase and participant, the outcome and when its report began.
-    pub(crate) outcomes: BTreeMap<u32, BTreeMap<u32, (Outcome, Instant)>>,
-    /// From which phase on participants have left, and when they said so.
-    pub(crate) left: BTreeMap<u32, (u32, Instant)>,
+    pub(crate) outcomes: BTreeMap<u32, BTreeMap<u32, Vec<Claim>>>,
+    /// From which phase on participants have left, and who said so when.
+    pub(crate) left: BTreeMap<u32, Vec<(u32, Claim)>>,
     /// Outcomes of late participants.
     pub(crate) late: u64,
 }
@@ -48,28 +61,35 @@ pub(crate) struct Truth {
 impl Truth {
     pub(crate) fn arrived(&self, phase: u32) -> BTreeSet<String> {
         self.of(phase)
-            .filter(|(_, o)| **o == Outcome::Arrived)
+            .filter(|(_, claims)| claims.iter().any(|c| c.outcome == Outcome::Arrived))
             .map(|(n, _)| n.to_string())
             .collect()
     }
 
     pub(crate) fn failed(&self, phase: u32) -> BTreeMap<String, u32> {
         let mut by_reason = BTreeMap::new();
-        for (_, outcome) in self.of(phase) {
-            if let Outcome::Failed(reason) = outcome {
-                *by_reason.entry(reason.as_str().to_owned()).or_default() += 1;
+        for (_, claims) in self.of(phase) {
+            let reasons = claims.iter().filter_map(|c| match &c.outcome {
+                Outcome::Failed(reason) => Some(reason.as_str()),
+                _ => None,
+            });
+            for reason in BTreeSet::from_iter(reasons) {
+                *by_reason.entry(reason.to_owned()).or_default() += 1;
             }
         }
         by_reason
     }
 
-    fn of(&self, phase: u32) -> impl Iterator<Item = (&u32, &Outcome)> {
-        let phase = self.outcomes.get(&phase).into_iter().flatten();
-        phase.map(|(n, (outcome, _))| (n, outcome))
+    fn of(&self, phase: u32) -> impl Iterator<Item = (&u32, &Vec<Claim>)> {
+        self.outcomes.get(&phase).into_iter().flatten()
     }
 
     pub(crate) fn left(&self, phase: u32) -> u32 {
-        count(self.left.values().filter(|(from, _)| *from <= phase))
+        count(
+            self.left
+                .values()
+                .filter(|l| l.iter().any(|(from, _)| *from <= phase)),
+        )
     }
 
     pub(crate) fn accounted(&self, phase: u32) -> u32 {
@@ -78,14 +98,29 @@ impl Truth {
 
     /// How many had begun to report by then, of all and of those who arrived.
     fn begun(&self, phase: u32, by: Instant) -> (u32, u32) {
-        let of_phase = || self.outcomes.get(&phase).into_iter().flatten();
-        let begun = of_phase().filter(|(_, (_, at))| *at <= by);
-        let arrived = begun.clone().filter(|(_, (o, _))| *o == Outcome::Arrived);
-        let left = self
-            .left
-            .values()
-            .filter(|(from, at)| *from <= phase && *at <= by);
-        (count(begun) + count(left), count(arrived))
+        let begun = |claims: &[Claim], arrived: bool| {
+            let counts = |c: &Claim| c.at <= by && (!arrived || c.outcome == Outcome::Arrived);
+            claims.iter().any(counts)
+        };
+        let all = self.of(phase).filter(|(_, claims)| begun(claims, false));
+        let arrived = self.of(phase).filter(|(_, claims)| begun(claims, true));
+        let gone = |(from, claim): &(u32, Claim)| *from <= phase && claim.at <= by;
+        let left = self.left.values().filter(|l| l.iter().any(gone));
+        (count(all) + count(left), count(arrived))
+    }
+
+    /// Only what this process said of the participant counts.
+    fn keep(&mut self, participant: u32, process: usize) {
+        for phase in self.outcomes.values_mut() {
+            if let Some(claims) = phase.get_mut(&participant) {
+                claims.retain(|c| c.process == process);
+            }
+            phase.retain(|_, claims| !claims.is_empty());
+        }
+        if let Some(left) = self.left.get_mut(&participant) {
+            left.retain(|(_, claim)| claim.process == process);
+        }
+        self.left.retain(|_, left| !left.is_empty());
     }
 }
 
@@ -97,6 +132,7 @@ fn count(items: impl Iterator) -> u32 {
 pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>) -> Truth {
     let mut truth = Truth::default();
     let mut indices = HashMap::new();
+    let broken = processes.iter().any(|p| p.heard().broken > 0);
     for (at, process) in processes.iter().enumerate() {
         let heard = process.heard();
         if !heard.twice.is_empty() {
@@ -105,6 +141,7 @@ pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>
         }
         let mut made = process.made();
         made.sort_by_key(|m| m.token);
+        let mut users = HashMap::new();
         for call in &made {
             let Some(ended) = heard.ended.get(&call.token) else {
                 found.push((Wrong::Hang, format!("process {at}: no end of {call:?}")));
@@ -115,22 +152,49 @@ pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>
                 let text = format!("process {at}: {call:?} took {took:?}");
                 found.push((Wrong::Hang, text));
             }
-            first_outcome(plan, at, call, ended, &mut truth, found);
-            if let Ok(Done::Outcome(a)) = &ended.result
-                && a.first
-                && a.outcome == Outcome::Arrived
-                && a.index > 0
-                && let Some(other) = indices.insert(a.index, call.participant)
-                && !plan.faults.iter().any(|(_, f)| f.is_amnesia())
-            {
-                let text = format!(
-                    "{:?} and {other:?} have index {}",
-                    call.participant, a.index
-                );
-                found.push((Wrong::Double, text));
+            first_outcome(plan, (at, process), call, ended, &mut truth, found);
+            match &ended.result {
+                Ok(Done::BrokenNow(_)) if !broken => {
+                    let text = format!("process {at} was told of a break that nobody heard of");
+                    found.push((Wrong::Loss, text));
+                }
+                Ok(Done::NothingToAbort(_)) if plan.cyclic() => {
+                    let text = format!("process {at} was told that its barrier is over");
+                    found.push((Wrong::Other, text));
+                }
+                Ok(Done::Outcome(a)) if a.outcome == Outcome::Arrived => {
+                    if a.first && a.index > 0 {
+                        let other = indices.insert(a.index, call.participant);
+                        if let (Some(other), false) = (other, plan.forgets()) {
+                            let who = call.participant;
+                            let text = format!("{who:?} and {other:?} have index {}", a.index);
+                            found.push((Wrong::Double, text));
+                        }
+                    }
+                    let user = users
+                        .entry((call.participant, a.phase))
+                        .or_insert(call.owner);
+                    if call.owner.is_some() && user.is_none() {
+                        *user = call.owner;
+                    }
+                    if call.owner.is_some() && *user != call.owner {
+                        let text = format!("process {at}: {call:?}, which {user:?} is already");
+                        found.push((Wrong::Double, text));
+                    }
+                }
+                _ => {}
             }
         }
-        // Only now is every first outcome known: repeats must have found it.
+    }
+    if plan.exact() && !plan.cyclic() && !broken {
+        for n in (1..=plan.parties).filter(|n| plan.is_disputed(*n)) {
+            resolve(plan, processes, n, &mut truth, found);
+        }
+    }
+    // Only now is every first outcome known: repeats must have found it.
+    for (at, process) in processes.iter().enumerate() {
+        let made = process.made();
+        let heard = process.heard();
         for call in &made {
             if let Some(ended) = heard.ended.get(&call.token) {
                 repeat(at, call, ended, &truth, found);
@@ -140,9 +204,48 @@ pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>
     truth
 }
 
+/// Several processes have spoken for the participant, for whom the barrier waited: one that does not may be over before it
+/// has heard of either, and then it does not matter whose the participant is. All that live have asked once more in the end: one of them holds it,
+/// or the one that was killed did.
+fn resolve(
+    plan: &Plan,
+    processes: &[Process],
+    participant: u32,
+    truth: &mut Truth,
+    found: &mut Vec<Finding>,
+) {
+    let mut holders = Vec::new();
+    for (at, process) in processes.iter().enumerate() {
+        if process.is_dead() {
+            continue;
+        }
+        let made = process.made();
+        let of_this = made.iter().filter(|m| m.participant == Some(participant));
+        let Some(last) = of_this.max_by_key(|m| m.token) else {
+            continue;
+        };
+        match process.heard().ended.get(&last.token).map(|e| &e.result) {
+            Some(Ok(_)) => holders.push(at),
+            Some(Err(Error::Conflict(_))) => {}
+            other => {
+                let text = format!("process {at} was told of {participant} in the end: {other:?}");
+                found.push((Wrong::Loss, text));
+            }
+        }
+    }
+    match (holders[..].first(), plan.killed) {
+        (Some(holder), _) if holders.len() == 1 => truth.keep(participant, *holder),
+        (None, Some(dead)) => truth.keep(participant, dead),
+        _ => {
+            let text = format!("{participant} belongs to the processes {holders:?}");
+            found.push((Wrong::Double, text));
+        }
+    }
+}
+
 fn first_outcome(
     plan: &Plan,
-    at: usize,
+    (at, process): (usize, &Process),
     call: &Made,
     ended: &Ended,
     truth: &mut Truth,
@@ -154,7 +257,10 @@ fn first_outcome(
     let told = match (&ended.result, &ended.standing) {
         (Ok(Done::Outcome(told)), None) | (Err(_), Some(told)) => told,
         // A break reaches callers whose outcome it overtook.
-        (Err(_), None) if plan.abort => decision,
+        (Err(Error::Broken(_)), None) if plan.may_break() => decision,
+        (Err(Error::Closed), None) if process.is_dead() => decision,
+        // It was another one's: this process has never had an outcome of it.
+        (Err(Error::Conflict(_)), None) if plan.is_disputed(participant) => return,
         other => {
             let text = format!("process {at}: {call:?} ended with {other:?}");
             found.push((Wrong::Loss, text));
@@ -168,18 +274,26 @@ fn first_outcome(
     if !decision.first {
         return;
     }
-    let again = match told.outcome {
-        Outcome::Left => truth
-            .left
-            .insert(participant, (told.phase.0, call.at))
-            .is_some(),
+    let claim = Claim {
+        process: at,
+        outcome: told.outcome.clone(),
+        at: call.at,
+        told: ended.result.is_ok(),
+    };
+    let disputed = plan.is_disputed(participant);
+    let mut second = None;
+    match told.outcome {
+        Outcome::Left => {
+            let left = truth.left.entry(participant).or_default();
+            second = left.first().map(|(_, first)| first.clone());
+            left.push((told.phase.0, claim.clone()));
+        }
         Outcome::Late => {
             truth.late += 1;
-            if plan.exact() {
+            if plan.exact() && !disputed {
                 let text = format!("{participant} is late: {told:?}, where all are waited for");
                 found.push((Wrong::Loss, text));
             }
-            false
         }
         _ => {
             if told.outcome != decision.outcome || told.phase != decision.phase {
@@ -187,13 +301,15 @@ fn first_outcome(
                 found.push((Wrong::Loss, text));
             }
             let phase = truth.outcomes.entry(told.phase.0).or_default();
-            phase
-                .insert(participant, (told.outcome.clone(), call.at))
-                .is_some()
+            let claims = phase.entry(participant).or_default();
+            second = claims.first().cloned();
+            claims.push(claim.clone());
         }
-    };
-    if again {
-        let text = format!("{participant} has two first outcomes: {told:?} is the second");
+    }
+    if let Some(second) = second
+        && (!disputed || second.process == at || (plan.exact() && second.told && claim.told))
+    {
+        let text = format!("{participant} has two first outcomes: {claim:?} and {second:?}");
         found.push((Wrong::Double, text));
     }
 }
@@ -204,15 +320,15 @@ fn repeat(at: usize, call: &Made, ended: &Ended, truth: &Truth, found: &mut Vec<
     };
     let stands = match told.outcome {
         Outcome::Late => return,
-        Outcome::Left => truth.left.get(&participant).map(|_| &told.outcome),
+        Outcome::Left => truth.left.contains_key(&participant),
         _ => truth
             .outcomes
             .get(&told.phase.0)
             .and_then(|phase| phase.get(&participant))
-            .map(|(outcome, _)| outcome),
+            .is_some_and(|claims| claims.iter().any(|c| c.outcome == told.outcome)),
     };
-    if stands != Some(&told.outcome) {
-        let text = format!("process {at}: {call:?} was told {told:?}, but {stands:?} stands");
+    if !stands {
+        let text = format!("process {at}: {call:?} was told {told:?}, which does not stand");
         found.push((Wrong::Loss, text));
     }
 }
@@ -221,6 +337,8 @@ fn repeat(at: usize, call: &Made, ended: &Ended, truth: &Truth, found: &mut Vec<
 #[derive(Debug, Default)]
 pub(crate) struct Releases {
     pub(crate) seen: u64,
+    /// Why each phase was released.
+    pub(crate) reasons: BTreeMap<u32, Why>,
     /// Releases whose counts were lost with the server's memory, as their processes were told.
     pub(crate) counts_lost: u64,
 }
@@ -235,7 +353,10 @@ pub(crate) fn releases(
 ) -> Releases {
     let mut releases = Releases::default();
     let mut agreed = BTreeMap::new();
-    let broken = processes.iter().any(|p| p.heard().broken > 0);
+    // One that was killed may have been the only one to know.
+    let broken = processes
+        .iter()
+        .any(|p| !p.is_dead() && p.heard().broken > 0);
     for (at, process) in processes.iter().enumerate() {
         // The engine tells its news under the barrier's lock: it must not be asked under that of the news.
         let (released, breaks, open) = {
@@ -246,30 +367,37 @@ pub(crate) fn releases(
             let text = format!("process {at} was released out of order: {released:?}");
             found.push((Wrong::Double, text));
         }
-        if breaks != u32::from(broken) || (broken && !plan.abort) {
+        let (dead, status) = (process.is_dead(), process.barrier().status());
+        let heard_all = breaks == u32::from(broken) || (dead && (breaks == 0 || amnesia));
+        if !heard_all || breaks > 1 {
             let text = format!("process {at} heard of {breaks} breaks, some did: {broken}");
             found.push((Wrong::Other, text));
         }
-        let expected = if broken { 0 } else { plan.phases };
+        if breaks > 0 {
+            let by = status.broken.as_ref().map(|b| (b.reason, b.phase.0));
+            found.extend(wrong_break(plan, truth, by).map(|w| {
+                let text = format!("process {at} is broken by {by:?}, without a reason");
+                (w, text)
+            }));
+        }
+        let expected = if broken || dead { 0 } else { plan.phases };
         if open < expected {
-            let status = process.barrier().status();
             let text = format!("process {at} waits in phase {open} of {expected}; {status:?}");
             found.push((Wrong::Hang, text));
         }
         for (phase, instant) in &released {
-            let Some(info) = process.barrier().release_info(*phase) else {
-                found.push((Wrong::Other, format!("process {at}: no {phase:?}")));
-                continue;
-            };
-            releases.seen += 1;
-            if info.phase != *phase {
-                // A process remembers the newest releases only.
-                if phase.0 + RELEASES_KEPT >= open {
-                    let text = format!("process {at}: {phase:?} is shown as {info:?}");
+            // A process remembers the newest releases only.
+            let remembered = phase.0 + RELEASES_KEPT >= open;
+            let info = process.barrier().release_info(*phase);
+            let Some(info) = info.filter(|info| info.phase == *phase) else {
+                if remembered {
+                    let status = process.barrier().status();
+                    let text = format!("process {at} knows nothing of {phase:?}: {status:?}");
                     found.push((Wrong::Other, text));
                 }
                 continue;
-            }
+            };
+            releases.seen += 1;
             let text = format!(
                 "process {at} was told {info:?}, true is {}",
                 show(truth, phase.0)
@@ -282,6 +410,7 @@ pub(crate) fn releases(
                     found.push((Wrong::Loss, text.clone()));
                 }
             }
+            releases.reasons.insert(phase.0, info.reason);
             let (begun, arrived) = truth.begun(phase.0, *instant);
             let early = match info.reason {
                 Why::All => begun < plan.parties,
@@ -324,6 +453,20 @@ fn show(truth: &Truth, phase: u32) -> String {
     )
 }
 
+/// A break that nothing asked for.
+fn wrong_break(plan: &Plan, truth: &Truth, by: Option<(BrokenBy, u32)>) -> Option<Wrong> {
+    let right = match by? {
+        (BrokenBy::Abort, _) => plan.may_abort(),
+        (BrokenBy::Timeout, _) => matches!(plan.expiry, Expiry::Abort(_)),
+        (BrokenBy::MaxFailures, phase) => {
+            let failed: u32 = truth.failed(phase).values().sum();
+            plan.max_failures.is_some_and(|most| failed > most)
+        }
+        (BrokenBy::Bug, _) => false,
+    };
+    (!right).then_some(Wrong::Early)
+}
+
 fn wrong_counts(
     plan: &Plan,
     truth: &Truth,
@@ -333,8 +476,16 @@ fn wrong_counts(
     let arrived = count(truth.arrived(phase).iter());
     let failed = truth.failed(phase);
     let left = truth.left(phase);
+    // It was to break instead.
+    if plan
+        .max_failures
+        .is_some_and(|most| info.failed_total > most)
+    {
+        return Some(Wrong::Other);
+    }
     let too_many = |reason: &String, n: &u32| *n > failed.get(reason).copied().unwrap_or(0);
-    if info.arrived > arrived
+    if info.arrived + info.failed_total + info.left > plan.parties
+        || info.arrived > arrived
         || info.left > left
         || info.failed.iter().any(|(reason, n)| too_many(reason, n))
     {

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue, Value};
@@ -19,6 +20,11 @@ pub(crate) struct RedisCluster {
 impl RedisCluster {
     pub(crate) fn start() -> Self {
         Self::with_nodes(3)
+    }
+
+    /// The same with nodes of this program.
+    pub(crate) fn start_with(binary: &Path) -> Self {
+        Self::join((0..3).map(|_| start_node(binary, &[], false)).collect(), 0)
     }
 
     /// As [`RedisCluster::start`], with a fourth node that replicates the first.
@@ -39,11 +45,21 @@ impl RedisCluster {
 
     /// As [`RedisCluster::start`], with TLS on the next port of each node and between the nodes.
     pub(crate) fn secure(arguments: &[&str]) -> Self {
-        Self::join((0..3).map(|_| start_node(arguments, true)).collect(), 1)
+        Self::join(
+            (0..3)
+                .map(|_| start_node(&binary(), arguments, true))
+                .collect(),
+            1,
+        )
     }
 
     fn with_nodes(count: usize) -> Self {
-        Self::join((0..count).map(|_| start_node(&[], false)).collect(), 0)
+        Self::join(
+            (0..count)
+                .map(|_| start_node(&binary(), &[], false))
+                .collect(),
+            0,
+        )
     }
 
     /// Makes a cluster of nodes that hear each other this far from their plain port.
@@ -127,17 +143,18 @@ impl RedisCluster {
         self.text(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ids[to]]);
     }
 
-    /// Moves the keys of the slot that are there now.
-    pub(crate) fn move_keys(&self, slot: u16, from: usize, to: usize) {
+    /// Moves the keys of the slot that are there now, and says how many there were.
+    pub(crate) fn move_keys(&self, slot: u16, from: usize, to: usize) -> usize {
         let keys: Vec<String> = self.ask(
             from,
             &["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "1000"],
         );
         let port = self.nodes[to].port().to_string();
-        for key in keys {
-            let command = ["MIGRATE", "127.0.0.1", &port, &key, "0", "10000", "REPLACE"];
+        for key in &keys {
+            let command = ["MIGRATE", "127.0.0.1", &port, key, "0", "10000", "REPLACE"];
             self.text(from, &command);
         }
+        keys.len()
     }
 
     /// Ends the move: the slot belongs to its new node.
@@ -167,7 +184,7 @@ pub(crate) fn until(what: &str, mut met: impl FnMut() -> bool) {
 }
 
 /// A node needs two free ports that are 10,000 apart, and with TLS the next ones of both too.
-fn start_node(more: &[&str], secure: bool) -> RedisServer {
+fn start_node(binary: &Path, more: &[&str], secure: bool) -> RedisServer {
     for _ in 0..100 {
         let port = rand::random_range(20_000..32_000);
         let needed = [port, port + 10_000, port + 1, port + 10_001];
@@ -188,7 +205,7 @@ fn start_node(more: &[&str], secure: bool) -> RedisServer {
         if secure {
             arguments.extend(["--tls-port", &tls_port]);
         }
-        if let Some(node) = RedisServer::start_at(&binary(), port, &arguments) {
+        if let Some(node) = RedisServer::start_at(binary, port, &arguments) {
             return node;
         }
     }

@@ -83,6 +83,8 @@ impl RedisServer {
     /// Kills the server and starts an empty one on the same port.
     pub(crate) fn restart_empty(&mut self) {
         self.kill();
+        // What a replica was sent stays in a file.
+        let _ = std::fs::remove_file(self.folder.path().join("dump.rdb"));
         self.child = spawn(&self.binary, self.port, self.folder.path(), &self.more);
         assert!(ready(&mut self.child, self.port), "redis-server came back");
     }

@@ -96,6 +96,11 @@ impl Proxy {
         self.cuts.reply.store(after, Ordering::Relaxed);
     }
 
+    /// It leads nowhere from now on.
+    pub(crate) fn end(&self) {
+        self.task.abort();
+    }
+
     /// The trouble is over.
     pub(crate) fn calm(&self) {
         self.cut_request(NO_CUT);
