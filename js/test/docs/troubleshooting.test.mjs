@@ -44,6 +44,7 @@ const cases = {
   nohost: () => shared('r', { store: 'redis://nohost.invalid' }).arrive(),
   password: () => shared('r', { store: SECRET_REDIS_URL }).arrive(),
   leftover: () => shared('old', { store: REDIS_URL }).arrive(),
+  layout: () => shared('older', { store: REDIS_URL }).arrive(),
   type: () => new QueueCounter({ redis: REDIS_URL, keys: ['text'] }).counts(),
   queue: () => new QueueCounter({ redis: REDIS_URL, keys: ['empty'] }).waitFor(5, { timeout: '50ms' }),
 };
@@ -85,6 +86,7 @@ test('each message of the page is printed, word for word', async (t) => {
   const secret = await startRedis(t);
   await secret.redis('CONFIG', 'SET', 'requirepass', 'sesame');
   await world.redis('SET', 'text', 'x');
+  await world.redis('HSET', 'K6_BARRIER_STATE:older:shared', 'inc', '0'); // as the first layout had it
 
   // The record of a process that is gone: what a k6 that was killed leaves.
   const left = join(world.folder, 'left.js');
