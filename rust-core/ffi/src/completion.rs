@@ -227,7 +227,7 @@ impl Sink for Host {
                     ..KbarFrame::default()
                 },
                 Emission::Forgotten { barrier } => {
-                    crate::HANDLES.take(barrier);
+                    crate::forget_handle(barrier);
                     KbarFrame {
                         token: barrier,
                         kind: KBAR_FRAME_FORGOTTEN,

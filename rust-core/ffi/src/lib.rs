@@ -54,6 +54,11 @@ struct Entry {
 
 static HANDLES: Handles<Entry> = Handles::new();
 
+/// The handle names nothing any more.
+fn forget_handle(handle: u64) {
+    HANDLES.take(handle);
+}
+
 fn engine(handle: u64) -> Option<(Arc<Host>, Arc<Engine>)> {
     match HANDLES.get(handle)? {
         Entry {
