@@ -185,7 +185,7 @@ pub enum Op {
         /// Reasons whose counters exist from the start.
         reasons: Vec<Reason>,
         /// Newest release that the process has seen.
-        last_release: Option<Release>,
+        last_release: Option<Box<Release>>,
         /// The break that the process has seen.
         broken: Option<Broken>,
         /// How records of other processes are treated.

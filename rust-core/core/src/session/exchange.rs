@@ -85,7 +85,7 @@ impl Session {
                     new_incarnation: Incarnation::random(),
                     options: self.canonical.clone(),
                     reasons: self.reasons.iter().cloned().collect(),
-                    last_release: self.releases.values().next_back().cloned(),
+                    last_release: self.releases.values().next_back().cloned().map(Box::new),
                     broken: self.broken.clone(),
                     others,
                     push_latency: self.push_latency,
