@@ -221,6 +221,15 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start(more: &[&str]) -> Self {
+        // Between the look at a free port and the server's start another program may take it.
+        std::iter::repeat_with(|| Self::try_start(more))
+            .take(10)
+            .flatten()
+            .next()
+            .expect("redis-server starts on one of ten ports")
+    }
+
+    fn try_start(more: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
@@ -244,18 +253,23 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server starts; get one with scripts/ensure-redis.sh");
-        let address = format!("redis://127.0.0.1:{port}");
-        let redis = Self {
+        let mut redis = Self {
             child,
-            address,
+            address: format!("redis://127.0.0.1:{port}"),
             _folder: folder,
         };
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        loop {
+            let answers = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            if redis.child.try_wait().expect("state").is_some() {
+                return None;
+            }
+            if answers {
+                return Some(redis);
+            }
             assert!(std::time::Instant::now() < deadline, "redis-server answers");
             pause();
         }
-        redis
     }
 
     pub(crate) fn connect(&self) -> redis::Connection {
