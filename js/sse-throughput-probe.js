@@ -317,14 +317,7 @@ function logIn(account) {
  * @param {() => void} call
  * @param {string} [password] that it was given
  */
-function failureOf(call, password = config.loginPassword) {
-  try {
-    call();
-    return '';
-  } catch (error) {
-    return pure.failureText(error, [password, config.adminPassword]) || 'it gave no reason';
-  }
-}
+const failureOf = (call, password = config.loginPassword) => pure.failureOf(call, [password, config.adminPassword]);
 
 /**
  * The answer of Redis, or nothing where there is none, or where a user of Redis may not ask for it.

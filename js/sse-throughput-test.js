@@ -340,14 +340,7 @@ export function handleSummary(data) {
  * @param {() => void} call
  * @param {string} [password] that it was given
  */
-function failureOf(call, password = config.loginPassword) {
-  try {
-    call();
-    return '';
-  } catch (error) {
-    return pure.failureText(error, [password, config.adminPassword]) || 'it gave no reason';
-  }
-}
+const failureOf = (call, password = config.loginPassword) => pure.failureOf(call, [password, config.adminPassword]);
 
 /**
  * Logs in, with retries.

@@ -496,6 +496,22 @@ export function failureText(error, passwords) {
 }
 
 /**
+ * What a call of the system under test failed of, empty where it did not.
+ *
+ * @param {() => void} call
+ * @param {string[]} passwords
+ * @returns {string}
+ */
+export function failureOf(call, passwords) {
+  try {
+    call();
+    return '';
+  } catch (error) {
+    return failureText(error, passwords) || 'it gave no reason';
+  }
+}
+
+/**
  * What an HTTP answer says instead of success.
  *
  * @param {{ status: number, error: string, body?: any }} answer status 0 where none came
