@@ -8,6 +8,7 @@ package barrier
 
 import (
 	"crypto/rand"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/lib/netext"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/class"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
@@ -38,6 +40,7 @@ type (
 	RootModule struct {
 		newEngine     func() (core.Engine, error)
 		progressEvery time.Duration
+		lookUp        netext.MultiResolver
 
 		loadOnce  sync.Once
 		engine    core.Engine
@@ -90,6 +93,7 @@ func newRootModule(newEngine func() (core.Engine, error)) *RootModule {
 	return &RootModule{
 		newEngine:     newEngine,
 		progressEvery: progressEvery,
+		lookUp:        net.LookupIP,
 		randomRunID:   sync.OnceValue(func() string { return "random-" + rand.Text() }),
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/lib/netext"
+	"go.k6.io/k6/v2/lib/types"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
@@ -68,8 +70,31 @@ func tlsFor(state *lib.State, url string, t *core.TLSOptions) *core.TLSOptions {
 // resolveAs lets the core resolve names as the virtual user does: with the hosts, dns and block lists of the test. They
 // are the same for all virtual users, so that the first one will do.
 func (r *RootModule) resolveAs(state *lib.State) {
-	if resolver := state.GetAddrResolver(); resolver != nil {
+	if r.resolver.Load() != nil {
+		return
+	}
+	resolver := state.GetAddrResolver()
+	if dialer, ok := state.Dialer.(*netext.Dialer); ok {
+		resolver = r.uncached(dialer, state.Options.DNS)
+	}
+	if resolver != nil {
 		r.resolver.CompareAndSwap(nil, &resolver)
+	}
+}
+
+// uncached is k6's dialer without its cache, which keeps an address for five minutes: after a failover behind a name, the
+// next connection has to find the new address.
+func (r *RootModule) uncached(dialer *netext.Dialer, dns types.DNSConfig) *netext.Dialer {
+	choice, policy := dns.Select, dns.Policy
+	if !choice.Valid {
+		choice = types.DefaultDNSConfig().Select
+	}
+	if !policy.Valid {
+		policy = types.DefaultDNSConfig().Policy
+	}
+	return &netext.Dialer{
+		Resolver:  netext.NewResolver(r.lookUp, 0, choice.DNSSelect, policy.DNSPolicy),
+		Blacklist: dialer.Blacklist, BlockedHostnames: dialer.BlockedHostnames, Hosts: dialer.Hosts,
 	}
 }
 

@@ -14,12 +14,15 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/lib/netext"
+	"go.k6.io/k6/v2/lib/types"
 	"gopkg.in/guregu/null.v3"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
@@ -157,4 +160,41 @@ func TestNamesAreResolvedAgainAtEachConnection(t *testing.T) {
 		return second.SCard(t.Context(), "K6_BARRIER_JOINED:r").Val() == 1
 	}, wakeLimit, wakeTick, "what is known was replayed to the new server")
 	assert.Equal(t, `2`, v.json(`b.arrive({ participant: 'b' }).index`))
+}
+
+// As with a failover behind a name, which moves to a server that listens at another address.
+func TestNamesAreNotKeptInK6sCache(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var moved atomic.Bool
+	lookUp := func(string) ([]net.IP, error) {
+		if moved.Load() {
+			return []net.IP{net.IPv4(127, 0, 0, 1)}, nil
+		}
+		return []net.IP{net.IPv4(127, 0, 0, 2)}, nil
+	}
+	dns := types.DefaultDNSConfig()
+	dialer := netext.NewDialer(net.Dialer{}, netext.NewResolver(lookUp, time.Hour, dns.Select.DNSSelect, dns.Policy.DNSPolicy))
+	blocked, err := types.NewHostnameTrie([]string{"blocked.test"})
+	require.NoError(t, err)
+	dialer.BlockedHostnames = blocked
+	dialer.Hosts, err = types.NewHosts(map[string]types.Host{"mapped.test": {IP: net.IPv4(127, 0, 0, 3), Port: 7}})
+	require.NoError(t, err)
+	dialer.Blacklist = []*lib.IPNet{{IPNet: net.IPNet{IP: net.IPv4(10, 0, 0, 0), Mask: net.CIDRMask(8, 32)}}}
+
+	p := newProcess(t)
+	p.root.lookUp = lookUp
+	v := p.user(1, fmt.Sprintf(`const b = new Barrier('default', { parties: 3, store: 'redis://redis.test:%d', runId: 'r' })`, server.Port),
+		func(s *lib.State) { s.Dialer = dialer })
+	assert.Contains(t, v.errorOf(`b.arrive()`, `e`), "cannot be reached")
+	moved.Store(true)
+	assert.Equal(t, `"arrived"`, v.json(`b.arrive().outcome`))
+
+	address, err := p.root.resolve("mapped.test:6379")
+	require.NoError(t, err)
+	assert.Equal(t, "127.0.0.3:7", address)
+	for _, refused := range []string{"blocked.test:6379", "10.0.0.1:6379"} {
+		_, err = p.root.resolve(refused)
+		assert.Error(t, err, refused)
+	}
 }
