@@ -125,6 +125,63 @@ func TestCloseOverRedisLeavesTheRecord(t *testing.T) {
 	assert.Equal(t, `1`, users[1].json(`b.arriveAndWait().phase`))
 }
 
+// announcing is the real core, which says what it is asked for.
+type announcing struct {
+	core.Engine
+
+	opened, submitted chan struct{}
+}
+
+func (e *announcing) Open(token uint64, options []byte) (uint64, core.Status) {
+	handle, status := e.Engine.Open(token, options)
+	e.opened <- struct{}{}
+	return handle, status
+}
+
+func (e *announcing) Submit(r *core.Request, token uint64, participant, reason string, frame *core.Frame) core.Status {
+	status := e.Engine.Submit(r, token, participant, reason, frame)
+	e.submitted <- struct{}{}
+	return status
+}
+
+// Another scenario's options name other reasons, so that they are another opening of the same barrier.
+func TestOpeningDuringACloseOpensItAnew(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p := newProcess(t)
+	p.env[runIDEnv] = "r"
+	e := &announcing{opened: make(chan struct{}, 10), submitted: make(chan struct{}, 10)}
+	engine, err := p.root.newEngine()
+	require.NoError(t, err)
+	e.Engine = engine
+	p.root.newEngine = func() (core.Engine, error) { return e, nil }
+	script := func(more string) string {
+		return fmt.Sprintf(`const b = new Barrier('gate', { parties: 3, cyclic: true, store: '%s' %s })`, server.URL(), more)
+	}
+	closes, waits, opens := p.user(1, script(``)), p.user(2, script(``)), p.user(3, script(`, reasons: ['x']`))
+	run := func(v *virtualUser, code string) <-chan string {
+		result := make(chan string, 1)
+		go func() { result <- together([]*virtualUser{v}, code)[0] }()
+		return result
+	}
+	waiting := run(waits, `(() => { try { return b.arriveAndWait().phase } catch (e) { return e.code } })()`)
+	require.Eventually(t, func() bool { return p.waiting("gate") == 1 }, wakeLimit, wakeTick)
+	<-e.opened
+	<-e.submitted
+
+	require.NoError(t, server.Do(t.Context(), "CLIENT", "PAUSE", "60000", "WRITE").Err())
+	closing := run(closes, `b.close()`)
+	<-e.submitted
+	opening := run(opens, `b.arrive().outcome`)
+	<-e.opened
+	require.NoError(t, server.Do(t.Context(), "CLIENT", "UNPAUSE").Err())
+	assert.Equal(t, `undefined`, <-closing)
+	assert.Equal(t, `"CLOSED"`, <-waiting)
+	assert.Equal(t, `"arrived"`, <-opening)
+	assert.Equal(t, `"arrived"`, closes.json(`b.arrive().outcome`))
+	assert.Equal(t, 1, p.root.client.Barriers())
+}
+
 // neverAnswered is the real core, except that outcomes stand and are never acknowledged.
 type neverAnswered struct {
 	core.Engine

@@ -3,6 +3,7 @@ package barrier
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -38,6 +39,9 @@ func (s *openBarrier) expected(phase uint32) *core.Release {
 
 // lookTimeout is how long a wait may outlast its deadline while the store is asked for the last time.
 const lookTimeout = 2 * time.Second
+
+// hearsay is the time between two looks at the record of a release whose news has not come.
+const hearsay = time.Second
 
 // deadlines are when a wait expires and when its last look at the store has to be over.
 type deadlines struct {
@@ -183,12 +187,7 @@ func (c *call) expire(s *openBarrier, phase uint32, gate <-chan struct{}, d dead
 	request.Phase = phase
 	_, err := c.submit(c.limited, s, request, "", "")
 	if err == nil { // released, perhaps at an instant that has yet to come
-		select {
-		case <-gate:
-			return c.passed(s, phase)
-		case <-c.ctx.Done():
-			return core.ErrEnded
-		}
+		return c.hear(s, phase, gate)
 	}
 
 	var status *core.Error
@@ -205,6 +204,27 @@ func (c *call) expire(s *openBarrier, phase uint32, gate <-chan struct{}, d dead
 		return c.broken(s)
 	}
 	return c.timedOut(s, phase, d, err)
+}
+
+// hear waits for the news of a release that the core knows. The core's own record is asked now and then: nobody may wait for
+// ever for news that was lost.
+func (c *call) hear(s *openBarrier, phase uint32, gate <-chan struct{}) error {
+	ask := time.NewTicker(hearsay)
+	defer ask.Stop()
+	for {
+		select {
+		case <-gate:
+			return c.passed(s, phase)
+		case <-ask.C:
+			if status, err := s.Status(); err != nil {
+				return err
+			} else if len(status.Released) > 0 && slices.Max(status.Released) >= phase {
+				return nil
+			}
+		case <-c.ctx.Done():
+			return core.ErrEnded
+		}
+	}
 }
 
 // released fills the result of a wait that is over, or makes one where there is none yet.

@@ -90,22 +90,34 @@ type MissingIDs struct {
 	IDs   []string `json:"ids"`
 }
 
-// Open opens a barrier and waits until that is done.
+// Open opens a barrier and waits until that is done. One that the process has just let go of is opened anew.
 func (c *Client) Open(ctx context.Context, options []byte) (*Barrier, error) {
+	for {
+		b, gone, err := c.open(ctx, options)
+		if !gone {
+			return b, err
+		}
+	}
+}
+
+func (c *Client) open(ctx context.Context, options []byte) (b *Barrier, gone bool, err error) {
 	var handle uint64
 	var at *gates
+	var made bool
 	frame, _, err := c.call(ctx, func(token uint64, _ *Frame) Status {
 		var status Status
 		if handle, status = c.engine.Open(token, options); handle != 0 {
-			at = c.gates(handle) // before anything of it comes over the pipe
+			at, made = c.gatesOf(handle) // before anything of it comes over the pipe
 		}
 		return status
 	})
 	if err != nil {
-		if HasStatus(err, Closed) {
-			c.barriers.CompareAndDelete(handle, at) // it went before anybody could use it
+		gone = handle != 0 && HasStatus(err, Closed) && !c.isLost()
+		if gone && made {
+			// It went before anybody could use it. Gates that others made open when the core says that it has gone.
+			c.barriers.CompareAndDelete(handle, at)
 		}
-		return nil, err
+		return nil, gone, err
 	}
 	return &Barrier{
 		client:    c,
@@ -113,7 +125,7 @@ func (c *Client) Open(ctx context.Context, options []byte) (*Barrier, error) {
 		gates:     at,
 		OpenPhase: frame.Phase,
 		releases:  make(map[uint32]*Release),
-	}, nil
+	}, false, nil
 }
 
 // Handle tells one open barrier from another.

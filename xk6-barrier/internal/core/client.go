@@ -201,21 +201,34 @@ func (c *Client) Close(deadline time.Duration) {
 // Lost is closed when the core cannot complete anything any more.
 func (c *Client) Lost() <-chan struct{} { return c.lost }
 
+func (c *Client) isLost() bool {
+	select {
+	case <-c.lost:
+		return true
+	default:
+		return false
+	}
+}
+
 // LostError says why Lost was closed.
 func (c *Client) LostError() error { return c.lostError }
 
 func (c *Client) gates(handle uint64) *gates {
-	if g, ok := c.barriers.Load(handle); ok {
-		return g.(*gates) //nolint:forcetypeassert // the map holds nothing else
-	}
-	found, _ := c.barriers.LoadOrStore(handle, newGates())
-	g := found.(*gates) //nolint:forcetypeassert // the map holds nothing else
-	select {
-	case <-c.lost:
-		g.lose()
-	default:
-	}
+	g, _ := c.gatesOf(handle)
 	return g
+}
+
+// gatesOf also says whether this call made them.
+func (c *Client) gatesOf(handle uint64) (g *gates, made bool) {
+	if g, ok := c.barriers.Load(handle); ok {
+		return g.(*gates), false //nolint:forcetypeassert // the map holds nothing else
+	}
+	found, known := c.barriers.LoadOrStore(handle, newGates())
+	g = found.(*gates) //nolint:forcetypeassert // the map holds nothing else
+	if c.isLost() {
+		g.lose()
+	}
+	return g, !known
 }
 
 // call submits with a token and waits for its frame. The context's end gives the token up.

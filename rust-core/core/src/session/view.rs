@@ -78,6 +78,12 @@ impl Session {
         matches!(self.link, Link::Live)
     }
 
+    /// The phase that was open when the process opened the barrier.
+    #[must_use]
+    pub const fn opened_at(&self) -> Phase {
+        self.opened_at
+    }
+
     /// Whether the process has ever been registered in the store.
     #[must_use]
     pub const fn is_registered(&self) -> bool {

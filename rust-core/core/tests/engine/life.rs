@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use barrier_core::engine::{Barrier, OVER_MAX};
+use barrier_core::engine::{Barrier, Call, OVER_MAX, Submitted};
 use barrier_core::error::Error;
 use barrier_core::ids::Phase;
 use barrier_core::ledger::Report;
@@ -233,6 +233,39 @@ fn nothing_that_is_owed_is_let_go_of() {
     way.latency(Duration::ZERO);
     until("the arrival", || barrier.status().arrived == 1);
     assert_eq!(process.close(&barrier), Ok(Done::Over));
+    process.check();
+}
+
+#[test]
+fn whoever_opens_what_is_being_let_go_of_hears_whether_it_stays() {
+    let runtime = Runtime::new().expect("a runtime");
+    let server = RedisServer::start();
+    let way = Proxy::start(runtime.handle(), server.port());
+    let process = Process::start();
+    let json = format!(
+        r#"{{"store":"redis://127.0.0.1:{}","runId":"r","name":"gate","parties":2,"opTimeoutMs":500}}"#,
+        way.port()
+    );
+    let barrier = process.open(&json).expect("open");
+    let open_meanwhile = || {
+        way.black_hole(true);
+        let close = process.submit(&barrier, Call::Close);
+        let open = process.fresh_token();
+        assert!(matches!(barrier.open(open), Submitted::Pending(None)));
+        (close, open)
+    };
+    let (close, open) = open_meanwhile();
+    process.done(close).expect_err("not in time");
+    assert_eq!(process.done(open), Ok(Done::Opened(Phase(0))), "it stays");
+    way.black_hole(false);
+    process.arrive(&barrier, 1).expect("recorded");
+
+    let (close, open) = open_meanwhile();
+    way.black_hole(false);
+    assert_eq!(process.done(close), Ok(Done::Over));
+    assert_eq!(process.done(open), Err(Error::Gone), "and is opened anew");
+    let again = process.open(&json).expect("open");
+    process.arrive(&again, 1).expect("standing");
     process.check();
 }
 

@@ -165,12 +165,19 @@ impl Barrier {
             result: Err(Error::store(message)),
             standing: None,
         });
-        let failed = failed.collect();
+        let mut news: Vec<_> = failed.collect();
         if wanted && state.closers.is_empty() {
             state.session.stay();
+            let phase = state.session.opened_at();
+            let openers = std::mem::take(&mut state.openers).into_iter();
+            news.extend(openers.map(|ticket| Emission::Done {
+                ticket,
+                result: Ok(Done::Opened(phase)),
+                standing: None,
+            }));
         }
         let next = state.closers.iter().filter_map(Ticket::until);
-        (failed, next.min())
+        (news, next.min())
     }
 
     /// Nobody finds it any more; then everyone is told.

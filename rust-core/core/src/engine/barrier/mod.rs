@@ -187,8 +187,13 @@ impl Barrier {
     fn open_for(&self, token: Token) -> Submitted {
         let mut state = self.state.lock();
         state.stirred_at = Instant::now();
-        if state.gone || !state.closers.is_empty() {
+        if state.gone {
             return Submitted::Done(Err(Error::Gone));
+        }
+        if !state.closers.is_empty() {
+            // Their time is limited, and so is the wait for what becomes of it.
+            state.openers.push(self.context.ticket(token, None));
+            return Submitted::Pending(None);
         }
         let mut events = Vec::new();
         let ticket = self.ticket(token, self.options.connect_timeout + HELLO_TIMEOUT);
@@ -377,6 +382,7 @@ impl Barrier {
         let mut tickets = state.session.take_waiting();
         tickets.extend(state.held.drain(..).map(|(ticket, _)| ticket));
         tickets.append(&mut state.closers);
+        tickets.append(&mut state.openers);
         let ended = |ticket| Emission::Done {
             ticket,
             result: Err(error.clone()),

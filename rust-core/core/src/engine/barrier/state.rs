@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) stirred_at: Instant,
     /// Who lets go of it, once all is delivered.
     pub(super) closers: Vec<Ticket>,
+    /// Who wants to open it meanwhile: they hear whether it stays.
+    pub(super) openers: Vec<Ticket>,
     /// The process has let go of it or forgotten it.
     pub(super) gone: bool,
 }
@@ -58,6 +60,7 @@ impl State {
             say_hello: false,
             stirred_at: now,
             closers: Vec::new(),
+            openers: Vec::new(),
             gone: false,
         }
     }
