@@ -80,7 +80,6 @@ func (b *barrierObject) close(name string, _ sobek.FunctionCall) task {
 func (c *call) close() (jsValue, error) {
 	root := c.inst.root
 	if s := c.config.opened(root); s != nil {
-		root.watch.remove(func(other *config) bool { return other.identity == c.config.identity })
 		_, err := c.submit(c.ctx, s, c.request(core.Close), "", "")
 		if err != nil && !core.HasStatus(err, core.Closed) { // somebody else was faster
 			return nil, err
@@ -92,6 +91,10 @@ func (c *call) close() (jsValue, error) {
 		case <-c.ctx.Done():
 			return nil, core.ErrEnded
 		}
+		root.watch.remove(func(other *config) bool {
+			// Unless somebody has opened it again meanwhile.
+			return other.identity == c.config.identity && other.opened(root) == nil
+		})
 		root.sweep()
 	}
 	return func(*sobek.Runtime) sobek.Value { return sobek.Undefined() }, nil

@@ -125,6 +125,34 @@ func TestCloseOverRedisLeavesTheRecord(t *testing.T) {
 	assert.Equal(t, `1`, users[1].json(`b.arriveAndWait().phase`))
 }
 
+func TestIterationsAreWatchedAfterACloseToo(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('gate', { parties: 2, cyclic: true, failUnaccounted: ['users'] })`
+	one, two := p.watched(1, script), p.watched(2, script)
+	one.emit("IterStart", "users")
+	two.emit("IterStart", "users")
+	one.mustRun(`b.arrive(); b.close()`)
+	assert.Empty(t, p.root.watch.of("users"), "nobody uses it")
+	one.mustRun(`b.arrive()`)
+	two.emit("IterEnd", "users")
+	assert.Equal(t, `[1,1]`, one.json(`(r => [r.arrived, r.failedTotal])(b.wait())`))
+}
+
+func TestAnArrivalCountsOnceHoweverOftenTheBarrierIsOpened(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p := newProcess(t)
+	p.env[runIDEnv] = "r"
+	v := p.user(1, fmt.Sprintf(`const b = new Barrier('gate', { parties: 2, cyclic: true, store: '%s' })`, server.URL()))
+	v.mustRun(`b.arrive(); b.close(); b.arrive()`)
+	total := 0.0
+	for _, n := range values(p.collected("barrier_arrivals")) {
+		total += n
+	}
+	assert.InDelta(t, 1, total, 0)
+}
+
 // announcing is the real core, which says what it is asked for.
 type announcing struct {
 	core.Engine

@@ -66,7 +66,9 @@ func (c *call) open() (*openBarrier, error) {
 
 // entered is called whenever the virtual user turns to the open barrier.
 func (c *call) entered(s *openBarrier) {
-	c.user.turnTo(s.Handle())
+	if c.user.turnTo(s.Handle()) && len(c.config.FailUnaccounted) > 0 && !s.isOver() {
+		c.inst.root.watch.add(c.config) // whoever let go of the barrier before took it off
+	}
 	c.pushZeros(s)
 }
 

@@ -30,14 +30,17 @@ func newUser(c *config) *user {
 	return &user{config: c, arrived: none, returned: none}
 }
 
-// turnTo says which open barrier the next call is about. What was done at one that is gone says nothing of another.
-func (u *user) turnTo(handle uint64) {
+// turnTo says which open barrier the next call is about, and reports whether that is another one than before. What was done at
+// one that is gone says nothing of another.
+func (u *user) turnTo(handle uint64) (isAnother bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	isAnother = u.handle != handle
 	if u.handle != handle && u.handle != 0 {
 		u.arrived, u.returned, u.expired = none, none, nil
 	}
 	u.handle = handle
+	return isAnother
 }
 
 // turnedTo is the open barrier that the last call was about.
