@@ -17,6 +17,7 @@ mod faults;
 mod host;
 mod life;
 mod load;
+mod missing;
 mod panics;
 mod refusals;
 

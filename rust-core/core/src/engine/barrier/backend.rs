@@ -10,7 +10,7 @@ use crate::engine::net::Hub;
 use crate::error::Error;
 use crate::protocol::Missing;
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{Scripts, decode_missing};
+use crate::store::redis::{Scripts, Search};
 
 /// How many ids are looked at while nobody else has the store: of 10,000,000 that takes seconds, and callers must not wait.
 const IDS_AT_ONCE: u32 = 1000;
@@ -60,11 +60,15 @@ impl Backend {
 impl Remote {
     async fn missing(&self, limit: usize, timeout: Duration) -> Result<Missing, Error> {
         let mut connection = self.hub.connection(timeout).await?;
-        let call = self.scripts.missing(limit);
-        let value: Value = call
-            .invoke_async(&mut connection)
-            .await
-            .map_err(|e| self.hub.error(&e))?;
-        decode_missing(value).map_err(|e| Error::store(e.to_string()))
+        let mut search = Search::new(limit);
+        while let Some(call) = search.next(&self.scripts) {
+            let value: Value = call
+                .invoke_async(&mut connection)
+                .await
+                .map_err(|e| self.hub.error(&e))?;
+            let taken = search.take(value);
+            taken.map_err(|e| Error::store(e.to_string()))?;
+        }
+        Ok(search.found())
     }
 }

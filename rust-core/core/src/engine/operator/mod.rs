@@ -19,7 +19,7 @@ use crate::ids::{BarrierName, Phase, ProcessId, RunId};
 use crate::ledger::Token;
 use crate::protocol::{Answer, BreakKind, Op, Request, Why};
 use crate::store::redis::{
-    Look, Scripts, decode, decode_look, decode_missing, look_script, parse_state_key, state_pattern,
+    Look, Scripts, Search, decode, decode_look, look_script, parse_state_key, state_pattern,
 };
 use crate::tls::TlsOptions;
 
@@ -253,10 +253,13 @@ impl Operator {
         let mut view = View::of(run, name, &look);
         if missing > 0 {
             let mut connection = hub.connection(self.options.timeout).await?;
-            let call = scripts.missing(missing);
-            let value: Value = asked(&hub, call.invoke_async(&mut connection)).await?;
-            let named = decode_missing(value).map_err(|e| Error::store(e.to_string()))?;
-            view.missing_ids = Some(named.ids);
+            let mut search = Search::new(missing);
+            while let Some(call) = search.next(&scripts) {
+                let value: Value = asked(&hub, call.invoke_async(&mut connection)).await?;
+                let taken = search.take(value);
+                taken.map_err(|e| Error::store(e.to_string()))?;
+            }
+            view.missing_ids = Some(search.found().ids);
         }
         Ok(Some(view))
     }

@@ -15,13 +15,15 @@ use crate::ids::{BarrierName, Incarnation, Phase, RunId};
 use crate::ledger::BATCH_MAX;
 use crate::options::BarrierOptions;
 use crate::protocol::{
-    Answer, BreakKind, Counts, Item, ItemAnswer, ItemKind, Missing, Op, Others, Outcome, Reply,
-    Request, StoreTime, Why,
+    Answer, BreakKind, Counts, Item, ItemAnswer, ItemKind, Op, Others, Outcome, Reply, Request,
+    StoreTime, Why,
 };
 
 mod look;
+mod missing;
 
 pub use look::{Look, decode_look, look_script, parse_state_key, state_pattern};
+pub use missing::Search;
 
 /// The script that all operations are.
 pub const SCRIPT: &str = concat!(
@@ -33,8 +35,7 @@ pub const SCRIPT: &str = concat!(
 
 // A script takes as much memory as a barrier does that is over, and a hash of its text: one of each is enough.
 static BARRIER: Lazy<Arc<Script>> = Lazy::new(|| Arc::new(Script::new(SCRIPT)));
-static MISSING: Lazy<Arc<Script>> =
-    Lazy::new(|| Arc::new(Script::new(include_str!("scripts/missing.lua"))));
+static MISSING: Lazy<Arc<Script>> = Lazy::new(|| Arc::new(missing::script()));
 static KEEP: Lazy<Script> = Lazy::new(|| Script::new(include_str!("scripts/keep.lua")));
 
 // `unpack` in the script gets a field per item at once; Lua's stack bounds that at about 8,000.
@@ -207,14 +208,6 @@ impl Scripts {
         ]
         .into_iter()
         .flatten()
-    }
-
-    /// The call that asks who is missing.
-    #[must_use]
-    pub fn missing(&self, limit: usize) -> ScriptInvocation<'_> {
-        let mut call = self.missing.prepare_invoke();
-        call.key(self.keys.state()).arg(limit);
-        call
     }
 }
 
@@ -424,22 +417,6 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
         other => return Err(Unreadable(format!("unknown answer {other:?}"))),
     };
     Ok(reply)
-}
-
-/// Reads the answer of [`Scripts::missing`].
-///
-/// # Errors
-/// Where the answer has another shape.
-pub fn decode_missing(value: Value) -> Result<Missing, Unreadable> {
-    let texts: Vec<String> = Vec::from_redis_value(value).map_err(|e| Unreadable(e.to_string()))?;
-    let mut fields = Fields {
-        texts: texts.iter(),
-        at: 0,
-    };
-    Ok(Missing {
-        count: fields.parse()?,
-        ids: fields.texts.map(|t| t.as_str().into()).collect(),
-    })
 }
 
 struct Fields<'a> {
