@@ -135,3 +135,18 @@ fn a_server_that_refuses_right_after_the_connection_is_asked_less_and_less_often
     promote(&server);
     process.released(&barrier, 0);
 }
+
+/// A replica has the record too, with the processes in it. None of them answers there.
+#[test]
+fn a_first_opening_at_a_replica_says_that_it_is_one() {
+    let (primary, replica) = (RedisServer::start(), RedisServer::start());
+    follow(&replica, &primary);
+    in_sync(&replica);
+    let (here, there) = (Process::start(), Process::start());
+    let barrier = here.open(&super::options(&primary, "r", 2)).expect("open");
+    let _: u32 = primary.ask(&["WAIT", "1", "0"]);
+    let refused = there.open(&super::options(&replica, "r", 2));
+    let said = refused.err().expect("a replica").to_string();
+    assert!(said.contains("READONLY"), "{said}");
+    here.arrive(&barrier, 1).expect("recorded");
+}

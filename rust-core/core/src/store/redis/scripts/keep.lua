@@ -7,8 +7,11 @@
 local answer, at = {}, 0
 for i = 1, #ARGV, 3 do
   local keys = tonumber(ARGV[i])
-  local here = redis.call('HGET', KEYS[at + 1], '@inc') == ARGV[i + 1]
-  for k = at + 1, here and at + keys or at do redis.call('PEXPIRE', KEYS[k], ARGV[i + 2]) end
+  local inc, longest = unpack(redis.call('HMGET', KEYS[at + 1], '@inc', '@ttl'))
+  local here = inc == ARGV[i + 1]
+  local ttl = ARGV[i + 2]
+  if (tonumber(longest or '') or 0) > tonumber(ttl) then ttl = longest end
+  for k = at + 1, here and at + keys or at do redis.call('PEXPIRE', KEYS[k], ttl) end
   answer[#answer + 1] = here and 1 or 0
   at = at + keys
 end

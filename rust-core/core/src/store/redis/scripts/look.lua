@@ -9,7 +9,7 @@ local layout, inc, opt, open, arrived, by, left, late, broken, alive, procs, new
     '@procs', '@newest', '@since', 'inc'))
 layout = layout or (first_layout and '1')
 if not layout then return {} end
-if layout ~= '2' then return redis.error_reply(string.format('KBARLAYOUT %s %s 2', state, layout)) end
+if layout ~= '3' then return redis.error_reply(string.format('KBARLAYOUT %s %s 3', state, layout)) end
 
 local heard = ''
 for id in string.gmatch(procs or '', '%S+') do

@@ -37,6 +37,7 @@ local function save()
 end
 
 local function finish(answer, detail, items)
+  if me ~= '' and tonumber(ttl) > (tonumber(record.ttl or '') or 0) then record.ttl = ttl end
   save()
   write_mirrors()
   expire()
@@ -88,6 +89,7 @@ local function open()
         end
       end)
       if foreign and not heard then
+        redis.call('HSET', state, '@layout', LAYOUT) -- as it is: a replica has to say that it is one
         return reply('OTHERS', (record.newest and record.broken == '') and '1' or '0')
       end
     end

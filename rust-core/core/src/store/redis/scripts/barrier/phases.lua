@@ -143,7 +143,7 @@ local function expire()
   if me == '' then return end
   local n = cyclic and record.open or 0
   local function renew(key)
-    if declared[key] then redis.call('PEXPIRE', key, ttl) end
+    if declared[key] then redis.call('PEXPIRE', key, record.ttl) end -- the longest that any process wants
   end
   renew(state)
   for _, m in ipairs(mirrors_touched and mirror_phase ~= n and { mirror_phase, n } or { n }) do

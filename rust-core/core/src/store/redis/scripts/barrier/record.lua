@@ -29,9 +29,9 @@ local now = time[1] .. string.rep('0', 6 - #time[2]) .. time[2]
 
 -- ---- the record -------------------------------------------------------------------------------------------------
 
-local LAYOUT = '2' -- of this record: a change of what it holds is a change of this number
+local LAYOUT = '3' -- of this record: a change of what it holds is a change of this number
 local fields = { 'layout', 'inc', 'opt', 'open', 'arrived', 'by', 'left', 'left_next', 'late', 'index', 'unnameable', 'broken',
-  'processes', 'alive', 'reasons', 'newest', 'leaves' }
+  'processes', 'alive', 'reasons', 'newest', 'leaves', 'ttl' }
 local is_number = { open = true, arrived = true, left = true, left_next = true, late = true, index = true, processes = true,
   alive = true, newest = true, leaves = true }
 
