@@ -339,12 +339,21 @@ impl Ledger {
             let Some(own) = entry.own(queued.leave, queued.phase) else {
                 continue;
             };
+            // What stands without having been sent before is no news: this process has let go of the barrier meanwhile.
+            let known = matches!(answer, ItemAnswer::Standing(..)) && !batch.resend;
+            let counted = matches!(answer, ItemAnswer::Recorded(_) | ItemAnswer::Standing(..));
             match answer {
                 ItemAnswer::Recorded(index) => own.index = index,
+                // An outcome that was not known here: the leave is from the next phase on.
+                ItemAnswer::Standing(outcome, _)
+                    if queued.leave && self.cyclic && outcome != Outcome::Left =>
+                {
+                    own.phase = queued.phase.next();
+                    self.queue.push_back(queued);
+                    continue;
+                }
                 ItemAnswer::Standing(outcome, index) => {
-                    if !queued.leave {
-                        own.outcome = outcome;
-                    }
+                    own.outcome = outcome;
                     own.index = index;
                 }
                 ItemAnswer::Late(phase) => {
@@ -373,18 +382,17 @@ impl Ledger {
                 }
             }
             own.delivery = Delivery::Held;
-            if queued.leave {
-                self.held_leaves += 1;
-            } else if own.phase == self.open && own.outcome != Outcome::Late {
-                self.held_outcomes += 1;
+            // As the store counts.
+            match own.outcome {
+                Outcome::Left if counted && queued.leave => self.held_leaves += 1,
+                Outcome::Arrived | Outcome::Failed(_) if counted && own.phase == self.open => {
+                    self.held_outcomes += 1;
+                }
+                _ => {}
             }
-            let waiting = take(&mut own.waiting);
-            done.extend(
-                waiting
-                    .into_iter()
-                    .map(|(t, first)| (t, Ok(own.answer(first)))),
-            );
-            entry.earlier.retain(|o| o.delivery == Delivery::Owed);
+            let waiting = take(&mut own.waiting).into_iter();
+            done.extend(waiting.map(|(t, first)| (t, Ok(own.answer(first && !known)))));
+            self.held_leaves += u32::from(entry.put_right());
         }
     }
 
@@ -407,7 +415,7 @@ impl Ledger {
             }
             if let Some(own) = &mut entry.outcome
                 && own.phase == self.open
-                && own.outcome != Outcome::Late
+                && !matches!(own.outcome, Outcome::Late | Outcome::Left)
             {
                 own.delivery = Delivery::Owed;
                 queue.push_back(Queued {
@@ -530,6 +538,20 @@ impl Entry {
         }
         let owed = |own: &&mut Own| own.phase == phase && own.delivery == Delivery::Owed;
         self.outcome.iter_mut().chain(&mut self.earlier).find(owed)
+    }
+
+    /// After an answer: what the store knows better goes where such outcomes are, and what is settled of earlier phases goes.
+    /// Whether that showed a leave that was not known here.
+    fn put_right(&mut self) -> bool {
+        self.earlier.retain(|o| o.delivery == Delivery::Owed);
+        if self.leave.is_some() {
+            if self.outcome.is_none() {
+                self.outcome = self.leave.take_if(|own| own.outcome != Outcome::Left);
+            }
+            return false;
+        }
+        self.leave = self.outcome.take_if(|own| own.outcome == Outcome::Left);
+        self.leave.is_some()
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Own> {

@@ -143,6 +143,7 @@ impl Session {
         let Some(in_flight) = self.in_flight.pop_front() else {
             return;
         };
+        let is_beat = matches!(in_flight, InFlight::Beat(_));
         match (std::mem::replace(&mut reply.answer, Answer::Ok), in_flight) {
             (Answer::Reopen, in_flight) => {
                 self.send_again(in_flight);
@@ -167,8 +168,9 @@ impl Session {
             }
             (_, InFlight::Open(_)) => self.opened(&reply, events),
             (Answer::Items(answers), InFlight::Outcomes(batch)) => {
-                self.items(batch, answers, events);
+                let late = self.items(batch, answers, events);
                 self.learn(&reply, events);
+                events.extend(late);
             }
             (answer, InFlight::End(end)) => {
                 self.learn(&reply, events);
@@ -185,7 +187,7 @@ impl Session {
             }
             (_, InFlight::Outcomes(batch)) => self.ledger.take_back(batch),
         }
-        self.check_memory(&reply);
+        self.check_memory(&reply, is_beat);
     }
 
     /// The connection is gone; what was on its way may or may not have been executed.

@@ -2,12 +2,12 @@
 
 use crate::error::Error;
 use crate::ids::Phase;
-use crate::ledger::Batch;
+use crate::ledger::{Batch, Completion};
 use crate::protocol::{
-    Answer, Broken, Counts, ItemAnswer, Micros, Op, Others, Push, Release, Reply, Why,
+    Answer, Broken, Counts, ItemAnswer, Micros, Op, Others, Outcome, Push, Release, Reply, Why,
 };
 
-use super::{Done, End, Event, Link, Session, broken_text};
+use super::{Done, End, Event, Link, Lost, Session, broken_text};
 use crate::store::memory::RELEASES_KEPT;
 
 /// Polls that may find a phase over without learning how it ended, before its end is taken as given.
@@ -35,18 +35,22 @@ impl Session {
         }
     }
 
+    /// Gives the answers to those who are late: they go after what is learned of the release that they missed.
+    #[must_use]
     pub(super) fn items(
         &mut self,
         batch: Batch,
         answers: Vec<ItemAnswer>,
         events: &mut Vec<Event>,
-    ) {
+    ) -> Vec<Event> {
         let mut done = Vec::new();
         self.ledger.acknowledge(batch, answers, &mut done);
-        events.extend(
-            done.into_iter()
-                .map(|(ticket, result)| Event::Done(ticket, result.map(Done::Outcome))),
-        );
+        let is_late =
+            |(_, result): &mut Completion| matches!(result, Ok(a) if a.outcome == Outcome::Late);
+        let late: Vec<_> = done.extract_if(.., is_late).collect();
+        let event = |(ticket, result): Completion| Event::Done(ticket, result.map(Done::Outcome));
+        events.extend(done.into_iter().map(event));
+        late.into_iter().map(event).collect()
     }
 
     pub(super) fn ended(&self, end: End, answer: &Answer, events: &mut Vec<Event>) {
@@ -76,7 +80,10 @@ impl Session {
 
     /// Takes what every answer carries.
     pub(super) fn learn(&mut self, reply: &Reply, events: &mut Vec<Event>) {
-        self.counts = reply.counts.clone();
+        let cyclic = self.options.shared.cyclic;
+        if !cyclic {
+            self.counts = reply.counts.clone();
+        }
         self.late = reply.late;
         self.unnameable = reply.unnameable;
         self.processes = reply.processes;
@@ -90,6 +97,9 @@ impl Session {
             self.gap(reply, events);
         } else {
             self.gap_polls = 0;
+        }
+        if cyclic && reply.open == self.ledger.open() {
+            self.counts = reply.counts.clone();
         }
     }
 
@@ -144,7 +154,11 @@ impl Session {
         if release.phase >= self.ledger.open() {
             self.ledger.move_to(release.phase.next());
             self.gap_polls = 0;
-            if !self.options.shared.cyclic {
+            if self.options.shared.cyclic {
+                // Those of the phase that opens now; who has left has left that one too.
+                self.counts.arrived = 0;
+                self.failed_before = std::mem::take(&mut self.counts.failed);
+            } else {
                 self.counts = release.counts.clone();
             }
             events.push(Event::Released(release.clone()));
@@ -164,20 +178,35 @@ impl Session {
     }
 
     /// Each reply says what the store holds of this process: less than it acknowledged means that it lost its memory.
-    pub(super) fn check_memory(&mut self, reply: &Reply) {
+    pub(super) fn check_memory(&mut self, reply: &Reply, is_beat: bool) {
         if !matches!(self.link, Link::Live) || reply.incarnation.is_none() {
             return;
         }
         let open = self.ledger.open();
-        let (outcomes, leaves) = self.ledger.acknowledged();
-        let held = if reply.held_phase == open {
+        let acknowledged = self.ledger.acknowledged();
+        let outcomes = if reply.held_phase == open {
             reply.held_outcomes
         } else {
             0
         };
+        let held = (outcomes, reply.held_leaves);
+        let lost = (held.0 < acknowledged.0 || held.1 < acknowledged.1).then_some(Lost {
+            open,
+            held,
+            acknowledged,
+        });
+        // Where opening again did not help, the next heartbeat is soon enough: the store has to be spared.
+        let reopen = lost.is_some() && (is_beat || lost != self.lost);
+        if lost.is_some() || self.lost.is_some_and(|l| l.acknowledged <= acknowledged) {
+            self.lost = lost;
+        }
+        // A message may overtake an answer that was given before what it tells of.
+        let newest = self.releases.values().next_back().map(|r| r.at);
+        let newest = newest.max(self.broken.as_ref().map(|b| b.at));
+        let is_older = newest.is_some_and(|at| reply.now < at);
         let lost_break = self.broken.is_some() && reply.broken.is_none();
-        let lost = held < outcomes || reply.held_leaves < leaves;
-        if lost || lost_break || reply.open < open || reply.was_behind {
+        let lost_end = !is_older && (lost_break || reply.open < open);
+        if reopen || lost_end || reply.was_behind {
             self.link = Link::MustOpen(Others::Accept);
         }
     }
@@ -185,6 +214,9 @@ impl Session {
     /// A message from the store; true where the process should answer with a heartbeat.
     pub fn pushed(&mut self, push: &Push, events: &mut Vec<Event>) {
         if !self.registered {
+            // Whoever greets waits for an answer; the one to the opening may be on its way.
+            let greeted = matches!(push, Push::Hello { process } if *process != self.process);
+            self.beat_wanted |= greeted;
             return;
         }
         match push {

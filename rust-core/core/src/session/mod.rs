@@ -16,6 +16,10 @@ use crate::options::{BarrierOptions, Late, OnTimeout};
 use crate::protocol::{BreakKind, Broken, Counts, Micros, Op, Others, Release, StoreTime, Why};
 use crate::ticket::Ticket;
 
+#[cfg(test)]
+mod again;
+#[cfg(test)]
+mod crossing;
 mod exchange;
 mod learn;
 mod view;
@@ -115,11 +119,23 @@ pub struct Session {
     releases: BTreeMap<Phase, Release>,
     broken: Option<Broken>,
     counts: Counts,
+    /// Reasons of failures in the phase before, whose counters this process looks after as well.
+    failed_before: BTreeMap<String, u32>,
     late: u32,
     unnameable: bool,
     processes: u32,
     push_latency: Micros,
     gap_polls: u32,
+    /// What the store was seen to have lost when the record was opened again because of that.
+    lost: Option<Lost>,
+}
+
+/// What an answer that tells of a loss compares: what the store holds of the open phase and of leaves, and what it acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lost {
+    open: Phase,
+    held: (u32, u32),
+    acknowledged: (u32, u32),
 }
 
 impl Session {
@@ -145,11 +161,13 @@ impl Session {
             releases: BTreeMap::new(),
             broken: None,
             counts: Counts::default(),
+            failed_before: BTreeMap::new(),
             late: 0,
             unnameable: false,
             processes: 0,
             push_latency: options.release_delay.map_or(Micros(0), Micros::from),
             gap_polls: 0,
+            lost: None,
             reasons: options.reasons.clone(),
             options,
         }

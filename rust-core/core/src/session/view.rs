@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use crate::options::BarrierOptions;
 use crate::protocol::{Broken, Counts, Micros, Release};
 
-use super::{Link, Session};
+use super::{InFlight, Link, Session};
 
 impl Session {
     /// The ledger.
@@ -68,7 +68,13 @@ impl Session {
     /// Reasons whose counters this process looks after: of its openers, and of failures heard of.
     pub fn known_reasons(&self) -> impl Iterator<Item = &str> {
         let own = self.reasons.iter().map(Reason::as_str);
-        let heard = self.counts.failed.keys().map(String::as_str);
+        let before = &self.failed_before;
+        let still = self
+            .counts
+            .failed
+            .keys()
+            .filter(|r| !before.contains_key(*r));
+        let heard = before.keys().chain(still).map(String::as_str);
         own.chain(heard.filter(|r| !self.reasons.iter().any(|own| own.as_str() == *r)))
     }
 
@@ -108,6 +114,13 @@ impl Session {
         let owes = self.ledger.owes() && self.broken.is_none();
         let asks = !self.ends.is_empty() || !self.expired.is_empty() || self.beat_wanted;
         self.in_flight.is_empty() && !owes && !asks && self.opening.is_empty()
+    }
+
+    /// Whether the answer that comes next is to an operation that told how long a message takes.
+    #[must_use]
+    pub fn has_told_latency(&self) -> bool {
+        let oldest = self.in_flight.front();
+        matches!(oldest, Some(InFlight::Open(_) | InFlight::Beat(_)))
     }
 
     /// What the next operations report as the time from a decision to its receipt.

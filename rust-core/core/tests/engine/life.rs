@@ -237,6 +237,53 @@ fn nothing_that_is_owed_is_let_go_of() {
 }
 
 #[test]
+fn one_that_a_server_refuses_goes_on_trying() {
+    let server = RedisServer::start();
+    let (early, late) = (Process::start(), Process::start());
+    let json = redis(&server, "gate", "");
+    let barrier = early.open(&json).expect("open");
+    early.arrive(&barrier, 1).expect("recorded");
+    retire(&early, 1);
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    let _: u32 = server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    until("the refusal", || {
+        let trouble = barrier.status().trouble;
+        trouble.is_some_and(|trouble| trouble.contains("OOM"))
+    });
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    until("an answer", || barrier.status().connected);
+    let theirs = late.open(&json).expect("the same run");
+    let answer = late.arrive(&theirs, 2).expect("recorded");
+    assert_eq!(answer.outcome, Outcome::Late);
+    early.check();
+    late.check();
+}
+
+/// A process with a shorter time to live does not shorten that of the others, not even when all of them sleep.
+#[test]
+fn the_longest_time_to_live_holds() {
+    let server = RedisServer::start();
+    let (long, short) = (Process::start(), Process::start());
+    let ttl = |key: &str| -> i64 { server.ask(&["PTTL", key]) };
+    let mine = long.open(&redis(&server, "gate", "")).expect("open");
+    long.arrive(&mine, 1).expect("recorded");
+    let more = r#","ttlMs":60000"#;
+    let theirs = short.open(&redis(&server, "gate", more)).expect("open");
+    short.arrive(&theirs, 2).expect("late");
+    let keys = ["K6_BARRIER_STATE:r:gate", "K6_BARRIER_JOINED:r:gate"];
+    for key in keys {
+        assert!(ttl(key) > 3_000_000, "{key} lives for {} ms", ttl(key));
+    }
+    drop(long);
+    retire(&short, 1);
+    for key in keys {
+        let _: u32 = server.ask(&["PEXPIRE", key, "50000"]);
+    }
+    until("the beat", || ttl(keys[1]) > 50_000);
+    assert!(ttl(keys[0]) > 3_000_000, "{}", ttl(keys[0]));
+}
+
+#[test]
 fn whoever_opens_what_is_being_let_go_of_hears_whether_it_stays() {
     let runtime = Runtime::new().expect("a runtime");
     let server = RedisServer::start();

@@ -21,6 +21,9 @@ pub(super) const QUIET: Duration = Duration::from_secs(1);
 impl State {
     /// It is over, everyone knows it, and nothing is owed to anybody.
     fn may_retire(&self) -> bool {
+        if self.retry_at.is_some() || self.session.has_request() {
+            return false; // it has yet to tell the store
+        }
         let told = self.session.broken().is_none() || self.broken_told;
         let settled = self.due == 0 && self.held.is_empty() && self.closers.is_empty();
         self.session.is_over() && self.session.is_idle() && told && settled
@@ -58,7 +61,9 @@ impl Barrier {
     /// The same after some quiet.
     pub(super) fn retire_when_quiet(&self, state: &mut State, now: Instant) -> Option<usize> {
         let quiet = now.saturating_duration_since(state.stirred_at) >= QUIET;
-        (quiet && state.may_retire()).then(|| self.retire_now(state))
+        // From then on nobody drives it: one that waits for its connection would not try again where the server refuses.
+        let settled = state.session.is_live() || state.session.is_refused();
+        (quiet && settled && state.may_retire()).then(|| self.retire_now(state))
     }
 
     fn retire_now(&self, state: &mut State) -> usize {

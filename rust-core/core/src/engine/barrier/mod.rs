@@ -1,6 +1,8 @@
 //! One barrier of this process: its session, its store or the way there, and who waits for what.
 
 mod backend;
+#[cfg(test)]
+mod beats;
 mod life;
 mod release;
 mod roll;

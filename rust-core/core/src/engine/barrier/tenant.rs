@@ -28,7 +28,10 @@ impl Barrier {
         let mut state = self.state.lock();
         state.trouble = None;
         state.stirred_at = received;
-        state.beat_at = received + self.beat_interval();
+        if state.session.has_told_latency() {
+            // No other operation does, so that none of them puts the next one off.
+            state.beat_at = received + self.beat_interval();
+        }
         let was_live = state.session.is_registered();
         let mut events = Vec::new();
         state.session.answered(reply, &mut events);
@@ -154,6 +157,7 @@ impl Tenant for Barrier {
                 Some(_) if now >= state.hello_next => {
                     state.hello_next = now + HELLO_POLL;
                     state.session.ask_others_again();
+                    state.say_hello = true; // the one before may be lost
                 }
                 _ => {}
             }
