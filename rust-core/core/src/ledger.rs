@@ -339,8 +339,10 @@ impl Ledger {
             let Some(own) = entry.own(queued.leave, queued.phase) else {
                 continue;
             };
-            // What stands without having been sent before is no news: this process has let go of the barrier meanwhile.
-            let known = matches!(answer, ItemAnswer::Standing(..)) && !batch.resend;
+            // What stands without having been sent before is no news: this process has let go of the barrier meanwhile. But who
+            // was late once may be so in the next phase too.
+            let stood = |outcome: &Outcome| *outcome != Outcome::Late && !batch.resend;
+            let known = matches!(&answer, ItemAnswer::Standing(outcome, _) if stood(outcome));
             let counted = matches!(answer, ItemAnswer::Recorded(_) | ItemAnswer::Standing(..));
             match answer {
                 ItemAnswer::Recorded(index) => own.index = index,
