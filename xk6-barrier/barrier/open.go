@@ -21,6 +21,7 @@ type openBarrier struct {
 	zeros    sync.Once
 	likely   atomic.Pointer[core.Release]
 	progress progress
+	arrivals uncounted
 
 	missingMu sync.Mutex
 	missing   *core.MissingIDs
@@ -36,7 +37,10 @@ type opening struct {
 
 // open gives the open barrier. Whoever comes first opens it for all, on a goroutine of its own so that the end of one
 // virtual user does not fail the others.
-func (c *call) open() (*openBarrier, error) {
+func (c *call) open() (*openBarrier, error) { return c.openBefore(time.Time{}) }
+
+// openBefore is the same with a limit, where that is not zero.
+func (c *call) openBefore(limit time.Time) (*openBarrier, error) {
 	if s := c.config.opened(c.inst.root); s != nil {
 		c.entered(s)
 		return s, nil
@@ -52,9 +56,15 @@ func (c *call) open() (*openBarrier, error) {
 	}
 
 	o := c.inst.root.opening(client, c.config, c.state)
+	ctx := c.ctx
+	if !limit.IsZero() {
+		limited, cancel := context.WithDeadline(ctx, limit)
+		defer cancel()
+		ctx = limited
+	}
 	select {
 	case <-o.done:
-	case <-c.limited.Done():
+	case <-ctx.Done():
 		return nil, core.ErrEnded
 	}
 	if o.err != nil {
@@ -132,6 +142,7 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 	if err != nil {
 		return nil, err
 	}
+	opened.AtOnce = c.Store == memoryStore
 	if c.RandomRunID {
 		r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
 			c.Name, c.RunID, runIDEnv)

@@ -19,6 +19,7 @@ mod life;
 mod load;
 mod panics;
 mod refusals;
+mod waits;
 
 use barrier_core::error::Error;
 use barrier_core::ids::Phase;

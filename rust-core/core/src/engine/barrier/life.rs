@@ -23,7 +23,8 @@ impl State {
     fn may_retire(&self) -> bool {
         let told = self.session.broken().is_none() || self.broken_told;
         let settled = self.due == 0 && self.held.is_empty() && self.closers.is_empty();
-        self.session.is_over() && self.session.is_idle() && told && settled
+        let idle = self.session.is_idle() && self.waiting.is_empty();
+        self.session.is_over() && idle && told && settled
     }
 }
 
@@ -90,19 +91,22 @@ impl Barrier {
     pub(super) fn forget(&self) -> bool {
         let mut state = self.state.lock();
         if state.may_retire() {
-            self.go(&mut state);
-            self.context.sink.emit(&mut vec![self.forgotten()]);
+            let mut news = vec![self.forgotten()];
+            news.extend(self.go(&mut state));
+            self.context.sink.emit(&mut news);
         }
         state.gone
     }
 
-    /// From now on it is nobody's.
-    fn go(&self, state: &mut State) {
+    /// From now on it is nobody's. What comes back goes after the news of that: these waited for news for all.
+    #[must_use]
+    fn go(&self, state: &mut State) -> Option<Emission> {
         state.gone = true;
-        self.end_calls(state, &Error::Gone);
+        let over = self.end_calls(state, &Error::Gone);
         if let Backend::Redis(remote) = &self.backend {
             remote.hub.detach(self);
         }
+        Emission::over(over)
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -121,9 +125,9 @@ impl Barrier {
         let registered = state.session.is_registered() && !state.session.is_refused();
         if self.backend.remote().is_none() || !registered {
             let _answered = ticket.redeem();
-            self.go(&mut state);
+            let over = self.go(&mut state);
             drop(state);
-            self.strike(Vec::new());
+            self.strike(over.into_iter().collect());
             return Submitted::Done(Ok(Done::Over));
         }
         let (token, due) = (ticket.token(), ticket.until());
@@ -142,14 +146,18 @@ impl Barrier {
             return;
         }
         let closers = std::mem::take(&mut state.closers);
-        self.go(&mut state);
+        let over = self.go(&mut state);
         drop(state);
         let done = |ticket| Emission::Done {
             ticket,
             result: Ok(Done::Over),
             standing: None,
         };
-        self.strike(closers.into_iter().map(done).collect());
+        self.strike(
+            over.into_iter()
+                .chain(closers.into_iter().map(done))
+                .collect(),
+        );
     }
 
     /// Who wanted to let go of it and has waited too long; it stays where nobody else wants to.

@@ -7,6 +7,7 @@ mod roll;
 mod state;
 mod status;
 mod tenant;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,6 +41,7 @@ pub use roll::{OVER_BYTES_MAX, OVER_MAX, Tally};
 use state::State;
 pub(super) use status::ms;
 pub use status::{BrokenBy, BrokenInfo, ReleaseInfo, Status};
+pub use waiting::{Arrival, Limit};
 
 /// How long the last look at the store may take when a wait expires. Hosts allow for 2 s: this answer, which says what is
 /// wrong with the store, comes before they give up.
@@ -61,6 +63,20 @@ pub enum Call {
         /// The id was given by the script rather than derived from the VU.
         explicit: bool,
     },
+    /// A participant arrives, and waits for the release of the phase of its arrival. Where all is as expected it is not
+    /// completed: the news of the release is for it too.
+    ArriveAndWait {
+        /// Who.
+        participant: Participant,
+        /// Who makes the call.
+        owner: u64,
+        /// The id was given by the script rather than derived from the VU.
+        explicit: bool,
+        /// How long: it ends with [`Error::Timeout`].
+        limit: Limit,
+    },
+    /// The same without an arrival; [`Done::Over`] at once where the news has been told already.
+    Wait(Phase, Limit),
     /// A wait for the phase has expired.
     Expire(Phase),
     /// Release the phase by hand.
@@ -78,6 +94,8 @@ pub enum Submitted {
     Done(Result<Done, Error>),
     /// The answer comes by the token; for a report, what the ledger holds until then.
     Pending(Option<Answered>),
+    /// The arrival is acknowledged, and the call waits: for the news of the release, or for what comes by the token.
+    Waits(Answered),
 }
 
 /// One barrier of this process: its session, its store or the way there, and who waits for what.
@@ -217,42 +235,67 @@ impl Barrier {
             state.stirred_at = Instant::now();
         }
         let mut events = Vec::new();
-        let limit = match &call {
-            Call::Report { .. } | Call::Close => self.options.op_timeout,
-            _ => self.options.op_timeout.min(LOOK_TIMEOUT),
+        let mut due = None;
+        let mut ticket = |limit| {
+            let ticket = self.ticket(token, limit);
+            due = ticket.until();
+            ticket
         };
-        let ticket = self.ticket(token, limit);
-        let due = ticket.until();
+        let look = self.options.op_timeout.min(LOOK_TIMEOUT);
         let mut standing = None;
         match call {
+            Call::ArriveAndWait {
+                participant,
+                owner,
+                explicit,
+                limit,
+            } => {
+                let arrival = Report::Arrive { owner };
+                return self.arrive_and_wait(
+                    &mut state,
+                    &participant,
+                    &arrival,
+                    explicit,
+                    limit,
+                    token,
+                );
+            }
+            Call::Wait(phase, limit) => return self.wait(&mut state, phase, limit, token),
             Call::Report {
                 participant,
                 report,
                 explicit,
-            } => match state
-                .session
-                .report(&participant, &report, explicit, ticket)
-            {
-                Err(error) => return Submitted::Done(Err(error)),
-                Ok(Decision::Now(answered)) => {
-                    let ticket = self.context.ticket(token, None);
-                    return match state.now_or_held(ticket, answered) {
-                        Held::Now(ticket, answered) => {
-                            let _answered = ticket.redeem();
-                            Submitted::Done(Ok(Done::Outcome(answered)))
-                        }
-                        Held::Later(answered) => Submitted::Pending(Some(answered)),
-                    };
+            } => {
+                let ticket = ticket(self.options.op_timeout);
+                match state
+                    .session
+                    .report(&participant, &report, explicit, ticket)
+                {
+                    Err(error) => return Submitted::Done(Err(error)),
+                    Ok(Decision::Now(answered)) => return self.known(&mut state, token, answered),
+                    Ok(Decision::Later(answered)) => standing = Some(answered),
                 }
-                Ok(Decision::Later(answered)) => standing = Some(answered),
-            },
-            Call::Close => return self.let_go(state, ticket),
-            Call::Expire(phase) => state.session.expire(phase, ticket, &mut events),
-            Call::ReleaseNow(phase) => state.session.release_now(phase, ticket, &mut events),
-            Call::Abort(message) => state.session.abort(&message, ticket, &mut events),
+            }
+            Call::Close => return self.let_go(state, ticket(self.options.op_timeout)),
+            Call::Expire(phase) => state.session.expire(phase, ticket(look), &mut events),
+            Call::ReleaseNow(phase) => {
+                state.session.release_now(phase, ticket(look), &mut events);
+            }
+            Call::Abort(message) => state.session.abort(&message, ticket(look), &mut events),
         }
         self.appoint(&mut state, due);
         self.go_on(&mut state, events, Some((token, standing)))
+    }
+
+    /// The outcome stood already: nobody is asked.
+    fn known(&self, state: &mut State, token: Token, answered: Answered) -> Submitted {
+        match state.now_or_held(self.context.ticket(token, None), answered) {
+            Held::Now(ticket, answered) => {
+                let _answered = ticket.redeem();
+                Submitted::Done(Ok(Done::Outcome(answered)))
+            }
+            Held::Later(answered) => Submitted::Pending(Some(answered)),
+        }
     }
 
     /// A store in this process answers at once: only another one can be late.
@@ -338,6 +381,13 @@ impl Barrier {
                 }
                 _ => Submitted::Pending(standing),
             };
+            // Whoever made the release hears of it by what is returned.
+            for item in &mut news {
+                if let Emission::Over(tickets) = item {
+                    let own = tickets.extract_if(.., |t| t.token() == token);
+                    own.for_each(|ticket| _ = ticket.redeem());
+                }
+            }
         }
         self.context.sink.emit(&mut news);
         submitted
@@ -353,13 +403,18 @@ impl Barrier {
 
     /// The engine is closed: every call that waits ends.
     pub(super) fn close(&self) {
-        self.end_calls(&mut self.state.lock(), &Error::Closed);
+        let mut state = self.state.lock();
+        let waiting = self.end_calls(&mut state, &Error::Closed).into_iter();
+        // No other news will wake them.
+        let mut news = waiting.map(|t| failed(t, &Error::Closed)).collect();
+        self.context.sink.emit(&mut news);
     }
 
     /// Nothing comes any more because of a bug: whoever waits hears of it, at a gate too.
     fn give_up(&self, error: &Error) {
         let mut state = self.state.lock();
-        self.end_calls(&mut state, error);
+        let over = self.end_calls(&mut state, error);
+        let mut news = Vec::new();
         if state.bug.is_none() {
             state.bug = Some(BrokenInfo {
                 reason: BrokenBy::Bug,
@@ -367,24 +422,24 @@ impl Barrier {
                 phase: state.session.ledger().open(),
                 at: ms(epoch_micros(Instant::now())),
             });
-            self.context.sink.emit(&mut vec![Emission::Broken {
-                barrier: self.handle(),
-            }]);
+            let barrier = self.handle();
+            news.push(Emission::Broken { barrier });
         }
+        news.extend(Emission::over(over));
+        self.context.sink.emit(&mut news);
     }
 
-    fn end_calls(&self, state: &mut State, error: &Error) {
+    /// Ends all calls with this error, but for those that wait for nothing but news for all: whoever calls this tells these.
+    #[must_use]
+    fn end_calls(&self, state: &mut State, error: &Error) -> Vec<Ticket> {
         let mut tickets = state.session.take_waiting();
         tickets.extend(state.held.drain(..).map(|(ticket, _)| ticket));
         tickets.append(&mut state.closers);
-        let ended = |ticket| Emission::Done {
-            ticket,
-            result: Err(error.clone()),
-            standing: None,
-        };
-        let mut news = tickets.into_iter().map(ended).collect();
+        let ended = tickets.into_iter();
+        let mut news = ended.map(|ticket| failed(ticket, error)).collect();
         state.session.refuse(error.clone(), &mut Vec::new());
         self.context.sink.emit(&mut news);
+        state.waiting.end()
     }
 
     // ---- events ----
@@ -392,14 +447,17 @@ impl Barrier {
     fn route(&self, state: &mut State, events: Vec<Event>, news: &mut Vec<Emission>) {
         for event in events {
             match event {
-                Event::Done(ticket, Ok(Done::Outcome(answered))) => {
-                    news.extend(state.now_or_held(ticket, answered).now());
-                }
-                Event::Done(ticket, result) => news.push(Emission::Done {
-                    ticket,
-                    result,
-                    standing: None,
-                }),
+                Event::Done(ticket, result) => match self.answer(state, ticket, result) {
+                    Some((ticket, Ok(Done::Outcome(answered)))) => {
+                        news.extend(state.now_or_held(ticket, answered).now());
+                    }
+                    Some((ticket, result)) => news.push(Emission::Done {
+                        ticket,
+                        result,
+                        standing: None,
+                    }),
+                    None => {}
+                },
                 Event::Released(release) => self.released(state, release, news),
                 Event::Broken => self.tell_broken(state, news),
                 Event::SayHello => {
@@ -414,5 +472,13 @@ impl Barrier {
                 }
             }
         }
+    }
+}
+
+fn failed(ticket: Ticket, error: &Error) -> Emission {
+    Emission::Done {
+        ticket,
+        result: Err(error.clone()),
+        standing: None,
     }
 }

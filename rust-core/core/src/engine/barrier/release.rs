@@ -66,7 +66,7 @@ impl Barrier {
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
         if newest.is_none_or(|newest| newest < phase) {
-            news.push(Emission::Released {
+            let released = Emission::Released {
                 barrier: self.handle(),
                 phase,
                 at,
@@ -74,7 +74,8 @@ impl Barrier {
                     let here = state.session.process().host();
                     release.crowded.iter().any(|host| host == here)
                 },
-            });
+            };
+            state.release_all(released, phase, news);
         }
         for (ticket, answered) in std::mem::take(&mut state.held) {
             news.extend(state.now_or_held(ticket, answered).now());
@@ -85,9 +86,10 @@ impl Barrier {
     pub(super) fn tell_broken(&self, state: &mut State, news: &mut Vec<Emission>) {
         if state.session.broken().is_some() && state.due == 0 && !state.broken_told {
             state.broken_told = true;
-            news.push(Emission::Broken {
+            let broken = Emission::Broken {
                 barrier: self.handle(),
-            });
+            };
+            state.break_all(broken, news);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::session::Session;
 use crate::ticket::Ticket;
 
 use super::status::{BrokenInfo, ReleaseInfo};
+use super::waiting::Waiting;
 
 /// What a barrier's lock guards.
 pub(super) struct State {
@@ -19,6 +20,8 @@ pub(super) struct State {
     pub(super) due: u32,
     /// Late participants that wait for that instant.
     pub(super) held: Vec<(Ticket, Answered)>,
+    /// Calls that wait for the release of a phase.
+    pub(super) waiting: Waiting,
     pub(super) broken_told: bool,
     /// A bug ended it, in this process alone.
     pub(super) bug: Option<BrokenInfo>,
@@ -47,6 +50,7 @@ impl State {
             fired: BTreeMap::new(),
             due: 0,
             held: Vec::new(),
+            waiting: Waiting::default(),
             broken_told: false,
             bug: None,
             overdue_at: None,
