@@ -100,7 +100,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "memory",
-        about: "resident memory while all wait",
+        about: "what Go's runtime uses while all wait: heap and stacks",
         variants: &[
             seldom("plain", 4),
             seldom("memory", 4),
@@ -191,7 +191,7 @@ fn with_peers(
     variant: &str,
     users: u32,
     rounds: u32,
-    lean: bool,
+    weighed: bool,
 ) -> anyhow::Result<Seen> {
     let [plain, barrier, polling] = scripts;
     let interval = variant
@@ -214,7 +214,7 @@ fn with_peers(
         rounds,
         patience,
         interval: interval.unwrap_or(0),
-        lean,
+        weighed,
     };
     let redis = (variant == "redis" || interval.is_some()).then_some(&mut bench.redis);
     let seen = bench.k6.run(&spec, redis)?;
@@ -264,10 +264,15 @@ fn some_of(counted: &[f64], rounds: usize) -> anyhow::Result<()> {
 fn memory(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
     let users = bench.scale.users;
     let seen = with_peers(bench, RELEASE, variant, users, 1, true)?;
-    let resident = seen
-        .resident
+    let memory = seen
+        .memory
         .context("the run was over before its memory was looked at")?;
-    Ok(vec![("memory_kb", vec![float(resident / 1024)])])
+    let kb = |bytes: u64| vec![float(bytes / 1024)];
+    Ok(vec![
+        ("memory_kb", kb(memory.heap + memory.stacks)),
+        ("heap_kb", kb(memory.heap)),
+        ("stacks_kb", kb(memory.stacks)),
+    ])
 }
 
 fn arrive(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
