@@ -77,8 +77,8 @@ impl Emission {
     }
 }
 
-/// Takes what an engine says. Called from the engine's thread and from callers' threads, under the lock of a barrier: it
-/// must not block, and must not call the engine. It redeems the ticket of each call that it tells of: one that it drops
+/// Takes what an engine says. Called from the engine's thread and from callers' threads, by one at a time for each barrier, in
+/// order: it must not block, and must not call the engine. It redeems the ticket of each call that it tells of: one that it drops
 /// comes back as an error.
 pub trait Sink: Send + Sync + 'static {
     /// Takes news, in order; leaves the list empty.

@@ -19,6 +19,7 @@ mod life;
 mod load;
 mod panics;
 mod refusals;
+mod telling;
 mod waits;
 
 use barrier_core::error::Error;

@@ -91,18 +91,20 @@ impl Barrier {
     pub(super) fn forget(&self) -> bool {
         let mut state = self.state.lock();
         if state.may_retire() {
-            let mut news = vec![self.forgotten()];
-            news.extend(self.go(&mut state));
-            self.context.sink.emit(&mut news);
+            let over = self.go(&mut state);
+            state.outbox.push(self.forgotten());
+            state.outbox.extend(over);
         }
-        state.gone
+        let gone = state.gone;
+        self.tell(state);
+        gone
     }
 
     /// From now on it is nobody's. What comes back goes after the news of that: these waited for news for all.
     #[must_use]
     fn go(&self, state: &mut State) -> Option<Emission> {
         state.gone = true;
-        let over = self.end_calls(state, &Error::Gone);
+        let over = Self::end_calls(state, &Error::Gone);
         if let Backend::Redis(remote) = &self.backend {
             remote.hub.detach(self);
         }
@@ -136,7 +138,9 @@ impl Barrier {
         }
         state.closers.push(ticket);
         self.appoint(&mut state, due);
-        self.go_on(&mut state, Vec::new(), Some((token, None)))
+        let submitted = self.go_on(&mut state, Vec::new(), Some((token, None)));
+        self.tell(state);
+        submitted
     }
 
     /// Lets go of it once that may be done.
@@ -182,11 +186,13 @@ impl Barrier {
     }
 
     /// Nobody finds it any more; then everyone is told.
-    fn strike(&self, mut news: Vec<Emission>) {
+    fn strike(&self, news: Vec<Emission>) {
         if let Some(me) = self.me.upgrade() {
             self.context.roll.remove(&me);
         }
-        news.insert(0, self.forgotten());
-        self.context.sink.emit(&mut news);
+        let mut state = self.state.lock();
+        state.outbox.push(self.forgotten());
+        state.outbox.extend(news);
+        self.tell(state);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::epoch_micros;
 use crate::error::Error;
@@ -103,6 +103,8 @@ pub struct Barrier {
     handle: OnceLock<u64>,
     options: Arc<BarrierOptions>,
     state: Mutex<State>,
+    /// Held by whoever tells the host, so that what is told keeps its order. Nobody waits for it with the state locked.
+    telling: Mutex<()>,
     backend: Backend,
     queued: AtomicBool,
     /// When it retired, by the roll's count; 0 before.
@@ -135,6 +137,7 @@ impl Barrier {
             handle: OnceLock::new(),
             options,
             state: Mutex::new(State::new(session)),
+            telling: Mutex::new(()),
             backend,
             queued: AtomicBool::new(false),
             stamp: AtomicU64::new(0),
@@ -171,6 +174,7 @@ impl Barrier {
             let mut state = self.state.lock();
             state.session.add_reasons(reasons);
             self.go_on(&mut state, Vec::new(), None);
+            self.tell(state);
         });
         if let Err(message) = added {
             self.caught(&message);
@@ -217,7 +221,9 @@ impl Barrier {
             self.wake_hub();
             self.appoint(&mut state, due);
         }
-        self.go_on(&mut state, events, Some((token, None)))
+        let submitted = self.go_on(&mut state, events, Some((token, None)));
+        self.tell(state);
+        submitted
     }
 
     /// Takes a call. Never blocks. After a panic the call may have been answered already: hosts take the first answer.
@@ -234,6 +240,15 @@ impl Barrier {
         if state.session.is_over() {
             state.stirred_at = Instant::now();
         }
+        if closes {
+            return self.let_go(state, self.ticket(token, self.options.op_timeout));
+        }
+        let submitted = self.carry_out(&mut state, call, token);
+        self.tell(state);
+        submitted
+    }
+
+    fn carry_out(&self, state: &mut State, call: Call, token: Token) -> Submitted {
         let mut events = Vec::new();
         let mut due = None;
         let mut ticket = |limit| {
@@ -251,16 +266,9 @@ impl Barrier {
                 limit,
             } => {
                 let arrival = Report::Arrive { owner };
-                return self.arrive_and_wait(
-                    &mut state,
-                    &participant,
-                    &arrival,
-                    explicit,
-                    limit,
-                    token,
-                );
+                return self.arrive_and_wait(state, &participant, &arrival, explicit, limit, token);
             }
-            Call::Wait(phase, limit) => return self.wait(&mut state, phase, limit, token),
+            Call::Wait(phase, limit) => return self.wait(state, phase, limit, token),
             Call::Report {
                 participant,
                 report,
@@ -272,19 +280,19 @@ impl Barrier {
                     .report(&participant, &report, explicit, ticket)
                 {
                     Err(error) => return Submitted::Done(Err(error)),
-                    Ok(Decision::Now(answered)) => return self.known(&mut state, token, answered),
+                    Ok(Decision::Now(answered)) => return self.known(state, token, answered),
                     Ok(Decision::Later(answered)) => standing = Some(answered),
                 }
             }
-            Call::Close => return self.let_go(state, ticket(self.options.op_timeout)),
             Call::Expire(phase) => state.session.expire(phase, ticket(look), &mut events),
             Call::ReleaseNow(phase) => {
                 state.session.release_now(phase, ticket(look), &mut events);
             }
             Call::Abort(message) => state.session.abort(&message, ticket(look), &mut events),
+            Call::Close => {} // does not come here
         }
-        self.appoint(&mut state, due);
-        self.go_on(&mut state, events, Some((token, standing)))
+        self.appoint(state, due);
+        self.go_on(state, events, Some((token, standing)))
     }
 
     /// The outcome stood already: nobody is asked.
@@ -389,8 +397,29 @@ impl Barrier {
                 }
             }
         }
-        self.context.sink.emit(&mut news);
+        state.outbox.append(&mut news);
         submitted
+    }
+
+    /// Tells the host what is in the outbox: the lock is free by then, since frames are made and a pipe is written. Whoever
+    /// tells already also tells what comes meanwhile, so that no caller waits for another's news.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let mut untold = !state.outbox.is_empty();
+        drop(state);
+        while untold {
+            let Some(telling) = self.telling.try_lock() else {
+                return; // who holds it looks once more when it is free
+            };
+            self.empty_outbox();
+            drop(telling);
+            untold = !self.state.lock().outbox.is_empty();
+        }
+    }
+
+    /// For whoever tells.
+    fn empty_outbox(&self) {
+        let mut news = std::mem::take(&mut self.state.lock().outbox);
+        self.context.sink.emit(&mut news);
     }
 
     fn wake_hub(&self) {
@@ -404,17 +433,21 @@ impl Barrier {
     /// The engine is closed: every call that waits ends.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        let waiting = self.end_calls(&mut state, &Error::Closed).into_iter();
+        let waiting = Self::end_calls(&mut state, &Error::Closed).into_iter();
         // No other news will wake them.
-        let mut news = waiting.map(|t| failed(t, &Error::Closed)).collect();
-        self.context.sink.emit(&mut news);
+        state
+            .outbox
+            .extend(waiting.map(|t| failed(t, &Error::Closed)));
+        drop(state);
+        // When the engine has closed, all is told.
+        let _telling = self.telling.lock();
+        self.empty_outbox();
     }
 
     /// Nothing comes any more because of a bug: whoever waits hears of it, at a gate too.
     fn give_up(&self, error: &Error) {
         let mut state = self.state.lock();
-        let over = self.end_calls(&mut state, error);
-        let mut news = Vec::new();
+        let over = Self::end_calls(&mut state, error);
         if state.bug.is_none() {
             state.bug = Some(BrokenInfo {
                 reason: BrokenBy::Bug,
@@ -423,22 +456,23 @@ impl Barrier {
                 at: ms(epoch_micros(Instant::now())),
             });
             let barrier = self.handle();
-            news.push(Emission::Broken { barrier });
+            state.outbox.push(Emission::Broken { barrier });
         }
-        news.extend(Emission::over(over));
-        self.context.sink.emit(&mut news);
+        state.outbox.extend(Emission::over(over));
+        self.tell(state);
     }
 
     /// Ends all calls with this error, but for those that wait for nothing but news for all: whoever calls this tells these.
     #[must_use]
-    fn end_calls(&self, state: &mut State, error: &Error) -> Vec<Ticket> {
+    fn end_calls(state: &mut State, error: &Error) -> Vec<Ticket> {
         let mut tickets = state.session.take_waiting();
         tickets.extend(state.held.drain(..).map(|(ticket, _)| ticket));
         tickets.append(&mut state.closers);
         let ended = tickets.into_iter();
-        let mut news = ended.map(|ticket| failed(ticket, error)).collect();
+        state
+            .outbox
+            .extend(ended.map(|ticket| failed(ticket, error)));
         state.session.refuse(error.clone(), &mut Vec::new());
-        self.context.sink.emit(&mut news);
         state.waiting.end()
     }
 

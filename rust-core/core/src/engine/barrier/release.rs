@@ -41,11 +41,15 @@ impl Barrier {
             }
             if let Some(me) = me.upgrade() {
                 let mut state = me.state.lock();
-                let mut news = Vec::new();
                 state.due -= 1;
+                if state.gone {
+                    return; // nothing comes after the news of that
+                }
+                let mut news = Vec::new();
                 me.fire(&mut state, &release, due, &mut news);
                 me.tell_broken(&mut state, &mut news);
-                me.context.sink.emit(&mut news);
+                state.outbox.append(&mut news);
+                me.tell(state);
             }
         };
         self.context.spawn(fired, move |error| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::engine::news::Emission;
 use crate::ids::Phase;
 use crate::ledger::Answered;
 use crate::session::Session;
@@ -14,6 +15,8 @@ use super::waiting::Waiting;
 /// What a barrier's lock guards.
 pub(super) struct State {
     pub(super) session: Session,
+    /// What the host is to be told, in order, once the lock is free.
+    pub(super) outbox: Vec<Emission>,
     /// Phases whose release instant has come.
     pub(super) fired: BTreeMap<Phase, ReleaseInfo>,
     /// Releases whose instant lies ahead.
@@ -47,6 +50,7 @@ impl State {
         let now = Instant::now();
         Self {
             session,
+            outbox: Vec::new(),
             fired: BTreeMap::new(),
             due: 0,
             held: Vec::new(),

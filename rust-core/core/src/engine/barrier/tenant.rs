@@ -38,6 +38,7 @@ impl Barrier {
             state.session.want_beat();
         }
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
 }
 
@@ -87,6 +88,7 @@ impl Tenant for Barrier {
             state.session.fail_opening(&Error::store(why), &mut events);
         }
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
 
     fn answered(&self, reply: Reply, received: Instant) {
@@ -115,6 +117,7 @@ impl Tenant for Barrier {
             )));
         }
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
     fn pushed(&self, push: &Push) {
         let mut state = self.state.lock();
@@ -122,6 +125,7 @@ impl Tenant for Barrier {
         let mut events = Vec::new();
         state.session.pushed(push, &mut events);
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
 
     fn keep(&self) -> Option<Keep> {
@@ -132,6 +136,7 @@ impl Tenant for Barrier {
         let mut state = self.state.lock();
         state.session.lost();
         self.go_on(&mut state, Vec::new(), None);
+        self.tell(state);
     }
 
     fn tick(&self, now: Instant) -> Tick {
@@ -161,6 +166,7 @@ impl Tenant for Barrier {
         }
         let hello = std::mem::take(&mut state.say_hello);
         self.go_on(&mut state, events, None);
+        self.tell(state);
         if hello { Tick::Hello } else { Tick::Awake }
     }
 
@@ -211,8 +217,10 @@ impl Waits for Barrier {
         news.extend(over.into_iter().map(|ticket| time_is_over(ticket, None)));
         let impatient = impatient.into_iter();
         news.extend(impatient.map(|call| time_is_over(call.ticket, call.standing)));
-        self.context.sink.emit(&mut news);
-        state.overdue_at
+        state.outbox.append(&mut news);
+        let next = state.overdue_at;
+        self.tell(state);
+        next
     }
 
     fn give_up(&self, error: &Error) {
