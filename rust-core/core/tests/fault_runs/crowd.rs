@@ -166,8 +166,7 @@ impl<'a> Crowd<'a> {
             0 => failure("login"),
             1 => failure("sse"),
             2..=5 => {
-                let wait = LONGEST_WAIT.mul_f64(self.rng.random());
-                self.process.arrive_and_wait(n, wait);
+                self.process.arrive_and_wait(n, LONGEST_WAIT / 8 * (n % 9));
                 return self.gossip();
             }
             _ => arrival(n),
