@@ -3,11 +3,13 @@ package barrier
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/metrics"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
@@ -22,10 +24,43 @@ type openBarrier struct {
 	likely   atomic.Pointer[core.Release]
 	progress progress
 	arrivals uncounted
+	woke     atomic.Pointer[firstWake]
 
 	missingMu sync.Mutex
 	missing   *core.MissingIDs
 	missingAt time.Time
+}
+
+// firstWake is how long after the instant of a release the first of those woke who slept.
+type firstWake struct {
+	phase uint32
+	after time.Duration
+}
+
+// noteWake takes note of a wake. Of a phase only the first one changes anything.
+func (s *openBarrier) noteWake(phase uint32, after time.Duration) {
+	for {
+		known := s.woke.Load()
+		if known != nil && (phase < known.phase || phase == known.phase && after >= known.after) {
+			return
+		}
+		if s.woke.CompareAndSwap(known, &firstWake{phase, after}) {
+			return
+		}
+	}
+}
+
+// Status is the core's, with what only this side knows.
+func (s *openBarrier) Status() (*core.BarrierStatus, error) {
+	status, err := s.Barrier.Status()
+	first := s.woke.Load()
+	if err != nil || first == nil || len(status.Released) == 0 || first.phase != slices.Max(status.Released) {
+		return status, err //nolint:wrapcheck // it is the same
+	}
+	own := *status // all who ask share it
+	after := metrics.D(first.after)
+	own.FirstWakeMs = &after
+	return &own, nil
 }
 
 // opening is the one attempt to open a barrier that all who need it wait for.

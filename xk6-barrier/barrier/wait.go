@@ -356,8 +356,10 @@ func (c *call) released(
 	w := waited{release: release, outcome: outcome, lasted: time.Since(c.started)}
 	var skew *time.Duration
 	if !woke.IsZero() {
-		d := max(0, time.Duration(float64(woke.UnixNano())-release.ReleasedAt*float64(time.Millisecond)))
-		skew = &d
+		after := time.Duration(float64(woke.UnixNano()) - release.ReleasedAt*float64(time.Millisecond))
+		s.noteWake(phase, after)
+		after = max(0, after)
+		skew = &after
 	}
 	c.pushWait(phase, w.lasted, skew)
 	return func(rt *sobek.Runtime) sobek.Value {

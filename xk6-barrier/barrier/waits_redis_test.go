@@ -2,6 +2,7 @@ package barrier
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -125,4 +126,23 @@ func TestArrivalThatIsAConflictIsTakenBack(t *testing.T) {
 	assert.Equal(t, `"arrived"`, v.json(`(() => { b.fail('login', { participant: 'z' });
 		return b.arriveAndWait({ participant: 'own' }).outcome })()`))
 	assert.InDelta(t, 1, here.arrivals(), 0)
+}
+
+// Late news and late wakes need different cures, so that a process tells them apart.
+func TestStatusTellsWhenTheNewsCameAndWhoWokeFirst(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p := newProcess(t)
+	users := p.users(3, fmt.Sprintf(`const b = new Barrier('default', { parties: 3, store: '%s', timeout: '20s' });
+		const news = () => { const { receivedMs, firstWakeMs } = b.status(); return [typeof receivedMs, typeof firstWakeMs] }`, server.URL()))
+	users[2].mustRun(`b.missing()`)
+	assert.Equal(t, "[null,null]", users[2].json(`[b.status().receivedMs, b.status().firstWakeMs]`))
+	waited := make(chan []string)
+	go func() { waited <- together(users[:2], `b.arriveAndWait().outcome`) }()
+	eventually(t, func() bool { return p.waiting("default") == 2 }, "they wait")
+	users[2].mustRun(`b.arrive()`)
+	<-waited
+	assert.JSONEq(t, `["number","number"]`, users[2].json(`news()`))
+	first := slices.Min(values(p.collected("barrier_skew_duration")))
+	assert.Equal(t, "true", users[2].json(fmt.Sprintf(`Math.max(0, b.status().firstWakeMs) === %v`, first)))
 }

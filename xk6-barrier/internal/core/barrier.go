@@ -74,6 +74,8 @@ type BarrierStatus struct {
 	Released         []uint32          `json:"released"`
 	ReleasedAt       *float64          `json:"releasedAt"`
 	ServerReleasedAt *float64          `json:"serverReleasedAt"`
+	ReceivedMs       *float64          `json:"receivedMs"`
+	FirstWakeMs      *float64          `json:"-"` // the core does not know who wakes
 	Broken           *BrokenInfo       `json:"broken"`
 	Processes        uint64            `json:"processes"`
 	Connected        bool              `json:"connected"`

@@ -28,7 +28,7 @@ impl Barrier {
         };
         let due = due.min(now + delay);
         if due <= now && state.due == 0 {
-            self.fire(state, &release, due, news);
+            self.fire(state, &release, now, due, news);
             return;
         }
         state.due += 1;
@@ -46,7 +46,7 @@ impl Barrier {
                     return; // nothing comes after the news of that
                 }
                 let mut news = Vec::new();
-                me.fire(&mut state, &release, due, &mut news);
+                me.fire(&mut state, &release, now, due, &mut news);
                 me.tell_broken(&mut state, &mut news);
                 state.outbox.append(&mut news);
                 me.tell(state);
@@ -59,13 +59,25 @@ impl Barrier {
         });
     }
 
-    fn fire(&self, state: &mut State, release: &Release, due: Instant, news: &mut Vec<Emission>) {
+    fn fire(
+        &self,
+        state: &mut State,
+        release: &Release,
+        received: Instant,
+        due: Instant,
+        news: &mut Vec<Emission>,
+    ) {
         let phase = release.phase;
         let at = epoch_micros(due);
         let newest = state.fired.keys().next_back().copied();
         state.fired.insert(
             phase,
-            ReleaseInfo::of(release, at, self.options.shared.parties),
+            ReleaseInfo::of(
+                release,
+                at,
+                epoch_micros(received),
+                self.options.shared.parties,
+            ),
         );
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
