@@ -384,7 +384,7 @@ fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
         .collect::<Result<Vec<_>, _>>()?;
     let rounds = results.iter().map(Vec::len).min().unwrap_or(0);
     ensure!(rounds == 20, "segments.js reported {rounds} of 20 rounds");
-    let mut spreads = Vec::new();
+    let (mut spreads, mut news, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let of_round: Vec<_> = results.iter().map(|r| &r[round]).collect();
         let released = of_round
@@ -392,16 +392,22 @@ fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
             .map(|r| trend(r, "released").map(|t| t.count))
             .sum::<Result<f64, _>>()?;
         all_of(users, released)?;
-        let wakes = of_round
-            .iter()
-            .map(|r| trend(r, "wake").map(|t| t.min))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (first, last) = wakes.iter().fold((f64::MAX, f64::MIN), |(low, high), w| {
-            (low.min(*w), high.max(*w))
-        });
-        spreads.push(last - first);
+        let of_each = |what| -> anyhow::Result<Vec<f64>> {
+            let least = of_round.iter().map(|r| trend(r, what).map(|t| t.min));
+            least.collect()
+        };
+        let last = |of_each: &[f64]| of_each.iter().copied().fold(f64::MIN, f64::max);
+        let wakes = of_each("wake")?;
+        let earliest = wakes.iter().copied().fold(f64::MAX, f64::min);
+        spreads.push(last(&wakes) - earliest);
+        news.push(last(&of_each("news")?));
+        first.push(last(&of_each("skew")?));
     }
-    Ok(vec![("spread_ms", spreads)])
+    Ok(vec![
+        ("spread_ms", spreads),
+        ("news_ms", news),
+        ("first_wake_ms", first),
+    ])
 }
 
 fn streams(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {

@@ -164,6 +164,17 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
         goal: Some(Goal::AtMost(3.0)),
         ..row(title, "segments/redis", "spread_ms", "ms")
     });
+    let of_instant = |what: &str, figure| Row {
+        take: Take::P99,
+        ..row(
+            format!("the same, {what} from the instant on, in the last process, 99th percentile"),
+            "segments/redis",
+            figure,
+            "ms",
+        )
+    };
+    rows.push(of_instant("news of the release", "news_ms"));
+    rows.push(of_instant("first wake", "first_wake_ms"));
 
     let title = format!("{users} open streams at one event a second, 60 s: events lost");
     let worst = |title, of, figure, unit, goal| Row {
