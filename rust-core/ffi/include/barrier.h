@@ -140,8 +140,9 @@
 #define KBAR_CLOSE 7
 
 /**
- * KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already. Else KBAR_PENDING, and a
- * completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine ends: KBAR_CLOSED.
+ * KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already, an error where nothing can end it any
+ * more. Else KBAR_PENDING, and a completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine
+ * ends: KBAR_CLOSED. The news is KBAR_FRAME_RELEASE of this or a later phase, KBAR_FRAME_BROKEN or KBAR_FRAME_FORGOTTEN.
  */
 #define KBAR_WAIT 8
 
@@ -159,7 +160,8 @@
 #define KBAR_AND_WAIT 2
 
 /**
- * KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory: they answer at once.
+ * KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory, which answer at once, and
+ * for calls that do not wait: others are refused.
  */
 #define KBAR_AT_ONCE 4
 

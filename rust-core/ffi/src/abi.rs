@@ -55,8 +55,9 @@ pub const KBAR_RELEASE_NOW: u16 = 6;
 /// there ends, and its handle names nothing any more. Completes with KBAR_OK, or KBAR_STORE where the store does not take it in
 /// time and the barrier stays.
 pub const KBAR_CLOSE: u16 = 7;
-/// KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already. Else KBAR_PENDING, and a
-/// completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine ends: KBAR_CLOSED.
+/// KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already, an error where nothing can end it any
+/// more. Else KBAR_PENDING, and a completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine
+/// ends: KBAR_CLOSED. The news is KBAR_FRAME_RELEASE of this or a later phase, KBAR_FRAME_BROKEN or KBAR_FRAME_FORGOTTEN.
 pub const KBAR_WAIT: u16 = 8;
 
 /// KbarRequest.flags: the participant was given by the caller rather than derived from it.
@@ -66,7 +67,8 @@ pub const KBAR_EXPLICIT: u16 = 1;
 /// outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
 /// later if the store has not even acknowledged the arrival, which stands.
 pub const KBAR_AND_WAIT: u16 = 2;
-/// KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory: they answer at once.
+/// KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory, which answer at once, and
+/// for calls that do not wait: others are refused.
 pub const KBAR_AT_ONCE: u16 = 4;
 /// KbarFrame.outcome: none.
 pub const KBAR_OUTCOME_NONE: u8 = 0;
