@@ -399,9 +399,13 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
     let judged = stored::judge(folder, other()?.as_ref())?;
     for run in &judged.runs {
         match &run.now {
-            Now::Nothing { title } => say(&format!(
+            Now::Nothing { title, doubts } if doubts.is_empty() => say(&format!(
                 "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
                 run.before.as_deref().unwrap_or("NOT_RUN")
+            )),
+            Now::Nothing { title, doubts } => say(&format!(
+                "verdict  INVALID  {title}\n         {}",
+                doubts.join("\n         ")
             )),
             Now::Judged {
                 run: now, notes, ..
@@ -434,6 +438,15 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
             begun + never
         ));
     }
+    let mut torn = Vec::new();
+    if judged.plan && whole {
+        torn = session::torn(folder)?;
+        for folder in &torn {
+            say(&format!(
+                "plan     {folder}: of an earlier attempt at its block than the runs beside it; `barrier-bench resume` makes the block again"
+            ));
+        }
+    }
     let own = judged.runs.iter().filter(|run| !run.discarded);
     let codes: Vec<i32> = own
         // Nothing of the plan proper was judged where it waited for a preflight.
@@ -456,7 +469,7 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
     }
     // As of a live run: what became of the runs comes before what follows from them together.
     Ok(match exit::of_runs(&codes) {
-        exit::OK if !whole => exit::INTERRUPTED,
+        exit::OK if !whole || !torn.is_empty() => exit::INTERRUPTED,
         exit::OK => limits,
         code => code,
     })

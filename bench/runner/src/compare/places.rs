@@ -68,11 +68,12 @@ pub(super) fn tables<'a>(
     tables_at(stored, scenario, preflight)
 }
 
-fn tables_at<'a>(
+/// The same by the name of the scenario.
+pub(super) fn tables_at<'a, 'n>(
     stored: &'a Stored,
-    scenario: &'a str,
+    scenario: &'n str,
     preflight: bool,
-) -> impl Iterator<Item = &'a CompareTable> {
+) -> impl Iterator<Item = &'a CompareTable> + use<'a, 'n> {
     stored.suite.file.compare.iter().filter(move |table| {
         (table.scenarios.is_empty() && !preflight)
             || table

@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::evidence::Folder;
-use crate::plan::file::copy_changed;
+use crate::evidence::{Folder, MANIFEST, attempt as folder_of};
+use crate::plan::file::{Beside, is_plan, planned_folder};
 use crate::suite::Suite;
 use crate::values::exit;
+use crate::values::hash;
 
 /// Folders below the one that is named in which runs are looked for.
 const DEPTH: usize = 8;
@@ -28,8 +29,16 @@ pub(crate) struct Stored {
     pub(crate) missing: Vec<(String, String)>,
     /// What was to be measured, whether or not it was begun; neither warm-ups nor runs with a scaled load.
     pub(crate) planned: Vec<Place>,
-    /// The same of each planned run without evidence.
-    pub(crate) lost: Vec<Place>,
+    /// The same of each planned run without evidence, and of each attempt whose folder is gone.
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// A run without evidence.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) place: Place,
+    /// None of its scenario was begun after it: the plan was ended before.
+    pub(crate) unreached: bool,
 }
 
 /// What a planned run measures.
@@ -217,8 +226,19 @@ impl Stored {
         let mut found = Found::default();
         found.look(folder, DEPTH)?;
         let mut runs = Vec::new();
+        if found.calls.is_empty() {
+            // A part of a plan, whose evidence above it says what it is part of.
+            let folder = std::path::absolute(folder).context("resolving the folder")?;
+            let above = folder.ancestors().find(|above| is_plan(above));
+            found.calls.extend(above.map(Path::to_owned));
+        }
+        let calls: Vec<(PathBuf, Beside)> = found
+            .calls
+            .iter()
+            .map(|call| (call.clone(), Beside::of(call)))
+            .collect();
         for path in &found.runs {
-            runs.push(StoredRun::read(folder, path, &found.calls)?);
+            runs.push(StoredRun::read(folder, path, &calls)?);
         }
         let Some(first) = runs.first() else {
             return Err(exit::set_up(format!(
@@ -240,7 +260,22 @@ impl Stored {
                     .with_context(|| format!("reading {}", path.display()))?;
                 Suite::stored(&path, &text)?
             }
-            None => Suite::load(&first.meta.suite)?,
+            None => {
+                let suite = Suite::load(&first.meta.suite)?;
+                let now = hash::sha256(suite.text.as_bytes());
+                let differs = |run: &&StoredRun| {
+                    let was = &run.meta.suite_file.sha256;
+                    !was.is_empty() && *was != now
+                };
+                if let Some(run) = runs.iter().find(differs) {
+                    return Err(exit::set_up(format!(
+                        "{}: made with another {} than that of today, and the plan with the one of then is gone; name the folder of the plan",
+                        run.folder,
+                        suite.path.display()
+                    )));
+                }
+                suite
+            }
         };
         runs.sort_by(|a, b| {
             (&a.call, &a.meta.start_time, &a.folder).cmp(&(&b.call, &b.meta.start_time, &b.folder))
@@ -281,23 +316,44 @@ fn supersede(runs: &mut [StoredRun]) {
 }
 
 impl StoredRun {
-    fn read(root: &Path, path: &Path, calls: &[PathBuf]) -> anyhow::Result<Self> {
+    fn read(root: &Path, path: &Path, calls: &[(PathBuf, Beside)]) -> anyhow::Result<Self> {
         let mut meta: Meta = json(&path.join("meta.json"))?.unwrap_or_default();
         meta.attempt = meta.attempt.max(1);
         if !meta.build.base.is_empty() {
             let build = meta.build.name.clone();
             of_builds(&mut meta.variant, build, &mut meta.point);
         }
-        let mut verdict: VerdictFile = json(&path.join("verdict.json"))?.unwrap_or_default();
-        let mut unsound = Folder::open(path).unsound()?;
-        let own = calls.iter().find(|call| path.starts_with(call));
-        if let (Some(plan), Some(meta)) = (own, Folder::open(path).json("meta.json")) {
-            unsound.extend(copy_changed(plan, &meta));
+        let stored: Option<VerdictFile> = json(&path.join("verdict.json"))?;
+        let folder = Folder::open(path);
+        let own = absolute(path)?;
+        let own = calls.iter().find_map(|call| {
+            let below = own.strip_prefix(absolute(&call.0).ok()?).ok()?;
+            Some((call, below.display().to_string()))
+        });
+        // Without a verdict and a seal the runner was ended before it could judge.
+        let killed = stored.is_none() && !folder.has(MANIFEST);
+        let mut verdict = stored.unwrap_or_default();
+        let mut unsound = if killed {
+            Vec::new()
+        } else {
+            folder.unsound()?
+        };
+        if let Some(raw) = folder.json("meta.json") {
+            match &own {
+                Some(((_, beside), below)) => unsound.extend(beside.doubts(&raw, below)),
+                None if raw.get("planSha256").is_some() => {
+                    unsound.push("the plan that it belongs to is gone".to_owned());
+                }
+                None => {}
+            }
         }
-        if !verdict.verdict.is_empty() && !unsound.is_empty() {
+        if !unsound.is_empty() {
             "INVALID".clone_into(&mut verdict.verdict);
             verdict.reasons = unsound;
+        } else if killed {
+            verdict.reasons = vec!["its runner was ended before it could judge".to_owned()];
         }
+        let own = own.map(|((call, _), _)| call);
         let call = own.map_or(root, PathBuf::as_path);
         Ok(Self {
             folder: below(root, path),
@@ -305,7 +361,6 @@ impl StoredRun {
             path: path.to_owned(),
             derived: json(&path.join("derived.json"))?.unwrap_or_default(),
             summary: json(&path.join("summary.json"))?,
-            // Without a verdict the runner was ended before it could judge.
             verdict: if verdict.verdict.is_empty() {
                 "NOT_RUN".to_owned()
             } else {
@@ -320,14 +375,7 @@ impl StoredRun {
 
     /// The folder that the plan gave the run: that of its first attempt.
     fn planned_folder(&self) -> String {
-        match self.meta.attempt {
-            1 => self.folder.clone(),
-            n => self
-                .folder
-                .strip_suffix(&format!("-attempt-{n}"))
-                .unwrap_or(&self.folder)
-                .to_owned(),
-        }
+        planned_folder(&self.folder, self.meta.attempt.into()).to_owned()
     }
 
     /// What its block is known by.
@@ -432,17 +480,43 @@ impl Found {
 
     /// What the plans hold: runs without evidence, and what all of them measure.
     fn planned(&self, stored: &mut Stored) -> anyhow::Result<()> {
+        let root = absolute(&stored.root)?;
         for call in &self.calls {
             let plan: PlanFile = json(&call.join("plan.json"))?.unwrap_or_default();
             let several = plan.runs.iter().any(|run| run.build != plan.runs[0].build);
-            for run in plan.runs {
-                let folder = below(&stored.root, &call.join(&run.folder));
-                let mut begun = stored.runs.iter();
-                let begun = begun.any(|run| run.planned_folder() == folder);
-                if !begun {
-                    stored
-                        .missing
-                        .push((folder, "planned, no evidence".to_owned()));
+            let mut attempts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            for run in &stored.runs {
+                let own = attempts.entry(run.planned_folder()).or_default();
+                own.push(run.meta.attempt);
+            }
+            // The last run of each scenario that was begun.
+            let mut last: BTreeMap<String, usize> = BTreeMap::new();
+            let mut runs = Vec::new();
+            for (number, run) in plan.runs.into_iter().enumerate() {
+                // Where a part of a plan was named, the others are somewhere else.
+                let Ok(folder) = absolute(&call.join(&run.folder))?
+                    .strip_prefix(&root)
+                    .map(|folder| folder.display().to_string())
+                else {
+                    continue;
+                };
+                let own = attempts.remove(&folder).unwrap_or_default();
+                if !own.is_empty() {
+                    last.insert(run.scenario.clone(), number);
+                }
+                runs.push((number, folder, own, run));
+            }
+            for (number, folder, own, run) in runs {
+                let unreached = last.get(&run.scenario).is_none_or(|last| number > *last);
+                let mut gone = Vec::new();
+                if own.is_empty() {
+                    gone.push((folder.clone(), "planned, no evidence".to_owned()));
+                }
+                for attempt in 1..own.iter().copied().max().unwrap_or_default() {
+                    if !own.contains(&attempt) {
+                        let why = format!("attempt {attempt} is gone, and a later one is there");
+                        gone.push((folder_of(&folder, attempt), why));
+                    }
                 }
                 let mut variant = run.variant.unwrap_or_default();
                 let mut point = run.point;
@@ -457,16 +531,16 @@ impl Found {
                 };
                 // Plans of before it was told name folders alone.
                 let told = !place.scenario.is_empty();
-                let measured = !run.discarded && !plan.selection.quick;
-                if !told || !measured {
-                    continue;
+                if told && !run.discarded && !plan.selection.quick {
+                    stored.lost.extend(gone.iter().map(|_| Lost {
+                        place: place.clone(),
+                        unreached,
+                    }));
+                    if !stored.planned.contains(&place) {
+                        stored.planned.push(place);
+                    }
                 }
-                if !begun {
-                    stored.lost.push(place.clone());
-                }
-                if !stored.planned.contains(&place) {
-                    stored.planned.push(place);
-                }
+                stored.missing.extend(gone);
             }
         }
         Ok(())
@@ -491,6 +565,10 @@ fn shown(point: &Map<String, Json>) -> String {
         })
         .collect();
     parts.join(" ")
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("resolving {}", path.display()))
 }
 
 fn file(folder: &Path, name: &str) -> Option<PathBuf> {

@@ -69,23 +69,118 @@ pub(crate) struct Entry {
     pub(crate) estimate_ms: Option<u64>,
 }
 
-/// The hash of the copy of the suite beside the plan of a folder.
+/// The hashes of the copy of the suite beside the plan of a folder, and of the plan.
 ///
 /// # Errors
-/// It cannot be read.
-pub(crate) fn copy_sha256(plan: &Path) -> anyhow::Result<String> {
-    let path = plan.join(SUITE);
-    let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(hash::sha256(&text))
+/// One of them cannot be read.
+pub(crate) fn sums(folder: &Path) -> anyhow::Result<[String; 2]> {
+    let sum = |name: &str| -> anyhow::Result<String> {
+        let path = folder.join(name);
+        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(hash::sha256(&text))
+    };
+    Ok([sum(SUITE)?, sum(PLAN)?])
 }
 
-/// Why the copy beside the plan of a folder is not the one that a run was judged by; `None` if it is, or if the run does
-/// not tell.
-pub(crate) fn copy_changed(plan: &Path, meta: &Json) -> Option<String> {
-    let kept = meta.pointer("/suiteFile/copySha256")?.as_str()?;
-    match copy_sha256(plan) {
-        Ok(now) if now == kept => None,
-        _ => Some(format!("{SUITE} beside the plan was changed after the run")),
+/// What lies beside the runs of a plan, and what its runs were sealed with may not contradict.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    /// `None` if another suite judges.
+    suite: Option<Option<String>>,
+    plan: Option<String>,
+    /// As they are there; those of an older plan tell less.
+    runs: Vec<Json>,
+}
+
+impl Beside {
+    /// Reads it; what cannot be read is not there.
+    pub(crate) fn of(folder: &Path) -> Self {
+        let read = |name: &str| std::fs::read(folder.join(name)).ok();
+        let plan = read(PLAN);
+        let content: Option<Json> = plan
+            .as_deref()
+            .and_then(|text| serde_json::from_slice(text).ok());
+        let runs = content.and_then(|plan| plan.get("runs")?.as_array().cloned());
+        Self {
+            suite: Some(read(SUITE).map(|text| hash::sha256(&text))),
+            plan: plan.map(|text| hash::sha256(&text)),
+            runs: runs.unwrap_or_default(),
+        }
+    }
+
+    /// Where another suite judges, that one may be any.
+    pub(crate) fn but_for_its_suite(self) -> Self {
+        Self {
+            suite: None,
+            ..self
+        }
+    }
+
+    /// Why a run may not be judged by what lies there; empty if it may. `folder`: of the run, below the plan's.
+    pub(crate) fn doubts(&self, meta: &Json, folder: &str) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for (place, name, now) in [
+            ("/suiteFile/copySha256", SUITE, self.suite.as_ref()),
+            ("/planSha256", PLAN, Some(&self.plan)),
+        ] {
+            let kept = meta.pointer(place).and_then(Json::as_str);
+            let differs = |now: &Option<String>| kept.is_some() && kept != now.as_deref();
+            if now.is_some_and(differs) {
+                doubts.push(format!("{name} beside the plan was changed after the run"));
+            }
+        }
+        doubts.extend(self.displaced(meta, folder));
+        doubts
+    }
+
+    /// Why a run is not the one that was planned for its folder.
+    fn displaced(&self, meta: &Json, folder: &str) -> Option<String> {
+        let number = meta.get("attempt").and_then(Json::as_u64).unwrap_or(1);
+        let planned = planned_folder(folder, number);
+        let own = |run: &&Json| run.get("folder").and_then(Json::as_str) == Some(planned);
+        let Some(entry) = self.runs.iter().find(own) else {
+            return Some("its folder is not in the plan".to_owned());
+        };
+        let build = meta.pointer("/build/name");
+        let differs = |name: &&str| {
+            let own = match *name {
+                "build" => build,
+                name => meta.get(name),
+            };
+            let plain = |value: Option<&Json>| match value {
+                None | Some(Json::Null) => Json::from(""),
+                Some(value) => value.clone(),
+            };
+            // What an older plan, or a run that did not come so far, does not tell is no contradiction.
+            entry.get(*name).is_some() && own.is_some() && plain(entry.get(*name)) != plain(own)
+        };
+        let names = [
+            "scenario",
+            "point",
+            "variant",
+            "build",
+            "block",
+            "cycle",
+            "discarded",
+            "preflight",
+        ];
+        let names: Vec<&str> = names.into_iter().filter(|name| differs(name)).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "it is not the run that was planned for its folder: {} differs",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// The folder that the plan gave a run, of that of its attempt.
+pub(crate) fn planned_folder(folder: &str, attempt: u64) -> &str {
+    match attempt {
+        0 | 1 => folder,
+        n => folder
+            .strip_suffix(&format!("-attempt-{n}"))
+            .unwrap_or(folder),
     }
 }
 

@@ -5,10 +5,9 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::answer;
-use crate::compare::baseline::{self, Against};
+use crate::compare::baseline::Against;
 use crate::compare::cells::Cell;
-use crate::compare::family;
-use crate::compare::plan_verdict::PlanVerdict;
+use crate::compare::plan_verdict::{self, PlanVerdict, Said};
 use crate::compare::stored::{Setting, Stored, StoredRun};
 use crate::compare::words::Outcome;
 use crate::values::exit;
@@ -90,9 +89,11 @@ impl Figures {
     /// # Errors
     /// A baseline cannot be read, or the suite's answer does not fit its values.
     pub(crate) fn of(stored: &Stored, allowed: &[String]) -> anyhow::Result<Self> {
-        let comparisons = family::within(stored, allowed);
-        let baselines = baseline::against(stored)?;
-        let verdict = PlanVerdict::of(stored, &comparisons, &baselines);
+        let Said {
+            cells: comparisons,
+            baselines,
+            verdict,
+        } = plan_verdict::said(stored, allowed)?;
         let answer = answer::of(stored)?;
         let runs: Vec<RunRow> = stored.runs.iter().map(row).collect();
         let missing: Vec<Missing> = stored

@@ -26,6 +26,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) suite_sha256: String,
     /// Of its copy beside the plan, which has no secrets.
     pub(crate) copy_sha256: String,
+    pub(crate) plan_sha256: String,
     pub(crate) k6: Binary,
     /// Runs in the plan.
     pub(crate) runs: usize,
@@ -139,6 +140,7 @@ impl Meta {
                 "sha256": shared.suite_sha256,
                 "copySha256": shared.copy_sha256,
             },
+            "planSha256": shared.plan_sha256,
             "manifest": MANIFEST,
             "harness": run.harness(shared.suite)?,
             "k6": { "path": k6.path, "version": k6.version },

@@ -81,12 +81,8 @@ impl Plan {
     /// The same below another point's folder.
     pub(crate) fn add_at(&mut self, point: &str, run: &Run<'_>) -> String {
         let planned = Self::planned_folder(point, run);
-        if run.attempt == 1 {
-            self.planned.push(json!({ "folder": planned }));
-            self.plan_file();
-        }
         let name = match run.attempt {
-            1 => planned,
+            1 => planned.clone(),
             n => format!("{planned}-attempt-{n}"),
         };
         let folder = self.folder.join(&name);
@@ -100,6 +96,16 @@ impl Plan {
         });
         for (key, value) in run.meta.as_object().into_iter().flatten() {
             meta[key] = value.clone();
+        }
+        let mut known = self.planned.iter();
+        if !known.any(|entry| entry["folder"] == planned.as_str()) {
+            let build = meta["build"]["name"].as_str().unwrap_or_default();
+            let place = [&meta["scenario"], &meta["point"], &meta["variant"]];
+            self.planned.push(json!({
+                "folder": planned, "scenario": place[0], "point": place[1], "variant": place[2], "build": build,
+                "discarded": run.discarded, "preflight": false,
+            }));
+            self.plan_file();
         }
         let reasons: &[&str] = if run.verdict == "INVALID" {
             &["all-escaped: completed_users count: 49; expected == 50"]
@@ -116,6 +122,12 @@ impl Plan {
             fs::write(folder.join(file), content.to_string()).expect("file");
         }
         name
+    }
+
+    /// The folder of a run that was added.
+    pub(crate) fn run_folder(&self, variant: &str, cycle: u32) -> PathBuf {
+        let name = Self::planned_folder("5", &run(variant, cycle, 0.0));
+        self.folder.join(name)
     }
 
     /// Both variants in so many cycles; the hash takes `ratio` times as long, give or take a percent.
