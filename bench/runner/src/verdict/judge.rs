@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
 use crate::suite::Suite;
+use crate::suite::schema::Class;
 use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
 use crate::values::mask::masked;
@@ -50,13 +51,29 @@ impl Evidence {
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
         let mut gates = self.facts.judge();
         gates.extend(self.health.as_ref().map(Health::judge));
-        gates.extend(self.summary.as_ref().map(nothing_dropped));
+        let well =
+            self.health.is_some() && gates.iter().all(|gate| gate.holds || !of_generator(gate));
+        let dropped = self.summary.as_ref().map(nothing_dropped);
+        let place = gates.len();
+        gates.extend(dropped);
         let evidence = gates::Evidence {
             summary: self.summary.as_ref(),
             derived: &self.derived,
             vars: &self.vars,
         };
         gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
+        let missed = |gate: &Judged| gate.class == Class::Slo && !gate.holds && !gate.missing;
+        // Slow is not invalid: users that wait for answers have no time for the next iteration.
+        if well
+            && self.facts.exhausted
+            && gates.iter().any(missed)
+            && let Some(dropped) = gates.get_mut(place).filter(|gate| gate.id == DROPPED)
+        {
+            dropped.class = Class::Slo;
+            dropped
+                .text
+                .push_str("; all users that k6 may have were waiting for the target");
+        }
         if !self.doubts.is_empty() {
             gates.push(Judged::built_in(
                 "evidence-consistent",
@@ -92,11 +109,18 @@ impl Evidence {
     }
 }
 
+/// Whether it says that the generator measured itself.
+fn of_generator(gate: &Judged) -> bool {
+    matches!(gate.id.as_str(), "generator-cpu" | "generator-health")
+}
+
+const DROPPED: &str = "nothing-dropped";
+
 /// k6 drops iterations when it lacks users or time for them: then it was not the declared load.
 fn nothing_dropped(summary: &Json) -> Judged {
     let dropped = statistic(summary, "dropped_iterations", "count").unwrap_or(0.0);
     Judged::built_in(
-        "nothing-dropped",
+        DROPPED,
         dropped <= 0.0,
         format!("iterations that k6 dropped: {dropped}; expected 0"),
     )
@@ -137,5 +161,51 @@ mod tests {
         assert!(nothing_dropped(&dropped(0)).holds);
         let gate = nothing_dropped(&dropped(3));
         assert!(!gate.holds && gate.text.contains("dropped: 3"), "{gate:?}");
+    }
+
+    #[test]
+    fn a_target_that_lets_all_users_wait_is_slow_and_its_run_is_sound() {
+        let suite = crate::suite::tests::suite(
+            "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n\
+             [[gate]]\nid = \"fast\"\nclass = \"slo\"\nmetric = \"wait\"\nstat = \"max\"\nop = \"<\"\nlimit = 100\n",
+        )
+        .expect("suite");
+        let verdict = |exhausted: bool, wait: u32, generator: u32| {
+            let facts = json!({
+                "k6ExitCode": 0, "cause": "own", "exhausted": exhausted, "summary": true, "unhealthy": null,
+                "evidenceMissing": [], "generatorCpuPercentMean": generator,
+            });
+            let summary = json!({ "metrics": {
+                "dropped_iterations": { "type": "counter", "values": { "count": 3 } },
+                "wait": { "type": "trend", "values": { "max": wait, "count": 9 } },
+            } });
+            let evidence = Evidence {
+                scenario: "smoke".to_owned(),
+                facts: serde_json::from_value(facts).expect("facts"),
+                summary: Some(summary),
+                health: Some(Health::read("")),
+                derived: Map::new(),
+                vars: Vars::default(),
+                quick: false,
+                doubts: Vec::new(),
+            };
+            evidence.judge(&suite).expect("judged").verdict
+        };
+        assert_eq!(verdict(true, 200, 40), Verdict::Fail);
+        assert_eq!(
+            verdict(false, 200, 40),
+            Verdict::Invalid,
+            "k6 was still making users"
+        );
+        assert_eq!(
+            verdict(true, 50, 40),
+            Verdict::Invalid,
+            "too few users for a fast target"
+        );
+        assert_eq!(
+            verdict(true, 200, 95),
+            Verdict::Invalid,
+            "k6 measured itself"
+        );
     }
 }
