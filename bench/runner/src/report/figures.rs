@@ -304,12 +304,24 @@ fn facts(stored: &Stored) -> Vec<Fact> {
         .collect();
     let load = barrier_stats::ratio::spread(&loads)
         .map(|spread| format!("{:.2} to {:.2}, before the runs", spread.min, spread.max));
-    let dirty = if meta.git_dirty == Some(true) && !meta.sha.is_empty() {
-        ", with changes that are not committed"
-    } else {
-        ""
-    };
-    let commit = format!("{}{dirty}", meta.sha);
+    let mut commits: Vec<String> = Vec::new();
+    for run in &stored.runs {
+        // Of a plan whose runs have several each is told, and of none nothing.
+        let meta = &run.meta;
+        if meta.sha.is_empty() || meta.sha == "unknown" {
+            continue;
+        }
+        let dirty = if meta.git_dirty == Some(true) {
+            ", with changes that are not committed"
+        } else {
+            ""
+        };
+        let commit = format!("{}{dirty}", meta.sha);
+        if !commits.contains(&commit) {
+            commits.push(commit);
+        }
+    }
+    let commit = commits.join("; ");
     let mut builds: Vec<String> = Vec::new();
     for run in &stored.runs {
         let build = format!("{} is {}", run.variant(), run.build());
