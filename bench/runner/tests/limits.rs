@@ -287,16 +287,18 @@ fn a_plan_that_was_ended_early_lacks_as_many_of_both() {
     }
 }
 
+/// Writes the manifest of a run.
+fn seal(folder: &Path) {
+    let output = std::process::Command::new("sh")
+        .args(["-c", "sha256sum * > SHA256SUMS"])
+        .current_dir(folder)
+        .status();
+    assert!(output.expect("sha256sum").success());
+}
+
 #[test]
 fn runs_that_were_ended_before_their_verdict_are_missing() {
     let place = Place::new();
-    let seal = |folder: &Path| {
-        let output = std::process::Command::new("sh")
-            .args(["-c", "sha256sum * > SHA256SUMS"])
-            .current_dir(folder)
-            .status();
-        assert!(output.expect("sha256sum").success());
-    };
     // By the death of the runner, by a signal, by somebody who removed the verdict of a run that was whole.
     for (name, verdict, sealed) in [
         ("killed", None, false),
@@ -330,6 +332,36 @@ fn runs_that_were_ended_before_their_verdict_are_missing() {
             printed.contains("4 of 10 runs of hash invalid")
                 && printed.contains("what is left of the two is not alike")
                 && !printed.contains("faster"),
+            "{name}: {printed}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_was_changed_to_be_another_is_missing_where_it_was_planned() {
+    let place = Place::new();
+    for (name, value) in [
+        ("discarded", json!(true)),
+        ("quick", json!(true)),
+        ("variant", json!("hash2")),
+        ("scenario", json!("target")),
+        ("cycle", json!(99)),
+    ] {
+        let plan = Plan::new(&place, name).limited("0.05").cycles(10, 0.8);
+        for cycle in 1..=4 {
+            let folder = plan.run_folder("hash", cycle);
+            let path = folder.join("meta.json");
+            let mut meta: serde_json::Value = serde_json::from_str(&text(&path)).expect("JSON");
+            meta["manifest"] = "SHA256SUMS".into();
+            fs::write(&path, meta.to_string()).expect("written");
+            seal(&folder);
+            meta[name] = value.clone();
+            fs::write(&path, meta.to_string()).expect("written");
+        }
+        let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+        assert_eq!(code, 3, "{name}: {printed}");
+        assert!(
+            printed.contains("4 of 10 runs of hash invalid") && !printed.contains("faster"),
             "{name}: {printed}"
         );
     }

@@ -53,7 +53,7 @@ fn what_was_changed_beside_or_in_a_plan_is_invalid() {
         meta.as_object_mut().expect("object").remove("observed");
     };
     type Change<'a> = &'a dyn Fn(&Path);
-    let changes: [(&str, Change<'_>, &str); 6] = [
+    let changes: [(&str, Change<'_>, &str); 7] = [
         (
             "an entry of the plan is gone",
             &|plan| {
@@ -79,6 +79,17 @@ fn what_was_changed_beside_or_in_a_plan_is_invalid() {
                 fs::remove_file(folder.join("SHA256SUMS")).expect("removed");
             },
             "verdict.json says PASS, and meta.json tells of no run that it could follow from",
+        ),
+        (
+            "a run without a seal",
+            &|plan| {
+                let folder = plan.join(own);
+                change(&folder.join("meta.json"), |meta| {
+                    meta.as_object_mut().expect("object").remove("manifest");
+                });
+                fs::remove_file(folder.join("SHA256SUMS")).expect("removed");
+            },
+            "meta.json knows of no SHA256SUMS, which every run of this plan has",
         ),
         (
             "a run became a warm-up",
@@ -122,6 +133,17 @@ fn what_was_changed_beside_or_in_a_plan_is_invalid() {
             "{name}: {printed}"
         );
     }
+
+    let edited = twin(&bench, &plan, "edited");
+    change(&edited.join("plan.json"), |plan| {
+        plan["title"] = "another".into();
+    });
+    let (code, printed) = call(&bench, "resume", &edited);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("plan.json beside the plan was changed after the run; begin a new plan"),
+        "{printed}"
+    );
 
     // What the plan does not hold is named, and counts for nobody.
     let more = twin(&bench, &plan, "more");

@@ -10,6 +10,7 @@ pub(crate) mod cells;
 mod family;
 mod limit;
 mod losses;
+mod meta;
 pub(crate) mod places;
 pub(crate) mod plan_verdict;
 pub(crate) mod stored;

@@ -124,7 +124,7 @@ pub(super) fn members(stored: &Stored, runs: &[&StoredRun]) -> usize {
         }
         names.len()
     };
-    // The first one is as large as the others; without a number nothing is known.
-    let first = runs.iter().find(|run| run.meta.block.is_some());
-    first.map_or(0, |run| of_block(run))
+    // A block that was cut short is smaller; without a number nothing is known.
+    let numbered = runs.iter().filter(|run| run.meta.block.is_some());
+    numbered.map(|run| of_block(run)).max().unwrap_or(0)
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+pub(crate) use super::meta::{Meta, Setting};
 use crate::evidence::{Folder, MANIFEST, attempt as folder_of};
 use crate::plan::file::{Beside, is_plan, planned_folder};
 use crate::suite::Suite;
@@ -69,106 +70,6 @@ pub(crate) struct StoredRun {
     pub(crate) superseded: Option<&'static str>,
 }
 
-/// What `meta.json` says; what an older file lacks has its default.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Meta {
-    pub(crate) suite: String,
-    pub(crate) scenario: String,
-    pub(crate) variant: String,
-    pub(crate) branch: String,
-    pub(crate) sha: String,
-    pub(crate) git_dirty: Option<bool>,
-    pub(crate) point: Map<String, Json>,
-    pub(crate) cycle: u32,
-    pub(crate) attempt: u32,
-    /// Number of its block in the plan.
-    pub(crate) block: Option<u32>,
-    /// The attempt at its block; older files do not say it.
-    pub(crate) block_attempt: Option<u32>,
-    pub(crate) discarded: bool,
-    pub(crate) preflight: bool,
-    pub(crate) quick: bool,
-    pub(crate) label: String,
-    pub(crate) start_time: String,
-    pub(crate) end_time: String,
-    pub(crate) k6_version: String,
-    pub(crate) k6: K6,
-    pub(crate) suite_file: Hashed,
-    pub(crate) build: Build,
-    pub(crate) redis: String,
-    pub(crate) k6_run: K6Run,
-    pub(crate) environment: BTreeMap<String, Setting>,
-    pub(crate) harness: Hashed,
-    pub(crate) host: Host,
-    pub(crate) machine: Machine,
-    /// Everything else, among it what the suite's records say.
-    #[serde(flatten)]
-    pub(crate) others: BTreeMap<String, Json>,
-}
-
-/// How k6 ran.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct K6Run {
-    pub(crate) start_ms: Option<f64>,
-    pub(crate) wall_clock_ms: Option<f64>,
-    pub(crate) exit_code: Option<i32>,
-}
-
-/// The value of a variable and where it came from.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Setting {
-    pub(crate) value: String,
-    pub(crate) from: String,
-}
-
-/// The k6 that ran.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct K6 {
-    /// All lines, modules included.
-    pub(crate) version: String,
-}
-
-/// The thing under test.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Build {
-    pub(crate) id: String,
-    name: String,
-    /// What the builds of a plan are compared with; empty if there is only one.
-    pub(crate) base: String,
-}
-
-/// A file by its hash.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Hashed {
-    pub(crate) sha256: String,
-}
-
-/// The machine, before the run.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Host {
-    pub(crate) kernel: String,
-    pub(crate) architecture: String,
-    pub(crate) cpus: Option<u32>,
-    pub(crate) cpu_model: String,
-    pub(crate) memory_bytes: Option<f64>,
-    pub(crate) load_average_start: Vec<f64>,
-}
-
-/// What else the machine did during the run.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Machine {
-    pub(crate) busy: bool,
-    pub(crate) note: String,
-}
-
 /// A gate as it was judged.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Gate {
@@ -207,6 +108,8 @@ struct Planned {
     point: Map<String, Json>,
     variant: Option<String>,
     build: String,
+    block: Option<u32>,
+    cycle: Option<u32>,
     discarded: bool,
     preflight: bool,
 }
@@ -319,10 +222,6 @@ impl StoredRun {
     fn read(root: &Path, path: &Path, calls: &[(PathBuf, Beside)]) -> anyhow::Result<Self> {
         let mut meta: Meta = json(&path.join("meta.json"))?.unwrap_or_default();
         meta.attempt = meta.attempt.max(1);
-        if !meta.build.base.is_empty() {
-            let build = meta.build.name.clone();
-            of_builds(&mut meta.variant, build, &mut meta.point);
-        }
         let stored: Option<VerdictFile> = json(&path.join("verdict.json"))?;
         let folder = Folder::open(path);
         let own = absolute(path)?;
@@ -347,14 +246,28 @@ impl StoredRun {
                 None => {}
             }
         }
+        let mut of_builds_alone = !meta.build.base.is_empty();
         if !unsound.is_empty() {
+            // What was changed may be what the run is: then it is missing where it was planned.
+            if let Some(((_, beside), below)) = &own {
+                of_builds_alone = beside.several_builds();
+                if let Some((entry, attempt)) = beside.entry(below) {
+                    meta.attempt = attempt;
+                    as_planned(&mut meta, entry);
+                }
+            }
             "INVALID".clone_into(&mut verdict.verdict);
             verdict.reasons = unsound;
         } else if killed {
             verdict.reasons = vec!["its runner was ended before it could judge".to_owned()];
         }
-        let own = own.map(|((call, _), _)| call);
-        let call = own.map_or(root, PathBuf::as_path);
+        if of_builds_alone {
+            let build = meta.build.name.clone();
+            of_builds(&mut meta.variant, build, &mut meta.point);
+        }
+        // Where a part of a plan was named, it is the only one.
+        let call = own.map(|((call, _), _)| call.as_path());
+        let call = call.filter(|call| call.starts_with(root)).unwrap_or(root);
         Ok(Self {
             folder: below(root, path),
             call: below(root, call),
@@ -545,6 +458,26 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// A run that cannot say what it is, is what was planned for its folder.
+fn as_planned(meta: &mut Meta, entry: &Json) {
+    let Ok(entry) = serde_json::from_value::<Planned>(entry.clone()) else {
+        return;
+    };
+    // Plans of before it was told name folders alone.
+    if entry.scenario.is_empty() {
+        return;
+    }
+    meta.scenario = entry.scenario;
+    meta.point = entry.point;
+    meta.variant = entry.variant.unwrap_or_default();
+    meta.build.name = entry.build;
+    meta.cycle = entry.cycle.unwrap_or(meta.cycle);
+    meta.block = entry.block.or(meta.block);
+    meta.discarded = entry.discarded;
+    meta.preflight = entry.preflight;
+    meta.quick = false;
 }
 
 /// Builds are compared within each variant, which is a point of theirs.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::planned::PlannedRun;
 use super::runs::Plan;
 use super::selection::Selection;
-use crate::evidence::Invocation;
+use crate::evidence::{Invocation, MANIFEST};
 use crate::suite::Suite;
 use crate::suite::vars::Point;
 use crate::values::exit;
@@ -48,6 +48,9 @@ pub(crate) struct PlanFile {
     pub(crate) k6: String,
     /// Hash of the harness.
     pub(crate) harness_sha256: Vec<String>,
+    /// Its runs have manifests; those of older plans need not.
+    #[serde(default)]
+    sealed: bool,
     pub(crate) runs: Vec<Entry>,
 }
 
@@ -88,6 +91,8 @@ pub(crate) struct Beside {
     /// `None` if another suite judges.
     suite: Option<Option<String>>,
     plan: Option<String>,
+    /// Whether every run was to have a manifest.
+    sealed: bool,
     /// As they are there; those of an older plan tell less.
     runs: Vec<Json>,
 }
@@ -100,10 +105,13 @@ impl Beside {
         let content: Option<Json> = plan
             .as_deref()
             .and_then(|text| serde_json::from_slice(text).ok());
-        let runs = content.and_then(|plan| plan.get("runs")?.as_array().cloned());
+        let field = |name: &str| content.as_ref().and_then(|plan| plan.get(name));
+        let sealed = field("sealed") == Some(&Json::Bool(true));
+        let runs = field("runs").and_then(|runs| runs.as_array().cloned());
         Self {
             suite: Some(read(SUITE).map(|text| hash::sha256(&text))),
             plan: plan.map(|text| hash::sha256(&text)),
+            sealed,
             runs: runs.unwrap_or_default(),
         }
     }
@@ -118,6 +126,18 @@ impl Beside {
 
     /// Why a run may not be judged by what lies there; empty if it may. `folder`: of the run, below the plan's.
     pub(crate) fn doubts(&self, meta: &Json, folder: &str) -> Vec<String> {
+        let mut doubts = self.changed(meta);
+        if self.sealed && meta.get("manifest").is_none() {
+            doubts.push(format!(
+                "meta.json knows of no {MANIFEST}, which every run of this plan has"
+            ));
+        }
+        doubts.extend(self.displaced(meta, folder));
+        doubts
+    }
+
+    /// What is not as it was when a run was made.
+    pub(crate) fn changed(&self, meta: &Json) -> Vec<String> {
         let mut doubts = Vec::new();
         for (place, name, now) in [
             ("/suiteFile/copySha256", SUITE, self.suite.as_ref()),
@@ -129,18 +149,35 @@ impl Beside {
                 doubts.push(format!("{name} beside the plan was changed after the run"));
             }
         }
-        doubts.extend(self.displaced(meta, folder));
         doubts
+    }
+
+    /// What the plan says of the run of a folder, and which attempt the folder is of.
+    pub(crate) fn entry(&self, folder: &str) -> Option<(&Json, u32)> {
+        let of = |planned: &str| {
+            let mut runs = self.runs.iter();
+            runs.find(|run| run.get("folder").and_then(Json::as_str) == Some(planned))
+        };
+        let again = || {
+            let (planned, number) = folder.rsplit_once("-attempt-")?;
+            Some((of(planned)?, number.parse().ok()?))
+        };
+        of(folder).map(|entry| (entry, 1)).or_else(again)
+    }
+
+    /// Whether the plan compares builds.
+    pub(crate) fn several_builds(&self) -> bool {
+        let mut builds = self.runs.iter().map(|run| run.get("build"));
+        let first = builds.next();
+        builds.any(|build| Some(build) != first)
     }
 
     /// Why a run is not the one that was planned for its folder.
     fn displaced(&self, meta: &Json, folder: &str) -> Option<String> {
-        let number = meta.get("attempt").and_then(Json::as_u64).unwrap_or(1);
-        let planned = planned_folder(folder, number);
-        let own = |run: &&Json| run.get("folder").and_then(Json::as_str) == Some(planned);
-        let Some(entry) = self.runs.iter().find(own) else {
+        let Some((entry, attempt)) = self.entry(folder) else {
             return Some("its folder is not in the plan".to_owned());
         };
+        let said = meta.get("attempt").and_then(Json::as_u64).unwrap_or(1);
         let build = meta.pointer("/build/name");
         let differs = |name: &&str| {
             let own = match *name {
@@ -164,7 +201,9 @@ impl Beside {
             "discarded",
             "preflight",
         ];
-        let names: Vec<&str> = names.into_iter().filter(|name| differs(name)).collect();
+        let names = names.into_iter().filter(|name| differs(name));
+        let attempt = (said.max(1) != u64::from(attempt)).then_some("attempt");
+        let names: Vec<&str> = names.chain(attempt).collect();
         (!names.is_empty()).then(|| {
             format!(
                 "it is not the run that was planned for its folder: {} differs",
@@ -241,6 +280,7 @@ impl PlanFile {
             secrets,
             k6: k6.to_owned(),
             harness_sha256: harness(suite, plan)?,
+            sealed: true,
             runs: plan.runs.iter().map(Entry::new).collect(),
         })
     }

@@ -103,7 +103,7 @@ impl Plan {
             let place = [&meta["scenario"], &meta["point"], &meta["variant"]];
             self.planned.push(json!({
                 "folder": planned, "scenario": place[0], "point": place[1], "variant": place[2], "build": build,
-                "discarded": run.discarded, "preflight": false,
+                "cycle": run.cycle, "discarded": run.discarded, "preflight": false,
             }));
             self.plan_file();
         }
