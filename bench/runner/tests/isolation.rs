@@ -77,6 +77,14 @@ fn no_step_reaches_a_host_that_the_suite_does_not_allow() {
             "target own",
         ),
         (target("{address}", "--redis-host=db.example"), "target own"),
+        // With a value that is known only once the target runs.
+        (target("http://db.example:1/?{address}", ""), "target own"),
+        (
+            format!(
+                "{fine}[[record]]\nid = \"at\"\nkind = \"redis\"\nsource = \"redis://db.example\"\nstatement = \"GET a\"\n"
+            ),
+            "record at",
+        ),
         (
             format!("{fine}faults = \"--peer http://db.example/x\"\n"),
             "target own",

@@ -154,6 +154,14 @@ fn what_was_changed_beside_or_in_a_plan_is_invalid() {
         .arg(more.join("b/matrix/1/cycle-09"))
         .status();
     assert!(done.expect("cp").success());
+    let (code, printed) = call(&bench, "judge", &more);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains(
+            "verdict  INVALID  b/matrix/1/cycle-09\n         its folder is not in the plan"
+        ),
+        "{printed}"
+    );
     let (_, printed) = call(&bench, "compare", &more);
     let line = "left out: b/matrix/1/cycle-09: INVALID (its folder is not in the plan)";
     assert!(printed.contains(line), "{printed}");

@@ -431,6 +431,11 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
     for folder in &judged.never_begun {
         say(&format!("verdict  NOT_RUN  {folder}\n         never begun"));
     }
+    for folder in &judged.strangers {
+        say(&format!(
+            "verdict  INVALID  {folder}\n         its folder is not in the plan"
+        ));
+    }
     if !whole {
         let (begun, never) = (judged.runs.len(), judged.never_begun.len());
         say(&format!(
@@ -454,6 +459,7 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
             exit::GATE if run.preflight && !whole => exit::SET_UP,
             code => code,
         })
+        .chain(judged.strangers.iter().map(|_| exit::GATE))
         .collect();
     let mut limits = exit::OK;
     if judged.plan {

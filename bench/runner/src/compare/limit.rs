@@ -68,13 +68,16 @@ impl Gate {
             () => "INVALID",
         };
         self.open = (self.verdict == "INVALID").then(|| {
-            if beyond {
-                format!(
-                    "taken alone it is more, which is not shown among {together} limits: more cycles tell"
-                )
-            } else {
-                "the interval reaches from within to beyond that: more cycles tell".to_owned()
-            }
+            let why = match (beyond, shown) {
+                (false, _) => "the interval reaches from within to beyond that".to_owned(),
+                (true, false) => {
+                    "taken alone it is more, which is not shown among all comparisons".to_owned()
+                }
+                (true, true) => {
+                    format!("taken alone it is more, which is not shown among {together} limits")
+                }
+            };
+            format!("{why}: more cycles tell")
         });
     }
 

@@ -165,6 +165,26 @@ impl Beside {
         of(folder).map(|entry| (entry, 1)).or_else(again)
     }
 
+    /// The folders of runs below the plan's that it does not hold.
+    pub(crate) fn strangers(&self, plan: &Path) -> Vec<String> {
+        let (mut found, mut left) = (Vec::new(), vec![plan.to_owned()]);
+        while let Some(folder) = left.pop() {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            left.extend(folders.map(|entry| entry.path()));
+            let below = folder
+                .strip_prefix(plan)
+                .unwrap_or(&folder)
+                .display()
+                .to_string();
+            if folder.join("meta.json").is_file() && self.entry(&below).is_none() {
+                found.push(below);
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// Whether the plan compares builds.
     pub(crate) fn several_builds(&self) -> bool {
         let mut builds = self.runs.iter().map(|run| run.get("build"));

@@ -214,9 +214,11 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
             }
         }
     }
+    // What the target tells later is looked at then.
+    let known = RunValues::from([("address", String::new())]);
     for (what, text) in places(suite, target) {
         // What has no value yet is looked at once it has.
-        if let Ok(address) = vars.expand(text, &RunValues::new()) {
+        if let Ok(address) = vars.expand(text, &known) {
             suite.allow(&what, &address)?;
         }
     }
@@ -228,7 +230,6 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
 
 /// What a target is started with, as far as it has its values.
 fn arguments(target: &TargetTable, vars: &Vars) -> impl Iterator<Item = (String, String)> {
-    // Files of the runner have no host.
     let known = RunValues::from([("port_file", String::new())]);
     let words = target.start.iter().skip(1).chain(&target.faults);
     words.filter_map(move |word| {

@@ -97,7 +97,7 @@ impl Attempt<'_, '_> {
     fn work(&mut self, run_id: &str, meta: &mut Meta) -> anyhow::Result<Judgement> {
         let (suite, folder) = (self.shared.suite, self.folder);
         let external = self.run.target.kind == TargetKind::External;
-        let mut known = RunValues::from([("run_id", run_id.to_owned())]);
+        let mut known = RunValues::new();
         self.run.check_hosts(suite, &known)?;
         let held = if external { self.settle()? } else { Vec::new() };
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.

@@ -101,8 +101,9 @@ fn hosts(text: &str, arguments: bool) -> Vec<String> {
             let last = name.rsplit(['-', '_', '.']).next().unwrap_or_default();
             OF_HOSTS.contains(&last)
         };
-        let is_host = arguments && (of_host(name) || (named && name.is_empty()));
+        let of_option = of_host(name) || (named && name.is_empty());
         for part in value.split(',').filter(|part| !part.contains("://")) {
+            let is_host = of_option && (arguments || part.contains('.'));
             found.extend(host(part, arguments, is_host));
         }
         named = name.is_empty() && word.starts_with('-') && of_host(word);
@@ -189,6 +190,10 @@ mod tests {
             assert_eq!(found(text), expected, "{text}");
         }
         assert_eq!(hosts("gateway=port:8080,pid:17", false).join(" "), "");
+        assert_eq!(
+            hosts("host=db.example user=me host=me", false).join(" "),
+            "db.example"
+        );
         assert_eq!(
             hosts("kafka.example:9092", false).join(" "),
             "kafka.example"

@@ -44,6 +44,8 @@ pub(crate) struct Judged {
     pub(crate) plan: bool,
     /// Folders of the plan's runs that were never begun.
     pub(crate) never_begun: Vec<String>,
+    /// Folders of runs below the plan's that it does not hold.
+    pub(crate) strangers: Vec<String>,
 }
 
 /// What can be said today.
@@ -108,6 +110,10 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judg
         }
     });
     let own_suite = other.is_none() && plan.is_some();
+    let strangers = match &beside {
+        Some((plan, beside)) if whole => beside.strangers(plan),
+        _ => Vec::new(),
+    };
     let runs: Vec<Again> = runs
         .iter()
         .map(|run| one(suite, own_suite, beside.as_ref(), run))
@@ -116,6 +122,7 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judg
         runs,
         plan: whole,
         never_begun,
+        strangers,
     })
 }
 
