@@ -53,8 +53,9 @@ impl Evidence {
         gates.extend(self.health.as_ref().map(Health::judge));
         let well =
             self.health.is_some() && gates.iter().all(|gate| gate.holds || !of_generator(gate));
-        let dropped = self.summary.as_ref().map(nothing_dropped);
         let place = gates.len();
+        let dropped = self.summary.as_ref().map(nothing_dropped);
+        let has_dropped = dropped.as_ref().is_some_and(|gate| !gate.holds);
         gates.extend(dropped);
         let evidence = gates::Evidence {
             summary: self.summary.as_ref(),
@@ -67,7 +68,7 @@ impl Evidence {
         if well
             && self.facts.exhausted
             && gates.iter().any(missed)
-            && let Some(dropped) = gates.get_mut(place).filter(|gate| gate.id == DROPPED)
+            && let Some(dropped) = gates.get_mut(place).filter(|_| has_dropped)
         {
             dropped.class = Class::Slo;
             dropped
@@ -114,13 +115,11 @@ fn of_generator(gate: &Judged) -> bool {
     matches!(gate.id.as_str(), "generator-cpu" | "generator-health")
 }
 
-const DROPPED: &str = "nothing-dropped";
-
 /// k6 drops iterations when it lacks users or time for them: then it was not the declared load.
 fn nothing_dropped(summary: &Json) -> Judged {
     let dropped = statistic(summary, "dropped_iterations", "count").unwrap_or(0.0);
     Judged::built_in(
-        DROPPED,
+        "nothing-dropped",
         dropped <= 0.0,
         format!("iterations that k6 dropped: {dropped}; expected 0"),
     )
