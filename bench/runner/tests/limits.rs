@@ -392,6 +392,28 @@ fn an_attempt_that_is_gone_is_missing() {
 }
 
 #[test]
+fn a_block_that_was_begun_again_without_a_run_has_lost_it() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(16, 0.8);
+    plan.add(&Run {
+        verdict: "INVALID",
+        ..run("zset", 1, 1.0)
+    });
+    // Made three times more, and of the other side nothing is there.
+    for attempt in 2..=4 {
+        plan.add(&Run {
+            attempt,
+            ..run("zset", 1, 10_000.0)
+        });
+    }
+    let cell = drain(&place, &plan);
+    assert_eq!(
+        cell["comparisons"][0]["verdict"]["outcome"], "tooManyInvalid",
+        "{cell:#}"
+    );
+}
+
+#[test]
 fn a_limit_is_kept_only_where_the_whole_interval_is_within_it() {
     let place = Place::new();
     let mut noisy = Plan::new(&place, "noisy").limited("0.05");

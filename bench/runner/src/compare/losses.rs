@@ -42,6 +42,8 @@ impl Losses {
                 continue;
             }
             losses.attempts += 1;
+            // Its block was begun again, and what became of it there is not known.
+            losses.lost += run.behind as usize;
             match run.verdict.as_str() {
                 "INVALID" => losses.invalid += 1,
                 "PASS" | "FAIL" if run.superseded.is_some() || has_value(run) => {}

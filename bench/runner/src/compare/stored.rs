@@ -68,6 +68,8 @@ pub(crate) struct StoredRun {
     pub(crate) summary: Option<Json>,
     /// Why another attempt counts in its place.
     pub(crate) superseded: Option<&'static str>,
+    /// Of the last attempt at a run: how many later attempts at its block have nothing of it.
+    pub(crate) behind: u32,
 }
 
 /// A gate as it was judged.
@@ -208,13 +210,12 @@ fn supersede(runs: &mut [StoredRun]) {
         *attempt = (*attempt).max(run.block_attempt());
     }
     for run in runs.iter_mut() {
-        run.superseded = if run.meta.attempt < last[&run.planned_folder()] {
-            Some("repeated later")
-        } else if run.block_attempt() < last_of_block[&run.block()] {
-            Some("its block was begun again")
-        } else {
-            None
-        };
+        if run.meta.attempt < last[&run.planned_folder()] {
+            run.superseded = Some("repeated later");
+            continue;
+        }
+        run.behind = last_of_block[&run.block()].saturating_sub(run.block_attempt());
+        run.superseded = (run.behind > 0).then_some("its block was begun again");
     }
 }
 
@@ -282,6 +283,7 @@ impl StoredRun {
             reasons: verdict.reasons,
             gates: verdict.gates,
             superseded: None,
+            behind: 0,
             meta,
         })
     }
