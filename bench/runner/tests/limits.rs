@@ -368,6 +368,60 @@ fn a_run_that_was_changed_to_be_another_is_missing_where_it_was_planned() {
 }
 
 #[test]
+fn builds_that_never_ran_are_missing_under_their_names() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").limited("0.05");
+    let named = json!({ "named": [{ "name": "old" }, { "name": "new" }] });
+    plan.selection = json!({ "builds": named });
+    for cycle in 1..=10 {
+        for (name, drain) in [("old", 10_000.0), ("new", 8_000.0)] {
+            let mut started = run("zset", cycle, drain + 10.0 * f64::from(cycle % 3));
+            // Each folder is of a build.
+            started.variant = name;
+            started.meta =
+                json!({ "variant": "zset", "build": { "id": name, "name": name, "base": "old" } });
+            plan.add(&started);
+        }
+    }
+    // The first one, and four of the other, ended before their build was known.
+    for (name, cycle) in [("old", 1), ("new", 2), ("new", 3), ("new", 4), ("new", 5)] {
+        let folder = plan.run_folder(name, cycle);
+        let path = folder.join("meta.json");
+        let mut meta: serde_json::Value = serde_json::from_str(&text(&path)).expect("JSON");
+        meta.as_object_mut().expect("object").remove("build");
+        fs::write(&path, meta.to_string()).expect("written");
+        let verdict = json!({ "verdict": "NOT_RUN" }).to_string();
+        fs::write(folder.join("verdict.json"), verdict).expect("written");
+    }
+    let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("4 of 10 runs of new invalid") && printed.contains("1 of 10 runs of old"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn whom_a_person_interrupts_is_chance() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(10, 0.8);
+    for cycle in 1..=2 {
+        for variant in ["zset", "hash"] {
+            plan.add(&Run {
+                attempt: 2,
+                ..run(variant, cycle, 10_000.0 + f64::from(cycle))
+            });
+        }
+        let verdict = json!({ "verdict": "INTERRUPTED" }).to_string();
+        let folder = plan.run_folder("hash", cycle);
+        fs::write(folder.join("verdict.json"), verdict).expect("written");
+    }
+    let cell = drain(&place, &plan);
+    let outcome = &cell["comparisons"][0]["verdict"]["outcome"];
+    assert_ne!(*outcome, "tooManyInvalid", "{cell:#}");
+}
+
+#[test]
 fn an_attempt_that_is_gone_is_missing() {
     let place = Place::new();
     let mut plan = Plan::new(&place, "plan").cycles(10, 0.8);

@@ -166,6 +166,39 @@ fn what_was_changed_beside_or_in_a_plan_is_invalid() {
     let line = "left out: b/matrix/1/cycle-09: INVALID (its folder is not in the plan)";
     assert!(printed.contains(line), "{printed}");
 
+    // A copy of a folder is no further attempt.
+    let copied = twin(&bench, &plan, "copied");
+    let name = format!("{own}-attempt-03");
+    let done = Command::new("cp")
+        .arg("-a")
+        .arg(copied.join(own))
+        .arg(copied.join(&name))
+        .status();
+    assert!(done.expect("cp").success());
+    let (code, printed) = call(&bench, "judge", &copied);
+    let line = format!("verdict  INVALID  {name}\n         its folder is not in the plan");
+    assert!(code == 3 && printed.contains(&line), "{printed}");
+
+    // A run that belongs elsewhere is made again.
+    let misplaced = copied.with_file_name("twin-5");
+    let (code, printed) = call(&bench, "resume", &misplaced);
+    assert_eq!(code, 0, "{printed}");
+    let again = misplaced.join(format!("{own}-attempt-2"));
+    assert!(again.is_dir(), "{printed}");
+
+    // A plan is the same one whichever way leads there.
+    let link = plan.with_file_name("link");
+    std::os::unix::fs::symlink(&plan, &link).expect("a link");
+    for way in [plan.join("b").join(".."), link] {
+        for verb in ["judge", "compare"] {
+            let (code, printed) = call(&bench, verb, &way);
+            assert_eq!(code, 0, "{}: {printed}", way.display());
+        }
+    }
+    let way = plan.join(own).join("../cycle-03");
+    let (code, printed) = call(&bench, "judge", &way);
+    assert_eq!(code, 0, "{printed}");
+
     // Without the plan nobody knows what is missing; a part of it is still a part of it.
     let part = plan.join("b");
     let (code, printed) = call(&bench, "compare", &part);

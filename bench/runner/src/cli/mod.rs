@@ -463,7 +463,7 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
         .collect();
     let mut limits = exit::OK;
     if judged.plan {
-        let folder = std::path::absolute(folder)?;
+        let folder = crate::evidence::resolved(folder)?;
         if let Some(verdict) = compare::verdict_of_plan(&folder, other()?, &judged.runs)? {
             say(&verdict.to_string());
             limits = if verdict.passed() {

@@ -12,6 +12,7 @@ use super::limit::Gate;
 use super::losses::Losses;
 use super::stored::{Stored, StoredRun};
 use super::{alike, places};
+use crate::evidence::resolved;
 use crate::suite::schema::CompareTable;
 use crate::values::exit;
 use crate::values::text::{figure, plural};
@@ -168,7 +169,7 @@ impl Group<'_> {
 
 /// The folder of the baselines that belong to a plan: beside it.
 fn beside(plan: &Path) -> anyhow::Result<PathBuf> {
-    let plan = std::path::absolute(plan).context("resolving the folder")?;
+    let plan = resolved(plan)?;
     Ok(plan.parent().unwrap_or(&plan).join(FOLDER))
 }
 
@@ -225,7 +226,7 @@ fn taken(stored: &Stored, group: &Group<'_>) -> anyhow::Result<Baseline> {
         }
     }
     let conditions = alike::conditions(&stored.suite, group.runs[0]);
-    let from = std::path::absolute(&stored.root).context("resolving the folder")?;
+    let from = resolved(&stored.root)?;
     Ok(Baseline {
         schema_version: SCHEMA,
         key: alike::key(&conditions),
@@ -352,7 +353,7 @@ pub(crate) fn against(stored: &Stored) -> anyhow::Result<Vec<Against>> {
     let mut known = read(&beside(&stored.root)?)?;
     let suite = &stored.suite.file.suite.id;
     known.retain(|baseline| baseline.suite == *suite);
-    let own = std::path::absolute(&stored.root).context("resolving the folder")?;
+    let own = resolved(&stored.root)?;
     let own = own.file_name().map(|name| name.to_string_lossy());
     let is_own = |baseline: &Baseline| own.as_deref() == Some(baseline.from.as_str());
     let mut found = Vec::new();

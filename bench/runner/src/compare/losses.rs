@@ -23,6 +23,9 @@ pub(crate) struct Losses {
     pub(crate) attempts: usize,
     /// Planned runs and attempts without evidence, although later ones have some.
     pub(crate) lost: usize,
+    /// Runs that somebody interrupted, and whose block was made again.
+    #[serde(skip)]
+    repeated: usize,
     /// Planned runs after the last one that was begun: the plan was ended early, for all variants alike.
     #[serde(skip)]
     unreached: usize,
@@ -47,6 +50,7 @@ impl Losses {
             match run.verdict.as_str() {
                 "INVALID" => losses.invalid += 1,
                 "PASS" | "FAIL" if run.superseded.is_some() || has_value(run) => {}
+                "INTERRUPTED" if run.superseded.is_some() => losses.repeated += 1,
                 // Also what a signal ended, or who killed the runner: the variant may have been the reason.
                 _ => losses.without_value += 1,
             }
@@ -70,7 +74,7 @@ impl Losses {
     }
 
     fn sum(&self) -> usize {
-        self.invalid + self.without_value + self.lost
+        self.invalid + self.without_value + self.lost + self.repeated
     }
 
     fn many(&self) -> bool {
@@ -97,7 +101,8 @@ impl Losses {
     /// Why what is left of two cannot be compared; `None` if it can.
     pub(super) fn beside(&self, name: &str, other: &Self, of_other: &str) -> Option<String> {
         // A plan that was ended early lacks as many of both; evidence of one side alone does not go by itself.
-        let gone = |losses: &Self| losses.sum() + losses.unreached;
+        // Whom a person interrupts is chance, and the block was made again: only too many of these are a choice.
+        let gone = |losses: &Self| losses.sum() - losses.repeated + losses.unreached;
         let apart = gone(self).abs_diff(gone(other)) > APART;
         if !apart && !self.many() && !other.many() {
             return None;

@@ -41,10 +41,9 @@ pub(crate) fn order<'a>(stored: &'a Stored, runs: &[&'a StoredRun]) -> Vec<&'a s
 
 /// What the others are compared with: the first of the builds that a person named, else the variant that the suite names.
 pub(super) fn base_of<'a>(table: &'a CompareTable, runs: &[&'a StoredRun]) -> &'a str {
-    match runs.first().map(|run| run.meta.build.base.as_str()) {
-        Some(base) if !base.is_empty() => base,
-        _ => table.base.get_ref(),
-    }
+    let mut named = runs.iter().map(|run| run.meta.build.base.as_str());
+    let named = named.find(|base| !base.is_empty());
+    named.unwrap_or(table.base.get_ref())
 }
 
 /// The names of the variants, in the order of their first runs.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 pub(crate) use super::meta::{Meta, Setting};
-use crate::evidence::{Folder, MANIFEST, attempt as folder_of};
+use crate::evidence::{Folder, MANIFEST, attempt as folder_of, resolved};
 use crate::plan::file::{Beside, is_plan, planned_folder};
 use crate::suite::Suite;
 use crate::values::exit;
@@ -133,7 +133,7 @@ impl Stored {
         let mut runs = Vec::new();
         if found.calls.is_empty() {
             // A part of a plan, whose evidence above it says what it is part of.
-            let folder = std::path::absolute(folder).context("resolving the folder")?;
+            let folder = resolved(folder)?;
             let above = folder.ancestors().find(|above| is_plan(above));
             found.calls.extend(above.map(Path::to_owned));
         }
@@ -225,9 +225,9 @@ impl StoredRun {
         meta.attempt = meta.attempt.max(1);
         let stored: Option<VerdictFile> = json(&path.join("verdict.json"))?;
         let folder = Folder::open(path);
-        let own = absolute(path)?;
+        let own = resolved(path)?;
         let own = calls.iter().find_map(|call| {
-            let below = own.strip_prefix(absolute(&call.0).ok()?).ok()?;
+            let below = own.strip_prefix(resolved(&call.0).ok()?).ok()?;
             Some((call, below.display().to_string()))
         });
         // Without a verdict and a seal the runner was ended before it could judge.
@@ -248,15 +248,31 @@ impl StoredRun {
             }
         }
         let mut of_builds_alone = !meta.build.base.is_empty();
-        if !unsound.is_empty() {
-            // What was changed may be what the run is: then it is missing where it was planned.
-            if let Some(((_, beside), below)) = &own {
+        if let Some(((_, beside), below)) = &own {
+            let planned = beside.entry(below);
+            if let Some(base) = beside.base() {
+                of_builds_alone = true;
+                base.clone_into(&mut meta.build.base);
+            }
+            if !unsound.is_empty() {
+                // What was changed may be what the run is: then it is missing where it was planned.
+                meta.block_attempt = None;
                 of_builds_alone = beside.several_builds();
-                if let Some((entry, attempt)) = beside.entry(below) {
+                beside
+                    .base()
+                    .unwrap_or_default()
+                    .clone_into(&mut meta.build.base);
+                if let Some((entry, attempt)) = planned {
                     meta.attempt = attempt;
                     as_planned(&mut meta, entry);
                 }
+            } else if meta.build.name.is_empty() {
+                // It ended before its build was known.
+                let build = planned.and_then(|(entry, _)| entry.get("build")?.as_str());
+                build.unwrap_or_default().clone_into(&mut meta.build.name);
             }
+        }
+        if !unsound.is_empty() {
             "INVALID".clone_into(&mut verdict.verdict);
             verdict.reasons = unsound;
         } else if killed {
@@ -395,9 +411,10 @@ impl Found {
 
     /// What the plans hold: runs without evidence, and what all of them measure.
     fn planned(&self, stored: &mut Stored) -> anyhow::Result<()> {
-        let root = absolute(&stored.root)?;
+        let root = resolved(&stored.root)?;
         for call in &self.calls {
             let plan: PlanFile = json(&call.join("plan.json"))?.unwrap_or_default();
+            let call = resolved(call)?;
             let several = plan.runs.iter().any(|run| run.build != plan.runs[0].build);
             let mut attempts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
             for run in &stored.runs {
@@ -409,7 +426,8 @@ impl Found {
             let mut runs = Vec::new();
             for (number, run) in plan.runs.into_iter().enumerate() {
                 // Where a part of a plan was named, the others are somewhere else.
-                let Ok(folder) = absolute(&call.join(&run.folder))?
+                let Ok(folder) = call
+                    .join(&run.folder)
                     .strip_prefix(&root)
                     .map(|folder| folder.display().to_string())
                 else {
@@ -500,10 +518,6 @@ fn shown(point: &Map<String, Json>) -> String {
         })
         .collect();
     parts.join(" ")
-}
-
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("resolving {}", path.display()))
 }
 
 fn file(folder: &Path, name: &str) -> Option<PathBuf> {

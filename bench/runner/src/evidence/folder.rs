@@ -264,6 +264,18 @@ pub(crate) fn attempt(relative: &str, number: u32) -> String {
     }
 }
 
+/// Where a folder really is: one place has one name, whatever links and dots lead there.
+///
+/// # Errors
+/// The way there cannot be read.
+pub(crate) fn resolved(folder: &Path) -> anyhow::Result<PathBuf> {
+    let there = match folder.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::path::absolute(folder),
+        there => there,
+    };
+    there.with_context(|| format!("resolving {}", folder.display()))
+}
+
 /// A value as one component of a path.
 pub(crate) fn component(text: &str) -> String {
     let safe: String = text

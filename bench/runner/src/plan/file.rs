@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::planned::PlannedRun;
 use super::runs::Plan;
 use super::selection::Selection;
-use crate::evidence::{Invocation, MANIFEST};
+use crate::evidence::{Invocation, MANIFEST, attempt};
 use crate::suite::Suite;
 use crate::suite::vars::Point;
 use crate::values::exit;
@@ -93,6 +93,8 @@ pub(crate) struct Beside {
     plan: Option<String>,
     /// Whether every run was to have a manifest.
     sealed: bool,
+    /// The build that was named first.
+    base: Option<String>,
     /// As they are there; those of an older plan tell less.
     runs: Vec<Json>,
 }
@@ -108,10 +110,12 @@ impl Beside {
         let field = |name: &str| content.as_ref().and_then(|plan| plan.get(name));
         let sealed = field("sealed") == Some(&Json::Bool(true));
         let runs = field("runs").and_then(|runs| runs.as_array().cloned());
+        let base = field("selection").and_then(|asked| asked.pointer("/builds/named/0/name"));
         Self {
             suite: Some(read(SUITE).map(|text| hash::sha256(&text))),
             plan: plan.map(|text| hash::sha256(&text)),
             sealed,
+            base: base.and_then(Json::as_str).map(str::to_owned),
             runs: runs.unwrap_or_default(),
         }
     }
@@ -160,7 +164,10 @@ impl Beside {
         };
         let again = || {
             let (planned, number) = folder.rsplit_once("-attempt-")?;
-            Some((of(planned)?, number.parse().ok()?))
+            // Only as it is written: "-attempt-03" is a copy that somebody made.
+            let number = number.parse().ok()?;
+            let own = number > 1 && attempt(planned, number) == folder;
+            own.then_some((of(planned)?, number))
         };
         of(folder).map(|entry| (entry, 1)).or_else(again)
     }
@@ -190,6 +197,11 @@ impl Beside {
         let mut builds = self.runs.iter().map(|run| run.get("build"));
         let first = builds.next();
         builds.any(|build| Some(build) != first)
+    }
+
+    /// The build that the others are compared with; `None` if the plan compares none.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.base.as_deref().filter(|_| self.several_builds())
     }
 
     /// Why a run is not the one that was planned for its folder.

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::evidence::{Folder, Invocation};
+use crate::evidence::{Folder, Invocation, attempt};
 use crate::plan::PlannedRun;
-use crate::plan::file::Entry;
+use crate::plan::file::{Beside, Entry};
 use crate::values::exit;
 use crate::verdict::gates::Verdict;
 
@@ -62,15 +62,19 @@ pub(super) struct Standing {
 
 /// How each planned run stands, in the order given.
 pub(super) fn standing(invocation: &Invocation, runs: &[Planned]) -> Vec<Standing> {
-    let states = runs.iter().map(|run| State::of(invocation, &run.folder));
+    let beside = Beside::of(invocation.path());
+    let states = runs
+        .iter()
+        .map(|run| State::of(invocation, &beside, &run.folder));
     stand(states.zip(runs).collect())
 }
 
 /// The folders of runs that are sound, as all of their block are, and not of the last attempt at it.
 pub(super) fn torn(invocation: &Invocation, runs: &[Planned]) -> Vec<String> {
+    let beside = Beside::of(invocation.path());
     let states: Vec<State> = runs
         .iter()
-        .map(|run| State::of(invocation, &run.folder))
+        .map(|run| State::of(invocation, &beside, &run.folder))
         .collect();
     let of_block = |block: u32| {
         let all = states.iter().zip(runs);
@@ -114,13 +118,19 @@ fn stand(runs: Vec<(State, &Planned)>) -> Vec<Standing> {
 
 impl State {
     /// Reads it.
-    pub(super) fn of(invocation: &Invocation, folder: &str) -> Self {
+    fn of(invocation: &Invocation, beside: &Beside, folder: &str) -> Self {
         let folders = invocation.attempts(folder);
         let last = folders.last();
-        // A verdict beside files that are not what it was made from is none.
-        let sound = |folder: &Folder| folder.unsound().is_ok_and(|doubts| doubts.is_empty());
+        // A verdict beside files that are not what it was made from, or of a run that belongs elsewhere, is none.
+        let planned = |number: u32, own: &Folder| {
+            let meta = own.json("meta.json").unwrap_or_default();
+            beside.doubts(&meta, &attempt(folder, number)).is_empty()
+        };
+        let sound = |number: u32, own: &Folder| {
+            own.unsound().is_ok_and(|doubts| doubts.is_empty()) && planned(number, own)
+        };
         let verdict = last
-            .filter(|(_, folder)| sound(folder))
+            .filter(|(number, folder)| sound(*number, folder))
             .and_then(|(_, folder)| folder.json("verdict.json"));
         let field = |name: &str| verdict.as_ref().and_then(|verdict| verdict.get(name));
         let code = field("exitCode").and_then(serde_json::Value::as_i64);

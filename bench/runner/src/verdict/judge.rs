@@ -51,8 +51,8 @@ impl Evidence {
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
         let mut gates = self.facts.judge();
         gates.extend(self.health.as_ref().map(Health::judge));
-        let well =
-            self.health.is_some() && gates.iter().all(|gate| gate.holds || !of_generator(gate));
+        let measured = self.health.as_ref().is_some_and(Health::is_measured);
+        let well = measured && gates.iter().all(|gate| gate.holds || !of_generator(gate));
         let place = gates.len();
         let dropped = self.summary.as_ref().map(nothing_dropped);
         let has_dropped = dropped.as_ref().is_some_and(|gate| !gate.holds);
@@ -63,11 +63,18 @@ impl Evidence {
             vars: &self.vars,
         };
         gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
-        let missed = |gate: &Judged| gate.class == Class::Slo && !gate.holds && !gate.missing;
+        // What k6 itself makes of them, or a limit for them, would make dropped iterations their own excuse.
+        let of_dropped = |id: &str| {
+            let mut declared = suite.file.gate.iter();
+            declared.any(|gate| gate.id.get_ref() == id && gate.metric.get_ref() == DROPPED)
+        };
+        let missed = |gate: &Judged| {
+            gate.class == Class::Slo && !gate.holds && !gate.missing && !of_dropped(&gate.id)
+        };
         // Slow is not invalid: users that wait for answers have no time for the next iteration.
         if well
             && self.facts.exhausted
-            && gates.iter().any(missed)
+            && gates[place..].iter().any(missed)
             && let Some(dropped) = gates.get_mut(place).filter(|_| has_dropped)
         {
             dropped.class = Class::Slo;
@@ -110,6 +117,9 @@ impl Evidence {
     }
 }
 
+/// The metric of k6 that counts iterations for which it had no user.
+const DROPPED: &str = "dropped_iterations";
+
 /// Whether it says that the generator measured itself.
 fn of_generator(gate: &Judged) -> bool {
     matches!(gate.id.as_str(), "generator-cpu" | "generator-health")
@@ -117,7 +127,7 @@ fn of_generator(gate: &Judged) -> bool {
 
 /// k6 drops iterations when it lacks users or time for them: then it was not the declared load.
 fn nothing_dropped(summary: &Json) -> Judged {
-    let dropped = statistic(summary, "dropped_iterations", "count").unwrap_or(0.0);
+    let dropped = statistic(summary, DROPPED, "count").unwrap_or(0.0);
     Judged::built_in(
         "nothing-dropped",
         dropped <= 0.0,
@@ -166,12 +176,14 @@ mod tests {
     fn a_target_that_lets_all_users_wait_is_slow_and_its_run_is_sound() {
         let suite = crate::suite::tests::suite(
             "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n\
-             [[gate]]\nid = \"fast\"\nclass = \"slo\"\nmetric = \"wait\"\nstat = \"max\"\nop = \"<\"\nlimit = 100\n",
+             [[gate]]\nid = \"fast\"\nclass = \"slo\"\nmetric = \"wait\"\nstat = \"max\"\nop = \"<\"\nlimit = 100\n\
+             [[gate]]\nid = \"none\"\nclass = \"slo\"\nmetric = \"dropped_iterations\"\nstat = \"count\"\nop = \"==\"\nlimit = 0\n",
         )
         .expect("suite");
-        let verdict = |exhausted: bool, wait: u32, generator: u32| {
+        let sample = r#"{"t":1000,"generator":{"generatorCpu":5,"machineCpu":9}}"#;
+        let judged = |exhausted: bool, wait: u32, generator: u32, k6: i32, health: &str| {
             let facts = json!({
-                "k6ExitCode": 0, "cause": "own", "exhausted": exhausted, "summary": true, "unhealthy": null,
+                "k6ExitCode": k6, "cause": "own", "exhausted": exhausted, "summary": true, "unhealthy": null,
                 "evidenceMissing": [], "generatorCpuPercentMean": generator,
             });
             let summary = json!({ "metrics": {
@@ -182,7 +194,7 @@ mod tests {
                 scenario: "smoke".to_owned(),
                 facts: serde_json::from_value(facts).expect("facts"),
                 summary: Some(summary),
-                health: Some(Health::read("")),
+                health: Some(Health::read(health)),
                 derived: Map::new(),
                 vars: Vars::default(),
                 quick: false,
@@ -190,6 +202,7 @@ mod tests {
             };
             evidence.judge(&suite).expect("judged").verdict
         };
+        let verdict = |exhausted, wait, generator| judged(exhausted, wait, generator, 0, sample);
         assert_eq!(verdict(true, 200, 40), Verdict::Fail);
         assert_eq!(
             verdict(false, 200, 40),
@@ -199,7 +212,17 @@ mod tests {
         assert_eq!(
             verdict(true, 50, 40),
             Verdict::Invalid,
-            "too few users for a fast target"
+            "too few users for a fast target, also where the suite or a threshold limits what is dropped"
+        );
+        assert_eq!(
+            judged(true, 50, 40, 99, sample),
+            Verdict::Invalid,
+            "k6 says that a threshold was crossed, and that may be of what was dropped"
+        );
+        assert_eq!(
+            judged(true, 200, 40, 0, ""),
+            Verdict::Invalid,
+            "nothing is known of the generator"
         );
         assert_eq!(
             verdict(true, 200, 95),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
-use crate::evidence::{Folder, Invocation, MANIFEST};
+use crate::evidence::{Folder, Invocation, MANIFEST, resolved};
 use crate::plan::file::{Beside, PlanFile, is_plan};
 use crate::suite::Suite;
 use crate::suite::schema::File;
@@ -67,7 +67,7 @@ pub(crate) enum Now {
 /// # Errors
 /// The folder holds neither, or its evidence cannot be read.
 pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judged> {
-    let folder = std::path::absolute(folder).context("resolving the folder")?;
+    let folder = resolved(folder)?;
     let plan = folder.ancestors().find(|above| is_plan(above));
     let read;
     let suite = match (other, plan) {

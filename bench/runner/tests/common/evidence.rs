@@ -11,6 +11,8 @@ use super::{Place, finish, root, text};
 pub(crate) struct Plan {
     pub(crate) folder: PathBuf,
     pub(crate) planned: Vec<Json>,
+    /// What was asked for.
+    pub(crate) selection: Json,
 }
 
 /// One run of it.
@@ -45,6 +47,7 @@ impl Plan {
         let mut plan = Self {
             folder,
             planned: Vec::new(),
+            selection: json!({}),
         };
         plan.plan_file();
         plan
@@ -62,7 +65,7 @@ impl Plan {
     }
 
     pub(crate) fn plan_file(&mut self) {
-        let plan = json!({ "schemaVersion": 1, "suite": "waiting-room", "runs": self.planned });
+        let plan = json!({ "schemaVersion": 1, "suite": "waiting-room", "selection": self.selection, "runs": self.planned });
         fs::write(self.folder.join("plan.json"), plan.to_string()).expect("plan");
     }
 
