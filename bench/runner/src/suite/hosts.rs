@@ -114,6 +114,7 @@ fn hosts(text: &str, arguments: bool) -> Vec<String> {
 /// The host of a word; `None` if it is none, or of this machine.
 fn host(word: &str, arguments: bool, is_host: bool) -> Option<String> {
     let word = word.split('/').next().unwrap_or(word);
+    let word = word.rsplit('@').next().unwrap_or(word);
     let (name, port) = match word.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((name, rest)) => (name, rest.strip_prefix(':')),
         None => match word.rsplit_once(':') {
@@ -128,7 +129,7 @@ fn host(word: &str, arguments: bool, is_host: bool) -> Option<String> {
     let of_name = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && name.chars().all(of_name);
     let told = is_host || (port && (arguments || name.contains('.')));
-    (is_name && told && name != "localhost").then(|| name.to_owned())
+    (is_name && told && !["localhost", "true", "false"].contains(&name)).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -185,7 +186,8 @@ mod tests {
                 "--email-domain=example.com --at=12:30 lib/a.jar:lib/b.jar a=b:c",
                 "",
             ),
-            ("--users=10 --seats=2 --like=real", ""),
+            ("--users=10 --seats=2 --like=real --log-addr=true", ""),
+            ("me:pass@there.example:5432", "there.example"),
         ] {
             assert_eq!(found(text), expected, "{text}");
         }

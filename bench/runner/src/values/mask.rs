@@ -59,14 +59,29 @@ fn spellings(secret: &str) -> Vec<String> {
         quoted[1..quoted.len() - 1].to_owned()
     };
     let once = escaped(secret);
-    let mut all = vec![secret.to_owned(), escaped(&once), once];
-    // In addresses and forms, by what each encodes.
-    for keeps in [&KEPT_IN_QUERIES, &KEPT_BY_COMPONENTS, NON_ALPHANUMERIC] {
-        all.push(utf8_percent_encode(secret, keeps).to_string());
+    // Go writes what HTML knows as code, other languages all that is not ASCII.
+    let go = in_codes(&once, |c| "&<>".contains(c));
+    let ascii = in_codes(&once, |c| !c.is_ascii());
+    let mut all = vec![secret.to_owned()];
+    for text in [once, go, ascii] {
+        all.extend([escaped(&text), text]);
     }
-    all.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
-    let lower: Vec<String> = all[3..].iter().map(|text| lower_codes(text)).collect();
-    all.extend(lower);
+    // In addresses and forms, by what each encodes.
+    let mut encoded: Vec<String> = [
+        &KEPT_IN_QUERIES,
+        &KEPT_BY_COMPONENTS,
+        &KEPT_IN_PATHS,
+        &KEPT_BY_ADDRESSES,
+        NON_ALPHANUMERIC,
+    ]
+    .map(|keeps| utf8_percent_encode(secret, keeps).to_string())
+    .into();
+    encoded.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
+    all.extend(encoded.iter().map(|text| lower_codes(text)));
+    all.extend(encoded);
+    // In pages.
+    let page = secret.replace('&', "&amp;").replace('<', "&lt;");
+    all.push(page.replace('>', "&gt;"));
     // In headers, behind a name or by itself: the letters that follow from the secret alone, wherever it begins.
     for begins in 0..3 {
         let bytes = [&[0; 2][..begins], secret.as_bytes()].concat();
@@ -76,6 +91,16 @@ fn spellings(secret: &str) -> Vec<String> {
         }
     }
     all
+}
+
+/// Letters as JSON writes them in codes, as `\u0026`.
+fn in_codes(text: &str, which: impl Fn(char) -> bool) -> String {
+    let code = |unit: &u16| format!("\\u{unit:04x}");
+    let of = |c: char| match which(c) {
+        true => c.encode_utf16(&mut [0; 2]).iter().map(code).collect(),
+        false => c.to_string(),
+    };
+    text.chars().map(of).collect::<String>()
 }
 
 /// `%2F` as `%2f`.
@@ -101,6 +126,27 @@ const KEPT_BY_COMPONENTS: AsciiSet = KEPT_IN_QUERIES
     .remove(b'\'')
     .remove(b'(')
     .remove(b')');
+
+/// What Go leaves as it is in paths.
+const KEPT_IN_PATHS: AsciiSet = KEPT_IN_QUERIES
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+/// What `encodeURI` of scripts leaves as it is.
+const KEPT_BY_ADDRESSES: AsciiSet = KEPT_IN_PATHS
+    .remove(b'!')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'?')
+    .remove(b'#');
 
 /// Registers the password of an address, as written and decoded; tells whether there is one.
 pub(crate) fn register_url(address: &url::Url) -> bool {
@@ -301,6 +347,21 @@ mod tests {
                 .replace(MASK, "");
             // What is left is of the name, and of the letters that both share.
             assert!(kept.len() <= encoded(name).len() + 4, "{name}: {hidden}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_known_in_the_codes_of_json_and_pages() {
+        register("pa&ss‹wörd>/x=1!Z");
+        for text in [
+            r#"{"p":"pa\u0026ss‹wörd\u003e/x=1!Z"}"#,
+            r#"{"p":"pa&ss\u2039w\u00f6rd>/x=1!Z"}"#,
+            "GET /pa&ss%E2%80%B9w%C3%B6rd%3E/x=1%21Z",
+            "GET /pa&ss%E2%80%B9w%C3%B6rd%3E/x=1!Z",
+            "<p>pa&amp;ss‹wörd&gt;/x=1!Z</p>",
+        ] {
+            let hidden = masked(text);
+            assert!(hidden.contains(MASK) && !hidden.contains("pa"), "{hidden}");
         }
     }
 
