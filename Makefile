@@ -18,7 +18,6 @@ SEED ?= 1
 FUZZ_SECONDS ?= 60
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
-RELEASE := $(CARGO_TARGET_DIR)/release
 LOGS := .cache/logs
 
 XK6 := bin/xk6
@@ -91,12 +90,12 @@ k6: $(XK6) $(CORE) $(GO_SOURCES) ## Build ./k6 with all modules of this project
 	@mv $@.new $@
 	@./$@ version
 
-# Builds packages and puts their programs, which have the same names, into bin/.
+# Builds packages, by the profile that is named second, and puts their programs, which have the same names, into bin/.
 define programs
 	$(call say,building $(addprefix bin/,$(1)))
 	@scripts/ensure-tools.sh gcc cargo
-	@cargo build --release --locked --quiet $(addprefix --package ,$(1))
-	@install -D -t bin $(addprefix $(RELEASE)/,$(1))
+	@cargo build --profile $(or $(2),release) --locked --quiet $(addprefix --package ,$(1))
+	@install -D -t bin $(addprefix $(CARGO_TARGET_DIR)/$(or $(2),release)/,$(1))
 endef
 
 .PHONY: binaries
@@ -121,7 +120,7 @@ suite-exists:
 
 .PHONY: perf
 perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=release,arrive CYCLES=3
-	$(call programs,barrier-perf)
+	$(call programs,barrier-perf,core)
 	$(call say,measuring $(if $(CASES),$(CASES),all cases; bin/barrier-perf --list names them))
 	@$(WITH_REDIS) && bin/barrier-perf $(if $(CYCLES),--cycles $(CYCLES)) $(if $(CASES),--cases $(CASES)) $(ARGS)
 

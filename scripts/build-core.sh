@@ -27,13 +27,13 @@ fi
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 triple=$host
-built=$target_dir/release
+built=$target_dir/core
 select=()
 if [[ ${1-} == --target ]]; then
   triple=${2:?build-core: --target needs a target triple}
   core=$(realpath "${3:?build-core: --target needs a folder}")
   shift 3
-  built=$target_dir/$triple/release
+  built=$target_dir/$triple/core
   select=(--target "$triple")
 fi
 
@@ -60,7 +60,7 @@ if [[ $os == linux && ${triple%%-*} != "${host%%-*}" ]]; then
 fi
 
 # cargo prints to stderr; stdout stays free for the caller's own output.
-cargo build --release --package barrier-ffi --locked "${select[@]}" "$@"
+cargo build --profile core --package barrier-ffi --locked "${select[@]}" "$@"
 
 library=$built/libbarrier_ffi.a
 id_file=$built/barrier-build-id

@@ -210,6 +210,10 @@ declare module 'k6/x/barrier' {
     releasedAt: number | null;
     /** The same by the clock of the store's server. */
     serverReleasedAt: number | null;
+    /** How long after that instant this process heard of it, in milliseconds: below 0 where it did before. */
+    receivedMs: number | null;
+    /** How long after it the first of those woke who slept in this process, in milliseconds. */
+    firstWakeMs: number | null;
     /** Why the barrier is broken for everyone, if it is. */
     broken: { reason: 'abort' | 'maxFailures' | 'timeout' | 'bug'; message: string; phase: number; at: number } | null;
     /** How many processes share the barrier. */

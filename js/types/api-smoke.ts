@@ -109,7 +109,7 @@ numbers.push(result.arrived, result.failedTotal, result.left, result.parties, re
 const status: Required<BarrierStatus> = barrier.status();
 const texts: string[] = [status.name, status.runId, status.store];
 const counts: number[] = [status.parties, status.phase, status.arrived, status.failedTotal, status.left, status.late, status.missing, status.processes];
-const maybe: (number | null)[] = [status.releasedAt, status.serverReleasedAt, status.clockBoundMs, status.pushLatencyMs];
+const maybe: (number | null)[] = [status.releasedAt, status.serverReleasedAt, status.receivedMs, status.firstWakeMs, status.clockBoundMs, status.pushLatencyMs];
 const phases: number[] = status.released;
 const broken: { reason: 'abort' | 'maxFailures' | 'timeout' | 'bug'; message: string; phase: number; at: number } | null = status.broken;
 console.log(status.failed.login, status.connected, standing, numbers, why, failed, ended, of, texts, counts, maybe, phases, broken, missing, aborted);

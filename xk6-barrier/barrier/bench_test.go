@@ -1,15 +1,20 @@
 package barrier
 
 import (
+	"cmp"
 	"fmt"
+	"runtime"
+	rtmetrics "runtime/metrics"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
 // benchBarrier opens a barrier on an engine of its own.
@@ -100,4 +105,91 @@ func BenchmarkRelease(b *testing.B) {
 		}
 		all.Wait()
 	}
+}
+
+// BenchmarkWaitingUser is what a thousand users take of Go's memory while they wait, each: beside users that sleep, so that
+// only the difference is the barrier's. The core's memory is not Go's.
+func BenchmarkWaitingUser(b *testing.B) {
+	const users = 1000
+	measure := func(b *testing.B, store string) {
+		b.Helper()
+		p := newProcess(b)
+		crowd := p.users(users+1, fmt.Sprintf(`const b = new Barrier('wait', { parties: %d, cyclic: true, timeout: '1h', store: '%s' })`,
+			users+1, cmp.Or(store, memoryStore)))
+		last, crowd := crowd[users], crowd[:users]
+		code := `b.arriveAndWait()`
+		wake := make(chan struct{})
+		var asleep atomic.Int64
+		if store == "" {
+			code = `sleep()`
+			for _, v := range crowd {
+				require.NoError(b, v.VU.Runtime().Set("sleep", func() {
+					timer := time.NewTimer(time.Hour)
+					defer timer.Stop()
+					asleep.Add(1)
+					select {
+					case <-wake:
+					case <-timer.C:
+					case <-v.VU.Context().Done():
+					}
+				}))
+			}
+		}
+		waiting := func() bool {
+			if store == "" {
+				return asleep.Load() == users
+			}
+			return p.waiting("wait") == users && last.json(`b.status().arrived`) == strconv.Itoa(users)
+		}
+		for _, v := range crowd {
+			v.mustRun(`b.status; b.arriveAndWait; 1`) // methods are made when first used
+		}
+		last.mustRun(`b.missing()`)
+		for b.Loop() {
+			p.forget()
+			heap, stacks := inUse()
+			var all sync.WaitGroup
+			for _, v := range crowd {
+				all.Go(func() {
+					if _, err := v.run(code); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			require.Eventually(b, waiting, wakeLimit, wakeTick)
+			time.Sleep(3 * batchEvery) // samples are handed over
+			p.forget()
+			heapNow, stacksNow := inUse()
+			b.ReportMetric((heapNow-heap)/users, "heap-B/user")
+			b.ReportMetric((stacksNow-stacks)/users, "stack-B/user")
+			if store == "" {
+				close(wake)
+				wake = make(chan struct{})
+				asleep.Store(0)
+			} else {
+				last.mustRun(`b.arriveAndWait()`)
+			}
+			all.Wait()
+		}
+	}
+	b.Run("sleep", func(b *testing.B) { measure(b, "") })
+	b.Run("memory", func(b *testing.B) { measure(b, memoryStore) })
+	b.Run("redis", func(b *testing.B) { measure(b, redistest.Start(b).URL()) })
+}
+
+// forget drops the samples, which are k6's to keep.
+func (p *process) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.samples = nil
+}
+
+// inUse is what is reachable and what goroutines have for stacks, in bytes.
+func inUse() (heap, stacks float64) {
+	for range 3 { // finalizers and pools need more than one
+		runtime.GC()
+	}
+	samples := []rtmetrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	rtmetrics.Read(samples)
+	return float64(samples[0].Value.Uint64()), float64(samples[1].Value.Uint64())
 }

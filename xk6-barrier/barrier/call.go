@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -23,7 +24,6 @@ type call struct {
 	user        *user
 	name        string
 	ctx         context.Context //nolint:containedctx // a call is the lifetime of this context
-	limited     context.Context //nolint:containedctx // of operations: the same, or one that ends soon after the deadline
 	state       *lib.State
 	tags        metrics.TagsAndMeta
 	owner       uint64
@@ -33,6 +33,12 @@ type call struct {
 	timeout     time.Duration
 	started     time.Time
 	here        *sobek.Runtime // where the call runs on the virtual user's goroutine, and so may make values; else nil
+	stay        core.Stay      // while it waits
+	arrived     core.Answer    // of a call that waits with an arrival: what stands of that; never changed after it was set
+	token       uint64         // the same: its number
+	before      noted          // the same: what was known of the virtual user before it
+	counted     atomic.Bool    // the same: whether it is counted, or is not to be
+	settled     bool           // whether its outcome is remembered
 }
 
 // begin reads a call's options on the virtual user's goroutine.
@@ -48,7 +54,7 @@ func (b *barrierObject) begin(name string, given sobek.Value, takes ...string) (
 	ctx := b.inst.vu.Context()
 	c := &call{
 		inst: b.inst, config: b.config, user: b.user, name: name,
-		ctx: ctx, limited: ctx, state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal,
+		ctx: ctx, state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal,
 		timeout: b.config.timeout, started: time.Now(),
 	}
 	if options.timeout != nil {
@@ -110,7 +116,7 @@ func (c *call) submit(ctx context.Context, s *openBarrier, request core.Request,
 // do carries out an operation on an outcome, counts it and remembers it. A store that did not answer changes nothing of
 // that: the outcome stands and is delivered later.
 func (c *call) do(s *openBarrier, kind core.Kind, reason string) (core.Answer, error) {
-	answer, err := c.submit(c.limited, s, c.request(kind), c.participant, reason)
+	answer, err := c.submit(c.ctx, s, c.request(kind), c.participant, reason)
 	if answer.First && answer.Outcome == core.OutcomeFailed {
 		answer.Reason = reason
 	}
@@ -121,10 +127,15 @@ func (c *call) do(s *openBarrier, kind core.Kind, reason string) (core.Answer, e
 			c.inst.accounted()
 		}
 	}
+	return answer, c.orLate(answer, err)
+}
+
+// orLate is the error of a call that came late where late is 'error'.
+func (c *call) orLate(answer core.Answer, err error) error {
 	if err == nil && answer.Outcome == core.OutcomeLate && c.config.Late == "error" {
-		return answer, c.late(answer.Phase)
+		return c.late(answer.Phase)
 	}
-	return answer, err
+	return err
 }
 
 // outcome is arrive, fail and leave.

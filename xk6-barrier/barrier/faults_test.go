@@ -19,6 +19,7 @@ type faulty struct {
 
 	pipe   io.Closer
 	submit func() core.Status
+	refuse core.Kind // the only one that submit is asked for, where it is set
 }
 
 func (f *faulty) Start() (io.ReadCloser, error) {
@@ -28,7 +29,7 @@ func (f *faulty) Start() (io.ReadCloser, error) {
 }
 
 func (f *faulty) Submit(r *core.Request, token uint64, participant, reason string, frame *core.Frame) core.Status {
-	if f.submit != nil {
+	if f.submit != nil && (f.refuse == 0 || f.refuse == r.Kind) {
 		return f.submit()
 	}
 	return f.Engine.Submit(r, token, participant, reason, frame)
@@ -105,7 +106,7 @@ func TestStoreThatRefusesTheLastLookIsAnErrorOfTheStore(t *testing.T) {
 	p, f := newFaultyProcess(t)
 	v := p.user(1, `const b = new Barrier('default', { parties: 2, timeout: 10 })`)
 	v.mustRun(`b.arrive()`)
-	f.submit = func() core.Status { return core.Store }
+	f.submit, f.refuse = func() core.Status { return core.Store }, core.Expire
 	assert.Regexp(t, `^BarrierStoreError,wait\(\) failed; reason: barrier "default": not released within [0-9.]+ms: 1 of 2 arrived, `+
 		`1 missing; the store could not be asked any more: the store did not answer,1$`, v.errorOf(`b.wait()`, `[e.name, e.message, e.status.arrived]`))
 	assert.Equal(t, []float64{0, 1}, values(p.collected("barrier_timeouts")), "it timed out all the same")

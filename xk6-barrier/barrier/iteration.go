@@ -263,7 +263,7 @@ func (i *instance) failUnaccounted(config *config, u *user) {
 	// The iteration's context has ended, and k6 does not show its parent. The core bounds each operation by itself.
 	ctx := context.Background()
 	c := &call{
-		inst: i, config: config, user: u, name: "failUnaccounted", ctx: ctx, limited: ctx,
+		inst: i, config: config, user: u, name: "failUnaccounted", ctx: ctx,
 		state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal, own: true,
 	}
 	c.participant, c.explicit = u.participant(state.VUIDGlobal)
@@ -281,7 +281,7 @@ func (c *call) failLast() error {
 	if err != nil {
 		return err
 	}
-	if isClosed(s.Broken()) || !c.config.Cyclic && isClosed(s.Gate(0)) && s.IsReleased(0) {
+	if isClosed(s.Broken()) || !c.config.Cyclic && s.Release(0) != nil {
 		return nil
 	}
 	_, err = c.do(s, core.Fail, iterationEnded)

@@ -69,18 +69,23 @@ func (c *call) pushZeros(s *openBarrier) {
 	})
 }
 
-// pushOutcome counts an outcome that the ledger had not known before.
+// pushOutcome counts an outcome that the ledger had not known before. It stands, whatever became of the iteration since.
 func (c *call) pushOutcome(answer core.Answer, reason string) {
-	if !answer.First {
-		return
+	if counted, is := c.outcomeReading(answer, reason); is {
+		c.count(counted)
 	}
-	// The outcome stands, whatever became of the iteration since.
-	switch answer.Outcome {
-	case core.OutcomeArrived:
-		c.count(c.reading(c.inst.metrics.arrivals, 1, answer.Phase))
-	case core.OutcomeFailed:
-		c.count(c.reading(c.inst.metrics.failures, 1, answer.Phase).because(reason))
+}
+
+// outcomeReading is the count of an outcome, if it counts.
+func (c *call) outcomeReading(answer core.Answer, reason string) (counted reading, is bool) {
+	switch {
+	case !answer.First:
+	case answer.Outcome == core.OutcomeArrived:
+		return c.reading(c.inst.metrics.arrivals, 1, answer.Phase), true
+	case answer.Outcome == core.OutcomeFailed:
+		return c.reading(c.inst.metrics.failures, 1, answer.Phase).because(reason), true
 	}
+	return reading{}, false
 }
 
 // count hands on a reading of an iteration that may be over. Until the outbox closes, k6 takes samples.

@@ -3,11 +3,13 @@ package barrier
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/metrics"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
@@ -21,10 +23,44 @@ type openBarrier struct {
 	zeros    sync.Once
 	likely   atomic.Pointer[core.Release]
 	progress progress
+	arrivals uncounted
+	woke     atomic.Pointer[firstWake]
 
 	missingMu sync.Mutex
 	missing   *core.MissingIDs
 	missingAt time.Time
+}
+
+// firstWake is how long after the instant of a release the first of those woke who slept.
+type firstWake struct {
+	phase uint32
+	after time.Duration
+}
+
+// noteWake takes note of a wake. Of a phase only the first one changes anything.
+func (s *openBarrier) noteWake(phase uint32, after time.Duration) {
+	for {
+		known := s.woke.Load()
+		if known != nil && (phase < known.phase || phase == known.phase && after >= known.after) {
+			return
+		}
+		if s.woke.CompareAndSwap(known, &firstWake{phase, after}) {
+			return
+		}
+	}
+}
+
+// Status is the core's, with what only this side knows.
+func (s *openBarrier) Status() (*core.BarrierStatus, error) {
+	status, err := s.Barrier.Status()
+	first := s.woke.Load()
+	if err != nil || first == nil || len(status.Released) == 0 || first.phase != slices.Max(status.Released) {
+		return status, err //nolint:wrapcheck // it is the same
+	}
+	own := *status // all who ask share it
+	after := metrics.D(first.after)
+	own.FirstWakeMs = &after
+	return &own, nil
 }
 
 // opening is the one attempt to open a barrier that all who need it wait for.
@@ -36,7 +72,10 @@ type opening struct {
 
 // open gives the open barrier. Whoever comes first opens it for all, on a goroutine of its own so that the end of one
 // virtual user does not fail the others.
-func (c *call) open() (*openBarrier, error) {
+func (c *call) open() (*openBarrier, error) { return c.openBefore(time.Time{}) }
+
+// openBefore is the same with a limit, where that is not zero.
+func (c *call) openBefore(limit time.Time) (*openBarrier, error) {
 	if s := c.config.opened(c.inst.root); s != nil {
 		c.entered(s)
 		return s, nil
@@ -52,9 +91,15 @@ func (c *call) open() (*openBarrier, error) {
 	}
 
 	o := c.inst.root.opening(client, c.config, c.state)
+	ctx := c.ctx
+	if !limit.IsZero() {
+		limited, cancel := context.WithDeadline(ctx, limit)
+		defer cancel()
+		ctx = limited
+	}
 	select {
 	case <-o.done:
-	case <-c.limited.Done():
+	case <-ctx.Done():
 		return nil, core.ErrEnded
 	}
 	if o.err != nil {
@@ -134,6 +179,7 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 	if err != nil {
 		return nil, err
 	}
+	opened.AtOnce = c.Store == memoryStore
 	if c.RandomRunID {
 		r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
 			c.Name, c.RunID, runIDEnv)

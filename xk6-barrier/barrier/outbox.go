@@ -44,7 +44,7 @@ func (o *outbox) add(to chan<- metrics.SampleContainer, readings ...reading) {
 	case o.closed:
 	case !o.gathers:
 		o.mu.Unlock()
-		to <- samplesOf(readings)
+		o.push(to, readings)
 		return
 	default:
 		o.to = to
@@ -64,6 +64,18 @@ func (o *outbox) count(ctx context.Context, to chan<- metrics.SampleContainer, r
 	o.mu.Unlock()
 	if takes || ctx.Err() == nil {
 		o.add(to, r)
+	}
+}
+
+// push hands readings on at once, unless the outbox was closed meanwhile.
+func (o *outbox) push(to chan<- metrics.SampleContainer, readings []reading) {
+	o.handover.Lock()
+	defer o.handover.Unlock()
+	o.mu.Lock()
+	closed := o.closed
+	o.mu.Unlock()
+	if !closed {
+		to <- samplesOf(readings)
 	}
 }
 

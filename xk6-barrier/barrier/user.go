@@ -78,6 +78,28 @@ func (u *user) record(answer core.Answer) {
 	}
 }
 
+// noted is what outcomes leave behind.
+type noted struct {
+	accounted, takesPart bool
+	arrived              int64
+}
+
+// enter takes note of an arrival that the store has yet to acknowledge, and gives what was noted before.
+func (u *user) enter(phase uint32) (before noted) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before = noted{u.accounted, u.takesPart, u.arrived}
+	u.accounted, u.takesPart, u.arrived = true, true, int64(phase)
+	return before
+}
+
+// revoke takes back what enter noted.
+func (u *user) revoke(before noted) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.accounted, u.takesPart, u.arrived = before.accounted, before.takesPart, before.arrived
+}
+
 // startIteration forgets what belonged to the iteration before.
 func (u *user) startIteration() {
 	u.mu.Lock()

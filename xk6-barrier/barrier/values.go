@@ -101,6 +101,8 @@ func statusValue(rt *sobek.Runtime, s *core.BarrierStatus) sobek.Value {
 		Put("released", rt.NewArray(released...)).
 		Put("releasedAt", orNull(s.ReleasedAt)).
 		Put("serverReleasedAt", orNull(s.ServerReleasedAt)).
+		Put("receivedMs", orNull(s.ReceivedMs)).
+		Put("firstWakeMs", orNull(s.FirstWakeMs)).
 		Put("broken", broken).
 		Put("processes", s.Processes).
 		Put("connected", s.Connected).

@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,20 +71,22 @@ func (c *call) deadlines() deadlines {
 	return d
 }
 
-// limit bounds all that a waiting call asks of the store, so that a store that hangs cannot make it outlast its deadline.
-func (c *call) limit() (d deadlines, rest func()) {
-	d = c.deadlines()
-	l := &lateContext{Context: c.ctx, at: d.look}
-	c.limited = l
-	return d, l.rest
+// limit is how long the core may let the call wait.
+func (d deadlines) limit() core.Limit {
+	return core.Limit{Wait: time.Until(d.wait), Store: d.look.Sub(d.wait)}
 }
 
-// unanswered is the error of a wait that ended while the store still owed it an answer.
-func (c *call) unanswered(err error, standing core.Outcome) error {
+// unopened is the error of a wait whose time was over before the barrier was open.
+func (c *call) unopened(err error) error {
 	if !errors.Is(err, core.ErrEnded) || c.ctx.Err() != nil {
 		return err
 	}
-	e := &Error{name: storeError, call: c.name, pending: standing != core.OutcomeNone}
+	return c.unanswered(false)
+}
+
+// unanswered is the error of a wait that ended while the store still owed it an answer.
+func (c *call) unanswered(pending bool) error {
+	e := &Error{name: storeError, call: c.name, pending: pending}
 	e.reason = fmt.Sprintf("barrier %q: the store has not answered within %s", c.config.Name,
 		time.Since(c.started).Round(time.Millisecond))
 	if e.pending {
@@ -94,12 +97,11 @@ func (c *call) unanswered(err error, standing core.Outcome) error {
 
 // wait waits for a release without taking part.
 func (c *call) wait() (jsValue, error) {
-	d, rest := c.limit()
-	defer rest()
+	d := c.deadlines()
 	c.user.waited()
-	s, err := c.open()
+	s, err := c.openBefore(d.look)
 	if err != nil {
-		return nil, c.unanswered(err, core.OutcomeNone)
+		return nil, c.unopened(err)
 	}
 	return c.await(s, c.user.waitPhase(s.OpenPhase), core.OutcomeNone, d)
 }
@@ -107,24 +109,79 @@ func (c *call) wait() (jsValue, error) {
 // arriveAndWait arrives and waits for the release of the phase of the arrival. With an outcome other than an arrival it
 // waits as wait does.
 func (c *call) arriveAndWait() (jsValue, error) {
-	d, rest := c.limit()
-	defer rest()
-	s, err := c.open()
+	d := c.deadlines()
+	s, err := c.openBefore(d.look)
 	if err != nil {
-		return nil, c.unanswered(err, core.OutcomeNone)
+		return nil, c.unopened(err)
 	}
 	if phase, ok := c.user.rejoins(c.participant); ok {
 		// The arrival stands. Another one could fall behind a release that comes between.
 		return c.await(s, phase, core.OutcomeArrived, d)
 	}
-	answer, err := c.do(s, core.Arrive, "")
-	if err != nil {
+	if isOver(c.ctx) {
+		return nil, core.ErrEnded
+	}
+	request := c.request(core.Arrive)
+	request.Limit = d.limit()
+	answer, stay, err := s.ArriveAndWait(request, c.participant)
+	switch {
+	case err != nil:
+		return nil, err
+	case stay.IsOver():
+		return c.answered(s, answer, nil, d)
+	}
+	c.stay = stay
+	if answer.Outcome != core.OutcomeArrived {
+		answer, err = c.ownAnswer(s, answer)
+		return c.answered(s, answer, err, d)
+	}
+	c.enter(answer)
+	if answer.Acknowledged {
+		c.countArrival()
+		c.inst.accounted()
+	} else {
+		s.arrivals.add(s, c)
+	}
+	result, err := c.await(s, answer.Phase, core.OutcomeArrived, d)
+	if other := (*otherAnswer)(nil); errors.As(err, &other) {
+		return c.answered(s, other.answer, other.err, d)
+	}
+	return result, err
+}
+
+// ownAnswer waits for the frame of a call that stays for nothing else.
+func (c *call) ownAnswer(s *openBarrier, standing core.Answer) (core.Answer, error) {
+	select {
+	case frame := <-c.stay.Frame():
+		return c.stay.Answer(frame)
+	case <-c.ctx.Done():
+		c.stay.Cancel()
+		return standing, core.ErrEnded
+	case <-s.Lost():
+		return standing, s.LostError()
+	}
+}
+
+// otherAnswer is what an arrival met with that was not simply acknowledged.
+type otherAnswer struct {
+	answer core.Answer
+	err    error
+}
+
+func (o *otherAnswer) Error() string { return "the arrival has another answer" }
+
+// answered goes on with the final answer to an arrival.
+func (c *call) answered(s *openBarrier, answer core.Answer, err error, d deadlines) (jsValue, error) {
+	c.settle(answer)
+	if err = c.orLate(answer, err); err != nil {
 		if answer.Outcome == core.OutcomeArrived {
 			c.user.timedOut(answer.Phase, c.participant)
 		}
-		return nil, c.unanswered(err, answer.Outcome)
+		if core.HasStatus(err, core.Timeout) {
+			err = c.unanswered(answer.Outcome != core.OutcomeNone)
+		}
+		return nil, err
 	}
-	rest()
 	phase := answer.Phase
 	if answer.Outcome == core.OutcomeLeft {
 		phase = max(phase, c.user.waitPhase(s.OpenPhase))
@@ -137,15 +194,23 @@ func (c *call) await(s *openBarrier, phase uint32, outcome core.Outcome, d deadl
 	var woke time.Time
 	gate := s.Gate(phase)
 	var result *waitResult
-	if !isClosed(gate) {
-		if c.here != nil {
-			result = newWaitResult(c.here, waited{release: s.expected(phase), outcome: outcome})
-		}
-		var err error
-		if woke, err = c.sleep(s, phase, gate, d); err != nil {
+	if isClosed(gate) {
+		if err := c.opened(s, phase); err != nil {
 			return nil, err
 		}
-	} else if err := c.passed(s, phase); err != nil {
+		return c.released(s, phase, outcome, woke, nil)
+	}
+	if c.stay.IsOver() {
+		var err error
+		if c.stay, err = s.Wait(phase, d.limit()); err != nil {
+			return nil, err
+		}
+	}
+	if c.here != nil {
+		result = newWaitResult(c.here, waited{release: s.expected(phase), outcome: outcome})
+	}
+	woke, err := c.sleep(s, phase, gate, d)
+	if err != nil {
 		return nil, err
 	}
 	return c.released(s, phase, outcome, woke, result)
@@ -153,19 +218,86 @@ func (c *call) await(s *openBarrier, phase uint32, outcome core.Outcome, d deadl
 
 // sleep returns when the release woke it, or zero where it was found to be released.
 func (c *call) sleep(s *openBarrier, phase uint32, gate <-chan struct{}, d deadlines) (time.Time, error) {
-	timer := time.NewTimer(time.Until(d.wait))
-	defer timer.Stop()
 	s.joinProgress()
 	defer s.leaveProgress()
 
 	select {
 	case <-gate:
-		return time.Now(), c.passed(s, phase)
-	case <-timer.C:
-		return time.Time{}, c.expire(s, phase, gate, d)
+		return time.Now(), c.opened(s, phase)
+	case frame := <-c.stay.Frame():
+		return time.Time{}, c.told(s, frame, phase, gate, d)
 	case <-c.ctx.Done():
-		return time.Time{}, core.ErrEnded
+		return time.Time{}, c.interrupted()
 	}
+}
+
+// opened is nil where the gate that has opened is the answer.
+func (c *call) opened(s *openBarrier, phase uint32) error {
+	select {
+	case frame := <-c.stay.Frame():
+		return c.otherOf(c.stay.Answer(frame))
+	default:
+	}
+	err := c.passed(s, phase)
+	if err == nil && c.stay.IsOwed() {
+		select {
+		case frame := <-c.stay.Frame():
+			return c.otherOf(c.stay.Answer(frame))
+		case <-c.ctx.Done():
+			return c.interrupted()
+		case <-s.Lost():
+			return s.LostError()
+		}
+	}
+	if err == nil || isClosed(s.Broken()) || isClosed(s.Gone()) {
+		c.settle(c.arrived) // who is not acknowledged hears of a break by itself
+		c.stay.End()
+	}
+	c.stay.Cancel()
+	return err
+}
+
+// otherOf is nil where the answer is the acknowledgement, and where there is no arrival to answer to.
+func (c *call) otherOf(answer core.Answer, err error) error {
+	switch {
+	case c.token == 0 || c.token != c.stay.Token():
+		return err
+	case err == nil && answer.Outcome == core.OutcomeArrived:
+		c.settle(answer)
+		return nil
+	}
+	return &otherAnswer{answer, err}
+}
+
+// told goes on where the call's own frame woke it.
+func (c *call) told(s *openBarrier, frame core.Frame, phase uint32, gate <-chan struct{}, d deadlines) error {
+	answer, err := c.stay.Answer(frame)
+	if core.HasStatus(err, core.Timeout) && answer.Outcome == core.OutcomeNone {
+		c.settle(c.arrived)
+		return c.expire(s, phase, gate, d)
+	}
+	if err = c.otherOf(answer, err); err != nil {
+		return err
+	}
+	<-gate // the release came before
+	return c.passed(s, phase)
+}
+
+// interrupted ends the wait because k6 ended the iteration. An arrival stands and counts, unless its answer has just said
+// something else.
+func (c *call) interrupted() error {
+	standing := c.arrived
+	select {
+	case frame := <-c.stay.Frame():
+		answer, err := c.stay.Answer(frame)
+		if answer.Outcome != core.OutcomeNone || !core.HasStatus(err, core.Timeout) {
+			standing = answer
+		}
+	default:
+		c.stay.Cancel()
+	}
+	c.settle(standing)
+	return core.ErrEnded
 }
 
 // passed is nil where a release opened the gate, and otherwise what else did. What was decided first stands.
@@ -185,7 +317,9 @@ func (c *call) passed(s *openBarrier, phase uint32) error {
 func (c *call) expire(s *openBarrier, phase uint32, gate <-chan struct{}, d deadlines) error {
 	request := c.request(core.Expire)
 	request.Phase = phase
-	_, err := c.submit(c.limited, s, request, "", "")
+	limited, cancel := context.WithDeadline(c.ctx, d.look)
+	defer cancel()
+	_, err := c.submit(limited, s, request, "", "")
 	if err == nil { // released, perhaps at an instant that has yet to come
 		return c.hear(s, phase, gate)
 	}
@@ -242,8 +376,10 @@ func (c *call) released(
 	w := waited{release: release, outcome: outcome, lasted: time.Since(c.started)}
 	var skew *time.Duration
 	if !woke.IsZero() {
-		d := max(0, time.Duration(float64(woke.UnixNano())-release.ReleasedAt*float64(time.Millisecond)))
-		skew = &d
+		after := time.Duration(float64(woke.UnixNano()) - release.ReleasedAt*float64(time.Millisecond))
+		s.noteWake(phase, after)
+		after = max(0, after)
+		skew = &after
 	}
 	c.pushWait(phase, w.lasted, skew)
 	return func(rt *sobek.Runtime) sobek.Value {
@@ -279,7 +415,9 @@ func (c *call) timedOut(s *openBarrier, phase uint32, d deadlines, unasked error
 		e.status = status
 		var missing *core.MissingIDs
 		if unasked == nil {
-			missing = s.missingFor(c.limited)
+			limited, cancel := context.WithDeadline(c.ctx, d.look)
+			defer cancel()
+			missing = s.missingFor(limited)
 		}
 		e.reason += ": " + progressText(status, missing)
 	}

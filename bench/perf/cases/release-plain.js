@@ -1,5 +1,5 @@
 // The floor of a release: users that sleep until one instant. Nothing but k6.
-import { Clock, Notes, ROUNDS, USERS, letLook, options as all, quiet, summary, userNumber } from './lib/rounds.js';
+import { Clock, LOOK, Notes, ROUNDS, USERS, letLook, options as all, quiet, summary, userNumber } from './lib/rounds.js';
 
 export const options = all();
 
@@ -13,7 +13,7 @@ export default function () {
     notes.ready[round] = clock.now();
     if (isLast) {
       notes.last[round] = instant;
-      clock.sleepUntil(instant - 1000);
+      clock.sleepUntil(instant - 500 - LOOK * 1000);
       letLook(round);
       quiet();
     }

@@ -100,7 +100,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "memory",
-        about: "resident memory while all wait",
+        about: "what Go's runtime uses while all wait: heap and stacks",
         variants: &[
             seldom("plain", 4),
             seldom("memory", 4),
@@ -191,7 +191,7 @@ fn with_peers(
     variant: &str,
     users: u32,
     rounds: u32,
-    lean: bool,
+    weighed: bool,
 ) -> anyhow::Result<Seen> {
     let [plain, barrier, polling] = scripts;
     let interval = variant
@@ -214,7 +214,7 @@ fn with_peers(
         rounds,
         patience,
         interval: interval.unwrap_or(0),
-        lean,
+        weighed,
     };
     let redis = (variant == "redis" || interval.is_some()).then_some(&mut bench.redis);
     let seen = bench.k6.run(&spec, redis)?;
@@ -264,10 +264,15 @@ fn some_of(counted: &[f64], rounds: usize) -> anyhow::Result<()> {
 fn memory(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
     let users = bench.scale.users;
     let seen = with_peers(bench, RELEASE, variant, users, 1, true)?;
-    let resident = seen
-        .resident
+    let memory = seen
+        .memory
         .context("the run was over before its memory was looked at")?;
-    Ok(vec![("memory_kb", vec![float(resident / 1024)])])
+    let kb = |bytes: u64| vec![float(bytes / 1024)];
+    Ok(vec![
+        ("memory_kb", kb(memory.heap + memory.stacks)),
+        ("heap_kb", kb(memory.heap)),
+        ("stacks_kb", kb(memory.stacks)),
+    ])
 }
 
 fn arrive(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
@@ -379,7 +384,7 @@ fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
         .collect::<Result<Vec<_>, _>>()?;
     let rounds = results.iter().map(Vec::len).min().unwrap_or(0);
     ensure!(rounds == 20, "segments.js reported {rounds} of 20 rounds");
-    let mut spreads = Vec::new();
+    let (mut spreads, mut news, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let of_round: Vec<_> = results.iter().map(|r| &r[round]).collect();
         let released = of_round
@@ -387,16 +392,22 @@ fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
             .map(|r| trend(r, "released").map(|t| t.count))
             .sum::<Result<f64, _>>()?;
         all_of(users, released)?;
-        let wakes = of_round
-            .iter()
-            .map(|r| trend(r, "wake").map(|t| t.min))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (first, last) = wakes.iter().fold((f64::MAX, f64::MIN), |(low, high), w| {
-            (low.min(*w), high.max(*w))
-        });
-        spreads.push(last - first);
+        let of_each = |what| -> anyhow::Result<Vec<f64>> {
+            let least = of_round.iter().map(|r| trend(r, what).map(|t| t.min));
+            least.collect()
+        };
+        let last = |of_each: &[f64]| of_each.iter().copied().fold(f64::MIN, f64::max);
+        let wakes = of_each("wake")?;
+        let earliest = wakes.iter().copied().fold(f64::MAX, f64::min);
+        spreads.push(last(&wakes) - earliest);
+        news.push(last(&of_each("news")?));
+        first.push(last(&of_each("skew")?));
     }
-    Ok(vec![("spread_ms", spreads)])
+    Ok(vec![
+        ("spread_ms", spreads),
+        ("news_ms", news),
+        ("first_wake_ms", first),
+    ])
 }
 
 fn streams(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {

@@ -87,19 +87,26 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
         None,
     ));
 
-    let memory = |of, name: &str, goal| {
-        let title = format!("memory per waiting user above plain k6, {name}");
+    let memory = |of, name: &str, what: &str, figure, goal| {
+        let title = format!("{what} per waiting user above plain k6, {name}");
         let each = Compare::Above(f64::from(scale.users));
         Row {
             peer: Some(("memory/plain", PLAIN)),
             compare: each,
             goal,
-            ..row(title, of, "memory_kb", "KB")
+            ..row(title, of, figure, "KB")
         }
     };
-    rows.push(memory("memory/memory", "memory", Some(Goal::AtMost(6.0))));
-    rows.push(memory("memory/redis", "Redis", Some(Goal::AtMost(6.0))));
-    rows.push(memory("memory/polling-200ms", "polling", None));
+    let most = Some(Goal::AtMost(6.0));
+    for (of, name, goal) in [
+        ("memory/memory", "memory", most),
+        ("memory/redis", "Redis", most),
+        ("memory/polling-200ms", "polling", None),
+    ] {
+        rows.push(memory(of, name, "memory", "memory_kb", goal));
+        rows.push(memory(of, name, "of it heap", "heap_kb", None));
+        rows.push(memory(of, name, "of it stacks", "stacks_kb", None));
+    }
 
     let connections = |of, name: &str, goal| {
         let title = format!("Redis connections of a k6 process with {users} users, {name}");
@@ -157,6 +164,17 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
         goal: Some(Goal::AtMost(3.0)),
         ..row(title, "segments/redis", "spread_ms", "ms")
     });
+    let of_instant = |what: &str, figure| Row {
+        take: Take::P99,
+        ..row(
+            format!("the same, {what} from the instant on, in the last process, 99th percentile"),
+            "segments/redis",
+            figure,
+            "ms",
+        )
+    };
+    rows.push(of_instant("news of the release", "news_ms"));
+    rows.push(of_instant("first wake", "first_wake_ms"));
 
     let title = format!("{users} open streams at one event a second, 60 s: events lost");
     let worst = |title, of, figure, unit, goal| Row {

@@ -1,6 +1,8 @@
 //! Runs of k6: one process, some rounds, the figures of each.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,8 +43,8 @@ pub(crate) struct Spec {
     pub(crate) patience: u32,
     /// How often a peer polls, in ms.
     pub(crate) interval: u32,
-    /// Go keeps no garbage: what is resident is in use.
-    pub(crate) lean: bool,
+    /// Whether the runtime is asked what it uses while all wait.
+    pub(crate) weighed: bool,
 }
 
 /// What k6 says of one trend in one round.
@@ -74,8 +76,8 @@ pub(crate) struct Seen {
     pub(crate) rounds: Vec<Round>,
     /// When each of these opened, in ms since the test began.
     pub(crate) opened: Vec<f64>,
-    /// Resident memory in bytes while all waited.
-    pub(crate) resident: Option<u64>,
+    /// What Go's runtime used while all waited.
+    pub(crate) memory: Option<Memory>,
     /// Connections to Redis while all waited.
     pub(crate) connections: Option<usize>,
 }
@@ -116,15 +118,19 @@ impl K6 {
                 .args(["-e", &format!("REDIS_URL={}", redis.url())])
                 .env("K6_BARRIER_RUN_ID", run_id());
         }
-        if spec.lean {
-            // Below what is needed: the collector runs as often as it may, and gives back what it finds.
-            command.env("GOMEMLIMIT", "1MiB");
+        let runtime = free_address()?;
+        if spec.weighed {
+            let address = runtime.to_string();
+            command.args(["--profiling-enabled", "--address", &address]);
         }
         let log = self.folder.join("output.txt");
-        let mut seen = Seen::default();
+        let (mut seen, mut looked) = (Seen::default(), false);
         Running::start(&mut command, spec.script, &log)?.finish(limit + AROUND, |running| {
-            if seen.resident.is_none() && running.output().contains(ALL_WAIT) {
-                seen.resident = running.resident();
+            if !looked && running.output().contains(ALL_WAIT) {
+                looked = true;
+                if spec.weighed {
+                    seen.memory = Some(Memory::of(runtime)?);
+                }
                 if let Some(redis) = &mut redis {
                     seen.connections = Some(redis.foreign_connections()?);
                 }
@@ -135,6 +141,48 @@ impl K6 {
         seen.opened = (1..spec.rounds).map(|round| spec.opens(round)).collect();
         Ok(seen)
     }
+}
+
+/// What Go's runtime uses, in bytes. Resident memory is that and the garbage that happens to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// What is reachable.
+    pub(crate) heap: u64,
+    /// What goroutines have for their stacks.
+    pub(crate) stacks: u64,
+}
+
+impl Memory {
+    /// Asks the k6 that profiles at this address, after a collection. What pools keep is gone after the second one.
+    fn of(address: SocketAddr) -> anyhow::Result<Self> {
+        let ask = || -> anyhow::Result<String> {
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(b"GET /debug/pprof/heap?gc=1&debug=1 HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().and_then(|_| ask()).and_then(|text| Self::read(&text))
+    }
+
+    fn read(profile: &str) -> anyhow::Result<Self> {
+        let number = |name: &str| {
+            let line = profile.lines().find_map(|line| line.strip_prefix(name));
+            let first = line.and_then(|rest| rest.split(' ').next());
+            first
+                .and_then(|number| number.parse().ok())
+                .with_context(|| format!("k6's profile has no {name:?}"))
+        };
+        Ok(Self {
+            heap: number("# HeapAlloc = ")?,
+            stacks: number("# Stack = ")?,
+        })
+    }
+}
+
+/// An address that nobody listens at.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 
 /// The rounds that a script reported.
@@ -183,8 +231,13 @@ impl Spec {
         u32::try_from(opens).map_or(f64::MAX, f64::from)
     }
 
+    /// How long the tool may look while all wait, in ms. Two collections of many users' heaps take seconds.
+    const fn look(&self) -> u64 {
+        if self.weighed { 20_000 } else { 500 }
+    }
+
     fn gap(&self) -> u64 {
-        300 + u64::from(self.users * self.patience) * 7 / 100
+        self.look() - 200 + u64::from(self.users * self.patience) * 7 / 100
     }
 
     fn period(&self) -> u64 {
@@ -198,7 +251,22 @@ impl Spec {
             ("INTERVAL_MS", self.interval.to_string()),
             ("START_MS", self.start().to_string()),
             ("GAP_MS", self.gap().to_string()),
+            ("LOOK_MS", self.look().to_string()),
             ("PERIOD_MS", self.period().to_string()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtimes_own_figures_are_read_from_its_profile() {
+        let profile = "heap profile: 1: 2 [3: 4] @ heap/1048576\n# runtime.MemStats\n# HeapAlloc = 1200\n# Stack = 340 / 400\n";
+        let memory = Memory::read(profile).expect("both are there");
+        assert_eq!((memory.heap, memory.stacks), (1200, 340));
+        let error = Memory::read("# HeapAlloc = 1").expect_err("no stacks");
+        assert!(error.to_string().contains("Stack"), "{error}");
     }
 }

@@ -65,6 +65,14 @@ fn two_builds_run_side_by_side_and_are_compared() {
         id("old")
     );
     assert_eq!(meta("new")["build"]["base"], "old");
+    // The current folder says nothing about a program from somewhere else.
+    for build in ["old", "new"] {
+        let meta = meta(build);
+        assert_eq!(
+            (&meta["sha"], &meta["gitDirty"]),
+            (&"unknown".into(), &Json::Null)
+        );
+    }
 
     let mut compare = bench.call(&["compare", &plan.display().to_string(), "--json"]);
     let (code, printed) = finish(&mut compare);
@@ -350,6 +358,35 @@ fn an_external_target_is_what_it_says_or_what_a_person_says() {
     assert_eq!(
         (&meta["build"]["from"], &meta["sha"]),
         (&"unknown".into(), &"unknown".into())
+    );
+    assert_eq!(
+        (&meta["gitBranch"], &meta["gitDirty"]),
+        (&"unknown".into(), &Json::Null)
+    );
+}
+
+#[test]
+fn a_build_moves_every_address_or_none() {
+    let place = Place::new();
+    let call = |settings: &[&str]| {
+        let mut command = place.runner();
+        command.args(["run", "bench/suites/waiting-room.toml", "--dry-run"]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        for build in ["old=http://localhost:1", "new=http://localhost:2"] {
+            command.args(["--build", build]);
+        }
+        finish(&mut command)
+    };
+    let redis = "REDIS_URL=redis://localhost:3";
+    let (code, printed) = call(&["EVENT_IDS=e1", redis]);
+    assert_eq!(code, 0, "{printed}");
+    let (code, printed) = call(&["EVENT_IDS=e1", redis, "BROKER_BASE_URL=http://localhost:4"]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("--build old: it moves BASE_URL alone, and BROKER_BASE_URL would be the same for every build; unset it"),
+        "{printed}"
     );
 }
 

@@ -449,3 +449,32 @@ fn evidence_that_was_touched_is_invalid_and_named() {
         "{printed}"
     );
 }
+
+#[test]
+fn a_target_that_is_too_slow_for_the_rate_fails() {
+    let objective = "[[gate]]\nid = \"fast\"\nclass = \"slo\"\nmetric = \"wait\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 100\n";
+    // Twenty are due in a second, and the only user that there may be is kept by the first.
+    let script = "
+import { sleep } from 'k6';
+import { Trend } from 'k6/metrics';
+const wait = new Trend('wait');
+export const options = { scenarios: { calls: {
+  executor: 'constant-arrival-rate', rate: 20, timeUnit: '1s', duration: '1s', preAllocatedVUs: 1, maxVUs: 1,
+} } };
+export default function () { sleep(0.6); wait.add(600); }
+";
+    let project = Project::new(objective, script);
+    let (code, printed, verdict) = project.run(&[]);
+    assert_eq!(
+        (code, &verdict["verdict"]),
+        (3, &"FAIL".into()),
+        "{printed}"
+    );
+    let gate = gate(&verdict, "nothing-dropped");
+    assert_eq!(gate["class"], "slo", "{gate}");
+    let (code, printed) = project.judge();
+    assert!(
+        code == 3 && printed.contains("the same verdict, FAIL"),
+        "{printed}"
+    );
+}

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+
 use common::{Place, Redis, finish, json, k6, text};
 
 /// Starts a suite of its own in a place.
@@ -69,7 +71,38 @@ fn no_step_reaches_a_host_that_the_suite_does_not_allow() {
             target("{address}", "--redis=redis://db.example:6379"),
             "target own",
         ),
+        // Without a scheme, and in arguments that come later.
+        (
+            target("{address}", "--broker=127.0.0.1:1,db.example:9092"),
+            "target own",
+        ),
+        (target("{address}", "--redis-host=db.example"), "target own"),
+        // With a value that is known only once the target runs.
+        (target("http://db.example:1/?{address}", ""), "target own"),
+        (
+            format!(
+                "{fine}[[record]]\nid = \"at\"\nkind = \"redis\"\nsource = \"redis://db.example\"\nstatement = \"GET a\"\n"
+            ),
+            "record at",
+        ),
+        (
+            format!("{fine}faults = \"--peer http://db.example/x\"\n"),
+            "target own",
+        ),
+        (
+            format!(
+                "{fine}[env.BROKERS]\ntype = \"list\"\ndefault = \"127.0.0.1:1,db.example:9092\"\n"
+            ),
+            "BROKERS",
+        ),
         (format!("{fine}{redis}"), "REDIS_URL"),
+        (
+            format!(
+                "{fine}{}",
+                redis.replace("db.example", "127.0.0.1:1,db.example:2")
+            ),
+            "REDIS_URL",
+        ),
         (
             format!(
                 "{fine}[[clean]]\nid = \"keys\"\nkind = \"redis\"\nwhen = \"before_run\"\ntarget = \"redis://db.example\"\nscope = [\"A:{{event}}\"]\n"
@@ -97,6 +130,47 @@ fn no_step_reaches_a_host_that_the_suite_does_not_allow() {
         let expected = format!("{what}: the host db.example is not allowed; allowed: 127.0.0.1");
         assert!(printed.contains(&expected), "{expected}: {printed}");
     }
+}
+
+#[test]
+fn an_address_whose_host_cannot_be_told_is_refused() {
+    let place = Place::new();
+    let target = "[[target]]\nid = \"own\"\nkind = \"process\"\nstart = [\"sleep\", \"9\", \"--to=http://[db.example\"]\n\
+        ready = { tcp = \"{address}\", every = \"1s\", limit = \"1s\" }\n";
+    let (code, printed) = finish(written(&place, &format!("{HEAD}{target}"), "").arg("--dry-run"));
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("target own: the host of an address cannot be told"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_target_that_sends_elsewhere_is_not_followed() {
+    let place = Place::new();
+    let listen = || std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
+    let (listener, other) = (listen(), listen());
+    let [address, elsewhere] = [&listener, &other].map(|one| one.local_addr().expect("address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let _ = stream.read(&mut [0; 1024]);
+            let head = format!("HTTP/1.1 302 Found\r\nlocation: http://{elsewhere}/\r\n");
+            // The runner may have gone.
+            let _ = write!(
+                stream,
+                "{head}content-length: 0\r\nconnection: close\r\n\r\n"
+            );
+        }
+    });
+    let target = "[[target]]\nid = \"own\"\nkind = \"external\"\n\
+        ready = { url = \"${LISTENER}/health\", status = 200, every = \"10ms\", limit = \"1s\" }\n";
+    let mut command = written(&place, &format!("{HEAD}{target}"), "");
+    let (code, printed) = finish(command.args(["--set", &format!("LISTENER=http://{address}")]));
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("status 302, expected 200"), "{printed}");
+    other.set_nonblocking(true).expect("set");
+    assert!(other.accept().is_err(), "nobody came: {printed}");
 }
 
 #[test]

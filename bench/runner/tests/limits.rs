@@ -10,11 +10,11 @@ use common::evidence::{Plan, Run, call, drain, run};
 use common::{Place, finish, text};
 use serde_json::json;
 
-/// The matrix suite with a limit to its durations.
+/// The matrix suite with a limit to what is the same in every run.
 fn limited(bench: &Bench, worse_than: &str) -> String {
     let gate = "[[gate]]\nid = \"in-time\"\n";
     let table = format!(
-        "[[compare]]\nid = \"duration\"\nmetric = \"testRunDurationMs\"\nstat = \"value\"\nbase = \"a\"\nworse_than = {worse_than}\n\n{gate}"
+        "[[compare]]\nid = \"users\"\nmetric = \"completedUsers\"\nstat = \"value\"\nbase = \"a\"\nworse_than = {worse_than}\n\n{gate}"
     );
     copy(bench, &[(gate, &table)]).display().to_string()
 }
@@ -254,11 +254,269 @@ fn evidence_that_is_gone_on_one_side_leaves_no_verdict() {
         printed.contains("2 of 8 runs of b invalid, not run or without a value: what is left of the two is not alike"),
         "{printed}"
     );
-    // Where a plan was ended early, both lack as many.
+    // As many of both, but from the middle of a series that went on: what is left is a choice.
     remove("a/matrix/1/cycle-03");
     remove("a/matrix/1/cycle-05");
     let (code, printed) = compare();
-    assert_eq!(code, 0, "{printed}");
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("2 of 8 runs of a invalid, not run or without a value, 2 of 8 runs of b invalid, not run or without a value: more than one fifth is missing"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_plan_that_was_ended_early_lacks_as_many_of_both() {
+    let place = Place::new();
+    let remove = |plan: &Plan, cycle: u32| {
+        for variant in ["zset", "hash"] {
+            fs::remove_dir_all(plan.run_folder(variant, cycle)).expect("removed");
+        }
+    };
+    for (name, gone, outcome) in [
+        ("tail", 10..=16, "lower"),
+        ("head", 1..=7, "tooManyInvalid"),
+    ] {
+        let plan = Plan::new(&place, name).cycles(16, 0.8);
+        gone.for_each(|cycle| remove(&plan, cycle));
+        let cell = drain(&place, &plan);
+        assert_eq!(
+            cell["comparisons"][0]["verdict"]["outcome"], outcome,
+            "{cell:#}"
+        );
+    }
+}
+
+/// Writes the manifest of a run.
+fn seal(folder: &Path) {
+    let output = std::process::Command::new("sh")
+        .args(["-c", "sha256sum * > SHA256SUMS"])
+        .current_dir(folder)
+        .status();
+    assert!(output.expect("sha256sum").success());
+}
+
+#[test]
+fn runs_that_were_ended_before_their_verdict_are_missing() {
+    let place = Place::new();
+    // By the death of the runner, by a signal, by somebody who removed the verdict of a run that was whole.
+    for (name, verdict, sealed) in [
+        ("killed", None, false),
+        ("interrupted", Some("INTERRUPTED"), false),
+        ("removed", None, true),
+    ] {
+        let mut plan = Plan::new(&place, name).limited("0.05").cycles(10, 0.8);
+        for cycle in 1..=4 {
+            let manifest = json!({ "manifest": "SHA256SUMS" });
+            let meta = if sealed { manifest } else { json!({}) };
+            plan.add(&Run {
+                meta,
+                ..run("hash", cycle, 30_000.0)
+            });
+            let folder = plan.run_folder("hash", cycle);
+            if sealed {
+                seal(&folder);
+            }
+            match verdict {
+                Some(verdict) => fs::write(
+                    folder.join("verdict.json"),
+                    json!({ "verdict": verdict }).to_string(),
+                ),
+                None => fs::remove_file(folder.join("verdict.json")),
+            }
+            .expect("changed");
+        }
+        let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+        assert_eq!(code, 3, "{name}: {printed}");
+        assert!(
+            printed.contains("4 of 10 runs of hash invalid")
+                && printed.contains("what is left of the two is not alike")
+                && !printed.contains("faster"),
+            "{name}: {printed}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_was_changed_to_be_another_is_missing_where_it_was_planned() {
+    let place = Place::new();
+    for (name, value) in [
+        ("discarded", json!(true)),
+        ("quick", json!(true)),
+        ("variant", json!("hash2")),
+        ("scenario", json!("target")),
+        ("cycle", json!(99)),
+    ] {
+        let plan = Plan::new(&place, name).limited("0.05").cycles(10, 0.8);
+        for cycle in 1..=4 {
+            let folder = plan.run_folder("hash", cycle);
+            let path = folder.join("meta.json");
+            let mut meta: serde_json::Value = serde_json::from_str(&text(&path)).expect("JSON");
+            meta["manifest"] = "SHA256SUMS".into();
+            fs::write(&path, meta.to_string()).expect("written");
+            seal(&folder);
+            meta[name] = value.clone();
+            fs::write(&path, meta.to_string()).expect("written");
+        }
+        let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+        assert_eq!(code, 3, "{name}: {printed}");
+        assert!(
+            printed.contains("4 of 10 runs of hash invalid") && !printed.contains("faster"),
+            "{name}: {printed}"
+        );
+    }
+}
+
+#[test]
+fn builds_that_never_ran_are_missing_under_their_names() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").limited("0.05");
+    let named = json!({ "named": [{ "name": "old" }, { "name": "new" }] });
+    plan.selection = json!({ "builds": named });
+    for cycle in 1..=10 {
+        for (name, drain) in [("old", 10_000.0), ("new", 8_000.0)] {
+            let mut started = run("zset", cycle, drain + 10.0 * f64::from(cycle % 3));
+            // Each folder is of a build.
+            started.variant = name;
+            started.meta =
+                json!({ "variant": "zset", "build": { "id": name, "name": name, "base": "old" } });
+            plan.add(&started);
+        }
+    }
+    // The first one, and four of the other, ended before their build was known.
+    for (name, cycle) in [("old", 1), ("new", 2), ("new", 3), ("new", 4), ("new", 5)] {
+        let folder = plan.run_folder(name, cycle);
+        let path = folder.join("meta.json");
+        let mut meta: serde_json::Value = serde_json::from_str(&text(&path)).expect("JSON");
+        meta.as_object_mut().expect("object").remove("build");
+        fs::write(&path, meta.to_string()).expect("written");
+        let verdict = json!({ "verdict": "NOT_RUN" }).to_string();
+        fs::write(folder.join("verdict.json"), verdict).expect("written");
+    }
+    let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("4 of 10 runs of new invalid") && printed.contains("1 of 10 runs of old"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn whom_a_person_interrupts_is_chance() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(10, 0.8);
+    for cycle in 1..=2 {
+        for variant in ["zset", "hash"] {
+            plan.add(&Run {
+                attempt: 2,
+                ..run(variant, cycle, 10_000.0 + f64::from(cycle))
+            });
+        }
+        let verdict = json!({ "verdict": "INTERRUPTED" }).to_string();
+        let folder = plan.run_folder("hash", cycle);
+        fs::write(folder.join("verdict.json"), verdict).expect("written");
+    }
+    let cell = drain(&place, &plan);
+    let outcome = &cell["comparisons"][0]["verdict"]["outcome"];
+    assert_ne!(*outcome, "tooManyInvalid", "{cell:#}");
+}
+
+#[test]
+fn an_attempt_that_is_gone_is_missing() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(10, 0.8);
+    for cycle in 1..=4 {
+        for variant in ["zset", "hash"] {
+            plan.add(&Run {
+                attempt: 2,
+                ..run(variant, cycle, 10_000.0 + f64::from(cycle))
+            });
+        }
+        fs::remove_dir_all(plan.run_folder("hash", cycle)).expect("removed");
+    }
+    let cell = drain(&place, &plan);
+    assert_eq!(
+        cell["comparisons"][0]["verdict"]["outcome"], "tooManyInvalid",
+        "{cell:#}"
+    );
+    let (_, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    let line =
+        "missing: hash/5/seat-limited/smoke/cycle-01: attempt 1 is gone, and a later one is there";
+    assert!(printed.contains(line), "{printed}");
+}
+
+#[test]
+fn a_block_that_was_begun_again_without_a_run_has_lost_it() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(16, 0.8);
+    plan.add(&Run {
+        verdict: "INVALID",
+        ..run("zset", 1, 1.0)
+    });
+    // Made three times more, and of the other side nothing is there.
+    for attempt in 2..=4 {
+        plan.add(&Run {
+            attempt,
+            ..run("zset", 1, 10_000.0)
+        });
+    }
+    let cell = drain(&place, &plan);
+    assert_eq!(
+        cell["comparisons"][0]["verdict"]["outcome"], "tooManyInvalid",
+        "{cell:#}"
+    );
+}
+
+#[test]
+fn a_limit_is_kept_only_where_the_whole_interval_is_within_it() {
+    let place = Place::new();
+    let mut noisy = Plan::new(&place, "noisy").limited("0.05");
+    for (cycle, ratio) in (1..).zip([1.9, 1.0, 1.6, 0.9, 1.7, 1.3, 1.05]) {
+        noisy.add(&run("zset", cycle, 10_000.0));
+        noisy.add(&run("hash", cycle, 10_000.0 * ratio));
+    }
+    let (code, printed) = call(&place, "compare", &[&noisy.folder], &[]);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("INVALID: at most 5 % higher than zset is allowed; the interval reaches from within to beyond that: more cycles tell")
+            && printed.contains("verdict of the plan: INVALID"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn limits_are_corrected_for_their_number() {
+    let place = Place::new();
+    // Twenty points whose true ratio is just allowed; at one of them luck puts the whole interval beyond.
+    let series = |name: &str, unlucky: f64| {
+        let mut plan = Plan::new(&place, name).limited("0.05");
+        for users in 1..=20_u32 {
+            let centre = if users == 20 { unlucky } else { 1.05 };
+            for cycle in 1..=7 {
+                let noise = [1.0, -1.0, 0.5, -0.5, 0.8, -0.8, 0.0][cycle as usize - 1];
+                for (variant, ratio) in [("zset", 1.0), ("hash", centre * (1.0 + 0.02 * noise))] {
+                    let meta = json!({ "point": { "USERS": users.to_string() } });
+                    let run = Run {
+                        meta,
+                        ..run(variant, cycle, 10_000.0 * ratio)
+                    };
+                    plan.add_at(&users.to_string(), &run);
+                }
+            }
+        }
+        call(&place, "compare", &[&plan.folder], &[])
+    };
+    let (code, printed) = series("luck", 1.07);
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("verdict of the plan: INVALID")
+            && printed.contains(
+                "taken alone it is more, which is not shown among 20 limits: more cycles tell"
+            ),
+        "{printed}"
+    );
+    let (_, printed) = series("slow", 1.3);
+    assert!(printed.contains("verdict of the plan: FAIL"), "{printed}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use common::{Place, Redis, finish, json, text};
 
 const INVALID: &str = "INVALID";
+const FAIL: &str = "FAIL";
 const PASS: &str = "PASS";
 
 /// A fault of the reference, and what a run with it comes to.
@@ -89,11 +90,11 @@ const WHILE_IT_DRAINS: &[Case] = &[
         set: &[],
         verdict: INVALID,
         gates: &[
-            "promotion-went-on",
             "nobody-cut-off",
             "streams-held",
             "all-escaped",
             "k6-exit",
+            "promotion-went-on",
         ],
         reasons: &[
             "nobody was let in for so long although users waited",
@@ -109,7 +110,7 @@ const WHILE_IT_DRAINS: &[Case] = &[
     Case {
         faults: "--fault leak-slots=10%",
         set: &[],
-        verdict: INVALID,
+        verdict: FAIL,
         gates: &["slots-came-back"],
         reasons: &[
             "slots_at_end min: 1; expected >= 2: after all had left an event had fewer slots than SEATS=2 say: they leak",
@@ -141,12 +142,12 @@ const WHILE_IT_DRAINS: &[Case] = &[
         set: &[],
         verdict: INVALID,
         gates: &[
-            "promotion-went-on",
-            "slots-came-back",
             "nobody-cut-off",
             "streams-held",
             "all-escaped",
             "k6-exit",
+            "promotion-went-on",
+            "slots-came-back",
         ],
         reasons: &[
             "slots_at_end min: 0; expected >= 2",
@@ -163,11 +164,11 @@ const WHILE_IT_DRAINS: &[Case] = &[
         set: &[],
         verdict: INVALID,
         gates: &[
-            "promotion-went-on",
             "nobody-cut-off",
             "streams-held",
             "all-escaped",
             "k6-exit",
+            "promotion-went-on",
         ],
         reasons: &["promotion has stalled: nobody was let in for so long although users waited"],
         printed: &[
@@ -202,13 +203,18 @@ fn run(place: &Place, more: &[&str]) -> Command {
     command
 }
 
-/// The verdict of the only run, which is not PASS, and the reasons for it, the first one first.
-fn reasons(place: &Place, below: &str) -> Vec<String> {
+/// The reasons for the verdict of the only run, the first one first. A busy machine spoils any run, whatever the fault.
+fn reasons(place: &Place, below: &str, expected: &str) -> Vec<String> {
     let verdict = json(&place.run_folder(below).join("verdict.json"));
-    assert_eq!(verdict["verdict"], INVALID, "{verdict:#}");
     let reasons = verdict["reasons"].as_array().expect("a list");
     let text = |reason: &serde_json::Value| reason.as_str().expect("a text").to_owned();
-    reasons.iter().map(text).collect()
+    let reasons: Vec<String> = reasons.iter().map(text).collect();
+    let busy = reasons
+        .iter()
+        .any(|reason| reason.starts_with("generator-"));
+    let expected = if busy { INVALID } else { expected };
+    assert_eq!(verdict["verdict"], expected, "{verdict:#}");
+    reasons
 }
 
 /// The gates that do not hold, in the order in which the verdict names them. How busy the machine is is not the fault's.
@@ -239,17 +245,7 @@ fn each_is_said(cases: &[Case]) {
         let settings = [&[faults.as_str()], case.set].concat();
         let (_, printed) = finish(run(&place, &settings).args(["--variant", "zset"]));
         let folder = place.run_folder(BELOW);
-        let verdict = json(&folder.join("verdict.json"));
-        assert_eq!(
-            verdict["verdict"], case.verdict,
-            "{}: {printed}",
-            case.faults
-        );
-        let found: Vec<String> = if case.verdict == PASS {
-            Vec::new()
-        } else {
-            reasons(&place, BELOW)
-        };
+        let found = reasons(&place, BELOW, case.verdict);
         assert_eq!(gates(&found), case.gates, "{}: {found:#?}", case.faults);
         for words in case.reasons {
             let said = found.iter().any(|reason| reason.contains(words));
@@ -337,8 +333,8 @@ impl Services {
         common::ask(&mut self.redis.connect(), command)
     }
 
-    fn reasons(&self) -> Vec<String> {
-        reasons(&self.place, "gateway/1/seat-limited/custom")
+    fn reasons(&self, verdict: &str) -> Vec<String> {
+        reasons(&self.place, "gateway/1/seat-limited/custom", verdict)
     }
 }
 
@@ -356,7 +352,7 @@ fn a_run_whose_slots_changed_is_invalid_and_says_so_in_one_line() {
     let late = || assert!(services.ask("HINCRBY ENTRY_QUEUE_SLOTS e1 3") > 0);
     let printed = services.run_and(&[], "all events are OPEN", late);
     assert_eq!(
-        services.reasons(),
+        services.reasons(INVALID),
         [
             "slots-never-above: slots_most max: 5; expected <= 2: an event had more slots than SEATS=2 allow: \
           they are not those of the event, or users of an earlier run gave some back"
@@ -384,7 +380,7 @@ fn a_run_whose_users_were_cut_off_is_invalid_and_says_so_in_one_line() {
     // What is tried before the run cannot know that nobody will be let in.
     let services = Services::start(&["--seats", "2", "--fault", "stall-promotion=true"]);
     let (_, printed) = finish(&mut services.run(&[]));
-    let reasons = services.reasons();
+    let reasons = services.reasons(INVALID);
     let one = reasons
         .iter()
         .find(|reason| reason.starts_with("nobody-cut-off: "));
@@ -429,7 +425,7 @@ fn a_run_that_was_released_by_hand_is_invalid_and_says_so_in_one_line() {
         "VERBOSE_LOGS=1",
     ];
     let printed = services.run_and(&slowly, "joined the queue", release);
-    let reasons = services.reasons();
+    let reasons = services.reasons(INVALID);
     assert!(
         reasons[0].starts_with("k6-exit: k6's exit code: 108; expected 0: Barrier failed: released by hand before all were there: "),
         "{reasons:#?}, {printed}"
@@ -437,7 +433,7 @@ fn a_run_that_was_released_by_hand_is_invalid_and_says_so_in_one_line() {
 }
 
 #[test]
-fn a_run_whose_promotion_stalled_is_invalid_and_says_so_in_one_line() {
+fn a_run_whose_promotion_stalled_is_a_fail_and_says_so_in_one_line() {
     let services = Services::start(&["--seats", "2", "--fault", "stall-promotion=true"]);
     // It goes on as soon as it was named, so everybody is let in at last.
     let go_on = || {
@@ -447,7 +443,7 @@ fn a_run_whose_promotion_stalled_is_invalid_and_says_so_in_one_line() {
         assert_eq!(code, 0, "{said}");
     };
     let printed = services.run_and(&[], "promotion has stalled", go_on);
-    let reasons = services.reasons();
+    let reasons = services.reasons(FAIL);
     assert_eq!(gates(&reasons), ["promotion-went-on"], "{printed}");
     assert!(
         reasons[0].contains("promotion has stalled: nobody was let in for so long"),

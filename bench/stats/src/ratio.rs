@@ -162,6 +162,16 @@ impl Ratio {
         self.interval.low > 1.0 || self.interval.high < 1.0
     }
 
+    /// How often a ratio at least this far from `truth` comes about where that is the true one (two-sided): below
+    /// 1 - [`CONFIDENCE`] exactly where the interval leaves it out.
+    #[must_use]
+    pub fn p_against(&self, truth: f64) -> f64 {
+        let quantile = student(1.0 - (1.0 - CONFIDENCE) / 2.0, self.degrees_of_freedom);
+        let error = (self.interval.high / self.interval.low).ln() / 2.0 / quantile;
+        let mean_log = (self.interval.value / truth).ln();
+        chance(mean_log, error, self.degrees_of_freedom)
+    }
+
     /// Cycles that would show a difference of `effect` (0.05 = 5 %) in [`POWER`] of all series, at least
     /// [`MIN_CYCLES`]; `None` if it is more than anybody would run.
     #[must_use]
@@ -379,6 +389,10 @@ mod tests {
         assert!(!ratio.differs());
         // t = 0.2 / (0.1 / √3) = 3.4641 with 2 degrees of freedom.
         assert!((ratio.p - 0.074_18).abs() < 1e-4, "{}", ratio.p);
+        assert!((ratio.p_against(1.0) - ratio.p).abs() < 1e-9);
+        // At the interval's own bound it is just what the interval leaves out.
+        assert!((ratio.p_against(ratio.interval.low) - 0.05).abs() < 1e-6);
+        assert!((ratio.p_against(ratio.interval.value) - 1.0).abs() < 1e-9);
         assert!(paired(&pairs[..1]).is_none() && unpaired(&[1.0], &[1.0, 2.0]).is_none());
     }
 

@@ -77,10 +77,17 @@ struct Own {
 #[derive(Debug, Default)]
 struct Entry {
     outcome: Option<Own>,
-    /// Outcomes of earlier phases that the store has not answered to, though a later phase has one already: seldom any.
+    /// Made for the few that need it: there are as many entries as participants.
+    seldom: Option<Box<Seldom>>,
+    nameable: bool,
+}
+
+/// What few participants have.
+#[derive(Debug, Default)]
+struct Seldom {
+    /// Outcomes of earlier phases that the store has not answered to, though a later phase has one already.
     earlier: Vec<Own>,
     leave: Option<Own>,
-    nameable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -222,7 +229,7 @@ impl Ledger {
             nameable,
             ..Entry::default()
         });
-        if let Some(leave) = &mut entry.leave {
+        if let Some(leave) = entry.leave() {
             let gone = leave.phase <= open || *report == Report::Leave;
             if gone {
                 return Ok(leave.standing(ticket));
@@ -266,11 +273,12 @@ impl Ledger {
         };
         let answer = own.answer(true);
         if leave {
-            entry.leave = Some(own);
+            entry.seldom().leave = Some(own);
         } else {
             let before = entry.outcome.replace(own);
-            let owed = before.filter(|o| o.delivery == Delivery::Owed);
-            entry.earlier.extend(owed);
+            if let Some(owed) = before.filter(|o| o.delivery == Delivery::Owed) {
+                entry.seldom().earlier.push(owed);
+            }
         }
         self.queue.push_back(Queued {
             participant: participant.clone(),
@@ -405,7 +413,7 @@ impl Ledger {
         let mut queue = VecDeque::new();
         let still_owed: Vec<Queued> = self.queue.drain(..).collect();
         for (participant, entry) in &mut self.entries {
-            if let Some(leave) = &mut entry.leave {
+            if let Some(leave) = entry.leave() {
                 leave.delivery = Delivery::Owed;
                 queue.push_front(Queued {
                     participant: participant.clone(),
@@ -490,7 +498,8 @@ impl Ledger {
         }
         let entries = take(&mut self.entries).into_iter();
         let outcomes = entries.filter_map(|(participant, entry)| {
-            let own = entry.leave.or(entry.outcome)?;
+            let leave = entry.seldom.and_then(|seldom| seldom.leave);
+            let own = leave.or(entry.outcome)?;
             let kept = Kept {
                 owner: own.owner.filter(|_| own.outcome == Outcome::Arrived),
                 outcome: own.outcome,
@@ -536,31 +545,45 @@ impl Entry {
     /// What a queued item of this phase speaks of.
     fn own(&mut self, leave: bool, phase: Phase) -> Option<&mut Own> {
         if leave {
-            return self.leave.as_mut();
+            return self.leave();
         }
         let owed = |own: &&mut Own| own.phase == phase && own.delivery == Delivery::Owed;
-        self.outcome.iter_mut().chain(&mut self.earlier).find(owed)
+        let earlier = self.seldom.iter_mut().flat_map(|s| &mut s.earlier);
+        self.outcome.iter_mut().chain(earlier).find(owed)
+    }
+
+    fn leave(&mut self) -> Option<&mut Own> {
+        self.seldom.as_mut()?.leave.as_mut()
+    }
+
+    fn seldom(&mut self) -> &mut Seldom {
+        self.seldom.get_or_insert_default()
     }
 
     /// After an answer: what the store knows better goes where such outcomes are, and what is settled of earlier phases goes.
     /// Whether that showed a leave that was not known here.
     fn put_right(&mut self) -> bool {
-        self.earlier.retain(|o| o.delivery == Delivery::Owed);
-        if self.leave.is_some() {
-            if self.outcome.is_none() {
-                self.outcome = self.leave.take_if(|own| own.outcome != Outcome::Left);
+        if let Some(seldom) = &mut self.seldom {
+            seldom.earlier.retain(|o| o.delivery == Delivery::Owed);
+            if seldom.leave.is_some() {
+                if self.outcome.is_none() {
+                    self.outcome = seldom.leave.take_if(|own| own.outcome != Outcome::Left);
+                }
+                return false;
             }
-            return false;
         }
-        self.leave = self.outcome.take_if(|own| own.outcome == Outcome::Left);
-        self.leave.is_some()
+        let unknown = self.outcome.take_if(|own| own.outcome == Outcome::Left);
+        let is_leave = unknown.is_some();
+        if is_leave {
+            self.seldom().leave = unknown;
+        }
+        is_leave
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Own> {
-        self.outcome
-            .iter_mut()
-            .chain(&mut self.earlier)
-            .chain(&mut self.leave)
+        let seldom = self.seldom.iter_mut();
+        let seldom = seldom.flat_map(|s| s.earlier.iter_mut().chain(&mut s.leave));
+        self.outcome.iter_mut().chain(seldom)
     }
 }
 
@@ -581,5 +604,16 @@ impl Own {
         }
         self.waiting.push((ticket, false));
         Decision::Later(self.answer(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There are as many as participants, of all barriers that have not retired.
+    #[test]
+    fn an_entry_is_hardly_more_than_its_outcome() {
+        assert!(size_of::<Entry>() <= size_of::<Own>() + 16);
     }
 }

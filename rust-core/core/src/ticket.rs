@@ -44,6 +44,12 @@ impl Ticket {
         self.until
     }
 
+    /// The same call, which waits no longer than until then.
+    pub fn not_after(mut self, until: Instant) -> Self {
+        self.until = self.until.map_or(Some(until), |own| Some(own.min(until)));
+        self
+    }
+
     /// Whether the call has waited long enough.
     #[must_use]
     pub fn is_overdue(&self, now: Instant) -> bool {

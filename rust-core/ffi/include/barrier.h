@@ -23,7 +23,7 @@
 /**
  * Version of this ABI: compare with kbar_abi_version() before any other call.
  */
-#define KBAR_ABI_VERSION 1
+#define KBAR_ABI_VERSION 2
 
 /**
  * Done.
@@ -140,9 +140,30 @@
 #define KBAR_CLOSE 7
 
 /**
+ * KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already, an error where nothing can end it any
+ * more. Else KBAR_PENDING, and a completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine
+ * ends: KBAR_CLOSED. The news is KBAR_FRAME_RELEASE of this or a later phase, KBAR_FRAME_BROKEN or KBAR_FRAME_FORGOTTEN.
+ */
+#define KBAR_WAIT 8
+
+/**
  * KbarRequest.flags: the participant was given by the caller rather than derived from it.
  */
 #define KBAR_EXPLICIT 1
+
+/**
+ * KbarRequest.flags, of KBAR_ARRIVE: and waits for the release. KBAR_PENDING with the outcome KBAR_OUTCOME_ARRIVED: the
+ * news of the release is for this call too (see KBAR_FRAME_OWED for the exception). A completion comes only where the
+ * outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
+ * later if the store has not even acknowledged the arrival, which stands.
+ */
+#define KBAR_AND_WAIT 2
+
+/**
+ * KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory, which answer at once, and
+ * for calls that do not wait: others are refused.
+ */
+#define KBAR_AT_ONCE 4
 
 /**
  * KbarFrame.outcome: none.
@@ -208,6 +229,12 @@
 #define KBAR_FRAME_FORGOTTEN 6
 
 /**
+ * KbarFrame.kind: the KBAR_FRAME_RELEASE that follows is that of the phase in which the call with .token waits, but the
+ * store has not acknowledged its arrival: its own completion comes later.
+ */
+#define KBAR_FRAME_OWED 7
+
+/**
  * KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
  */
 #define KBAR_FIRST 1
@@ -218,7 +245,27 @@
 #define KBAR_SHARED 2
 
 /**
- * One call of kbar_submit: 40 bytes without a pointer.
+ * KbarFrame.flags, of the answer KBAR_PENDING to KBAR_AND_WAIT: the store has acknowledged the arrival.
+ */
+#define KBAR_ACKNOWLEDGED 4
+
+/**
+ * What kbar_arrivals says of a call with KBAR_AND_WAIT: the store has not answered yet.
+ */
+#define KBAR_ARRIVAL_OWED 0
+
+/**
+ * What kbar_arrivals says: it is acknowledged, and the call waits.
+ */
+#define KBAR_ARRIVAL_ACKNOWLEDGED 1
+
+/**
+ * What kbar_arrivals says: the call does not wait any more. A frame that says why is on its way or was read.
+ */
+#define KBAR_ARRIVAL_OVER 2
+
+/**
+ * One call of kbar_submit: 48 bytes without a pointer.
  */
 typedef struct KbarRequest {
   /**
@@ -238,21 +285,25 @@ typedef struct KbarRequest {
    */
   uint32_t participant_len;
   /**
-   * Of KBAR_EXPIRE and KBAR_RELEASE_NOW.
+   * Of KBAR_EXPIRE, KBAR_RELEASE_NOW and KBAR_WAIT.
    */
   uint32_t phase;
   /**
-   * KBAR_ARRIVE to KBAR_CLOSE.
+   * KBAR_ARRIVE to KBAR_WAIT.
    */
   uint16_t kind;
   /**
-   * KBAR_EXPLICIT.
+   * KBAR_EXPLICIT, KBAR_AND_WAIT, KBAR_AT_ONCE.
    */
   uint16_t flags;
   /**
-   * 0.
+   * Of KBAR_AND_WAIT: for how many microseconds after .wait_us the store may still acknowledge the arrival.
    */
-  uint32_t reserved;
+  uint32_t store_us;
+  /**
+   * Of KBAR_AND_WAIT and KBAR_WAIT: for how many microseconds the call waits.
+   */
+  uint64_t wait_us;
 } KbarRequest;
 
 /**
@@ -260,8 +311,8 @@ typedef struct KbarRequest {
  */
 typedef struct KbarFrame {
   /**
-   * The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE, KBAR_FRAME_BROKEN and
-   * KBAR_FRAME_FORGOTTEN the barrier's handle; of KBAR_FRAME_LOG 0.
+   * The token of the call (of KBAR_FRAME_OWED too), or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE,
+   * KBAR_FRAME_BROKEN and KBAR_FRAME_FORGOTTEN the barrier's handle; of KBAR_FRAME_LOG 0.
    */
   uint64_t token;
   /**
@@ -273,7 +324,7 @@ typedef struct KbarFrame {
    */
   uint8_t outcome;
   /**
-   * KBAR_FIRST, KBAR_SHARED.
+   * KBAR_FIRST, KBAR_SHARED, KBAR_ACKNOWLEDGED.
    */
   uint8_t flags;
   /**
@@ -448,6 +499,20 @@ int32_t kbar_take_text(uint64_t engine,
  * `buffer` is writable for `capacity` bytes, `needed` writable.
  */
 int32_t kbar_next_log(uint64_t engine, uint8_t *buffer, size_t capacity, size_t *needed);
+
+/**
+ * What has become of the arrivals of calls with KBAR_AND_WAIT: writes one KBAR_ARRIVAL_* for each token. Nobody is woken
+ * by an acknowledgement, so that whoever counts them asks.
+ *
+ * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+ *
+ * # Safety
+ * `tokens` is readable and `arrivals` writable for `len` items each.
+ */
+int32_t kbar_arrivals(uint64_t barrier,
+                      const uint64_t *tokens,
+                      size_t len,
+                      uint8_t *arrivals);
 
 /**
  * Makes a queue counter; it connects at its first question. Options: {"redis","keys","tls"?,"connectTimeoutMs"?,"opTimeoutMs"?}.

@@ -4,7 +4,7 @@ use barrier_core::error::Error;
 use barrier_core::protocol::Outcome;
 
 /// Version of this ABI: compare with kbar_abi_version() before any other call.
-pub const KBAR_ABI_VERSION: u32 = 1;
+pub const KBAR_ABI_VERSION: u32 = 2;
 
 /// Done.
 pub const KBAR_OK: i32 = 0;
@@ -51,14 +51,25 @@ pub const KBAR_EXPIRE: u16 = 4;
 pub const KBAR_ABORT: u16 = 5;
 /// KbarRequest.kind: release .phase by hand.
 pub const KBAR_RELEASE_NOW: u16 = 6;
-
 /// KbarRequest.kind: deliver what is owed, say goodbye to the store, and let go of the barrier in this process: whoever waits
 /// there ends, and its handle names nothing any more. Completes with KBAR_OK, or KBAR_STORE where the store does not take it in
 /// time and the barrier stays.
 pub const KBAR_CLOSE: u16 = 7;
+/// KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already, an error where nothing can end it any
+/// more. Else KBAR_PENDING, and a completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine
+/// ends: KBAR_CLOSED. The news is KBAR_FRAME_RELEASE of this or a later phase, KBAR_FRAME_BROKEN or KBAR_FRAME_FORGOTTEN.
+pub const KBAR_WAIT: u16 = 8;
 
 /// KbarRequest.flags: the participant was given by the caller rather than derived from it.
 pub const KBAR_EXPLICIT: u16 = 1;
+/// KbarRequest.flags, of KBAR_ARRIVE: and waits for the release. KBAR_PENDING with the outcome KBAR_OUTCOME_ARRIVED: the
+/// news of the release is for this call too (see KBAR_FRAME_OWED for the exception). A completion comes only where the
+/// outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
+/// later if the store has not even acknowledged the arrival, which stands.
+pub const KBAR_AND_WAIT: u16 = 2;
+/// KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory, which answer at once, and
+/// for calls that do not wait: others are refused.
+pub const KBAR_AT_ONCE: u16 = 4;
 /// KbarFrame.outcome: none.
 pub const KBAR_OUTCOME_NONE: u8 = 0;
 /// KbarFrame.outcome: arrived; .index counts from 1.
@@ -84,28 +95,39 @@ pub const KBAR_FRAME_LOG: u16 = 4;
 /// KbarFrame.kind: what address does a host stand for? kbar_take_text gives `host:port` (an IPv6 address in brackets) by
 /// .token, which has the top bit set; kbar_resolved takes the answer. Only where kbar_start was told "hostResolves".
 pub const KBAR_FRAME_RESOLVE: u16 = 5;
-
 /// KbarFrame.kind: the process has forgotten the barrier with handle .token, or let go of it: the handle names nothing any more.
 /// Nothing of the barrier comes after it. Whoever opens it again gets another handle.
 pub const KBAR_FRAME_FORGOTTEN: u16 = 6;
+/// KbarFrame.kind: the KBAR_FRAME_RELEASE that follows is that of the phase in which the call with .token waits, but the
+/// store has not acknowledged its arrival: its own completion comes later.
+pub const KBAR_FRAME_OWED: u16 = 7;
 
 /// KbarFrame.flags: this call made the outcome; count it. Unset: a repeat found it.
 pub const KBAR_FIRST: u8 = 1;
 /// KbarFrame.flags, of KBAR_FRAME_RELEASE: other processes on this host let their users go at the same instant.
 pub const KBAR_SHARED: u8 = 2;
+/// KbarFrame.flags, of the answer KBAR_PENDING to KBAR_AND_WAIT: the store has acknowledged the arrival.
+pub const KBAR_ACKNOWLEDGED: u8 = 4;
+
+/// What kbar_arrivals says of a call with KBAR_AND_WAIT: the store has not answered yet.
+pub const KBAR_ARRIVAL_OWED: u8 = 0;
+/// What kbar_arrivals says: it is acknowledged, and the call waits.
+pub const KBAR_ARRIVAL_ACKNOWLEDGED: u8 = 1;
+/// What kbar_arrivals says: the call does not wait any more. A frame that says why is on its way or was read.
+pub const KBAR_ARRIVAL_OVER: u8 = 2;
 
 /// One completion: 32 bytes in the host's byte order.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KbarFrame {
-    /// The token of the call, or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE, KBAR_FRAME_BROKEN and
-    /// KBAR_FRAME_FORGOTTEN the barrier's handle; of KBAR_FRAME_LOG 0.
+    /// The token of the call (of KBAR_FRAME_OWED too), or of the question of KBAR_FRAME_RESOLVE; of KBAR_FRAME_RELEASE,
+    /// KBAR_FRAME_BROKEN and KBAR_FRAME_FORGOTTEN the barrier's handle; of KBAR_FRAME_LOG 0.
     pub token: u64,
     /// KBAR_FRAME_*.
     pub kind: u16,
     /// KBAR_OUTCOME_*.
     pub outcome: u8,
-    /// KBAR_FIRST, KBAR_SHARED.
+    /// KBAR_FIRST, KBAR_SHARED, KBAR_ACKNOWLEDGED.
     pub flags: u8,
     /// KBAR_OK or an error, whose text kbar_take_text gives.
     pub status: i32,
@@ -117,7 +139,7 @@ pub struct KbarFrame {
     pub time_us: u64,
 }
 
-/// One call of kbar_submit: 40 bytes without a pointer.
+/// One call of kbar_submit: 48 bytes without a pointer.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KbarRequest {
@@ -129,14 +151,16 @@ pub struct KbarRequest {
     pub owner: u64,
     /// How many of the bytes are the participant's id; the rest is the reason or the message.
     pub participant_len: u32,
-    /// Of KBAR_EXPIRE and KBAR_RELEASE_NOW.
+    /// Of KBAR_EXPIRE, KBAR_RELEASE_NOW and KBAR_WAIT.
     pub phase: u32,
-    /// KBAR_ARRIVE to KBAR_CLOSE.
+    /// KBAR_ARRIVE to KBAR_WAIT.
     pub kind: u16,
-    /// KBAR_EXPLICIT.
+    /// KBAR_EXPLICIT, KBAR_AND_WAIT, KBAR_AT_ONCE.
     pub flags: u16,
-    /// 0.
-    pub reserved: u32,
+    /// Of KBAR_AND_WAIT: for how many microseconds after .wait_us the store may still acknowledge the arrival.
+    pub store_us: u32,
+    /// Of KBAR_AND_WAIT and KBAR_WAIT: for how many microseconds the call waits.
+    pub wait_us: u64,
 }
 
 impl KbarFrame {
@@ -204,7 +228,7 @@ mod tests {
     /// Go and C read these by offset: a change here is a change of `KBAR_ABI_VERSION`, of the committed header and of
     /// `xk6-barrier/internal/core/reader.go`.
     #[test]
-    fn the_layout_is_that_of_version_1() {
+    fn the_layout_is_that_of_version_2() {
         assert_eq!(size_of::<KbarFrame>(), 32);
         assert_eq!(offset_of!(KbarFrame, token), 0);
         assert_eq!(offset_of!(KbarFrame, kind), 8);
@@ -214,11 +238,13 @@ mod tests {
         assert_eq!(offset_of!(KbarFrame, phase), 16);
         assert_eq!(offset_of!(KbarFrame, index), 20);
         assert_eq!(offset_of!(KbarFrame, time_us), 24);
-        assert_eq!(size_of::<KbarRequest>(), 40);
+        assert_eq!(size_of::<KbarRequest>(), 48);
         assert_eq!(offset_of!(KbarRequest, participant_len), 24);
         assert_eq!(offset_of!(KbarRequest, phase), 28);
         assert_eq!(offset_of!(KbarRequest, kind), 32);
         assert_eq!(offset_of!(KbarRequest, flags), 34);
+        assert_eq!(offset_of!(KbarRequest, store_us), 36);
+        assert_eq!(offset_of!(KbarRequest, wait_us), 40);
     }
 
     #[test]

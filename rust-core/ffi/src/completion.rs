@@ -11,8 +11,8 @@ use barrier_core::session::Done;
 
 use crate::abi::{
     KBAR_FIRST, KBAR_FRAME_BROKEN, KBAR_FRAME_DONE, KBAR_FRAME_FORGOTTEN, KBAR_FRAME_LOG,
-    KBAR_FRAME_RELEASE, KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN, KBAR_SHARED, KbarFrame,
-    error_text, outcome_code, status_of,
+    KBAR_FRAME_OWED, KBAR_FRAME_RELEASE, KBAR_FRAME_RESOLVE, KBAR_OK, KBAR_OUTCOME_BROKEN,
+    KBAR_SHARED, KbarFrame, error_text, outcome_code, status_of,
 };
 use crate::calls::{Calls, Refused};
 use crate::pipe::Pipe;
@@ -188,6 +188,7 @@ impl Sink for Host {
             return;
         }
         let mut bytes = Vec::with_capacity(news.len() * size_of::<KbarFrame>());
+        let mut over = Vec::new();
         for item in news.drain(..) {
             let frame = match item {
                 Emission::Done {
@@ -207,6 +208,15 @@ impl Sink for Host {
                         Some(frame) => frame,
                         None => continue,
                     }
+                }
+                Emission::Owed { token } => KbarFrame {
+                    token,
+                    kind: KBAR_FRAME_OWED,
+                    ..KbarFrame::default()
+                },
+                Emission::Over(tickets) => {
+                    over.extend(tickets);
+                    continue;
                 }
                 Emission::Released {
                     barrier,
@@ -252,5 +262,9 @@ impl Sink for Host {
             bytes.extend_from_slice(&frame.to_bytes());
         }
         self.pipe.send(&bytes);
+        // They are woken by what was just sent.
+        for ticket in over {
+            self.calls.leave(ticket.redeem());
+        }
     }
 }

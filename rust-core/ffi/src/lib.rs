@@ -4,6 +4,7 @@
 //! none blocks but [`kbar_close`]; nothing is kept of the caller's memory after a call; no panic crosses.
 
 mod abi;
+mod arrivals;
 mod calls;
 mod completion;
 #[cfg(test)]
@@ -20,15 +21,16 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use barrier_core::engine::{Barrier, Call, Engine, Operator, QueueCounter, Submitted};
+use barrier_core::engine::{Barrier, Call, Engine, Limit, Operator, QueueCounter, Submitted};
 use barrier_core::error::{Error, OptionError};
 use barrier_core::ids::{Participant, Phase, Reason};
 use barrier_core::ledger::Report;
-use barrier_core::options::BarrierOptions;
+use barrier_core::options::{BarrierOptions, StoreAddress};
 use libc::{c_char, c_int};
 use serde::Deserialize;
 
 pub use abi::*;
+pub use arrivals::kbar_arrivals;
 use calls::Refused;
 use completion::{Host, TOKENS_MAX};
 use guard::{guard, take_message};
@@ -268,7 +270,7 @@ pub unsafe extern "C" fn kbar_open(
             return refuse(&host, token, &refused);
         }
         match barrier.open(token) {
-            Submitted::Pending(_) => KBAR_PENDING,
+            Submitted::Pending(_) | Submitted::Waits(_) => KBAR_PENDING,
             Submitted::Done(result) => {
                 // The answer goes through the pipe all the same: one way for callers to wait.
                 let mut news = vec![barrier_core::engine::Emission::Done {
@@ -327,12 +329,18 @@ fn submit(request: &KbarRequest, text: Option<&[u8]>, out: &mut KbarFrame) -> i3
         Err(Parse::Option(error)) => return fail(&host, token, &error.into()),
         Err(Parse::Invalid(message)) => return invalid(&host, token, message),
     };
-    if let Err(refused) = host.begin(token) {
+    let completes = request.flags & KBAR_AT_ONCE == 0;
+    let is_here = matches!(barrier.options().store, StoreAddress::Memory);
+    if !completes && (!is_here || matches!(call, Call::ArriveAndWait { .. } | Call::Wait(..))) {
+        let message = "only a store in memory answers at once, and not to a call that waits";
+        return invalid(&host, token, message);
+    }
+    if completes && let Err(refused) = host.begin(token) {
         return refuse(&host, token, &refused);
     }
     match barrier.submit(call, token) {
         // After a panic the completion may be on its way, and one is enough.
-        Submitted::Done(_) if !host.end(token) => KBAR_PENDING,
+        Submitted::Done(_) if completes && !host.end(token) => KBAR_PENDING,
         Submitted::Done(result) => {
             *out = host.frame(token, result, None);
             out.status
@@ -343,8 +351,16 @@ fn submit(request: &KbarRequest, text: Option<&[u8]>, out: &mut KbarFrame) -> i3
             }
             KBAR_PENDING
         }
+        Submitted::Waits(standing) => {
+            *out = Host::peek(token, &standing);
+            out.flags |= KBAR_ACKNOWLEDGED;
+            KBAR_PENDING
+        }
     }
 }
+
+/// Longer than any test lasts, and short enough for every clock.
+const LONGEST_WAIT_US: u64 = 1 << 50;
 
 enum Parse {
     Option(OptionError),
@@ -364,7 +380,21 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
         |bytes| std::str::from_utf8(bytes).map_err(|_| Parse::Invalid("the text is not UTF-8"));
     let (participant, rest) = text.split_at(split);
     let (participant, rest) = (utf8(participant)?, utf8(rest)?);
+    let limit = Limit {
+        wait: Duration::from_micros(request.wait_us.min(LONGEST_WAIT_US)),
+        store: Duration::from_micros(request.store_us.into()),
+    };
+    let explicit = request.flags & KBAR_EXPLICIT != 0;
     let report = match request.kind {
+        KBAR_WAIT => return Ok(Call::Wait(Phase(request.phase), limit)),
+        KBAR_ARRIVE if request.flags & KBAR_AND_WAIT != 0 => {
+            return Ok(Call::ArriveAndWait {
+                participant: Participant::new(participant).map_err(Parse::Option)?,
+                owner: request.owner,
+                explicit,
+                limit,
+            });
+        }
         KBAR_ARRIVE => Report::Arrive {
             owner: request.owner,
         },
@@ -379,7 +409,7 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
     Ok(Call::Report {
         participant: Participant::new(participant).map_err(Parse::Option)?,
         report,
-        explicit: request.flags & KBAR_EXPLICIT != 0,
+        explicit,
     })
 }
 

@@ -17,6 +17,21 @@ pub(crate) unsafe fn bytes<'a>(pointer: *const u8, len: usize) -> Option<&'a [u8
     Some(unsafe { std::slice::from_raw_parts(pointer, len) })
 }
 
+/// The caller's numbers for the length of a call, likewise.
+///
+/// # Safety
+/// `pointer` is null or readable for `len` numbers that nobody writes during the call.
+pub(crate) unsafe fn numbers<'a>(pointer: *const u64, len: usize) -> Option<&'a [u64]> {
+    if len == 0 {
+        return Some(&[]);
+    }
+    if !pointer.is_aligned() || pointer.is_null() || len > isize::MAX as usize / size_of::<u64>() {
+        return None;
+    }
+    // SAFETY: aligned, not null, and readable for `len` numbers by this function's own contract.
+    Some(unsafe { std::slice::from_raw_parts(pointer, len) })
+}
+
 /// Writes a result through a pointer of the caller's; false for a null pointer.
 ///
 /// # Safety

@@ -182,6 +182,107 @@ fn a_whole_barrier_through_the_abi() {
     assert_eq!(host.text(6), r#"{"reason":"login"}"#);
 }
 
+fn arrivals(barrier: u64, tokens: &[u64]) -> Vec<u8> {
+    let mut arrivals = vec![99; tokens.len()];
+    // SAFETY: tokens and arrivals are live memory of the stated length.
+    let status = unsafe {
+        kbar_arrivals(
+            barrier,
+            tokens.as_ptr(),
+            tokens.len(),
+            arrivals.as_mut_ptr(),
+        )
+    };
+    assert_eq!(status, KBAR_OK);
+    arrivals
+}
+
+#[test]
+fn whoever_waits_goes_by_one_frame_for_all() {
+    let mut host = Host::start();
+    let (_, barrier) = host.open(1, OPTIONS);
+    assert_eq!(host.frame().token, 1);
+    let hour = 3_600_000_000;
+    let watching = KbarRequest {
+        barrier,
+        token: 2,
+        kind: KBAR_WAIT,
+        wait_us: hour,
+        ..KbarRequest::default()
+    };
+    assert_eq!(submit(&watching, b"").0, KBAR_PENDING);
+    let arrival = |token, owner| KbarRequest {
+        token,
+        owner,
+        participant_len: 1,
+        kind: KBAR_ARRIVE,
+        flags: KBAR_AND_WAIT,
+        ..watching
+    };
+    let (status, frame) = submit(&arrival(3, 1), b"1");
+    assert_eq!(
+        (status, frame.outcome),
+        (KBAR_PENDING, KBAR_OUTCOME_ARRIVED)
+    );
+    assert_eq!(frame.flags, KBAR_FIRST | KBAR_ACKNOWLEDGED);
+    let all = [KBAR_ARRIVAL_ACKNOWLEDGED, KBAR_ARRIVAL_OVER];
+    assert_eq!(arrivals(barrier, &[3, 77]), all);
+
+    let (status, frame) = submit(&arrival(4, 2), b"2");
+    assert_eq!((status, frame.outcome), (KBAR_OK, KBAR_OUTCOME_ARRIVED));
+    let release = host.frame();
+    assert_eq!(
+        (release.kind, release.token, release.phase),
+        (KBAR_FRAME_RELEASE, barrier, 0)
+    );
+    assert_eq!(arrivals(barrier, &[2, 3, 4]), [KBAR_ARRIVAL_OVER; 3]);
+    assert_eq!(submit(&watching, b"").0, KBAR_OK, "the news has been told");
+
+    // Nothing came beside the release: the next frame is that of a wait whose time is over.
+    let cyclic = r#"{"name":"cyclic","parties":2,"cyclic":true}"#;
+    let (_, other) = host.open(5, cyclic);
+    assert_eq!(host.frame().token, 5);
+    let hasty = KbarRequest {
+        barrier: other,
+        wait_us: 1000,
+        ..watching
+    };
+    assert_eq!(submit(&hasty, b"").0, KBAR_PENDING);
+    let over = host.frame();
+    assert_eq!((over.token, over.status), (2, KBAR_TIMEOUT));
+    assert!(host.text(2).contains("long enough"));
+}
+
+#[test]
+fn what_a_store_in_memory_answers_at_once_takes_no_token() {
+    let mut host = Host::start_with(br#"{"hostResolves":true}"#);
+    let (_, barrier) = host.open(1, OPTIONS);
+    assert_eq!(host.frame().token, 1);
+    let arrival = KbarRequest {
+        barrier,
+        token: 2,
+        owner: 1,
+        participant_len: 1,
+        kind: KBAR_ARRIVE,
+        flags: KBAR_AT_ONCE,
+        ..KbarRequest::default()
+    };
+    let (status, frame) = submit(&arrival, b"1");
+    assert_eq!((status, frame.outcome), (KBAR_OK, KBAR_OUTCOME_ARRIVED));
+    let waits = KbarRequest {
+        flags: KBAR_AT_ONCE | KBAR_AND_WAIT,
+        ..arrival
+    };
+    assert_eq!(submit(&waits, b"2").0, KBAR_INVALID);
+    let options = r#"{"store":"redis://redis.test","runId":"r","name":"d","parties":1}"#;
+    let (_, remote) = host.open(3, options);
+    let remote = KbarRequest {
+        barrier: remote,
+        ..arrival
+    };
+    assert_eq!(submit(&remote, b"1").0, KBAR_INVALID);
+}
+
 #[test]
 fn malformed_arguments_are_refused_and_touch_nothing() {
     let mut host = Host::start();
@@ -264,6 +365,13 @@ fn malformed_arguments_are_refused_and_touch_nothing() {
             KBAR_EMPTY
         );
         assert_eq!(kbar_start(b"{}".as_ptr(), 2, -1, null_mut()), KBAR_INVALID);
+        let token = 2u64;
+        assert_eq!(kbar_arrivals(barrier, null(), 1, null_mut()), KBAR_INVALID);
+        assert_eq!(
+            kbar_arrivals(barrier, &raw const token, 1, null_mut()),
+            KBAR_INVALID
+        );
+        assert_eq!(kbar_arrivals(77, null(), 0, null_mut()), KBAR_CLOSED);
     }
     assert_eq!(kbar_cancel(77, 1), KBAR_CLOSED);
     // Nobody arrived by any of this.

@@ -20,6 +20,9 @@ type Barrier struct {
 	gates  *gates
 	// OpenPhase is the phase that was open when this process opened the barrier.
 	OpenPhase uint32
+	// AtOnce says that its store is this process's memory, which answers at once: only calls that wait take a token. It is
+	// set before others have the barrier.
+	AtOnce bool
 
 	newest   atomic.Pointer[Release] // what most who wake ask for, without a lock
 	mu       sync.Mutex
@@ -71,6 +74,8 @@ type BarrierStatus struct {
 	Released         []uint32          `json:"released"`
 	ReleasedAt       *float64          `json:"releasedAt"`
 	ServerReleasedAt *float64          `json:"serverReleasedAt"`
+	ReceivedMs       *float64          `json:"receivedMs"`
+	FirstWakeMs      *float64          `json:"-"` // the core does not know who wakes
 	Broken           *BrokenInfo       `json:"broken"`
 	Processes        uint64            `json:"processes"`
 	Connected        bool              `json:"connected"`
@@ -138,14 +143,27 @@ type Answer struct {
 	Index   uint32 // of an arrival: 1 for the first one
 	First   bool   // the outcome is new; otherwise it stood already
 	Reason  string // of a failure that stood already, where the core tells
+	// Acknowledged is set where a call waits whose arrival the store knows already.
+	Acknowledged bool
 }
 
 // Do carries out one operation and waits for its answer. Where it returns an error, the answer says what stands.
 func (b *Barrier) Do(ctx context.Context, request Request, participant, reason string) (Answer, error) {
 	request.Handle = b.handle
-	frame, text, err := b.client.call(ctx, func(token uint64, frame *Frame) Status {
+	if b.AtOnce {
+		request.Flags |= atOnce
+		var frame Frame
+		token := b.client.tokens.number()
+		frame.Status = b.client.engine.Submit(&request, token, participant, reason, &frame)
+		frame.Token = token
+		return answerOf(b.client.completed(frame))
+	}
+	return answerOf(b.client.call(ctx, func(token uint64, frame *Frame) Status {
 		return b.client.engine.Submit(&request, token, participant, reason, frame)
-	})
+	}))
+}
+
+func answerOf(frame Frame, text []byte, err error) (Answer, error) {
 	answer := Answer{
 		Outcome: frame.Outcome, Phase: frame.Phase, Index: frame.Index, First: frame.Flags&First != 0,
 	}
@@ -160,15 +178,9 @@ func (b *Barrier) Do(ctx context.Context, request Request, participant, reason s
 	return answer, err
 }
 
-// Gate is closed once the phase is released, the barrier is broken or the core is lost: IsReleased and Broken tell which.
-func (b *Barrier) Gate(phase uint32) <-chan struct{} {
-	gate, first := b.gates.gate(phase)
-	if first && b.Release(phase) != nil {
-		// It was released before this process listened. From here on each release is a frame.
-		b.gates.release(phase, false)
-	}
-	return gate
-}
+// Gate is closed once the phase is released, the barrier is broken or the core is lost: IsReleased and Broken tell which. Only
+// frames open it, so that whoever is owed an answer of its own knows that by then.
+func (b *Barrier) Gate(phase uint32) <-chan struct{} { return b.gates.gate(phase) }
 
 // IsReleased reports whether a release opened the gate of the phase.
 func (b *Barrier) IsReleased(phase uint32) bool { return b.gates.isReleased(phase) }

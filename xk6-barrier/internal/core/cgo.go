@@ -16,6 +16,8 @@ package core
 #cgo nocallback kbar_open_operator
 #cgo noescape kbar_submit
 #cgo nocallback kbar_submit
+#cgo noescape kbar_arrivals
+#cgo nocallback kbar_arrivals
 #cgo noescape kbar_query
 #cgo nocallback kbar_query
 #cgo noescape kbar_resolved
@@ -152,6 +154,8 @@ func (e *cgoEngine) Submit(request *Request, token uint64, participant, reason s
 		phase:           C.uint32_t(request.Phase),
 		kind:            C.uint16_t(request.Kind),
 		flags:           C.uint16_t(request.Flags),
+		store_us:        C.uint32_t(min(micros(request.Limit.Store), math.MaxUint32)), //nolint:gosec // bounded
+		wait_us:         C.uint64_t(micros(request.Limit.Wait)),
 	}
 	var out C.KbarFrame
 	status := C.kbar_submit(&in, bytesPtr(text), C.size_t(len(text)), &out)
@@ -160,6 +164,16 @@ func (e *cgoEngine) Submit(request *Request, token uint64, participant, reason s
 		Status: Status(out.status), Phase: uint32(out.phase), Index: uint32(out.index), TimeMicros: uint64(out.time_us),
 	}
 	return Status(status)
+}
+
+// micros is the duration in whole microseconds, not less than it.
+func micros(d time.Duration) uint64 {
+	return uint64((max(d, 0) + time.Microsecond - 1) / time.Microsecond) // #nosec G115 -- not negative
+}
+
+func (e *cgoEngine) Arrivals(barrier uint64, tokens []uint64, arrivals []Arrival) Status {
+	return Status(C.kbar_arrivals(C.uint64_t(barrier), (*C.uint64_t)(unsafe.Pointer(unsafe.SliceData(tokens))), // #nosec G103
+		C.size_t(len(tokens)), (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(arrivals))))) // #nosec G103 -- that is what cgo is for
 }
 
 func (e *cgoEngine) Query(handle, token uint64, question []byte) Status {

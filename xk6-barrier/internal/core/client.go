@@ -118,6 +118,10 @@ func (c *Client) handle(frame Frame) {
 		if !c.tokens.deliver(frame) {
 			c.strays.Add(1)
 		}
+	case FrameOwed:
+		if !c.tokens.owe(frame.Token) {
+			c.strays.Add(1)
+		}
 	case FrameRelease:
 		c.gates(frame.Token).release(frame.Phase, frame.Flags&Shared != 0)
 	case FrameBroken:
@@ -259,8 +263,13 @@ func (c *Client) call(ctx context.Context, submit func(token uint64, frame *Fram
 		return frame, nil, c.lostError
 	}
 
+	return c.completed(frame)
+}
+
+// completed is a frame with what belongs to it.
+func (c *Client) completed(frame Frame) (Frame, []byte, error) {
 	if frame.Status != OK {
-		text, _ := c.engine.TakeText(token)
+		text, _ := c.engine.TakeText(frame.Token)
 		return frame, nil, newError(frame.Status, text)
 	}
 	return frame, c.text(frame), nil

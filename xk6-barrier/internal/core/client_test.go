@@ -225,7 +225,14 @@ func TestReleaseBeforeThisProcessListened(t *testing.T) {
 	e := newScriptedEngine(t)
 	b := openBarrier(t, e)
 	e.releases[4] = `{"phase":4,"reason":"all","failed":{"login":3}}`
-	<-b.Gate(4)
+	gate := b.Gate(4)
+	select {
+	case <-gate:
+		t.Error("what comes before the news of the release has not been read")
+	default:
+	}
+	e.send(t, Frame{Token: handle, Kind: FrameRelease, Phase: 4})
+	<-gate
 	assert.Equal(t, map[string]uint64{"login": 3}, b.Release(4).Failed)
 	assert.Nil(t, b.Release(5))
 }
@@ -314,4 +321,79 @@ func TestCountsAreReadAsTheyAreWritten(t *testing.T) {
 		_, err := readCounts([]byte(text))
 		require.Error(t, err, text)
 	}
+}
+
+// Who waits for a release hears of nothing else: no frame of its own, no second wake.
+func TestStayEndsAtTheGateAlone(t *testing.T) {
+	e := newScriptedEngine(t)
+	b := openBarrier(t, e)
+	e.onSubmit = func(_ uint64, frame *Frame) Status {
+		*frame = Frame{Outcome: OutcomeArrived, Flags: First | Acknowledged, Phase: 1}
+		return Pending
+	}
+	answer, stay, err := b.ArriveAndWait(Request{Kind: Arrive}, "1")
+	require.NoError(t, err)
+	assert.Equal(t, Answer{Outcome: OutcomeArrived, First: true, Phase: 1, Acknowledged: true}, answer)
+	gate := b.Gate(1)
+	e.send(t, Frame{Token: handle, Kind: FrameRelease, Phase: 1})
+	<-gate
+	assert.False(t, stay.IsOwed())
+	stay.End()
+	assert.True(t, stay.IsOver())
+	assert.Zero(t, b.client.tokens.len())
+	assert.Empty(t, e.cancelled)
+}
+
+// The release may be quicker than the acknowledgement. Whoever is owed one knows when the gate opens.
+func TestReleaseThatOvertakesAnAnswer(t *testing.T) {
+	e := newScriptedEngine(t)
+	b := openBarrier(t, e)
+	e.onSubmit = func(_ uint64, frame *Frame) Status {
+		*frame = Frame{Outcome: OutcomeArrived, Flags: First}
+		return Pending
+	}
+	_, stay, err := b.ArriveAndWait(Request{Kind: Arrive}, "1")
+	require.NoError(t, err)
+	gate := b.Gate(0)
+	e.send(t, Frame{Token: stay.Token(), Kind: FrameOwed}, Frame{Token: handle, Kind: FrameRelease})
+	<-gate
+	require.True(t, stay.IsOwed())
+	assert.Empty(t, stay.Frame())
+	e.setText(stay.Token(), `{"message":"it belongs to another process"}`)
+	e.send(t, Frame{Token: stay.Token(), Kind: FrameDone, Status: Conflict})
+	_, err = stay.Answer(<-stay.Frame())
+	require.EqualError(t, err, "it belongs to another process")
+	assert.Zero(t, b.client.tokens.len())
+
+	// The waiter is used again, without what was owed.
+	_, next, err := b.ArriveAndWait(Request{Kind: Arrive}, "2")
+	require.NoError(t, err)
+	assert.False(t, next.IsOwed())
+	next.Cancel()
+	assert.Len(t, e.cancelled, 1)
+
+	e.send(t, Frame{Token: 12345, Kind: FrameOwed}, Frame{Token: handle, Kind: FrameBroken})
+	<-b.Broken()
+	assert.EqualValues(t, 1, b.client.strays.Load(), "nobody waits with that token")
+}
+
+func TestStoreInMemoryTakesNoTokenItDoesNotUse(t *testing.T) {
+	e := newScriptedEngine(t)
+	b := openBarrier(t, e)
+	b.AtOnce = true
+	e.onSubmit = func(token uint64, frame *Frame) Status {
+		assert.Zero(t, b.client.tokens.len())
+		e.setText(token, `{"reason":"login"}`)
+		*frame = Frame{Outcome: OutcomeFailed, Index: 18}
+		return OK
+	}
+	answer, err := b.Do(t.Context(), Request{Kind: Arrive}, "1", "")
+	require.NoError(t, err)
+	assert.Equal(t, "login", answer.Reason)
+	e.onSubmit = func(token uint64, _ *Frame) Status {
+		e.setText(token, `{"message":"another VU"}`)
+		return Conflict
+	}
+	_, err = b.Do(t.Context(), Request{Kind: Arrive}, "1", "")
+	require.EqualError(t, err, "another VU")
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // ABIVersion is the version of the C ABI that this module speaks, KBAR_ABI_VERSION of its barrier.h.
-const ABIVersion = 1
+const ABIVersion = 2
 
 // RebuildCommand makes a core and a k6 that belong together.
 const RebuildCommand = "make k6"
@@ -66,10 +66,16 @@ const (
 	Abort      Kind = 5
 	ReleaseNow Kind = 6
 	Close      Kind = 7
+	Wait       Kind = 8
 )
 
 // Explicit is the flag of requests that marks a participant that the script gave itself.
 const Explicit uint16 = 1
+
+const (
+	andWait uint16 = 2 // an arrival that waits for the release
+	atOnce  uint16 = 4 // no completion is wanted
+)
 
 // Outcome is what a participant has in a phase.
 type Outcome uint8
@@ -93,10 +99,27 @@ func (o Outcome) String() string {
 type Request struct {
 	Handle uint64
 	Owner  uint64 // the VU that calls; 0 in setup and teardown
-	Phase  uint32 // of Expire and ReleaseNow
+	Phase  uint32 // of Expire, ReleaseNow and Wait
 	Kind   Kind
 	Flags  uint16
+	Limit  Limit // of calls that wait
 }
+
+// Limit is how long a call waits.
+type Limit struct {
+	Wait  time.Duration // for the release
+	Store time.Duration // after that for a store that has not acknowledged the arrival
+}
+
+// Arrival is what has become of the arrival of a call that waits.
+type Arrival uint8
+
+// What may have become of an arrival.
+const (
+	ArrivalOwed         Arrival = 0 // the store has not answered yet
+	ArrivalAcknowledged Arrival = 1 // and the call waits
+	ArrivalOver         Arrival = 2 // the call does not wait any more
+)
 
 // TLSOptions are the options for TLS as the core takes them. Texts are PEM. They hold a private key: nothing may print them.
 type TLSOptions struct {
@@ -176,6 +199,8 @@ type Engine interface {
 	OpenOperator(options []byte) (operator uint64, err error)
 	// Submit starts one operation. It fills the frame where it returns OK.
 	Submit(request *Request, token uint64, participant, reason string, frame *Frame) Status
+	// Arrivals tells for each of these calls what has become of its arrival.
+	Arrivals(barrier uint64, tokens []uint64, arrivals []Arrival) Status
 	// Query asks a rare question in JSON; a frame with the token follows where it returns Pending.
 	Query(handle, token uint64, question []byte) Status
 	// Resolved answers a FrameResolve, in JSON.

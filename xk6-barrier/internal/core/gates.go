@@ -54,19 +54,19 @@ func newGates() *gates {
 	return g
 }
 
-// gate is closed once the phase is released or nothing can release it any more. The first caller of a phase is told so.
-func (g *gates) gate(phase uint32) (gate <-chan struct{}, first bool) {
+// gate is closed once the phase is released or nothing can release it any more.
+func (g *gates) gate(phase uint32) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ended || g.isReleased(phase) {
-		return passed, false
+		return passed
 	}
 	w, known := g.open[phase]
 	if !known {
 		w = new(waiters)
 		g.open[phase] = w
 	}
-	return w.join(), !known
+	return w.join()
 }
 
 // isReleased reports whether a release opened the gate of the phase.

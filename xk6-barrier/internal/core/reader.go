@@ -21,6 +21,7 @@ const (
 	FrameLog       FrameKind = 4 // log lines wait
 	FrameResolve   FrameKind = 5 // the text of Token is a host and port whose address is wanted
 	FrameForgotten FrameKind = 6 // the barrier Token is gone, and nothing of it comes any more
+	FrameOwed      FrameKind = 7 // the release that follows is not the answer of the call of Token: its own comes later
 )
 
 // First marks the first acknowledgement of an outcome; a repeat that only returned the standing one lacks it.
@@ -28,6 +29,9 @@ const First uint8 = 1
 
 // Shared marks a release of which other processes, perhaps on this machine, wake at the same instant.
 const Shared uint8 = 2
+
+// Acknowledged marks the arrival of a call that waits as known to the store.
+const Acknowledged uint8 = 4
 
 // Frame is one completion, as it lies on the pipe: fixed in size, without a pointer, in the machine's byte order.
 type Frame struct {

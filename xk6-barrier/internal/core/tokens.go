@@ -11,7 +11,8 @@ const tokenShards = 64
 
 // waiter is who waits for the one frame of a token.
 type waiter struct {
-	frame chan Frame // of capacity 1, so that the reader never blocks
+	frame chan Frame  // of capacity 1, so that the reader never blocks
+	owed  atomic.Bool // the gate that opens is not the answer: the frame is
 }
 
 // tokens is the table of calls under way. A token is in it from before its submission until its frame was handed over
@@ -39,6 +40,7 @@ func newTokens() *tokens {
 func (t *tokens) reserve() (uint64, *waiter) {
 	token := t.last.Add(1)
 	w := t.pool.Get().(*waiter) //nolint:forcetypeassert // the pool holds nothing else
+	w.owed.Store(false)
 	shard := &t.shards[token%tokenShards]
 	shard.Lock()
 	shard.waiters[token] = w
@@ -54,6 +56,23 @@ func (t *tokens) take(token uint64) *waiter {
 	w := shard.waiters[token]
 	delete(shard.waiters, token)
 	return w
+}
+
+// number is a token that nobody waits with: only texts are kept under it.
+func (t *tokens) number() uint64 { return t.last.Add(1) }
+
+// owe tells whoever waits with the token that its frame is still to come, whatever gate opens. It reports false for a token
+// that nobody waits for.
+func (t *tokens) owe(token uint64) bool {
+	shard := &t.shards[token%tokenShards]
+	shard.Lock()
+	defer shard.Unlock()
+	w := shard.waiters[token]
+	if w == nil {
+		return false
+	}
+	w.owed.Store(true)
+	return true
 }
 
 // deliver hands a frame to whoever waits for it. It reports false for a token that nobody waits for.

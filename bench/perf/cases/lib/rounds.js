@@ -26,7 +26,7 @@ const PERIOD = Number(__ENV.PERIOD_MS);
 /** How long all is quiet before the last user comes, in s. Up to a fifth is added, so that nobody's polls are in step. */
 const QUIET = 0.3;
 /** How long the tool may take to look at the process while all wait, in s. */
-const LOOK = 0.5;
+export const LOOK = Number(__ENV.LOOK_MS || 500) / 1000;
 
 const trends = Object.fromEntries(['ready', 'began', 'ended', 'last', 'woke'].map((name) => [name, new Trend(name)]));
 

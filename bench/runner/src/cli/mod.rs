@@ -399,9 +399,13 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
     let judged = stored::judge(folder, other()?.as_ref())?;
     for run in &judged.runs {
         match &run.now {
-            Now::Nothing { title } => say(&format!(
+            Now::Nothing { title, doubts } if doubts.is_empty() => say(&format!(
                 "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
                 run.before.as_deref().unwrap_or("NOT_RUN")
+            )),
+            Now::Nothing { title, doubts } => say(&format!(
+                "verdict  INVALID  {title}\n         {}",
+                doubts.join("\n         ")
             )),
             Now::Judged {
                 run: now, notes, ..
@@ -427,12 +431,26 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
     for folder in &judged.never_begun {
         say(&format!("verdict  NOT_RUN  {folder}\n         never begun"));
     }
+    for folder in &judged.strangers {
+        say(&format!(
+            "verdict  INVALID  {folder}\n         its folder is not in the plan"
+        ));
+    }
     if !whole {
         let (begun, never) = (judged.runs.len(), judged.never_begun.len());
         say(&format!(
             "plan     not whole: {begun} of {} runs were begun; `barrier-bench resume` goes on",
             begun + never
         ));
+    }
+    let mut torn = Vec::new();
+    if judged.plan && whole {
+        torn = session::torn(folder)?;
+        for folder in &torn {
+            say(&format!(
+                "plan     {folder}: of an earlier attempt at its block than the runs beside it; `barrier-bench resume` makes the block again"
+            ));
+        }
     }
     let own = judged.runs.iter().filter(|run| !run.discarded);
     let codes: Vec<i32> = own
@@ -441,10 +459,11 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
             exit::GATE if run.preflight && !whole => exit::SET_UP,
             code => code,
         })
+        .chain(judged.strangers.iter().map(|_| exit::GATE))
         .collect();
     let mut limits = exit::OK;
     if judged.plan {
-        let folder = std::path::absolute(folder)?;
+        let folder = crate::evidence::resolved(folder)?;
         if let Some(verdict) = compare::verdict_of_plan(&folder, other()?, &judged.runs)? {
             say(&verdict.to_string());
             limits = if verdict.passed() {
@@ -456,7 +475,7 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
     }
     // As of a live run: what became of the runs comes before what follows from them together.
     Ok(match exit::of_runs(&codes) {
-        exit::OK if !whole => exit::INTERRUPTED,
+        exit::OK if !whole || !torn.is_empty() => exit::INTERRUPTED,
         exit::OK => limits,
         code => code,
     })

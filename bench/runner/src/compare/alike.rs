@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::stored::StoredRun;
+use crate::plan::build::NAMES;
 use crate::suite::Suite;
 use crate::suite::schema::Role;
 use crate::values::hash;
 use crate::values::text::CORE;
 use crate::values::value::Kind;
 
-/// Variables by which a person names what is under test.
-const NAMES: &[&str] = &["LABEL", "BRANCH", "SHA"];
 /// Digits of a hash that people are shown.
 const SHORT: usize = 12;
 

@@ -8,10 +8,12 @@ use anyhow::Context as _;
 use barrier_stats::ratio as stats;
 use serde::{Deserialize, Serialize};
 
-use super::alike;
-use super::places;
+use super::limit::Gate;
+use super::losses::Losses;
 use super::stored::{Stored, StoredRun};
-use crate::suite::schema::Worse;
+use super::{alike, places};
+use crate::evidence::resolved;
+use crate::suite::schema::CompareTable;
 use crate::values::exit;
 use crate::values::text::{figure, plural};
 use crate::values::writer;
@@ -61,41 +63,113 @@ pub(crate) struct Against {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verdict: Option<&'static str>,
     pub(crate) text: String,
+    #[serde(skip)]
+    gate: Option<Gate>,
+    /// The same ratio with Welch's interval, from enough runs on: the two did not run side by side.
+    #[serde(skip)]
+    welch: Option<stats::Ratio>,
 }
 
-/// The counted runs of a variant.
+impl Against {
+    /// The limit and what it is judged by, where both are there.
+    pub(super) fn limit(&mut self) -> Option<(&mut Gate, &stats::Ratio)> {
+        Some((self.gate.as_mut()?, self.welch.as_ref()?))
+    }
+
+    /// With the verdict, once all limits are judged.
+    pub(super) fn told(mut self) -> Self {
+        self.verdict = self.gate.as_ref().map(|gate| gate.verdict);
+        if let (Some(gate), Some(_)) = (&self.gate, self.ratio) {
+            let judged = format!(
+                "; {}: at most {} % worse is allowed, judged from {} runs each on{}",
+                gate.verdict,
+                figure(gate.limit * 100.0),
+                stats::MIN_CYCLES,
+                gate.why_open()
+            );
+            self.text.push_str(&judged);
+        }
+        self
+    }
+}
+
+/// The runs of a variant.
 struct Group<'a> {
     scenario: &'a str,
     point: String,
     variant: &'a str,
+    /// Those that count.
     runs: Vec<&'a StoredRun>,
+    /// All, but for warm-ups and runs with a scaled load.
+    all: Vec<&'a StoredRun>,
 }
 
 fn groups(stored: &Stored) -> Vec<Group<'_>> {
     let mut found: Vec<Group<'_>> = Vec::new();
     for ((scenario, point), runs) in places::groups(stored) {
-        for run in runs.into_iter().filter(|run| run.left_out().is_none()) {
+        let measured = runs
+            .into_iter()
+            .filter(|run| !run.meta.discarded && !run.meta.quick);
+        for run in measured {
             let variant = run.variant();
-            let same = |group: &&mut Group<'_>| {
+            let same = |group: &Group<'_>| {
                 (group.scenario, &group.point, group.variant) == (scenario, &point, variant)
             };
-            match found.iter_mut().find(same) {
-                Some(group) => group.runs.push(run),
-                None => found.push(Group {
+            let known = found.iter().position(same);
+            let number = known.unwrap_or_else(|| {
+                found.push(Group {
                     scenario,
                     point: point.clone(),
                     variant,
-                    runs: vec![run],
-                }),
+                    runs: Vec::new(),
+                    all: Vec::new(),
+                });
+                found.len() - 1
+            });
+            let group = &mut found[number];
+            group.all.push(run);
+            if run.left_out().is_none() {
+                group.runs.push(run);
             }
         }
     }
     found
 }
 
+impl Group<'_> {
+    /// The suite's comparisons that look at it.
+    fn tables<'s>(&self, stored: &'s Stored) -> Vec<&'s CompareTable> {
+        let preflight = self.all.iter().any(|run| run.meta.preflight);
+        places::tables_at(stored, self.scenario, preflight).collect()
+    }
+
+    /// Why what is left of its runs says nothing about a metric.
+    fn losses(&self, stored: &Stored, metric: &str, stat: &str) -> Option<String> {
+        let name = self.all.first().map_or("", |run| &run.meta.variant);
+        let place = (self.scenario, self.point.as_str(), name);
+        let has_value = |run: &StoredRun| run.value(metric, stat).is_some_and(|value| value > 0.0);
+        Losses::of(stored, place, &self.all, has_value).alone(self.variant)
+    }
+
+    /// What is not the same in the runs that count.
+    fn unlike(&self, stored: &Stored) -> Option<String> {
+        let side = [(self.variant.to_owned(), self.runs.clone())];
+        let differences = alike::differences(&stored.suite, &side, &[]);
+        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
+    }
+
+    /// Where it is, for people.
+    fn place(&self) -> String {
+        let parts = [self.scenario, &self.point, self.variant];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The folder of the baselines that belong to a plan: beside it.
 fn beside(plan: &Path) -> anyhow::Result<PathBuf> {
-    let plan = std::path::absolute(plan).context("resolving the folder")?;
+    let plan = resolved(plan)?;
     Ok(plan.parent().unwrap_or(&plan).join(FOLDER))
 }
 
@@ -111,8 +185,9 @@ pub(crate) fn accept(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
             stored.suite.path.display()
         )));
     }
-    let groups = groups(&stored);
-    if groups.is_empty() {
+    let mut groups = groups(&stored);
+    groups.retain(|group| !group.tables(&stored).is_empty());
+    if groups.iter().all(|group| group.runs.is_empty()) {
         return Err(exit::set_up(format!(
             "{}: no run counts, so there is nothing to accept",
             folder.display()
@@ -134,18 +209,24 @@ pub(crate) fn accept(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
 }
 
 fn taken(stored: &Stored, group: &Group<'_>) -> anyhow::Result<Baseline> {
-    let side = [(group.variant.to_owned(), group.runs.clone())];
-    let differences = alike::differences(&stored.suite, &side, &[]);
-    if !differences.is_empty() {
-        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    if let Some(differences) = group.unlike(stored) {
         return Err(exit::set_up(format!(
-            "the runs of {} are not alike: they differ in {}; accept a plan of its own",
-            group.variant,
-            texts.join(", ")
+            "the runs of {} are not alike: they differ in {differences}; accept a plan of its own",
+            group.variant
         )));
     }
+    let tables = group.tables(stored);
+    for table in &tables {
+        if let Some(why) = group.losses(stored, table.metric.get_ref(), table.stat.get_ref()) {
+            return Err(exit::set_up(format!(
+                "{}: {why}, so {} of the others says nothing that later runs can be measured by; accept a plan that is whole",
+                group.place(),
+                table.metric.get_ref()
+            )));
+        }
+    }
     let conditions = alike::conditions(&stored.suite, group.runs[0]);
-    let from = std::path::absolute(&stored.root).context("resolving the folder")?;
+    let from = resolved(&stored.root)?;
     Ok(Baseline {
         schema_version: SCHEMA,
         key: alike::key(&conditions),
@@ -160,22 +241,27 @@ fn taken(stored: &Stored, group: &Group<'_>) -> anyhow::Result<Baseline> {
         point: group.point.clone(),
         variant: group.variant.to_owned(),
         build: group.runs[0].build(),
-        metrics: stored
-            .suite
-            .file
-            .compare
-            .iter()
-            .map(|table| {
-                let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
-                Metric {
-                    metric: metric.clone(),
-                    stat: stat.clone(),
-                    values: values(group, metric, stat),
-                }
-            })
-            .filter(|metric| !metric.values.is_empty())
-            .collect(),
+        metrics: metrics(group, &tables),
     })
+}
+
+/// Each once, although several comparisons may look at it.
+fn metrics(group: &Group<'_>, tables: &[&CompareTable]) -> Vec<Metric> {
+    let mut metrics: Vec<Metric> = Vec::new();
+    for table in tables {
+        let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
+        let values = values(group, metric, stat);
+        let mut known = metrics.iter();
+        if !known.any(|known| (&known.metric, &known.stat) == (metric, stat)) && !values.is_empty()
+        {
+            metrics.push(Metric {
+                metric: metric.clone(),
+                stat: stat.clone(),
+                values,
+            });
+        }
+    }
+    metrics
 }
 
 fn values(group: &Group<'_>, metric: &str, stat: &str) -> Vec<f64> {
@@ -264,97 +350,79 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
 /// # Errors
 /// A baseline cannot be read.
 pub(crate) fn against(stored: &Stored) -> anyhow::Result<Vec<Against>> {
-    let known = read(&beside(&stored.root)?)?;
-    let own = std::path::absolute(&stored.root).context("resolving the folder")?;
+    let mut known = read(&beside(&stored.root)?)?;
+    let suite = &stored.suite.file.suite.id;
+    known.retain(|baseline| baseline.suite == *suite);
+    let own = resolved(&stored.root)?;
+    let own = own.file_name().map(|name| name.to_string_lossy());
+    let is_own = |baseline: &Baseline| own.as_deref() == Some(baseline.from.as_str());
     let mut found = Vec::new();
     for group in groups(stored) {
-        let conditions = alike::conditions(&stored.suite, group.runs[0]);
-        let key = alike::key(&conditions);
-        let of_group = |baseline: &&Baseline| {
-            (
-                baseline.suite.as_str(),
-                baseline.scenario.as_str(),
-                &baseline.point,
-                baseline.variant.as_str(),
-            ) == (
-                stored.suite.file.suite.id.as_str(),
-                group.scenario,
-                &group.point,
-                group.variant,
-            )
-        };
-        let is_own = |baseline: &&Baseline| {
-            own.file_name()
-                .is_some_and(|name| name.to_string_lossy() == baseline.from)
-        };
-        let same: Vec<&Baseline> = known.iter().filter(of_group).collect();
-        let Some(baseline) = same.iter().copied().find(|baseline| baseline.key == key) else {
-            // A limit that cannot be judged is not kept: what was accepted under other conditions is not silence.
-            if let Some(other) = same.into_iter().rfind(|baseline| !is_own(baseline)) {
-                let why = format!(
-                    "conditions differ in {}",
-                    differing(&other.conditions, &conditions)
-                );
-                let all = other.metrics.iter();
-                found.extend(all.map(|metric| unlike(stored, &group, other, metric, &why)));
+        let tables = group.tables(stored);
+        let at_place = known.iter().filter(|baseline| {
+            (baseline.scenario.as_str(), &baseline.point) == (group.scenario, &group.point)
+        });
+        let (same, others): (Vec<&Baseline>, Vec<&Baseline>) =
+            at_place.partition(|baseline| baseline.variant == group.variant);
+        let key = group.runs.first().map(|run| {
+            let conditions = alike::conditions(&stored.suite, run);
+            (alike::key(&conditions), conditions)
+        });
+        let of_key = same.iter().find(|baseline| {
+            let key = key.as_ref().map(|(key, _)| key);
+            key == Some(&baseline.key)
+        });
+        if of_key.is_some_and(|baseline| is_own(baseline)) {
+            continue;
+        }
+        let last = same.iter().rfind(|baseline| !is_own(baseline));
+        let Some(baseline) = of_key.or(last) else {
+            if same.is_empty() && !tables.is_empty() && !others.is_empty() {
+                found.push(nameless(&group, &others));
             }
             continue;
         };
-        if is_own(&baseline) {
-            continue;
-        }
-        let doubt = doubt(stored, &group);
-        for metric in &baseline.metrics {
-            found.push(match &doubt {
-                Some(why) => unlike(stored, &group, baseline, metric, why),
-                None => one(stored, &group, baseline, metric),
-            });
+        // A limit that cannot be judged is not kept: what was accepted under other conditions is not silence.
+        let why = match &key {
+            None => Some("none of its runs counts".to_owned()),
+            Some((_, conditions)) if of_key.is_none() => Some(format!(
+                "conditions differ in {}; accept a new one",
+                differing(&baseline.conditions, conditions)
+            )),
+            Some(_) => group
+                .unlike(stored)
+                .map(|differences| format!("its runs differ in {differences}")),
+        };
+        for table in tables {
+            found.push(one(stored, &group, baseline, table, why.clone()));
         }
     }
-    found.extend(without_runs(stored, &known));
     Ok(found)
 }
 
-/// What was accepted of variants that ran and of whose runs none counts.
-fn without_runs(stored: &Stored, known: &[Baseline]) -> Vec<Against> {
-    let mut found = Vec::new();
-    let measured = |run: &&StoredRun| !run.meta.quick && !run.meta.discarded;
-    let mut told: Vec<(&str, String, &str)> = Vec::new();
-    let counted = groups(stored);
-    for run in stored.runs.iter().filter(measured) {
-        let place = (run.meta.scenario.as_str(), run.point(), run.variant());
-        let counts = counted.iter().any(|group| {
-            (group.scenario, &group.point, group.variant) == (place.0, &place.1, place.2)
-        });
-        if counts || told.contains(&place) {
-            continue;
-        }
-        told.push(place.clone());
-        let (scenario, point, variant) = place;
-        let last = known.iter().rfind(|baseline| {
-            (
-                &baseline.suite,
-                baseline.scenario.as_str(),
-                &baseline.point,
-                baseline.variant.as_str(),
-            ) == (&stored.suite.file.suite.id, scenario, &point, variant)
-        });
-        if let Some(baseline) = last {
-            let group = Group {
-                scenario,
-                point,
-                variant,
-                runs: Vec::new(),
-            };
-            let metrics = baseline.metrics.iter();
-            found.extend(
-                metrics.map(|metric| {
-                    unlike(stored, &group, baseline, metric, "none of its runs counts")
-                }),
-            );
+/// Nothing was accepted under a variant's name, and something under others: a renamed branch has no past.
+fn nameless(group: &Group<'_>, others: &[&Baseline]) -> Against {
+    let mut names: Vec<&str> = Vec::new();
+    for other in others {
+        if !names.contains(&other.variant.as_str()) {
+            names.push(&other.variant);
         }
     }
-    found
+    Against {
+        scenario: group.scenario.to_owned(),
+        point: group.point.clone(),
+        variant: group.variant.to_owned(),
+        metric: String::new(),
+        ratio: None,
+        verdict: None,
+        text: format!(
+            "baseline: {}: no baseline of this name, so nothing accepted is compared with; there are {}",
+            group.place(),
+            names.join(", ")
+        ),
+        gate: None,
+        welch: None,
+    }
 }
 
 /// The names of what is not the same.
@@ -366,104 +434,51 @@ fn differing(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) ->
     names.cloned().collect::<Vec<_>>().join(", ")
 }
 
-/// Why the runs of a group say nothing together: they are not alike, or too many of their kind were invalid.
-fn doubt(stored: &Stored, group: &Group<'_>) -> Option<String> {
-    let side = [(group.variant.to_owned(), group.runs.clone())];
-    let differences = alike::differences(&stored.suite, &side, &[]);
-    if !differences.is_empty() {
-        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
-        return Some(format!("its runs differ in {}", texts.join(", ")));
-    }
-    let of_group = stored.runs.iter().filter(|run| {
-        run.meta.scenario == group.scenario
-            && run.point() == group.point
-            && run.variant() == group.variant
-            && !run.meta.discarded
-    });
-    let invalid = of_group.filter(|run| run.verdict == "INVALID").count();
-    (5 * invalid > invalid + group.runs.len())
-        .then(|| format!("more than one fifth of its runs were invalid ({invalid})"))
-}
-
-/// A comparison that is not made, with the limit it leaves unjudged.
-fn unlike(
+/// One metric against what was accepted; `why` it cannot be, if that is known.
+fn one(
     stored: &Stored,
     group: &Group<'_>,
     baseline: &Baseline,
-    metric: &Metric,
-    why: &str,
+    table: &CompareTable,
+    why: Option<String>,
 ) -> Against {
-    let limited = stored.suite.file.compare.iter().any(|table| {
-        table.worse_than.is_some()
-            && (table.metric.get_ref(), table.stat.get_ref()) == (&metric.metric, &metric.stat)
-    });
-    let remedy = if group.runs.is_empty() {
-        ""
-    } else {
-        "; accept a new one"
-    };
-    Against {
-        scenario: group.scenario.to_owned(),
-        point: group.point.clone(),
-        variant: group.variant.to_owned(),
-        metric: metric.metric.clone(),
-        ratio: None,
-        verdict: limited.then_some("INVALID"),
-        text: format!(
-            "baseline: {}, {}: {} is not compared with what was accepted on {}: {why}{remedy}",
-            group.scenario,
-            group.variant,
-            metric.metric,
-            baseline.accepted.get(..10).unwrap_or_default(),
-        ),
-    }
-}
-
-fn one(stored: &Stored, group: &Group<'_>, baseline: &Baseline, metric: &Metric) -> Against {
-    let now = values(group, &metric.metric, &metric.stat);
+    let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
+    let accepted = baseline.accepted.get(..10).unwrap_or_default();
+    let mut kept = baseline.metrics.iter();
+    let then = kept.find(|kept| (&kept.metric, &kept.stat) == (metric, stat));
+    let why = why
+        .or_else(|| {
+            then.is_none()
+                .then(|| "no value of it was accepted".to_owned())
+        })
+        .or_else(|| group.losses(stored, metric, stat));
+    let (now, then) = (
+        values(group, metric, stat),
+        then.map_or(&[][..], |then| &then.values),
+    );
     let mean = stats::geometric_mean;
-    let ratio = mean(&now)
-        .zip(mean(&metric.values))
-        .map(|(now, then)| now / then);
-    let table = stored.suite.file.compare.iter().find(|table| {
-        (table.metric.get_ref(), table.stat.get_ref()) == (&metric.metric, &metric.stat)
-    });
-    let limit = table.and_then(|table| Some((*table.worse_than.as_ref()?.get_ref(), table.worse)));
-    // Welch's interval: the two did not run side by side.
-    let welch = stats::unpaired(&metric.values, &now);
-    let verdict = limit.map(|(limit, worse)| match (&welch, worse) {
-        _ if now.len() < stats::MIN_CYCLES || metric.values.len() < stats::MIN_CYCLES => "INVALID",
-        (Some(welch), Worse::Higher) if welch.interval.low > 1.0 + limit => "FAIL",
-        (Some(welch), Worse::Lower) if welch.interval.high < 1.0 - limit => "FAIL",
-        _ => "PASS",
-    });
-    let shown = ratio.map_or_else(|| "unknown".to_owned(), |ratio| format!("{ratio:.2}"));
-    let place = [group.scenario, &group.point, group.variant]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let judged = match (verdict, limit) {
-        (Some(verdict), Some((limit, _))) => format!(
-            "; {verdict}: at most {} % worse is allowed, judged from {} runs each on",
-            figure(limit * 100.0),
-            stats::MIN_CYCLES
+    let ratio = mean(&now).zip(mean(then)).map(|(now, then)| now / then);
+    let ratio = ratio.filter(|_| why.is_none());
+    let enough = ratio.is_some() && now.len().min(then.len()) >= stats::MIN_CYCLES;
+    let text = match (&why, ratio) {
+        (None, Some(ratio)) => format!(
+            "{metric} is {ratio:.2} of what was accepted on {accepted} (build {}, {}); not side by side",
+            baseline.build, baseline.from
         ),
-        _ => String::new(),
+        (why, _) => format!(
+            "{metric} is not compared with what was accepted on {accepted}: {}",
+            why.as_deref().unwrap_or("it has no value")
+        ),
     };
     Against {
         scenario: group.scenario.to_owned(),
         point: group.point.clone(),
         variant: group.variant.to_owned(),
-        metric: metric.metric.clone(),
+        metric: metric.clone(),
         ratio,
-        verdict,
-        text: format!(
-            "baseline: {place}: {} is {shown} of what was accepted on {} (build {}, {}); not side by side{judged}",
-            metric.metric,
-            baseline.accepted.get(..10).unwrap_or_default(),
-            baseline.build,
-            baseline.from
-        ),
+        verdict: None,
+        text: format!("baseline: {}: {text}", group.place()),
+        gate: Gate::of(table),
+        welch: stats::unpaired(then, &now).filter(|_| enough),
     }
 }

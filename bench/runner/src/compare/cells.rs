@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use super::alike::{self, Difference};
 use super::blocks::{self, Block};
+use super::limit::Gate;
+use super::losses::Losses;
 use super::places::{base_of, groups, members, of_variant, order, tables, variants};
 use super::stored::{Stored, StoredRun};
 use super::words;
-use crate::suite::schema::{CompareTable, Method, PairBy, Worse};
+use crate::suite::schema::{CompareTable, Method, PairBy};
 
 /// One metric of one scenario at one point: every variant against the base.
 #[derive(Debug, Serialize)]
@@ -53,15 +55,8 @@ pub(crate) struct Variant {
     #[serde(flatten)]
     pub(crate) spread: Option<Spread>,
     pub(crate) values: Vec<Value>,
-    /// Of all attempts that came to an end, how many were invalid.
-    pub(crate) invalid: usize,
-    /// How many could not be begun, or have no value of this metric.
-    pub(crate) without_value: usize,
-    /// All attempts that came to an end, or could not be begun.
-    pub(crate) attempts: usize,
-    /// Planned runs without evidence.
-    #[serde(skip)]
-    pub(crate) lost: usize,
+    #[serde(flatten)]
+    pub(crate) losses: Losses,
     /// Whether there was any run of it, warm-ups included.
     #[serde(skip)]
     pub(crate) ran: bool,
@@ -125,17 +120,6 @@ pub(crate) struct LeftOut {
     pub(crate) reasons: Vec<String>,
 }
 
-/// A limit that the suite sets to a comparison.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Gate {
-    /// By how much the variant may be worse, as a share.
-    pub(crate) limit: f64,
-    /// Less is worse, as of a rate.
-    pub(crate) less_is_worse: bool,
-    /// `PASS`, `FAIL`, or `INVALID` where the evidence allows no verdict.
-    pub(crate) verdict: &'static str,
-}
-
 impl Comparison {
     /// The ratio with its interval, where it has one.
     pub(crate) fn shown_ratio(&self) -> String {
@@ -156,10 +140,11 @@ impl Comparison {
             "higher"
         };
         Some(format!(
-            "{}: at most {} % {word} than {} is allowed",
+            "{}: at most {} % {word} than {} is allowed{}",
             gate.verdict,
             figure(gate.limit * 100.0),
-            self.base
+            self.base,
+            gate.why_open()
         ))
     }
 }
@@ -198,8 +183,9 @@ enum Design {
 struct Side<'a> {
     name: String,
     runs: Vec<&'a StoredRun>,
-    /// Planned runs without evidence.
-    lost: usize,
+    /// Where they are stored, and the scenario, point and variant that they have there.
+    stored: &'a Stored,
+    place: (&'a str, String, &'a str),
 }
 
 /// The variants of a plan against each other, paired by cycle.
@@ -230,17 +216,11 @@ pub(super) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
                 .map(|name| {
                     let runs = of_variant(&runs, name);
                     let shown = runs.first().map_or(name, |run| run.variant());
-                    let lost = stored.lost.iter().filter(|place| {
-                        (
-                            place.scenario.as_str(),
-                            &place.point,
-                            place.variant.as_str(),
-                        ) == (scenario, &point, name)
-                    });
                     Side {
                         name: shown.to_owned(),
                         runs,
-                        lost: lost.count(),
+                        stored,
+                        place: (scenario, point.clone(), name),
                     }
                 })
                 .collect();
@@ -297,10 +277,11 @@ pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
         };
         let (scenario, point) = key;
         for variant in variants(&of_a) {
-            let sides = [("A", &of_a), ("B", of_b)].map(|(name, runs)| Side {
+            let sides = [("A", a, &of_a), ("B", b, of_b)].map(|(name, stored, runs)| Side {
                 name: name.to_owned(),
                 runs: of_variant(runs, variant),
-                lost: 0,
+                stored,
+                place: (scenario, point.clone(), variant),
             });
             if sides.iter().any(|side| side.runs.is_empty()) {
                 continue;
@@ -355,7 +336,7 @@ fn cell(
         _ if limited => (None, variants.as_slice()),
         _ => (None, &[][..]),
     };
-    let gate = limited.then(|| gate(table)).flatten();
+    let gate = limited.then(|| Gate::of(table)).flatten();
     let comparisons = others
         .iter()
         .map(|variant| comparison(base, of_base, variant, design, gate.clone()))
@@ -383,15 +364,6 @@ fn cell(
     }
 }
 
-fn gate(table: &CompareTable) -> Option<Gate> {
-    let limit = table.worse_than.as_ref()?;
-    Some(Gate {
-        limit: *limit.get_ref(),
-        less_is_worse: table.worse == Worse::Lower,
-        verdict: "INVALID",
-    })
-}
-
 /// The suite's names carry their unit, as `drainMs` or `barrier_wait_ms` do.
 fn unit(metric: &str) -> &'static str {
     if metric.ends_with("Ms") || metric.ends_with("_ms") || metric.ends_with("_duration") {
@@ -409,7 +381,6 @@ fn variant<'a>(
     left_out: &mut Vec<LeftOut>,
 ) -> Variant {
     let mut values = Vec::new();
-    let mut without = 0;
     for &run in &side.runs {
         let cycle = run.cycle();
         let mut leave = |why: String| {
@@ -423,12 +394,8 @@ fn variant<'a>(
         };
         match (run.left_out(), run.value(metric, stat)) {
             (Some(why), _) => leave(why),
-            (None, None) => {
-                without += 1;
-                leave(format!("has no {metric}"));
-            }
+            (None, None) => leave(format!("has no {metric}")),
             (None, Some(value)) if value <= 0.0 => {
-                without += 1;
                 leave(format!("{metric} is {value}; a ratio needs more than 0"));
             }
             (None, Some(value)) => {
@@ -447,25 +414,13 @@ fn variant<'a>(
     for (value, outlier) in values.iter_mut().zip(stats::outliers(&plain)) {
         value.outlier = outlier;
     }
-    let ended = |verdict: &str| {
-        let runs = side.runs.iter();
-        runs.filter(|run| !run.meta.discarded && !run.meta.quick && run.verdict == verdict)
-            .count()
-    };
-    let invalid = ended("INVALID");
-    // Who is ended by a signal or killed leaves no reason.
-    let begun = |run: &&&StoredRun| !run.meta.discarded && !run.meta.quick;
-    let runs = side.runs.iter().filter(begun);
-    let not_begun = runs.filter(|run| run.verdict == "NOT_RUN" && !run.reasons.is_empty());
-    let not_begun = not_begun.count();
+    let (scenario, point, name) = &side.place;
+    let has_value = |run: &StoredRun| run.value(metric, stat).is_some_and(|value| value > 0.0);
     Variant {
         name: side.name.clone(),
         spread: stats::spread(&plain),
         values,
-        invalid,
-        without_value: without + not_begun,
-        attempts: invalid + not_begun + ended("PASS") + ended("FAIL"),
-        lost: side.lost,
+        losses: Losses::of(side.stored, (scenario, point, name), &side.runs, has_value),
         ran: !side.runs.is_empty(),
     }
 }

@@ -1,16 +1,10 @@
 //! All comparisons of a report together: many looks at equal builds find a difference somewhere, so they are corrected.
 
-use crate::values::text::plural;
 use barrier_stats::ratio::{CONFIDENCE, MIN_CYCLES, holm};
 
 use super::cells::{self, Cell, Comparison, Variant};
 use super::stored::Stored;
 use super::words::{self, Outcome, Verdict};
-
-/// Invalid runs of two variants may differ by so many.
-const INVALID_APART: usize = 1;
-/// The share of invalid runs beyond which what is left is a choice, not a sample: one in so many.
-const INVALID_ONE_IN: usize = 5;
 
 /// The variants of a plan against each other, paired by cycle; what may differ is named.
 pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
@@ -26,7 +20,7 @@ pub(super) fn between(a: &Stored, b: &Stored, allowed: &[String]) -> Vec<Cell> {
     cells
 }
 
-/// Puts every comparison into words, and judges the limits that the suite sets to them.
+/// Puts every comparison into words.
 fn judge(cells: &mut [Cell]) {
     let barred: Vec<Vec<Option<Verdict>>> = cells
         .iter()
@@ -79,38 +73,8 @@ fn judge(cells: &mut [Cell]) {
                     },
                 )
             });
-            gate(comparison);
         }
     }
-}
-
-/// Worse than the suite allows is what the whole interval is beyond, among all comparisons; a limit that cannot be judged is
-/// not kept.
-fn gate(comparison: &mut Comparison) {
-    let outcome = comparison.verdict.outcome;
-    let Some(gate) = &mut comparison.gate else {
-        return;
-    };
-    gate.verdict = match (outcome, &comparison.ratio) {
-        (Outcome::Higher, Some(ratio)) if !gate.less_is_worse => {
-            word(ratio.interval.low > 1.0 + gate.limit)
-        }
-        (Outcome::Lower, Some(ratio)) if gate.less_is_worse => {
-            word(ratio.interval.high < 1.0 - gate.limit)
-        }
-        (
-            Outcome::Higher
-            | Outcome::Lower
-            | Outcome::NoDifferenceShown
-            | Outcome::OnlyUncorrected,
-            _,
-        ) => "PASS",
-        _ => "INVALID",
-    };
-}
-
-fn word(worse: bool) -> &'static str {
-    if worse { "FAIL" } else { "PASS" }
 }
 
 /// Why nothing is said about which is faster.
@@ -162,37 +126,13 @@ fn bar(cell: &Cell, comparison: &Comparison) -> Option<Verdict> {
     }
 }
 
-/// Runs are invalid for a reason, and the reason may be the build: what is left of one that lost many is its better part.
+/// What is left of the two is no sample.
 fn uneven(base: &Variant, variant: &Variant) -> Option<Verdict> {
-    let lost = |variant: &Variant| variant.invalid + variant.without_value;
-    // A plan that was ended early lacks as many of both; evidence of one side alone does not go by itself.
-    let gone = |variant: &Variant| lost(variant) + variant.lost;
-    let apart = gone(base).abs_diff(gone(variant)) > INVALID_APART;
-    let many = |variant: &Variant| lost(variant) * INVALID_ONE_IN > variant.attempts;
-    if !apart && !many(base) && !many(variant) {
-        return None;
-    }
-    let told = |variant: &Variant| {
-        let missing = if apart { variant.lost } else { 0 };
-        let runs = plural(variant.attempts + missing, "run");
-        let how = if variant.without_value + missing > 0 {
-            "invalid, not run or without a value"
-        } else {
-            "invalid"
-        };
-        format!(
-            "{} of {runs} of {} {how}",
-            lost(variant) + missing,
-            variant.name
-        )
-    };
-    let why = if apart {
-        "what is left of the two is not alike"
-    } else {
-        "more than one fifth is missing"
-    };
+    let why = base
+        .losses
+        .beside(&base.name, &variant.losses, &variant.name)?;
     Some(Verdict::new(
         Outcome::TooManyInvalid,
-        format!("no verdict: {}, {}: {why}", told(base), told(variant)),
+        format!("no verdict: {why}"),
     ))
 }

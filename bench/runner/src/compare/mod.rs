@@ -7,7 +7,10 @@ mod alike;
 pub(crate) mod baseline;
 mod blocks;
 pub(crate) mod cells;
-pub(crate) mod family;
+mod family;
+mod limit;
+mod losses;
+mod meta;
 pub(crate) mod places;
 pub(crate) mod plan_verdict;
 pub(crate) mod stored;
@@ -51,10 +54,8 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         .collect::<anyhow::Result<Vec<_>>>()?;
     let (cells, legend, baselines, verdict) = match stored.as_slice() {
         [one] => {
-            let cells = family::within(one, allowed);
-            let baselines = baseline::against(one)?;
-            let verdict = PlanVerdict::of(one, &cells, &baselines);
-            (cells, Vec::new(), baselines, verdict)
+            let said = plan_verdict::said(one, allowed)?;
+            (said.cells, Vec::new(), said.baselines, said.verdict)
         }
         [a, b] => (
             family::between(a, b, allowed),
@@ -104,9 +105,7 @@ pub(crate) fn verdict_of_plan(
             run.derived.clone_from(derived);
         }
     }
-    let cells = family::within(&stored, &[]);
-    let baselines = baseline::against(&stored)?;
-    Ok(PlanVerdict::of(&stored, &cells, &baselines))
+    Ok(plan_verdict::said(&stored, &[])?.verdict)
 }
 
 impl Comparison {

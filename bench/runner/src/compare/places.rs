@@ -41,10 +41,9 @@ pub(crate) fn order<'a>(stored: &'a Stored, runs: &[&'a StoredRun]) -> Vec<&'a s
 
 /// What the others are compared with: the first of the builds that a person named, else the variant that the suite names.
 pub(super) fn base_of<'a>(table: &'a CompareTable, runs: &[&'a StoredRun]) -> &'a str {
-    match runs.first().map(|run| run.meta.build.base.as_str()) {
-        Some(base) if !base.is_empty() => base,
-        _ => table.base.get_ref(),
-    }
+    let mut named = runs.iter().map(|run| run.meta.build.base.as_str());
+    let named = named.find(|base| !base.is_empty());
+    named.unwrap_or(table.base.get_ref())
 }
 
 /// The names of the variants, in the order of their first runs.
@@ -68,11 +67,12 @@ pub(super) fn tables<'a>(
     tables_at(stored, scenario, preflight)
 }
 
-fn tables_at<'a>(
+/// The same by the name of the scenario.
+pub(super) fn tables_at<'a, 'n>(
     stored: &'a Stored,
-    scenario: &'a str,
+    scenario: &'n str,
     preflight: bool,
-) -> impl Iterator<Item = &'a CompareTable> {
+) -> impl Iterator<Item = &'a CompareTable> + use<'a, 'n> {
     stored.suite.file.compare.iter().filter(move |table| {
         (table.scenarios.is_empty() && !preflight)
             || table
@@ -123,7 +123,7 @@ pub(super) fn members(stored: &Stored, runs: &[&StoredRun]) -> usize {
         }
         names.len()
     };
-    // The first one is as large as the others; without a number nothing is known.
-    let first = runs.iter().find(|run| run.meta.block.is_some());
-    first.map_or(0, |run| of_block(run))
+    // A block that was cut short is smaller; without a number nothing is known.
+    let numbered = runs.iter().filter(|run| run.meta.block.is_some());
+    numbered.map(|run| of_block(run)).max().unwrap_or(0)
 }

@@ -1,11 +1,74 @@
 //! The verdict on a plan: what its comparisons say to the limits that the suite sets.
 
+use barrier_stats::ratio::{Ratio, holm};
 use serde::Serialize;
 
-use super::baseline::Against;
+use super::baseline::{self, Against};
 use super::cells::{Cell, title};
-use super::places;
+use super::limit::Gate;
 use super::stored::Stored;
+use super::words::Outcome;
+use super::{family, places};
+
+/// What the evidence of a plan says.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) cells: Vec<Cell>,
+    /// Its runs against those that were accepted before.
+    pub(crate) baselines: Vec<Against>,
+    /// What follows from the limits that the suite sets.
+    pub(crate) verdict: Option<PlanVerdict>,
+}
+
+/// Compares the variants of a plan and judges its limits, all together.
+///
+/// # Errors
+/// A baseline cannot be read.
+pub(crate) fn said(stored: &Stored, allowed: &[String]) -> anyhow::Result<Said> {
+    let mut cells = family::within(stored, allowed);
+    let mut baselines = baseline::against(stored)?;
+    judge(&mut cells, &mut baselines);
+    let baselines: Vec<Against> = baselines.into_iter().map(Against::told).collect();
+    Ok(Said {
+        verdict: PlanVerdict::of(stored, &cells, &baselines),
+        cells,
+        baselines,
+    })
+}
+
+/// Judges all limits of a plan together: of many limits that are just kept one seems to be crossed somewhere.
+fn judge(cells: &mut [Cell], baselines: &mut [Against]) {
+    let mut limits: Vec<(&mut Gate, &Ratio, bool)> = Vec::new();
+    for comparison in cells.iter_mut().flat_map(|cell| &mut cell.comparisons) {
+        let outcome = comparison.verdict.outcome;
+        let judged = outcome.differs()
+            || matches!(
+                outcome,
+                Outcome::NoDifferenceShown | Outcome::OnlyUncorrected
+            );
+        if let (Some(gate), Some(ratio), true) = (&mut comparison.gate, &comparison.ratio, judged) {
+            let worse = if gate.less_is_worse {
+                Outcome::Lower
+            } else {
+                Outcome::Higher
+            };
+            limits.push((gate, ratio, outcome == worse));
+        }
+    }
+    let of_baselines = baselines.iter_mut();
+    limits.extend(of_baselines.filter_map(|against| {
+        let (gate, ratio) = against.limit()?;
+        Some((gate, ratio, true))
+    }));
+    let p: Vec<f64> = limits
+        .iter()
+        .map(|(gate, ratio, _)| gate.p(ratio))
+        .collect();
+    let together = limits.len();
+    for ((gate, ratio, shown), corrected) in limits.into_iter().zip(holm(&p)) {
+        gate.judge(ratio, corrected, shown, together);
+    }
+}
 
 /// The verdict with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,7 +80,7 @@ pub(crate) struct PlanVerdict {
 
 impl PlanVerdict {
     /// `None` where the suite sets no limit, or all loads were scaled down.
-    pub(crate) fn of(stored: &Stored, cells: &[Cell], baselines: &[Against]) -> Option<Self> {
+    fn of(stored: &Stored, cells: &[Cell], baselines: &[Against]) -> Option<Self> {
         let never = places::never_begun(stored).into_iter();
         let mut judged: Vec<(&'static str, String)> =
             never.map(|reason| ("INVALID", reason)).collect();

@@ -9,10 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::evidence::Folder;
-use crate::plan::file::copy_changed;
+pub(crate) use super::meta::{Meta, Setting};
+use crate::evidence::{Folder, MANIFEST, attempt as folder_of, resolved};
+use crate::plan::file::{Beside, is_plan, planned_folder};
 use crate::suite::Suite;
 use crate::values::exit;
+use crate::values::hash;
 
 /// Folders below the one that is named in which runs are looked for.
 const DEPTH: usize = 8;
@@ -28,8 +30,16 @@ pub(crate) struct Stored {
     pub(crate) missing: Vec<(String, String)>,
     /// What was to be measured, whether or not it was begun; neither warm-ups nor runs with a scaled load.
     pub(crate) planned: Vec<Place>,
-    /// The same of each planned run without evidence.
-    pub(crate) lost: Vec<Place>,
+    /// The same of each planned run without evidence, and of each attempt whose folder is gone.
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// A run without evidence.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) place: Place,
+    /// None of its scenario was begun after it: the plan was ended before.
+    pub(crate) unreached: bool,
 }
 
 /// What a planned run measures.
@@ -58,106 +68,8 @@ pub(crate) struct StoredRun {
     pub(crate) summary: Option<Json>,
     /// Why another attempt counts in its place.
     pub(crate) superseded: Option<&'static str>,
-}
-
-/// What `meta.json` says; what an older file lacks has its default.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Meta {
-    pub(crate) suite: String,
-    pub(crate) scenario: String,
-    pub(crate) variant: String,
-    pub(crate) branch: String,
-    pub(crate) sha: String,
-    pub(crate) git_dirty: Option<bool>,
-    pub(crate) point: Map<String, Json>,
-    pub(crate) cycle: u32,
-    pub(crate) attempt: u32,
-    /// Number of its block in the plan.
-    pub(crate) block: Option<u32>,
-    /// The attempt at its block; older files do not say it.
-    pub(crate) block_attempt: Option<u32>,
-    pub(crate) discarded: bool,
-    pub(crate) preflight: bool,
-    pub(crate) quick: bool,
-    pub(crate) label: String,
-    pub(crate) start_time: String,
-    pub(crate) end_time: String,
-    pub(crate) k6_version: String,
-    pub(crate) k6: K6,
-    pub(crate) suite_file: Hashed,
-    pub(crate) build: Build,
-    pub(crate) redis: String,
-    pub(crate) k6_run: K6Run,
-    pub(crate) environment: BTreeMap<String, Setting>,
-    pub(crate) harness: Hashed,
-    pub(crate) host: Host,
-    pub(crate) machine: Machine,
-    /// Everything else, among it what the suite's records say.
-    #[serde(flatten)]
-    pub(crate) others: BTreeMap<String, Json>,
-}
-
-/// How k6 ran.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct K6Run {
-    pub(crate) start_ms: Option<f64>,
-    pub(crate) wall_clock_ms: Option<f64>,
-    pub(crate) exit_code: Option<i32>,
-}
-
-/// The value of a variable and where it came from.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Setting {
-    pub(crate) value: String,
-    pub(crate) from: String,
-}
-
-/// The k6 that ran.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct K6 {
-    /// All lines, modules included.
-    pub(crate) version: String,
-}
-
-/// The thing under test.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Build {
-    pub(crate) id: String,
-    name: String,
-    /// What the builds of a plan are compared with; empty if there is only one.
-    pub(crate) base: String,
-}
-
-/// A file by its hash.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Hashed {
-    pub(crate) sha256: String,
-}
-
-/// The machine, before the run.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Host {
-    pub(crate) kernel: String,
-    pub(crate) architecture: String,
-    pub(crate) cpus: Option<u32>,
-    pub(crate) cpu_model: String,
-    pub(crate) memory_bytes: Option<f64>,
-    pub(crate) load_average_start: Vec<f64>,
-}
-
-/// What else the machine did during the run.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Machine {
-    pub(crate) busy: bool,
-    pub(crate) note: String,
+    /// Of the last attempt at a run: how many later attempts at its block have nothing of it.
+    pub(crate) behind: u32,
 }
 
 /// A gate as it was judged.
@@ -198,6 +110,8 @@ struct Planned {
     point: Map<String, Json>,
     variant: Option<String>,
     build: String,
+    block: Option<u32>,
+    cycle: Option<u32>,
     discarded: bool,
     preflight: bool,
 }
@@ -217,8 +131,19 @@ impl Stored {
         let mut found = Found::default();
         found.look(folder, DEPTH)?;
         let mut runs = Vec::new();
+        if found.calls.is_empty() {
+            // A part of a plan, whose evidence above it says what it is part of.
+            let folder = resolved(folder)?;
+            let above = folder.ancestors().find(|above| is_plan(above));
+            found.calls.extend(above.map(Path::to_owned));
+        }
+        let calls: Vec<(PathBuf, Beside)> = found
+            .calls
+            .iter()
+            .map(|call| (call.clone(), Beside::of(call)))
+            .collect();
         for path in &found.runs {
-            runs.push(StoredRun::read(folder, path, &found.calls)?);
+            runs.push(StoredRun::read(folder, path, &calls)?);
         }
         let Some(first) = runs.first() else {
             return Err(exit::set_up(format!(
@@ -240,7 +165,22 @@ impl Stored {
                     .with_context(|| format!("reading {}", path.display()))?;
                 Suite::stored(&path, &text)?
             }
-            None => Suite::load(&first.meta.suite)?,
+            None => {
+                let suite = Suite::load(&first.meta.suite)?;
+                let now = hash::sha256(suite.text.as_bytes());
+                let differs = |run: &&StoredRun| {
+                    let was = &run.meta.suite_file.sha256;
+                    !was.is_empty() && *was != now
+                };
+                if let Some(run) = runs.iter().find(differs) {
+                    return Err(exit::set_up(format!(
+                        "{}: made with another {} than that of today, and the plan with the one of then is gone; name the folder of the plan",
+                        run.folder,
+                        suite.path.display()
+                    )));
+                }
+                suite
+            }
         };
         runs.sort_by(|a, b| {
             (&a.call, &a.meta.start_time, &a.folder).cmp(&(&b.call, &b.meta.start_time, &b.folder))
@@ -270,42 +210,87 @@ fn supersede(runs: &mut [StoredRun]) {
         *attempt = (*attempt).max(run.block_attempt());
     }
     for run in runs.iter_mut() {
-        run.superseded = if run.meta.attempt < last[&run.planned_folder()] {
-            Some("repeated later")
-        } else if run.block_attempt() < last_of_block[&run.block()] {
-            Some("its block was begun again")
-        } else {
-            None
-        };
+        if run.meta.attempt < last[&run.planned_folder()] {
+            run.superseded = Some("repeated later");
+            continue;
+        }
+        run.behind = last_of_block[&run.block()].saturating_sub(run.block_attempt());
+        run.superseded = (run.behind > 0).then_some("its block was begun again");
     }
 }
 
 impl StoredRun {
-    fn read(root: &Path, path: &Path, calls: &[PathBuf]) -> anyhow::Result<Self> {
+    fn read(root: &Path, path: &Path, calls: &[(PathBuf, Beside)]) -> anyhow::Result<Self> {
         let mut meta: Meta = json(&path.join("meta.json"))?.unwrap_or_default();
         meta.attempt = meta.attempt.max(1);
-        if !meta.build.base.is_empty() {
+        let stored: Option<VerdictFile> = json(&path.join("verdict.json"))?;
+        let folder = Folder::open(path);
+        let own = resolved(path)?;
+        let own = calls.iter().find_map(|call| {
+            let below = own.strip_prefix(resolved(&call.0).ok()?).ok()?;
+            Some((call, below.display().to_string()))
+        });
+        // Without a verdict and a seal the runner was ended before it could judge.
+        let killed = stored.is_none() && !folder.has(MANIFEST);
+        let mut verdict = stored.unwrap_or_default();
+        let mut unsound = if killed {
+            Vec::new()
+        } else {
+            folder.unsound()?
+        };
+        if let Some(raw) = folder.json("meta.json") {
+            match &own {
+                Some(((_, beside), below)) => unsound.extend(beside.doubts(&raw, below)),
+                None if raw.get("planSha256").is_some() => {
+                    unsound.push("the plan that it belongs to is gone".to_owned());
+                }
+                None => {}
+            }
+        }
+        let mut of_builds_alone = !meta.build.base.is_empty();
+        if let Some(((_, beside), below)) = &own {
+            let planned = beside.entry(below);
+            if let Some(base) = beside.base() {
+                of_builds_alone = true;
+                base.clone_into(&mut meta.build.base);
+            }
+            if !unsound.is_empty() {
+                // What was changed may be what the run is: then it is missing where it was planned.
+                meta.block_attempt = None;
+                of_builds_alone = beside.several_builds();
+                beside
+                    .base()
+                    .unwrap_or_default()
+                    .clone_into(&mut meta.build.base);
+                if let Some((entry, attempt)) = planned {
+                    meta.attempt = attempt;
+                    as_planned(&mut meta, entry);
+                }
+            } else if meta.build.name.is_empty() {
+                // It ended before its build was known.
+                let build = planned.and_then(|(entry, _)| entry.get("build")?.as_str());
+                build.unwrap_or_default().clone_into(&mut meta.build.name);
+            }
+        }
+        if !unsound.is_empty() {
+            "INVALID".clone_into(&mut verdict.verdict);
+            verdict.reasons = unsound;
+        } else if killed {
+            verdict.reasons = vec!["its runner was ended before it could judge".to_owned()];
+        }
+        if of_builds_alone {
             let build = meta.build.name.clone();
             of_builds(&mut meta.variant, build, &mut meta.point);
         }
-        let mut verdict: VerdictFile = json(&path.join("verdict.json"))?.unwrap_or_default();
-        let mut unsound = Folder::open(path).unsound()?;
-        let own = calls.iter().find(|call| path.starts_with(call));
-        if let (Some(plan), Some(meta)) = (own, Folder::open(path).json("meta.json")) {
-            unsound.extend(copy_changed(plan, &meta));
-        }
-        if !verdict.verdict.is_empty() && !unsound.is_empty() {
-            "INVALID".clone_into(&mut verdict.verdict);
-            verdict.reasons = unsound;
-        }
-        let call = own.map_or(root, PathBuf::as_path);
+        // Where a part of a plan was named, it is the only one.
+        let call = own.map(|((call, _), _)| call.as_path());
+        let call = call.filter(|call| call.starts_with(root)).unwrap_or(root);
         Ok(Self {
             folder: below(root, path),
             call: below(root, call),
             path: path.to_owned(),
             derived: json(&path.join("derived.json"))?.unwrap_or_default(),
             summary: json(&path.join("summary.json"))?,
-            // Without a verdict the runner was ended before it could judge.
             verdict: if verdict.verdict.is_empty() {
                 "NOT_RUN".to_owned()
             } else {
@@ -314,20 +299,14 @@ impl StoredRun {
             reasons: verdict.reasons,
             gates: verdict.gates,
             superseded: None,
+            behind: 0,
             meta,
         })
     }
 
     /// The folder that the plan gave the run: that of its first attempt.
     fn planned_folder(&self) -> String {
-        match self.meta.attempt {
-            1 => self.folder.clone(),
-            n => self
-                .folder
-                .strip_suffix(&format!("-attempt-{n}"))
-                .unwrap_or(&self.folder)
-                .to_owned(),
-        }
+        planned_folder(&self.folder, self.meta.attempt.into()).to_owned()
     }
 
     /// What its block is known by.
@@ -432,17 +411,45 @@ impl Found {
 
     /// What the plans hold: runs without evidence, and what all of them measure.
     fn planned(&self, stored: &mut Stored) -> anyhow::Result<()> {
+        let root = resolved(&stored.root)?;
         for call in &self.calls {
             let plan: PlanFile = json(&call.join("plan.json"))?.unwrap_or_default();
+            let call = resolved(call)?;
             let several = plan.runs.iter().any(|run| run.build != plan.runs[0].build);
-            for run in plan.runs {
-                let folder = below(&stored.root, &call.join(&run.folder));
-                let mut begun = stored.runs.iter();
-                let begun = begun.any(|run| run.planned_folder() == folder);
-                if !begun {
-                    stored
-                        .missing
-                        .push((folder, "planned, no evidence".to_owned()));
+            let mut attempts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            for run in &stored.runs {
+                let own = attempts.entry(run.planned_folder()).or_default();
+                own.push(run.meta.attempt);
+            }
+            // The last run of each scenario that was begun.
+            let mut last: BTreeMap<String, usize> = BTreeMap::new();
+            let mut runs = Vec::new();
+            for (number, run) in plan.runs.into_iter().enumerate() {
+                // Where a part of a plan was named, the others are somewhere else.
+                let Ok(folder) = call
+                    .join(&run.folder)
+                    .strip_prefix(&root)
+                    .map(|folder| folder.display().to_string())
+                else {
+                    continue;
+                };
+                let own = attempts.remove(&folder).unwrap_or_default();
+                if !own.is_empty() {
+                    last.insert(run.scenario.clone(), number);
+                }
+                runs.push((number, folder, own, run));
+            }
+            for (number, folder, own, run) in runs {
+                let unreached = last.get(&run.scenario).is_none_or(|last| number > *last);
+                let mut gone = Vec::new();
+                if own.is_empty() {
+                    gone.push((folder.clone(), "planned, no evidence".to_owned()));
+                }
+                for attempt in 1..own.iter().copied().max().unwrap_or_default() {
+                    if !own.contains(&attempt) {
+                        let why = format!("attempt {attempt} is gone, and a later one is there");
+                        gone.push((folder_of(&folder, attempt), why));
+                    }
                 }
                 let mut variant = run.variant.unwrap_or_default();
                 let mut point = run.point;
@@ -457,20 +464,40 @@ impl Found {
                 };
                 // Plans of before it was told name folders alone.
                 let told = !place.scenario.is_empty();
-                let measured = !run.discarded && !plan.selection.quick;
-                if !told || !measured {
-                    continue;
+                if told && !run.discarded && !plan.selection.quick {
+                    stored.lost.extend(gone.iter().map(|_| Lost {
+                        place: place.clone(),
+                        unreached,
+                    }));
+                    if !stored.planned.contains(&place) {
+                        stored.planned.push(place);
+                    }
                 }
-                if !begun {
-                    stored.lost.push(place.clone());
-                }
-                if !stored.planned.contains(&place) {
-                    stored.planned.push(place);
-                }
+                stored.missing.extend(gone);
             }
         }
         Ok(())
     }
+}
+
+/// A run that cannot say what it is, is what was planned for its folder.
+fn as_planned(meta: &mut Meta, entry: &Json) {
+    let Ok(entry) = serde_json::from_value::<Planned>(entry.clone()) else {
+        return;
+    };
+    // Plans of before it was told name folders alone.
+    if entry.scenario.is_empty() {
+        return;
+    }
+    meta.scenario = entry.scenario;
+    meta.point = entry.point;
+    meta.variant = entry.variant.unwrap_or_default();
+    meta.build.name = entry.build;
+    meta.cycle = entry.cycle.unwrap_or(meta.cycle);
+    meta.block = entry.block.or(meta.block);
+    meta.discarded = entry.discarded;
+    meta.preflight = entry.preflight;
+    meta.quick = false;
 }
 
 /// Builds are compared within each variant, which is a point of theirs.

@@ -90,10 +90,16 @@ pub(super) fn verdict(
     let missing = MIN_CYCLES.saturating_sub(cycles);
     let Some(ratio) = ratio.filter(|_| missing == 0) else {
         let valid = plural(cycles, "valid cycle");
+        let balanced = balancing(MIN_CYCLES, around.variants);
+        let places = if balanced > MIN_CYCLES {
+            format!("; {balanced} give each run of a block the same places")
+        } else {
+            String::new()
+        };
         return Verdict {
             outcome: Outcome::TooFewCycles,
             text: format!(
-                "no verdict: {valid}, {missing} missing of the {MIN_CYCLES} that it takes"
+                "no verdict: {valid}, {missing} missing of the {MIN_CYCLES} that it takes{places}"
             ),
             missing_cycles: Some(missing),
             cycles_for_5_percent: None,
@@ -240,6 +246,21 @@ mod tests {
             assert_eq!(words(&pairs(1.0, 0.01, n), "ms"), text);
         }
         assert!(words(&pairs(1.0, 0.01, 6), "ms").starts_with("hash is slower"));
+        // Two builds of two variants share a block.
+        let around = Circumstances {
+            unit: "ms",
+            variants: 4,
+            together: 1,
+            holds: true,
+        };
+        let few = pairs(1.0, 0.01, 5);
+        let text = verdict("new", few.len(), paired(&few).as_ref(), around).text;
+        assert!(
+            text.ends_with(
+                "1 missing of the 6 that it takes; 8 give each run of a block the same places"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

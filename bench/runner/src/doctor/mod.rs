@@ -257,7 +257,7 @@ fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
 
 fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
     if run.target.kind == TargetKind::External {
-        let answered = probe::ask_once(run.target, &run.vars).map(|()| {
+        let answered = probe::ask_once(suite, run.target, &run.vars).map(|()| {
             format!(
                 "target {} answers; the first run after its start may be slower, so leave that out of a series by --discard 1",
                 run.target.id

@@ -60,13 +60,30 @@ impl Invocation {
         &self.path
     }
 
-    /// The folders of the attempts at a run so far, in order; the last one counts.
-    pub(crate) fn attempts(&self, relative: &str) -> Vec<Folder> {
-        (1..)
-            .map(|number| self.path.join(attempt(relative, number)))
-            .take_while(|path| path.is_dir())
-            .map(|path| self.folder(path))
-            .collect()
+    /// The folders of the attempts at a run so far, with their numbers, in order; the last one counts. One that is gone hides
+    /// no later one.
+    pub(crate) fn attempts(&self, relative: &str) -> Vec<(u32, Folder)> {
+        let first = self.path.join(relative);
+        let (Some(parent), Some(name)) = (first.parent(), first.file_name()) else {
+            return Vec::new();
+        };
+        let again = format!("{}-attempt-", name.to_string_lossy());
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        let mut numbers: Vec<u32> = entries
+            .filter_map(|entry| {
+                let other = entry.file_name().to_string_lossy().into_owned();
+                other.strip_prefix(&again)?.parse().ok()
+            })
+            .chain([1])
+            .filter(|number| self.path.join(attempt(relative, *number)).is_dir())
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let folder = |number| {
+            let path = self.path.join(attempt(relative, number));
+            (number, self.folder(path))
+        };
+        numbers.into_iter().map(folder).collect()
     }
 
     /// The folder as evidence for what belongs to all runs.
@@ -238,12 +255,25 @@ impl Folder {
     }
 }
 
-fn attempt(relative: &str, number: u32) -> String {
+/// The folder of an attempt at a run, counted from 1.
+pub(crate) fn attempt(relative: &str, number: u32) -> String {
     if number == 1 {
         relative.to_owned()
     } else {
         format!("{relative}-attempt-{number}")
     }
+}
+
+/// Where a folder really is: one place has one name, whatever links and dots lead there.
+///
+/// # Errors
+/// The way there cannot be read.
+pub(crate) fn resolved(folder: &Path) -> anyhow::Result<PathBuf> {
+    let there = match folder.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::path::absolute(folder),
+        there => there,
+    };
+    there.with_context(|| format!("resolving {}", folder.display()))
 }
 
 /// A value as one component of a path.
@@ -296,10 +326,14 @@ mod tests {
         let folders = invocation.attempts("a/b");
         let names: Vec<_> = folders
             .iter()
-            .map(|folder| folder.path().to_owned())
+            .map(|(_, folder)| folder.path().to_owned())
             .collect();
         let base = invocation.path();
         assert_eq!(names, [base.join("a/b"), base.join("a/b-attempt-2")]);
+        // One that is gone hides none.
+        fs::remove_dir(base.join("a/b")).expect("removed");
+        let numbers = invocation.attempts("a/b").into_iter();
+        assert_eq!(numbers.map(|(number, _)| number).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod folder;
 mod manifest;
 
-pub(crate) use folder::{Folder, Invocation, component};
+pub(crate) use folder::{Folder, Invocation, attempt, component, resolved};
 pub(crate) use manifest::MANIFEST;

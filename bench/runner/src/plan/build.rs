@@ -9,6 +9,9 @@ use crate::suite::given::Given;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::values::exit;
 
+/// Variables by which a person names what is under test.
+pub(crate) const NAMES: &[&str] = &["LABEL", "BRANCH", "SHA"];
+
 /// A build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -121,6 +124,11 @@ impl Builds {
         }
     }
 
+    /// Whether builds are compared.
+    pub(super) fn several(&self) -> bool {
+        self.named.len() > 1
+    }
+
     /// The build of a run.
     ///
     /// # Errors
@@ -130,8 +138,7 @@ impl Builds {
         build: Option<&Build>,
         target: &TargetTable,
     ) -> anyhow::Result<UnderTest> {
-        let several = self.named.len() > 1;
-        let base = self.named.first().filter(|_| several);
+        let base = self.named.first().filter(|_| self.several());
         let external = target.kind == TargetKind::External;
         let mut under = UnderTest {
             base: base.map(|base| base.name.clone()).unwrap_or_default(),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::planned::PlannedRun;
 use super::runs::Plan;
 use super::selection::Selection;
-use crate::evidence::Invocation;
+use crate::evidence::{Invocation, MANIFEST, attempt};
 use crate::suite::Suite;
 use crate::suite::vars::Point;
 use crate::values::exit;
@@ -48,6 +48,9 @@ pub(crate) struct PlanFile {
     pub(crate) k6: String,
     /// Hash of the harness.
     pub(crate) harness_sha256: Vec<String>,
+    /// Its runs have manifests; those of older plans need not.
+    #[serde(default)]
+    sealed: bool,
     pub(crate) runs: Vec<Entry>,
 }
 
@@ -69,23 +72,186 @@ pub(crate) struct Entry {
     pub(crate) estimate_ms: Option<u64>,
 }
 
-/// The hash of the copy of the suite beside the plan of a folder.
+/// The hashes of the copy of the suite beside the plan of a folder, and of the plan.
 ///
 /// # Errors
-/// It cannot be read.
-pub(crate) fn copy_sha256(plan: &Path) -> anyhow::Result<String> {
-    let path = plan.join(SUITE);
-    let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(hash::sha256(&text))
+/// One of them cannot be read.
+pub(crate) fn sums(folder: &Path) -> anyhow::Result<[String; 2]> {
+    let sum = |name: &str| -> anyhow::Result<String> {
+        let path = folder.join(name);
+        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(hash::sha256(&text))
+    };
+    Ok([sum(SUITE)?, sum(PLAN)?])
 }
 
-/// Why the copy beside the plan of a folder is not the one that a run was judged by; `None` if it is, or if the run does
-/// not tell.
-pub(crate) fn copy_changed(plan: &Path, meta: &Json) -> Option<String> {
-    let kept = meta.pointer("/suiteFile/copySha256")?.as_str()?;
-    match copy_sha256(plan) {
-        Ok(now) if now == kept => None,
-        _ => Some(format!("{SUITE} beside the plan was changed after the run")),
+/// What lies beside the runs of a plan, and what its runs were sealed with may not contradict.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    /// `None` if another suite judges.
+    suite: Option<Option<String>>,
+    plan: Option<String>,
+    /// Whether every run was to have a manifest.
+    sealed: bool,
+    /// The build that was named first.
+    base: Option<String>,
+    /// As they are there; those of an older plan tell less.
+    runs: Vec<Json>,
+}
+
+impl Beside {
+    /// Reads it; what cannot be read is not there.
+    pub(crate) fn of(folder: &Path) -> Self {
+        let read = |name: &str| std::fs::read(folder.join(name)).ok();
+        let plan = read(PLAN);
+        let content: Option<Json> = plan
+            .as_deref()
+            .and_then(|text| serde_json::from_slice(text).ok());
+        let field = |name: &str| content.as_ref().and_then(|plan| plan.get(name));
+        let sealed = field("sealed") == Some(&Json::Bool(true));
+        let runs = field("runs").and_then(|runs| runs.as_array().cloned());
+        let base = field("selection").and_then(|asked| asked.pointer("/builds/named/0/name"));
+        Self {
+            suite: Some(read(SUITE).map(|text| hash::sha256(&text))),
+            plan: plan.map(|text| hash::sha256(&text)),
+            sealed,
+            base: base.and_then(Json::as_str).map(str::to_owned),
+            runs: runs.unwrap_or_default(),
+        }
+    }
+
+    /// Where another suite judges, that one may be any.
+    pub(crate) fn but_for_its_suite(self) -> Self {
+        Self {
+            suite: None,
+            ..self
+        }
+    }
+
+    /// Why a run may not be judged by what lies there; empty if it may. `folder`: of the run, below the plan's.
+    pub(crate) fn doubts(&self, meta: &Json, folder: &str) -> Vec<String> {
+        let mut doubts = self.changed(meta);
+        if self.sealed && meta.get("manifest").is_none() {
+            doubts.push(format!(
+                "meta.json knows of no {MANIFEST}, which every run of this plan has"
+            ));
+        }
+        doubts.extend(self.displaced(meta, folder));
+        doubts
+    }
+
+    /// What is not as it was when a run was made.
+    pub(crate) fn changed(&self, meta: &Json) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for (place, name, now) in [
+            ("/suiteFile/copySha256", SUITE, self.suite.as_ref()),
+            ("/planSha256", PLAN, Some(&self.plan)),
+        ] {
+            let kept = meta.pointer(place).and_then(Json::as_str);
+            let differs = |now: &Option<String>| kept.is_some() && kept != now.as_deref();
+            if now.is_some_and(differs) {
+                doubts.push(format!("{name} beside the plan was changed after the run"));
+            }
+        }
+        doubts
+    }
+
+    /// What the plan says of the run of a folder, and which attempt the folder is of.
+    pub(crate) fn entry(&self, folder: &str) -> Option<(&Json, u32)> {
+        let of = |planned: &str| {
+            let mut runs = self.runs.iter();
+            runs.find(|run| run.get("folder").and_then(Json::as_str) == Some(planned))
+        };
+        let again = || {
+            let (planned, number) = folder.rsplit_once("-attempt-")?;
+            // Only as it is written: "-attempt-03" is a copy that somebody made.
+            let number = number.parse().ok()?;
+            let own = number > 1 && attempt(planned, number) == folder;
+            own.then_some((of(planned)?, number))
+        };
+        of(folder).map(|entry| (entry, 1)).or_else(again)
+    }
+
+    /// The folders of runs below the plan's that it does not hold.
+    pub(crate) fn strangers(&self, plan: &Path) -> Vec<String> {
+        let (mut found, mut left) = (Vec::new(), vec![plan.to_owned()]);
+        while let Some(folder) = left.pop() {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            left.extend(folders.map(|entry| entry.path()));
+            let below = folder
+                .strip_prefix(plan)
+                .unwrap_or(&folder)
+                .display()
+                .to_string();
+            if folder.join("meta.json").is_file() && self.entry(&below).is_none() {
+                found.push(below);
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Whether the plan compares builds.
+    pub(crate) fn several_builds(&self) -> bool {
+        let mut builds = self.runs.iter().map(|run| run.get("build"));
+        let first = builds.next();
+        builds.any(|build| Some(build) != first)
+    }
+
+    /// The build that the others are compared with; `None` if the plan compares none.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.base.as_deref().filter(|_| self.several_builds())
+    }
+
+    /// Why a run is not the one that was planned for its folder.
+    fn displaced(&self, meta: &Json, folder: &str) -> Option<String> {
+        let Some((entry, attempt)) = self.entry(folder) else {
+            return Some("its folder is not in the plan".to_owned());
+        };
+        let said = meta.get("attempt").and_then(Json::as_u64).unwrap_or(1);
+        let build = meta.pointer("/build/name");
+        let differs = |name: &&str| {
+            let own = match *name {
+                "build" => build,
+                name => meta.get(name),
+            };
+            let plain = |value: Option<&Json>| match value {
+                None | Some(Json::Null) => Json::from(""),
+                Some(value) => value.clone(),
+            };
+            // What an older plan, or a run that did not come so far, does not tell is no contradiction.
+            entry.get(*name).is_some() && own.is_some() && plain(entry.get(*name)) != plain(own)
+        };
+        let names = [
+            "scenario",
+            "point",
+            "variant",
+            "build",
+            "block",
+            "cycle",
+            "discarded",
+            "preflight",
+        ];
+        let names = names.into_iter().filter(|name| differs(name));
+        let attempt = (said.max(1) != u64::from(attempt)).then_some("attempt");
+        let names: Vec<&str> = names.chain(attempt).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "it is not the run that was planned for its folder: {} differs",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// The folder that the plan gave a run, of that of its attempt.
+pub(crate) fn planned_folder(folder: &str, attempt: u64) -> &str {
+    match attempt {
+        0 | 1 => folder,
+        n => folder
+            .strip_suffix(&format!("-attempt-{n}"))
+            .unwrap_or(folder),
     }
 }
 
@@ -146,6 +312,7 @@ impl PlanFile {
             secrets,
             k6: k6.to_owned(),
             harness_sha256: harness(suite, plan)?,
+            sealed: true,
             runs: plan.runs.iter().map(Entry::new).collect(),
         })
     }

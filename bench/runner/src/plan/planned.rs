@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::build::{Build, UnderTest};
+use super::build::{Build, NAMES, UnderTest};
 use super::selection::Selection;
 use super::{computed, points, target};
 use crate::evidence::component;
@@ -201,14 +201,47 @@ fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyho
 /// the run or its harness can reach: those in variables, whatever their type, and those that the suite's tables name.
 fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
     for (name, value, _) in vars.iter() {
-        match value {
-            Value::Text(text) => suite.allow(name, text)?,
-            Value::List(items) => items.iter().try_for_each(|item| suite.allow(name, item))?,
-            Value::Int(_) | Value::Float(_) => {}
+        let texts = match value {
+            Value::Text(text) => std::slice::from_ref(text),
+            Value::List(items) => items,
+            Value::Int(_) | Value::Float(_) => &[],
+        };
+        for text in texts {
+            suite.allow(name, text)?;
+            // Nobody is asked by a name, or by a password.
+            if !vars.is_secret(name) && !NAMES.contains(&name) {
+                suite.allow_words(name, text, false)?;
+            }
         }
     }
+    // What the target tells later is looked at then.
+    let known = RunValues::from([("address", String::new())]);
+    for (what, text) in places(suite, target) {
+        // What has no value yet is looked at once it has.
+        if let Ok(address) = vars.expand(text, &known) {
+            suite.allow(&what, &address)?;
+        }
+    }
+    arguments(target, vars).try_for_each(|(what, text)| {
+        suite.allow(&what, &text)?;
+        suite.allow_words(&what, &text, true)
+    })
+}
+
+/// What a target is started with, as far as it has its values.
+fn arguments(target: &TargetTable, vars: &Vars) -> impl Iterator<Item = (String, String)> {
+    let known = RunValues::from([("port_file", String::new())]);
+    let words = target.start.iter().skip(1).chain(&target.faults);
+    words.filter_map(move |word| {
+        let text = vars.expand(word.get_ref(), &known).ok()?;
+        Some((format!("target {}", target.id), text))
+    })
+}
+
+/// The texts of a suite that hold addresses, and what names them.
+fn places<'s>(suite: &'s Suite, target: &'s TargetTable) -> Vec<(String, &'s str)> {
     let ready = [&target.ready.url, &target.ready.tcp];
-    let texts = ready.into_iter().flatten().chain(&target.start);
+    let texts = ready.into_iter().flatten();
     let of_target = texts.map(|text| (format!("target {}", target.id), text));
     let clean = suite.file.clean.iter();
     let clean = clean.map(|table| (format!("clean {}", table.id), &table.target));
@@ -227,16 +260,28 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
         .chain(clean)
         .chain(monitors)
         .chain(records);
-    for (what, text) in tables {
-        // What has no value yet is of a server that the runner starts.
-        if let Ok(address) = vars.expand(text.get_ref(), &RunValues::new()) {
-            suite.allow(&what, &address)?;
-        }
-    }
-    Ok(())
+    tables
+        .map(|(what, text)| (what, text.get_ref().as_str()))
+        .collect()
 }
 
 impl PlannedRun<'_> {
+    /// Looks again at every address, with the values that it got meanwhile.
+    ///
+    /// # Errors
+    /// One is not allowed; the text names it.
+    pub(crate) fn check_hosts(&self, suite: &Suite, known: &RunValues) -> anyhow::Result<()> {
+        for (what, text) in places(suite, self.target) {
+            if let Ok(address) = self.vars.expand(text, known) {
+                suite.allow_now(&what, &address)?;
+            }
+        }
+        arguments(self.target, &self.vars).try_for_each(|(what, text)| {
+            suite.allow_now(&what, &text)?;
+            suite.allow_words(&what, &text, true)
+        })
+    }
+
     /// The hash of everything that the harness loads: its own folder, and the files that variables name.
     ///
     /// # Errors

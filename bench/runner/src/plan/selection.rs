@@ -8,6 +8,7 @@ use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::schema::TargetKind;
 use crate::values::exit;
+use crate::values::value::Kind;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,20 +49,54 @@ impl Selection {
             name,
         }) = build
         {
-            let external = suite.file.target.iter();
-            let variable = external
-                .filter(|target| target.kind == TargetKind::External)
-                .find_map(|target| target::address_variables(target).first().copied());
-            let Some(variable) = variable else {
+            let mut external = suite.file.target.iter();
+            let external = external.find(|target| target.kind == TargetKind::External);
+            let Some(external) = external else {
                 return Err(exit::set_up(format!(
                     "--build {name}: the suite has no target that a person starts"
                 )));
             };
+            let variables = target::address_variables(external);
+            let [variable] = variables.as_slice() else {
+                return Err(exit::set_up(format!(
+                    "--build {name}: the address of the target {} is made of {}, and one address cannot be several; compare two plans of their own",
+                    external.id,
+                    variables.join(", ")
+                )));
+            };
+            if self.builds.several() {
+                self.one_address(suite, name, variable)?;
+            }
             selection
                 .given
                 .set
-                .insert(variable.to_owned(), address.clone());
+                .insert((*variable).to_owned(), address.clone());
         }
         Ok(selection)
+    }
+
+    /// Refuses further addresses that would stay the same for every build: a part of the load of one would reach the other.
+    fn one_address(&self, suite: &Suite, build: &str, variable: &str) -> anyhow::Result<()> {
+        let given = [&self.given.set, &self.given.environment, &self.given.file];
+        let others = suite.file.env.iter().filter(|(name, table)| {
+            let name = name.get_ref().as_str();
+            let has_value = given
+                .iter()
+                .any(|given| given.get(name).is_some_and(|text| !text.is_empty()));
+            // Where the queues are is asked by the runner, too, and is one server for all.
+            table.kind == Kind::Url
+                && name != variable
+                && name != "REDIS_URL"
+                && (has_value || table.default.is_some())
+        });
+        let names: Vec<&str> = others.map(|(name, _)| name.get_ref().as_str()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(exit::set_up(format!(
+            "--build {build}: it moves {variable} alone, and {} would be the same for every build; unset {}, or compare two plans of their own",
+            names.join(", "),
+            if names.len() == 1 { "it" } else { "them" }
+        )))
     }
 }

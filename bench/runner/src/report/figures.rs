@@ -5,10 +5,9 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::answer;
-use crate::compare::baseline::{self, Against};
+use crate::compare::baseline::Against;
 use crate::compare::cells::Cell;
-use crate::compare::family;
-use crate::compare::plan_verdict::PlanVerdict;
+use crate::compare::plan_verdict::{self, PlanVerdict, Said};
 use crate::compare::stored::{Setting, Stored, StoredRun};
 use crate::compare::words::Outcome;
 use crate::values::exit;
@@ -90,9 +89,11 @@ impl Figures {
     /// # Errors
     /// A baseline cannot be read, or the suite's answer does not fit its values.
     pub(crate) fn of(stored: &Stored, allowed: &[String]) -> anyhow::Result<Self> {
-        let comparisons = family::within(stored, allowed);
-        let baselines = baseline::against(stored)?;
-        let verdict = PlanVerdict::of(stored, &comparisons, &baselines);
+        let Said {
+            cells: comparisons,
+            baselines,
+            verdict,
+        } = plan_verdict::said(stored, allowed)?;
         let answer = answer::of(stored)?;
         let runs: Vec<RunRow> = stored.runs.iter().map(row).collect();
         let missing: Vec<Missing> = stored
@@ -303,12 +304,24 @@ fn facts(stored: &Stored) -> Vec<Fact> {
         .collect();
     let load = barrier_stats::ratio::spread(&loads)
         .map(|spread| format!("{:.2} to {:.2}, before the runs", spread.min, spread.max));
-    let dirty = if meta.git_dirty == Some(true) && !meta.sha.is_empty() {
-        ", with changes that are not committed"
-    } else {
-        ""
-    };
-    let commit = format!("{}{dirty}", meta.sha);
+    let mut commits: Vec<String> = Vec::new();
+    for run in &stored.runs {
+        // Of a plan whose runs have several each is told, and of none nothing.
+        let meta = &run.meta;
+        if meta.sha.is_empty() || meta.sha == "unknown" {
+            continue;
+        }
+        let dirty = if meta.git_dirty == Some(true) {
+            ", with changes that are not committed"
+        } else {
+            ""
+        };
+        let commit = format!("{}{dirty}", meta.sha);
+        if !commits.contains(&commit) {
+            commits.push(commit);
+        }
+    }
+    let commit = commits.join("; ");
     let mut builds: Vec<String> = Vec::new();
     for run in &stored.runs {
         let build = format!("{} is {}", run.variant(), run.build());

@@ -97,6 +97,8 @@ impl Attempt<'_, '_> {
     fn work(&mut self, run_id: &str, meta: &mut Meta) -> anyhow::Result<Judgement> {
         let (suite, folder) = (self.shared.suite, self.folder);
         let external = self.run.target.kind == TargetKind::External;
+        let mut known = RunValues::new();
+        self.run.check_hosts(suite, &known)?;
         let held = if external { self.settle()? } else { Vec::new() };
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
         let mut cleaning = self.clean(held)?;
@@ -124,14 +126,20 @@ impl Attempt<'_, '_> {
             folder,
             self.inbox,
         )?;
+        if let Some(address) = self.run.vars.text("BASE_URL") {
+            known.insert("address", address);
+        }
+        self.run.check_hosts(suite, &known)?;
         let address = self.run.vars.shown("BASE_URL").unwrap_or_default();
         self.stream.tell(Event::TargetReady {
             target: self.run.target.id.clone(),
             address,
         });
         let identity = match &program {
-            Some(started) => Identity::of_program(started).and_version(build::answered(self.run)?),
-            None => build::of_external(self.run)?,
+            Some(started) => {
+                Identity::of_program(started).and_version(build::answered(suite, self.run)?)
+            }
+            None => build::of_external(suite, self.run)?,
         };
         meta.build(&self.run.under_test, &identity);
         meta.target_ready(suite, &self.run.vars)?;

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::plan::PlannedRun;
 use crate::plan::target::ADDRESS;
 use crate::run::probe;
+use crate::suite::Suite;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
@@ -124,9 +125,9 @@ fn parts(argument: &str) -> Vec<&str> {
 ///
 /// # Errors
 /// The target does not say what the suite expects it to.
-pub(super) fn of_external(run: &PlannedRun<'_>) -> anyhow::Result<Identity> {
+pub(super) fn of_external(suite: &Suite, run: &PlannedRun<'_>) -> anyhow::Result<Identity> {
     let said = &run.under_test.name;
-    Ok(match answered(run)? {
+    Ok(match answered(suite, run)? {
         Some(id) => Identity {
             id,
             from: "version",
@@ -142,7 +143,7 @@ pub(super) fn of_external(run: &PlannedRun<'_>) -> anyhow::Result<Identity> {
 ///
 /// # Errors
 /// The target does not say what the suite expects it to.
-pub(super) fn answered(run: &PlannedRun<'_>) -> anyhow::Result<Option<String>> {
+pub(super) fn answered(suite: &Suite, run: &PlannedRun<'_>) -> anyhow::Result<Option<String>> {
     let Some(version) = &run.target.version else {
         return Ok(None);
     };
@@ -151,6 +152,7 @@ pub(super) fn answered(run: &PlannedRun<'_>) -> anyhow::Result<Option<String>> {
         known.insert("address", own);
     }
     let address = run.vars.expand(version.url.get_ref(), &known)?;
+    suite.allow_now(&format!("target {}", run.target.id), &address)?;
     let refuse = |why: String| {
         exit::set_up(format!(
             "target {} does not say its version: {why}; mend `version` in the suite file, or the target",

@@ -9,7 +9,7 @@ use crate::run::meta::Meta;
 use crate::suite::Suite;
 use crate::values::mask::masked;
 use crate::verdict::derive::derive;
-use crate::verdict::facts::{Facts, Machine, aborted};
+use crate::verdict::facts::{Facts, Machine, aborted, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
 
@@ -40,9 +40,11 @@ pub(super) fn conclude(
     let _ = folder.write_json("derived.json", &Json::Object(derived.clone()));
     let missing = suite.file.evidence.files.iter();
     let missing = missing.filter(|name| *name != "verdict.json" && !folder.has(name));
+    let output = folder.text("stdout.txt");
     let facts = Facts {
         k6_exit_code: finished.code,
-        aborted: folder.text("stdout.txt").as_deref().and_then(aborted),
+        aborted: output.as_deref().and_then(aborted),
+        exhausted: output.as_deref().is_some_and(exhausted),
         cause: finished.cause,
         summary: summary.is_some(),
         unhealthy: health.err().map(|text| masked(&text)),

@@ -1,7 +1,7 @@
 //! Running k6: which binary, with what environment, and never longer than its bound.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
+use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::{Inbox, Message};
 use crate::run::process::{self, Supervised, find_on_path, homes};
@@ -73,18 +74,18 @@ impl Binary {
         // k6 runs in a folder of its own, so a relative path would not be found there.
         let path =
             std::path::absolute(&path).with_context(|| format!("resolving {}", path.display()))?;
-        let output = ask(&path, &["version"]).map_err(|error| {
+        let (status, said) = tell(&path, &["version"]).map_err(|error| {
             exit::set_up(format!(
                 "{} does not run: {error}; build k6 with `make k6`",
                 path.display()
             ))
         })?;
-        let mut version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() || version.is_empty() {
+        let mut version = said.trim().to_owned();
+        if !status.success() || version.is_empty() {
             return Err(exit::set_up(format!(
                 "{} version: {}; build k6 with `make k6`",
                 path.display(),
-                output.status
+                status
             )));
         }
         if version.contains(TELLS_CORE)
@@ -116,19 +117,19 @@ impl Binary {
 }
 
 /// Asks k6 something that it answers at once.
-fn ask(path: &Path, arguments: &[&str]) -> std::io::Result<Output> {
+fn tell(path: &Path, arguments: &[&str]) -> std::io::Result<(ExitStatus, String)> {
     let mut command = Command::new(path);
     clean_environment(&mut command, NO_HOME);
-    command.envs(QUIET).args(arguments).output()
+    ask(command.envs(QUIET).args(arguments))
 }
 
 /// The build id of the core. To `k6 version` a module that was built from a folder is `(devel)`, whatever it is made of.
 fn core(path: &Path) -> Option<String> {
-    let output = ask(path, &["x", "barrier", "version", "--json"]).ok()?;
+    let (status, said) = tell(path, &["x", "barrier", "version", "--json"]).ok()?;
     // A k6 of before it could tell prints its help.
-    let told: Json = serde_json::from_slice(&output.stdout).ok()?;
+    let told: Json = serde_json::from_str(&said).ok()?;
     let id = told.get("core")?.as_str()?;
-    (output.status.success() && !id.is_empty()).then(|| id.to_owned())
+    (status.success() && !id.is_empty()).then(|| id.to_owned())
 }
 
 /// A k6 command line, complete.

@@ -26,6 +26,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) suite_sha256: String,
     /// Of its copy beside the plan, which has no secrets.
     pub(crate) copy_sha256: String,
+    pub(crate) plan_sha256: String,
     pub(crate) k6: Binary,
     /// Runs in the plan.
     pub(crate) runs: usize,
@@ -65,16 +66,15 @@ impl Meta {
         run_id: &str,
         redis: &RedisFacts,
     ) -> anyhow::Result<Self> {
-        let (git_branch, mut sha) = host::git();
-        let dirty = host::git_is_dirty();
-        if run.target.kind == TargetKind::External {
-            // The folder that the runner was called from says nothing about it.
-            sha = if run.under_test.sha.is_empty() {
-                "unknown".to_owned()
-            } else {
-                run.under_test.sha.clone()
-            };
-        }
+        // The folder that the runner was called from says nothing about what comes from somewhere else.
+        let elsewhere = run.target.kind == TargetKind::External || run.under_test.program.is_some();
+        let ((git_branch, sha), dirty) = if elsewhere {
+            let said = &run.under_test.sha;
+            let sha = if said.is_empty() { "unknown" } else { said };
+            (("unknown".to_owned(), sha.to_owned()), None)
+        } else {
+            (host::git(), host::git_is_dirty())
+        };
         let k6 = &shared.k6;
         let vars = &run.vars;
         let version = redis.version.as_deref().unwrap_or("unknown");
@@ -139,6 +139,7 @@ impl Meta {
                 "sha256": shared.suite_sha256,
                 "copySha256": shared.copy_sha256,
             },
+            "planSha256": shared.plan_sha256,
             "manifest": MANIFEST,
             "harness": run.harness(shared.suite)?,
             "k6": { "path": k6.path, "version": k6.version },

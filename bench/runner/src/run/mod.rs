@@ -1,5 +1,6 @@
 //! One attempt at a run: services, driver, monitors, cleaning, evidence.
 
+mod ask;
 mod attempt;
 mod build;
 pub(crate) mod checks;

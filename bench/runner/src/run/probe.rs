@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::suite::Suite;
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
@@ -22,9 +23,14 @@ impl Question {
     /// The question of a target.
     ///
     /// # Errors
-    /// A variable is missing, or the suite names no address.
-    pub(super) fn new(table: &TargetTable, vars: &Vars, run: &RunValues) -> anyhow::Result<Self> {
-        Ok(match (&table.ready.url, &table.ready.tcp) {
+    /// A variable is missing, or the suite names no address, or one that is not allowed.
+    pub(super) fn new(
+        suite: &Suite,
+        table: &TargetTable,
+        vars: &Vars,
+        run: &RunValues,
+    ) -> anyhow::Result<Self> {
+        let question = match (&table.ready.url, &table.ready.tcp) {
             (Some(address), _) => Self::Http {
                 address: vars.expand(address.get_ref(), run)?,
                 status: table.ready.status.unwrap_or(200),
@@ -38,7 +44,10 @@ impl Question {
                     table.id
                 )));
             }
-        })
+        };
+        let (Self::Http { address, .. } | Self::Tcp { address }) = &question;
+        suite.allow_now(&format!("target {}", table.id), address)?;
+        Ok(question)
     }
 
     /// Asks once; the text of a refusal says what came instead.
@@ -63,6 +72,8 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .timeout_global(Some(PROBE_LIMIT))
         .http_status_as_error(false)
+        // Another host would be asked than the one that is allowed.
+        .max_redirects(0)
         .proxy(None)
         .build()
         .into()
@@ -99,8 +110,8 @@ fn connect(address: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It does not answer.
-pub(crate) fn ask_once(table: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
-    Question::new(table, vars, &RunValues::new())?
+pub(crate) fn ask_once(suite: &Suite, table: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    Question::new(suite, table, vars, &RunValues::new())?
         .ask()
         .map_err(exit::set_up)
 }

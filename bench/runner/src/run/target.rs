@@ -9,6 +9,7 @@ use barrier_procs::given_program;
 use tempfile::TempDir;
 
 use crate::evidence::Folder;
+use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
 use crate::run::probe::Question;
@@ -77,17 +78,6 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
     })
 }
 
-/// Whether an address is one of this machine alone.
-fn is_here(address: &str) -> bool {
-    let url = url::Url::parse(address).ok();
-    match url.as_ref().and_then(url::Url::host) {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
 /// What a program of this project says about its version.
 pub(crate) fn version(target: &TargetTable, program: &Path) -> Option<String> {
     if target.kind != TargetKind::Builtin {
@@ -95,9 +85,9 @@ pub(crate) fn version(target: &TargetTable, program: &Path) -> Option<String> {
     }
     let mut command = Command::new(program);
     clean_environment(&mut command, NO_HOME);
-    let output = command.arg("--version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    (output.status.success() && !text.is_empty()).then_some(text)
+    let (status, text) = ask(command.arg("--version")).ok()?;
+    let text = text.trim().to_owned();
+    (status.success() && !text.is_empty()).then_some(text)
 }
 
 /// A target that answers.
@@ -131,7 +121,7 @@ impl Target {
     ) -> anyhow::Result<Self> {
         let deadline = Instant::now() + table.ready.limit;
         if table.kind == TargetKind::External {
-            let question = Question::new(table, vars, &RunValues::new())?;
+            let question = Question::new(suite, table, vars, &RunValues::new())?;
             let mut target = Self {
                 id: table.id.clone(),
                 question,
@@ -187,13 +177,10 @@ impl Target {
             folder,
             inbox,
         )?;
-        // On this machine it is the one that was started.
-        if !is_here(&address) {
-            let what = format!("the address that target {} tells", table.id);
-            suite.allow(&what, &address)?;
-        }
+        let what = format!("the address that target {} tells", table.id);
+        suite.allow_now(&what, &address)?;
         vars.supply("BASE_URL", Value::Text(address.clone()), Origin::Started);
-        let question = Question::new(table, vars, &RunValues::from([("address", address)]))?;
+        let question = Question::new(suite, table, vars, &RunValues::from([("address", address)]))?;
         let mut target = Self {
             id: table.id.clone(),
             question,

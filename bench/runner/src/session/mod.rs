@@ -13,7 +13,7 @@ use anyhow::Context as _;
 
 use crate::events::{Event, Stream};
 use crate::evidence::Invocation;
-use crate::plan::file::PlanFile;
+use crate::plan::file::{Beside, PlanFile};
 use crate::plan::{Plan, Selection};
 use crate::report;
 use crate::suite::Suite;
@@ -52,6 +52,35 @@ pub(crate) fn run(
     Session::new(suite, ready, invocation, &file, keep_going, stream)?.work(plan)
 }
 
+/// Refuses a plan that is not the one that its runs were made with: new ones could not be compared with them.
+fn unchanged(folder: &Path, invocation: &Invocation, file: &PlanFile) -> anyhow::Result<()> {
+    let beside = Beside::of(folder);
+    for run in &file.runs {
+        let attempts = invocation.attempts(&run.folder);
+        let metas = attempts.iter().filter_map(|(_, own)| own.json("meta.json"));
+        let doubt = metas.flat_map(|meta| beside.changed(&meta)).next();
+        if let Some(doubt) = doubt {
+            return Err(exit::set_up(format!(
+                "{}: {doubt}; begin a new plan",
+                run.folder
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The runs of a plan that stand beside none of the same attempt at their block, by their folders, although each run of the
+/// block has come to its end: nothing may be concluded from such a block. Warm-ups are left out.
+///
+/// # Errors
+/// The folder holds no plan.
+pub(crate) fn torn(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let mut runs = PlanFile::read(folder)?.runs;
+    runs.retain(|run| !run.discarded);
+    let planned: Vec<Planned> = runs.iter().map(Planned::from).collect();
+    Ok(state::torn(&Invocation::open(folder), &planned))
+}
+
 /// Goes on with the plan of a folder: blocks that lack a sound run are run again, each as a whole.
 ///
 /// # Errors
@@ -69,6 +98,7 @@ pub(crate) fn resume(
     let mut plan = Plan::new(&suite, &selection)?;
     let _lock = lock::take(&suite.file.suite.id)?;
     let invocation = Invocation::open(folder);
+    unchanged(folder, &invocation, &file)?;
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
     let stands = standing(&invocation, &planned);
     if stands.iter().all(|run| run.complete) {

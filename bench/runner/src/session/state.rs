@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::evidence::{Folder, Invocation};
+use crate::evidence::{Folder, Invocation, attempt};
 use crate::plan::PlannedRun;
+use crate::plan::file::{Beside, Entry};
 use crate::values::exit;
 use crate::verdict::gates::Verdict;
 
 /// What the evidence says about a run: its last attempt counts.
 #[derive(Debug)]
 pub(super) struct State {
+    /// The number of the last one; 0 if there is none.
     pub(super) attempts: u32,
     pub(super) verdict: Option<Verdict>,
     pub(super) code: i32,
@@ -26,6 +28,16 @@ pub(super) struct Planned {
     pub(super) folder: String,
     pub(super) preflight: bool,
     pub(super) block: u32,
+}
+
+impl From<&Entry> for Planned {
+    fn from(run: &Entry) -> Self {
+        Self {
+            folder: run.folder.clone(),
+            preflight: run.preflight,
+            block: run.block,
+        }
+    }
 }
 
 impl From<&PlannedRun<'_>> for Planned {
@@ -50,8 +62,33 @@ pub(super) struct Standing {
 
 /// How each planned run stands, in the order given.
 pub(super) fn standing(invocation: &Invocation, runs: &[Planned]) -> Vec<Standing> {
-    let states = runs.iter().map(|run| State::of(invocation, &run.folder));
+    let beside = Beside::of(invocation.path());
+    let states = runs
+        .iter()
+        .map(|run| State::of(invocation, &beside, &run.folder));
     stand(states.zip(runs).collect())
+}
+
+/// The folders of runs that are sound, as all of their block are, and not of the last attempt at it.
+pub(super) fn torn(invocation: &Invocation, runs: &[Planned]) -> Vec<String> {
+    let beside = Beside::of(invocation.path());
+    let states: Vec<State> = runs
+        .iter()
+        .map(|run| State::of(invocation, &beside, &run.folder))
+        .collect();
+    let of_block = |block: u32| {
+        let all = states.iter().zip(runs);
+        all.filter(move |(_, run)| run.block == block)
+    };
+    let mut torn = Vec::new();
+    for (state, run) in states.iter().zip(runs) {
+        let last = of_block(run.block).map(|(state, _)| state.block_attempt);
+        let sound = of_block(run.block).all(|(state, _)| state.verdict.is_some());
+        if sound && Some(state.block_attempt) < last.max() {
+            torn.push(run.folder.clone());
+        }
+    }
+    torn
 }
 
 fn stand(runs: Vec<(State, &Planned)>) -> Vec<Standing> {
@@ -81,26 +118,33 @@ fn stand(runs: Vec<(State, &Planned)>) -> Vec<Standing> {
 
 impl State {
     /// Reads it.
-    pub(super) fn of(invocation: &Invocation, folder: &str) -> Self {
+    fn of(invocation: &Invocation, beside: &Beside, folder: &str) -> Self {
         let folders = invocation.attempts(folder);
-        // A verdict beside files that are not what it was made from is none.
-        let sound = |folder: &&Folder| folder.unsound().is_ok_and(|doubts| doubts.is_empty());
-        let verdict = folders
-            .last()
-            .filter(sound)
-            .and_then(|folder| folder.json("verdict.json"));
+        let last = folders.last();
+        // A verdict beside files that are not what it was made from, or of a run that belongs elsewhere, is none.
+        let planned = |number: u32, own: &Folder| {
+            let meta = own.json("meta.json").unwrap_or_default();
+            beside.doubts(&meta, &attempt(folder, number)).is_empty()
+        };
+        let sound = |number: u32, own: &Folder| {
+            own.unsound().is_ok_and(|doubts| doubts.is_empty()) && planned(number, own)
+        };
+        let verdict = last
+            .filter(|(number, folder)| sound(*number, folder))
+            .and_then(|(_, folder)| folder.json("verdict.json"));
         let field = |name: &str| verdict.as_ref().and_then(|verdict| verdict.get(name));
         let code = field("exitCode").and_then(serde_json::Value::as_i64);
         Self {
-            attempts: u32::try_from(folders.len()).unwrap_or(u32::MAX),
+            attempts: last.map_or(0, |(number, _)| *number),
             verdict: field("verdict").and_then(|text| serde_json::from_value(text.clone()).ok()),
             code: code
                 .and_then(|code| i32::try_from(code).ok())
                 .unwrap_or(exit::FAULT),
-            run_ids: folders.iter().filter_map(run_id).collect(),
-            block_attempt: folders
-                .last()
-                .map_or(0, |folder| block_attempt(folder, folders.len())),
+            run_ids: folders
+                .iter()
+                .filter_map(|(_, folder)| run_id(folder))
+                .collect(),
+            block_attempt: last.map_or(0, |(number, folder)| block_attempt(folder, *number)),
         }
     }
 
@@ -112,11 +156,11 @@ impl State {
 }
 
 /// The attempt at its block that a run belongs to. Where nothing says it, each run was repeated by itself.
-fn block_attempt(folder: &Folder, attempt: usize) -> u32 {
+fn block_attempt(folder: &Folder, attempt: u32) -> u32 {
     let meta = folder.json("meta.json");
     let said = meta.and_then(|meta| meta.get("blockAttempt")?.as_u64());
     said.and_then(|number| u32::try_from(number).ok())
-        .unwrap_or(u32::try_from(attempt).unwrap_or(u32::MAX))
+        .unwrap_or(attempt)
 }
 
 fn run_id(folder: &Folder) -> Option<String> {

@@ -76,11 +76,13 @@ impl<'a> Session<'a> {
         stream: &Stream,
     ) -> anyhow::Result<Self> {
         stream.attach(Log::to(invocation.shared().append(EVENTS)?));
+        let [copy_sha256, plan_sha256] = file::sums(invocation.path())?;
         Ok(Self {
             shared: Shared {
                 suite,
                 suite_sha256: hash::sha256(suite.text.as_bytes()),
-                copy_sha256: file::copy_sha256(invocation.path())?,
+                copy_sha256,
+                plan_sha256,
                 k6: ready.k6,
                 runs: file.runs.len(),
                 label: file.selection.label.clone(),

@@ -10,7 +10,6 @@ use super::scenario::ScenarioTable;
 use super::schema::File;
 use super::secrets;
 use super::{check, schema1};
-use crate::values::address::addresses;
 use crate::values::exit;
 use crate::values::mask;
 use crate::values::template::variables;
@@ -131,27 +130,6 @@ impl Suite {
         value.map_or_else(Vec::new, |value| {
             value.split(',').map(str::to_owned).collect()
         })
-    }
-
-    /// Refuses a text with an address whose host the suite does not allow. A text without an address reaches nothing.
-    ///
-    /// # Errors
-    /// `what` names it, with its host and those that are allowed.
-    pub(crate) fn allow(&self, what: &str, text: &str) -> anyhow::Result<()> {
-        let allowed = &self.file.suite.allow_hosts;
-        for address in addresses(text) {
-            let parsed = url::Url::parse(address).ok();
-            if let Some(host) = parsed.as_ref().and_then(url::Url::host_str)
-                && !allowed.iter().any(|known| known == host)
-            {
-                return Err(exit::set_up(format!(
-                    "{what}: the host {host} is not allowed; allowed: {} (`allow_hosts` in {})",
-                    allowed.join(", "),
-                    self.path.display()
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// A path of the file, absolute.

@@ -17,6 +17,7 @@ mod check;
 mod check_names;
 mod check_plan;
 mod file;
+mod hosts;
 mod problem;
 mod schema1;
 mod secrets;

@@ -13,6 +13,21 @@ pub(crate) fn addresses(text: &str) -> impl Iterator<Item = &str> {
     places(text).map(|place| &text[place.scheme..place.end])
 }
 
+/// Whether an address is one of this machine alone.
+pub(crate) fn is_here(address: &str) -> bool {
+    let url = url::Url::parse(address).ok();
+    match url.as_ref().and_then(url::Url::host) {
+        // Of a scheme that the parser does not know an address of numbers is a name.
+        Some(url::Host::Domain(name)) => {
+            let ip = name.parse::<std::net::IpAddr>();
+            name == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        }
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
 /// The text with the password of each address in it replaced.
 pub(super) fn without_passwords(text: &str, mask: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -5,6 +5,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 
 use super::address::without_passwords;
@@ -39,13 +42,7 @@ pub(crate) fn register(secret: &str) {
     }
     drop(plain);
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Logs and JSON write quotes and backslashes with their escapes, a log of JSON twice.
-    let escaped = |text: &str| {
-        let quoted = Json::from(text).to_string();
-        quoted[1..quoted.len() - 1].to_owned()
-    };
-    let once = escaped(secret);
-    for spelling in [secret.to_owned(), escaped(&once), once] {
+    for spelling in spellings(secret) {
         if !secrets.contains(&spelling) {
             secrets.push(spelling);
         }
@@ -53,6 +50,103 @@ pub(crate) fn register(secret: &str) {
     // A secret that contains another one must be replaced first.
     secrets.sort_by_key(|known| std::cmp::Reverse(known.len()));
 }
+
+/// As a secret stands in logs, queries and headers.
+fn spellings(secret: &str) -> Vec<String> {
+    // Logs and JSON write quotes and backslashes with their escapes, a log of JSON twice.
+    let escaped = |text: &str| {
+        let quoted = Json::from(text).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let once = escaped(secret);
+    // Go writes what HTML knows as code, other languages all that is not ASCII.
+    let go = in_codes(&once, |c| "&<>".contains(c));
+    let ascii = in_codes(&once, |c| !c.is_ascii());
+    let mut all = vec![secret.to_owned()];
+    for text in [once, go, ascii] {
+        all.extend([escaped(&text), text]);
+    }
+    // In addresses and forms, by what each encodes.
+    let mut encoded: Vec<String> = [
+        &KEPT_IN_QUERIES,
+        &KEPT_BY_COMPONENTS,
+        &KEPT_IN_PATHS,
+        &KEPT_BY_ADDRESSES,
+        NON_ALPHANUMERIC,
+    ]
+    .map(|keeps| utf8_percent_encode(secret, keeps).to_string())
+    .into();
+    encoded.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
+    all.extend(encoded.iter().map(|text| lower_codes(text)));
+    all.extend(encoded);
+    // In pages.
+    let page = secret.replace('&', "&amp;").replace('<', "&lt;");
+    all.push(page.replace('>', "&gt;"));
+    // In headers, behind a name or by itself: the letters that follow from the secret alone, wherever it begins.
+    for begins in 0..3 {
+        let bytes = [&[0; 2][..begins], secret.as_bytes()].concat();
+        let inner = (begins * 8).div_ceil(6)..bytes.len() * 8 / 6;
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            all.push(engine.encode(&bytes)[inner.clone()].to_owned());
+        }
+    }
+    all
+}
+
+/// Letters as JSON writes them in codes, as `\u0026`.
+fn in_codes(text: &str, which: impl Fn(char) -> bool) -> String {
+    let code = |unit: &u16| format!("\\u{unit:04x}");
+    let of = |c: char| match which(c) {
+        true => c.encode_utf16(&mut [0; 2]).iter().map(code).collect(),
+        false => c.to_string(),
+    };
+    text.chars().map(of).collect::<String>()
+}
+
+/// `%2F` as `%2f`.
+fn lower_codes(text: &str) -> String {
+    let mut parts = text.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (code, rest) = part.split_at(part.len().min(2));
+        format!("{text}%{}{rest}", code.to_ascii_lowercase())
+    })
+}
+
+/// What Go and most libraries leave as it is.
+const KEPT_IN_QUERIES: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+/// What `encodeURIComponent` of scripts leaves as it is.
+const KEPT_BY_COMPONENTS: AsciiSet = KEPT_IN_QUERIES
+    .remove(b'!')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+
+/// What Go leaves as it is in paths.
+const KEPT_IN_PATHS: AsciiSet = KEPT_IN_QUERIES
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+/// What `encodeURI` of scripts leaves as it is.
+const KEPT_BY_ADDRESSES: AsciiSet = KEPT_IN_PATHS
+    .remove(b'!')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'?')
+    .remove(b'#');
 
 /// Registers the password of an address, as written and decoded; tells whether there is one.
 pub(crate) fn register_url(address: &url::Url) -> bool {
@@ -68,7 +162,11 @@ pub(crate) fn register_url(address: &url::Url) -> bool {
 pub(crate) fn masked(text: &str) -> String {
     let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     let text = secrets.iter().fold(text.to_owned(), |text, secret| {
-        text.replace(secret.as_str(), MASK)
+        if text.contains(secret.as_str()) {
+            text.replace(secret.as_str(), MASK)
+        } else {
+            text
+        }
     });
     without_passwords(&without_tokens(text), MASK)
 }
@@ -220,6 +318,51 @@ mod tests {
             serde_json::json!({ "count": 90_210_902, "text": "code ***", "key ***": "***" })
         );
         assert_eq!(masked_json(b"{ \"a\": 1 }"), b"{ \"a\": 1 }");
+    }
+
+    #[test]
+    fn a_secret_is_known_in_addresses_forms_and_headers() {
+        let secret = "p/ss w+rd&ünd ~(more)";
+        register(secret);
+        let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        for text in [
+            "?p=p%2Fss%20w%2Brd%26%C3%BCnd%20~%28more%29",
+            "?p=p%2fss%20w%2brd%26%c3%bcnd%20~%28more%29",
+            "?p=p%2Fss%20w%2Brd%26%C3%BCnd%20~(more)",
+            "p=p%2Fss+w%2Brd%26%C3%BCnd+%7E%28more%29&q=1",
+        ] {
+            let hidden = masked(text);
+            assert!(hidden.contains(MASK) && !hidden.contains("ss"), "{hidden}");
+        }
+        for name in ["", "a:", "me:", "user:"] {
+            let header = format!(
+                "Authorization: Basic {}",
+                encoded(&format!("{name}{secret}"))
+            );
+            let hidden = masked(&header);
+            let kept = hidden
+                .split_once("Basic ")
+                .expect("a header")
+                .1
+                .replace(MASK, "");
+            // What is left is of the name, and of the letters that both share.
+            assert!(kept.len() <= encoded(name).len() + 4, "{name}: {hidden}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_known_in_the_codes_of_json_and_pages() {
+        register("pa&ss‹wörd>/x=1!Z");
+        for text in [
+            r#"{"p":"pa\u0026ss‹wörd\u003e/x=1!Z"}"#,
+            r#"{"p":"pa&ss\u2039w\u00f6rd>/x=1!Z"}"#,
+            "GET /pa&ss%E2%80%B9w%C3%B6rd%3E/x=1%21Z",
+            "GET /pa&ss%E2%80%B9w%C3%B6rd%3E/x=1!Z",
+            "<p>pa&amp;ss‹wörd&gt;/x=1!Z</p>",
+        ] {
+            let hidden = masked(text);
+            assert!(hidden.contains(MASK) && !hidden.contains("pa"), "{hidden}");
+        }
     }
 
     #[test]

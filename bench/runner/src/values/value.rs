@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::address::addresses;
 use super::exit;
 use super::mask;
 
@@ -67,7 +68,15 @@ pub(crate) fn parse(name: &str, kind: Kind, text: &str) -> anyhow::Result<Value>
         }
         Kind::String => Value::Text(text.to_owned()),
         Kind::Url => match url::Url::parse(text) {
-            Ok(address) if address.has_host() => Value::Text(text.trim_end_matches('/').to_owned()),
+            // Some read a host from less than two slashes too, and what is allowed is looked up as it is written.
+            Ok(address)
+                if address.has_host()
+                    && addresses(text)
+                        .next()
+                        .is_some_and(|own| text.starts_with(own)) =>
+            {
+                Value::Text(text.trim_end_matches('/').to_owned())
+            }
             _ => {
                 return Err(wrong(
                     &mask::masked_address(text),

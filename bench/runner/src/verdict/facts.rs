@@ -53,6 +53,9 @@ pub(crate) struct Facts {
     #[serde(default)]
     pub(crate) aborted: Option<String>,
     pub(crate) cause: Cause,
+    /// Every user that k6 may have was waiting when an iteration was due.
+    #[serde(default)]
+    pub(crate) exhausted: bool,
     /// k6 left a summary in this run, and it is JSON.
     pub(crate) summary: bool,
     /// What the target answered instead of what it should, after the run; `null` if it was right.
@@ -61,6 +64,14 @@ pub(crate) struct Facts {
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
     pub(crate) generator_cpu_percent_mean: Option<f64>,
+}
+
+/// What k6 says once where every user that it may have waits, and an iteration is due.
+const EXHAUSTED: &str = "Insufficient VUs, reached ";
+
+/// Whether k6 had no user left for an iteration that was due, as it told it in its output.
+pub(crate) fn exhausted(output: &str) -> bool {
+    output.contains(EXHAUSTED)
 }
 
 /// Why a harness ended the run, as k6 told it at the end of its output.
@@ -162,6 +173,7 @@ mod tests {
         let good = Facts {
             k6_exit_code: Some(0),
             aborted: None,
+            exhausted: false,
             cause: Cause::Own,
             summary: true,
             unhealthy: None,
@@ -245,6 +257,7 @@ mod tests {
             let facts = Facts {
                 k6_exit_code: Some(code),
                 aborted: None,
+                exhausted: false,
                 cause: Cause::Own,
                 summary: true,
                 unhealthy: None,

@@ -78,6 +78,15 @@ impl Health {
         }
     }
 
+    /// Whether anything is known of the generator.
+    pub(super) fn is_measured(&self) -> bool {
+        let figures = self
+            .samples
+            .iter()
+            .map(|sample| &sample["generator"][BOUNDS[0].key]);
+        figures.into_iter().any(Json::is_number)
+    }
+
     /// The gate that follows from them.
     pub(crate) fn judge(&self) -> Judged {
         let found: Vec<(&Bound, Stretch)> = BOUNDS

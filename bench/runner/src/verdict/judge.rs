@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
 use crate::suite::Suite;
+use crate::suite::schema::Class;
 use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
 use crate::values::mask::masked;
@@ -50,13 +51,37 @@ impl Evidence {
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
         let mut gates = self.facts.judge();
         gates.extend(self.health.as_ref().map(Health::judge));
-        gates.extend(self.summary.as_ref().map(nothing_dropped));
+        let measured = self.health.as_ref().is_some_and(Health::is_measured);
+        let well = measured && gates.iter().all(|gate| gate.holds || !of_generator(gate));
+        let place = gates.len();
+        let dropped = self.summary.as_ref().map(nothing_dropped);
+        let has_dropped = dropped.as_ref().is_some_and(|gate| !gate.holds);
+        gates.extend(dropped);
         let evidence = gates::Evidence {
             summary: self.summary.as_ref(),
             derived: &self.derived,
             vars: &self.vars,
         };
         gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
+        // What k6 itself makes of them, or a limit for them, would make dropped iterations their own excuse.
+        let of_dropped = |id: &str| {
+            let mut declared = suite.file.gate.iter();
+            declared.any(|gate| gate.id.get_ref() == id && gate.metric.get_ref() == DROPPED)
+        };
+        let missed = |gate: &Judged| {
+            gate.class == Class::Slo && !gate.holds && !gate.missing && !of_dropped(&gate.id)
+        };
+        // Slow is not invalid: users that wait for answers have no time for the next iteration.
+        if well
+            && self.facts.exhausted
+            && gates[place..].iter().any(missed)
+            && let Some(dropped) = gates.get_mut(place).filter(|_| has_dropped)
+        {
+            dropped.class = Class::Slo;
+            dropped
+                .text
+                .push_str("; all users that k6 may have were waiting for the target");
+        }
         if !self.doubts.is_empty() {
             gates.push(Judged::built_in(
                 "evidence-consistent",
@@ -92,9 +117,17 @@ impl Evidence {
     }
 }
 
+/// The metric of k6 that counts iterations for which it had no user.
+const DROPPED: &str = "dropped_iterations";
+
+/// Whether it says that the generator measured itself.
+fn of_generator(gate: &Judged) -> bool {
+    matches!(gate.id.as_str(), "generator-cpu" | "generator-health")
+}
+
 /// k6 drops iterations when it lacks users or time for them: then it was not the declared load.
 fn nothing_dropped(summary: &Json) -> Judged {
-    let dropped = statistic(summary, "dropped_iterations", "count").unwrap_or(0.0);
+    let dropped = statistic(summary, DROPPED, "count").unwrap_or(0.0);
     Judged::built_in(
         "nothing-dropped",
         dropped <= 0.0,
@@ -137,5 +170,64 @@ mod tests {
         assert!(nothing_dropped(&dropped(0)).holds);
         let gate = nothing_dropped(&dropped(3));
         assert!(!gate.holds && gate.text.contains("dropped: 3"), "{gate:?}");
+    }
+
+    #[test]
+    fn a_target_that_lets_all_users_wait_is_slow_and_its_run_is_sound() {
+        let suite = crate::suite::tests::suite(
+            "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n\
+             [[gate]]\nid = \"fast\"\nclass = \"slo\"\nmetric = \"wait\"\nstat = \"max\"\nop = \"<\"\nlimit = 100\n\
+             [[gate]]\nid = \"none\"\nclass = \"slo\"\nmetric = \"dropped_iterations\"\nstat = \"count\"\nop = \"==\"\nlimit = 0\n",
+        )
+        .expect("suite");
+        let sample = r#"{"t":1000,"generator":{"generatorCpu":5,"machineCpu":9}}"#;
+        let judged = |exhausted: bool, wait: u32, generator: u32, k6: i32, health: &str| {
+            let facts = json!({
+                "k6ExitCode": k6, "cause": "own", "exhausted": exhausted, "summary": true, "unhealthy": null,
+                "evidenceMissing": [], "generatorCpuPercentMean": generator,
+            });
+            let summary = json!({ "metrics": {
+                "dropped_iterations": { "type": "counter", "values": { "count": 3 } },
+                "wait": { "type": "trend", "values": { "max": wait, "count": 9 } },
+            } });
+            let evidence = Evidence {
+                scenario: "smoke".to_owned(),
+                facts: serde_json::from_value(facts).expect("facts"),
+                summary: Some(summary),
+                health: Some(Health::read(health)),
+                derived: Map::new(),
+                vars: Vars::default(),
+                quick: false,
+                doubts: Vec::new(),
+            };
+            evidence.judge(&suite).expect("judged").verdict
+        };
+        let verdict = |exhausted, wait, generator| judged(exhausted, wait, generator, 0, sample);
+        assert_eq!(verdict(true, 200, 40), Verdict::Fail);
+        assert_eq!(
+            verdict(false, 200, 40),
+            Verdict::Invalid,
+            "k6 was still making users"
+        );
+        assert_eq!(
+            verdict(true, 50, 40),
+            Verdict::Invalid,
+            "too few users for a fast target, also where the suite or a threshold limits what is dropped"
+        );
+        assert_eq!(
+            judged(true, 50, 40, 99, sample),
+            Verdict::Invalid,
+            "k6 says that a threshold was crossed, and that may be of what was dropped"
+        );
+        assert_eq!(
+            judged(true, 200, 40, 0, ""),
+            Verdict::Invalid,
+            "nothing is known of the generator"
+        );
+        assert_eq!(
+            verdict(true, 200, 95),
+            Verdict::Invalid,
+            "k6 measured itself"
+        );
     }
 }

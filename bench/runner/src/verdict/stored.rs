@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
-use crate::evidence::{Folder, Invocation, MANIFEST};
-use crate::plan::file::{PlanFile, copy_changed, is_plan};
+use crate::evidence::{Folder, Invocation, MANIFEST, resolved};
+use crate::plan::file::{Beside, PlanFile, is_plan};
 use crate::suite::Suite;
 use crate::suite::schema::File;
 use crate::suite::vars::Vars;
@@ -44,6 +44,8 @@ pub(crate) struct Judged {
     pub(crate) plan: bool,
     /// Folders of the plan's runs that were never begun.
     pub(crate) never_begun: Vec<String>,
+    /// Folders of runs below the plan's that it does not hold.
+    pub(crate) strangers: Vec<String>,
 }
 
 /// What can be said today.
@@ -56,8 +58,8 @@ pub(crate) enum Now {
         /// As they follow from the other files.
         derived: Map<String, Json>,
     },
-    /// k6 did not come to its end, so there is nothing to judge.
-    Nothing { title: String },
+    /// k6 did not come to its end, so there is nothing to judge; or what says so was changed.
+    Nothing { title: String, doubts: Vec<String> },
 }
 
 /// Judges the run of a folder, or the last attempt at every run of the plan of a folder. Nothing is written.
@@ -65,7 +67,7 @@ pub(crate) enum Now {
 /// # Errors
 /// The folder holds neither, or its evidence cannot be read.
 pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judged> {
-    let folder = std::path::absolute(folder).context("resolving the folder")?;
+    let folder = resolved(folder)?;
     let plan = folder.ancestors().find(|above| is_plan(above));
     let read;
     let suite = match (other, plan) {
@@ -87,7 +89,7 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judg
         let invocation = Invocation::open(&folder);
         for planned in PlanFile::read(&folder)?.runs {
             match invocation.attempts(&planned.folder).last() {
-                Some(last) => runs.push(last.path().to_owned()),
+                Some((_, last)) => runs.push(last.path().to_owned()),
                 None => never_begun.push(planned.folder),
             }
         }
@@ -100,20 +102,37 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judg
             folder.display()
         )));
     }
-    let own = if other.is_none() { plan } else { None };
+    let beside = plan.map(|plan| {
+        let beside = Beside::of(plan);
+        match other {
+            Some(_) => (plan, beside.but_for_its_suite()),
+            None => (plan, beside),
+        }
+    });
+    let own_suite = other.is_none() && plan.is_some();
+    let strangers = match &beside {
+        Some((plan, beside)) if whole => beside.strangers(plan),
+        _ => Vec::new(),
+    };
     let runs: Vec<Again> = runs
         .iter()
-        .map(|run| one(suite, own, run))
+        .map(|run| one(suite, own_suite, beside.as_ref(), run))
         .collect::<anyhow::Result<_>>()?;
     Ok(Judged {
         runs,
         plan: whole,
         never_begun,
+        strangers,
     })
 }
 
-/// `plan`: the folder whose suite judges, unless it is another one.
-fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again> {
+/// `own_suite`: it is that of the plan. `plan`: the folder of the run's plan, and what lies there.
+fn one(
+    suite: &Suite,
+    own_suite: bool,
+    plan: Option<&(&Path, Beside)>,
+    path: &Path,
+) -> anyhow::Result<Again> {
     let folder = Folder::open(path);
     let Some(meta) = folder.json("meta.json") else {
         return Err(exit::set_up(format!(
@@ -121,31 +140,54 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
             path.display()
         )));
     };
+    let reading = || format!("reading the evidence in {}", path.display());
     let stored = folder.json("verdict.json");
     let before = stored
         .as_ref()
         .and_then(|verdict| verdict.get("verdict")?.as_str().map(str::to_owned));
     let title = shown(path);
-    let discarded = meta.get("discarded") == Some(&Json::Bool(true));
+    let beside = plan.and_then(|(plan, beside)| {
+        let below = path.strip_prefix(plan).ok()?;
+        Some(beside.doubts(&meta, &below.display().to_string()))
+    });
+    let beside = beside.unwrap_or_default();
     let preflight = meta.get("preflight") == Some(&Json::Bool(true));
+    // Without a verdict and a seal the runner was ended before it could judge.
+    let killed = stored.is_none() && !folder.has(MANIFEST);
+    let mut unsound = beside.clone();
+    if !killed {
+        unsound.extend(folder.unsound().with_context(reading)?);
+    }
+    // Only sound evidence can say that a run was a warm-up, of which nothing depends.
+    let discarded = meta.get("discarded") == Some(&Json::Bool(true)) && unsound.is_empty();
     let Some(facts) = meta.get("observed") else {
         let code = stored.and_then(|verdict| verdict.get("exitCode")?.as_i64());
+        let code = code.and_then(|code| i32::try_from(code).ok());
+        let judged = before.as_deref().filter(|before| {
+            let ended = ["INTERRUPTED", "NOT_RUN"];
+            code == Some(exit::OK) || !ended.contains(before)
+        });
+        unsound.extend(judged.map(|before| {
+            format!("verdict.json says {before}, and meta.json tells of no run that it could follow from")
+        }));
         return Ok(Again {
             before,
-            now: Now::Nothing { title },
-            code: code
-                .and_then(|code| i32::try_from(code).ok())
-                .unwrap_or(exit::SET_UP),
+            code: if unsound.is_empty() {
+                code.unwrap_or(exit::SET_UP)
+            } else {
+                exit::GATE
+            },
+            now: Now::Nothing {
+                title,
+                doubts: unsound,
+            },
             discarded,
             preflight,
             path: path.to_owned(),
         });
     };
-    let reading = || format!("reading the evidence in {}", path.display());
     let mut evidence = evidence(suite, &folder, &meta, facts).with_context(reading)?;
-    evidence
-        .doubts
-        .extend(plan.and_then(|plan| copy_changed(plan, &meta)));
+    evidence.doubts.extend(beside);
     let broken = folder.broken().with_context(reading)?;
     let sealed = broken.is_some();
     if !sealed && meta.get("manifest").is_some() {
@@ -156,7 +198,7 @@ fn one(suite: &Suite, plan: Option<&Path>, path: &Path) -> anyhow::Result<Again>
     let mut judgement = evidence.judge(suite)?;
     let follows = judgement.verdict.to_string();
     if sealed
-        && plan.is_some()
+        && own_suite
         && evidence.doubts.is_empty()
         && let Some(before) = before.as_ref().filter(|before| **before != follows)
     {

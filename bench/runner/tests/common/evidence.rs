@@ -11,6 +11,8 @@ use super::{Place, finish, root, text};
 pub(crate) struct Plan {
     pub(crate) folder: PathBuf,
     pub(crate) planned: Vec<Json>,
+    /// What was asked for.
+    pub(crate) selection: Json,
 }
 
 /// One run of it.
@@ -45,6 +47,7 @@ impl Plan {
         let mut plan = Self {
             folder,
             planned: Vec::new(),
+            selection: json!({}),
         };
         plan.plan_file();
         plan
@@ -62,7 +65,7 @@ impl Plan {
     }
 
     pub(crate) fn plan_file(&mut self) {
-        let plan = json!({ "schemaVersion": 1, "suite": "waiting-room", "runs": self.planned });
+        let plan = json!({ "schemaVersion": 1, "suite": "waiting-room", "selection": self.selection, "runs": self.planned });
         fs::write(self.folder.join("plan.json"), plan.to_string()).expect("plan");
     }
 
@@ -81,12 +84,8 @@ impl Plan {
     /// The same below another point's folder.
     pub(crate) fn add_at(&mut self, point: &str, run: &Run<'_>) -> String {
         let planned = Self::planned_folder(point, run);
-        if run.attempt == 1 {
-            self.planned.push(json!({ "folder": planned }));
-            self.plan_file();
-        }
         let name = match run.attempt {
-            1 => planned,
+            1 => planned.clone(),
             n => format!("{planned}-attempt-{n}"),
         };
         let folder = self.folder.join(&name);
@@ -100,6 +99,16 @@ impl Plan {
         });
         for (key, value) in run.meta.as_object().into_iter().flatten() {
             meta[key] = value.clone();
+        }
+        let mut known = self.planned.iter();
+        if !known.any(|entry| entry["folder"] == planned.as_str()) {
+            let build = meta["build"]["name"].as_str().unwrap_or_default();
+            let place = [&meta["scenario"], &meta["point"], &meta["variant"]];
+            self.planned.push(json!({
+                "folder": planned, "scenario": place[0], "point": place[1], "variant": place[2], "build": build,
+                "cycle": run.cycle, "discarded": run.discarded, "preflight": false,
+            }));
+            self.plan_file();
         }
         let reasons: &[&str] = if run.verdict == "INVALID" {
             &["all-escaped: completed_users count: 49; expected == 50"]
@@ -116,6 +125,12 @@ impl Plan {
             fs::write(folder.join(file), content.to_string()).expect("file");
         }
         name
+    }
+
+    /// The folder of a run that was added.
+    pub(crate) fn run_folder(&self, variant: &str, cycle: u32) -> PathBuf {
+        let name = Self::planned_folder("5", &run(variant, cycle, 0.0));
+        self.folder.join(name)
     }
 
     /// Both variants in so many cycles; the hash takes `ratio` times as long, give or take a percent.

@@ -25,8 +25,8 @@ use crate::options::{BarrierOptions, StoreAddress};
 use crate::panics::install_hook;
 
 pub use barrier::{
-    Barrier, BrokenBy, BrokenInfo, Call, OVER_BYTES_MAX, OVER_MAX, ReleaseInfo, Status, Submitted,
-    Tally,
+    Arrival, Barrier, BrokenBy, BrokenInfo, Call, Limit, OVER_BYTES_MAX, OVER_MAX, ReleaseInfo,
+    Status, Submitted, Tally,
 };
 pub use log::{Level, Line, LogRing};
 pub use news::{Emission, Resolved, Sink};

@@ -41,6 +41,14 @@ pub enum Emission {
         /// Other processes on this host let their users go at the same instant.
         on_crowded_host: bool,
     },
+    /// The [`Emission::Released`] that follows is of the phase of this call, whose arrival the store has not answered to:
+    /// its own [`Emission::Done`] comes later.
+    Owed {
+        /// Whose call.
+        token: Token,
+    },
+    /// The news before this said all to these calls that waited: they are not completed one by one.
+    Over(Vec<Ticket>),
     /// The barrier is broken for good: one for all waiters.
     Broken {
         /// [`super::Barrier::handle`].
@@ -62,8 +70,15 @@ pub enum Emission {
     },
 }
 
-/// Takes what an engine says. Called from the engine's thread and from callers' threads, under the lock of a barrier: it
-/// must not block, and must not call the engine. It redeems the ticket of each call that it tells of: one that it drops
+impl Emission {
+    /// What follows the news for all, where anybody waited for that.
+    pub(crate) fn over(tickets: Vec<Ticket>) -> Option<Self> {
+        (!tickets.is_empty()).then_some(Self::Over(tickets))
+    }
+}
+
+/// Takes what an engine says. Called from the engine's thread and from callers' threads, by one at a time for each barrier, in
+/// order: it must not block, and must not call the engine. It redeems the ticket of each call that it tells of: one that it drops
 /// comes back as an error.
 pub trait Sink: Send + Sync + 'static {
     /// Takes news, in order; leaves the list empty.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::Error;
 use crate::ids::{Incarnation, Phase, ProcessId, Reason};
 use crate::ledger::Ledger;
 use crate::options::BarrierOptions;
@@ -99,7 +100,16 @@ impl Session {
     /// The barrier cannot be opened, now and later.
     #[must_use]
     pub const fn is_refused(&self) -> bool {
-        matches!(self.link, Link::Refused(_))
+        self.refused().is_some()
+    }
+
+    /// Why the barrier cannot be opened.
+    #[must_use]
+    pub const fn refused(&self) -> Option<&Error> {
+        match &self.link {
+            Link::Refused(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// The others that were found have not answered yet.

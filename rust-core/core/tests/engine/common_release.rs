@@ -46,6 +46,8 @@ fn nobody_waits_for_a_process_that_is_gone() {
     here.arrive(&mine, 1).expect("recorded");
     let longest = delay(&here, &mine, 0);
     assert!((longest - 7000.0).abs() < 0.1, "{longest}");
+    let heard = mine.status().received_ms.expect("released");
+    assert!(heard < 0.0, "the news came ahead of the instant: {heard}");
 
     // It was not heard of since long before the next release.
     way.black_hole(true);
@@ -77,6 +79,8 @@ fn a_message_that_was_held_up_costs_little() {
     std::thread::sleep(Duration::from_secs(2));
     way.black_hole(false);
     far.released(&theirs, 8);
+    let heard = theirs.status().received_ms.expect("released");
+    assert!(heard > 1000.0, "it says how late the news was: {heard}");
     let (_, before) = second(&server);
     until("two heartbeats", || {
         let (_, now) = second(&server);

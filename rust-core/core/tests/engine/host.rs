@@ -11,6 +11,7 @@ use barrier_core::ids::{Participant, Phase, Reason};
 use barrier_core::ledger::{Answered, Report, Token};
 use barrier_core::options::BarrierOptions;
 use barrier_core::session::Done;
+use barrier_core::ticket::Ticket;
 
 /// No wait of these tests is longer; it is reached only where something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,10 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 struct Heard {
     done: HashMap<Token, Result<Done, Error>>,
+    standing: HashMap<Token, Answered>,
     texts: HashMap<Token, Result<String, Error>>,
     released: Vec<(u64, Phase, Instant)>,
     broken: Vec<u64>,
     forgotten: Vec<u64>,
+    over: Vec<Token>,
+    owed: Vec<Token>,
     twice: Vec<Token>,
 }
 
@@ -36,8 +40,13 @@ impl Sink for Ear {
         let mut heard = self.heard.lock().expect("no panic under this lock");
         for item in news.drain(..) {
             match item {
-                Emission::Done { ticket, result, .. } => {
+                Emission::Done {
+                    ticket,
+                    result,
+                    standing,
+                } => {
                     let token = ticket.redeem();
+                    heard.standing.extend(standing.map(|s| (token, s)));
                     if heard.done.insert(token, result).is_some() {
                         heard.twice.push(token);
                     }
@@ -50,6 +59,11 @@ impl Sink for Ear {
                 }
                 Emission::Broken { barrier } => heard.broken.push(barrier),
                 Emission::Forgotten { barrier } => heard.forgotten.push(barrier),
+                Emission::Over(tickets) => {
+                    let over = tickets.into_iter().map(Ticket::redeem);
+                    heard.over.extend(over);
+                }
+                Emission::Owed { token } => heard.owed.push(token),
                 Emission::Log | Emission::Resolve { .. } => {}
             }
         }
@@ -102,7 +116,7 @@ impl Process {
     pub(crate) fn finish(&self, token: Token, submitted: Submitted) -> Result<Done, Error> {
         match submitted {
             Submitted::Done(result) => result,
-            Submitted::Pending(_) => self.done(token),
+            Submitted::Pending(_) | Submitted::Waits(_) => self.done(token),
         }
     }
 
@@ -145,6 +159,39 @@ impl Process {
     pub(crate) fn abort(&self, barrier: &Barrier, why: &str) -> Result<Done, Error> {
         let token = self.submit(barrier, Call::Abort(why.into()));
         self.done(token)
+    }
+
+    /// The call ended by what was told to all.
+    pub(crate) fn over(&self, token: Token) {
+        self.until("the end of a wait", |h| {
+            h.over.contains(&token).then_some(())
+        });
+    }
+
+    /// Nothing was told to the call alone.
+    pub(crate) fn silent(&self, token: Token) -> bool {
+        let heard = self.ear.heard.lock().expect("no panic");
+        !heard.done.contains_key(&token)
+    }
+
+    /// The calls whose answers a release has overtaken.
+    pub(crate) fn owed(&self) -> Vec<Token> {
+        self.ear.heard.lock().expect("no panic").owed.clone()
+    }
+
+    /// What stands of a call that failed.
+    pub(crate) fn standing(&self, token: Token) -> Option<Answered> {
+        let heard = self.ear.heard.lock().expect("no panic");
+        heard.standing.get(&token).cloned()
+    }
+
+    /// Until the store has refused something.
+    pub(crate) fn until_trouble(barrier: &Barrier) {
+        let give_up = Instant::now() + PATIENCE;
+        while barrier.status().trouble.is_none() {
+            assert!(Instant::now() < give_up, "nothing was refused");
+            std::thread::yield_now();
+        }
     }
 
     /// The moment at which the phase was released here.

@@ -20,6 +20,8 @@ mod load;
 mod missing;
 mod panics;
 mod refusals;
+mod telling;
+mod waits;
 
 use barrier_core::error::Error;
 use barrier_core::ids::Phase;

@@ -15,6 +15,9 @@ use crate::plan::{Expiry, Plan};
 /// attempt (1 s) with its pause (1 s), a heartbeat (5 s); the rest is for a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(25);
 
+/// How long an arrival waits at most: some go by the release, some give up.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
 /// When the trouble ended.
 #[derive(Debug, Default)]
 pub(crate) struct Calm(Mutex<Option<Instant>>);
@@ -162,9 +165,17 @@ impl<'a> Crowd<'a> {
         let report = match self.rng.random_range(0..10) {
             0 => failure("login"),
             1 => failure("sse"),
+            2..=5 => {
+                self.process.arrive_and_wait(n, LONGEST_WAIT / 8 * (n % 9));
+                return self.gossip();
+            }
             _ => arrival(n),
         };
         self.process.report(n, report);
+        self.gossip();
+    }
+
+    fn gossip(&mut self) {
         if self.rng.random_bool(0.1) {
             // Somebody else speaks of a participant at the same time, perhaps of one that has not reported yet.
             let other = *self.everyone.choose(&mut self.rng).expect("members");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use barrier_core::engine::{Barrier, Call, Emission, Engine, Sink, Submitted};
+use barrier_core::engine::{Barrier, Call, Emission, Engine, Limit, Sink, Submitted};
 use barrier_core::error::Error;
 use barrier_core::ids::{Participant, Phase, Reason};
 use barrier_core::ledger::{Answered, Report, Token};
@@ -27,6 +27,8 @@ pub(crate) struct Heard {
     pub(crate) ended: HashMap<Token, Ended>,
     pub(crate) released: Vec<(Phase, Instant)>,
     pub(crate) broken: u32,
+    /// Calls that a release has overtaken.
+    pub(crate) owed: Vec<Token>,
     /// Tokens that were completed again.
     pub(crate) twice: Vec<Token>,
 }
@@ -78,6 +80,17 @@ impl Sink for Ear {
                 ),
                 Emission::Released { phase, .. } => heard.released.push((phase, at)),
                 Emission::Broken { .. } => heard.broken += 1,
+                Emission::Over(tickets) => {
+                    for ticket in tickets {
+                        let ended = Ended {
+                            at,
+                            result: Ok(Done::Over),
+                            standing: None,
+                        };
+                        heard.end(ticket.redeem(), ended);
+                    }
+                }
+                Emission::Owed { token } => heard.owed.push(token),
                 Emission::Text { .. }
                 | Emission::Forgotten { .. }
                 | Emission::Log
@@ -99,6 +112,8 @@ pub(crate) struct Made {
     pub(crate) at: Instant,
     /// How long the engine may take by its options.
     pub(crate) limit: Duration,
+    /// It waits for the release, too.
+    pub(crate) waits: bool,
     /// What the ledger said at once.
     pub(crate) decision: Option<Answered>,
 }
@@ -170,12 +185,14 @@ impl Process {
         &self,
         (participant, owner): (Option<u32>, Option<u64>),
         limit: Duration,
+        waits: bool,
         submit: impl FnOnce(&Barrier, Token) -> Submitted,
     ) -> Token {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let at = Instant::now();
         let decision = match submit(&self.barrier, token) {
             Submitted::Pending(decision) => decision,
+            Submitted::Waits(answered) => Some(answered),
             Submitted::Done(result) => {
                 let decision = match &result {
                     Ok(Done::Outcome(answered)) => Some(answered.clone()),
@@ -196,6 +213,7 @@ impl Process {
             owner,
             at,
             limit,
+            waits,
             decision,
         });
         token
@@ -204,7 +222,7 @@ impl Process {
     pub(crate) fn open(&self) -> Token {
         // A greeting of the others takes up to 2 s, beside the connection.
         let limit = self.barrier.options().connect_timeout + Duration::from_secs(2);
-        self.call((None, None), limit, Barrier::open)
+        self.call((None, None), limit, false, Barrier::open)
     }
 
     pub(crate) fn report(&self, participant: u32, report: Report) -> Token {
@@ -218,21 +236,34 @@ impl Process {
             explicit: true,
         };
         let limit = self.barrier.options().op_timeout;
-        self.call((Some(participant), owner), limit, |b, token| {
+        self.call((Some(participant), owner), limit, false, |b, token| {
             b.submit(call, token)
         })
+    }
+
+    pub(crate) fn arrive_and_wait(&self, participant: u32, wait: Duration) -> Token {
+        let store = self.barrier.options().op_timeout;
+        let owner = u64::from(participant);
+        let call = Call::ArriveAndWait {
+            participant: Participant::new(&participant.to_string()).expect("a number"),
+            owner,
+            explicit: true,
+            limit: Limit { wait, store },
+        };
+        let who = (Some(participant), Some(owner));
+        self.call(who, wait + store, true, |b, token| b.submit(call, token))
     }
 
     pub(crate) fn expire(&self, phase: u32) -> Token {
         let limit = self.barrier.options().op_timeout;
         let call = Call::Expire(Phase(phase));
-        self.call((None, None), limit, |b, token| b.submit(call, token))
+        self.call((None, None), limit, false, |b, token| b.submit(call, token))
     }
 
     pub(crate) fn abort(&self) -> Token {
         let limit = self.barrier.options().op_timeout;
         let call = Call::Abort("the run says so".into());
-        self.call((None, None), limit, |b, token| b.submit(call, token))
+        self.call((None, None), limit, false, |b, token| b.submit(call, token))
     }
 
     pub(crate) fn close(&self) {

@@ -9,7 +9,7 @@ use barrier_core::ids::Phase;
 use barrier_core::protocol::{Outcome, Why};
 use barrier_core::session::Done;
 
-use crate::host::{Ended, Made, Process};
+use crate::host::{Ended, Heard, Made, Process};
 use crate::plan::{Expiry, Plan};
 
 /// In what way a run went wrong.
@@ -152,6 +152,9 @@ pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>
                 let text = format!("process {at}: {call:?} took {took:?}");
                 found.push((Wrong::Hang, text));
             }
+            if call.waits {
+                found.extend(wrong_wait(at, &heard, call, ended));
+            }
             first_outcome(plan, (at, process), call, ended, &mut truth, found);
             match &ended.result {
                 Ok(Done::BrokenNow(_)) if !broken => {
@@ -202,6 +205,20 @@ pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>
         }
     }
     truth
+}
+
+/// Whoever waits goes with the release of its phase: not before, and not without.
+fn wrong_wait(at: usize, heard: &Heard, call: &Made, ended: &Ended) -> Option<Finding> {
+    let phase = call.decision.as_ref()?.phase;
+    let of_phase = |(p, at): &&(Phase, Instant)| *p >= phase && *at <= ended.at;
+    let released = heard.released.iter().find(of_phase).is_some();
+    let wrong = match ended.result {
+        Ok(Done::Over) if !released && heard.broken == 0 => Wrong::Early,
+        Err(Error::Timeout(_)) if ended.standing.is_none() && released => Wrong::Hang,
+        _ => return None,
+    };
+    let text = format!("process {at}: {call:?} ended with {ended:?}, released: {released}");
+    Some((wrong, text))
 }
 
 /// Several processes have spoken for the participant, for whom the barrier waited: one that does not may be over before it
@@ -255,6 +272,8 @@ fn first_outcome(
         return;
     };
     let told = match (&ended.result, &ended.standing) {
+        // It was acknowledged, and waited for what is told to all.
+        (Ok(Done::Over) | Err(Error::Timeout(_)), None) if call.waits => decision,
         (Ok(Done::Outcome(told)), None) | (Err(_), Some(told)) => told,
         // A break reaches callers whose outcome it overtook.
         (Err(Error::Broken(_)), None) if plan.may_break() => decision,

@@ -84,12 +84,18 @@ struct Rule {
     without: String,
 }
 
-/// The rules of the script.
 fn rules() -> Vec<Rule> {
-    let mut all: Vec<Rule> =
-        serde_json::from_str(include_str!("../rules.json")).expect("a list of rules");
-    all.retain(|rule| rule.file.ends_with(".lua"));
-    all
+    serde_json::from_str(include_str!("../rules.json")).expect("a list of rules")
+}
+
+#[test]
+fn each_rule_stands_where_it_would_be_removed() {
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for rule in rules() {
+        let source = std::fs::read_to_string(sources.join(&rule.file)).expect("a source");
+        let places = source.matches(&rule.text).count();
+        assert_eq!(places, 1, "{}, in {}", rule.rule, rule.file);
+    }
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn each_rule_of_the_script_is_needed() {
         text,
         without,
         ..
-    } in rules()
+    } in rules().into_iter().filter(|r| r.file.ends_with(".lua"))
     {
         assert_eq!(
             SCRIPT.matches(&text).count(),

@@ -99,7 +99,7 @@ impl World {
                     }
                 }
                 Operation::Submit { barrier, token, owner, participant_len, phase, kind, flags, text } => {
-                    let request = KbarRequest { barrier: self.handle(barrier), token, owner, participant_len, phase, kind, flags, reserved: 0 };
+                    let request = KbarRequest { barrier: self.handle(barrier), token, owner, participant_len, phase, kind, flags, store_us: phase, wait_us: owner };
                     let mut frame = KbarFrame::default();
                     kbar_submit(&raw const request, text.as_ptr(), text.len(), &raw mut frame);
                 }

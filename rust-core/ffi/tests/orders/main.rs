@@ -120,6 +120,27 @@ fn a_call_that_is_cancelled_as_it_ends_leaves_nothing() {
 }
 
 #[test]
+fn a_wait_that_is_cancelled_as_all_go_leaves_nothing() {
+    in_every_order(|| {
+        let (write_end, mut reader) = pipe_of(1000);
+        let host = Arc::new(Host::new(write_end, 9));
+        host.begin(1).expect("begins");
+        let canceller = {
+            let host = Arc::clone(&host);
+            thread::spawn(move || host.cancel(1))
+        };
+        let (barrier, ticket) = (7, 1.into());
+        let news = vec![Emission::Broken { barrier }, Emission::Over(vec![ticket])];
+        host.emit(&mut { news });
+        canceller.join().expect("cancelled");
+        assert_eq!(host.owes(), (0, 0));
+        host.close();
+        let bytes = std::iter::from_fn(|| reader.read()).count();
+        assert_eq!(bytes, 32, "the news for all, and nothing for the call");
+    });
+}
+
+#[test]
 fn a_token_that_two_give_is_under_way_once() {
     in_every_order(|| {
         let calls = Arc::new(Calls::at_most(9));

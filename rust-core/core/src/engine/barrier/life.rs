@@ -26,7 +26,8 @@ impl State {
         }
         let told = self.session.broken().is_none() || self.broken_told;
         let settled = self.due == 0 && self.held.is_empty() && self.closers.is_empty();
-        self.session.is_over() && self.session.is_idle() && told && settled
+        let idle = self.session.is_idle() && self.waiting.is_empty();
+        self.session.is_over() && idle && told && settled
     }
 }
 
@@ -95,19 +96,24 @@ impl Barrier {
     pub(super) fn forget(&self) -> bool {
         let mut state = self.state.lock();
         if state.may_retire() {
-            self.go(&mut state);
-            self.context.sink.emit(&mut vec![self.forgotten()]);
+            let over = self.go(&mut state);
+            state.outbox.push(self.forgotten());
+            state.outbox.extend(over);
         }
-        state.gone
+        let gone = state.gone;
+        self.tell(state);
+        gone
     }
 
-    /// From now on it is nobody's.
-    fn go(&self, state: &mut State) {
+    /// From now on it is nobody's. What comes back goes after the news of that: these waited for news for all.
+    #[must_use]
+    fn go(&self, state: &mut State) -> Option<Emission> {
         state.gone = true;
-        self.end_calls(state, &Error::Gone);
+        let over = Self::end_calls(state, &Error::Gone);
         if let Backend::Redis(remote) = &self.backend {
             remote.hub.detach(self);
         }
+        Emission::over(over)
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -126,9 +132,9 @@ impl Barrier {
         let registered = state.session.is_registered() && !state.session.is_refused();
         if self.backend.remote().is_none() || !registered {
             let _answered = ticket.redeem();
-            self.go(&mut state);
+            let over = self.go(&mut state);
             drop(state);
-            self.strike(Vec::new());
+            self.strike(over.into_iter().collect());
             return Submitted::Done(Ok(Done::Over));
         }
         let (token, due) = (ticket.token(), ticket.until());
@@ -137,7 +143,9 @@ impl Barrier {
         }
         state.closers.push(ticket);
         self.appoint(&mut state, due);
-        self.go_on(&mut state, Vec::new(), Some((token, None)))
+        let submitted = self.go_on(&mut state, Vec::new(), Some((token, None)));
+        self.tell(state);
+        submitted
     }
 
     /// Lets go of it once that may be done.
@@ -147,14 +155,18 @@ impl Barrier {
             return;
         }
         let closers = std::mem::take(&mut state.closers);
-        self.go(&mut state);
+        let over = self.go(&mut state);
         drop(state);
         let done = |ticket| Emission::Done {
             ticket,
             result: Ok(Done::Over),
             standing: None,
         };
-        self.strike(closers.into_iter().map(done).collect());
+        self.strike(
+            over.into_iter()
+                .chain(closers.into_iter().map(done))
+                .collect(),
+        );
     }
 
     /// Who wanted to let go of it and has waited too long; it stays where nobody else wants to.
@@ -186,11 +198,13 @@ impl Barrier {
     }
 
     /// Nobody finds it any more; then everyone is told.
-    fn strike(&self, mut news: Vec<Emission>) {
+    fn strike(&self, news: Vec<Emission>) {
         if let Some(me) = self.me.upgrade() {
             self.context.roll.remove(&me);
         }
-        news.insert(0, self.forgotten());
-        self.context.sink.emit(&mut news);
+        let mut state = self.state.lock();
+        state.outbox.push(self.forgotten());
+        state.outbox.extend(news);
+        self.tell(state);
     }
 }

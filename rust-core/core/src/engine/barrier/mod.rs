@@ -9,13 +9,14 @@ mod roll;
 mod state;
 mod status;
 mod tenant;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::epoch_micros;
 use crate::error::Error;
@@ -42,6 +43,7 @@ pub use roll::{OVER_BYTES_MAX, OVER_MAX, Tally};
 use state::State;
 pub(super) use status::ms;
 pub use status::{BrokenBy, BrokenInfo, ReleaseInfo, Status};
+pub use waiting::{Arrival, Limit};
 
 /// How long the last look at the store may take when a wait expires. Hosts allow for 2 s: this answer, which says what is
 /// wrong with the store, comes before they give up.
@@ -63,6 +65,20 @@ pub enum Call {
         /// The id was given by the script rather than derived from the VU.
         explicit: bool,
     },
+    /// A participant arrives, and waits for the release of the phase of its arrival. Where all is as expected it is not
+    /// completed: the news of the release is for it too.
+    ArriveAndWait {
+        /// Who.
+        participant: Participant,
+        /// Who makes the call.
+        owner: u64,
+        /// The id was given by the script rather than derived from the VU.
+        explicit: bool,
+        /// How long: it ends with [`Error::Timeout`].
+        limit: Limit,
+    },
+    /// The same without an arrival; [`Done::Over`] at once where the news has been told already.
+    Wait(Phase, Limit),
     /// A wait for the phase has expired.
     Expire(Phase),
     /// Release the phase by hand.
@@ -80,6 +96,8 @@ pub enum Submitted {
     Done(Result<Done, Error>),
     /// The answer comes by the token; for a report, what the ledger holds until then.
     Pending(Option<Answered>),
+    /// The arrival is acknowledged, and the call waits: for the news of the release, or for what comes by the token.
+    Waits(Answered),
 }
 
 /// One barrier of this process: its session, its store or the way there, and who waits for what.
@@ -87,6 +105,8 @@ pub struct Barrier {
     handle: OnceLock<u64>,
     options: Arc<BarrierOptions>,
     state: Mutex<State>,
+    /// Held by whoever tells the host, so that what is told keeps its order. Nobody waits for it with the state locked.
+    telling: Mutex<()>,
     backend: Backend,
     queued: AtomicBool,
     /// When it retired, by the roll's count; 0 before.
@@ -119,6 +139,7 @@ impl Barrier {
             handle: OnceLock::new(),
             options,
             state: Mutex::new(State::new(session)),
+            telling: Mutex::new(()),
             backend,
             queued: AtomicBool::new(false),
             stamp: AtomicU64::new(0),
@@ -155,6 +176,7 @@ impl Barrier {
             let mut state = self.state.lock();
             state.session.add_reasons(reasons);
             self.go_on(&mut state, Vec::new(), None);
+            self.tell(state);
         });
         if let Err(message) = added {
             self.caught(&message);
@@ -206,7 +228,9 @@ impl Barrier {
             self.wake_hub();
             self.appoint(&mut state, due);
         }
-        self.go_on(&mut state, events, Some((token, None)))
+        let submitted = self.go_on(&mut state, events, Some((token, None)));
+        self.tell(state);
+        submitted
     }
 
     /// Takes a call. Never blocks. After a panic the call may have been answered already: hosts take the first answer.
@@ -223,43 +247,70 @@ impl Barrier {
         if state.session.is_over() {
             state.stirred_at = Instant::now();
         }
+        if closes {
+            return self.let_go(state, self.ticket(token, self.options.op_timeout));
+        }
+        let submitted = self.carry_out(&mut state, call, token);
+        self.tell(state);
+        submitted
+    }
+
+    fn carry_out(&self, state: &mut State, call: Call, token: Token) -> Submitted {
         let mut events = Vec::new();
-        let limit = match &call {
-            Call::Report { .. } | Call::Close => self.options.op_timeout,
-            _ => self.options.op_timeout.min(LOOK_TIMEOUT),
+        let mut due = None;
+        let mut ticket = |limit| {
+            let ticket = self.ticket(token, limit);
+            due = ticket.until();
+            ticket
         };
-        let ticket = self.ticket(token, limit);
-        let due = ticket.until();
+        let look = self.options.op_timeout.min(LOOK_TIMEOUT);
         let mut standing = None;
         match call {
+            Call::ArriveAndWait {
+                participant,
+                owner,
+                explicit,
+                limit,
+            } => {
+                let arrival = Report::Arrive { owner };
+                return self.arrive_and_wait(state, &participant, &arrival, explicit, limit, token);
+            }
+            Call::Wait(phase, limit) => return self.wait(state, phase, limit, token),
             Call::Report {
                 participant,
                 report,
                 explicit,
-            } => match state
-                .session
-                .report(&participant, &report, explicit, ticket)
-            {
-                Err(error) => return Submitted::Done(Err(error)),
-                Ok(Decision::Now(answered)) => {
-                    let ticket = self.context.ticket(token, None);
-                    return match state.now_or_held(ticket, answered) {
-                        Held::Now(ticket, answered) => {
-                            let _answered = ticket.redeem();
-                            Submitted::Done(Ok(Done::Outcome(answered)))
-                        }
-                        Held::Later(answered) => Submitted::Pending(Some(answered)),
-                    };
+            } => {
+                let ticket = ticket(self.options.op_timeout);
+                match state
+                    .session
+                    .report(&participant, &report, explicit, ticket)
+                {
+                    Err(error) => return Submitted::Done(Err(error)),
+                    Ok(Decision::Now(answered)) => return self.known(state, token, answered),
+                    Ok(Decision::Later(answered)) => standing = Some(answered),
                 }
-                Ok(Decision::Later(answered)) => standing = Some(answered),
-            },
-            Call::Close => return self.let_go(state, ticket),
-            Call::Expire(phase) => state.session.expire(phase, ticket, &mut events),
-            Call::ReleaseNow(phase) => state.session.release_now(phase, ticket, &mut events),
-            Call::Abort(message) => state.session.abort(&message, ticket, &mut events),
+            }
+            Call::Expire(phase) => state.session.expire(phase, ticket(look), &mut events),
+            Call::ReleaseNow(phase) => {
+                state.session.release_now(phase, ticket(look), &mut events);
+            }
+            Call::Abort(message) => state.session.abort(&message, ticket(look), &mut events),
+            Call::Close => {} // does not come here
         }
-        self.appoint(&mut state, due);
-        self.go_on(&mut state, events, Some((token, standing)))
+        self.appoint(state, due);
+        self.go_on(state, events, Some((token, standing)))
+    }
+
+    /// The outcome stood already: nobody is asked.
+    fn known(&self, state: &mut State, token: Token, answered: Answered) -> Submitted {
+        match state.now_or_held(self.context.ticket(token, None), answered) {
+            Held::Now(ticket, answered) => {
+                let _answered = ticket.redeem();
+                Submitted::Done(Ok(Done::Outcome(answered)))
+            }
+            Held::Later(answered) => Submitted::Pending(Some(answered)),
+        }
     }
 
     /// A store in this process answers at once: only another one can be late.
@@ -345,9 +396,37 @@ impl Barrier {
                 }
                 _ => Submitted::Pending(standing),
             };
+            // Whoever made the release hears of it by what is returned.
+            for item in &mut news {
+                if let Emission::Over(tickets) = item {
+                    let own = tickets.extract_if(.., |t| t.token() == token);
+                    own.for_each(|ticket| _ = ticket.redeem());
+                }
+            }
         }
-        self.context.sink.emit(&mut news);
+        state.outbox.append(&mut news);
         submitted
+    }
+
+    /// Tells the host what is in the outbox: the lock is free by then, since frames are made and a pipe is written. Whoever
+    /// tells already also tells what comes meanwhile, so that no caller waits for another's news.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let mut untold = !state.outbox.is_empty();
+        drop(state);
+        while untold {
+            let Some(telling) = self.telling.try_lock() else {
+                return; // who holds it looks once more when it is free
+            };
+            self.empty_outbox();
+            drop(telling);
+            untold = !self.state.lock().outbox.is_empty();
+        }
+    }
+
+    /// For whoever tells.
+    fn empty_outbox(&self) {
+        let mut news = std::mem::take(&mut self.state.lock().outbox);
+        self.context.sink.emit(&mut news);
     }
 
     fn wake_hub(&self) {
@@ -360,13 +439,22 @@ impl Barrier {
 
     /// The engine is closed: every call that waits ends.
     pub(super) fn close(&self) {
-        self.end_calls(&mut self.state.lock(), &Error::Closed);
+        let mut state = self.state.lock();
+        let waiting = Self::end_calls(&mut state, &Error::Closed).into_iter();
+        // No other news will wake them.
+        state
+            .outbox
+            .extend(waiting.map(|t| failed(t, &Error::Closed)));
+        drop(state);
+        // When the engine has closed, all is told.
+        let _telling = self.telling.lock();
+        self.empty_outbox();
     }
 
     /// Nothing comes any more because of a bug: whoever waits hears of it, at a gate too.
     fn give_up(&self, error: &Error) {
         let mut state = self.state.lock();
-        self.end_calls(&mut state, error);
+        let over = Self::end_calls(&mut state, error);
         if state.bug.is_none() {
             state.bug = Some(BrokenInfo {
                 reason: BrokenBy::Bug,
@@ -374,25 +462,26 @@ impl Barrier {
                 phase: state.session.ledger().open(),
                 at: ms(epoch_micros(Instant::now())),
             });
-            self.context.sink.emit(&mut vec![Emission::Broken {
-                barrier: self.handle(),
-            }]);
+            let barrier = self.handle();
+            state.outbox.push(Emission::Broken { barrier });
         }
+        state.outbox.extend(Emission::over(over));
+        self.tell(state);
     }
 
-    fn end_calls(&self, state: &mut State, error: &Error) {
+    /// Ends all calls with this error, but for those that wait for nothing but news for all: whoever calls this tells these.
+    #[must_use]
+    fn end_calls(state: &mut State, error: &Error) -> Vec<Ticket> {
         let mut tickets = state.session.take_waiting();
         tickets.extend(state.held.drain(..).map(|(ticket, _)| ticket));
         tickets.append(&mut state.closers);
         tickets.append(&mut state.openers);
-        let ended = |ticket| Emission::Done {
-            ticket,
-            result: Err(error.clone()),
-            standing: None,
-        };
-        let mut news = tickets.into_iter().map(ended).collect();
+        let ended = tickets.into_iter();
+        state
+            .outbox
+            .extend(ended.map(|ticket| failed(ticket, error)));
         state.session.refuse(error.clone(), &mut Vec::new());
-        self.context.sink.emit(&mut news);
+        state.waiting.end()
     }
 
     // ---- events ----
@@ -400,14 +489,17 @@ impl Barrier {
     fn route(&self, state: &mut State, events: Vec<Event>, news: &mut Vec<Emission>) {
         for event in events {
             match event {
-                Event::Done(ticket, Ok(Done::Outcome(answered))) => {
-                    news.extend(state.now_or_held(ticket, answered).now());
-                }
-                Event::Done(ticket, result) => news.push(Emission::Done {
-                    ticket,
-                    result,
-                    standing: None,
-                }),
+                Event::Done(ticket, result) => match self.answer(state, ticket, result) {
+                    Some((ticket, Ok(Done::Outcome(answered)))) => {
+                        news.extend(state.now_or_held(ticket, answered).now());
+                    }
+                    Some((ticket, result)) => news.push(Emission::Done {
+                        ticket,
+                        result,
+                        standing: None,
+                    }),
+                    None => {}
+                },
                 Event::Released(release) => self.released(state, release, news),
                 Event::Broken => self.tell_broken(state, news),
                 Event::SayHello => {
@@ -422,5 +514,13 @@ impl Barrier {
                 }
             }
         }
+    }
+}
+
+fn failed(ticket: Ticket, error: &Error) -> Emission {
+    Emission::Done {
+        ticket,
+        result: Err(error.clone()),
+        standing: None,
     }
 }

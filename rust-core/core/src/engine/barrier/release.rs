@@ -28,7 +28,7 @@ impl Barrier {
         };
         let due = due.min(now + delay);
         if due <= now && state.due == 0 {
-            self.fire(state, &release, due, news);
+            self.fire(state, &release, now, due, news);
             return;
         }
         state.due += 1;
@@ -41,11 +41,15 @@ impl Barrier {
             }
             if let Some(me) = me.upgrade() {
                 let mut state = me.state.lock();
-                let mut news = Vec::new();
                 state.due -= 1;
-                me.fire(&mut state, &release, due, &mut news);
+                if state.gone {
+                    return; // nothing comes after the news of that
+                }
+                let mut news = Vec::new();
+                me.fire(&mut state, &release, now, due, &mut news);
                 me.tell_broken(&mut state, &mut news);
-                me.context.sink.emit(&mut news);
+                state.outbox.append(&mut news);
+                me.tell(state);
             }
         };
         self.context.spawn(fired, move |error| {
@@ -55,18 +59,30 @@ impl Barrier {
         });
     }
 
-    fn fire(&self, state: &mut State, release: &Release, due: Instant, news: &mut Vec<Emission>) {
+    fn fire(
+        &self,
+        state: &mut State,
+        release: &Release,
+        received: Instant,
+        due: Instant,
+        news: &mut Vec<Emission>,
+    ) {
         let phase = release.phase;
         let at = epoch_micros(due);
         let newest = state.fired.keys().next_back().copied();
         state.fired.insert(
             phase,
-            ReleaseInfo::of(release, at, self.options.shared.parties),
+            ReleaseInfo::of(
+                release,
+                at,
+                epoch_micros(received),
+                self.options.shared.parties,
+            ),
         );
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
         if newest.is_none_or(|newest| newest < phase) {
-            news.push(Emission::Released {
+            let released = Emission::Released {
                 barrier: self.handle(),
                 phase,
                 at,
@@ -74,7 +90,8 @@ impl Barrier {
                     let here = state.session.process().host();
                     release.crowded.iter().any(|host| host == here)
                 },
-            });
+            };
+            state.release_all(released, phase, news);
         }
         for (ticket, answered) in std::mem::take(&mut state.held) {
             news.extend(state.now_or_held(ticket, answered).now());
@@ -85,9 +102,10 @@ impl Barrier {
     pub(super) fn tell_broken(&self, state: &mut State, news: &mut Vec<Emission>) {
         if state.session.broken().is_some() && state.due == 0 && !state.broken_told {
             state.broken_told = true;
-            news.push(Emission::Broken {
+            let broken = Emission::Broken {
                 barrier: self.handle(),
-            });
+            };
+            state.break_all(broken, news);
         }
     }
 }

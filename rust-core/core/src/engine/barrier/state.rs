@@ -3,22 +3,28 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::engine::news::Emission;
 use crate::ids::Phase;
 use crate::ledger::Answered;
 use crate::session::Session;
 use crate::ticket::Ticket;
 
 use super::status::{BrokenInfo, ReleaseInfo};
+use super::waiting::Waiting;
 
 /// What a barrier's lock guards.
 pub(super) struct State {
     pub(super) session: Session,
+    /// What the host is to be told, in order, once the lock is free.
+    pub(super) outbox: Vec<Emission>,
     /// Phases whose release instant has come.
     pub(super) fired: BTreeMap<Phase, ReleaseInfo>,
     /// Releases whose instant lies ahead.
     pub(super) due: u32,
     /// Late participants that wait for that instant.
     pub(super) held: Vec<(Ticket, Answered)>,
+    /// Calls that wait for the release of a phase.
+    pub(super) waiting: Waiting,
     pub(super) broken_told: bool,
     /// A bug ended it, in this process alone.
     pub(super) bug: Option<BrokenInfo>,
@@ -46,9 +52,11 @@ impl State {
         let now = Instant::now();
         Self {
             session,
+            outbox: Vec::new(),
             fired: BTreeMap::new(),
             due: 0,
             held: Vec::new(),
+            waiting: Waiting::default(),
             broken_told: false,
             bug: None,
             overdue_at: None,

@@ -90,6 +90,8 @@ pub struct Status {
     pub released_at: Option<f64>,
     /// The same on the store's clock.
     pub server_released_at: Option<f64>,
+    /// When this process heard of it, counted from that instant, in ms: below 0 before.
+    pub received_ms: Option<f64>,
     /// How the barrier broke, if it did.
     pub broken: Option<BrokenInfo>,
     /// Processes that are registered in the store.
@@ -132,6 +134,7 @@ impl Status {
             released: state.fired.keys().copied().collect(),
             released_at: newest.map(|r| r.released_at),
             server_released_at: newest.map(|r| r.server_released_at),
+            received_ms: newest.map(|r| r.received_ms),
             broken: session
                 .broken()
                 .map(BrokenInfo::of)
@@ -170,11 +173,14 @@ pub struct ReleaseInfo {
     pub server_released_at: f64,
     /// Between decision and instant, in ms.
     pub delay_ms: f64,
+    /// When this process heard of it, counted from the instant, in ms: below 0 before.
+    pub received_ms: f64,
 }
 
 impl ReleaseInfo {
-    /// Of a release whose instant was `at`, in microseconds since the epoch on this process's clock.
-    pub(super) fn of(release: &Release, at: i64, parties: u32) -> Self {
+    /// Of a release whose instant was `at` and that was heard of at `received`, both in microseconds since the epoch on this
+    /// process's clock.
+    pub(super) fn of(release: &Release, at: i64, received: i64, parties: u32) -> Self {
         Self {
             phase: release.phase,
             reason: release.why,
@@ -186,6 +192,7 @@ impl ReleaseInfo {
             released_at: ms(at),
             server_released_at: ms(release.at.0.saturating_add(release.delay.0)),
             delay_ms: ms(release.delay.0),
+            received_ms: ms(received - at),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::protocol::{Push, Reply, Request};
 use crate::session::Event;
 use crate::store::redis::{Keep, Scripts};
 
+use super::waiting::time_is_over;
 use super::{BEAT_MAX, Barrier, HELLO_POLL};
 
 /// How exactly appointments are kept.
@@ -40,6 +41,7 @@ impl Barrier {
             state.session.want_beat();
         }
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
 }
 
@@ -89,6 +91,7 @@ impl Tenant for Barrier {
             state.session.fail_opening(&Error::store(why), &mut events);
         }
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
 
     fn answered(&self, reply: Reply, received: Instant) {
@@ -117,6 +120,7 @@ impl Tenant for Barrier {
             )));
         }
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
     fn pushed(&self, push: &Push) {
         let mut state = self.state.lock();
@@ -124,6 +128,7 @@ impl Tenant for Barrier {
         let mut events = Vec::new();
         state.session.pushed(push, &mut events);
         self.go_on(&mut state, events, None);
+        self.tell(state);
     }
 
     fn keep(&self) -> Option<Keep> {
@@ -134,6 +139,7 @@ impl Tenant for Barrier {
         let mut state = self.state.lock();
         state.session.lost();
         self.go_on(&mut state, Vec::new(), None);
+        self.tell(state);
     }
 
     fn tick(&self, now: Instant) -> Tick {
@@ -164,6 +170,7 @@ impl Tenant for Barrier {
         }
         let hello = std::mem::take(&mut state.say_hello);
         self.go_on(&mut state, events, None);
+        self.tell(state);
         if hello { Tick::Hello } else { Tick::Awake }
     }
 
@@ -189,10 +196,14 @@ impl Waits for Barrier {
             return None;
         }
         let mut overdue = Vec::new();
-        let next = state.session.take_overdue(now, &mut overdue);
+        let answers = state.session.take_overdue(now, &mut overdue);
+        let (over, waits) = state.waiting.take_overdue(now);
         let (closers, next_closer) = Self::overdue_closers(&mut state, now);
-        let next = next.into_iter().chain(next_closer).min();
+        let next = answers.into_iter().chain(waits).chain(next_closer).min();
         state.overdue_at = next.map(|next| next.max(now + BETWEEN_LOOKS));
+        let (impatient, overdue): (Vec<_>, Vec<_>) = overdue
+            .into_iter()
+            .partition(|call| state.waiting.gave_up(call));
         let trouble = state.trouble.as_deref();
         let trouble = trouble.unwrap_or("the store has not answered in time");
         let ended = overdue.into_iter().map(|call| Emission::Done {
@@ -207,8 +218,13 @@ impl Waits for Barrier {
             standing: call.standing,
         });
         let mut news: Vec<_> = ended.chain(closers).collect();
-        self.context.sink.emit(&mut news);
-        state.overdue_at
+        news.extend(over.into_iter().map(|ticket| time_is_over(ticket, None)));
+        let impatient = impatient.into_iter();
+        news.extend(impatient.map(|call| time_is_over(call.ticket, call.standing)));
+        state.outbox.append(&mut news);
+        let next = state.overdue_at;
+        self.tell(state);
+        next
     }
 
     fn give_up(&self, error: &Error) {
@@ -217,7 +233,7 @@ impl Waits for Barrier {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
@@ -228,8 +244,18 @@ mod tests {
     use crate::ledger::{Report, Token};
     use crate::options::BarrierOptions;
 
+    /// Calls that were completed one by one.
     #[derive(Default)]
-    struct Ended(Mutex<Vec<Token>>);
+    pub(in super::super) struct Ended(pub(in super::super) Mutex<Vec<Token>>);
+
+    /// A barrier whose server does not answer.
+    pub(in super::super) fn alone(ended: &Arc<Ended>) -> (Engine, Arc<Barrier>) {
+        let engine = Engine::new(Arc::clone(ended) as Arc<dyn Sink>);
+        let json = br#"{"store":"redis://127.0.0.1:1","runId":"r","name":"b","parties":9}"#;
+        let options = BarrierOptions::from_json(json).expect("options");
+        let barrier = engine.barrier(options).expect("a barrier");
+        (engine, barrier)
+    }
 
     impl Sink for Ended {
         fn emit(&self, news: &mut Vec<Emission>) {
@@ -244,10 +270,7 @@ mod tests {
     #[test]
     fn calls_that_are_overdue_one_after_another_are_looked_at_together() {
         let ended = Arc::new(Ended::default());
-        let engine = Engine::new(Arc::clone(&ended) as Arc<dyn Sink>);
-        let json = br#"{"store":"redis://127.0.0.1:1","runId":"r","name":"b","parties":9}"#;
-        let options = BarrierOptions::from_json(json).expect("options");
-        let barrier = engine.barrier(options).expect("a barrier");
+        let (_engine, barrier) = alone(&ended);
         let arrive = |n: u64| {
             let participant = Participant::new(&n.to_string()).expect("valid");
             let (report, explicit) = (Report::Arrive { owner: n }, true);

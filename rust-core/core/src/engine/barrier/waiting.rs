@@ -1,0 +1,305 @@
+//! Calls that wait for the release of a phase. One piece of news ends them all, so that each hears of its own only what is
+//! different with it: that it came late, is a conflict, was not acknowledged, or has waited long enough.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::engine::news::Emission;
+use crate::error::Error;
+use crate::ids::{Participant, Phase};
+use crate::ledger::{Answered, Decision, Overdue, Report};
+use crate::protocol::Outcome;
+use crate::session::Done;
+use crate::ticket::{Ticket, Token};
+
+use super::state::State;
+use super::{Barrier, Submitted};
+
+/// How long a call waits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limit {
+    /// For the release.
+    pub wait: Duration,
+    /// After that for a store that has not acknowledged the arrival.
+    pub store: Duration,
+}
+
+/// What has become of the arrival of a call that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// The store has not answered yet.
+    Owed,
+    /// The store has acknowledged it.
+    Acknowledged,
+    /// The call does not wait any more: its end has been told, to it alone or to all.
+    Over,
+}
+
+struct Wait {
+    phase: Phase,
+    until: Instant,
+    /// None while the ledger has it, because the store has not answered to the arrival.
+    ticket: Option<Ticket>,
+    /// As long as the ledger has it: the caller's patience with the store ends before our own.
+    impatient: bool,
+}
+
+/// Calls that wait for the release of a phase.
+#[derive(Default)]
+pub(super) struct Waiting(HashMap<Token, Wait>);
+
+impl Waiting {
+    fn arrival(&self, token: Token) -> Arrival {
+        match self.0.get(&token) {
+            None => Arrival::Over,
+            Some(wait) if wait.ticket.is_none() => Arrival::Owed,
+            Some(_) => Arrival::Acknowledged,
+        }
+    }
+
+    /// The phase is released: who has nothing more to hear than that, and whose arrival the store still owes an answer.
+    fn release(&mut self, phase: Phase) -> (Vec<Ticket>, Vec<Token>) {
+        let mut owed = Vec::new();
+        let mut over = Vec::with_capacity(self.0.len());
+        self.0.retain(|token, wait| {
+            if wait.phase > phase {
+                return true;
+            }
+            match wait.ticket.take() {
+                Some(ticket) => over.push(ticket),
+                None => owed.push(*token),
+            }
+            owed.last() == Some(token)
+        });
+        (over, owed)
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Ends them all. Those whose arrival is acknowledged are the caller's to tell; the others hear of it by their own answer.
+    #[must_use]
+    pub(super) fn end(&mut self) -> Vec<Ticket> {
+        let all = std::mem::take(&mut self.0).into_values();
+        all.filter_map(|wait| wait.ticket).collect()
+    }
+
+    /// All whose arrival is acknowledged: nothing will release them any more.
+    fn take_acknowledged(&mut self) -> Vec<Ticket> {
+        let acknowledged = self.0.extract_if(|_, wait| wait.ticket.is_some());
+        acknowledged.filter_map(|(_, wait)| wait.ticket).collect()
+    }
+
+    /// Those that have waited long enough, and when the next one will have.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> (Vec<Ticket>, Option<Instant>) {
+        let mut next: Option<Instant> = None;
+        let overdue = self.0.extract_if(|_, wait| {
+            let late = wait.ticket.is_some() && wait.until <= now;
+            if wait.ticket.is_some() && !late {
+                next = next.into_iter().chain([wait.until]).min();
+            }
+            late
+        });
+        let overdue = overdue.filter_map(|(_, wait)| wait.ticket).collect();
+        (overdue, next)
+    }
+
+    /// The ledger gave up waiting for the store's answer to this arrival; true where the caller's patience was at its end.
+    pub(super) fn gave_up(&mut self, overdue: &Overdue) -> bool {
+        let wait = self.0.remove(&overdue.ticket.token());
+        wait.is_some_and(|wait| wait.impatient)
+    }
+}
+
+impl Barrier {
+    /// A participant arrives, and waits for the release of the phase of its arrival.
+    pub(super) fn arrive_and_wait(
+        &self,
+        state: &mut State,
+        participant: &Participant,
+        arrival: &Report,
+        explicit: bool,
+        limit: Limit,
+        token: Token,
+    ) -> Submitted {
+        if let Err(error) = self.context.runtime() {
+            return Submitted::Done(Err(error));
+        }
+        let until = Instant::now() + limit.wait;
+        let patience = until + limit.store;
+        let mut ticket = self.ticket(token, self.options.op_timeout);
+        let impatient = ticket.until().is_some_and(|own| patience < own);
+        if impatient {
+            ticket = ticket.not_after(patience);
+        }
+        let answer_due = ticket.until();
+        let answered = match state.session.report(participant, arrival, explicit, ticket) {
+            Err(error) => return Submitted::Done(Err(error)),
+            Ok(Decision::Now(answered)) if answered.outcome == Outcome::Arrived => {
+                if state.has_fired(answered.phase) {
+                    return Submitted::Done(Ok(Done::Outcome(answered)));
+                }
+                let ticket = self.context.ticket(token, None);
+                self.stay(state, ticket, answered.phase, until);
+                return Submitted::Waits(answered);
+            }
+            Ok(Decision::Now(answered)) => return self.known(state, token, answered),
+            Ok(Decision::Later(answered)) => answered,
+        };
+        let waits = answered.outcome == Outcome::Arrived;
+        if waits {
+            let wait = Wait {
+                phase: answered.phase,
+                until,
+                ticket: None,
+                impatient,
+            };
+            state.waiting.0.insert(token, wait);
+        }
+        self.appoint(state, answer_due);
+        let own = (token, Some(answered.clone()));
+        match self.go_on(state, Vec::new(), Some(own)) {
+            Submitted::Pending(_) if waits => match state.waiting.arrival(token) {
+                Arrival::Owed => Submitted::Pending(Some(answered)),
+                Arrival::Acknowledged => Submitted::Waits(answered),
+                Arrival::Over => Submitted::Done(Ok(Done::Outcome(answered))),
+            },
+            submitted => submitted,
+        }
+    }
+
+    /// Waits for the release of a phase without an arrival; [`Done::Over`] where its end is told already, an error where
+    /// nothing can end it any more.
+    pub(super) fn wait(
+        &self,
+        state: &mut State,
+        phase: Phase,
+        limit: Limit,
+        token: Token,
+    ) -> Submitted {
+        if let Err(error) = self.context.runtime() {
+            return Submitted::Done(Err(error));
+        }
+        if state.has_fired(phase) || state.broken_told || state.bug.is_some() {
+            return Submitted::Done(Ok(Done::Over));
+        }
+        if let Some(error) = state.session.refused() {
+            return Submitted::Done(Err(error.clone()));
+        }
+        let ticket = self.context.ticket(token, None);
+        self.stay(state, ticket, phase, Instant::now() + limit.wait);
+        Submitted::Pending(None)
+    }
+
+    fn stay(&self, state: &mut State, ticket: Ticket, phase: Phase, until: Instant) {
+        let token = ticket.token();
+        let wait = Wait {
+            phase,
+            until,
+            ticket: Some(ticket),
+            impatient: false,
+        };
+        state.waiting.0.insert(token, wait);
+        self.appoint(state, Some(until));
+    }
+
+    /// What has become of the arrivals of these calls.
+    pub fn arrivals(&self, tokens: impl IntoIterator<Item = Token>) -> Vec<Arrival> {
+        let state = self.state.lock();
+        let arrivals = tokens.into_iter().map(|t| state.waiting.arrival(t));
+        arrivals.collect()
+    }
+
+    /// The answer to a report: of a call that waits for its phase it is not told where it is as expected.
+    pub(super) fn answer(
+        &self,
+        state: &mut State,
+        ticket: Ticket,
+        result: Result<Done, Error>,
+    ) -> Option<(Ticket, Result<Done, Error>)> {
+        let fired = state.fired.keys().next_back();
+        let Some(wait) = state.waiting.0.get_mut(&ticket.token()) else {
+            return Some((ticket, result));
+        };
+        let arrived = matches!(&result, Ok(Done::Outcome(a)) if a.outcome == Outcome::Arrived);
+        if arrived && fired < Some(&wait.phase) {
+            let until = wait.until;
+            wait.ticket = Some(ticket);
+            self.appoint(state, Some(until));
+            return None;
+        }
+        state.waiting.0.remove(&ticket.token());
+        Some((ticket, result))
+    }
+}
+
+impl State {
+    fn has_fired(&self, phase: Phase) -> bool {
+        self.fired.keys().next_back() >= Some(&phase)
+    }
+
+    /// The news of a release: whoever cannot go by it alone hears that before.
+    pub(super) fn release_all(
+        &mut self,
+        released: Emission,
+        phase: Phase,
+        news: &mut Vec<Emission>,
+    ) {
+        let (over, owed) = self.waiting.release(phase);
+        news.extend(owed.into_iter().map(|token| Emission::Owed { token }));
+        news.push(released);
+        news.extend(Emission::over(over));
+    }
+
+    /// Whoever waits ends by the news of a break.
+    pub(super) fn break_all(&mut self, broken: Emission, news: &mut Vec<Emission>) {
+        let over = self.waiting.take_acknowledged();
+        news.push(broken);
+        news.extend(Emission::over(over));
+    }
+}
+
+/// A call's time is over: what the store has to say to that is asked by the caller.
+pub(super) fn time_is_over(ticket: Ticket, standing: Option<Answered>) -> Emission {
+    let error = Error::Timeout("the call has waited long enough".into());
+    Emission::Done {
+        ticket,
+        result: Err(error),
+        standing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tenant::tests::{Ended, alone};
+    use super::*;
+    use crate::engine::Call;
+    use crate::engine::deadlines::Waits;
+
+    /// Nothing else keeps a barrier awake that its store has refused after a reconnection.
+    #[test]
+    fn a_barrier_at_which_somebody_waits_does_not_retire() {
+        let ended = Arc::new(Ended::default());
+        let (_engine, barrier) = alone(&ended);
+        let limit = Limit {
+            wait: Duration::from_secs(300),
+            ..Limit::default()
+        };
+        assert!(matches!(
+            barrier.submit(Call::Wait(Phase(0), limit), 7),
+            Submitted::Pending(None)
+        ));
+        let error = Error::store("other options");
+        barrier.state.lock().session.refuse(error, &mut Vec::new());
+        assert_eq!(barrier.retire(), None);
+        assert!(!barrier.forget());
+        barrier.end_overdue(Instant::now() + limit.wait);
+        assert_eq!(*ended.0.lock(), [7]);
+        assert!(barrier.retire().is_some());
+        assert!(barrier.forget());
+    }
+}
