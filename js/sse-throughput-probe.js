@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Will a run of sse-throughput-test.js get anywhere? Tries with the run's own settings what it will do, for one user instead
- * of thousands: the admin and the first and the last user log in, the events are read and changed, a stream opens and ends.
+ * of thousands: the admin and the first and the last user log in, the events are read and changed, a user waits and leaves.
  *
  * For each look it prints a line of JSON: `check` names it, `ok` says whether it is as it should be, `seen` what was seen,
  * and `mend` what to do about it; with `ok` that is something to know which stands in no run's way. `barrier-bench doctor`
@@ -10,7 +10,8 @@
  *   k6 run --quiet --log-format raw --summary-mode disabled -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-probe.js
  *
  * The calls of the system under test are those of the harness (SYSTEM). The event that the user waits for is CLOSED
- * meanwhile, as in a run; afterwards each event has the status that it had. Nobody is promoted, nothing is deleted.
+ * meanwhile, as in a run; afterwards each event has the status that it had, also where the probe is interrupted. An event
+ * whose status cannot be known is left as it is. Nobody is promoted then, and nothing is deleted.
  */
 
 import http from 'k6/http';
@@ -47,42 +48,66 @@ try {
   wrong = error;
 }
 
-export default function () {
+/** The event that the first user waits for. */
+const trialEvent = () => pure.eventOf(config, 1);
+
+/** @typedef {Record<string, 'OPEN' | 'CLOSED'>} Statuses of the events whose status is known */
+
+/** What must be known before anything is changed: an interrupted iteration says nothing any more. */
+export function setup() {
+  /** @type {Statuses} */
+  const statuses = {};
+  if (wrong === undefined && missing().length === 0) {
+    const admin = system.eventStatus && logIn(adminAccount()).session;
+    for (const eventId of config.eventIds) {
+      const status = statusOf(admin, eventId);
+      if (status !== undefined) {
+        statuses[eventId] = status;
+      }
+    }
+  }
+  return statuses;
+}
+
+/** @param {Statuses} statuses */
+export default function (statuses) {
   if (wrong !== undefined) {
     tell('settings', pure.errorText(wrong), 'put right the setting, or the file that it names');
     return;
   }
-  const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof system[name] !== 'function');
-  if (missing.length > 0) {
+  if (missing().length > 0) {
     const mend = 'write it: js/types/system.d.ts says what each function is to do';
-    tell('settings', `${config.system} exports no function ${missing.join(', ')}`, mend);
+    tell('settings', `${config.system} exports no function ${missing().join(', ')}`, mend);
     return;
   }
   const admin = tryAdmin();
   const user = tryUsers();
-  const found = tryEvents(admin);
-  if (user === undefined) {
+  const seats = tryEvents(admin, statuses);
+  const eventId = trialEvent();
+  if (user === undefined || eventId === undefined) {
     return;
   }
-  const eventId = pure.eventOf(config, 1);
-  const wasOpen = found.open.has(eventId);
   // Whoever is promoted takes a slot, and gives it back later than the run that follows can wait.
-  if (wasOpen && admin !== undefined) {
+  if (statuses[eventId] === 'OPEN' && admin !== undefined) {
     failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
     sleep(PAUSE);
   }
   const slotsBefore = slotsOf(eventId);
-  try {
-    if (tryStream(user, eventId)) {
-      trySlots(eventId, slotsBefore, found.seats);
-    }
-  } finally {
-    if (wasOpen && admin !== undefined) {
-      const why = failureOf(() => system.setEventStatus(config, admin, eventId, 'OPEN'));
-      if (why !== '') {
-        tell('events', `event ${eventId} was OPEN and could not be opened again: ${why}`, 'open it by hand');
-      }
-    }
+  const { joined, promoted } = tryStream(user, eventId);
+  if (joined) {
+    trySlots(eventId, slotsBefore, promoted, seats);
+  }
+}
+
+/** @param {Statuses} statuses */
+export function teardown(statuses) {
+  if (wrong !== undefined || statuses[trialEvent()] !== 'OPEN') {
+    return;
+  }
+  const { session, why } = logIn(adminAccount());
+  const failure = why || failureOf(() => system.setEventStatus(config, session, trialEvent(), 'OPEN'));
+  if (failure !== '') {
+    tell('events', `event ${trialEvent()} was OPEN and could not be opened again: ${failure}`, 'open it by hand');
   }
 }
 
@@ -90,7 +115,7 @@ export default function () {
 
 /** The session of the account that controls the events, if it logs in. */
 function tryAdmin() {
-  const { session, why } = logIn({ email: config.adminEmail, password: config.adminPassword });
+  const { session, why } = logIn(adminAccount());
   if (why === '') {
     tell('admin', `${config.adminEmail} logs in at ${config.baseUrl}`);
     return session;
@@ -134,14 +159,14 @@ function tryUsers() {
 }
 
 /**
- * Reads the events and sets each to the status that it has, CLOSED where that cannot be known. A run does not need to read them:
- * a system that does not tell the seats is as good.
+ * Reads the events, and sets each to the status that it has. A run does not need to read them: a system that does not tell the
+ * seats is as good.
  *
  * @param {any} admin session
- * @returns {{ open: Set<string>, seats: Map<string, number> }} which are open, and the seats of those that tell them
+ * @param {Statuses} statuses
+ * @returns {Map<string, number>} the seats of those that tell them
  */
-function tryEvents(admin) {
-  const open = new Set();
+function tryEvents(admin, statuses) {
   const seats = new Map();
   const readSeats = system.seats ?? (config.system.startsWith('./systems/') ? seatsByGet : undefined);
   /** @type {{ seen: string, mend: string }[]} */
@@ -159,8 +184,10 @@ function tryEvents(admin) {
     if (admin === undefined) {
       continue;
     }
-    const isOpen = String(asked('HGET', 'event_statuses', eventId) ?? '').toUpperCase() === 'OPEN';
-    const status = isOpen ? 'OPEN' : 'CLOSED';
+    const status = statuses[eventId];
+    if (status === undefined) {
+      continue;
+    }
     const why = failureOf(() => system.setEventStatus(config, admin, eventId, status));
     if (why !== '') {
       const mend =
@@ -168,14 +195,19 @@ function tryEvents(admin) {
           ? `give ${config.adminEmail} the role MANAGER or ADMIN; is it an event of EVENT_IDS that exists?`
           : 'EVENT_IDS must be ids of events that exist there; make them, or name others';
       wrong.push({ seen: `event ${eventId} cannot be set to ${status}: ${why}`, mend });
-    } else if (isOpen) {
-      open.add(eventId);
     }
   }
   const events = config.eventIds.length;
+  const unknown = config.eventIds.filter((/** @type {string} */ eventId) => statuses[eventId] === undefined);
   if (wrong.length > 0) {
     const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : '';
     tell('events', `${wrong[0].seen}${more}`, wrong[0].mend);
+  } else if (unknown.length > 0 && admin !== undefined) {
+    const which = `${unknown[0]}${unknown.length > 1 ? ` (and ${unknown.length - 1} more)` : ''}`;
+    const mend = config.system.startsWith('./systems/')
+      ? 'let the user of REDIS_URL read event_statuses; whether the admin may open and close was not tried'
+      : 'let SYSTEM export eventStatus; whether the admin may open and close was not tried';
+    know('events', `whether event ${which} is OPEN is not known here, so it was left as it is`, mend);
   } else if (events > 0 && admin !== undefined) {
     const read = seats.size === events ? 'read, ' : '';
     tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
@@ -187,45 +219,75 @@ function tryEvents(admin) {
       know('queues', `${waiting === 1 ? '1 user is' : `${waiting} users are`} in the queue of event ${eventId}`, mend);
     }
   }
-  return { open, seats };
+  return seats;
 }
 
 /**
- * One stream from its first message to its end.
+ * One wait, from the first message to its end.
  *
  * @param {any} user session
  * @param {string} eventId
+ * @returns {{ joined: boolean, promoted: boolean }}
  */
 function tryStream(user, eventId) {
   const queue = asked('TYPE', `WAITING:${eventId}`) ?? 'none';
   const queued = queue !== 'none' || Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0) > 0;
-  let joined = false;
-  const end = () => {
-    joined = true;
+  const lastIndex = () => Number(asked('HGET', 'WAITING_QUEUE_IDX', eventId) ?? 0);
+  const indexBefore = lastIndex();
+  const seen = { joined: false, promoted: false };
+  const end = (promoted = false) => {
+    seen.joined = true;
+    seen.promoted ||= promoted;
     throw ENOUGH;
   };
   const limitMs = Math.min(config.sseTimeoutMs, JOIN_LIMIT_MS);
-  const place = { limitMs, joined: end, position: end, promoted: end, message: () => {} };
+  const place = { limitMs, joined: () => end(), position: () => end(), promoted: () => end(true), message: () => {} };
   const why = failureOf(() => system.wait(config, user, eventId, place));
-  const left = failureOf(() => system.leave(config, user, eventId));
-  if (!joined) {
-    const seen = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
-    if (queued) {
-      // A run cleans before it begins.
-      know('stream', seen, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
+  if (!seen.joined) {
+    const text = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
+    // A run cleans before it begins. What is left over explains that this user is in the queue already, or that a broker which
+    // got as far as the queue found one of another type there; it explains no broker that does not get there.
+    if (queued && (/\bstatus 409\b/.test(why) || lastIndex() > indexBefore)) {
+      know('stream', text, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
     } else {
       const needs = 'users need the role that may wait (USER), streams a broker that is alive, and SYSTEM is to be of its kind';
-      tell('stream', seen, `see what answers at ${config.brokerBaseUrl}: ${needs}`);
+      tell('stream', text, `see what answers at ${config.brokerBaseUrl}: ${needs}`);
     }
-    return false;
+    return seen;
   }
-  if (left !== '') {
-    const mend = `see what answers at ${config.brokerBaseUrl}: without this, slots come back late or not at all`;
-    tell('stream', `the first user cannot leave event ${eventId}: ${left}`, mend);
-    return true;
+  leaveAgain(user, eventId, seen.promoted);
+  return seen;
+}
+
+/**
+ * Leaves the queue, which only this user has joined, in the way that the system has for it.
+ *
+ * @param {any} user session
+ * @param {string} eventId
+ * @param {boolean} promoted
+ */
+function leaveAgain(user, eventId, promoted) {
+  const waits = `the first user waits for event ${eventId}`;
+  if (promoted) {
+    const left = failureOf(() => system.leave(config, user, eventId));
+    if (left !== '') {
+      const mend = `see what answers at ${config.brokerBaseUrl}: without this, slots come back late or not at all`;
+      tell('stream', `the first user was let in at event ${eventId}, and cannot leave it: ${left}`, mend);
+      return;
+    }
+  } else {
+    const mend = 'it stays in the queue until that is noticed';
+    if (typeof system.withdraw !== 'function') {
+      know('stream', `${waits}, and goes without a word`, `${mend}: where it is in the way of a run, let SYSTEM export withdraw`);
+      return;
+    }
+    const why = failureOf(() => system.withdraw(config, user, eventId));
+    if (why !== '') {
+      know('stream', `${waits}, and was not taken out of the queue again: ${why}`, `${mend}; see why it is refused, if it should not be`);
+      return;
+    }
   }
-  tell('stream', `the first user waits for event ${eventId} and leaves it`);
-  return true;
+  tell('stream', `${waits} and leaves it`);
 }
 
 /**
@@ -234,9 +296,10 @@ function tryStream(user, eventId) {
  *
  * @param {string} eventId that has been joined
  * @param {number | undefined} before its slots before that
+ * @param {boolean} promoted one of them has been taken, and comes back sooner or later
  * @param {Map<string, number>} seats
  */
-function trySlots(eventId, before, seats) {
+function trySlots(eventId, before, promoted, seats) {
   if ((__ENV.SLOT_BOOST ?? '0') === '1') {
     return; // the run presets them
   }
@@ -253,6 +316,9 @@ function trySlots(eventId, before, seats) {
       tell('slots', `event ${id} has ${number} seats, SEATS is ${expected}`, mend(number));
       return;
     }
+  }
+  if (promoted) {
+    return;
   }
   if (after === undefined) {
     const what = seats.size > 0 ? `${expected} seats in each event, as SEATS says` : 'the slots of the events are not known here';
@@ -291,6 +357,33 @@ function know(check, seen, mend) {
 
 // --- Asking
 
+/** The functions that are not there and have to be. */
+function missing() {
+  return ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof system[name] !== 'function');
+}
+
+function adminAccount() {
+  return { email: config.adminEmail, password: config.adminPassword };
+}
+
+/**
+ * The status of an event, nothing where it cannot be known.
+ *
+ * @param {any} admin session
+ * @param {string} eventId
+ * @returns {'OPEN' | 'CLOSED' | undefined}
+ */
+function statusOf(admin, eventId) {
+  let status;
+  if (system.eventStatus) {
+    failureOf(() => (status = system.eventStatus(config, admin, eventId)));
+  } else if (config.system.startsWith('./systems/')) {
+    // Absent is not open there.
+    status = asked('HGET', 'event_statuses', eventId, 'CLOSED');
+  }
+  return status === undefined ? undefined : String(status).trim().toUpperCase() === 'OPEN' ? 'OPEN' : 'CLOSED';
+}
+
 /** @param {number} number of a user, from 1 */
 function accountOf(number) {
   return (
@@ -324,12 +417,13 @@ const failureOf = (call, password = config.loginPassword) => pure.failureOf(call
  *
  * @param {'HGET' | 'HLEN' | 'TYPE'} command
  * @param {string} key
- * @param {string[]} words
+ * @param {string} [field]
+ * @param {string} [absent] what stands for an answer that nothing is there
  */
-function asked(command, key, ...words) {
+function asked(command, key, field, absent) {
   try {
     const redis = new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: [key], timeout: '2s' });
-    return redis.command(command, key, ...words) ?? undefined;
+    return redis.command(command, key, ...(field === undefined ? [] : [field])) ?? absent;
   } catch {
     return undefined;
   }

@@ -9,7 +9,7 @@ import { check, sleep } from 'k6';
 import { answerText } from '../lib/pure.js';
 import { request, tell, ticketsUrl } from './sse.js';
 
-export { leave, logIn, setEventStatus } from './sse.js';
+export { leave, logIn, setEventStatus, withdraw } from './sse.js';
 
 /** @type {import('../types/system').System<Record<string, string>>['wait']} */
 export function wait(settings, session, eventId, place) {

@@ -199,12 +199,43 @@ fn a_stream_that_is_refused() {
         "gateway, stream: the first user cannot wait for event e1: status 503",
         "users need the role that may wait (USER), streams a broker that is alive",
     );
-    refused(
-        &Services::start(&["--fault", "dead-brokers=1"]),
-        &[],
-        "gateway, stream: the first user cannot wait for event e1: status 500",
-        "a broker that is alive",
-    );
+    // What is left over in the queue does not explain it.
+    let services = Services::start(&["--fault", "dead-brokers=1"]);
+    for left_over in [
+        "HSET WAITING_USER_IDS:e1 acc-1 \"true\"",
+        "ZADD WAITING:e1 1 {\"userId\":\"acc-1\"}",
+    ] {
+        refused(
+            &services,
+            &[],
+            "gateway, stream: the first user cannot wait for event e1: status 500",
+            "a broker that is alive",
+        );
+        ask::<i64>(&mut services.redis.connect(), left_over);
+    }
+}
+
+#[test]
+fn an_interrupted_trial_opens_its_event_again() {
+    // The first user hears nothing, and would wait for 15 s.
+    let services = Services::start(&["--fault", "silence-users=1"]);
+    let mut connection = services.redis.connect();
+    ask::<i64>(&mut connection, "HSET event_statuses e1 OPEN");
+    let place = Place::new();
+    let mut command = services.call(&place, "doctor");
+    let runner = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the runner starts");
+    let mut status = || ask::<String>(&mut connection, "HGET event_statuses e1");
+    while status() != "CLOSED" {
+        common::pause();
+    }
+    common::bench::signal(&runner, rustix::process::Signal::INT);
+    let (code, printed) = common::wait(runner);
+    assert_eq!(code, 4, "{printed}");
+    assert_eq!(status(), "OPEN", "{printed}");
 }
 
 #[test]

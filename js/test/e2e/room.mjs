@@ -51,6 +51,27 @@ export async function startRoom(t, callsOf) {
   return { port: server.address().port, baseUrl: `http://127.0.0.1:${server.address().port}`, requests };
 }
 
+/** A box office with paths and JSON of its own. */
+export const boxOffice = (queues) => {
+  const userOf = ({ headers }) => headers['x-token'].replace('token of ', '');
+  return {
+    'POST /session': ({ body: { user, secret } }) =>
+      secret === 'password123' ? { status: 201, body: { token: `token of ${user}` } } : { status: 403, body: { why: 'no such pair' } },
+    'PUT /shows/*': ({ event, body }) => queues.setOpen(event, body.open) ?? {},
+    'GET /shows/*/number': (request) => {
+      const ahead = queues.placeOf(request.event, userOf(request));
+      return { body: ahead === 0 ? { state: 'called' } : { state: 'waiting', ahead } };
+    },
+    'GET /shows/*/numbers': (request) => ({
+      stream: () => {
+        const ahead = queues.placeOf(request.event, userOf(request));
+        return ahead === 0 ? 'event: called\n\n' : `event: ahead\ndata: ${ahead}\n\n`;
+      },
+    }),
+    'DELETE /shows/*/number': (request) => ({ status: queues.leave(request.event, userOf(request)) ? 204 : 404 }),
+  };
+};
+
 /** Who waits for which event, and who has been let in: two at a time. */
 class Queues {
   #open = new Set();

@@ -1,0 +1,76 @@
+/** What is tried before a run does nothing to anybody else, and forgives nothing but what it knows the reason of. */
+
+import assert from 'node:assert/strict';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'node:test';
+
+import { boxOffice, startRoom } from './room.mjs';
+import { EVENTS, startRedis, startWorld } from './world.mjs';
+
+const js = resolve(fileURLToPath(import.meta.url), '../../..');
+const PROBE = join(js, 'sse-throughput-probe.js');
+const PORTS = join(js, '../docs/how-to/port-to-your-waiting-room');
+const [EVENT] = EVENTS;
+
+/** What the probe says, by the look: `ok` of each line of it, and all texts. */
+async function probe(world, env) {
+  const args = ['--log-format', 'raw', '--summary-mode', 'disabled'];
+  const { output, code } = await world.k6({ VUS: 2, ...env }, { script: PROBE, args });
+  assert.equal(code, 0, output);
+  const lines = output.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  const of = (check) => lines.filter((line) => line.check === check);
+  return { output, of, ok: (check) => of(check).map(({ ok }) => ok), wrong: lines.filter(({ ok }) => !ok) };
+}
+
+test('a port whose users cannot leave before they are let in is sound, and nothing of its events is changed', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, boxOffice);
+  for (const port of ['shows.js', 'streamed-shows.js']) {
+    const said = await probe(world, { BASE_URL: baseUrl, SYSTEM: join(PORTS, port) });
+    assert.deepEqual(said.wrong, [], said.output);
+    assert.deepEqual(said.of('stream').map(({ seen }) => seen), [`the first user waits for event ${EVENT}, and goes without a word`]);
+    assert.match(said.of('events')[0].seen, new RegExp(`^whether event ${EVENT} \\(and 1 more\\) is OPEN is not known here, so it was left`));
+  }
+  const calls = new Set(requests.map(({ call }) => call));
+  assert.deepEqual([...calls].filter((call) => /^(PUT|DELETE)/.test(call)), []);
+});
+
+test('a user who could not join is not taken out of a queue', async (t) => {
+  const world = await startRedis(t);
+  await world.redis('HSET', `WAITING_USER_IDS:${EVENT}`, 'acc-1', '"true"');
+  const { baseUrl, requests } = await startRoom(t, () => ({
+    'POST /api/v1/auth/login': () => ({ headers: { Authorization: 'token', 'Set-Cookie': 'refreshToken=r; Path=/' } }),
+    'PATCH /api/v1/events/*': () => ({}),
+    'GET /api/v1/broker/events/*/tickets/waiting': () => ({ status: 409 }),
+    'POST /api/v1/broker/events/*/tickets/disconnect': () => ({}),
+  }));
+  const said = await probe(world, { BASE_URL: baseUrl });
+  assert.deepEqual(said.wrong, [], said.output);
+  assert.match(said.of('stream')[0].seen, /^the first user cannot wait for event event-a: status 409/);
+  assert.equal(requests.filter(({ call }) => call.endsWith('/disconnect')).length, 0);
+});
+
+test('left-overs explain a queue of another type, and no broker that is dead', async (t) => {
+  const world = await startWorld(t, ['--queue', 'hash']);
+  await world.redis('ZADD', `WAITING:${EVENT}`, '1', 'left over');
+  const other = await probe(world, {});
+  assert.deepEqual(other.ok('stream'), [true], other.output);
+  assert.match(other.of('stream')[0].seen, /cannot wait for event event-a: status 500/);
+  const answer = await fetch(`${world.baseUrl}/faults`, { method: 'PUT', body: JSON.stringify({ 'dead-brokers': 1 }) });
+  assert.ok(answer.ok);
+  const dead = await probe(world, {});
+  assert.deepEqual(dead.ok('stream'), [false], dead.output);
+  assert.match(dead.of('stream')[0].seen, /cannot wait for event event-a: status 500/);
+});
+
+test('an event whose status may not be read stays open, and that is said', async (t) => {
+  const world = await startWorld(t);
+  await world.redis('HSET', 'event_statuses', EVENT, 'OPEN');
+  await world.redis('ACL', 'SETUSER', 'bench', 'on', '>password', '~WAITING*', '~ENTRY*', '+@all');
+  const said = await probe(world, { REDIS_USERNAME: 'bench', REDIS_PASSWORD: 'password' });
+  assert.deepEqual(said.wrong, [], said.output);
+  assert.match(said.of('events')[0].seen, /^whether event event-a \(and 1 more\) is OPEN is not known here, so it was left as it is/);
+  assert.equal(await world.redis('HGET', 'event_statuses', EVENT), 'OPEN');
+  assert.equal(await world.redis('HGET', 'event_statuses', EVENTS[1]), null);
+});
