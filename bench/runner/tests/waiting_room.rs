@@ -81,6 +81,57 @@ fn boosted_slots_are_there_before_the_run() {
 }
 
 #[test]
+fn boosted_slots_are_carried_by_the_lifelike_room() {
+    let place = Place::new();
+    let mut command = place.runner();
+    command
+        .args([
+            "run",
+            "bench/suites/waiting-room.toml",
+            "--scenario",
+            "custom",
+        ])
+        .args(["--set", "LIKE=real", "--set", "SLOT_BOOST=true"])
+        .args(["--set", "VUS=12", "--set", "BURST_OFFSET_MS=500ms"])
+        // In line, the users who are let in together would give their slots back over 3 s, and their calls may take 2 s.
+        .args(["--set", "TARGET_ARGS=--gateway-ms 250"])
+        .env("K6_BIN", k6())
+        .env("WAITING_ROOM_BIN", waiting_room());
+    let (_, printed) = finish(&mut command);
+    for variant in ["zset", "hash"] {
+        let folder = place.run_folder(&format!("{variant}/5/slot-boosted/custom"));
+        let derived = json(&folder.join("derived.json"));
+        for (name, expected) in [("completedUsers", 12), ("disconnectFailures", 0)] {
+            assert_eq!(derived[name], expected, "{variant}, {name}: {derived}");
+        }
+        let verdict = json(&folder.join("verdict.json"));
+        let mut reasons = verdict["reasons"].as_array().expect("a list").clone();
+        // How busy the machine is is not the room's.
+        reasons.retain(|reason| !reason.to_string().contains("generator-"));
+        assert!(reasons.is_empty(), "{reasons:#?}: {printed}");
+    }
+}
+
+#[test]
+fn users_ask_again_and_again_where_the_system_is_polling() {
+    let place = Place::new();
+    let more = [
+        "--variant",
+        "zset",
+        "--set",
+        "SYSTEM=polling",
+        "--set",
+        "POLL_INTERVAL_MS=200ms",
+        "--set",
+        "SEATS=1",
+    ];
+    let (code, printed) = finish(&mut bench(&place, &more));
+    assert_eq!(code, 0, "{printed}");
+    let derived = json(&folder(&place, "zset").join("derived.json"));
+    assert_eq!(derived["completedUsers"], 10, "{derived}");
+}
+
+#[test]
 fn what_the_other_variant_left_behind_is_never_seen() {
     let redis = Redis::start(&[]);
     let event = "0dc2efd8-f760-11f0-8e3b-2a897f646219";

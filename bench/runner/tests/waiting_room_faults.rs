@@ -465,11 +465,87 @@ fn cleaning_waits_for_promoted_users_of_an_earlier_run_or_names_them() {
     assert_eq!(services.ask("HSET ENTRY_QUEUE_SLOTS e1 1"), 1);
     let (code, printed) = finish(&mut services.run(&[]));
     assert_eq!(code, 0, "{printed}");
-    let named = "ENTRY_QUEUE_SLOTS[e1] is 1 after 10 s, expected at least 2: promoted users of an earlier run still hold slots";
+    let named = "ENTRY_QUEUE_SLOTS[e1] is 1 after 10 s, expected 2 or 10000: promoted users of an earlier run still hold slots";
     assert!(printed.contains(named), "{printed}");
     let cleanup = services
         .place
         .run_folder("gateway/1/seat-limited/custom")
         .join("cleanup.txt");
     assert!(text(&cleanup).contains(named));
+
+    // By itself as before a run, and also where the slots were preset.
+    assert_eq!(services.ask("HSET ENTRY_QUEUE_SLOTS e1 9999"), 0);
+    let mut command = services.place.runner();
+    command
+        .args([
+            "clean",
+            "bench/suites/waiting-room.toml",
+            "--scenario",
+            "custom",
+        ])
+        .args(["--set", "VUS=10", "--set", "SEATS=2"])
+        .env("BASE_URL", &services.address)
+        .env("REDIS_URL", &services.redis.address)
+        .env("EVENT_IDS", "e1");
+    let (code, printed) = finish(&mut command);
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed
+            .contains("[cleanup] ENTRY_QUEUE_SLOTS[e1] is 9999 after 10 s, expected 2 or 10000: "),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("> HDEL ENTRY_QUEUE_SLOTS e1\n< (integer) 1"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_run_whose_events_somebody_else_opened_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2"]);
+    let open = || assert_eq!(services.ask("HSET event_statuses e1 OPEN"), 0);
+    let slowly = [
+        "LOGIN_BATCH_SIZE=5",
+        "LOGIN_BATCH_INTERVAL_MS=3000",
+        "SSE_TIMEOUT_MS=30000",
+        "VERBOSE_LOGS=true",
+    ];
+    let printed = services.run_and(&slowly, "joined the queue", open);
+    let reasons = services.reasons();
+    assert!(
+        reasons[0].starts_with("nobody-let-in-before: promoted_before_release count: ")
+            && reasons[0].ends_with(
+                "they were let in before all had met: somebody else has opened the events"
+            ),
+        "{reasons:#?}, {printed}"
+    );
+    assert!(
+        printed.contains("was promoted before all had met: somebody else has opened event e1"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_run_whose_slots_could_not_be_looked_at_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2"]);
+    let rules = "ACL SETUSER bench on >topsecret9 ~* &* +@all";
+    common::ask::<String>(&mut services.redis.connect(), rules);
+    let forbid = || {
+        let rules = "ACL SETUSER bench resetkeys ~K6_* ~WAITING*";
+        common::ask::<String>(&mut services.redis.connect(), rules);
+    };
+    let as_bench = [
+        "REDIS_USERNAME=bench",
+        "REDIS_PASSWORD=topsecret9",
+        "VERBOSE_LOGS=1",
+    ];
+    let printed = services.run_and(&as_bench, "joined the queue", forbid);
+    let reasons = services.reasons();
+    let said = "the queues and slots could not be read each time: what they were is not known";
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.starts_with("looks-succeeded: ") && reason.contains(said)),
+        "{reasons:#?}, {printed}"
+    );
 }
