@@ -47,6 +47,8 @@ const sseEvents = new Counter('sse_events');
 const inEntryEvents = new Counter('in_entry_events');
 /** Users promoted before they were told a position. */
 const inProgressBeforeEntryEvents = new Counter('in_progress_before_entry_events');
+/** Users who were promoted before the barrier let go: somebody else has opened the events. */
+const promotedBeforeRelease = new Counter('promoted_before_release');
 /** Promoted users. */
 const completedUsers = new Counter('completed_users');
 /** Users who could not give back what they held. */
@@ -232,6 +234,11 @@ export default function (data) {
           inProgressBeforeEntryEvents.add(1);
         }
         recordWait(barrier);
+        const { releasedAt, connected } = barrier.status();
+        if (releasedAt === null && connected) {
+          promotedBeforeRelease.add(1);
+          tell(`was promoted before all had met: somebody else has opened event ${eventId}`);
+        }
         log('promoted');
       }
     },
@@ -318,14 +325,16 @@ export function teardown(data) {
     }
     sleep(SETUP_PAUSE);
   }
-  if (seen?.releasedAt && segment() === '') {
-    openQueues(config).seeEnd(); // of several processes, others may still have users
-  }
   console.log('teardown: done');
 }
 
 /** @param {any} data */
 export function handleSummary(data) {
+  // Not before the run is over: slots are waited for, which must not lengthen it. Only a controller that has seen the drain to
+  // its end has a pause; of several processes, others may still have users.
+  if (data.metrics.promotion_pause_ms && segment() === '') {
+    summary?.addEnd(data, openQueues(config).seeEnd());
+  }
   return {
     stdout: summary?.summaryText(data, config),
     'summary.json': JSON.stringify(data, null, 2),

@@ -238,7 +238,7 @@ export function readConfig(env, read) {
     writeOpenAt: flag('WRITE_OPEN_AT_REDIS', '1'),
     slots: boosted ? whole('SLOT_BOOST_VALUE', 10000) : whole('SEATS', 0),
     slotsFrom: boosted ? 'SLOT_BOOST_VALUE' : text('SEATS') && 'SEATS',
-    stallMs: whole('STALL_MS', 10000, 1000),
+    stallMs: whole('STALL_MS', 10000, 3000),
     verbose: flag('VERBOSE_LOGS', '0'),
     lean: flag('LEAN', '0'),
     warnings: warnings(),

@@ -6,8 +6,28 @@ import { cutOffMend } from './pure.js';
 /** @typedef {import('./pure.js').Config} Config */
 
 /**
- * @typedef {{ metrics: Record<string, { values: Record<string, number> }> }} SummaryData
+ * @typedef {{ metrics: Record<string, { type?: string, contains?: string, values: Record<string, number> }> }} SummaryData
  */
+
+/**
+ * Adds what was seen when the run was over, where no metric records anything any more.
+ *
+ * @param {SummaryData} data
+ * @param {{ slots: number[], failed: number }} seen slots of each event when all users had left, and looks that failed
+ */
+export function addEnd({ metrics }, { slots, failed }) {
+  const add = (/** @type {string} */ name, /** @type {string} */ type, /** @type {Record<string, number>} */ values) => {
+    metrics[name] = { type, contains: 'default', ...metrics[name], values: { ...metrics[name]?.values, ...values } };
+  };
+  if (slots.length > 0) {
+    const max = Math.max(...slots);
+    add('slots_at_end', 'trend', { min: Math.min(...slots), max });
+    add('slots_most', 'trend', { max: Math.max(metrics.slots_most?.values.max ?? 0, max) });
+  }
+  if (failed > 0) {
+    add('failed_looks', 'counter', { count: (metrics.failed_looks?.values.count ?? 0) + failed });
+  }
+}
 
 /**
  * The text that closes a run.
@@ -42,6 +62,7 @@ export function summaryText({ metrics }, config) {
     'Barrier wait max': ms('barrier_wait_ms', 'max', 0),
     'P95 OPEN->IN_PROGRESS': ms('open_to_promote_ms', 'p(95)', 2),
     'P95 login batch delay': ms('login_batch_delay_ms', 'p(95)', 0),
+    'Promoted before release': count('promoted_before_release'),
     'Longest pause of promotion': ms('promotion_pause_ms', 'max', 0),
     'Slots at join, most, at end':
       `${slots('slots_at_join', 'min')}, ${slots('slots_most', 'max')}, ${slots('slots_at_end', 'min')}` +

@@ -78,6 +78,23 @@ test('users whom no queue holds any more are named', async (t) => {
   assert.equal(run.value('cut_off_users'), 1);
 });
 
+test('slots that come back late are waited for when the run is over, and do not lengthen it', async (t) => {
+  const world = await startWorld(t, ['--seats', '2', '--fault', 'leak-slots=1']);
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 2, SEATS: 2 })).expect(0, `event ${EVENT} has 1 slots after all users have left, where SEATS=2`);
+  assert.equal(run.value('slots_at_end', 'min'), 1);
+  assert.ok(run.elapsedMs - run.summary.state.testRunDurationMs >= 10_000, `${run.elapsedMs} ms, ${run.summary.state.testRunDurationMs} ms of them run`);
+});
+
+test('looks that fail are counted and named', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  // All but the slots.
+  await world.redis('ACL', 'SETUSER', 'bench', 'on', '>password', 'allchannels', '~K6_*', '~WAITING*', '+@all');
+  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, REDIS_USERNAME: 'bench', REDIS_PASSWORD: 'password' };
+  const run = (await world.k6(env)).expect(0, /the slots could not be read: .*NoPerm/, new RegExp(`the slots of event ${EVENT} could not be read: .*NoPerm`));
+  assert.ok(run.value('failed_looks') >= 2, 'once all had joined, and at the end');
+  assert.equal(run.value('slots_at_end', 'min'), 0);
+});
+
 test('of several processes none judges by itself what has come back', async (t) => {
   const world = await startWorld(t, ['--seats', '2', '--fault', 'late-slots-ms=60000']);
   const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, RUN_ID: 'both', BURST_OFFSET_MS: 4000 };
