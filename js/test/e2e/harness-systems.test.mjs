@@ -110,6 +110,14 @@ for (const queue of ['zset', 'hash']) {
   });
 }
 
+test('who asks again and again in vain leaves the queue', async (t) => {
+  const world = await startWorld(t, ['--transport', 'polling', '--fault', 'stall-promotion=true']);
+  const env = { EVENT_IDS: EVENTS[0], VUS: 3, SYSTEM: 'polling', POLL_INTERVAL_MS: 100, SSE_TIMEOUT_MS: 2000 };
+  const run = (await world.k6(env)).expect(99, 'cut off by SSE_TIMEOUT_MS=2000');
+  assert.deepEqual(['cut_off_users', 'sse_failures', 'disconnect_failures'].map((name) => run.value(name)), [3, 3, 0]);
+  assert.equal(await world.redis('EXISTS', `WAITING_USER_IDS:${EVENTS[0]}`), 0);
+});
+
 test('a broker behind no gateway gets the headers that a gateway would add', async (t) => {
   const world = await startRedis(t);
   const { baseUrl, port, requests } = await startRoom(t, polled());
