@@ -143,7 +143,7 @@ async fn tell(app: Arc<App>, broker: usize, mut dispatches: Consumer) {
             tokio::time::sleep(RETRY).await;
             continue;
         }
-        let outcome = tell_batch(&app, &mut dispatches).await;
+        let outcome = tell_batch(&app, broker, &mut dispatches).await;
         log.note(&outcome);
         if outcome.is_err() {
             dispatches.recover().await;
@@ -151,10 +151,13 @@ async fn tell(app: Arc<App>, broker: usize, mut dispatches: Consumer) {
     }
 }
 
-async fn tell_batch(app: &App, dispatches: &mut Consumer) -> RedisResult<()> {
-    let (ids, batch): (Vec<_>, Vec<_>) = dispatches
-        .read()
-        .await?
+async fn tell_batch(app: &App, broker: usize, dispatches: &mut Consumer) -> RedisResult<()> {
+    let messages = dispatches.read().await?;
+    // Dead since it began to wait for them: they stay unacknowledged.
+    if app.brokers[broker].is_dead(app) {
+        return Ok(());
+    }
+    let (ids, batch): (Vec<_>, Vec<_>) = messages
         .into_iter()
         .map(|message| (message.id, message.promoted))
         .unzip();
