@@ -344,7 +344,7 @@ async fn slot_comes_back_from_a_user_who_hangs_up_while_leaving() {
         others.push(room.user(number).await);
     }
     // Redis takes nothing any more, and what the others ask fills the way to it: ids of 50 KB.
-    room.redis.ask::<()>(&["CLIENT", "PAUSE", "3000", "ALL"]);
+    room.redis.signal("STOP");
     let mut asking = tokio::task::JoinSet::new();
     for other in others {
         asking.spawn(async move { other.waiting(&"e".repeat(50_000)).await.status() });
@@ -356,5 +356,6 @@ async fn slot_comes_back_from_a_user_who_hangs_up_while_leaving() {
         .disconnect_within(EVENT, Duration::from_millis(500))
         .await;
     asking.abort_all();
+    room.redis.signal("CONT");
     room.redis.until(&SLOTS, Some("3".to_owned())).await;
 }
