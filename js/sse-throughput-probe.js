@@ -10,8 +10,9 @@
  *   k6 run --quiet --log-format raw --summary-mode disabled -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-probe.js
  *
  * The calls of the system under test are those of the harness (SYSTEM). The event that the user waits for is CLOSED
- * meanwhile, as in a run; afterwards each event has the status that it had, also where the probe is interrupted. An event
- * whose status cannot be known is left as it is. Nobody is promoted then, and nothing is deleted.
+ * meanwhile, as in a run; afterwards each event has the status that it had, also where the probe is interrupted. Only the
+ * texts OPEN and CLOSED are a status: an event whose status is anything else, or cannot be known, is left as it is, and where
+ * it is open the user may be let in. Who waited leaves again, by `withdraw` or else by `leave`. Nothing else is deleted.
  */
 
 import http from 'k6/http';
@@ -51,18 +52,24 @@ try {
 /** The event that the first user waits for. */
 const trialEvent = () => pure.eventOf(config, 1);
 
-/** @typedef {Record<string, 'OPEN' | 'CLOSED'>} Statuses of the events whose status is known */
+/**
+ * @typedef {object} Statuses
+ * @property {Record<string, 'OPEN' | 'CLOSED'>} known of the events whose status is known
+ * @property {Record<string, string>} unknown of the others: what is there instead
+ */
 
 /** What must be known before anything is changed: an interrupted iteration says nothing any more. */
 export function setup() {
   /** @type {Statuses} */
-  const statuses = {};
+  const statuses = { known: {}, unknown: {} };
   if (wrong === undefined && missing().length === 0) {
     const admin = system.eventStatus && logIn(adminAccount()).session;
     for (const eventId of config.eventIds) {
-      const status = statusOf(admin, eventId);
+      const { status, instead } = statusOf(admin, eventId);
       if (status !== undefined) {
-        statuses[eventId] = status;
+        statuses.known[eventId] = status;
+      } else {
+        statuses.unknown[eventId] = instead;
       }
     }
   }
@@ -88,20 +95,31 @@ export default function (statuses) {
     return;
   }
   // Whoever is promoted takes a slot, and gives it back later than the run that follows can wait.
-  if (statuses[eventId] === 'OPEN' && admin !== undefined) {
-    failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
-    sleep(PAUSE);
+  if (statuses.known[eventId] === 'OPEN' && !closed(admin, eventId)) {
+    return;
   }
   const slotsBefore = slotsOf(eventId);
+  const indexBefore = lastIndexOf(eventId);
   const { joined, promoted } = tryStream(user, eventId);
-  if (joined) {
-    trySlots(eventId, slotsBefore, promoted, seats);
+  if (!joined) {
+    return;
   }
+  const indexAfter = lastIndexOf(eventId);
+  if (ownSystem() && indexBefore !== undefined && indexAfter === indexBefore) {
+    notOfThisRoom(`the first user joined the queue of event ${eventId}, and WAITING_QUEUE_IDX[${eventId}] there is what it was`);
+    return;
+  }
+  trySlots(eventId, slotsBefore, promoted, seats);
 }
 
 /** @param {Statuses} statuses */
 export function teardown(statuses) {
-  if (wrong !== undefined || statuses[trialEvent()] !== 'OPEN') {
+  if (wrong !== undefined || statuses.known[trialEvent()] !== 'OPEN') {
+    return;
+  }
+  // What still is OPEN was not closed here.
+  const before = system.eventStatus && logIn(adminAccount()).session;
+  if (statusOf(before, trialEvent()).status === 'OPEN') {
     return;
   }
   const { session, why } = logIn(adminAccount());
@@ -112,6 +130,42 @@ export function teardown(statuses) {
 }
 
 // --- What is tried
+
+/**
+ * Closes an event that is OPEN, so that nobody is let in meanwhile. Where that fails, it says so, and nobody is to wait there.
+ *
+ * @param {any} admin session
+ * @param {string} eventId
+ */
+function closed(admin, eventId) {
+  if (admin === undefined) {
+    return false; // that is told already
+  }
+  const why = failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
+  if (why !== '') {
+    const mend = `give ${config.adminEmail} the role MANAGER or ADMIN`;
+    tell('stream', `nobody waited for event ${eventId}, which is OPEN and cannot be set to CLOSED: ${why}`, mend);
+    return false;
+  }
+  sleep(PAUSE);
+  if (statusOf(admin, eventId).status === 'OPEN') {
+    // What says so is not to be believed, and would leave the event closed in the end.
+    failureOf(() => system.setEventStatus(config, admin, eventId, 'OPEN'));
+    if (system.eventStatus) {
+      const seen = `event ${eventId} was set to CLOSED, and eventStatus still says OPEN; it was opened again`;
+      tell('events', seen, 'let eventStatus of SYSTEM tell what the event is now, and setEventStatus change it');
+    } else {
+      notOfThisRoom(`event ${eventId} was closed, and event_statuses[${eventId}] there still is OPEN`);
+    }
+    return false;
+  }
+  return true;
+}
+
+/** @param {string} why */
+function notOfThisRoom(why) {
+  tell('redis', `REDIS_URL is not the Redis of this room: ${why}`, 'give as REDIS_URL the Redis that the room itself uses');
+}
 
 /** The session of the account that controls the events, if it logs in. */
 function tryAdmin() {
@@ -168,9 +222,12 @@ function tryUsers() {
  */
 function tryEvents(admin, statuses) {
   const seats = new Map();
-  const readSeats = system.seats ?? (config.system.startsWith('./systems/') ? seatsByGet : undefined);
+  const readSeats = system.seats ?? (ownSystem() ? seatsByGet : undefined);
   /** @type {{ seen: string, mend: string }[]} */
   const wrong = [];
+  /** @type {typeof wrong} */
+  const unreadable = [];
+  const OTHER_EVENTS = 'EVENT_IDS must be ids of events that exist there; make them, or name others';
   if (config.eventIds.length === 0) {
     tell('events', 'EVENT_IDS is empty', 'give the ids of the events as a comma list');
   }
@@ -184,8 +241,11 @@ function tryEvents(admin, statuses) {
     if (admin === undefined) {
       continue;
     }
-    const status = statuses[eventId];
+    const status = statuses.known[eventId];
     if (status === undefined) {
+      if (unread !== '') {
+        unreadable.push({ seen: `event ${eventId} cannot be read: ${unread}`, mend: OTHER_EVENTS });
+      }
       continue;
     }
     const why = failureOf(() => system.setEventStatus(config, admin, eventId, status));
@@ -193,21 +253,30 @@ function tryEvents(admin, statuses) {
       const mend =
         unread === ''
           ? `give ${config.adminEmail} the role MANAGER or ADMIN; is it an event of EVENT_IDS that exists?`
-          : 'EVENT_IDS must be ids of events that exist there; make them, or name others';
+          : OTHER_EVENTS;
       wrong.push({ seen: `event ${eventId} cannot be set to ${status}: ${why}`, mend });
     }
   }
+  // Where none can be read, it may be the system that does not tell.
+  if (seats.size > 0) {
+    wrong.push(...unreadable);
+  }
   const events = config.eventIds.length;
-  const unknown = config.eventIds.filter((/** @type {string} */ eventId) => statuses[eventId] === undefined);
+  const unknown = config.eventIds.filter((/** @type {string} */ eventId) => statuses.known[eventId] === undefined);
   if (wrong.length > 0) {
     const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : '';
     tell('events', `${wrong[0].seen}${more}`, wrong[0].mend);
   } else if (unknown.length > 0 && admin !== undefined) {
     const which = `${unknown[0]}${unknown.length > 1 ? ` (and ${unknown.length - 1} more)` : ''}`;
-    const mend = config.system.startsWith('./systems/')
-      ? 'let the user of REDIS_URL read event_statuses; whether the admin may open and close was not tried'
-      : 'let SYSTEM export eventStatus; whether the admin may open and close was not tried';
-    know('events', `whether event ${which} is OPEN is not known here, so it was left as it is`, mend);
+    const instead = statuses.unknown[unknown[0]];
+    const seen = `whether event ${which} is OPEN is not known here, so it was left as it is: ${instead}`;
+    const untried = 'whether the admin may open and close it was not tried';
+    if (ownSystem() && instead === NO_STATUS) {
+      tell('events', `${seen}; ${untried}`); // as with each event that was never opened or closed
+    } else {
+      const own = 'the user of REDIS_URL is to read event_statuses, which is to hold OPEN or CLOSED';
+      know('events', seen, `${ownSystem() ? own : 'let SYSTEM export eventStatus, which returns OPEN or CLOSED'}; ${untried}`);
+    }
   } else if (events > 0 && admin !== undefined) {
     const read = seats.size === events ? 'read, ' : '';
     tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
@@ -232,7 +301,7 @@ function tryEvents(admin, statuses) {
 function tryStream(user, eventId) {
   const queue = asked('TYPE', `WAITING:${eventId}`) ?? 'none';
   const queued = queue !== 'none' || Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0) > 0;
-  const lastIndex = () => Number(asked('HGET', 'WAITING_QUEUE_IDX', eventId) ?? 0);
+  const lastIndex = () => lastIndexOf(eventId) ?? 0;
   const indexBefore = lastIndex();
   const seen = { joined: false, promoted: false };
   const end = (promoted = false) => {
@@ -277,11 +346,14 @@ function leaveAgain(user, eventId, promoted) {
     }
   } else {
     const mend = 'it stays in the queue until that is noticed';
-    if (typeof system.withdraw !== 'function') {
-      know('stream', `${waits}, and goes without a word`, `${mend}: where it is in the way of a run, let SYSTEM export withdraw`);
+    const own = typeof system.withdraw === 'function';
+    // Who stays in the queue of an event that is open is let in, and keeps a slot from the run that follows.
+    const why = failureOf(() => system[own ? 'withdraw' : 'leave'](config, user, eventId));
+    if (why !== '' && !own) {
+      const slot = 'and is let in where the event is open: it then holds a slot';
+      know('stream', `${waits}, and cannot leave it before it is let in: ${why}`, `${mend}, ${slot}; let SYSTEM export withdraw`);
       return;
     }
-    const why = failureOf(() => system.withdraw(config, user, eventId));
     if (why !== '') {
       know('stream', `${waits}, and was not taken out of the queue again: ${why}`, `${mend}; see why it is refused, if it should not be`);
       return;
@@ -300,10 +372,10 @@ function leaveAgain(user, eventId, promoted) {
  * @param {Map<string, number>} seats
  */
 function trySlots(eventId, before, promoted, seats) {
-  if ((__ENV.SLOT_BOOST ?? '0') === '1') {
+  if (config.slotsFrom === 'SLOT_BOOST_VALUE') {
     return; // the run presets them
   }
-  const expected = Number(__ENV.SEATS);
+  const expected = config.slots;
   const after = slotsOf(eventId);
   const mend = (/** @type {number} */ number) =>
     `give SEATS=${number}: the time limits of a run are computed from it; or give the events ${expected} seats`;
@@ -366,22 +438,35 @@ function adminAccount() {
   return { email: config.adminEmail, password: config.adminPassword };
 }
 
+/** Whether it is a system that comes with the harness: those keep their state in Redis as the reference does. */
+const ownSystem = () => config.system.startsWith('./systems/');
+
+/** What Redis has of an event that was never opened or closed. */
+const NO_STATUS = 'event_statuses has no such event';
+
 /**
- * The status of an event, nothing where it cannot be known.
+ * The status of an event, or what is there instead of one.
  *
  * @param {any} admin session
  * @param {string} eventId
- * @returns {'OPEN' | 'CLOSED' | undefined}
+ * @returns {{ status?: 'OPEN' | 'CLOSED', instead: string }}
  */
 function statusOf(admin, eventId) {
-  let status;
+  let told;
+  let instead;
   if (system.eventStatus) {
-    failureOf(() => (status = system.eventStatus(config, admin, eventId)));
-  } else if (config.system.startsWith('./systems/')) {
-    // Absent is not open there.
-    status = asked('HGET', 'event_statuses', eventId, 'CLOSED');
+    const why = failureOf(() => (told = system.eventStatus(config, admin, eventId)));
+    instead = why === '' ? `eventStatus returned ${JSON.stringify(told)}` : `eventStatus failed: ${why}`;
+  } else if (ownSystem()) {
+    const none = '';
+    told = asked('HGET', 'event_statuses', eventId, none);
+    const other = `event_statuses says ${JSON.stringify(told)}`;
+    instead = told === undefined ? 'event_statuses could not be read' : told === none ? NO_STATUS : other;
+  } else {
+    instead = 'SYSTEM exports no eventStatus';
   }
-  return status === undefined ? undefined : String(status).trim().toUpperCase() === 'OPEN' ? 'OPEN' : 'CLOSED';
+  const text = typeof told === 'string' ? told.trim().toUpperCase() : '';
+  return text === 'OPEN' || text === 'CLOSED' ? { status: text, instead } : { instead };
 }
 
 /** @param {number} number of a user, from 1 */
@@ -427,6 +512,16 @@ function asked(command, key, field, absent) {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * The last index that was given out in an event, nothing where Redis does not say.
+ *
+ * @param {string} eventId
+ */
+function lastIndexOf(eventId) {
+  const index = asked('HGET', 'WAITING_QUEUE_IDX', eventId, '0');
+  return index === undefined ? undefined : Number(index);
 }
 
 /** @param {string} eventId */

@@ -63,13 +63,13 @@ export interface System<Session = any> {
    */
   seats?(settings: Settings, session: Session | undefined, eventId: string): number;
   /**
-   * Whether an event is open. Without it the trial before a run changes no event, since it could not change it back. The session
-   * is as with `seats`.
+   * Whether an event is open, now. Without it, or where it returns anything but these two texts, the trial before a run changes no
+   * event, since it could not change it back. The session is as with `seats`.
    */
   eventStatus?(settings: Settings, session: Session | undefined, eventId: string): 'OPEN' | 'CLOSED';
   /**
-   * Takes a user who has not been let in out of the queue again. Without it, or where it is refused, the user of the trial stays in
-   * the queue until the system notices that nobody waits there any more.
+   * Takes a user who has not been let in out of the queue again. Without it the trial calls `leave`. Where that is refused, the user
+   * stays in the queue until the system notices that nobody waits there any more, and is let in where the event is open.
    */
   withdraw?(settings: Settings, session: Session, eventId: string): void;
 }

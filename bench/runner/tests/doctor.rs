@@ -37,6 +37,7 @@ fn what_a_run_will_do_is_tried_and_left_as_it_was() {
     let mut connection = services.redis.connect();
     for command in [
         "HSET event_statuses e1 OPEN",
+        "HSET event_statuses e2 CLOSED",
         "HSET event_statuses other OPEN",
         "SET strange yes",
     ] {
@@ -100,6 +101,10 @@ fn what_a_run_will_do_is_tried_and_left_as_it_was() {
 #[test]
 fn accounts_that_do_not_log_in() {
     let services = Services::start(&[]);
+    ask::<i64>(
+        &mut services.redis.connect(),
+        "HSET event_statuses e1 CLOSED",
+    );
     refused(
         &services,
         &[("LOGIN_PASSWORD", "topsecret1")],
@@ -155,12 +160,17 @@ fn fewer_accounts_than_users() {
 
 #[test]
 fn events_that_do_not_exist() {
-    refused(
-        &Services::start(&[]),
-        &[("EVENT_IDS", "e1,e8,e9")],
-        "gateway, events: event e8 cannot be set to CLOSED: status 404",
-        "EVENT_IDS must be ids of events that exist there; make them, or name others",
+    let services = Services::start(&[]);
+    let refused_as = |seen: &str| {
+        let mend = "EVENT_IDS must be ids of events that exist there; make them, or name others";
+        refused(&services, &[("EVENT_IDS", "e1,e8,e9")], seen, mend);
+    };
+    refused_as("gateway, events: event e8 cannot be read: status 404");
+    ask::<i64>(
+        &mut services.redis.connect(),
+        "HSET event_statuses e8 CLOSED",
     );
+    refused_as("gateway, events: event e8 cannot be set to CLOSED: status 404");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 /** What is tried before a run does nothing to anybody else, and forgives nothing but what it knows the reason of. */
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
@@ -25,15 +26,91 @@ async function probe(world, env) {
 
 test('a port whose users cannot leave before they are let in is sound, and nothing of its events is changed', async (t) => {
   const world = await startRedis(t);
-  const { baseUrl, requests } = await startRoom(t, boxOffice);
+  const { baseUrl, requests } = await startRoom(t, (queues) => ({
+    ...boxOffice(queues),
+    'DELETE /shows/*/number': () => ({ status: 404 }),
+  }));
   for (const port of ['shows.js', 'streamed-shows.js']) {
     const said = await probe(world, { BASE_URL: baseUrl, SYSTEM: join(PORTS, port) });
     assert.deepEqual(said.wrong, [], said.output);
-    assert.deepEqual(said.of('stream').map(({ seen }) => seen), [`the first user waits for event ${EVENT}, and goes without a word`]);
+    assert.match(said.of('stream')[0].seen, new RegExp(`^the first user waits for event ${EVENT}, and cannot leave it before it is let in: .*404`));
     assert.match(said.of('events')[0].seen, new RegExp(`^whether event ${EVENT} \\(and 1 more\\) is OPEN is not known here, so it was left`));
   }
-  const calls = new Set(requests.map(({ call }) => call));
-  assert.deepEqual([...calls].filter((call) => /^(PUT|DELETE)/.test(call)), []);
+  assert.deepEqual(requests.filter(({ call }) => call.startsWith('PUT')), []);
+});
+
+test('the user of a port that cannot close events leaves the queue of an open one, so is not let in afterwards', async (t) => {
+  const world = await startRedis(t);
+  let room;
+  const { baseUrl } = await startRoom(t, (queues) => {
+    room = queues;
+    return boxOffice(queues);
+  });
+  room.byRounds = true;
+  room.setOpen(EVENT, true);
+  const said = await probe(world, { BASE_URL: baseUrl, SYSTEM: join(PORTS, 'shows.js') });
+  assert.deepEqual(said.wrong, [], said.output);
+  assert.deepEqual(said.of('stream').map(({ seen }) => seen), [`the first user waits for event ${EVENT} and leaves it`]);
+  assert.deepEqual(room.promote(EVENT), []);
+});
+
+test('only the texts OPEN and CLOSED are a status, and what else is told changes no event', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, boxOffice);
+  const port = join(world.folder, 'port.js');
+  for (const [returned, seen] of [
+    ['true', 'eventStatus returned true'],
+    ["'open for all'", 'eventStatus returned "open for all"'],
+    ['undefined', 'eventStatus returned undefined'],
+    ["(() => { throw new Error('no such show'); })()", 'eventStatus failed: no such show'],
+  ]) {
+    await writeFile(port, `export * from '${join(PORTS, 'shows.js')}';\nexport const eventStatus = () => ${returned};\n`);
+    const said = await probe(world, { BASE_URL: baseUrl, SYSTEM: port });
+    assert.deepEqual(said.wrong, [], said.output);
+    assert.ok(said.of('events')[0].seen.endsWith(`so it was left as it is: ${seen}`), said.output);
+  }
+  assert.deepEqual(requests.filter(({ call }) => call.startsWith('PUT')), []);
+  await writeFile(port, `export * from '${join(PORTS, 'shows.js')}';\nexport const eventStatus = () => ' open ';\n`);
+  const wrong = await probe(world, { BASE_URL: baseUrl, SYSTEM: port });
+  assert.match(wrong.wrong[0].seen, /^event event-a was set to CLOSED, and eventStatus still says OPEN; it was opened again$/);
+  const set = requests.filter(({ call }) => call.startsWith('PUT')).map(({ event, body }) => `${event} ${body.open}`);
+  assert.deepEqual(set, ['event-a true', 'event-b true', 'event-a false', 'event-a true']);
+});
+
+test('a Redis that is not that of the room is named, and no event is changed because it holds no status', async (t) => {
+  const world = await startWorld(t);
+  await world.redis('HSET', 'event_statuses', EVENT, 'OPEN');
+  await world.redis('HSET', 'event_statuses', EVENTS[1], 'OPEN');
+  const other = await startRedis(t);
+  const said = await probe(world, { REDIS_URL: other.redisUrl });
+  assert.deepEqual(said.wrong.map(({ check }) => check), ['redis'], said.output);
+  assert.match(said.of('redis')[0].seen, /^REDIS_URL is not the Redis of this room: /);
+  assert.match(said.of('events')[0].seen, /so it was left as it is: event_statuses has no such event/);
+  for (const event of EVENTS) {
+    assert.equal(await world.redis('HGET', 'event_statuses', event), 'OPEN');
+  }
+  // One that has a status of the same event is not believed either.
+  await other.redis('HSET', 'event_statuses', EVENT, 'OPEN');
+  const copied = await probe(world, { REDIS_URL: other.redisUrl });
+  assert.deepEqual(copied.wrong.map(({ check }) => check), ['redis'], copied.output);
+  assert.equal(await world.redis('HGET', 'event_statuses', EVENT), 'OPEN');
+});
+
+test('without the admin no event is closed, so none is said to have stayed so, and nobody waits in an open one', async (t) => {
+  const world = await startWorld(t);
+  await world.redis('HSET', 'event_statuses', EVENT, 'OPEN');
+  const said = await probe(world, { ADMIN_PASSWORD: 'wrong' });
+  assert.deepEqual(said.wrong.map(({ check }) => check), ['admin'], said.output);
+  assert.deepEqual(said.of('stream'), []);
+  assert.equal(await world.redis('EXISTS', 'WAITING_QUEUE_IDX'), 0);
+  assert.equal(await world.redis('HGET', 'event_statuses', EVENT), 'OPEN');
+});
+
+test('preset slots are compared with no seats, however the flag is written', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  const said = await probe(world, { SLOT_BOOST: 'true', SEATS: 8 });
+  assert.deepEqual([said.wrong, said.of('slots')], [[], []], said.output);
+  assert.deepEqual((await probe(world, { SLOT_BOOST: 'false', SEATS: 8 })).ok('slots'), [false]);
 });
 
 test('a user who could not join is not taken out of a queue', async (t) => {

@@ -74,6 +74,8 @@ export const boxOffice = (queues) => {
 
 /** Who waits for which event, and who has been let in: two at a time. */
 class Queues {
+  /** Whether somebody is let in only when `promote` is called, and not whenever anybody asks. */
+  byRounds = false;
   #open = new Set();
   #waiting = new Map();
   #inside = new Map();
@@ -89,6 +91,16 @@ class Queues {
     if (!inside.has(user)) {
       waiting.add(user);
     }
+    if (!this.byRounds) {
+      this.promote(event);
+    }
+    return [...waiting].indexOf(user) + 1;
+  }
+
+  /** Lets in as many as may be inside; returns who is. */
+  promote(event) {
+    const waiting = this.#usersOf(this.#waiting, event);
+    const inside = this.#usersOf(this.#inside, event);
     for (const first of waiting) {
       if (!this.#open.has(event) || inside.size >= 2) {
         break;
@@ -96,11 +108,11 @@ class Queues {
       waiting.delete(first);
       inside.add(first);
     }
-    return [...waiting].indexOf(user) + 1;
+    return [...inside];
   }
 
   leave(event, user) {
-    return this.#usersOf(this.#inside, event).delete(user);
+    return [this.#inside, this.#waiting].some((queues) => this.#usersOf(queues, event).delete(user));
   }
 
   #usersOf(queues, event) {
