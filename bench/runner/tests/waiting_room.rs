@@ -132,6 +132,37 @@ fn users_ask_again_and_again_where_the_system_is_polling() {
 }
 
 #[test]
+fn a_system_is_found_from_here_on_by_all_that_ask_the_harness() {
+    let place = Place::new();
+    let more = ["--variant", "zset", "--set", "SYSTEM=js/systems/sse.js"];
+    let (code, printed) = finish(&mut bench(&place, &more));
+    assert_eq!(code, 0, "{printed}");
+    // The statistics that the gates need are kept beside those of the harness.
+    let summary = json(&folder(&place, "zset").join("summary.json"));
+    let waits = &summary["metrics"]["barrier_wait_ms"]["values"];
+    assert_eq!(waits["count"], 1, "{waits}");
+}
+
+#[test]
+fn a_harness_that_does_not_tell_its_options_is_named() {
+    let place = Place::new();
+    let silent = place.evidence().with_file_name("k6");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = inspect ] && exit 107\nexec '{}' \"$@\"\n",
+        k6().display()
+    );
+    std::fs::write(&silent, script).expect("written");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&silent, executable).expect("executable");
+    let mut command = bench(&place, &["--variant", "zset"]);
+    let (_, printed) = finish(command.env("K6_BIN", &silent));
+    assert!(
+        printed.contains("`k6 inspect` could not read the harness"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn what_the_other_variant_left_behind_is_never_seen() {
     let redis = Redis::start(&[]);
     let event = "0dc2efd8-f760-11f0-8e3b-2a897f646219";

@@ -184,7 +184,7 @@ impl Attempt<'_, '_> {
             &self.run.vars,
             run_id,
         );
-        trend_stats::add(&mut call, self.shared.suite, self.inbox)?;
+        trend_stats::add(&mut call, self.shared.suite, self.inbox, self.stream)?;
         let logs = Slices::begin(self.shared.suite, self.run.target, &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
