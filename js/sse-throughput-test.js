@@ -17,7 +17,7 @@
 import exec from 'k6/execution';
 import http from 'k6/http';
 import { sleep } from 'k6';
-import { Counter, Trend } from 'k6/metrics';
+import { Counter, Gauge, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
@@ -53,6 +53,8 @@ const promotedBeforeRelease = new Counter('promoted_before_release');
 const completedUsers = new Counter('completed_users');
 /** Users who could not give back what they held. */
 const disconnectFailures = new Counter('disconnect_failures');
+/** Events that setup has closed and nobody has opened since. Setup, teardown and summary are no user's, so no user has it. */
+const closedEvents = __VU === 0 ? new Gauge('closed_events') : undefined;
 
 /** Pauses after a status change, s. */
 const SETUP_PAUSE = 0.5;
@@ -145,13 +147,16 @@ export function setup() {
   if (why !== '') {
     endRun(`setup: ${why}, so event status cannot be controlled`);
   }
-  for (const eventId of config.eventIds) {
+  config.eventIds.forEach((eventId, before) => {
     const failure = setEventStatus(session, eventId, 'CLOSED');
     if (failure !== '') {
-      endRun(`setup: ${failure}`);
+      const left = config.eventIds.slice(0, before).map((closed) => setEventStatus(session, closed, 'OPEN')).filter((why) => why !== '');
+      closedEvents?.add(left.length);
+      endRun([`setup: ${failure}`, ...left, ...(before > left.length ? [`closed before, and OPEN again: ${before - left.length}`] : [])].join('; '));
     }
+    closedEvents?.add(before + 1);
     sleep(SETUP_PAUSE);
-  }
+  });
   return { burstStartMs: Date.now() + config.burstOffsetMs, limitMs: pure.timesOf(config).mainS * 1000, runId };
 }
 
@@ -318,10 +323,13 @@ export function teardown(data) {
     console.error(`teardown: ${why}; the events stay as they are`);
     return;
   }
+  let closed = config.eventIds.length;
   for (const eventId of config.eventIds) {
     const failure = setEventStatus(session, eventId, 'OPEN');
     if (failure !== '') {
       console.error(`teardown: ${failure}`);
+    } else {
+      closedEvents?.add(--closed);
     }
     sleep(SETUP_PAUSE);
   }

@@ -93,6 +93,16 @@ export function openQueues(config) {
     try {
       const queues = open();
       const waiting = queues.counts();
+      const neverUsed = (/** @type {string} */ eventId) =>
+        waiting[waitingKey(eventId)] === 0 && Number(queues.command('HGET', INDEX_KEY, eventId)) === 0;
+      if (ownSystem && config.eventIds.every(neverUsed)) {
+        failedLooks.add(1);
+        console.error(
+          'REDIS_URL is not the Redis of this room: all users have joined, and there no queue holds anybody and no index was given ' +
+            'out; slots and promotion are not known',
+        );
+        return;
+      }
       for (const eventId of config.eventIds) {
         const slots = slotsOf(queues, eventId);
         if (waiting[waitingKey(eventId)] === 0 || (slots === undefined && !ownSystem)) {

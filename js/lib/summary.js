@@ -69,5 +69,8 @@ export function summaryText({ metrics }, config) {
       (config.slots > 0 ? ` (${config.slotsFrom}=${config.slots})` : ''),
     'Cut off users': cutOff === 0 ? 0 : `${cutOff}: ${cutOffMend(config)}`,
   };
-  return ['SSE Throughput Test Summary', ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`), ''].join('\n');
+  // Whatever ended the run before the controller or teardown opened them.
+  const closed = metrics.closed_events?.values.value > 0 && !metrics.promotion_pause_ms;
+  const warning = closed ? [`events may be CLOSED: ${config.eventIds.join(', ')}; open those that are to be open`] : [];
+  return [...warning, 'SSE Throughput Test Summary', ...Object.entries(lines).map(([name, value]) => `${name}: ${value}`), ''].join('\n');
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { EVENTS, startWorld } from './world.mjs';
+import { EVENTS, startRedis, startWorld } from './world.mjs';
 
 const THRESHOLDS = 99;
 const [EVENT] = EVENTS;
@@ -93,6 +93,14 @@ test('looks that fail are counted and named', async (t) => {
   const run = (await world.k6(env)).expect(0, /the slots could not be read: .*NoPerm/, new RegExp(`the slots of event ${EVENT} could not be read: .*NoPerm`));
   assert.ok(run.value('failed_looks') >= 2, 'once all had joined, and at the end');
   assert.equal(run.value('slots_at_end', 'min'), 0);
+});
+
+test('a Redis that is not that of the room is no sound look', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  const other = await startRedis(t);
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 2, SEATS: 2, REDIS_URL: other.redisUrl })).expect(0, 'REDIS_URL is not the Redis of this room: all users have joined');
+  assert.ok(run.value('failed_looks') >= 1);
+  assert.equal(run.value('completed_users'), 2);
 });
 
 test('of several processes none judges by itself what has come back', async (t) => {
