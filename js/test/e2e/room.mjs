@@ -12,7 +12,7 @@ import { createServer } from 'node:http';
  * @property {URL} url
  */
 
-/** @typedef {{ status?: number, headers?: Record<string, string>, body?: any, stream?: () => string }} Answer `stream`: what comes next */
+/** @typedef {{ status?: number, headers?: Record<string, string>, body?: any, stream?: () => string, silent?: boolean }} Answer `stream`: what comes next; `silent`: nothing ever does */
 
 /**
  * @param {{ after: (stop: () => Promise<unknown>) => void }} t
@@ -32,7 +32,10 @@ export async function startRoom(t, callsOf) {
     const call = `${incoming.method} ${url.pathname.replace(event || '*', '*')}`;
     const request = { call, event, url, body: text === '' ? undefined : JSON.parse(text), headers: incoming.headers };
     requests.push(request);
-    const { status = 200, headers = {}, body = {}, stream } = calls[call]?.(request) ?? { status: 404, body: { unknown: call } };
+    const { status = 200, headers = {}, body = {}, stream, silent } = calls[call]?.(request) ?? { status: 404, body: { unknown: call } };
+    if (silent) {
+      return;
+    }
     if (stream) {
       outgoing.writeHead(status, { 'Content-Type': 'text/event-stream' });
       const rounds = setInterval(() => outgoing.write(stream()), 50);
