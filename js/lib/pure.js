@@ -579,7 +579,9 @@ export function cutOffText(config, byStream = false) {
 }
 
 /** @param {Config} config */
-export function cutOffMend({ slots, slotsFrom }) {
+export function cutOffMend({ slots, slotsFrom, system, pollIntervalMs }) {
   const why = slotsFrom === 'SEATS' ? `give the SEATS that the events have (SEATS=${slots})` : 'see why the queue is slow';
-  return `${why}, or raise HOLD_MS and SSE_TIMEOUT_MS`;
+  // Who asks less often than once a round holds the slot until the next question.
+  const asked = system === './systems/sse.js' || pollIntervalMs <= 1000 ? '' : `, lower POLL_INTERVAL_MS=${pollIntervalMs}`;
+  return `${why}${asked}, or raise HOLD_MS and SSE_TIMEOUT_MS`;
 }

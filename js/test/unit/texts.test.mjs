@@ -110,6 +110,9 @@ test('the summary says how many users were cut off, and what helps', () => {
   const config = readConfig({ EVENT_IDS: 'a', HOLD_MS: '70000', SSE_TIMEOUT_MS: '9000', SEATS: '50' });
   assert.equal(cutOffText(config), `cut off by the users' time limit of 73 s: ${seats}`);
   assert.equal(cutOffText(config, true), `cut off by SSE_TIMEOUT_MS=9000: ${seats}`);
+  const asked = (env) => cutOffText(readConfig({ EVENT_IDS: 'a', POLL_INTERVAL_MS: '5000', ...env }));
+  assert.match(asked({ SYSTEM: 'polling' }), /: see why the queue is slow, lower POLL_INTERVAL_MS=5000, or raise HOLD_MS/);
+  assert.doesNotMatch(asked({ SYSTEM: 'sse' }) + asked({ SYSTEM: 'polling', POLL_INTERVAL_MS: '1000' }), /POLL_INTERVAL_MS/);
 });
 
 test('the summary says which slots were to be seen', () => {
