@@ -501,6 +501,28 @@ fn cleaning_waits_for_promoted_users_of_an_earlier_run_or_names_them() {
 }
 
 #[test]
+fn preset_slots_are_taken_back_after_a_run_whatever_became_of_it() {
+    let services = Services::start(&["--seats", "2"]);
+    let (code, printed) = finish(&mut services.run(&["SLOT_BOOST=1"]));
+    assert_eq!(code, 0, "{printed}");
+    let left = || {
+        let question = "HGET ENTRY_QUEUE_SLOTS e1";
+        common::ask::<Option<String>>(&mut services.redis.connect(), question)
+    };
+    assert_eq!(left(), None, "{printed}");
+    let cleanup = services
+        .place
+        .run_folder("gateway/1/slot-boosted/custom")
+        .join("cleanup.txt");
+    let cleanup = text(&cleanup);
+    let (before, after) = cleanup
+        .split_once("[cleanup] the run is over")
+        .expect("two cleanings");
+    assert!(before.contains("> HSET ENTRY_QUEUE_SLOTS e1 10000"));
+    assert!(after.contains("> HDEL ENTRY_QUEUE_SLOTS e1\n< (integer) 1"));
+}
+
+#[test]
 fn a_run_whose_events_somebody_else_opened_is_invalid_and_says_so_in_one_line() {
     let services = Services::start(&["--seats", "2"]);
     let open = || assert_eq!(services.ask("HSET event_statuses e1 OPEN"), 0);

@@ -153,6 +153,7 @@ impl Attempt<'_, '_> {
             }
         }
         let ended = self.with_target(&target, &processes, run_id, &mut cleaning, meta);
+        self.clean_after(&mut cleaning);
         // The target ends before its log is judged complete, and also when something went wrong.
         target.stop(folder);
         let (finished, machine, health) = ended?;
@@ -227,6 +228,25 @@ impl Attempt<'_, '_> {
             },
         )?;
         Ok(held)
+    }
+
+    /// Takes back what was preset for the run, whatever became of it, also after a signal. Where that fails, the run stands.
+    fn clean_after(&self, cleaning: &mut Cleaning) {
+        let mut take_back = || {
+            let Some(plan) = clean::Plan::after(self.shared.suite, &self.run.vars)? else {
+                return Ok(());
+            };
+            cleaning.plan = Some(plan);
+            cleaning.log.push("[cleanup] the run is over".to_owned());
+            cleaning.step(self.folder, |plan, log| plan.execute(false, log, || Ok(())))
+        };
+        if let Err(error) = take_back() {
+            let text = format!(
+                "what was preset for the run could not be taken back: {}",
+                masked(&format!("{error:#}"))
+            );
+            self.stream.tell(Event::Finding { text });
+        }
     }
 
     fn clean(&mut self, log: Vec<String>) -> anyhow::Result<Cleaning> {

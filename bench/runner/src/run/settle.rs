@@ -7,7 +7,7 @@ use crate::run::redis::client::Server;
 use crate::suite::Suite;
 use crate::suite::each::items;
 use crate::suite::schema::{CleanTable, SettleTable};
-use crate::suite::scope::{Condition, Watched};
+use crate::suite::scope::{Condition, Moment, Watched};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
 
@@ -29,7 +29,7 @@ pub(crate) fn settle(
             continue;
         };
         let condition = Condition::parse(table.when.get_ref()).map_err(exit::set_up)?;
-        if condition.holds(vars) {
+        if condition.holds(Moment::BeforeRun, vars) {
             settle_one(suite, table, declared, vars, &mut pause, &mut tell)?;
         }
     }

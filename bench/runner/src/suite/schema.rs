@@ -250,7 +250,7 @@ pub(crate) struct ProbeTable {
 pub(crate) struct CleanTable {
     pub(crate) id: String,
     pub(crate) kind: CleanKind,
-    /// `before_run`, or `before_run if NAME=VALUE`.
+    /// `before_run` or `after_run`, alone or with ` if NAME=VALUE`.
     pub(crate) when: Spanned<String>,
     pub(crate) target: Spanned<String>,
     /// What may be touched: `KEY`, `HASH[FIELD]`, `HASH[FIELD]=VALUE`.
