@@ -16,6 +16,8 @@ import { errorText } from './pure.js';
 const slotsAtJoin = new Trend('slots_at_join');
 /** The most slots that any event had, by then and each second of the drain. */
 const slotsMost = new Trend('slots_most');
+/** The fewest, at the same times and at the end: below 0, more users were let in than there were slots. */
+const slotsLeast = new Trend('slots_least');
 /** Looks at queues and slots that failed: what they would have shown is not known. */
 const failedLooks = new Counter('failed_looks');
 /** The longest time in which nobody was let in although users waited, ms. */
@@ -110,6 +112,7 @@ export function openQueues(config) {
         }
         slotsAtJoin.add(slots ?? 0);
         slotsMost.add(slots ?? 0);
+        slotsLeast.add(slots ?? 0);
         if (config.slots > 0 && slots !== config.slots) {
           console.error(
             `event ${eventId} has ${slots ?? 'no'} slots now that all users have joined, where ${expected}: that is not what its ` +
@@ -134,6 +137,7 @@ export function openQueues(config) {
     /** Who waits where, since when nobody of them has been let in, and whether that was told. */
     const seen = new Map([...config.eventIds, ''].map((place) => [place, { waiting: 0, since: 0, told: false }]));
     const over = new Set();
+    const under = new Set();
     let longestMs = 0;
     let failed = 0;
 
@@ -171,6 +175,11 @@ export function openQueues(config) {
           continue;
         }
         slotsMost.add(slots);
+        slotsLeast.add(slots);
+        if (slots < 0 && !under.has(eventId)) {
+          under.add(eventId);
+          console.error(`event ${eventId} has ${slots} slots while it drains: more users were let in than it had slots for`);
+        }
         if (config.slots > 0 && slots > config.slots && !over.has(eventId)) {
           over.add(eventId);
           console.error(`event ${eventId} has ${slots} slots while it drains, where ${expected}: somebody else has given some back`);

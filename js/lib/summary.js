@@ -23,6 +23,7 @@ export function addEnd({ metrics }, { slots, failed }) {
     const max = Math.max(...slots);
     add('slots_at_end', 'trend', { min: Math.min(...slots), max });
     add('slots_most', 'trend', { max: Math.max(metrics.slots_most?.values.max ?? 0, max) });
+    add('slots_least', 'trend', { min: Math.min(metrics.slots_least?.values.min ?? max, ...slots) });
   }
   if (failed > 0) {
     add('failed_looks', 'counter', { count: (metrics.failed_looks?.values.count ?? 0) + failed });

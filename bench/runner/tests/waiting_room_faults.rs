@@ -309,7 +309,12 @@ impl Services {
     }
 
     /// Runs, and does something once a line has been printed that holds the text; returns all that was printed.
-    fn run_and(&self, more: &[&str], text: &str, disturb: impl FnOnce()) -> String {
+    fn run_and(&self, more: &[&str], text: &str, disturb: impl Fn()) -> String {
+        self.run_and_each(more, &[(text, &disturb)])
+    }
+
+    /// The same with several things, one after the other.
+    fn run_and_each(&self, more: &[&str], steps: &[(&str, &dyn Fn())]) -> String {
         let mut command = self.run(more);
         let mut child = command
             .stdout(Stdio::piped())
@@ -317,19 +322,22 @@ impl Services {
             .spawn()
             .expect("the runner starts");
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (mut printed, mut disturb) = (String::new(), Some(disturb));
+        let (mut printed, mut steps) = (String::new(), steps.iter());
+        let mut next = steps.next();
         for line in output.lines() {
             let line = line.expect("text");
             printed.push_str(&line);
             printed.push('\n');
-            if line.contains(text)
-                && let Some(disturb) = disturb.take()
+            if let Some((text, disturb)) = next
+                && line.contains(text)
             {
                 disturb();
+                next = steps.next();
             }
         }
         child.wait().expect("the runner ends");
-        assert!(disturb.is_none(), "{text} in {printed}");
+        let missing = next.map(|(text, _)| text);
+        assert!(missing.is_none(), "{missing:?} in {printed}");
         printed
     }
 
@@ -520,6 +528,30 @@ fn preset_slots_are_taken_back_after_a_run_whatever_became_of_it() {
         .expect("two cleanings");
     assert!(before.contains("> HSET ENTRY_QUEUE_SLOTS e1 10000"));
     assert!(after.contains("> HDEL ENTRY_QUEUE_SLOTS e1\n< (integer) 1"));
+}
+
+#[test]
+fn a_run_that_let_in_more_users_than_slots_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2"]);
+    let slots = |number: i64| {
+        assert_eq!(
+            services.ask(&format!("HSET ENTRY_QUEUE_SLOTS e1 {number}")),
+            0
+        );
+    };
+    let named = "slots while it drains: more users were let in than it had slots for";
+    let printed = services.run_and_each(
+        &[],
+        &[
+            ("all events are OPEN", &|| slots(-3)),
+            (named, &|| slots(2)),
+        ],
+    );
+    let reasons = services.reasons();
+    assert!(
+        gates(&reasons).contains(&"slots-never-below"),
+        "{reasons:#?}, {printed}"
+    );
 }
 
 #[test]

@@ -57,6 +57,23 @@ test('slots that somebody else gives back while the queue drains are named', asy
   assert.equal(run.value('slots_at_end', 'max'), 3);
 });
 
+test('more users than slots are named', async (t) => {
+  const world = await startWorld(t, ['--seats', '1']);
+  const slots = (number) => world.redis('HSET', 'ENTRY_QUEUE_SLOTS', EVENT, number);
+  let [taken, given] = [];
+  const onLine = (line) => {
+    if (line.includes('all events are OPEN')) {
+      taken ??= slots('-2');
+    }
+    if (line.includes('slots while it drains: more users were let in')) {
+      given ??= slots('1');
+    }
+  };
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 8, SEATS: 1 }, { onLine })).expect(0, /event event-a has -[12] slots while it drains: more users were let in/);
+  await Promise.all([taken, given]);
+  assert.ok(run.value('slots_least', 'min') < 0);
+});
+
 test('a promotion that stands still is named while the run goes on, and when it goes on', async (t) => {
   const world = await startWorld(t, ['--seats', '1', '--fault', 'stall-promotion=true']);
   const run = await disturbedRun(world, { VUS: 3, SEATS: 1 }, 'promotion has stalled', () => fault(world, { 'stall-promotion': null }));
