@@ -21,9 +21,11 @@ export function addEnd({ metrics }, { slots, failed }) {
   };
   if (slots.length > 0) {
     const max = Math.max(...slots);
-    add('slots_at_end', 'trend', { min: Math.min(...slots), max });
+    // With their number: slots that are all 0 would else look like none.
+    add('slots_at_end', 'trend', { min: Math.min(...slots), max, count: slots.length });
     add('slots_most', 'trend', { max: Math.max(metrics.slots_most?.values.max ?? 0, max) });
-    add('slots_least', 'trend', { min: Math.min(metrics.slots_least?.values.min ?? max, ...slots) });
+    const least = metrics.slots_least?.values;
+    add('slots_least', 'trend', { min: Math.min(least?.min ?? max, ...slots), count: (least?.count ?? 0) + slots.length });
   }
   if (failed > 0) {
     add('failed_looks', 'counter', { count: (metrics.failed_looks?.values.count ?? 0) + failed });

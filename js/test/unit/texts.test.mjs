@@ -93,8 +93,8 @@ test('what is seen when the run is over stands beside what its metrics recorded'
   addEnd(data, { slots: [8, 2], failed: 0 });
   assert.deepEqual(data.metrics, {
     slots_most: { type: 'trend', contains: 'default', values: { min: 3, max: 8 } },
-    slots_least: { type: 'trend', contains: 'default', values: { min: 2 } },
-    slots_at_end: { type: 'trend', contains: 'default', values: { min: 2, max: 8 } },
+    slots_least: { type: 'trend', contains: 'default', values: { min: 2, count: 2 } },
+    slots_at_end: { type: 'trend', contains: 'default', values: { min: 2, max: 8, count: 2 } },
   });
   const none = { metrics: { failed_looks: { type: 'counter', contains: 'default', values: { count: 2, rate: 0.1 } } } };
   addEnd(none, { slots: [], failed: 1 });
