@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Will a run of sse-throughput-test.js get anywhere? Tries with the run's own settings what it will do, for one user instead
- * of thousands: the admin and the first and the last user log in, the events are read and changed, a stream opens and ends.
+ * of thousands: the admin and the first and the last user log in, the events are read and changed, a user waits and leaves.
  *
  * For each look it prints a line of JSON: `check` names it, `ok` says whether it is as it should be, `seen` what was seen,
  * and `mend` what to do about it; with `ok` that is something to know which stands in no run's way. `barrier-bench doctor`
@@ -10,7 +10,9 @@
  *   k6 run --quiet --log-format raw --summary-mode disabled -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-probe.js
  *
  * The calls of the system under test are those of the harness (SYSTEM). The event that the user waits for is CLOSED
- * meanwhile, as in a run; afterwards each event has the status that it had. Nobody is promoted, nothing is deleted.
+ * meanwhile, as in a run; afterwards each event has the status that it had, also where the probe is interrupted. Only the
+ * texts OPEN and CLOSED are a status: an event whose status is anything else, or cannot be known, is left as it is, and where
+ * it is open the user may be let in. Who waited leaves again, by `withdraw` or else by `leave`. Nothing else is deleted.
  */
 
 import http from 'k6/http';
@@ -47,50 +49,127 @@ try {
   wrong = error;
 }
 
-export default function () {
+/** The event that the first user waits for. */
+const trialEvent = () => pure.eventOf(config, 1);
+
+/**
+ * @typedef {object} Statuses
+ * @property {Record<string, 'OPEN' | 'CLOSED'>} known of the events whose status is known
+ * @property {Record<string, string>} unknown of the others: what is there instead
+ */
+
+/** What must be known before anything is changed: an interrupted iteration says nothing any more. */
+export function setup() {
+  /** @type {Statuses} */
+  const statuses = { known: {}, unknown: {} };
+  if (wrong === undefined && missing().length === 0) {
+    const admin = system.eventStatus && logIn(adminAccount()).session;
+    for (const eventId of config.eventIds) {
+      const { status, instead } = statusOf(admin, eventId);
+      if (status !== undefined) {
+        statuses.known[eventId] = status;
+      } else {
+        statuses.unknown[eventId] = instead;
+      }
+    }
+  }
+  return statuses;
+}
+
+/** @param {Statuses} statuses */
+export default function (statuses) {
   if (wrong !== undefined) {
     tell('settings', pure.errorText(wrong), 'put right the setting, or the file that it names');
     return;
   }
-  const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof system[name] !== 'function');
-  if (missing.length > 0) {
+  if (missing().length > 0) {
     const mend = 'write it: js/types/system.d.ts says what each function is to do';
-    tell('settings', `${config.system} exports no function ${missing.join(', ')}`, mend);
+    tell('settings', `${config.system} exports no function ${missing().join(', ')}`, mend);
     return;
   }
   const admin = tryAdmin();
   const user = tryUsers();
-  const found = tryEvents(admin);
-  if (user === undefined) {
+  const seats = tryEvents(admin, statuses);
+  const eventId = trialEvent();
+  if (user === undefined || eventId === undefined) {
     return;
   }
-  const eventId = pure.eventOf(config, 1);
-  const wasOpen = found.open.has(eventId);
   // Whoever is promoted takes a slot, and gives it back later than the run that follows can wait.
-  if (wasOpen && admin !== undefined) {
-    failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
-    sleep(PAUSE);
+  if (statuses.known[eventId] === 'OPEN' && !closed(admin, eventId)) {
+    return;
   }
   const slotsBefore = slotsOf(eventId);
-  try {
-    if (tryStream(user, eventId)) {
-      trySlots(eventId, slotsBefore, found.seats);
-    }
-  } finally {
-    if (wasOpen && admin !== undefined) {
-      const why = failureOf(() => system.setEventStatus(config, admin, eventId, 'OPEN'));
-      if (why !== '') {
-        tell('events', `event ${eventId} was OPEN and could not be opened again: ${why}`, 'open it by hand');
-      }
-    }
+  const indexBefore = lastIndexOf(eventId);
+  const { joined, promoted } = tryStream(user, eventId);
+  if (!joined) {
+    return;
+  }
+  const indexAfter = lastIndexOf(eventId);
+  if (ownSystem() && indexBefore !== undefined && indexAfter === indexBefore) {
+    notOfThisRoom(`the first user joined the queue of event ${eventId}, and WAITING_QUEUE_IDX[${eventId}] there is what it was`);
+    return;
+  }
+  trySlots(eventId, slotsBefore, promoted, seats);
+}
+
+/** @param {Statuses} statuses */
+export function teardown(statuses) {
+  if (wrong !== undefined || statuses.known[trialEvent()] !== 'OPEN') {
+    return;
+  }
+  // What still is OPEN was not closed here.
+  const before = system.eventStatus && logIn(adminAccount()).session;
+  if (statusOf(before, trialEvent()).status === 'OPEN') {
+    return;
+  }
+  const { session, why } = logIn(adminAccount());
+  const failure = why || failureOf(() => system.setEventStatus(config, session, trialEvent(), 'OPEN'));
+  if (failure !== '') {
+    tell('events', `event ${trialEvent()} was OPEN and could not be opened again: ${failure}`, 'open it by hand');
   }
 }
 
 // --- What is tried
 
+/**
+ * Closes an event that is OPEN, so that nobody is let in meanwhile. Where that fails, it says so, and nobody is to wait there.
+ *
+ * @param {any} admin session
+ * @param {string} eventId
+ */
+function closed(admin, eventId) {
+  if (admin === undefined) {
+    return false; // that is told already
+  }
+  const why = failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
+  if (why !== '') {
+    const mend = `give ${config.adminEmail} the role MANAGER or ADMIN`;
+    tell('stream', `nobody waited for event ${eventId}, which is OPEN and cannot be set to CLOSED: ${why}`, mend);
+    return false;
+  }
+  sleep(PAUSE);
+  if (statusOf(admin, eventId).status === 'OPEN') {
+    // What says so is not to be believed, and would leave the event closed in the end.
+    failureOf(() => system.setEventStatus(config, admin, eventId, 'OPEN'));
+    if (system.eventStatus) {
+      const seen = `event ${eventId} was set to CLOSED, and eventStatus still says OPEN; it was opened again`;
+      tell('events', seen, 'let eventStatus of SYSTEM tell what the event is now, and setEventStatus change it');
+    } else {
+      notOfThisRoom(`event ${eventId} was closed, and event_statuses[${eventId}] there still is OPEN`);
+    }
+    return false;
+  }
+  return true;
+}
+
+/** @param {string} why */
+function notOfThisRoom(why) {
+  tell('redis', `REDIS_URL is not the Redis of this room: ${why}`, 'give as REDIS_URL the Redis that the room itself uses');
+}
+
 /** The session of the account that controls the events, if it logs in. */
 function tryAdmin() {
-  const { session, why } = logIn({ email: config.adminEmail, password: config.adminPassword });
+  const { session, why } = logIn(adminAccount());
   if (why === '') {
     tell('admin', `${config.adminEmail} logs in at ${config.baseUrl}`);
     return session;
@@ -134,18 +213,21 @@ function tryUsers() {
 }
 
 /**
- * Reads the events and sets each to the status that it has, CLOSED where that cannot be known. A run does not need to read them:
- * a system that does not tell the seats is as good.
+ * Reads the events, and sets each to the status that it has. A run does not need to read them: a system that does not tell the
+ * seats is as good.
  *
  * @param {any} admin session
- * @returns {{ open: Set<string>, seats: Map<string, number> }} which are open, and the seats of those that tell them
+ * @param {Statuses} statuses
+ * @returns {Map<string, number>} the seats of those that tell them
  */
-function tryEvents(admin) {
-  const open = new Set();
+function tryEvents(admin, statuses) {
   const seats = new Map();
-  const readSeats = system.seats ?? (config.system.startsWith('./systems/') ? seatsByGet : undefined);
+  const readSeats = system.seats ?? (ownSystem() ? seatsByGet : undefined);
   /** @type {{ seen: string, mend: string }[]} */
   const wrong = [];
+  /** @type {typeof wrong} */
+  const unreadable = [];
+  const OTHER_EVENTS = 'EVENT_IDS must be ids of events that exist there; make them, or name others';
   if (config.eventIds.length === 0) {
     tell('events', 'EVENT_IDS is empty', 'give the ids of the events as a comma list');
   }
@@ -159,23 +241,42 @@ function tryEvents(admin) {
     if (admin === undefined) {
       continue;
     }
-    const isOpen = String(asked('HGET', 'event_statuses', eventId) ?? '').toUpperCase() === 'OPEN';
-    const status = isOpen ? 'OPEN' : 'CLOSED';
+    const status = statuses.known[eventId];
+    if (status === undefined) {
+      if (unread !== '') {
+        unreadable.push({ seen: `event ${eventId} cannot be read: ${unread}`, mend: OTHER_EVENTS });
+      }
+      continue;
+    }
     const why = failureOf(() => system.setEventStatus(config, admin, eventId, status));
     if (why !== '') {
       const mend =
         unread === ''
           ? `give ${config.adminEmail} the role MANAGER or ADMIN; is it an event of EVENT_IDS that exists?`
-          : 'EVENT_IDS must be ids of events that exist there; make them, or name others';
+          : OTHER_EVENTS;
       wrong.push({ seen: `event ${eventId} cannot be set to ${status}: ${why}`, mend });
-    } else if (isOpen) {
-      open.add(eventId);
     }
   }
+  // Where none can be read, it may be the system that does not tell.
+  if (seats.size > 0) {
+    wrong.push(...unreadable);
+  }
   const events = config.eventIds.length;
+  const unknown = config.eventIds.filter((/** @type {string} */ eventId) => statuses.known[eventId] === undefined);
   if (wrong.length > 0) {
     const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : '';
     tell('events', `${wrong[0].seen}${more}`, wrong[0].mend);
+  } else if (unknown.length > 0 && admin !== undefined) {
+    const which = `${unknown[0]}${unknown.length > 1 ? ` (and ${unknown.length - 1} more)` : ''}`;
+    const instead = statuses.unknown[unknown[0]];
+    const seen = `whether event ${which} is OPEN is not known here, so it was left as it is: ${instead}`;
+    const untried = 'whether the admin may open and close it was not tried';
+    if (ownSystem() && instead === NO_STATUS) {
+      tell('events', `${seen}; ${untried}`); // as with each event that was never opened or closed
+    } else {
+      const own = 'the user of REDIS_URL is to read event_statuses, which is to hold OPEN or CLOSED';
+      know('events', seen, `${ownSystem() ? own : 'let SYSTEM export eventStatus, which returns OPEN or CLOSED'}; ${untried}`);
+    }
   } else if (events > 0 && admin !== undefined) {
     const read = seats.size === events ? 'read, ' : '';
     tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
@@ -187,45 +288,78 @@ function tryEvents(admin) {
       know('queues', `${waiting === 1 ? '1 user is' : `${waiting} users are`} in the queue of event ${eventId}`, mend);
     }
   }
-  return { open, seats };
+  return seats;
 }
 
 /**
- * One stream from its first message to its end.
+ * One wait, from the first message to its end.
  *
  * @param {any} user session
  * @param {string} eventId
+ * @returns {{ joined: boolean, promoted: boolean }}
  */
 function tryStream(user, eventId) {
   const queue = asked('TYPE', `WAITING:${eventId}`) ?? 'none';
   const queued = queue !== 'none' || Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0) > 0;
-  let joined = false;
-  const end = () => {
-    joined = true;
+  const lastIndex = () => lastIndexOf(eventId) ?? 0;
+  const indexBefore = lastIndex();
+  const seen = { joined: false, promoted: false };
+  const end = (promoted = false) => {
+    seen.joined = true;
+    seen.promoted ||= promoted;
     throw ENOUGH;
   };
   const limitMs = Math.min(config.sseTimeoutMs, JOIN_LIMIT_MS);
-  const place = { limitMs, joined: end, position: end, promoted: end, message: () => {} };
+  const place = { limitMs, joined: () => end(), position: () => end(), promoted: () => end(true), message: () => {} };
   const why = failureOf(() => system.wait(config, user, eventId, place));
-  const left = failureOf(() => system.leave(config, user, eventId));
-  if (!joined) {
-    const seen = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
-    if (queued) {
-      // A run cleans before it begins.
-      know('stream', seen, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
+  if (!seen.joined) {
+    const text = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
+    // A run cleans before it begins. What is left over explains that this user is in the queue already, or that a broker which
+    // got as far as the queue found one of another type there; it explains no broker that does not get there.
+    if (queued && (/\bstatus 409\b/.test(why) || lastIndex() > indexBefore)) {
+      know('stream', text, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
     } else {
       const needs = 'users need the role that may wait (USER), streams a broker that is alive, and SYSTEM is to be of its kind';
-      tell('stream', seen, `see what answers at ${config.brokerBaseUrl}: ${needs}`);
+      tell('stream', text, `see what answers at ${config.brokerBaseUrl}: ${needs}`);
     }
-    return false;
+    return seen;
   }
-  if (left !== '') {
-    const mend = `see what answers at ${config.brokerBaseUrl}: without this, slots come back late or not at all`;
-    tell('stream', `the first user cannot leave event ${eventId}: ${left}`, mend);
-    return true;
+  leaveAgain(user, eventId, seen.promoted);
+  return seen;
+}
+
+/**
+ * Leaves the queue, which only this user has joined, in the way that the system has for it.
+ *
+ * @param {any} user session
+ * @param {string} eventId
+ * @param {boolean} promoted
+ */
+function leaveAgain(user, eventId, promoted) {
+  const waits = `the first user waits for event ${eventId}`;
+  if (promoted) {
+    const left = failureOf(() => system.leave(config, user, eventId));
+    if (left !== '') {
+      const mend = `see what answers at ${config.brokerBaseUrl}: without this, slots come back late or not at all`;
+      tell('stream', `the first user was let in at event ${eventId}, and cannot leave it: ${left}`, mend);
+      return;
+    }
+  } else {
+    const mend = 'it stays in the queue until that is noticed';
+    const own = typeof system.withdraw === 'function';
+    // Who stays in the queue of an event that is open is let in, and keeps a slot from the run that follows.
+    const why = failureOf(() => system[own ? 'withdraw' : 'leave'](config, user, eventId));
+    if (why !== '' && !own) {
+      const slot = 'and is let in where the event is open: it then holds a slot';
+      know('stream', `${waits}, and cannot leave it before it is let in: ${why}`, `${mend}, ${slot}; let SYSTEM export withdraw`);
+      return;
+    }
+    if (why !== '') {
+      know('stream', `${waits}, and was not taken out of the queue again: ${why}`, `${mend}; see why it is refused, if it should not be`);
+      return;
+    }
   }
-  tell('stream', `the first user waits for event ${eventId} and leaves it`);
-  return true;
+  tell('stream', `${waits} and leaves it`);
 }
 
 /**
@@ -234,13 +368,14 @@ function tryStream(user, eventId) {
  *
  * @param {string} eventId that has been joined
  * @param {number | undefined} before its slots before that
+ * @param {boolean} promoted one of them has been taken, and comes back sooner or later
  * @param {Map<string, number>} seats
  */
-function trySlots(eventId, before, seats) {
-  if ((__ENV.SLOT_BOOST ?? '0') === '1') {
+function trySlots(eventId, before, promoted, seats) {
+  if (config.slotsFrom === 'SLOT_BOOST_VALUE') {
     return; // the run presets them
   }
-  const expected = Number(__ENV.SEATS);
+  const expected = config.slots;
   const after = slotsOf(eventId);
   const mend = (/** @type {number} */ number) =>
     `give SEATS=${number}: the time limits of a run are computed from it; or give the events ${expected} seats`;
@@ -253,6 +388,9 @@ function trySlots(eventId, before, seats) {
       tell('slots', `event ${id} has ${number} seats, SEATS is ${expected}`, mend(number));
       return;
     }
+  }
+  if (promoted) {
+    return;
   }
   if (after === undefined) {
     const what = seats.size > 0 ? `${expected} seats in each event, as SEATS says` : 'the slots of the events are not known here';
@@ -291,6 +429,46 @@ function know(check, seen, mend) {
 
 // --- Asking
 
+/** The functions that are not there and have to be. */
+function missing() {
+  return ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof system[name] !== 'function');
+}
+
+function adminAccount() {
+  return { email: config.adminEmail, password: config.adminPassword };
+}
+
+/** Whether it is a system that comes with the harness: those keep their state in Redis as the reference does. */
+const ownSystem = () => config.system.startsWith('./systems/');
+
+/** What Redis has of an event that was never opened or closed. */
+const NO_STATUS = 'event_statuses has no such event';
+
+/**
+ * The status of an event, or what is there instead of one.
+ *
+ * @param {any} admin session
+ * @param {string} eventId
+ * @returns {{ status?: 'OPEN' | 'CLOSED', instead: string }}
+ */
+function statusOf(admin, eventId) {
+  let told;
+  let instead;
+  if (system.eventStatus) {
+    const why = failureOf(() => (told = system.eventStatus(config, admin, eventId)));
+    instead = why === '' ? `eventStatus returned ${JSON.stringify(told)}` : `eventStatus failed: ${why}`;
+  } else if (ownSystem()) {
+    const none = '';
+    told = asked('HGET', 'event_statuses', eventId, none);
+    const other = `event_statuses says ${JSON.stringify(told)}`;
+    instead = told === undefined ? 'event_statuses could not be read' : told === none ? NO_STATUS : other;
+  } else {
+    instead = 'SYSTEM exports no eventStatus';
+  }
+  const text = typeof told === 'string' ? told.trim().toUpperCase() : '';
+  return text === 'OPEN' || text === 'CLOSED' ? { status: text, instead } : { instead };
+}
+
 /** @param {number} number of a user, from 1 */
 function accountOf(number) {
   return (
@@ -324,15 +502,26 @@ const failureOf = (call, password = config.loginPassword) => pure.failureOf(call
  *
  * @param {'HGET' | 'HLEN' | 'TYPE'} command
  * @param {string} key
- * @param {string[]} words
+ * @param {string} [field]
+ * @param {string} [absent] what stands for an answer that nothing is there
  */
-function asked(command, key, ...words) {
+function asked(command, key, field, absent) {
   try {
     const redis = new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: [key], timeout: '2s' });
-    return redis.command(command, key, ...words) ?? undefined;
+    return redis.command(command, key, ...(field === undefined ? [] : [field])) ?? absent;
   } catch {
     return undefined;
   }
+}
+
+/**
+ * The last index that was given out in an event, nothing where Redis does not say.
+ *
+ * @param {string} eventId
+ */
+function lastIndexOf(eventId) {
+  const index = asked('HGET', 'WAITING_QUEUE_IDX', eventId, '0');
+  return index === undefined ? undefined : Number(index);
 }
 
 /** @param {string} eventId */

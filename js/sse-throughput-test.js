@@ -17,7 +17,7 @@
 import exec from 'k6/execution';
 import http from 'k6/http';
 import { sleep } from 'k6';
-import { Counter, Trend } from 'k6/metrics';
+import { Counter, Gauge, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
@@ -47,10 +47,14 @@ const sseEvents = new Counter('sse_events');
 const inEntryEvents = new Counter('in_entry_events');
 /** Users promoted before they were told a position. */
 const inProgressBeforeEntryEvents = new Counter('in_progress_before_entry_events');
+/** Users who were promoted before the barrier let go: somebody else has opened the events. */
+const promotedBeforeRelease = new Counter('promoted_before_release');
 /** Promoted users. */
 const completedUsers = new Counter('completed_users');
 /** Users who could not give back what they held. */
 const disconnectFailures = new Counter('disconnect_failures');
+/** Events that setup has closed and nobody has opened since. Setup, teardown and summary are no user's, so no user has it. */
+const closedEvents = __VU === 0 ? new Gauge('closed_events') : undefined;
 
 /** Pauses after a status change, s. */
 const SETUP_PAUSE = 0.5;
@@ -143,13 +147,16 @@ export function setup() {
   if (why !== '') {
     endRun(`setup: ${why}, so event status cannot be controlled`);
   }
-  for (const eventId of config.eventIds) {
+  config.eventIds.forEach((eventId, before) => {
     const failure = setEventStatus(session, eventId, 'CLOSED');
     if (failure !== '') {
-      endRun(`setup: ${failure}`);
+      const left = config.eventIds.slice(0, before).map((closed) => setEventStatus(session, closed, 'OPEN')).filter((why) => why !== '');
+      closedEvents?.add(left.length);
+      endRun([`setup: ${failure}`, ...left, ...(before > left.length ? [`closed before, and OPEN again: ${before - left.length}`] : [])].join('; '));
     }
+    closedEvents?.add(before + 1);
     sleep(SETUP_PAUSE);
-  }
+  });
   return { burstStartMs: Date.now() + config.burstOffsetMs, limitMs: pure.timesOf(config).mainS * 1000, runId };
 }
 
@@ -232,6 +239,11 @@ export default function (data) {
           inProgressBeforeEntryEvents.add(1);
         }
         recordWait(barrier);
+        const { releasedAt, connected } = barrier.status();
+        if (releasedAt === null && connected) {
+          promotedBeforeRelease.add(1);
+          tell(`was promoted before all had met: somebody else has opened event ${eventId}`);
+        }
         log('promoted');
       }
     },
@@ -311,21 +323,26 @@ export function teardown(data) {
     console.error(`teardown: ${why}; the events stay as they are`);
     return;
   }
+  let closed = config.eventIds.length;
   for (const eventId of config.eventIds) {
     const failure = setEventStatus(session, eventId, 'OPEN');
     if (failure !== '') {
       console.error(`teardown: ${failure}`);
+    } else {
+      closedEvents?.add(--closed);
     }
     sleep(SETUP_PAUSE);
-  }
-  if (seen?.releasedAt && segment() === '') {
-    openQueues(config).seeEnd(); // of several processes, others may still have users
   }
   console.log('teardown: done');
 }
 
 /** @param {any} data */
 export function handleSummary(data) {
+  // Not before the run is over: slots are waited for, which must not lengthen it. Only a controller that has seen the drain to
+  // its end has a pause; of several processes, others may still have users.
+  if (data.metrics.promotion_pause_ms && segment() === '') {
+    summary?.addEnd(data, openQueues(config).seeEnd());
+  }
   return {
     stdout: summary?.summaryText(data, config),
     'summary.json': JSON.stringify(data, null, 2),

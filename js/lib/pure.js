@@ -238,7 +238,7 @@ export function readConfig(env, read) {
     writeOpenAt: flag('WRITE_OPEN_AT_REDIS', '1'),
     slots: boosted ? whole('SLOT_BOOST_VALUE', 10000) : whole('SEATS', 0),
     slotsFrom: boosted ? 'SLOT_BOOST_VALUE' : text('SEATS') && 'SEATS',
-    stallMs: whole('STALL_MS', 10000, 1000),
+    stallMs: whole('STALL_MS', 10000, 3000),
     verbose: flag('VERBOSE_LOGS', '0'),
     lean: flag('LEAN', '0'),
     warnings: warnings(),
@@ -579,7 +579,9 @@ export function cutOffText(config, byStream = false) {
 }
 
 /** @param {Config} config */
-export function cutOffMend({ slots, slotsFrom }) {
+export function cutOffMend({ slots, slotsFrom, system, pollIntervalMs }) {
   const why = slotsFrom === 'SEATS' ? `give the SEATS that the events have (SEATS=${slots})` : 'see why the queue is slow';
-  return `${why}, or raise HOLD_MS and SSE_TIMEOUT_MS`;
+  // Who asks less often than once a round holds the slot until the next question.
+  const asked = system === './systems/sse.js' || pollIntervalMs <= 1000 ? '' : `, lower POLL_INTERVAL_MS=${pollIntervalMs}`;
+  return `${why}${asked}, or raise HOLD_MS and SSE_TIMEOUT_MS`;
 }

@@ -1,11 +1,11 @@
 // @ts-check
 /**
  * The target's queues and slots as they stand in Redis. Setup looks whether they are fit for a run, the controller how they
- * drain, and teardown whether all that users held has come back. Users never look, so all of it is made when it is asked for.
+ * drain, and the summary whether all that users held has come back. Users never look, so all of it is made when it is asked for.
  */
 
 import { sleep } from 'k6';
-import { Trend } from 'k6/metrics';
+import { Counter, Trend } from 'k6/metrics';
 import { QueueCounter } from 'k6/x/barrier';
 
 import { errorText } from './pure.js';
@@ -16,8 +16,10 @@ import { errorText } from './pure.js';
 const slotsAtJoin = new Trend('slots_at_join');
 /** The most slots that any event had, by then and each second of the drain. */
 const slotsMost = new Trend('slots_most');
-/** Slots of each event when all users had left. */
-const slotsAtEnd = new Trend('slots_at_end');
+/** The fewest, at the same times and at the end: below 0, more users were let in than there were slots. */
+const slotsLeast = new Trend('slots_least');
+/** Looks at queues and slots that failed: what they would have shown is not known. */
+const failedLooks = new Counter('failed_looks');
 /** The longest time in which nobody was let in although users waited, ms. */
 const promotionPauseMs = new Trend('promotion_pause_ms', true);
 
@@ -93,6 +95,16 @@ export function openQueues(config) {
     try {
       const queues = open();
       const waiting = queues.counts();
+      const neverUsed = (/** @type {string} */ eventId) =>
+        waiting[waitingKey(eventId)] === 0 && Number(queues.command('HGET', INDEX_KEY, eventId)) === 0;
+      if (ownSystem && config.eventIds.every(neverUsed)) {
+        failedLooks.add(1);
+        console.error(
+          'REDIS_URL is not the Redis of this room: all users have joined, and there no queue holds anybody and no index was given ' +
+            'out; slots and promotion are not known',
+        );
+        return;
+      }
       for (const eventId of config.eventIds) {
         const slots = slotsOf(queues, eventId);
         if (waiting[waitingKey(eventId)] === 0 || (slots === undefined && !ownSystem)) {
@@ -100,6 +112,7 @@ export function openQueues(config) {
         }
         slotsAtJoin.add(slots ?? 0);
         slotsMost.add(slots ?? 0);
+        slotsLeast.add(slots ?? 0);
         if (config.slots > 0 && slots !== config.slots) {
           console.error(
             `event ${eventId} has ${slots ?? 'no'} slots now that all users have joined, where ${expected}: that is not what its ` +
@@ -108,6 +121,7 @@ export function openQueues(config) {
         }
       }
     } catch (error) {
+      failedLooks.add(1);
       console.warn(`the slots could not be read: ${errorText(error)}`);
     }
   };
@@ -123,7 +137,9 @@ export function openQueues(config) {
     /** Who waits where, since when nobody of them has been let in, and whether that was told. */
     const seen = new Map([...config.eventIds, ''].map((place) => [place, { waiting: 0, since: 0, told: false }]));
     const over = new Set();
+    const under = new Set();
     let longestMs = 0;
+    let failed = 0;
 
     const look = () => {
       const counts = queues.counts();
@@ -159,6 +175,11 @@ export function openQueues(config) {
           continue;
         }
         slotsMost.add(slots);
+        slotsLeast.add(slots);
+        if (slots < 0 && !under.has(eventId)) {
+          under.add(eventId);
+          console.error(`event ${eventId} has ${slots} slots while it drains: more users were let in than it had slots for`);
+        }
         if (config.slots > 0 && slots > config.slots && !over.has(eventId)) {
           over.add(eventId);
           console.error(`event ${eventId} has ${slots} slots while it drains, where ${expected}: somebody else has given some back`);
@@ -171,37 +192,48 @@ export function openQueues(config) {
         lookedAt = Date.now();
         try {
           look();
-        } catch {
-          // The streams of the users tell that Redis is gone, and what becomes of them is counted.
+        } catch (error) {
+          failedLooks.add(1);
+          if (failed++ === 0) {
+            console.warn(`the queues could not be looked at while they drain: ${errorText(error)}`);
+          }
         }
       }
     }
     promotionPauseMs.add(longestMs);
   };
 
-  /** Looks at the slots when all users have left: what they held comes back, at the latest after some seconds. */
+  /**
+   * Looks at the slots when all users have left: what they held comes back, at the latest after some seconds.
+   *
+   * @returns {{ slots: number[], failed: number }} those of each event, and how many looks failed
+   */
   const seeEnd = () => {
-    const queues = open();
     const end = Date.now() + BACK_MS;
+    const seen = { slots: /** @type {number[]} */ ([]), failed: 0 };
     for (const eventId of config.eventIds) {
       try {
+        const queues = open();
         let slots = slotsOf(queues, eventId);
         while (slots !== undefined && slots < config.slots && Date.now() < end) {
           sleep(TICK_MS / 1000);
           slots = slotsOf(queues, eventId);
         }
-        if (slots === undefined) {
+        // Without users an event may never have had any.
+        if (slots === undefined && !(ownSystem && Number(queues.command('HGET', INDEX_KEY, eventId)) > 0)) {
           continue;
         }
-        slotsAtEnd.add(slots);
-        slotsMost.add(slots);
+        seen.slots.push(slots ?? 0);
         if (config.slots > 0 && slots !== config.slots) {
-          console.error(`event ${eventId} has ${slots} slots after all users have left, where ${expected}`);
+          console.error(`event ${eventId} has ${slots ?? 'no'} slots after all users have left, where ${expected}`);
         }
       } catch (error) {
+        seen.failed++;
         console.warn(`the slots of event ${eventId} could not be read: ${errorText(error)}`);
+        break; // a Redis that is gone takes ten seconds for each, and k6 gives the summary two minutes
       }
     }
+    return seen;
   };
 
   return { countsText, whyNotEmpty, storeOpenAt, seeJoined, watchDrain, seeEnd };

@@ -7,9 +7,9 @@
 import { check, sleep } from 'k6';
 
 import { answerText } from '../lib/pure.js';
-import { request, tell, ticketsUrl } from './sse.js';
+import { leave, request, tell, ticketsUrl } from './sse.js';
 
-export { leave, logIn, setEventStatus } from './sse.js';
+export { leave, logIn, setEventStatus, withdraw } from './sse.js';
 
 /** @type {import('../types/system').System<Record<string, string>>['wait']} */
 export function wait(settings, session, eventId, place) {
@@ -34,9 +34,25 @@ export function wait(settings, session, eventId, place) {
     }
     const leftMs = end - Date.now();
     if (leftMs <= 0) {
+      giveUp(settings, session, eventId);
       throw new Error(`not promoted within ${place.limitMs} ms`);
     }
     sleep(Math.min(settings.pollIntervalMs, leftMs) / 1000);
+  }
+}
+
+/**
+ * Leaves the queue, which a stream that ends would do by itself. Where that fails, it is the wait that has failed.
+ *
+ * @param {import('../types/system').Settings} settings
+ * @param {Record<string, string>} session
+ * @param {string} eventId
+ */
+function giveUp(settings, session, eventId) {
+  try {
+    leave(settings, session, eventId);
+  } catch {
+    // The room notices by itself that nobody asks any more.
   }
 }
 

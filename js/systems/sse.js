@@ -119,6 +119,9 @@ export function leave(settings, session, eventId) {
   }
 }
 
+/** The same call takes a user who still waits out of the queue. */
+export { leave as withdraw };
+
 /**
  * Tells the harness what a message says.
  *

@@ -1,5 +1,5 @@
 /**
- * What the harness asks of the system under test. A file with these four functions is all that it knows of it: `SYSTEM`
+ * What the harness asks of the system under test. A file with the first four of these functions is all that it knows of it: `SYSTEM`
  * names the file. They run in k6, and import what they need of it. They are synchronous.
  *
  * A function that fails throws an `Error` whose message says what came instead. The harness logs the first few, on one line,
@@ -57,8 +57,19 @@ export interface System<Session = any> {
   /** Gives back what the promoted user holds, so that another one can be promoted. */
   leave(settings: Settings, session: Session, eventId: string): void;
   /**
-   * How many users an event lets in at once. May be left out: it is asked by `js/sse-throughput-probe.js` alone, which compares it
-   * with `SEATS` before a run. The session is the manager's, or missing where that one cannot log in.
+   * How many users an event lets in at once. It, and what follows, may be left out: they are called by
+   * `js/sse-throughput-probe.js` alone, which compares it with `SEATS` before a run. The session is the manager's, or missing where
+   * that one cannot log in.
    */
   seats?(settings: Settings, session: Session | undefined, eventId: string): number;
+  /**
+   * Whether an event is open, now. Without it, or where it returns anything but these two texts, the trial before a run changes no
+   * event, since it could not change it back. The session is as with `seats`.
+   */
+  eventStatus?(settings: Settings, session: Session | undefined, eventId: string): 'OPEN' | 'CLOSED';
+  /**
+   * Takes a user who has not been let in out of the queue again. Without it the trial calls `leave`. Where that is refused, the user
+   * stays in the queue until the system notices that nobody waits there any more, and is let in where the event is open.
+   */
+  withdraw?(settings: Settings, session: Session, eventId: string): void;
 }

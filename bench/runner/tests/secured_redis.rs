@@ -187,6 +187,14 @@ fn a_run_over_tls_with_a_user_of_its_own_leaves_whole_evidence() {
 fn what_is_missing_is_named_by_its_variable() {
     let secured = Secured::start();
     let place = Place::new();
+    let mut connection = secured.redis.connect();
+    let open = redis::pipe()
+        .cmd("SELECT")
+        .arg(3)
+        .cmd("HSET")
+        .arg(&["event_statuses", "e1", "OPEN"])
+        .exec(&mut connection);
+    open.expect("the test's own server");
     let doctor = |change: &dyn Fn(&mut Command)| {
         let mut command = secured.runner(&place, "doctor");
         change(&mut command);
@@ -196,9 +204,13 @@ fn what_is_missing_is_named_by_its_variable() {
     assert!(
         code == 0
             && printed.contains("ok       Redis ")
+            && printed
+                .contains("ok       gateway, events: all 2 events can be read, opened and closed")
             && printed.contains("ok       gateway, slots: 50 slots in event e1, as SEATS says"),
         "{printed}"
     );
+    let status: String = common::ask(&mut connection, "HGET event_statuses e1");
+    assert_eq!(status, "OPEN", "as it was");
     for (variable, value, expected) in [
         (
             "REDIS_TLS_CA",

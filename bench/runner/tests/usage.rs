@@ -49,6 +49,33 @@ fn an_address_for_a_target_that_the_runner_starts_is_refused() {
 }
 
 #[test]
+fn users_who_ask_seldom_hold_their_slots_longer() {
+    let ask = |system: &str, interval: &str| {
+        let place = Place::new();
+        let mut command = place.runner();
+        command.args(["run", SUITE, "--scenario", "custom", "--variant", "zset"]);
+        for set in ["VUS=30", "SEATS=1", system, interval] {
+            command.args(["--set", set]);
+        }
+        finish(command.arg("--dry-run"))
+    };
+    for (system, interval, about) in [
+        ("SYSTEM=sse", "POLL_INTERVAL_MS=8000", "17 s"),
+        ("SYSTEM=polling", "POLL_INTERVAL_MS=200", "17 s"),
+        ("SYSTEM=polling", "POLL_INTERVAL_MS=5000", "41 s"),
+    ] {
+        let (code, text) = ask(system, interval);
+        assert!(
+            code == 0 && text.contains(&format!("1 runs, about {about}\n")),
+            "{text}"
+        );
+    }
+    let (code, text) = ask("SYSTEM=polling", "POLL_INTERVAL_MS=8000");
+    let expected = "STALL_MS=10000 is not allowed with users who ask every 8000 ms";
+    assert!(code == 2 && text.contains(expected), "{text}");
+}
+
+#[test]
 fn the_suites_in_the_reference_are_valid() {
     let place = Place::new();
     let reference = common::text(&root().join("docs/reference/runner.md"));

@@ -77,7 +77,92 @@ fn boosted_slots_are_there_before_the_run() {
             .run_folder("hash/5/slot-boosted/custom")
             .join("cleanup.txt"),
     );
-    assert!(cleanup.ends_with("< 10000\n[cleanup] done\n"), "{cleanup}");
+    let (before, _) = cleanup
+        .split_once("[cleanup] the run is over\n")
+        .expect("they are taken back");
+    assert!(before.ends_with("< 10000\n[cleanup] done\n"), "{before}");
+}
+
+#[test]
+fn boosted_slots_are_carried_by_the_lifelike_room() {
+    let place = Place::new();
+    let mut command = place.runner();
+    command
+        .args([
+            "run",
+            "bench/suites/waiting-room.toml",
+            "--scenario",
+            "custom",
+        ])
+        .args(["--set", "LIKE=real", "--set", "SLOT_BOOST=true"])
+        .args(["--set", "VUS=12", "--set", "BURST_OFFSET_MS=500ms"])
+        // In line, the users who are let in together would give their slots back over 3 s, and their calls may take 2 s.
+        .args(["--set", "TARGET_ARGS=--gateway-ms 250"])
+        .env("K6_BIN", k6())
+        .env("WAITING_ROOM_BIN", waiting_room());
+    let (_, printed) = finish(&mut command);
+    for variant in ["zset", "hash"] {
+        let folder = place.run_folder(&format!("{variant}/5/slot-boosted/custom"));
+        let derived = json(&folder.join("derived.json"));
+        for (name, expected) in [("completedUsers", 12), ("disconnectFailures", 0)] {
+            assert_eq!(derived[name], expected, "{variant}, {name}: {derived}");
+        }
+        let verdict = json(&folder.join("verdict.json"));
+        let mut reasons = verdict["reasons"].as_array().expect("a list").clone();
+        // How busy the machine is is not the room's.
+        reasons.retain(|reason| !reason.to_string().contains("generator-"));
+        assert!(reasons.is_empty(), "{reasons:#?}: {printed}");
+    }
+}
+
+#[test]
+fn users_ask_again_and_again_where_the_system_is_polling() {
+    let place = Place::new();
+    let more = [
+        "--variant",
+        "zset",
+        "--set",
+        "SYSTEM=polling",
+        "--set",
+        "POLL_INTERVAL_MS=200ms",
+        "--set",
+        "SEATS=1",
+    ];
+    let (code, printed) = finish(&mut bench(&place, &more));
+    assert_eq!(code, 0, "{printed}");
+    let derived = json(&folder(&place, "zset").join("derived.json"));
+    assert_eq!(derived["completedUsers"], 10, "{derived}");
+}
+
+#[test]
+fn a_system_is_found_from_here_on_by_all_that_ask_the_harness() {
+    let place = Place::new();
+    let more = ["--variant", "zset", "--set", "SYSTEM=js/systems/sse.js"];
+    let (code, printed) = finish(&mut bench(&place, &more));
+    assert_eq!(code, 0, "{printed}");
+    // The statistics that the gates need are kept beside those of the harness.
+    let summary = json(&folder(&place, "zset").join("summary.json"));
+    let waits = &summary["metrics"]["barrier_wait_ms"]["values"];
+    assert_eq!(waits["count"], 1, "{waits}");
+}
+
+#[test]
+fn a_harness_that_does_not_tell_its_options_is_named() {
+    let place = Place::new();
+    let silent = place.evidence().with_file_name("k6");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = inspect ] && exit 107\nexec '{}' \"$@\"\n",
+        k6().display()
+    );
+    std::fs::write(&silent, script).expect("written");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&silent, executable).expect("executable");
+    let mut command = bench(&place, &["--variant", "zset"]);
+    let (_, printed) = finish(command.env("K6_BIN", &silent));
+    assert!(
+        printed.contains("`k6 inspect` could not read the harness"),
+        "{printed}"
+    );
 }
 
 #[test]

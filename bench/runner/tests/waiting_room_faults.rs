@@ -305,7 +305,12 @@ impl Services {
     }
 
     /// Runs, and does something once a line has been printed that holds the text; returns all that was printed.
-    fn run_and(&self, more: &[&str], text: &str, disturb: impl FnOnce()) -> String {
+    fn run_and(&self, more: &[&str], text: &str, disturb: impl Fn()) -> String {
+        self.run_and_each(more, &[(text, &disturb)])
+    }
+
+    /// The same with several things, one after the other.
+    fn run_and_each(&self, more: &[&str], steps: &[(&str, &dyn Fn())]) -> String {
         let mut command = self.run(more);
         let mut child = command
             .stdout(Stdio::piped())
@@ -313,19 +318,22 @@ impl Services {
             .spawn()
             .expect("the runner starts");
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (mut printed, mut disturb) = (String::new(), Some(disturb));
+        let (mut printed, mut steps) = (String::new(), steps.iter());
+        let mut next = steps.next();
         for line in output.lines() {
             let line = line.expect("text");
             printed.push_str(&line);
             printed.push('\n');
-            if line.contains(text)
-                && let Some(disturb) = disturb.take()
+            if let Some((text, disturb)) = next
+                && line.contains(text)
             {
                 disturb();
+                next = steps.next();
             }
         }
         child.wait().expect("the runner ends");
-        assert!(disturb.is_none(), "{text} in {printed}");
+        let missing = next.map(|(text, _)| text);
+        assert!(missing.is_none(), "{missing:?} in {printed}");
         printed
     }
 
@@ -461,11 +469,133 @@ fn cleaning_waits_for_promoted_users_of_an_earlier_run_or_names_them() {
     assert_eq!(services.ask("HSET ENTRY_QUEUE_SLOTS e1 1"), 1);
     let (code, printed) = finish(&mut services.run(&[]));
     assert_eq!(code, 0, "{printed}");
-    let named = "ENTRY_QUEUE_SLOTS[e1] is 1 after 10 s, expected at least 2: promoted users of an earlier run still hold slots";
+    let named = "ENTRY_QUEUE_SLOTS[e1] is 1 after 10 s, expected 2 or 10000: promoted users of an earlier run still hold slots";
     assert!(printed.contains(named), "{printed}");
     let cleanup = services
         .place
         .run_folder("gateway/1/seat-limited/custom")
         .join("cleanup.txt");
     assert!(text(&cleanup).contains(named));
+
+    // By itself as before a run, and also where the slots were preset.
+    assert_eq!(services.ask("HSET ENTRY_QUEUE_SLOTS e1 9999"), 0);
+    let mut command = services.place.runner();
+    command
+        .args([
+            "clean",
+            "bench/suites/waiting-room.toml",
+            "--scenario",
+            "custom",
+        ])
+        .args(["--set", "VUS=10", "--set", "SEATS=2"])
+        .env("BASE_URL", &services.address)
+        .env("REDIS_URL", &services.redis.address)
+        .env("EVENT_IDS", "e1");
+    let (code, printed) = finish(&mut command);
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed
+            .contains("[cleanup] ENTRY_QUEUE_SLOTS[e1] is 9999 after 10 s, expected 2 or 10000: "),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("> HDEL ENTRY_QUEUE_SLOTS e1\n< (integer) 1"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn preset_slots_are_taken_back_after_a_run_whatever_became_of_it() {
+    let services = Services::start(&["--seats", "2"]);
+    let (code, printed) = finish(&mut services.run(&["SLOT_BOOST=1"]));
+    assert_eq!(code, 0, "{printed}");
+    let left = || {
+        let question = "HGET ENTRY_QUEUE_SLOTS e1";
+        common::ask::<Option<String>>(&mut services.redis.connect(), question)
+    };
+    assert_eq!(left(), None, "{printed}");
+    let cleanup = services
+        .place
+        .run_folder("gateway/1/slot-boosted/custom")
+        .join("cleanup.txt");
+    let cleanup = text(&cleanup);
+    let (before, after) = cleanup
+        .split_once("[cleanup] the run is over")
+        .expect("two cleanings");
+    assert!(before.contains("> HSET ENTRY_QUEUE_SLOTS e1 10000"));
+    assert!(after.contains("> HDEL ENTRY_QUEUE_SLOTS e1\n< (integer) 1"));
+}
+
+#[test]
+fn a_run_that_let_in_more_users_than_slots_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2"]);
+    let slots = |number: i64| {
+        assert_eq!(
+            services.ask(&format!("HSET ENTRY_QUEUE_SLOTS e1 {number}")),
+            0
+        );
+    };
+    let named = "slots while it drains: more users were let in than it had slots for";
+    let printed = services.run_and_each(
+        &[],
+        &[
+            ("all events are OPEN", &|| slots(-3)),
+            (named, &|| slots(2)),
+        ],
+    );
+    let reasons = services.reasons();
+    assert!(
+        gates(&reasons).contains(&"slots-never-below"),
+        "{reasons:#?}, {printed}"
+    );
+}
+
+#[test]
+fn a_run_whose_events_somebody_else_opened_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2"]);
+    let open = || assert_eq!(services.ask("HSET event_statuses e1 OPEN"), 0);
+    let slowly = [
+        "LOGIN_BATCH_SIZE=5",
+        "LOGIN_BATCH_INTERVAL_MS=3000",
+        "SSE_TIMEOUT_MS=30000",
+        "VERBOSE_LOGS=true",
+    ];
+    let printed = services.run_and(&slowly, "joined the queue", open);
+    let reasons = services.reasons();
+    assert!(
+        reasons[0].starts_with("nobody-let-in-before: promoted_before_release count: ")
+            && reasons[0].ends_with(
+                "somebody else has opened the events, or a user of the trial or of an earlier run was still let in"
+            ),
+        "{reasons:#?}, {printed}"
+    );
+    assert!(
+        printed.contains("was promoted before all had met: somebody else has opened event e1"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_run_whose_slots_could_not_be_looked_at_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "2"]);
+    let rules = "ACL SETUSER bench on >topsecret9 ~* &* +@all";
+    common::ask::<String>(&mut services.redis.connect(), rules);
+    let forbid = || {
+        let rules = "ACL SETUSER bench resetkeys ~K6_* ~WAITING*";
+        common::ask::<String>(&mut services.redis.connect(), rules);
+    };
+    let as_bench = [
+        "REDIS_USERNAME=bench",
+        "REDIS_PASSWORD=topsecret9",
+        "VERBOSE_LOGS=1",
+    ];
+    let printed = services.run_and(&as_bench, "joined the queue", forbid);
+    let reasons = services.reasons();
+    let said = "the queues and slots could not be read each time: what they were is not known";
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.starts_with("looks-succeeded: ") && reason.contains(said)),
+        "{reasons:#?}, {printed}"
+    );
 }

@@ -17,7 +17,8 @@ export function setEventStatus(settings, session, eventId, status) {
 export function wait(settings, session, eventId, place) {
   const end = Date.now() + place.limitMs;
   while (Date.now() < end) {
-    const { state } = wanted(http.get(`${settings.baseUrl}/shows/${eventId}/number`, { headers: session })).json();
+    const timeout = Math.max(Math.min(settings.sseIdleTimeoutMs, end - Date.now()), 1);
+    const { state } = wanted(http.get(`${settings.baseUrl}/shows/${eventId}/number`, { headers: session, timeout })).json();
     if (state === 'called') {
       place.promoted();
       return;
@@ -29,7 +30,8 @@ export function wait(settings, session, eventId, place) {
 }
 
 export function leave(settings, session, eventId) {
-  wanted(http.del(`${settings.baseUrl}/shows/${eventId}/number`, null, { headers: session }), 204);
+  const params = { headers: session, timeout: settings.disconnectTimeoutMs };
+  wanted(http.del(`${settings.baseUrl}/shows/${eventId}/number`, null, params), 204);
 }
 
 function wanted(answer, status = 200) {

@@ -81,7 +81,7 @@ test('the reference of the harness has every variable and every metric', () => {
   assert.deepEqual(sorted(variables), sorted(read));
 
   const metrics = matches(section(reference, 'Metrics'), /^\| `([a-z_]+)` \|/gm);
-  assert.deepEqual(sorted(metrics), sorted(matches(scripts, /new (?:Counter|Trend|Rate|Gauge)\('([a-z_]+)'/g)));
+  assert.deepEqual(sorted(metrics), sorted(matches(scripts, /(?:new (?:Counter|Trend|Rate|Gauge)| add)\('([a-z_]+)'/g)));
 });
 
 test('the reference of the runner has every verb and every key of a suite file', async (t) => {

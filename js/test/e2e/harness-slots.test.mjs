@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { EVENTS, startWorld } from './world.mjs';
+import { EVENTS, startRedis, startWorld } from './world.mjs';
 
 const THRESHOLDS = 99;
 const [EVENT] = EVENTS;
@@ -57,6 +57,23 @@ test('slots that somebody else gives back while the queue drains are named', asy
   assert.equal(run.value('slots_at_end', 'max'), 3);
 });
 
+test('more users than slots are named', async (t) => {
+  const world = await startWorld(t, ['--seats', '1']);
+  const slots = (number) => world.redis('HSET', 'ENTRY_QUEUE_SLOTS', EVENT, number);
+  let [taken, given] = [];
+  const onLine = (line) => {
+    if (line.includes('all events are OPEN')) {
+      taken ??= slots('-2');
+    }
+    if (line.includes('slots while it drains: more users were let in')) {
+      given ??= slots('1');
+    }
+  };
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 8, SEATS: 1 }, { onLine })).expect(0, /event event-a has -[12] slots while it drains: more users were let in/);
+  await Promise.all([taken, given]);
+  assert.ok(run.value('slots_least', 'min') < 0);
+});
+
 test('a promotion that stands still is named while the run goes on, and when it goes on', async (t) => {
   const world = await startWorld(t, ['--seats', '1', '--fault', 'stall-promotion=true']);
   const run = await disturbedRun(world, { VUS: 3, SEATS: 1 }, 'promotion has stalled', () => fault(world, { 'stall-promotion': null }));
@@ -76,6 +93,31 @@ test('users whom no queue holds any more are named', async (t) => {
     'user 1 lost the stream of event event-a: cut off by SSE_TIMEOUT_MS=9000: give the SEATS that the events have (SEATS=50), or raise HOLD_MS',
   );
   assert.equal(run.value('cut_off_users'), 1);
+});
+
+test('slots that come back late are waited for when the run is over, and do not lengthen it', async (t) => {
+  const world = await startWorld(t, ['--seats', '2', '--fault', 'leak-slots=1']);
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 2, SEATS: 2 })).expect(0, `event ${EVENT} has 1 slots after all users have left, where SEATS=2`);
+  assert.equal(run.value('slots_at_end', 'min'), 1);
+  assert.ok(run.elapsedMs - run.summary.state.testRunDurationMs >= 10_000, `${run.elapsedMs} ms, ${run.summary.state.testRunDurationMs} ms of them run`);
+});
+
+test('looks that fail are counted and named', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  // All but the slots.
+  await world.redis('ACL', 'SETUSER', 'bench', 'on', '>password', 'allchannels', '~K6_*', '~WAITING*', '+@all');
+  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, REDIS_USERNAME: 'bench', REDIS_PASSWORD: 'password' };
+  const run = (await world.k6(env)).expect(0, /the slots could not be read: .*NoPerm/, new RegExp(`the slots of event ${EVENT} could not be read: .*NoPerm`));
+  assert.ok(run.value('failed_looks') >= 2, 'once all had joined, and at the end');
+  assert.equal(run.value('slots_at_end', 'min'), 0);
+});
+
+test('a Redis that is not that of the room is no sound look', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  const other = await startRedis(t);
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 2, SEATS: 2, REDIS_URL: other.redisUrl })).expect(0, 'REDIS_URL is not the Redis of this room: all users have joined');
+  assert.ok(run.value('failed_looks') >= 1);
+  assert.equal(run.value('completed_users'), 2);
 });
 
 test('of several processes none judges by itself what has come back', async (t) => {

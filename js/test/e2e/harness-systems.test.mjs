@@ -6,33 +6,12 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 
-import { startRoom } from './room.mjs';
-import { startRedis, startWorld } from './world.mjs';
+import { boxOffice, startRoom } from './room.mjs';
+import { EVENTS, startRedis, startWorld } from './world.mjs';
 
 const ABORTED = 108;
 const PORTS = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/port-to-your-waiting-room');
 const PORT = join(PORTS, 'shows.js');
-
-/** A box office with paths and JSON of its own. */
-const boxOffice = (queues) => {
-  const userOf = ({ headers }) => headers['x-token'].replace('token of ', '');
-  return {
-    'POST /session': ({ body: { user, secret } }) =>
-      secret === 'password123' ? { status: 201, body: { token: `token of ${user}` } } : { status: 403, body: { why: 'no such pair' } },
-    'PUT /shows/*': ({ event, body }) => queues.setOpen(event, body.open) ?? {},
-    'GET /shows/*/number': (request) => {
-      const ahead = queues.placeOf(request.event, userOf(request));
-      return { body: ahead === 0 ? { state: 'called' } : { state: 'waiting', ahead } };
-    },
-    'GET /shows/*/numbers': (request) => ({
-      stream: () => {
-        const ahead = queues.placeOf(request.event, userOf(request));
-        return ahead === 0 ? 'event: called\n\n' : `event: ahead\ndata: ${ahead}\n\n`;
-      },
-    }),
-    'DELETE /shows/*/number': (request) => ({ status: queues.leave(request.event, userOf(request)) ? 204 : 404 }),
-  };
-};
 
 /** The reference's calls, for users who ask again and again; one question finds the room too busy to answer. */
 const polled = ({ busyAt = 0 } = {}) => (queues) => {
@@ -79,6 +58,14 @@ test('a waiting room with streams of its own takes one file', async (t) => {
   assert.doesNotMatch(run.output, /slots now|slots while|stalled/);
 });
 
+test('a room that falls silent holds the users of a port no longer than it may', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl } = await startRoom(t, (queues) => ({ ...boxOffice(queues), 'GET /shows/*/number': () => ({ silent: true }) }));
+  const env = { VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, SSE_IDLE_TIMEOUT_MS: 1000, SSE_TIMEOUT_MS: 30000 };
+  const run = (await world.k6(env)).expect(ABORTED, /user 1 lost the stream of event event-a: status 0 .*timeout/);
+  assert.deepEqual(['sse_failures', 'cut_off_users'].map((name) => run.value(name)), [1, 0], 'long before its time was up');
+});
+
 test('what a ported system refuses is told in its own words', async (t) => {
   const world = await startRedis(t);
   const { baseUrl } = await startRoom(t, boxOffice);
@@ -116,6 +103,27 @@ test('users who ask again and again meet, are promoted and leave', async (t) => 
   assert.equal(run.value('sse_failures') + run.value('disconnect_failures'), 0);
   assert.ok(run.value('sse_events') >= 10);
   assert.ok(requests.every(({ headers }) => headers['user-id'] === undefined), 'a gateway adds its headers itself');
+});
+
+for (const queue of ['zset', 'hash']) {
+  test(`users of the reference ask again and again, with a ${queue} queue`, async (t) => {
+    const world = await startWorld(t, ['--queue', queue, '--seats', '2', '--transport', 'polling']);
+    const env = { VUS: 8, SEATS: 2, SYSTEM: 'polling', POLL_INTERVAL_MS: 100 };
+    const run = (await world.k6(env)).expect(0, 'Barrier met', 'Slots at join, most, at end: 2, 2, 2 (SEATS=2)');
+    assert.deepEqual(['completed_users', 'barrier_arrivals', 'in_entry_events'].map((name) => run.value(name)), [8, 8, 8]);
+    assert.equal(run.value('sse_failures') + run.value('disconnect_failures') + run.value('failed_looks'), 0);
+    for (const event of EVENTS) {
+      assert.deepEqual(await Promise.all([`WAITING:${event}`, `WAITING_USER_IDS:${event}`].map((key) => world.redis('EXISTS', key))), [0, 0]);
+    }
+  });
+}
+
+test('who asks again and again in vain leaves the queue', async (t) => {
+  const world = await startWorld(t, ['--transport', 'polling', '--fault', 'stall-promotion=true']);
+  const env = { EVENT_IDS: EVENTS[0], VUS: 3, SYSTEM: 'polling', POLL_INTERVAL_MS: 100, SSE_TIMEOUT_MS: 2000 };
+  const run = (await world.k6(env)).expect(99, 'cut off by SSE_TIMEOUT_MS=2000');
+  assert.deepEqual(['cut_off_users', 'sse_failures', 'disconnect_failures'].map((name) => run.value(name)), [3, 3, 0]);
+  assert.equal(await world.redis('EXISTS', `WAITING_USER_IDS:${EVENTS[0]}`), 0);
 });
 
 test('a broker behind no gateway gets the headers that a gateway would add', async (t) => {

@@ -64,6 +64,34 @@ test('where nobody could join, the events stay closed', async (t) => {
   assert.deepEqual(await statuses(world), ['CLOSED', 'CLOSED']);
 });
 
+test('a setup that fails opens again what it has closed', async (t) => {
+  const world = await startWorld(t);
+  const run = (await world.k6({ VUS: 2, EVENT_IDS: `${EVENTS[0]},nowhere,${EVENTS[1]}` })).expect(
+    ABORTED,
+    /setup: event nowhere could not be set to CLOSED: status 404.*; closed before, and OPEN again: 1/,
+  );
+  assert.deepEqual(await statuses(world), ['OPEN', null]);
+  assert.doesNotMatch(run.output, /may be CLOSED/);
+});
+
+for (const [when, last, env] of [
+  ['setup was interrupted', EVENTS[0], {}],
+  ['all was interrupted before anybody had joined', EVENTS[1], { BURST_OFFSET_MS: 60000 }],
+]) {
+  test(`events that stay closed because ${when} are named`, async (t) => {
+    const world = await startWorld(t);
+    let child;
+    let ended = false;
+    const run = world.k6({ VUS: 2, ...env }, { started: (k6) => (child = k6) }).finally(() => (ended = true));
+    while ((await world.redis('HGET', 'event_statuses', last)) !== 'CLOSED') {
+      assert.ok(!ended, 'the run ended before it had closed an event');
+    }
+    child.kill('SIGINT');
+    const { output } = await run;
+    assert.match(output, /events may be CLOSED: event-a, event-b/);
+  });
+}
+
 test('users whom the time limit cuts off have failed, and have waited', async (t) => {
   const world = await startWorld(t, ['--silent-after-ms', '0']);
   const run = (await world.k6({ VUS: 3, SSE_IDLE_TIMEOUT_MS: 100000, HOLD_MS: 61000 })).expect(

@@ -124,6 +124,9 @@ test('users promoted before all have joined do not hold up the barrier', async (
   run.expect(0, 'Barrier met');
   assert.equal(await world.redis('SCARD', 'K6_BARRIER_JOINED:early'), 6);
   assert.ok(run.value('open_to_promote_ms', 'max') >= 0);
+  const early = run.value('promoted_before_release');
+  assert.ok(early >= 1 && early < 6, `${early} of 6 were`);
+  run.expect(0, /user \d was promoted before all had met: somebody else has opened event event-[ab]/, `Promoted before release: ${early}`);
 });
 
 test('left-overs of an earlier run are refused with all three keys', async (t) => {

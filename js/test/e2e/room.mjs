@@ -12,7 +12,7 @@ import { createServer } from 'node:http';
  * @property {URL} url
  */
 
-/** @typedef {{ status?: number, headers?: Record<string, string>, body?: any, stream?: () => string }} Answer `stream`: what comes next */
+/** @typedef {{ status?: number, headers?: Record<string, string>, body?: any, stream?: () => string, silent?: boolean }} Answer `stream`: what comes next; `silent`: nothing ever does */
 
 /**
  * @param {{ after: (stop: () => Promise<unknown>) => void }} t
@@ -32,7 +32,10 @@ export async function startRoom(t, callsOf) {
     const call = `${incoming.method} ${url.pathname.replace(event || '*', '*')}`;
     const request = { call, event, url, body: text === '' ? undefined : JSON.parse(text), headers: incoming.headers };
     requests.push(request);
-    const { status = 200, headers = {}, body = {}, stream } = calls[call]?.(request) ?? { status: 404, body: { unknown: call } };
+    const { status = 200, headers = {}, body = {}, stream, silent } = calls[call]?.(request) ?? { status: 404, body: { unknown: call } };
+    if (silent) {
+      return;
+    }
     if (stream) {
       outgoing.writeHead(status, { 'Content-Type': 'text/event-stream' });
       const rounds = setInterval(() => outgoing.write(stream()), 50);
@@ -51,8 +54,31 @@ export async function startRoom(t, callsOf) {
   return { port: server.address().port, baseUrl: `http://127.0.0.1:${server.address().port}`, requests };
 }
 
+/** A box office with paths and JSON of its own. */
+export const boxOffice = (queues) => {
+  const userOf = ({ headers }) => headers['x-token'].replace('token of ', '');
+  return {
+    'POST /session': ({ body: { user, secret } }) =>
+      secret === 'password123' ? { status: 201, body: { token: `token of ${user}` } } : { status: 403, body: { why: 'no such pair' } },
+    'PUT /shows/*': ({ event, body }) => queues.setOpen(event, body.open) ?? {},
+    'GET /shows/*/number': (request) => {
+      const ahead = queues.placeOf(request.event, userOf(request));
+      return { body: ahead === 0 ? { state: 'called' } : { state: 'waiting', ahead } };
+    },
+    'GET /shows/*/numbers': (request) => ({
+      stream: () => {
+        const ahead = queues.placeOf(request.event, userOf(request));
+        return ahead === 0 ? 'event: called\n\n' : `event: ahead\ndata: ${ahead}\n\n`;
+      },
+    }),
+    'DELETE /shows/*/number': (request) => ({ status: queues.leave(request.event, userOf(request)) ? 204 : 404 }),
+  };
+};
+
 /** Who waits for which event, and who has been let in: two at a time. */
 class Queues {
+  /** Whether somebody is let in only when `promote` is called, and not whenever anybody asks. */
+  byRounds = false;
   #open = new Set();
   #waiting = new Map();
   #inside = new Map();
@@ -68,6 +94,16 @@ class Queues {
     if (!inside.has(user)) {
       waiting.add(user);
     }
+    if (!this.byRounds) {
+      this.promote(event);
+    }
+    return [...waiting].indexOf(user) + 1;
+  }
+
+  /** Lets in as many as may be inside; returns who is. */
+  promote(event) {
+    const waiting = this.#usersOf(this.#waiting, event);
+    const inside = this.#usersOf(this.#inside, event);
     for (const first of waiting) {
       if (!this.#open.has(event) || inside.size >= 2) {
         break;
@@ -75,11 +111,11 @@ class Queues {
       waiting.delete(first);
       inside.add(first);
     }
-    return [...waiting].indexOf(user) + 1;
+    return [...inside];
   }
 
   leave(event, user) {
-    return this.#usersOf(this.#inside, event).delete(user);
+    return [this.#inside, this.#waiting].some((queues) => this.#usersOf(queues, event).delete(user));
   }
 
   #usersOf(queues, event) {

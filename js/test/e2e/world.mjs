@@ -173,10 +173,10 @@ export class World {
    * Runs the harness, or another script, to its end.
    *
    * @param {Record<string, string | number>} env
-   * @param {{ script?: string, args?: string[], onLine?: (line: string) => void }} options
+   * @param {{ script?: string, args?: string[], onLine?: (line: string) => void, started?: (child: import('node:child_process').ChildProcess) => void }} options
    * @returns {Promise<Outcome>}
    */
-  async k6(env, { script = HARNESS, args = [], onLine } = {}) {
+  async k6(env, { script = HARNESS, args = [], onLine, started } = {}) {
     const child = launch(K6, ['run', '--quiet', '--no-color', '--address', '', ...args, script], {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -191,6 +191,7 @@ export class World {
       },
     });
     this.t.after(() => child.kill('SIGKILL'));
+    started?.(child);
     let output = '';
     let seen = 0;
     for (const stream of [child.stdout, child.stderr]) {

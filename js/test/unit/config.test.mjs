@@ -76,10 +76,10 @@ test('a hot ratio is a share or a percentage, and never fails', () => {
 });
 
 test('what is too small becomes the least that is allowed', () => {
-  const config = readConfig({ VUS: '0', LOGIN_BATCH_SIZE: '-5', MAX_LOGIN_RETRIES: '0', BURST_OFFSET_MS: '-1' });
+  const config = readConfig({ VUS: '0', LOGIN_BATCH_SIZE: '-5', MAX_LOGIN_RETRIES: '0', BURST_OFFSET_MS: '-1', STALL_MS: '500' });
   assert.deepEqual(
-    [config.vus, config.loginBatchSize, config.maxLoginAttempts, config.burstOffsetMs],
-    [1, 1, 1, 0],
+    [config.vus, config.loginBatchSize, config.maxLoginAttempts, config.burstOffsetMs, config.stallMs],
+    [1, 1, 1, 0, 3000],
   );
 });
 

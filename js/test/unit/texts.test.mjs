@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { accountingTexts, cutOffText, errorText, failureText, letGo, readConfig, whyNotMet } from '../../lib/pure.js';
-import { summaryText } from '../../lib/summary.js';
+import { addEnd, summaryText } from '../../lib/summary.js';
 
 test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
   assert.deepEqual(accountingTexts({ arrived: 9, failed: { login: 1 } }), {
@@ -51,6 +51,7 @@ test('the summary has its lines in order', () => {
     login_final_failures: count(1),
     sse_failures: count(2),
     disconnect_failures: count(4),
+    promoted_before_release: count(5),
     sse_connection_time: trend({ 'p(95)': 1234.567, max: 2000 }),
     barrier_wait_ms: trend({ max: 3330.4 }),
     open_to_promote_ms: trend({ 'p(95)': 900, max: 900 }),
@@ -79,11 +80,25 @@ Disconnect failures: 4
 Barrier wait max: 3330 ms
 P95 OPEN->IN_PROGRESS: 900.00 ms
 P95 login batch delay: 3000 ms
+Promoted before release: 5
 Longest pause of promotion: 1021 ms
 Slots at join, most, at end: 7, 9, 0
 Cut off users: 0
 `,
   );
+});
+
+test('what is seen when the run is over stands beside what its metrics recorded', () => {
+  const data = { metrics: { slots_most: { type: 'trend', contains: 'default', values: { min: 3, max: 7 } } } };
+  addEnd(data, { slots: [8, 2], failed: 0 });
+  assert.deepEqual(data.metrics, {
+    slots_most: { type: 'trend', contains: 'default', values: { min: 3, max: 8 } },
+    slots_least: { type: 'trend', contains: 'default', values: { min: 2, count: 2 } },
+    slots_at_end: { type: 'trend', contains: 'default', values: { min: 2, max: 8, count: 2 } },
+  });
+  const none = { metrics: { failed_looks: { type: 'counter', contains: 'default', values: { count: 2, rate: 0.1 } } } };
+  addEnd(none, { slots: [], failed: 1 });
+  assert.deepEqual(none.metrics, { failed_looks: { type: 'counter', contains: 'default', values: { count: 3, rate: 0.1 } } });
 });
 
 test('the summary says how many users were cut off, and what helps', () => {
@@ -96,6 +111,9 @@ test('the summary says how many users were cut off, and what helps', () => {
   const config = readConfig({ EVENT_IDS: 'a', HOLD_MS: '70000', SSE_TIMEOUT_MS: '9000', SEATS: '50' });
   assert.equal(cutOffText(config), `cut off by the users' time limit of 73 s: ${seats}`);
   assert.equal(cutOffText(config, true), `cut off by SSE_TIMEOUT_MS=9000: ${seats}`);
+  const asked = (env) => cutOffText(readConfig({ EVENT_IDS: 'a', POLL_INTERVAL_MS: '5000', ...env }));
+  assert.match(asked({ SYSTEM: 'polling' }), /: see why the queue is slow, lower POLL_INTERVAL_MS=5000, or raise HOLD_MS/);
+  assert.doesNotMatch(asked({ SYSTEM: 'sse' }) + asked({ SYSTEM: 'polling', POLL_INTERVAL_MS: '1000' }), /POLL_INTERVAL_MS/);
 });
 
 test('the summary says which slots were to be seen', () => {

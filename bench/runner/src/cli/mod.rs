@@ -13,9 +13,11 @@ use crate::plan::build::Builds;
 use crate::plan::{Plan, Selection};
 use crate::report;
 use crate::run::clean;
+use crate::run::settle::settle;
 use crate::session;
 use crate::session::lock;
 use crate::suite::given::Given;
+use crate::suite::schema::TargetKind;
 use crate::suite::{self, Suite};
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
@@ -572,6 +574,15 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
     terminal::cleaning(cleaning.shown_address(), cleaning.summary())
         .iter()
         .for_each(|line| say(line));
+    if run.target.kind == TargetKind::External && !dry_run {
+        let pause = |time| {
+            std::thread::sleep(time);
+            Ok(())
+        };
+        settle(&suite, &vars, pause, |text| {
+            say(&format!("[cleanup] {text}"));
+        })?;
+    }
     let mut log = Vec::new();
     let result = cleaning.execute(dry_run, &mut log, || Ok(()));
     log.iter().for_each(|line| say(line));

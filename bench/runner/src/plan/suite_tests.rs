@@ -84,6 +84,42 @@ fn comparisons_are_lifelike_and_what_tries_a_machine_is_fast() {
     }
     let [chosen] = figures("smoke", &[("LIKE", "real")], ["LIKE"]);
     assert_eq!(chosen, "real");
+    let suite = suite();
+    let matrix = Plan::new(&suite, &selection("matrix", &[])).expect("a plan");
+    assert_eq!(matrix.runs.len(), 8);
+    for run in &matrix.runs {
+        let [scenario, like] = ["SCENARIO", "LIKE"].map(|name| run.vars.text(name));
+        let expected = match scenario.as_deref() {
+            Some("target") => "fast",
+            _ => "real",
+        };
+        assert_eq!(like.as_deref(), Some(expected), "{scenario:?}");
+    }
+}
+
+#[test]
+fn times_and_flags_are_written_as_the_harness_takes_them() {
+    let set = [
+        ("HOLD_MS", "60000ms"),
+        ("VERBOSE_LOGS", "true"),
+        ("LEAN", "false"),
+        ("SLOT_BOOST", "true"),
+    ];
+    let names = ["HOLD_MS", "VERBOSE_LOGS", "LEAN", "slot_mode"];
+    let expected = ["60000", "1", "0", "slot-boosted"];
+    assert_eq!(figures("smoke", &set, names), expected);
+}
+
+#[test]
+fn the_reference_speaks_as_the_system_of_the_harness() {
+    for (system, expected) in [
+        (&[][..], "sse"),
+        (&[("SYSTEM", "sse")], "sse"),
+        (&[("SYSTEM", "polling")], "polling"),
+        (&[("SYSTEM", "own.js")], "sse"),
+    ] {
+        assert_eq!(figures("smoke", system, ["transport"]), [expected]);
+    }
 }
 
 #[test]
@@ -138,6 +174,11 @@ fn impossible_plans_are_refused_with_the_limit_to_raise() {
             "smoke",
             &[("SLOT_BOOST", "1"), ("SLOT_BOOST_VALUE", "0")],
             ["SLOT_BOOST_VALUE=0", "1 or more"],
+        ),
+        (
+            "smoke",
+            &[("STALL_MS", "500")],
+            ["STALL_MS=500 is not allowed", "3000 or more"],
         ),
         ("custom", &[], ["VUS is missing", "--set VUS=…"]),
         (

@@ -161,6 +161,7 @@ impl Attempt<'_, '_> {
             }
         }
         let ended = self.with_target(&target, &processes, run_id, &mut cleaning, meta);
+        self.clean_after(&mut cleaning);
         // The target ends before its log is judged complete, and also when something went wrong.
         target.stop(folder);
         let (finished, machine, health) = ended?;
@@ -192,7 +193,7 @@ impl Attempt<'_, '_> {
             &self.run.vars,
             run_id,
         );
-        trend_stats::add(&mut call, self.shared.suite, self.inbox)?;
+        trend_stats::add(&mut call, self.shared.suite, self.inbox, self.stream)?;
         let logs = Slices::begin(self.shared.suite, self.run.target, &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
@@ -235,6 +236,25 @@ impl Attempt<'_, '_> {
             },
         )?;
         Ok(held)
+    }
+
+    /// Takes back what was preset for the run, whatever became of it, also after a signal. Where that fails, the run stands.
+    fn clean_after(&self, cleaning: &mut Cleaning) {
+        let mut take_back = || {
+            let Some(plan) = clean::Plan::after(self.shared.suite, &self.run.vars)? else {
+                return Ok(());
+            };
+            cleaning.plan = Some(plan);
+            cleaning.log.push("[cleanup] the run is over".to_owned());
+            cleaning.step(self.folder, |plan, log| plan.execute(false, log, || Ok(())))
+        };
+        if let Err(error) = take_back() {
+            let text = format!(
+                "what was preset for the run could not be taken back: {}",
+                masked(&format!("{error:#}"))
+            );
+            self.stream.tell(Event::Finding { text });
+        }
     }
 
     fn clean(&mut self, log: Vec<String>) -> anyhow::Result<Cleaning> {

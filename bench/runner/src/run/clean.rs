@@ -10,7 +10,7 @@ use crate::run::redis::client::Server;
 use crate::suite::Suite;
 use crate::suite::each::{items, lists};
 use crate::suite::schema::{CleanKind, CleanTable};
-use crate::suite::scope::{Condition, EARLIER_RUN, Scope, iterated};
+use crate::suite::scope::{Condition, EARLIER_RUN, Moment, Scope, iterated};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
 
@@ -81,10 +81,27 @@ impl Plan {
         vars: &Vars,
         earlier_runs: &[String],
     ) -> anyhow::Result<Option<Self>> {
+        Self::at(Moment::BeforeRun, suite, vars, earlier_runs)
+    }
+
+    /// Plans what is taken back after a run; `None` if the suite declares nothing.
+    ///
+    /// # Errors
+    /// A variable is missing, or the tables name different servers.
+    pub(crate) fn after(suite: &Suite, vars: &Vars) -> anyhow::Result<Option<Self>> {
+        Self::at(Moment::AfterRun, suite, vars, &[])
+    }
+
+    fn at(
+        moment: Moment,
+        suite: &Suite,
+        vars: &Vars,
+        earlier_runs: &[String],
+    ) -> anyhow::Result<Option<Self>> {
         let mut plan: Option<Self> = None;
         for table in &suite.file.clean {
             let condition = Condition::parse(table.when.get_ref()).map_err(exit::set_up)?;
-            if !condition.holds(vars) {
+            if !condition.holds(moment, vars) {
                 continue;
             }
             let address = vars.expand(table.target.get_ref(), &RunValues::new())?;

@@ -170,6 +170,10 @@ impl Call {
             }
         }
         plain("RUN_ID", run_id);
+        // Where paths in settings of a harness begin, as a shell would tell it: k6 works in a folder of its own.
+        if let Ok(here) = std::env::current_dir() {
+            environment.push(("PWD".to_owned(), here.display().to_string()));
+        }
         arguments.push(script.display().to_string());
         Self {
             program: binary.to_owned(),
@@ -232,10 +236,6 @@ impl Call {
             .envs(self.environment())
             .args(&self.arguments)
             .current_dir(work);
-        // Where paths in settings of a harness begin, as a shell would tell it.
-        if let Ok(here) = std::env::current_dir() {
-            command.env("PWD", here);
-        }
         Ok(command)
     }
 

@@ -7,7 +7,7 @@ use crate::run::redis::client::Server;
 use crate::suite::Suite;
 use crate::suite::each::items;
 use crate::suite::schema::{CleanTable, SettleTable};
-use crate::suite::scope::{Condition, Watched};
+use crate::suite::scope::{Condition, Moment, Watched};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
 
@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Redis cannot be reached or refuses, a variable is missing, or `pause` refuses.
-pub(super) fn settle(
+pub(crate) fn settle(
     suite: &Suite,
     vars: &Vars,
     mut pause: impl FnMut(Duration) -> anyhow::Result<()>,
@@ -29,7 +29,7 @@ pub(super) fn settle(
             continue;
         };
         let condition = Condition::parse(table.when.get_ref()).map_err(exit::set_up)?;
-        if condition.holds(vars) {
+        if condition.holds(Moment::BeforeRun, vars) {
             settle_one(suite, table, declared, vars, &mut pause, &mut tell)?;
         }
     }
@@ -46,10 +46,14 @@ fn settle_one(
 ) -> anyhow::Result<()> {
     let address = vars.expand(table.target.get_ref(), &RunValues::new())?;
     let mut server = Server::connect(&Access::new(&address, vars)?)?;
-    let least = vars.expand(declared.at_least.get_ref(), &RunValues::new())?;
-    let least: i64 = least
-        .parse()
-        .map_err(|_| exit::set_up(format!("clean {}: `at_least` is {least}", table.id)))?;
+    let mut full = Vec::new();
+    for text in &declared.one_of {
+        let text = vars.expand(text.get_ref(), &RunValues::new())?;
+        let number: i64 = text
+            .parse()
+            .map_err(|_| exit::set_up(format!("clean {}: `one_of` has {text}", table.id)))?;
+        full.push(number);
+    }
     let deadline = Instant::now() + declared.limit;
     for entry in &declared.of {
         for item in items(&suite.file, entry.get_ref(), vars)? {
@@ -63,13 +67,17 @@ fn settle_one(
             let (hash, field) = (vars.expand(hash, &item)?, vars.expand(field, &item)?);
             // What is not there is not held either.
             while let Some(value) = server.number(&hash, &field)?
-                && value < least
+                && !full.contains(&value)
             {
                 if Instant::now() >= deadline {
                     let say = vars.expand_shown(declared.say.get_ref())?;
                     tell(format!(
-                        "{hash}[{field}] is {value} after {} s, expected at least {least}: {say}",
-                        declared.limit.as_secs()
+                        "{hash}[{field}] is {value} after {} s, expected {}: {say}",
+                        declared.limit.as_secs(),
+                        full.iter()
+                            .map(i64::to_string)
+                            .collect::<Vec<_>>()
+                            .join(" or ")
                     ));
                     break;
                 }
@@ -103,7 +111,7 @@ id = "held"
 kind = "redis"
 when = "before_run"
 target = "${REDIS_URL}"
-settle = { of = ["SLOTS[{event}]"], at_least = "${SEATS}", limit = "LIMIT", say = "of ${SEATS}" }
+settle = { of = ["SLOTS[{event}]"], one_of = ["${SEATS}", "70"], limit = "LIMIT", say = "of ${SEATS}" }
 [[scenario]]
 id = "smoke"
 script = "s.js"
@@ -140,24 +148,25 @@ limit = "30s"
             let words: Vec<&str> = command.split(' ').collect();
             server.ask(&words, &mut Vec::new()).expect("set");
         };
-        set("HSET SLOTS e1 13 e2 5");
+        // Of those that were preset some are held too.
+        set("HSET SLOTS e1 70 e2 69");
 
         let patient = suite(&TABLES.replace("LIMIT", "1h")).expect("suite");
         let (mut looks, mut told) = (0, Vec::new());
         let back = |_| {
             looks += 1;
             if looks == 3 {
-                set("HSET SLOTS e2 8");
+                set("HSET SLOTS e2 70");
             }
             Ok(())
         };
         settle(&patient, &vars, back, |text| told.push(text)).expect("settled");
         assert_eq!((looks, told.as_slice()), (3, [].as_slice()));
 
-        set("HSET SLOTS e2 5");
+        set("HSET SLOTS e1 8 e2 5");
         let hasty = suite(&TABLES.replace("LIMIT", "0s")).expect("suite");
         settle(&hasty, &vars, |_| Ok(()), |text| told.push(text)).expect("looked");
-        let expected = "SLOTS[e2] is 5 after 0 s, expected at least 8: of 8";
+        let expected = "SLOTS[e2] is 5 after 0 s, expected 8 or 70: of 8";
         assert_eq!(told, [expected]);
     }
 }

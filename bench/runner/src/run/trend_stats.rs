@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use barrier_procs::{Output, Supervised};
 use serde_json::Value as Json;
 
+use crate::events::{Event, Stream};
 use crate::run::environment::clean_environment;
 use crate::run::inbox::{Inbox, Message};
 use crate::run::k6::Call;
@@ -24,16 +25,26 @@ const OF_K6: [&str; 6] = ["avg", "min", "med", "max", "p(90)", "p(95)"];
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Adds to the call what k6 shall keep. k6 takes such a list instead of the harness's own, so the harness is asked first.
-/// What cannot be asked is left as it is: k6 itself will say what is wrong with it.
+/// What cannot be asked is left as it is, and told: gates may then find no statistic of theirs.
 ///
 /// # Errors
 /// k6 cannot be started, or a signal arrived.
-pub(super) fn add(call: &mut Call, suite: &Suite, inbox: &mut Inbox) -> anyhow::Result<()> {
-    if let Some(options) = options(call, inbox)? {
-        let own = options["summaryTrendStats"].as_array();
-        let own = own.map(|list| list.iter().filter_map(Json::as_str).collect());
-        call.trend_stats(&all(own, suite).join(","));
-    }
+pub(super) fn add(
+    call: &mut Call,
+    suite: &Suite,
+    inbox: &mut Inbox,
+    stream: &Stream,
+) -> anyhow::Result<()> {
+    let Some(options) = options(call, inbox)? else {
+        stream.tell(Event::Finding {
+            text: "`k6 inspect` could not read the harness, so k6 keeps only the statistics that the harness asks for"
+                .to_owned(),
+        });
+        return Ok(());
+    };
+    let own = options["summaryTrendStats"].as_array();
+    let own = own.map(|list| list.iter().filter_map(Json::as_str).collect());
+    call.trend_stats(&all(own, suite).join(","));
     Ok(())
 }
 

@@ -274,7 +274,9 @@ fn check_clean(file: &File) -> Result<(), Problem> {
                     return Err(problem(field, text));
                 }
             }
-            placeholders(file, &settle.at_least, &[])?;
+            for full in &settle.one_of {
+                placeholders(file, full, &[])?;
+            }
             placeholders(file, &settle.say, &[])?;
         }
     }
@@ -482,10 +484,11 @@ fn limit_is_number(file: &File, gate: &GateTable, text: &str) -> Result<(), Prob
     for part in &parts {
         if let Part::Variable(name) = part
             && let Some(table) = file.env.get(*name)
-            && !matches!(table.kind, Kind::Int | Kind::Float)
+            && !table.kind.is_number()
         {
-            let text =
-                format!("{name} holds no number; a limit takes variables of type int or float");
+            let text = format!(
+                "{name} holds no number; a limit takes variables of type int, float, millis or flag"
+            );
             return Err(problem(&gate.limit, text));
         }
     }

@@ -250,7 +250,7 @@ pub(crate) struct ProbeTable {
 pub(crate) struct CleanTable {
     pub(crate) id: String,
     pub(crate) kind: CleanKind,
-    /// `before_run`, or `before_run if NAME=VALUE`.
+    /// `before_run` or `after_run`, alone or with ` if NAME=VALUE`.
     pub(crate) when: Spanned<String>,
     pub(crate) target: Spanned<String>,
     /// What may be touched: `KEY`, `HASH[FIELD]`, `HASH[FIELD]=VALUE`.
@@ -273,8 +273,8 @@ pub(crate) struct CleanTable {
 pub(crate) struct SettleTable {
     /// Fields of hashes; one that is not there has settled.
     pub(crate) of: Vec<Spanned<String>>,
-    /// A number, or a text that becomes one.
-    pub(crate) at_least: Spanned<String>,
+    /// What they are when nobody holds any of them: numbers, or texts that become some.
+    pub(crate) one_of: Vec<Spanned<String>>,
     /// After this long the run goes on.
     #[serde(with = "duration")]
     pub(crate) limit: std::time::Duration,

@@ -30,9 +30,19 @@ pub(super) fn is_reading_command(statement: &str) -> bool {
         .is_some_and(|name| READING.contains(&name.to_ascii_uppercase().as_str()))
 }
 
-/// `before_run`, or `before_run if NAME=VALUE`.
+/// When something is cleaned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    BeforeRun,
+    AfterRun,
+}
+
+/// `before_run` or `after_run`, alone or with ` if NAME=VALUE`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Condition<'a>(Option<(&'a str, &'a str)>);
+pub(crate) struct Condition<'a> {
+    moment: Moment,
+    only_if: Option<(&'a str, &'a str)>,
+}
 
 impl<'a> Condition<'a> {
     /// Reads a `when`.
@@ -40,24 +50,44 @@ impl<'a> Condition<'a> {
     /// # Errors
     /// The text says what is allowed.
     pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
-        if text == "before_run" {
-            return Ok(Self(None));
-        }
-        text.strip_prefix("before_run if ")
-            .and_then(|rest| rest.split_once('='))
-            .map(|(name, value)| Self(Some((name.trim(), value.trim()))))
-            .ok_or_else(|| format!("`when = \"{text}\"` is not known; allowed: before_run, before_run if NAME=VALUE"))
+        let refuse = || {
+            format!(
+                "`when = \"{text}\"` is not known; allowed: before_run or after_run, alone or with `if NAME=VALUE`"
+            )
+        };
+        let (moment, rest) = match text.split_once(' ') {
+            Some((moment, rest)) => (moment, Some(rest)),
+            None => (text, None),
+        };
+        let moment = match moment {
+            "before_run" => Moment::BeforeRun,
+            "after_run" => Moment::AfterRun,
+            _ => return Err(refuse()),
+        };
+        let only_if = match rest {
+            None => None,
+            Some(rest) => {
+                let pair = rest
+                    .strip_prefix("if ")
+                    .and_then(|pair| pair.split_once('='));
+                let (name, value) = pair.ok_or_else(refuse)?;
+                Some((name.trim(), value.trim()))
+            }
+        };
+        Ok(Self { moment, only_if })
     }
 
     /// The variable it looks at.
     pub(crate) fn variable(&self) -> Option<&'a str> {
-        self.0.map(|(name, _)| name)
+        self.only_if.map(|(name, _)| name)
     }
 
-    /// Whether it holds for a run.
-    pub(crate) fn holds(&self, vars: &Vars) -> bool {
-        self.0
-            .is_none_or(|(name, value)| vars.text(name).as_deref() == Some(value))
+    /// Whether it holds for a run at this moment.
+    pub(crate) fn holds(&self, moment: Moment, vars: &Vars) -> bool {
+        self.moment == moment
+            && self
+                .only_if
+                .is_none_or(|(name, value)| vars.text(name).as_deref() == Some(value))
     }
 }
 

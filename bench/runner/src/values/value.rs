@@ -14,11 +14,22 @@ use super::mask;
 pub(crate) enum Kind {
     Int,
     Float,
+    /// A whole number of milliseconds, which may have its unit behind it.
+    Millis,
+    /// 1 or 0, which may be `true` or `false`.
+    Flag,
     String,
     Url,
     List,
     /// Of a file, from the current folder on; handed on as an absolute one.
     Path,
+}
+
+impl Kind {
+    /// Whether its values are numbers.
+    pub(crate) fn is_number(self) -> bool {
+        matches!(self, Self::Int | Self::Float | Self::Millis | Self::Flag)
+    }
 }
 
 /// A typed value.
@@ -66,6 +77,21 @@ pub(crate) fn parse(name: &str, kind: Kind, text: &str) -> anyhow::Result<Value>
             let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
             Value::Float(number.ok_or_else(|| wrong(text, "a number"))?)
         }
+        Kind::Millis => {
+            let digits = text.strip_suffix("ms").unwrap_or(text).trim_end();
+            let number = digits.parse();
+            Value::Int(number.map_err(|_| {
+                wrong(
+                    text,
+                    "a whole number of milliseconds, as in 60000 or 60000ms",
+                )
+            })?)
+        }
+        Kind::Flag => Value::Int(match text.to_ascii_lowercase().as_str() {
+            "1" | "true" => 1,
+            "0" | "false" => 0,
+            _ => return Err(wrong(text, "1, true, 0 or false")),
+        }),
         Kind::String => Value::Text(text.to_owned()),
         Kind::Url => match url::Url::parse(text) {
             // Some read a host from less than two slashes too, and what is allowed is looked up as it is written.
@@ -104,4 +130,38 @@ pub(crate) fn parse(name: &str, kind: Kind, text: &str) -> anyhow::Result<Value>
             Value::List(items)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_may_have_their_unit_and_flags_be_words() {
+        let read = |kind, text| {
+            let value = parse("NAME", kind, text);
+            value
+                .map(|value| value.to_string())
+                .map_err(|error| error.to_string())
+        };
+        for (text, expected) in [("60000", "60000"), ("60000ms", "60000"), (" -1 ms ", "-1")] {
+            assert_eq!(read(Kind::Millis, text).as_deref(), Ok(expected));
+        }
+        for (text, expected) in [("1", "1"), ("true", "1"), ("0", "0"), (" FALSE ", "0")] {
+            assert_eq!(read(Kind::Flag, text).as_deref(), Ok(expected));
+        }
+        for (kind, text) in [
+            (Kind::Millis, "60s"),
+            (Kind::Millis, "ms"),
+            (Kind::Millis, "1.5ms"),
+            (Kind::Flag, "yes"),
+            (Kind::Flag, "2"),
+        ] {
+            let refused = read(kind, text).expect_err(text);
+            assert!(
+                refused.contains(&format!("received `{text}`; allowed: ")),
+                "{refused}"
+            );
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -138,8 +139,8 @@ impl WaitingRoom {
             queue: Queue::new(config.queue),
             brokers: (1..=config.life.brokers.get()).map(broker).collect(),
             failed_once: Mutex::default(),
-            authentication: Line::default(),
-            gateway: Line::default(),
+            authentication: Line::new(NonZeroUsize::MIN),
+            gateway: Line::new(config.life.gateway_parallel),
             connections: Arc::default(),
             encoder: Encoder::new(faults.clone()),
             faults,
@@ -166,17 +167,18 @@ impl WaitingRoom {
     ) -> Result<(), StartError> {
         let app = self.0;
         let mut rounds = JoinSet::new();
-        let (entries, promoted) = promote::entries();
+        let entries = match app.config.life.hop {
+            Hop::Memory => {
+                let (entries, promoted) = promote::memory();
+                rounds.spawn(promote::notifications(Arc::clone(&app), promoted));
+                entries
+            }
+            Hop::Streams => hop::spawn(&app, &mut rounds),
+        };
         rounds.spawn(promote::promotion_rounds(Arc::clone(&app), entries));
         for broker in 0..app.brokers.len() {
             rounds.spawn(broker::position_rounds(Arc::clone(&app), broker));
             rounds.spawn(broker::heartbeat_rounds(Arc::clone(&app), broker));
-        }
-        match app.config.life.hop {
-            Hop::Memory => {
-                rounds.spawn(promote::notifications(Arc::clone(&app), promoted));
-            }
-            Hop::Streams => hop::spawn(&app, promoted, &mut rounds),
         }
         if app.config.ticks {
             rounds.spawn(ticks::tick_rounds(Arc::clone(&app)));

@@ -67,7 +67,9 @@ pub(crate) async fn ask(app: &App, user: &str, event: &str) -> RedisResult<Answe
     let event: Arc<str> = event.into();
     let Opened { id, end, replaced } = registry.open_mailbox(user, &event);
     // A user who is in the queue from before has a place, but nobody knows which until the next round of positions.
-    if enter(app, user, &event, id, replaced).await? == Joined::Queued {
+    let joined = enter(app, user, &event, id, replaced).await?;
+    registry.has_joined(user, id);
+    if joined == Joined::Queued {
         let mut redis = app.redis.requests.clone();
         let last = app.queue.length(&mut redis, &event).await?;
         registry.answer_if_first(user, id, app.encoder.position(user, &event, last));
@@ -243,20 +245,39 @@ async fn positions_of(
     Ok(())
 }
 
+/// Forgets those who ask for their place in a queue that was cleaned since they joined: a stream of theirs would have ended
+/// with their client. What they held was cleaned as well, and their next question joins anew.
+async fn forget_cleaned(registry: &Registry, redis: &mut ConnectionManager) -> RedisResult<()> {
+    for (event, askers) in registry.askers() {
+        // Who has joined has an index, and only cleaning lowers the last one.
+        let known: bool = redis::cmd("HEXISTS")
+            .arg(queue::LAST_INDEX)
+            .arg(&*event)
+            .query_async(redis)
+            .await?;
+        if !known {
+            registry.forget(&askers);
+        }
+    }
+    Ok(())
+}
+
 /// Sends heartbeats at the seconds divisible by 3, to promoted users too.
 pub(crate) async fn heartbeat_rounds(app: Arc<App>, broker: usize) {
     let mut redis = app.redis.requests.clone();
     let mut log = OutageLog::new("requests");
     loop {
         let second = next_round(&app).await;
+        let registry = &app.brokers[broker].registry;
         let closed = if second.is_multiple_of(3) {
-            app.brokers[broker].registry.broadcast(&HEARTBEAT)
+            registry.broadcast(&HEARTBEAT)
         } else {
             Vec::new()
         };
         let released = release(&app, &mut redis, closed).await;
+        let forgotten = forget_cleaned(registry, &mut redis).await;
         // A lost connection is made anew only when it is used: by this, not by the first user after an outage.
         let answered: RedisResult<()> = redis::cmd("PING").query_async(&mut redis).await;
-        log.note(&released.and(answered));
+        log.note(&released.and(forgotten).and(answered));
     }
 }

@@ -1,5 +1,8 @@
 //! What stands between users and services: a hop that takes time, and connections that are not without end.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -18,14 +21,23 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A service that does one thing after another, each of which takes time.
-#[derive(Debug, Default)]
+/// A service that does so many things at once, each of which takes time.
+#[derive(Debug)]
 pub(crate) struct Line {
-    free_at: Mutex<Option<Instant>>,
+    lanes: NonZeroUsize,
+    /// When those that are in use will be free.
+    free_at: Mutex<BinaryHeap<Reverse<Instant>>>,
 }
 
 impl Line {
-    /// Waits for those ahead, then for `time`.
+    pub(crate) fn new(lanes: NonZeroUsize) -> Self {
+        Self {
+            lanes,
+            free_at: Mutex::default(),
+        }
+    }
+
+    /// Waits for a lane to be free, then for `time`.
     pub(crate) async fn pass(&self, time: Duration) {
         if time.is_zero() {
             return;
@@ -34,8 +46,13 @@ impl Line {
         let done = {
             let mut free_at = locked(&self.free_at);
             let now = Instant::now();
-            let done = free_at.map_or(now, |free_at| free_at.max(now)) + time;
-            *free_at = Some(done);
+            let first = if free_at.len() < self.lanes.get() {
+                None
+            } else {
+                free_at.pop()
+            };
+            let done = first.map_or(now, |Reverse(free)| free.max(now)) + time;
+            free_at.push(Reverse(done));
             done
         };
         tokio::time::sleep_until(done).await;
@@ -139,17 +156,18 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn those_in_line_wait_for_each_other() {
-        let line = Line::default();
-        let started = Instant::now();
-        let pass = async || {
-            line.pass(Duration::from_millis(9)).await;
-            started.elapsed().as_millis()
-        };
-        let passed = tokio::join!(pass(), pass(), pass());
-        assert_eq!(passed, (9, 18, 27));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(pass().await, 1036);
+    async fn those_in_line_wait_for_a_free_lane() {
+        for (lanes, expected) in [(1, (9, 18, 27)), (2, (9, 9, 18)), (3, (9, 9, 9))] {
+            let line = Line::new(NonZeroUsize::new(lanes).expect("a lane"));
+            let started = Instant::now();
+            let pass = async || {
+                line.pass(Duration::from_millis(9)).await;
+                started.elapsed().as_millis()
+            };
+            assert_eq!(tokio::join!(pass(), pass(), pass()), expected);
+            tokio::time::sleep_until(started + Duration::from_secs(1)).await;
+            assert_eq!(pass().await, 1009, "nobody is ahead any more");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,15 +7,13 @@ use std::time::Duration;
 use redis::RedisResult;
 use redis::aio::ConnectionManager;
 use redis::streams::StreamReadReply;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::promote::{Promoted, notify};
+use crate::promote::{Entries, Promoted, notify};
+use crate::queue::ENTRY;
 use crate::rounds::OutageLog;
 
-/// Promotions in the order they were made; never trimmed.
-const ENTRY: &str = "ENTRY";
 const ENTRY_GROUP: &str = "ENTRY_QUEUE";
 const ENTRY_CONSUMER: &str = "ENTRY_QUEUE_CONSUMER";
 
@@ -42,10 +40,9 @@ struct Routed {
     promoted: Promoted,
 }
 
-/// Starts the whole way, from the dispatcher's own list to the users.
-pub(crate) fn spawn(app: &Arc<App>, promoted: mpsc::Receiver<Promoted>, tasks: &mut JoinSet<()>) {
+/// Starts the way from `ENTRY`, which promotion appends to, to the users.
+pub(crate) fn spawn(app: &Arc<App>, tasks: &mut JoinSet<()>) -> Entries {
     let mut connections = app.redis.streams.iter().cloned();
-    tasks.spawn(write_entries(Arc::clone(app), promoted));
     tasks.extend(connections.next().map(|redis| {
         let entries = Consumer {
             stream: ENTRY.to_owned(),
@@ -64,6 +61,9 @@ pub(crate) fn spawn(app: &Arc<App>, promoted: mpsc::Receiver<Promoted>, tasks: &
             redis,
         };
         tasks.spawn(tell(Arc::clone(app), index, dispatches));
+    }
+    Entries::Streams {
+        stray: app.brokers[0].instance.clone(),
     }
 }
 
@@ -86,7 +86,7 @@ fn dispatch_key(instance: &str) -> String {
     format!("DISPATCH:{instance}")
 }
 
-/// Appends a promotion to a stream.
+/// Appends a promotion to the stream of a broker.
 async fn append(
     redis: &mut ConnectionManager,
     stream: &str,
@@ -104,18 +104,6 @@ async fn append(
         .arg(instance)
         .query_async(redis)
         .await
-}
-
-/// Writes promotions to `ENTRY`, one after another.
-async fn write_entries(app: Arc<App>, mut promoted: mpsc::Receiver<Promoted>) {
-    let mut redis = app.redis.promotion.clone();
-    let mut log = OutageLog::new("entries");
-    while let Some(promoted) = promoted.recv().await {
-        let instance = &app.broker_of(&promoted.user).instance;
-        log.note(&append(&mut redis, ENTRY, &promoted, instance).await);
-    }
-    // The dispatcher's own end comes with that of the server.
-    std::future::pending::<()>().await;
 }
 
 /// Leads promotions from `ENTRY` to the broker of each, one after another.
@@ -155,7 +143,7 @@ async fn tell(app: Arc<App>, broker: usize, mut dispatches: Consumer) {
             tokio::time::sleep(RETRY).await;
             continue;
         }
-        let outcome = tell_batch(&app, &mut dispatches).await;
+        let outcome = tell_batch(&app, broker, &mut dispatches).await;
         log.note(&outcome);
         if outcome.is_err() {
             dispatches.recover().await;
@@ -163,10 +151,13 @@ async fn tell(app: Arc<App>, broker: usize, mut dispatches: Consumer) {
     }
 }
 
-async fn tell_batch(app: &App, dispatches: &mut Consumer) -> RedisResult<()> {
-    let (ids, batch): (Vec<_>, Vec<_>) = dispatches
-        .read()
-        .await?
+async fn tell_batch(app: &App, broker: usize, dispatches: &mut Consumer) -> RedisResult<()> {
+    let messages = dispatches.read().await?;
+    // Dead since it began to wait for them: they stay unacknowledged.
+    if app.brokers[broker].is_dead(app) {
+        return Ok(());
+    }
+    let (ids, batch): (Vec<_>, Vec<_>) = messages
         .into_iter()
         .map(|message| (message.id, message.promoted))
         .unzip();

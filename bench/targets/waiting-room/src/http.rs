@@ -383,7 +383,9 @@ async fn disconnect(
 ) -> Result<StatusCode, Failure> {
     let user = caller.require(Role::User)?;
     require_broker(&app, &user)?;
-    let outcome = broker::disconnect(&app, &user.id, &event).await;
+    // A task of its own, as for joining: who hangs up early must not keep the slot.
+    let leaving = tokio::spawn(async move { broker::disconnect(&app, &user.id, &event).await });
+    let outcome = leaving.await.map_err(|_panicked| Failure::Internal)?;
     outcome
         .map(|()| StatusCode::OK)
         .map_err(|error| Failure::redis(&error))

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+/// The real gateway does not block while a service works: all that its pool of connections holds go through at once.
+const GATEWAY_PARALLEL: NonZeroUsize = NonZeroUsize::new(2000).unwrap();
+
 /// How a promotion gets from the dispatcher to the broker that holds the user's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -51,9 +54,11 @@ pub struct Life {
     /// A join takes so long; joins do not wait for each other.
     #[serde(rename = "join-ms", with = "target_kit::millis")]
     pub join: Duration,
-    /// A request keeps the gateway busy for so long; requests wait for each other. Zero: there is no gateway.
+    /// A request takes so long at the gateway. Zero: there is no gateway.
     #[serde(rename = "gateway-ms", with = "target_kit::millis")]
     pub gateway: Duration,
+    /// Requests that the gateway carries through that time at once; more wait.
+    pub gateway_parallel: NonZeroUsize,
     /// The way of promotions.
     pub hop: Hop,
     /// A message comes in three chunks: `data:`, what it says, the empty line.
@@ -79,6 +84,7 @@ impl Life {
             login: Duration::ZERO,
             join: Duration::ZERO,
             gateway: Duration::ZERO,
+            gateway_parallel: GATEWAY_PARALLEL,
             hop: Hop::Memory,
             chunks: false,
             round: Duration::from_secs(1),
@@ -96,6 +102,7 @@ impl Life {
             login: Duration::from_millis(9),
             join: Duration::from_millis(500),
             gateway: Duration::from_millis(4),
+            gateway_parallel: GATEWAY_PARALLEL,
             hop: Hop::Streams,
             chunks: true,
             round: Duration::from_secs(1),

@@ -28,11 +28,20 @@ pub(crate) struct Promoted {
 }
 
 /// The way from the dispatcher to the broker.
-pub(crate) type Entries = mpsc::Sender<Promoted>;
+pub(crate) enum Entries {
+    /// Inside the process.
+    Memory(mpsc::Sender<Promoted>),
+    /// By the Redis stream `ENTRY`, which the promotion itself appends to: in its script, or by one more command.
+    Streams {
+        /// The broker that is named where no index record says who holds the user.
+        stray: String,
+    },
+}
 
-/// The two ends of the way from the dispatcher to the broker.
-pub(crate) fn entries() -> (Entries, mpsc::Receiver<Promoted>) {
-    mpsc::channel(UNTOLD)
+/// The two ends of the way inside the process.
+pub(crate) fn memory() -> (Entries, mpsc::Receiver<Promoted>) {
+    let (entries, promoted) = mpsc::channel(UNTOLD);
+    (Entries::Memory(entries), promoted)
 }
 
 /// Promotes in rounds from start-up.

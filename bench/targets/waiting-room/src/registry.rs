@@ -43,7 +43,16 @@ enum Outlet {
     Mailbox {
         answer: watch::Sender<Option<Arc<str>>>,
         asked: Instant,
+        /// The user's join is complete: Redis knows of it.
+        joined: bool,
     },
+}
+
+/// Somebody who asks again and again, and whom Redis knew when this was made.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    user: String,
+    id: u64,
 }
 
 #[derive(Debug)]
@@ -140,7 +149,12 @@ impl Registry {
     pub(crate) fn open_mailbox(&self, user: &str, event: &Arc<str>) -> Opened<Answer> {
         let (answer, receiver) = watch::channel(None);
         let asked = Instant::now();
-        self.open(user, event, Outlet::Mailbox { answer, asked }, receiver)
+        let outlet = Outlet::Mailbox {
+            answer,
+            asked,
+            joined: false,
+        };
+        self.open(user, event, outlet, receiver)
     }
 
     fn open<T>(&self, user: &str, event: &Arc<str>, outlet: Outlet, end: T) -> Opened<T> {
@@ -167,11 +181,45 @@ impl Registry {
         let mut connections = self.lock();
         let connection = connections.by_user.get_mut(user)?;
         match &mut connection.outlet {
-            Outlet::Mailbox { answer, asked } if *connection.event == *event => {
+            Outlet::Mailbox { answer, asked, .. } if *connection.event == *event => {
                 *asked = Instant::now();
                 Some(answer.subscribe())
             }
             _ => None,
+        }
+    }
+
+    /// Redis knows of this user who asks.
+    pub(crate) fn has_joined(&self, user: &str, id: u64) {
+        let mut connections = self.lock();
+        let connection = connections.by_user.get_mut(user);
+        if let Some(Connection { outlet, .. }) = connection.filter(|connection| connection.id == id)
+            && let Outlet::Mailbox { joined, .. } = outlet
+        {
+            *joined = true;
+        }
+    }
+
+    /// Those who ask, by their events.
+    pub(crate) fn askers(&self) -> HashMap<Arc<str>, Vec<Asker>> {
+        let mut askers: HashMap<Arc<str>, Vec<Asker>> = HashMap::new();
+        for (user, connection) in &self.lock().by_user {
+            if let Outlet::Mailbox { joined: true, .. } = connection.outlet {
+                let of_event = askers.entry(Arc::clone(&connection.event));
+                of_event.or_default().push(Asker {
+                    user: user.clone(),
+                    id: connection.id,
+                });
+            }
+        }
+        askers
+    }
+
+    /// Forgets those who ask. Nothing is released.
+    pub(crate) fn forget(&self, askers: &[Asker]) {
+        let mut connections = self.lock();
+        for asker in askers {
+            connections.close_if(&asker.user, |connection| connection.id == asker.id);
         }
     }
 
@@ -307,7 +355,7 @@ impl Registry {
                     Err(TrySendError::Closed(_) | TrySendError::Full(_)) => false,
                 }
             }
-            (Outlet::Mailbox { answer, asked }, message) => {
+            (Outlet::Mailbox { answer, asked, .. }, message) => {
                 if let Message::Text(text) = message
                     && self.silence.admit_message(connection.number)
                 {

@@ -123,7 +123,7 @@ async fn faults_are_given_by_name_and_the_profile_is_told() {
     assert_eq!(get("/faults").await, faults);
     let life = &get("/health").await["life"];
     let expected = json!({
-        "pipeline": 1, "index-records": true, "login-ms": 9, "join-ms": 500, "gateway-ms": 0, "hop": "streams",
+        "pipeline": 1, "index-records": true, "login-ms": 9, "join-ms": 500, "gateway-ms": 0, "gateway-parallel": 2000, "hop": "streams",
         "chunks": true, "round-ms": 1000, "late-rounds-ms": 700, "brokers": 2, "greeting": "연결되었습니다.",
     });
     assert_eq!(*life, expected);

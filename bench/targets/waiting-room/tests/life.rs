@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::redis_server::RedisServer;
@@ -127,6 +128,7 @@ async fn logins_and_requests_wait_for_each_other_and_joins_do_not() {
     let room = room_with(|life| {
         life.login = Duration::from_millis(100);
         life.gateway = Duration::from_millis(50);
+        life.gateway_parallel = NonZeroUsize::MIN;
         life.join = Duration::from_millis(400);
     })
     .await;
@@ -279,6 +281,51 @@ async fn promotions_go_by_streams() {
         let redis = room.stop_all_but_redis().await;
         assert!(!redis.ask::<bool>(&["EXISTS", &dispatch]));
         assert_eq!(redis.ask::<u64>(&["XLEN", "ENTRY"]), 4);
+    })
+    .await;
+}
+
+/// The commands that ran since Redis was told to note all of them, those of scripts too, the first one first, each as its words.
+fn noted(redis: &RedisServer) -> Vec<Vec<String>> {
+    let log: Vec<Vec<redis::Value>> = redis.ask(&["SLOWLOG", "GET", "-1"]);
+    let words = |entry: &Vec<redis::Value>| redis::from_redis_value(entry[3].clone());
+    let words = |entry| words(entry).expect("a command is a list of words");
+    log.iter().rev().map(words).collect()
+}
+
+#[tokio::test]
+async fn entry_is_written_where_the_user_is_taken_out() {
+    for_both_kinds(async |kind| {
+        let room = Room::start(kind, |config| config.life.hop = Hop::Streams).await;
+        let mut users = room.join(EVENT, 1..=1).await;
+        users[0].1.until_order(1).await;
+        room.redis
+            .ask::<()>(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+        room.set_status(EVENT, "OPEN").await;
+        users[0].1.promotion().await;
+        let commands = noted(&room.redis);
+        let entries: Vec<(String, Vec<String>)> = room.redis.ask(&["XRANGE", "ENTRY", "-", "+"]);
+        let dispatch = format!("DISPATCH:{}", entries[0].1[5]);
+        let named = |name: &str, key: &str| {
+            let is = |command: &Vec<String>| {
+                command[0].eq_ignore_ascii_case(name) && command[1..].iter().any(|word| word == key)
+            };
+            commands.iter().position(is)
+        };
+        let removal = match kind {
+            QueueKind::Zset => "ZREM",
+            QueueKind::Hash => "HDEL",
+        };
+        let steps = [
+            named("HINCRBY", "ENTRY_QUEUE_SLOTS"),
+            named("XADD", "ENTRY"),
+            named(removal, "WAITING:e1"),
+            named("XADD", &dispatch),
+        ];
+        assert!(
+            steps.is_sorted() && steps[0].is_some(),
+            "{steps:?}: {commands:#?}"
+        );
     })
     .await;
 }

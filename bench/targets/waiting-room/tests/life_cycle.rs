@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use common::{EVENT, OTHER_EVENT, Room, SLOTS, for_both_kinds, is_heartbeat};
 use waiting_room::QueueKind;
@@ -329,4 +330,32 @@ async fn streams_of_seconds_are_served_on_demand() {
     let plain = Room::start(QueueKind::Zset, |_| {}).await;
     let response = reqwest::get(plain.url("/ticks?seconds=2")).await;
     assert_eq!(response.expect("server answers").status(), 404);
+}
+
+#[tokio::test]
+async fn slot_comes_back_from_a_user_who_hangs_up_while_leaving() {
+    let room = Room::start(QueueKind::Zset, |_| {}).await;
+    room.set_status(EVENT, "OPEN").await;
+    let mut users = room.join(EVENT, 1..=1).await;
+    users[0].1.promotion().await;
+    assert_eq!(room.slots(), "2");
+    let mut others = Vec::new();
+    for number in 2..=90 {
+        others.push(room.user(number).await);
+    }
+    // Redis takes nothing any more, and what the others ask fills the way to it: ids of 50 KB.
+    room.redis.signal("STOP");
+    let mut asking = tokio::task::JoinSet::new();
+    for other in others {
+        asking.spawn(async move { other.waiting(&"e".repeat(50_000)).await.status() });
+    }
+    let full = tokio::time::timeout(Duration::from_secs(1), asking.join_next()).await;
+    assert!(full.is_err(), "nobody is answered");
+    users[0]
+        .0
+        .disconnect_within(EVENT, Duration::from_millis(500))
+        .await;
+    asking.abort_all();
+    room.redis.signal("CONT");
+    room.redis.until(&SLOTS, Some("3".to_owned())).await;
 }

@@ -99,3 +99,42 @@ async fn users_of_a_room_before_keep_their_place() {
     let user = room.user(2).await;
     assert_eq!(user.ask(EVENT).await["order"], 2);
 }
+
+#[tokio::test]
+async fn queue_that_was_cleaned_has_nobody_in_it() {
+    for_both_kinds(async |kind| {
+        let room = Room::start(kind, |config| {
+            polling(config);
+            config.seats = 1;
+        })
+        .await;
+        // As an aborted run leaves them: one holds the slot, the other waits, and nobody asks any more.
+        room.set_status(EVENT, "OPEN").await;
+        let promoted = room.user(1).await;
+        promoted
+            .ask_until(EVENT, |answer| answer["status"] == "IN_PROGRESS")
+            .await;
+        let queued = room.user(2).await;
+        queued.ask(EVENT).await;
+        room.set_status(EVENT, "CLOSED").await;
+        let keys = ["WAITING", "WAITING_USER_IDS", "WAITING_QUEUE_INDEX_RECORD"];
+        for key in keys {
+            room.redis.ask::<()>(&["DEL", &format!("{key}:{EVENT}")]);
+        }
+        for hash in ["WAITING_QUEUE_IDX", "ENTRY_QUEUE_SLOTS"] {
+            room.redis.ask::<()>(&["HDEL", hash, EVENT]);
+        }
+        // The next run: each is in the queue anew, and no slot comes back late.
+        promoted
+            .ask_until(EVENT, |answer| answer["status"] == "IN_ENTRY")
+            .await;
+        let is_queued = |user: &str| {
+            room.redis
+                .ask::<bool>(&["HEXISTS", "WAITING_USER_IDS:e1", user])
+        };
+        queued.ask_until(EVENT, |_| is_queued("acc-2")).await;
+        assert!(is_queued("acc-1"));
+        assert_eq!(room.slots(), "1");
+    })
+    .await;
+}

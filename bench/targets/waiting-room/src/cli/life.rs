@@ -41,11 +41,15 @@ pub(super) struct LifeArgs {
     #[arg(long, value_name = "MS")]
     join_ms: Option<u64>,
 
-    /// A request keeps the gateway busy for so long; requests wait for each other [fast: 0, real: 4]
+    /// A request takes so long at the gateway [fast: 0, real: 4]
     ///
     /// 0 means that there is no gateway. By a gateway, a 409 says that it is an event stream.
     #[arg(long, value_name = "MS")]
     gateway_ms: Option<u64>,
+
+    /// Requests that the gateway carries through that time at once; more wait [fast: 2000, real: 2000]
+    #[arg(long, value_name = "N")]
+    gateway_parallel: Option<NonZeroUsize>,
 
     /// Way of promotions to the brokers: inside the process, or by the Redis streams ENTRY and DISPATCH:… [fast: memory, real: streams]
     #[arg(long, value_name = "memory|streams", hide_possible_values = true)]
@@ -89,6 +93,7 @@ impl LifeArgs {
         set(&mut life.login, millis(self.login_ms));
         set(&mut life.join, millis(self.join_ms));
         set(&mut life.gateway, millis(self.gateway_ms));
+        set(&mut life.gateway_parallel, self.gateway_parallel);
         set(&mut life.hop, self.hop);
         set(&mut life.round, millis(self.round_ms));
         set(&mut life.late_rounds, millis(self.late_rounds_ms));

@@ -61,7 +61,7 @@ pub struct Cli {
     cut_after_silence_ms: u64,
 
     /// How users hear of their place: on a stream, or by asking again and again
-    #[arg(long, value_enum, default_value_t = Transport::Sse)]
+    #[arg(long, value_enum, default_value_t = Transport::Sse, overrides_with = "transport")]
     transport: Transport,
 
     /// Milliseconds after which a request that gets no connection (see --connections) is answered with 500

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redis::aio::ConnectionManager;
 use redis::{Cmd, RedisResult};
 
-use super::{Entries, EventKeys, Place, SLOTS, enter};
+use super::{ENTRY, Entries, EventKeys, Place, SLOTS, enter};
 
 pub(super) fn add(keys: &EventKeys, user: &str, index: u64) -> Cmd {
     let mut command = redis::cmd("HSET");
@@ -42,8 +42,10 @@ pub(super) async fn promote(
     entries: &Entries,
 ) -> RedisResult<()> {
     for user in front(redis, keys, event).await? {
-        take_out(redis, keys, event, &user).await?;
-        enter(entries, event, user).await;
+        take_out(redis, keys, event, &user, entries).await?;
+        if let Entries::Memory(entries) = entries {
+            enter(entries, event, user).await;
+        }
     }
     Ok(())
 }
@@ -73,6 +75,7 @@ async fn take_out(
     keys: &EventKeys,
     event: &str,
     user: &str,
+    entries: &Entries,
 ) -> RedisResult<()> {
     let () = redis::cmd("HINCRBY")
         .arg(SLOTS)
@@ -80,6 +83,25 @@ async fn take_out(
         .arg(-1)
         .query_async(redis)
         .await?;
+    if let Entries::Streams { stray } = entries {
+        let record: Option<String> = redis::cmd("HGET")
+            .arg(&keys.index_record)
+            .arg(user)
+            .query_async(redis)
+            .await?;
+        let instance = record.as_deref().and_then(instance_of);
+        let () = redis::cmd("XADD")
+            .arg(ENTRY)
+            .arg("*")
+            .arg("userId")
+            .arg(user)
+            .arg("eventId")
+            .arg(event)
+            .arg("instanceId")
+            .arg(instance.as_deref().unwrap_or(stray))
+            .query_async(redis)
+            .await?;
+    }
     for key in [&keys.waiting, &keys.index_record, &keys.user_ids] {
         let () = redis::cmd("HDEL")
             .arg(key)
@@ -88,6 +110,12 @@ async fn take_out(
             .await?;
     }
     Ok(())
+}
+
+/// The broker that an index record names.
+fn instance_of(record: &str) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(record).ok()?;
+    record.get("instanceId")?.as_str().map(str::to_owned)
 }
 
 async fn in_order(redis: &mut ConnectionManager, keys: &EventKeys) -> RedisResult<Vec<String>> {

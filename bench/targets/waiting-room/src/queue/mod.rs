@@ -10,6 +10,7 @@ use std::sync::Arc;
 use redis::RedisResult;
 use redis::aio::ConnectionManager;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::promote::{Entries, Promoted};
 
@@ -19,6 +20,9 @@ pub(crate) const SLOTS: &str = "ENTRY_QUEUE_SLOTS";
 pub(crate) const LAST_INDEX: &str = "WAITING_QUEUE_IDX";
 /// Hash: event → `OPEN` or `CLOSED`, in the case it was sent.
 pub(crate) const EVENT_STATUSES: &str = "event_statuses";
+
+/// Stream: promotions in the order they were made; never trimmed.
+pub(crate) const ENTRY: &str = "ENTRY";
 
 /// Commands that go to Redis in one pipeline.
 ///
@@ -227,8 +231,8 @@ impl Queue {
         }
     }
 
-    /// Takes as many users as the event has slots off the front of its queue, lowers the slots by as many, and hands
-    /// each user to `entries`.
+    /// Takes as many users as the event has slots off the front of its queue, lowers the slots by as many, and hands each user
+    /// on by `entries`. An append to the stream `ENTRY` is part of taking a user out.
     pub(crate) async fn promote(
         &self,
         redis: &mut ConnectionManager,
@@ -243,7 +247,8 @@ impl Queue {
     }
 }
 
-async fn enter(entries: &Entries, event: &Arc<str>, user: String) {
+/// Hands a promoted user on inside the process.
+async fn enter(entries: &mpsc::Sender<Promoted>, event: &Arc<str>, user: String) {
     // Without a receiver the server is stopping, and there is nobody left to tell.
     let _ = entries
         .send(Promoted {

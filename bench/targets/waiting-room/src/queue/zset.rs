@@ -7,7 +7,7 @@ use redis::aio::ConnectionManager;
 use redis::{Cmd, RedisResult, Script};
 use serde::{Deserialize, Serialize};
 
-use super::{Entries, EventKeys, Place, SLOTS, enter};
+use super::{ENTRY, Entries, EventKeys, Place, SLOTS, enter};
 
 #[derive(Serialize, Deserialize)]
 struct Member<'a> {
@@ -15,12 +15,13 @@ struct Member<'a> {
     user_id: Cow<'a, str>,
 }
 
-/// One event in one atomic step. A member that is not ours is left alone, as it holds no user to promote.
+/// One event in one atomic step, the append to `ENTRY` included where there is one: then ARGV[2] is the broker that is named
+/// where no index record says who holds the user. A member that is not ours is left alone, as it holds no user to promote.
 static PROMOTE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local waiting, user_ids, index_record, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-        local event = ARGV[1]
+        local entry, event, stray = KEYS[5], ARGV[1], ARGV[2]
         local capacity = tonumber(redis.call('HGET', slots, event) or '0') or 0
         if capacity <= 0 then
             return {}
@@ -30,6 +31,13 @@ static PROMOTE: LazyLock<Script> = LazyLock::new(|| {
             local decoded, content = pcall(cjson.decode, member)
             if decoded and type(content) == 'table' and type(content.userId) == 'string' then
                 redis.call('HINCRBY', slots, event, -1)
+                if stray then
+                    local record = redis.call('HGET', index_record, content.userId)
+                    local known, joined = pcall(cjson.decode, record or '')
+                    local instance = known and type(joined) == 'table' and joined.instanceId
+                    instance = type(instance) == 'string' and instance or stray
+                    redis.call('XADD', entry, '*', 'userId', content.userId, 'eventId', event, 'instanceId', instance)
+                end
                 redis.call('ZREM', waiting, member)
                 redis.call('HDEL', index_record, content.userId)
                 redis.call('HDEL', user_ids, content.userId)
@@ -128,16 +136,22 @@ pub(super) async fn promote(
     event: &Arc<str>,
     entries: &Entries,
 ) -> RedisResult<()> {
-    let users: Vec<String> = PROMOTE
+    let mut script = PROMOTE.prepare_invoke();
+    script
         .key(&keys.waiting)
         .key(&keys.user_ids)
         .key(&keys.index_record)
         .key(SLOTS)
-        .arg(&**event)
-        .invoke_async(redis)
-        .await?;
-    for user in users {
-        enter(entries, event, user).await;
+        .key(ENTRY)
+        .arg(&**event);
+    if let Entries::Streams { stray } = entries {
+        script.arg(stray);
+    }
+    let users: Vec<String> = script.invoke_async(redis).await?;
+    if let Entries::Memory(entries) = entries {
+        for user in users {
+            enter(entries, event, user).await;
+        }
     }
     Ok(())
 }

@@ -120,6 +120,13 @@ impl Client {
         stream
     }
 
+    /// Asks to leave, and hangs up where there is no answer for so long.
+    pub async fn disconnect_within(&self, event: &str, patience: Duration) {
+        let url = format!("{}/broker/events/{event}/tickets/disconnect", self.base);
+        let request = self.authorised(self.http.post(url)).timeout(patience);
+        assert!(request.send().await.is_err(), "it was answered in time");
+    }
+
     pub async fn disconnect(&self, event: &str) {
         let url = format!("{}/broker/events/{event}/tickets/disconnect", self.base);
         let response = self.send(self.http.post(url)).await;

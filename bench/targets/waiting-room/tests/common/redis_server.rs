@@ -68,6 +68,14 @@ impl RedisServer {
         }
     }
 
+    /// Stops the server for a while (`STOP`), or lets it go on (`CONT`).
+    pub fn signal(&self, name: &str) {
+        let process = self.process.as_ref().expect("Redis runs");
+        let id = process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
     /// The folder of this server, which goes with it.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
