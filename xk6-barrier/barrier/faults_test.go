@@ -1,7 +1,6 @@
 package barrier
 
 import (
-	"encoding/binary"
 	"io"
 	"testing"
 	"time"
@@ -110,37 +109,4 @@ func TestStoreThatRefusesTheLastLookIsAnErrorOfTheStore(t *testing.T) {
 	assert.Regexp(t, `^BarrierStoreError,wait\(\) failed; reason: barrier "default": not released within [0-9.]+ms: 1 of 2 arrived, `+
 		`1 missing; the store could not be asked any more: the store did not answer,1$`, v.errorOf(`b.wait()`, `[e.name, e.message, e.status.arrived]`))
 	assert.Equal(t, []float64{0, 1}, values(p.collected("barrier_timeouts")), "it timed out all the same")
-}
-
-// deaf is the real core, whose news of releases is lost.
-type deaf struct{ core.Engine }
-
-func (d deaf) Start() (io.ReadCloser, error) {
-	pipe, err := d.Engine.Start()
-	return deafPipe{pipe}, err
-}
-
-type deafPipe struct{ io.ReadCloser }
-
-func (d deafPipe) Read(b []byte) (int, error) {
-	for {
-		n, err := io.ReadFull(d.ReadCloser, b[:core.FrameSize])
-		if err != nil || core.FrameKind(binary.NativeEndian.Uint16(b[8:])) != core.FrameRelease {
-			return n, err //nolint:wrapcheck // it is the pipe's
-		}
-	}
-}
-
-func TestReleaseWhoseNewsIsLostIsFoundInItsRecord(t *testing.T) {
-	t.Parallel()
-	p := newProcess(t)
-	engine, err := p.root.newEngine()
-	require.NoError(t, err)
-	p.root.newEngine = func() (core.Engine, error) { return deaf{engine}, nil }
-	users := p.users(2, `const b = new Barrier('default', { parties: 2, timeout: '2s' })`)
-	reason := make(chan []string)
-	go func() { reason <- together(users[:1], `b.arriveAndWait().reason`) }()
-	require.Eventually(t, func() bool { return p.waiting("default") == 1 }, wakeLimit, wakeTick)
-	users[1].mustRun(`b.arrive()`)
-	assert.Equal(t, []string{`"all"`}, <-reason)
 }

@@ -235,7 +235,12 @@ func (c *call) sleep(s *openBarrier, phase uint32, gate <-chan struct{}, d deadl
 func (c *call) opened(s *openBarrier, phase uint32) error {
 	select {
 	case frame := <-c.stay.Frame():
-		return c.otherOf(c.stay.Answer(frame))
+		answer, err := c.stay.Answer(frame)
+		if core.HasStatus(err, core.Timeout) && answer.Outcome == core.OutcomeNone {
+			c.settle(c.arrived) // the time was over just before
+			return c.passed(s, phase)
+		}
+		return c.otherOf(answer, err)
 	default:
 	}
 	err := c.passed(s, phase)
@@ -279,8 +284,7 @@ func (c *call) told(s *openBarrier, frame core.Frame, phase uint32, gate <-chan 
 	if err = c.otherOf(answer, err); err != nil {
 		return err
 	}
-	<-gate // the release came before
-	return c.passed(s, phase)
+	return c.hear(s, phase, gate) // the release came before
 }
 
 // interrupted ends the wait because k6 ended the iteration. An arrival stands and counts, unless its answer has just said

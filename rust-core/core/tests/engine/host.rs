@@ -26,6 +26,8 @@ struct Heard {
     forgotten: Vec<u64>,
     over: Vec<Token>,
     owed: Vec<Token>,
+    /// Completed after news for all that did not say that something is owed to them.
+    behind: Vec<Token>,
     twice: Vec<Token>,
 }
 
@@ -47,6 +49,9 @@ impl Sink for Ear {
                 } => {
                     let token = ticket.redeem();
                     heard.standing.extend(standing.map(|s| (token, s)));
+                    if !heard.released.is_empty() && !heard.owed.contains(&token) {
+                        heard.behind.push(token);
+                    }
                     if heard.done.insert(token, result).is_some() {
                         heard.twice.push(token);
                     }
@@ -172,6 +177,11 @@ impl Process {
     pub(crate) fn silent(&self, token: Token) -> bool {
         let heard = self.ear.heard.lock().expect("no panic");
         !heard.done.contains_key(&token)
+    }
+
+    /// Those that took the news of a release for theirs, and got an answer of their own after it.
+    pub(crate) fn behind(&self) -> Vec<Token> {
+        self.ear.heard.lock().expect("no panic").behind.clone()
     }
 
     /// The calls whose answers a release has overtaken.

@@ -205,6 +205,33 @@ fn an_arrival_that_turns_out_late_or_a_conflict_is_told_so() {
 }
 
 #[test]
+fn who_is_late_for_a_release_to_come_hears_so_before_the_news_for_all() {
+    let server = RedisServer::start();
+    may_record(&server, true);
+    let json = options(&server, "r", 2);
+    let json = json.trim_end().trim_end_matches('}').to_owned() + r#","releaseDelayMs":3000}"#;
+    let (here, there) = (Process::start(), Process::start());
+    let mine = here.open(&as_silenced(&json)).expect("open");
+    let theirs = there.open(&json).expect("open");
+    may_record(&server, false);
+    here.submit(&mine, waiting(3, LONG));
+    Process::until_trouble(&mine);
+    // The second one is not even on its way when the phase ends.
+    let late = here.submit(&mine, waiting(4, LONG));
+    for n in 1..=2 {
+        there.arrive(&theirs, n).expect("recorded");
+    }
+    may_record(&server, true);
+    let Done::Outcome(answered) = here.done(late).expect("recorded") else {
+        panic!("an outcome");
+    };
+    assert_eq!(answered.outcome, Outcome::Late);
+    here.released(&mine, 0);
+    assert!(!here.behind().contains(&late));
+    here.check();
+}
+
+#[test]
 fn patience_with_a_store_that_does_not_acknowledge_ends_with_the_outcome_standing() {
     let server = RedisServer::start();
     may_record(&server, true);

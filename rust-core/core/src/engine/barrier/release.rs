@@ -81,6 +81,10 @@ impl Barrier {
         );
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
+        // Before the news for all: who wakes by that has no answer of its own to wait for.
+        for (ticket, answered) in std::mem::take(&mut state.held) {
+            news.extend(state.now_or_held(ticket, answered).now());
+        }
         if newest.is_none_or(|newest| newest < phase) {
             let released = Emission::Released {
                 barrier: self.handle(),
@@ -92,9 +96,6 @@ impl Barrier {
                 },
             };
             state.release_all(released, phase, news);
-        }
-        for (ticket, answered) in std::mem::take(&mut state.held) {
-            news.extend(state.now_or_held(ticket, answered).now());
         }
     }
 
