@@ -529,12 +529,7 @@ fn preset_slots_are_taken_back_after_a_run_whatever_became_of_it() {
 #[test]
 fn a_run_that_let_in_more_users_than_slots_is_invalid_and_says_so_in_one_line() {
     let services = Services::start(&["--seats", "2"]);
-    let slots = |number: i64| {
-        assert_eq!(
-            services.ask(&format!("HSET ENTRY_QUEUE_SLOTS e1 {number}")),
-            0
-        );
-    };
+    let slots = |n: i64| assert_eq!(services.ask(&format!("HSET ENTRY_QUEUE_SLOTS e1 {n}")), 0);
     let named = "slots while it drains: more users were let in than it had slots for";
     let printed = services.run_and_each(
         &[],
@@ -543,7 +538,7 @@ fn a_run_that_let_in_more_users_than_slots_is_invalid_and_says_so_in_one_line() 
             (named, &|| slots(2)),
         ],
     );
-    let reasons = services.reasons();
+    let reasons = services.reasons(INVALID);
     assert!(
         gates(&reasons).contains(&"slots-never-below"),
         "{reasons:#?}, {printed}"
@@ -561,7 +556,7 @@ fn a_run_whose_events_somebody_else_opened_is_invalid_and_says_so_in_one_line() 
         "VERBOSE_LOGS=true",
     ];
     let printed = services.run_and(&slowly, "joined the queue", open);
-    let reasons = services.reasons();
+    let reasons = services.reasons(INVALID);
     assert!(
         reasons[0].starts_with("nobody-let-in-before: promoted_before_release count: ")
             && reasons[0].ends_with(
@@ -590,7 +585,7 @@ fn a_run_whose_slots_could_not_be_looked_at_is_invalid_and_says_so_in_one_line()
         "VERBOSE_LOGS=1",
     ];
     let printed = services.run_and(&as_bench, "joined the queue", forbid);
-    let reasons = services.reasons();
+    let reasons = services.reasons(INVALID);
     let said = "the queues and slots could not be read each time: what they were is not known";
     assert!(
         reasons

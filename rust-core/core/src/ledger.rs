@@ -3,6 +3,8 @@
 //! The ledger decides which outcome of a participant is the first and hands only that one to the store. It knows no
 //! clock and no socket; [`crate::session`] carries what it queues to a store and brings the answers back.
 
+mod entry;
+
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;
 use std::time::Instant;
@@ -539,81 +541,4 @@ fn claimed_twice(participant: &Participant) -> Error {
         "participant {participant} has already arrived in this phase, from another VU; give each VU its \
          own participant id, or run the processes on execution segments"
     ))
-}
-
-impl Entry {
-    /// What a queued item of this phase speaks of.
-    fn own(&mut self, leave: bool, phase: Phase) -> Option<&mut Own> {
-        if leave {
-            return self.leave();
-        }
-        let owed = |own: &&mut Own| own.phase == phase && own.delivery == Delivery::Owed;
-        let earlier = self.seldom.iter_mut().flat_map(|s| &mut s.earlier);
-        self.outcome.iter_mut().chain(earlier).find(owed)
-    }
-
-    fn leave(&mut self) -> Option<&mut Own> {
-        self.seldom.as_mut()?.leave.as_mut()
-    }
-
-    fn seldom(&mut self) -> &mut Seldom {
-        self.seldom.get_or_insert_default()
-    }
-
-    /// After an answer: what the store knows better goes where such outcomes are, and what is settled of earlier phases goes.
-    /// Whether that showed a leave that was not known here.
-    fn put_right(&mut self) -> bool {
-        if let Some(seldom) = &mut self.seldom {
-            seldom.earlier.retain(|o| o.delivery == Delivery::Owed);
-            if seldom.leave.is_some() {
-                if self.outcome.is_none() {
-                    self.outcome = seldom.leave.take_if(|own| own.outcome != Outcome::Left);
-                }
-                return false;
-            }
-        }
-        let unknown = self.outcome.take_if(|own| own.outcome == Outcome::Left);
-        let is_leave = unknown.is_some();
-        if is_leave {
-            self.seldom().leave = unknown;
-        }
-        is_leave
-    }
-
-    fn all(&mut self) -> impl Iterator<Item = &mut Own> {
-        let seldom = self.seldom.iter_mut();
-        let seldom = seldom.flat_map(|s| s.earlier.iter_mut().chain(&mut s.leave));
-        self.outcome.iter_mut().chain(seldom)
-    }
-}
-
-impl Own {
-    fn answer(&self, first: bool) -> Answered {
-        Answered {
-            outcome: self.outcome.clone(),
-            index: self.index,
-            phase: self.phase,
-            first,
-        }
-    }
-
-    fn standing(&mut self, ticket: Ticket) -> Decision {
-        if self.delivery == Delivery::Held {
-            let _answered = ticket.redeem();
-            return Decision::Now(self.answer(false));
-        }
-        self.waiting.push((ticket, false));
-        Decision::Later(self.answer(false))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// There are as many as participants, of all barriers that have not retired.
-    #[test]
-    fn an_entry_is_hardly_more_than_its_outcome() {
-        assert!(size_of::<Entry>() <= size_of::<Own>() + 16);
-    }
 }
