@@ -192,7 +192,7 @@ fn what_is_missing_is_named_by_its_variable() {
         .cmd("SELECT")
         .arg(3)
         .cmd("HSET")
-        .arg(&["event_statuses", "e1", "OPEN"])
+        .arg(&["event_statuses", "e1", "OPEN", "e2", "CLOSED"])
         .exec(&mut connection);
     open.expect("the test's own server");
     let doctor = |change: &dyn Fn(&mut Command)| {
