@@ -164,12 +164,12 @@ func BenchmarkWaitingUser(b *testing.B) {
 			b.ReportMetric((stacksNow-stacks)/users, "stack-B/user")
 			if store == "" {
 				close(wake)
-				wake = make(chan struct{})
-				asleep.Store(0)
 			} else {
 				last.mustRun(`b.arriveAndWait()`)
 			}
 			all.Wait()
+			wake = make(chan struct{})
+			asleep.Store(0)
 		}
 	}
 	b.Run("sleep", func(b *testing.B) { measure(b, "") })
