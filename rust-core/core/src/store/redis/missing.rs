@@ -15,7 +15,7 @@ pub(super) fn script() -> Script {
     Script::new(include_str!("scripts/missing.lua"))
 }
 
-/// See the [module's](self) description.
+/// A search for those who are missing, in steps that hold nobody up.
 #[derive(Debug)]
 pub struct Search {
     limit: usize,
