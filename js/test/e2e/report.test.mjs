@@ -88,6 +88,7 @@ async function stretched(folder) {
       await edit(join(copy, 'meta.json'), (meta) => {
         meta.cycle = cycle;
         delete meta.manifest;
+        delete meta.planSha256;
       });
       await edit(join(copy, 'derived.json'), (derived) => {
         const luck = 20_000 + 900 * Math.sin(5 * cycle);
