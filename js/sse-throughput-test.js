@@ -148,13 +148,14 @@ export function setup() {
     endRun(`setup: ${why}, so event status cannot be controlled`);
   }
   config.eventIds.forEach((eventId, before) => {
+    // Before the request: an interrupt while it is on its way leaves the event closed, too.
+    closedEvents?.add(before + 1);
     const failure = setEventStatus(session, eventId, 'CLOSED');
     if (failure !== '') {
       const left = config.eventIds.slice(0, before).map((closed) => setEventStatus(session, closed, 'OPEN')).filter((why) => why !== '');
       closedEvents?.add(left.length);
       endRun([`setup: ${failure}`, ...left, ...(before > left.length ? [`closed before, and OPEN again: ${before - left.length}`] : [])].join('; '));
     }
-    closedEvents?.add(before + 1);
     sleep(SETUP_PAUSE);
   });
   return { burstStartMs: Date.now() + config.burstOffsetMs, limitMs: pure.timesOf(config).mainS * 1000, runId };
