@@ -144,6 +144,36 @@ fn a_name_without_a_baseline_is_told() {
 }
 
 #[test]
+fn what_was_accepted_is_not_changed_by_hand() {
+    let place = Place::new();
+    let plan = |name: &str, drain: f64| {
+        let mut plan = Plan::new(&place, name);
+        series(&mut plan, "zset", 7, drain, &json!({}));
+        plan
+    };
+    let (first, second) = (plan("first", 10_000.3), plan("second", 15_000.0));
+    let (code, printed) = accept(&place, &first);
+    assert_eq!(code, 0, "{printed}");
+    let (_, printed) = compare(&place, &second);
+    assert!(printed.contains("of what was accepted on"), "{printed}");
+    let folder = first.folder.parent().expect("a root").join("baselines");
+    let mut files = fs::read_dir(&folder).expect("baselines");
+    let path = files.next().expect("one").expect("a file").path();
+    let kept = text(&path);
+    let value = kept
+        .lines()
+        .find(|line| line.trim().starts_with("100"))
+        .expect("a value");
+    fs::write(&path, kept.replace(value, "20000.0,")).expect("written");
+    let (code, printed) = compare(&place, &second);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("changed since it was accepted"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn limits_to_baselines_are_corrected_with_all_others() {
     let place = Place::new();
     // Twenty points; at one of them luck puts the whole interval beyond what is allowed.

@@ -14,9 +14,10 @@ use super::stored::{Stored, StoredRun};
 use super::{alike, places};
 use crate::evidence::resolved;
 use crate::suite::schema::CompareTable;
-use crate::values::exit;
+use crate::values::mask::masked_json;
 use crate::values::text::{figure, plural};
 use crate::values::writer;
+use crate::values::{exit, hash};
 
 /// Folder beside the plans, below the root of the evidence.
 const FOLDER: &str = "baselines";
@@ -39,6 +40,9 @@ pub(crate) struct Baseline {
     pub(crate) variant: String,
     pub(crate) build: String,
     pub(crate) metrics: Vec<Metric>,
+    /// SHA-256 of all of the above, as JSON: what was accepted is not changed by hand.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    seal: String,
 }
 
 /// The values of one metric, a run each.
@@ -201,7 +205,11 @@ pub(crate) fn accept(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
     fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
     for baseline in &baselines {
         let path = place.join(baseline.file());
-        let text = format!("{:#}\n", serde_json::to_value(baseline)?);
+        // As it will be read, without its secrets.
+        let hidden = masked_json(&serde_json::to_vec(baseline)?);
+        let mut sealed: Baseline = serde_json::from_slice(&hidden)?;
+        sealed.seal = sealed.digest()?;
+        let text = format!("{:#}\n", serde_json::to_value(sealed)?);
         writer::whole(&path, text.as_bytes(), true)
             .with_context(|| format!("writing {}", path.display()))?;
     }
@@ -242,6 +250,7 @@ fn taken(stored: &Stored, group: &Group<'_>) -> anyhow::Result<Baseline> {
         variant: group.variant.to_owned(),
         build: group.runs[0].build(),
         metrics: metrics(group, &tables),
+        seal: String::new(),
     })
 }
 
@@ -270,6 +279,16 @@ fn values(group: &Group<'_>, metric: &str, stat: &str) -> Vec<f64> {
 }
 
 impl Baseline {
+    /// What seals it.
+    fn digest(&self) -> anyhow::Result<String> {
+        let seal = String::new();
+        let bare = Self {
+            seal,
+            ..self.clone()
+        };
+        Ok(hash::sha256(&serde_json::to_vec(&bare)?))
+    }
+
     /// One file for each key, point and variant.
     fn file(&self) -> String {
         let parts = [
@@ -339,8 +358,16 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
     let one = |path: &PathBuf| {
         let text =
             fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text)
-            .map_err(|error| exit::set_up(format!("{}: not a baseline: {error}", path.display())))
+        let baseline: Baseline = serde_json::from_str(&text).map_err(|error| {
+            exit::set_up(format!("{}: not a baseline: {error}", path.display()))
+        })?;
+        if baseline.seal != baseline.digest()? {
+            return Err(exit::set_up(format!(
+                "{}: changed since it was accepted, so nothing is compared with it; accept its plan again, or remove the file",
+                path.display()
+            )));
+        }
+        Ok(baseline)
     };
     files.iter().map(one).collect()
 }

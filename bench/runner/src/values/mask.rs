@@ -82,6 +82,9 @@ fn spellings(secret: &str) -> Vec<String> {
     // In pages.
     let page = secret.replace('&', "&amp;").replace('<', "&lt;");
     all.push(page.replace('>', "&gt;"));
+    // In dumps.
+    let hex = super::hash::hex(secret.as_bytes());
+    all.extend([hex.to_ascii_uppercase(), hex]);
     // In headers, behind a name or by itself: the letters that follow from the secret alone, wherever it begins.
     for begins in 0..3 {
         let bytes = [&[0; 2][..begins], secret.as_bytes()].concat();
@@ -195,7 +198,7 @@ fn without_tokens(text: String) -> String {
 
 /// A JSON text as it is, unless a secret occurs in its strings: then these are masked, and only these, so that a secret
 /// that looks like a number cannot spoil the figures, nor one with quotes hide behind their escapes.
-pub(super) fn masked_json(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn masked_json(bytes: &[u8]) -> Vec<u8> {
     match hidden(bytes) {
         Ok(Some(value)) => format!("{value:#}\n").into_bytes(),
         Ok(None) => bytes.to_vec(),
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_known_in_the_codes_of_json_and_pages() {
+    fn a_secret_is_known_in_the_codes_of_json_pages_and_dumps() {
         register("pa&ss‹wörd>/x=1!Z");
         for text in [
             r#"{"p":"pa\u0026ss‹wörd\u003e/x=1!Z"}"#,
@@ -359,9 +362,12 @@ mod tests {
             "GET /pa&ss%E2%80%B9w%C3%B6rd%3E/x=1%21Z",
             "GET /pa&ss%E2%80%B9w%C3%B6rd%3E/x=1!Z",
             "<p>pa&amp;ss‹wörd&gt;/x=1!Z</p>",
+            "7061267373e280b977c3b672643e2f783d31215a",
+            "7061267373E280B977C3B672643E2F783D31215A",
         ] {
             let hidden = masked(text);
             assert!(hidden.contains(MASK) && !hidden.contains("pa"), "{hidden}");
+            assert!(!hidden.contains("7061"), "{hidden}");
         }
     }
 
