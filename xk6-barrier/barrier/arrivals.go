@@ -77,6 +77,7 @@ func (c *call) settle(answer core.Answer) {
 	c.settled = true
 	if c.token != 0 {
 		if answer.Outcome == core.OutcomeArrived {
+			c.arrived.First = answer.First
 			c.countArrival()
 			c.inst.accounted()
 			return

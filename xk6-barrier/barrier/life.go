@@ -80,6 +80,10 @@ func (b *barrierObject) close(name string, _ sobek.FunctionCall) task {
 func (c *call) close() (jsValue, error) {
 	root := c.inst.root
 	if s := c.config.opened(root); s != nil {
+		// Whoever was released and has yet to wake cannot ask any more.
+		if status, err := s.Status(); err == nil && len(status.Released) > 0 {
+			s.Release(slices.Max(status.Released))
+		}
 		_, err := c.submit(c.ctx, s, c.request(core.Close), "", "")
 		if err != nil && !core.HasStatus(err, core.Closed) { // somebody else was faster
 			return nil, err

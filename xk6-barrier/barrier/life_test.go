@@ -2,7 +2,9 @@ package barrier
 
 import (
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -145,12 +147,65 @@ func TestAnArrivalCountsOnceHoweverOftenTheBarrierIsOpened(t *testing.T) {
 	p := newProcess(t)
 	p.env[runIDEnv] = "r"
 	v := p.user(1, fmt.Sprintf(`const b = new Barrier('gate', { parties: 2, cyclic: true, store: '%s' })`, server.URL()))
-	v.mustRun(`b.arrive(); b.close(); b.arrive()`)
-	total := 0.0
-	for _, n := range values(p.collected("barrier_arrivals")) {
-		total += n
+	v.mustRun(`b.arrive(); b.close(); b.arrive(); b.close()`)
+	over := make(chan error, 1)
+	go func() {
+		_, err := v.run(`b.arriveAndWait()`)
+		over <- err
+	}()
+	last := p.user(2, fmt.Sprintf(`const b = new Barrier('gate', { parties: 2, cyclic: true, store: '%s' })`, server.URL()))
+	eventually(t, func() bool { return p.waiting("gate") == 1 }, "it waits")
+	last.mustRun(`b.leave()`)
+	require.NoError(t, <-over)
+	assert.InDelta(t, 1, p.arrivals(), 0)
+}
+
+func TestWhatIsTakenBackIsNoLaterOutcome(t *testing.T) {
+	t.Parallel()
+	u := newUser(&config{})
+	first := u.enter(3)
+	second := u.enter(4)
+	u.revoke(first)
+	assert.True(t, u.isAccounted(), "by the second one")
+	u.revoke(second)
+	assert.True(t, u.isAccounted(), "by the first one, which may stand")
+	alone := newUser(&config{})
+	alone.revoke(alone.enter(3))
+	assert.False(t, alone.isAccounted())
+}
+
+// When a barrier times out, all of its users ask at once who is missing.
+func TestOneSearchNamesTheMissingForAll(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	searches := &searching{}
+	engine, err := p.root.newEngine()
+	require.NoError(t, err)
+	searches.Engine = engine
+	p.root.newEngine = func() (core.Engine, error) { return searches, nil }
+	users := make([]*virtualUser, 50)
+	for at := range users {
+		users[at] = p.user(uint64(at+1), //nolint:gosec // small
+			fmt.Sprintf(`const b = new Barrier('gate', { parties: 60, timeout: '300ms' }), participant = %d`, at+1))
 	}
-	assert.InDelta(t, 1, total, 0)
+	for _, told := range together(users, `(() => { try { b.arriveAndWait({ participant }) } catch (e) { return e.message } })()`) {
+		require.Contains(t, told, "missing 51, 52")
+	}
+	assert.LessOrEqual(t, searches.n.Load(), int64(2), "one, and one more where a second has passed")
+}
+
+// searching is the real core, which counts how often somebody asks who is missing.
+type searching struct {
+	core.Engine
+
+	n atomic.Int64
+}
+
+func (e *searching) Query(handle, token uint64, question []byte) core.Status {
+	if strings.Contains(string(question), "missing") {
+		e.n.Add(1)
+	}
+	return e.Engine.Query(handle, token, question)
 }
 
 // announcing is the real core, which says what it is asked for.

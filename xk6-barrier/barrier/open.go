@@ -26,9 +26,7 @@ type openBarrier struct {
 	arrivals uncounted
 	woke     atomic.Pointer[firstWake]
 
-	missingMu sync.Mutex
-	missing   *core.MissingIDs
-	missingAt time.Time
+	missing oneSearch
 }
 
 // firstWake is how long after the instant of a release the first of those woke who slept.
@@ -189,31 +187,48 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 	return s.(*openBarrier), nil //nolint:forcetypeassert // the map holds nothing else
 }
 
+// oneSearch is a search for who is missing that all who ask meanwhile share.
+type oneSearch struct {
+	mu    sync.Mutex
+	under chan struct{} // closed when it is over
+	found *core.MissingIDs
+	at    time.Time
+}
+
 // missingFor names who is missing, once a second at most however many ask: when a barrier times out, all its
 // virtual users ask at once.
 func (s *openBarrier) missingFor(ctx context.Context) *core.MissingIDs {
 	const fresh = time.Second
-	s.missingMu.Lock()
-	known, at := s.missing, s.missingAt
-	if known == nil || time.Since(at) >= fresh {
-		s.missingAt = time.Now() // the others are content with what is known
+	search := &s.missing
+	search.mu.Lock()
+	if time.Since(search.at) >= fresh {
+		search.at, search.under = time.Now(), make(chan struct{})
+		// On a goroutine of its own: the end of one virtual user does not end the search of all.
+		go s.search(search.under, fresh)
 	}
-	s.missingMu.Unlock()
-	if known != nil && time.Since(at) < fresh {
-		return known
+	under := search.under
+	search.mu.Unlock()
+	select {
+	case <-under:
+	case <-ctx.Done():
 	}
+	search.mu.Lock()
+	defer search.mu.Unlock()
+	return search.found
+}
 
-	ctx, cancel := context.WithTimeout(ctx, fresh)
+func (s *openBarrier) search(over chan<- struct{}, limit time.Duration) {
+	defer close(over)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	asked, err := s.Barrier.Missing(ctx, shownMissing)
+	found, err := s.Barrier.Missing(ctx, shownMissing)
 	if err != nil {
 		if !errors.Is(err, core.ErrEnded) {
 			s.root.logger.WithError(err).Debug("asking who is missing")
 		}
-		return known
+		return
 	}
-	s.missingMu.Lock()
-	s.missing = asked
-	s.missingMu.Unlock()
-	return asked
+	s.missing.mu.Lock()
+	defer s.missing.mu.Unlock()
+	s.missing.found = found
 }

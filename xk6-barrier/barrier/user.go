@@ -24,6 +24,7 @@ type user struct {
 	arrived    int64             // the phase of its arrival, if that is its newest outcome
 	returned   int64             // the newest phase that its waits returned
 	expired    map[string]uint32 // the phases of arrivals whose wait timed out, by participant
+	notes      uint64            // how many outcomes were noted
 }
 
 func newUser(c *config) *user {
@@ -72,6 +73,7 @@ func (u *user) record(answer core.Answer) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.accounted, u.takesPart = true, true
+	u.notes++
 	u.arrived = none
 	if answer.Outcome == core.OutcomeArrived {
 		u.arrived = int64(answer.Phase)
@@ -82,22 +84,26 @@ func (u *user) record(answer core.Answer) {
 type noted struct {
 	accounted, takesPart bool
 	arrived              int64
+	at                   uint64 // the note that this is from before
 }
 
 // enter takes note of an arrival that the store has yet to acknowledge, and gives what was noted before.
 func (u *user) enter(phase uint32) (before noted) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	before = noted{u.accounted, u.takesPart, u.arrived}
+	u.notes++
+	before = noted{u.accounted, u.takesPart, u.arrived, u.notes}
 	u.accounted, u.takesPart, u.arrived = true, true, int64(phase)
 	return before
 }
 
-// revoke takes back what enter noted.
+// revoke takes back what enter noted, unless another outcome of the virtual user was noted since.
 func (u *user) revoke(before noted) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.accounted, u.takesPart, u.arrived = before.accounted, before.takesPart, before.arrived
+	if u.notes == before.at {
+		u.accounted, u.takesPart, u.arrived = before.accounted, before.takesPart, before.arrived
+	}
 }
 
 // startIteration forgets what belonged to the iteration before.

@@ -114,8 +114,9 @@ func (c *call) arriveAndWait() (jsValue, error) {
 	if err != nil {
 		return nil, c.unopened(err)
 	}
-	if phase, ok := c.user.rejoins(c.participant); ok {
-		// The arrival stands. Another one could fall behind a release that comes between.
+	if phase, ok := c.user.rejoins(c.participant); ok && c.config.Cyclic {
+		// The arrival stands. Another one could fall behind a release that comes between. Of a one-shot barrier the core knows
+		// what has become of it.
 		return c.await(s, phase, core.OutcomeArrived, d)
 	}
 	if isOver(c.ctx) {
@@ -251,11 +252,12 @@ func (c *call) opened(s *openBarrier, phase uint32) error {
 		case <-c.ctx.Done():
 			return c.interrupted()
 		case <-s.Lost():
+			c.settle(c.arrived)
 			return s.LostError()
 		}
 	}
+	c.settle(c.arrived) // who is not acknowledged hears of a break by itself
 	if err == nil || isClosed(s.Broken()) || isClosed(s.Gone()) {
-		c.settle(c.arrived) // who is not acknowledged hears of a break by itself
 		c.stay.End()
 	}
 	c.stay.Cancel()
@@ -267,7 +269,8 @@ func (c *call) otherOf(answer core.Answer, err error) error {
 	switch {
 	case c.token == 0 || c.token != c.stay.Token():
 		return err
-	case err == nil && answer.Outcome == core.OutcomeArrived:
+	case err == nil && answer.Outcome == core.OutcomeArrived &&
+		answer.Phase == c.arrived.Phase && answer.First == c.arrived.First:
 		c.settle(answer)
 		return nil
 	}

@@ -140,12 +140,6 @@ impl Reason {
             ))
         }
     }
-
-    /// The part of a mirror counter's name that stands for this reason: `login` is `LOGIN`.
-    #[must_use]
-    pub fn key_part(&self) -> String {
-        self.0.to_ascii_uppercase()
-    }
 }
 
 fn name(option: &str, text: &str) -> Result<Arc<str>, OptionError> {

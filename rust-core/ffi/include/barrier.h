@@ -7,7 +7,8 @@
  * - Bytes come out by a copy into the caller's buffer; *needed says how many there are. Where they do not fit, nothing is
  *   copied and the answer is KBAR_BUFFER. There is nothing to free.
  * - A status of 0 is success, a positive one is accepted, a negative one is an error. No call blocks but kbar_close.
- * - A call with a token that answers KBAR_PENDING gets exactly one KBAR_FRAME_DONE with that token, unless it is cancelled.
+ * - A call with a token that answers KBAR_PENDING gets exactly one KBAR_FRAME_DONE with that token, unless it is cancelled, or
+ *   waits (KBAR_WAIT, KBAR_AND_WAIT) and is ended by the news for all: see there.
  * - Completions are KbarFrames written to the pipe that kbar_start was given, in order, never torn by another writer.
  * - A host that may close the read end of that pipe must ignore SIGPIPE on its own threads; the core's block it.
  */
@@ -31,7 +32,7 @@
 #define KBAR_OK 0
 
 /**
- * Accepted: one completion with the call's token follows.
+ * Accepted: one completion with the call's token follows, or, for a call that waits, the news that ends it.
  */
 #define KBAR_PENDING 1
 
@@ -273,7 +274,8 @@ typedef struct KbarRequest {
    */
   uint64_t barrier;
   /**
-   * The caller's number for the call: never 0 nor with the top bit set, unique among those under way.
+   * The caller's number for the call: never 0 nor with the top bit set, and never one that was given before. (An answer to
+   * a cancelled call may still be on its way.)
    */
   uint64_t token;
   /**
@@ -336,7 +338,8 @@ typedef struct KbarFrame {
    */
   uint32_t phase;
   /**
-   * Arrival index, or length of the text that kbar_take_text gives.
+   * Arrival index (0 where the arrival is promised, or was acknowledged without a frame), or length of the text that
+   * kbar_take_text gives.
    */
   uint32_t index;
   /**

@@ -8,7 +8,7 @@ pub const KBAR_ABI_VERSION: u32 = 2;
 
 /// Done.
 pub const KBAR_OK: i32 = 0;
-/// Accepted: one completion with the call's token follows.
+/// Accepted: one completion with the call's token follows, or, for a call that waits, the news that ends it.
 pub const KBAR_PENDING: i32 = 1;
 /// The handle is closed, or never was one.
 pub const KBAR_CLOSED: i32 = -1;
@@ -133,7 +133,8 @@ pub struct KbarFrame {
     pub status: i32,
     /// Phase of the outcome, of the release, or the one open when the barrier was opened.
     pub phase: u32,
-    /// Arrival index, or length of the text that kbar_take_text gives.
+    /// Arrival index (0 where the arrival is promised, or was acknowledged without a frame), or length of the text that
+    /// kbar_take_text gives.
     pub index: u32,
     /// Of KBAR_FRAME_RELEASE: the release's instant in microseconds since the epoch, on this process's clock.
     pub time_us: u64,
@@ -145,7 +146,8 @@ pub struct KbarFrame {
 pub struct KbarRequest {
     /// The barrier's handle.
     pub barrier: u64,
-    /// The caller's number for the call: never 0 nor with the top bit set, unique among those under way.
+    /// The caller's number for the call: never 0 nor with the top bit set, and never one that was given before. (An answer to
+    /// a cancelled call may still be on its way.)
     pub token: u64,
     /// Who makes the call (the VU's id), so that two callers that share a participant are found out.
     pub owner: u64,

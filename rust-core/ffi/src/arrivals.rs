@@ -7,7 +7,7 @@ use crate::abi::{
     KBAR_OK,
 };
 use crate::guard::guard;
-use crate::memory::{numbers, put};
+use crate::memory::numbers;
 
 /// What has become of the arrivals of calls with KBAR_AND_WAIT: writes one KBAR_ARRIVAL_* for each token. Nobody is woken
 /// by an acknowledgement, so that whoever counts them asks.
@@ -31,6 +31,9 @@ pub unsafe extern "C" fn kbar_arrivals(
         let Some(tokens) = (unsafe { numbers(tokens, len) }) else {
             return KBAR_INVALID;
         };
+        if len > 0 && arrivals.is_null() {
+            return KBAR_INVALID;
+        }
         let found = barrier.arrivals(tokens.iter().copied());
         for (at, arrival) in found.into_iter().enumerate() {
             let code = match arrival {
@@ -39,9 +42,7 @@ pub unsafe extern "C" fn kbar_arrivals(
                 Arrival::Over => KBAR_ARRIVAL_OVER,
             };
             // SAFETY: `at` is below `len`, for which `arrivals` is writable by the caller's contract.
-            if arrivals.is_null() || !unsafe { put(arrivals.add(at), code) } {
-                return KBAR_INVALID;
-            }
+            unsafe { arrivals.add(at).write(code) };
         }
         KBAR_OK
     })

@@ -256,7 +256,9 @@ func (c *Client) call(ctx context.Context, submit func(token uint64, frame *Fram
 		c.tokens.release(w)
 	case <-ctx.Done():
 		c.engine.Cancel(token)
-		c.tokens.forget(token, w)
+		if answer, came := c.tokens.forget(token, w); came {
+			return c.completed(answer)
+		}
 		return frame, nil, fmt.Errorf("%w: %w", ErrEnded, context.Cause(ctx))
 	case <-c.lost:
 		c.tokens.forget(token, w)

@@ -87,11 +87,12 @@ func (t *tokens) deliver(frame Frame) bool {
 
 // forget gives up a token whose frame has not been received. Where the reader was quicker, the frame is on its way or
 // already there, and is received here so that the waiter can be used again.
-func (t *tokens) forget(token uint64, w *waiter) {
+func (t *tokens) forget(token uint64, w *waiter) (frame Frame, came bool) {
 	if t.take(token) == nil {
-		<-w.frame
+		frame, came = <-w.frame, true
 	}
 	t.pool.Put(w)
+	return frame, came
 }
 
 // release puts a waiter back whose frame has been received.

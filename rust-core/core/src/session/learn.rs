@@ -17,6 +17,8 @@ impl Session {
     pub(super) fn opened(&mut self, reply: &Reply, events: &mut Vec<Event>) {
         let first = !self.registered;
         self.link = Link::Live;
+        // A goodbye that the store forgot is said again.
+        self.beat_wanted |= self.closing;
         self.incarnation.clone_from(&reply.incarnation);
         self.registered = true;
         if first {

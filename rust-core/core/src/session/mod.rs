@@ -48,6 +48,8 @@ pub enum Event {
     Released(Release),
     /// The barrier is broken: wake everyone.
     Broken,
+    /// The store will not have the barrier any more: nobody will be released.
+    Refused(Error),
     /// Others have written here: publish `hello`, and ask again with [`Session::ask_others_again`] or
     /// [`Session::give_up_on_others`].
     SayHello,
@@ -427,9 +429,11 @@ impl Session {
 
     /// The barrier cannot be opened, now and later.
     pub fn refuse(&mut self, error: Error, events: &mut Vec<Event>) {
-        for ticket in self.opening.drain(..) {
+        let owed = self.ledger.take_waiting();
+        for ticket in self.opening.drain(..).chain(owed) {
             events.push(Event::Done(ticket, Err(error.clone())));
         }
+        events.push(Event::Refused(error.clone()));
         self.link = Link::Refused(error);
     }
 
@@ -440,7 +444,7 @@ impl Session {
         if phase < self.ledger.open() {
             return Some(Ok(Done::Over));
         }
-        self.broken_error().map(Err)
+        self.refusal().map(Err)
     }
 
     /// Why no call can succeed any more.

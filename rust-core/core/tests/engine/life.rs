@@ -1,7 +1,6 @@
 //! Barriers that are over: what is kept of them, for how long, and what comes after.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use barrier_core::engine::{Barrier, Call, OVER_MAX, Submitted};
 use barrier_core::error::Error;
@@ -214,23 +213,46 @@ fn whoever_lets_go_says_goodbye_and_may_come_back() {
     b.check();
 }
 
+/// A process, and a way to its server that can be cut.
+struct Behind {
+    _runtime: Runtime,
+    _server: RedisServer,
+    way: Proxy,
+    process: Process,
+    json: String,
+}
+
+impl Behind {
+    fn start() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let server = RedisServer::start();
+        let way = Proxy::start(runtime.handle(), server.port());
+        let json = format!(
+            r#"{{"store":"redis://127.0.0.1:{}","runId":"r","name":"gate","parties":2,"opTimeoutMs":500}}"#,
+            way.port()
+        );
+        Self {
+            _runtime: runtime,
+            _server: server,
+            way,
+            process: Process::start(),
+            json,
+        }
+    }
+}
+
 #[test]
 fn nothing_that_is_owed_is_let_go_of() {
-    let runtime = Runtime::new().expect("a runtime");
-    let server = RedisServer::start();
-    let way = Proxy::start(runtime.handle(), server.port());
-    let process = Process::start();
-    let json = format!(
-        r#"{{"store":"redis://127.0.0.1:{}","runId":"r","name":"gate","parties":2,"opTimeoutMs":200}}"#,
-        way.port()
-    );
-    let barrier: Arc<Barrier> = process.open(&json).expect("open");
-    way.latency(Duration::from_millis(500));
+    let Behind {
+        way, process, json, ..
+    } = &Behind::start();
+    let barrier: Arc<Barrier> = process.open(json).expect("open");
+    way.black_hole(true);
     let owed = process.submit(&barrier, call(1, arrival(1)));
     let refused = process.close(&barrier);
     assert!(matches!(refused, Err(Error::Store { .. })), "{refused:?}");
     process.done(owed).expect_err("not in time");
-    way.latency(Duration::ZERO);
+    way.black_hole(false);
     until("the arrival", || barrier.status().arrived == 1);
     assert_eq!(process.close(&barrier), Ok(Done::Over));
     process.check();
@@ -285,15 +307,10 @@ fn the_longest_time_to_live_holds() {
 
 #[test]
 fn whoever_opens_what_is_being_let_go_of_hears_whether_it_stays() {
-    let runtime = Runtime::new().expect("a runtime");
-    let server = RedisServer::start();
-    let way = Proxy::start(runtime.handle(), server.port());
-    let process = Process::start();
-    let json = format!(
-        r#"{{"store":"redis://127.0.0.1:{}","runId":"r","name":"gate","parties":2,"opTimeoutMs":500}}"#,
-        way.port()
-    );
-    let barrier = process.open(&json).expect("open");
+    let Behind {
+        way, process, json, ..
+    } = &Behind::start();
+    let barrier = process.open(json).expect("open");
     let open_meanwhile = || {
         way.black_hole(true);
         let close = process.submit(&barrier, Call::Close);
@@ -311,7 +328,7 @@ fn whoever_opens_what_is_being_let_go_of_hears_whether_it_stays() {
     way.black_hole(false);
     assert_eq!(process.done(close), Ok(Done::Over));
     assert_eq!(process.done(open), Err(Error::Gone), "and is opened anew");
-    let again = process.open(&json).expect("open");
+    let again = process.open(json).expect("open");
     process.arrive(&again, 1).expect("standing");
     process.check();
 }

@@ -231,6 +231,48 @@ fn who_is_late_for_a_release_to_come_hears_so_before_the_news_for_all() {
     here.check();
 }
 
+/// A barrier that is opened anew knows nothing of what its store holds of it.
+#[test]
+fn an_arrival_that_stood_already_is_told_so() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let json = options(&server, "r", 2);
+    let barrier = process.open(&json).expect("open");
+    process.arrive(&barrier, 1).expect("recorded");
+    assert_eq!(process.close(&barrier), Ok(Done::Over));
+    process.forgotten(&barrier);
+    let again = process.open(&json).expect("open");
+    let token = process.submit(&again, waiting(1, LONG));
+    let Done::Outcome(answered) = process.done(token).expect("it stands") else {
+        panic!("an outcome");
+    };
+    assert_eq!(
+        (answered.outcome, answered.first),
+        (Outcome::Arrived, false)
+    );
+    process.check();
+}
+
+#[test]
+fn nobody_waits_at_a_barrier_that_its_store_has_with_other_options() {
+    let server = RedisServer::start();
+    let (here, there) = (Process::start(), Process::start());
+    let mine = here.open(&options(&server, "r", 3)).expect("open");
+    let arrived = here.submit(&mine, waiting(1, LONG));
+    acknowledged(&mine, arrived);
+    let watching = here.submit(&mine, Call::Wait(Phase(0), LONG));
+    let _: String = server.ask(&["FLUSHALL"]);
+    let _theirs = there.open(&options(&server, "r", 2)).expect("open");
+    let next = here.submit(&mine, waiting(2, LONG));
+    for token in [arrived, watching, next] {
+        let refused = here.done(token).expect_err("refused");
+        assert!(refused.to_string().contains("parties"), "{refused}");
+    }
+    let late = here.submit(&mine, Call::Expire(Phase(0)));
+    let refused = here.done(late).expect_err("refused");
+    assert!(refused.to_string().contains("parties"), "{refused}");
+}
+
 #[test]
 fn patience_with_a_store_that_does_not_acknowledge_ends_with_the_outcome_standing() {
     let server = RedisServer::start();

@@ -367,7 +367,7 @@ impl<'a> World<'a> {
                     self.processes[other].session.want_beat();
                 }
             }
-            Event::Warn(_) => {}
+            Event::Warn(_) | Event::Refused(_) => {}
         }
     }
 

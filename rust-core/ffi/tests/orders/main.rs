@@ -100,21 +100,26 @@ fn a_pipe_is_closed_while_its_thread_writes() {
     });
 }
 
+/// A call with token 1 is cancelled by another thread while something happens; says how many bytes were written by the end.
+fn cancelled_during(happens: impl FnOnce(&Arc<Host>)) -> usize {
+    let (write_end, mut reader) = pipe_of(1000);
+    let host = Arc::new(Host::new(write_end, 9));
+    host.begin(1).expect("begins");
+    let canceller = {
+        let host = Arc::clone(&host);
+        thread::spawn(move || host.cancel(1))
+    };
+    happens(&host);
+    canceller.join().expect("cancelled");
+    assert_eq!(host.owes(), (0, 0));
+    host.close();
+    std::iter::from_fn(|| reader.read()).count()
+}
+
 #[test]
 fn a_call_that_is_cancelled_as_it_ends_leaves_nothing() {
     in_every_order(|| {
-        let (write_end, mut reader) = pipe_of(1000);
-        let host = Arc::new(Host::new(write_end, 9));
-        host.begin(1).expect("begins");
-        let canceller = {
-            let host = Arc::clone(&host);
-            thread::spawn(move || host.cancel(1))
-        };
-        done(&host, 1);
-        canceller.join().expect("cancelled");
-        assert_eq!(host.owes(), (0, 0));
-        host.close();
-        let bytes = std::iter::from_fn(|| reader.read()).count();
+        let bytes = cancelled_during(|host| done(host, 1));
         assert!(bytes == 0 || bytes == 32, "{bytes} bytes of one frame");
     });
 }
@@ -122,20 +127,11 @@ fn a_call_that_is_cancelled_as_it_ends_leaves_nothing() {
 #[test]
 fn a_wait_that_is_cancelled_as_all_go_leaves_nothing() {
     in_every_order(|| {
-        let (write_end, mut reader) = pipe_of(1000);
-        let host = Arc::new(Host::new(write_end, 9));
-        host.begin(1).expect("begins");
-        let canceller = {
-            let host = Arc::clone(&host);
-            thread::spawn(move || host.cancel(1))
-        };
-        let (barrier, ticket) = (7, 1.into());
-        let news = vec![Emission::Broken { barrier }, Emission::Over(vec![ticket])];
-        host.emit(&mut { news });
-        canceller.join().expect("cancelled");
-        assert_eq!(host.owes(), (0, 0));
-        host.close();
-        let bytes = std::iter::from_fn(|| reader.read()).count();
+        let bytes = cancelled_during(|host| {
+            let (barrier, ticket) = (7, 1.into());
+            let news = vec![Emission::Broken { barrier }, Emission::Over(vec![ticket])];
+            host.emit(&mut { news });
+        });
         assert_eq!(bytes, 32, "the news for all, and nothing for the call");
     });
 }

@@ -2,23 +2,12 @@
 
 use std::sync::Arc;
 
+use super::tenant::tests::{Ended, alone as unconnected};
 use super::*;
+use crate::engine::Engine;
 use crate::engine::net::Tick;
-use crate::engine::{Engine, Sink};
 use crate::protocol::{Op, Request};
 use crate::store::memory::MemoryStore;
-
-struct Deaf;
-
-impl Sink for Deaf {
-    fn emit(&self, news: &mut Vec<Emission>) {
-        for item in news.drain(..) {
-            if let Emission::Done { ticket, .. } = item {
-                let _heard = ticket.redeem();
-            }
-        }
-    }
-}
 
 fn answer(barrier: &Barrier, store: &mut MemoryStore, request: &Request, received: Instant) {
     let reply = store.apply(request, StoreTime(1), &mut Vec::new());
@@ -26,10 +15,7 @@ fn answer(barrier: &Barrier, store: &mut MemoryStore, request: &Request, receive
 }
 
 fn alone() -> (Engine, Arc<Barrier>) {
-    let engine = Engine::new(Arc::new(Deaf));
-    let json = br#"{"store":"redis://127.0.0.1:1","runId":"r","name":"b","parties":9}"#;
-    let options = BarrierOptions::from_json(json).expect("options");
-    let barrier = engine.barrier(options).expect("a barrier");
+    let (engine, barrier) = unconnected(&Arc::new(Ended::default()));
     drop(barrier.open(1));
     barrier.connected();
     (engine, barrier)

@@ -502,6 +502,7 @@ impl Barrier {
                 },
                 Event::Released(release) => self.released(state, release, news),
                 Event::Broken => self.tell_broken(state, news),
+                Event::Refused(error) => state.refuse_all(&error, news),
                 Event::SayHello => {
                     let now = Instant::now();
                     state.say_hello = true;

@@ -234,7 +234,8 @@ impl Waits for Barrier {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Arc;
+    use std::net::TcpListener;
+    use std::sync::{Arc, LazyLock};
 
     use parking_lot::Mutex;
 
@@ -248,11 +249,18 @@ pub(super) mod tests {
     #[derive(Default)]
     pub(in super::super) struct Ended(pub(in super::super) Mutex<Vec<Token>>);
 
+    /// Takes connections, and says nothing: whoever is refused one would hear of it while a test plays the server.
+    static SILENT: LazyLock<TcpListener> =
+        LazyLock::new(|| TcpListener::bind(("127.0.0.1", 0)).expect("a port"));
+
     /// A barrier whose server does not answer.
     pub(in super::super) fn alone(ended: &Arc<Ended>) -> (Engine, Arc<Barrier>) {
         let engine = Engine::new(Arc::clone(ended) as Arc<dyn Sink>);
-        let json = br#"{"store":"redis://127.0.0.1:1","runId":"r","name":"b","parties":9}"#;
-        let options = BarrierOptions::from_json(json).expect("options");
+        let silent = SILENT.local_addr().expect("bound");
+        let json = format!(
+            r#"{{"store":"redis://{silent}","runId":"r","name":"b","parties":9,"connectTimeoutMs":60000}}"#
+        );
+        let options = BarrierOptions::from_json(json.as_bytes()).expect("options");
         let barrier = engine.barrier(options).expect("a barrier");
         (engine, barrier)
     }

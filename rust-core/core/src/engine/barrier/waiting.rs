@@ -42,6 +42,8 @@ struct Wait {
     ticket: Option<Ticket>,
     /// As long as the ledger has it: the caller's patience with the store ends before our own.
     impatient: bool,
+    /// Whether the arrival was promised to be a new one.
+    first: bool,
 }
 
 /// Calls that wait for the release of a phase.
@@ -59,19 +61,17 @@ impl Waiting {
 
     /// The phase is released: who has nothing more to hear than that, and whose arrival the store still owes an answer.
     fn release(&mut self, phase: Phase) -> (Vec<Ticket>, Vec<Token>) {
-        let mut owed = Vec::new();
-        let mut over = Vec::with_capacity(self.0.len());
-        self.0.retain(|token, wait| {
-            if wait.phase > phase {
-                return true;
-            }
-            match wait.ticket.take() {
-                Some(ticket) => over.push(ticket),
-                None => owed.push(*token),
-            }
-            owed.last() == Some(token)
-        });
-        (over, owed)
+        let over = self.take(|wait| wait.phase <= phase);
+        let left = self.0.iter().filter(|(_, wait)| wait.phase <= phase);
+        (over, left.map(|(token, _)| *token).collect())
+    }
+
+    /// Those whose arrival is acknowledged, of which this holds.
+    fn take(&mut self, mut which: impl FnMut(&Wait) -> bool) -> Vec<Ticket> {
+        let taken = self
+            .0
+            .extract_if(|_, wait| wait.ticket.is_some() && which(wait));
+        taken.filter_map(|(_, wait)| wait.ticket).collect()
     }
 
     /// Nobody waits any more.
@@ -88,21 +88,19 @@ impl Waiting {
 
     /// All whose arrival is acknowledged: nothing will release them any more.
     fn take_acknowledged(&mut self) -> Vec<Ticket> {
-        let acknowledged = self.0.extract_if(|_, wait| wait.ticket.is_some());
-        acknowledged.filter_map(|(_, wait)| wait.ticket).collect()
+        self.take(|_| true)
     }
 
     /// Those that have waited long enough, and when the next one will have.
     pub(super) fn take_overdue(&mut self, now: Instant) -> (Vec<Ticket>, Option<Instant>) {
         let mut next: Option<Instant> = None;
-        let overdue = self.0.extract_if(|_, wait| {
-            let late = wait.ticket.is_some() && wait.until <= now;
-            if wait.ticket.is_some() && !late {
+        let overdue = self.take(|wait| {
+            let late = wait.until <= now;
+            if !late {
                 next = next.into_iter().chain([wait.until]).min();
             }
             late
         });
-        let overdue = overdue.filter_map(|(_, wait)| wait.ticket).collect();
         (overdue, next)
     }
 
@@ -155,6 +153,7 @@ impl Barrier {
                 until,
                 ticket: None,
                 impatient,
+                first: answered.first,
             };
             state.waiting.0.insert(token, wait);
         }
@@ -200,6 +199,7 @@ impl Barrier {
             until,
             ticket: Some(ticket),
             impatient: false,
+            first: false,
         };
         state.waiting.0.insert(token, wait);
         self.appoint(state, Some(until));
@@ -223,8 +223,9 @@ impl Barrier {
         let Some(wait) = state.waiting.0.get_mut(&ticket.token()) else {
             return Some((ticket, result));
         };
-        let arrived = matches!(&result, Ok(Done::Outcome(a)) if a.outcome == Outcome::Arrived);
-        if arrived && fired < Some(&wait.phase) {
+        let is_expected = matches!(&result, Ok(Done::Outcome(a))
+            if a.outcome == Outcome::Arrived && (a.phase, a.first) == (wait.phase, wait.first));
+        if is_expected && fired < Some(&wait.phase) {
             let until = wait.until;
             wait.ticket = Some(ticket);
             self.appoint(state, Some(until));
@@ -251,6 +252,12 @@ impl State {
         news.extend(owed.into_iter().map(|token| Emission::Owed { token }));
         news.push(released);
         news.extend(Emission::over(over));
+    }
+
+    /// Nobody will be released any more: whoever waits hears why, each by itself.
+    pub(super) fn refuse_all(&mut self, error: &Error, news: &mut Vec<Emission>) {
+        let refused = self.waiting.take_acknowledged().into_iter();
+        news.extend(refused.map(|ticket| super::failed(ticket, error)));
     }
 
     /// Whoever waits ends by the news of a break.

@@ -44,6 +44,7 @@ impl MemoryStore {
         if let Some(missed) = &record.missed {
             let ids = missed.iter().map(u32::to_string);
             let missed = ids.filter(|id| record.is_missed(id, phase));
+            missing.ids.clear(); // of the steps before it retired
             missing.ids.extend(missed.take(limit).map(Into::into));
             return None;
         }

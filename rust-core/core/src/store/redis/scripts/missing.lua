@@ -23,13 +23,13 @@ if unnameable == '1' or limit == 0 then return answer end
 local first = tonumber(ARGV[2])
 local last = math.min(first + tonumber(ARGV[3]) - 1, options.parties)
 if last < first then return answer end
-local users, leaves = {}, {}
-for id = first, last do
-  users[#users + 1] = tostring(id)
-  leaves[#leaves + 1] = '@l:' .. id
+local function values(prefix)
+  local fields = {}
+  for id = first, last do fields[#fields + 1] = prefix .. id end
+  return redis.call('HMGET', state, unpack(fields))
 end
-users = redis.call('HMGET', state, unpack(users))
-leaves = tonumber(some_leave or '0') > 0 and redis.call('HMGET', state, unpack(leaves)) or {}
+local users = values('')
+local leaves = tonumber(some_leave or '0') > 0 and values('@l:') or {}
 for i = 1, #users do
   local here = users[i] and tonumber(string.match(users[i], '^(%d+)')) == phase
   local gone = leaves[i] and tonumber(string.match(leaves[i], '^(%d+)')) <= phase
