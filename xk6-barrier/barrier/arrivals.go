@@ -77,7 +77,9 @@ func (c *call) settle(answer core.Answer) {
 	c.settled = true
 	if c.token != 0 {
 		if answer.Outcome == core.OutcomeArrived {
-			c.arrived.First = answer.First
+			if !answer.First {
+				c.counted.Store(true) // by the call that was first
+			}
 			c.countArrival()
 			c.inst.accounted()
 			return
