@@ -12,6 +12,8 @@ mod goals;
 mod k6;
 mod machine;
 mod plot;
+mod processes;
+mod rendezvous;
 mod report;
 mod rows;
 mod run;

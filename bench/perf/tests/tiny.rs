@@ -141,6 +141,52 @@ fn nothing_is_measured_beside_another_run() {
     );
 }
 
+/// One cycle of a case with so many users: its table, and all values.
+fn small(users: &str, arguments: &[&str]) -> (String, Json) {
+    let out = tempfile::tempdir().expect("folder");
+    let output = perf(&["--users", users, "--cycles", "1"])
+        .args(arguments)
+        .arg("--out")
+        .arg(out.path())
+        .output()
+        .expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let folder = std::fs::read_dir(out.path()).expect("results").next();
+    let folder = folder.expect("a folder").expect("readable").path();
+    let text = std::fs::read_to_string(folder.join("perf.json")).expect("the values");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    (table, serde_json::from_str(&text).expect("JSON"))
+}
+
+/// The values of the first cycle.
+fn values(json: &Json, run: &str, figure: &str) -> Vec<f64> {
+    let values = json["samples"][run][figure]["1"].clone();
+    serde_json::from_value(values).unwrap_or_else(|e| panic!("{run} has no {figure}: {e}"))
+}
+
+#[test]
+fn the_decision_to_release_is_compared_with_plain_k6() {
+    let variants = "plain,memory-waiting,redis-waiting";
+    let (table, json) = small("20", &["--cases", "arrive", "--variants", variants]);
+    for store in ["memory", "redis"] {
+        let decisions = values(&json, &format!("arrive/{store}-waiting"), "decision_ms");
+        assert!(!decisions.is_empty(), "{table}");
+        // The store's clock and that of k6 are one: what they say of a moment hardly differs.
+        assert!(
+            decisions.iter().all(|ms| (0.0..60_000.0).contains(ms)),
+            "{decisions:?}"
+        );
+    }
+    let title = "20 users call arriveAndWait at once, Redis: first call to the decision";
+    let line = table.lines().find(|line| line.contains(title));
+    let line = line.unwrap_or_else(|| panic!("{table}"));
+    assert!(
+        line.contains("plain k6, reading its clock") && line.contains("≤ 1.6 ×"),
+        "{line}"
+    );
+}
+
 /// The page on several machines tells its readers to measure theirs: by this command, with fewer users.
 #[test]
 fn the_command_of_the_page_measures_how_far_apart_processes_wake() {
