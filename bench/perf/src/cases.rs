@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use crate::child::{Running, check_interrupt};
 use crate::core::{by_redis_benchmark, through_the_core};
 use crate::k6::{K6, Round, Trend, read, rounds};
-use crate::processes::segments;
+use crate::processes::{processes, segments};
 use crate::rendezvous::{arrive, memory, release};
 use crate::server::{Server, built};
 use crate::suite::scenario;
@@ -33,6 +33,11 @@ impl Scale {
     /// Users of all processes together.
     pub(crate) fn segments(self) -> u32 {
         self.users.div_ceil(5).max(4)
+    }
+
+    /// How often these meet in a cycle, where that is what counts.
+    pub(crate) fn meetings(self) -> u32 {
+        (self.users / 100).clamp(10, 100)
     }
 
     /// Arrivals through the core.
@@ -80,6 +85,20 @@ const fn seldom(name: &'static str, every: u32) -> Variant {
         name,
         every,
         by_name: false,
+    }
+}
+
+const fn by_name(name: &'static str, every: u32) -> Variant {
+    Variant {
+        by_name: true,
+        ..seldom(name, every)
+    }
+}
+
+impl Case {
+    /// Whether nothing of it is run unless it is named.
+    pub(crate) fn by_name(&self) -> bool {
+        self.variants.iter().all(|variant| variant.by_name)
     }
 }
 
@@ -167,13 +186,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "target",
         about: "the scenario target of the waiting-room suite by the runner",
-        variants: &[
-            seldom("zset", 9),
-            Variant {
-                by_name: true,
-                ..seldom("hash", 9)
-            },
-        ],
+        variants: &[seldom("zset", 9), by_name("hash", 9)],
         plot: ("k6_gb", "GB"),
         run: |bench, variant| scenario(bench, "target", Some(variant)),
     },
@@ -183,6 +196,13 @@ pub(crate) const CASES: &[Case] = &[
         variants: &[seldom("smoke", 9)],
         plot: ("overhead_s", "s"),
         run: |bench, _| scenario(bench, "smoke", None),
+    },
+    Case {
+        name: "processes",
+        about: "four processes that meet again and again: how far apart their first users wake, beside four processes that sleep until one instant",
+        variants: &[by_name("redis", 1), by_name("sleepers", 1)],
+        plot: ("spread_ms", "ms"),
+        run: processes,
     },
 ];
 

@@ -177,25 +177,48 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
         ..row(title, "queues/both", "round_trips", "")
     });
 
-    let title = format!(
-        "four processes, {segments} users: spread of the processes' first wakes, 99th percentile"
-    );
-    rows.push(Row {
+    let first_wakes = |of, what: &str| Row {
         take: Take::P99,
-        goal: Some(Goal::AtMost(3.0)),
-        ..row(title, "segments/redis", "spread_ms", "ms")
-    });
-    let of_instant = |what: &str, figure| Row {
+        ..row(
+            format!(
+                "four processes, {segments} users{what}: spread of the processes' first wakes, 99th percentile"
+            ),
+            of,
+            "spread_ms",
+            "ms",
+        )
+    };
+    let of_instant = |of, what: &str, figure| Row {
         take: Take::P99,
         ..row(
             format!("the same, {what} from the instant on, in the last process, 99th percentile"),
-            "segments/redis",
+            of,
             figure,
             "ms",
         )
     };
-    rows.push(of_instant("news of the release", "news_ms"));
-    rows.push(of_instant("first wake", "first_wake_ms"));
+    let and_why = |of| {
+        [
+            of_instant(of, "news of the release", "news_ms"),
+            of_instant(of, "first wake", "first_wake_ms"),
+        ]
+    };
+    rows.push(Row {
+        goal: Some(Goal::AtMost(3.0)),
+        ..first_wakes("segments/redis", "")
+    });
+    rows.extend(and_why("segments/redis"));
+    let again = format!(", {} meetings a cycle", scale.meetings());
+    rows.push(Row {
+        peer: Some((
+            "processes/sleepers",
+            "four processes that sleep until one instant",
+        )),
+        compare: Compare::Ratio,
+        goal: Some(Goal::AtMost(1.5)),
+        ..first_wakes("processes/redis", &again)
+    });
+    rows.extend(and_why("processes/redis"));
 
     let title = format!("{users} open streams at one event a second, 60 s: events lost");
     let worst = |title, of, figure, unit, goal| Row {

@@ -1,15 +1,22 @@
-//! Four processes on one machine: how far apart their first users wake.
+//! Four processes on one machine: how far apart their first users wake, and how far apart sleepers do who do nothing else.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use rustix::thread::clock_nanosleep_absolute;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::cases::{Bench, Figures, LIMIT};
 use crate::child::Running;
 use crate::k6::{rounds, run_id};
 
 const PROCESSES: u32 = 4;
+/// How long users and sleepers rest between two meetings, about.
+const EVERY: Duration = Duration::from_millis(250);
+const NANOS: i64 = 1_000_000_000;
+
 /// Processes of one run: each has its segment of the users.
 #[derive(Debug)]
 pub(crate) struct Segments<'a> {
@@ -73,6 +80,18 @@ pub(crate) fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
     meetings(bench, 20)
 }
 
+/// Four processes, of k6 or of sleepers, as many meetings as it takes for the rare ones to be seen.
+///
+/// # Errors
+/// As [`segments`].
+pub(crate) fn processes(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
+    let times = bench.scale.meetings();
+    if variant == "sleepers" {
+        return sleepers(bench, times);
+    }
+    meetings(bench, times)
+}
+
 fn meetings(bench: &mut Bench, times: u32) -> anyhow::Result<Figures> {
     let of_users = Segments {
         script: "segments.js",
@@ -125,4 +144,81 @@ fn last(of_each: &[f64]) -> f64 {
 
 fn spread(of_each: &[f64]) -> f64 {
     last(of_each) - of_each.iter().copied().fold(f64::MAX, f64::min)
+}
+
+/// What the hidden command `sleep` is told: instants of the clock that all processes of a machine share.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Sleep {
+    /// The first instant, in ns.
+    #[arg(long)]
+    first: i64,
+    /// From one to the next, in ns.
+    #[arg(long)]
+    every: i64,
+    /// How many.
+    #[arg(long)]
+    times: u32,
+}
+
+impl Sleep {
+    /// Sleeps until one instant after another, as a few lines of C would, and prints when it woke: how long after the instant,
+    /// in ns, a line each.
+    ///
+    /// # Errors
+    /// The first instant is over when it begins, or the system does not let it sleep.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        ensure!(nanos() < self.first, "the first instant is over");
+        let mut late = Vec::with_capacity(self.times as usize);
+        for instant in (0..self.times).map(|n| self.first + i64::from(n) * self.every) {
+            let until = Timespec {
+                tv_sec: instant / NANOS,
+                tv_nsec: instant % NANOS,
+            };
+            clock_nanosleep_absolute(ClockId::Monotonic, &until).context("sleeping")?;
+            late.push(nanos() - instant);
+        }
+        for late in late {
+            println!("{late}");
+        }
+        Ok(())
+    }
+}
+
+fn nanos() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * NANOS + now.tv_nsec
+}
+
+/// Four processes with one thread each that sleep until the same instants.
+fn sleepers(bench: &Bench, times: u32) -> anyhow::Result<Figures> {
+    let program = std::env::current_exe().context("looking for this program")?;
+    let every = i64::try_from(EVERY.as_nanos())?;
+    // Nobody is late for the first one, which is not counted.
+    let first = nanos() + 2 * every;
+    let mut running = Vec::new();
+    for at in 0..PROCESSES {
+        let mut command = Command::new(&program);
+        command
+            .args(["sleep", "--first", &first.to_string()])
+            .args(["--every", &every.to_string()])
+            .args(["--times", &(times + 1).to_string()]);
+        let log = bench.k6.folder.join(format!("sleeper-{at}.txt"));
+        running.push((Running::start(&mut command, "a sleeper", &log)?, log));
+    }
+    let mut woke = Vec::new();
+    for (process, log) in running {
+        process.finish(LIMIT + EVERY * times, |_| Ok(()))?;
+        let text = std::fs::read_to_string(&log)?;
+        let late: Result<Vec<f64>, _> = text.lines().skip(1).map(str::parse).collect();
+        woke.push(late.with_context(|| format!("a sleeper said\n{text}"))?);
+    }
+    let (mut spreads, mut first) = (Vec::new(), Vec::new());
+    for round in 0..times as usize {
+        let of_round = woke.iter().map(|late| late.get(round).copied());
+        let of_round: Option<Vec<f64>> = of_round.map(|ns| Some(ns? / 1e6)).collect();
+        let of_round = of_round.context("a sleeper has not slept so often")?;
+        spreads.push(spread(&of_round));
+        first.push(last(&of_round));
+    }
+    Ok(vec![("spread_ms", spreads), ("first_wake_ms", first)])
 }

@@ -323,6 +323,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_run_only_when_it_is_named_is_in_no_other_plan() {
+        let cases: Vec<&Case> = CASES.iter().collect();
+        let variants: Vec<_> = cases
+            .iter()
+            .flat_map(|c| c.variants.iter().map(|v| v.name))
+            .collect();
+        let plan = plan(&cases, false, &variants, 9);
+        let planned = |name| plan.iter().any(|step| step.case.name == name);
+        for case in CASES {
+            assert_eq!(planned(case.name), !case.by_name(), "{case:?}");
+        }
+        assert!(!planned("processes"));
+    }
+
+    #[test]
     fn the_end_of_each_cycle_is_marked() {
         let cases: Vec<&Case> = CASES.iter().collect();
         let plan = plan(&cases, true, &["memory", "core"], 2);

@@ -166,6 +166,19 @@ fn values(json: &Json, run: &str, figure: &str) -> Vec<f64> {
 }
 
 #[test]
+fn what_takes_longest_is_listed_as_such() {
+    let output = perf(&["--list"]).output().expect("it runs");
+    let list = String::from_utf8_lossy(&output.stdout);
+    let named = |name: &str| {
+        let line = list.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("no {name}: {list}"));
+        line.ends_with("(only when it is named)")
+    };
+    assert!(named("processes"), "{list}");
+    assert!(!named("release") && !named("target"), "{list}");
+}
+
+#[test]
 fn the_decision_to_release_is_compared_with_plain_k6() {
     let variants = "plain,memory-waiting,redis-waiting";
     let (table, json) = small("20", &["--cases", "arrive", "--variants", variants]);
@@ -183,6 +196,27 @@ fn the_decision_to_release_is_compared_with_plain_k6() {
     let line = line.unwrap_or_else(|| panic!("{table}"));
     assert!(
         line.contains("plain k6, reading its clock") && line.contains("≤ 1.6 ×"),
+        "{line}"
+    );
+}
+
+#[test]
+fn processes_that_meet_again_and_again_are_compared_with_sleepers() {
+    let (table, json) = small("40", &["--cases", "processes"]);
+    for run in ["processes/redis", "processes/sleepers"] {
+        let spreads = values(&json, run, "spread_ms");
+        assert!((9..=10).contains(&spreads.len()), "{spreads:?}");
+        assert!(spreads.iter().all(|ms| *ms >= 0.0), "{spreads:?}");
+    }
+    // Nobody who sleeps until an instant wakes before it.
+    let late = values(&json, "processes/sleepers", "first_wake_ms");
+    assert!(late.iter().all(|ms| *ms > 0.0), "{late:?}");
+    let line = table
+        .lines()
+        .find(|line| line.contains("10 meetings a cycle"));
+    let line = line.unwrap_or_else(|| panic!("{table}"));
+    assert!(
+        line.contains("sleep until one instant") && line.contains("≤ 1.5 ×"),
         "{line}"
     );
 }
