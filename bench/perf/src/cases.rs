@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use crate::child::{Running, check_interrupt};
+use crate::clients::clients;
 use crate::core::{by_redis_benchmark, through_the_core};
 use crate::k6::{K6, Round, Trend, read, rounds};
+use crate::many::many;
 use crate::processes::{processes, segments};
 use crate::rendezvous::{arrive, memory, release};
 use crate::server::{Server, built};
@@ -22,6 +24,10 @@ pub(crate) type Figures = Vec<(&'static str, Vec<f64>)>;
 pub(crate) struct Scale {
     /// Users of one process.
     pub(crate) users: u32,
+    /// k6 processes that share as many users as the machine holds.
+    pub(crate) processes: u32,
+    /// What these may have in memory, the server included, in GB.
+    pub(crate) memory_gb: f64,
 }
 
 impl Scale {
@@ -40,6 +46,16 @@ impl Scale {
         (self.users / 100).clamp(10, 100)
     }
 
+    /// Users that are to fit into the machine's memory.
+    pub(crate) const fn many(self) -> u32 {
+        self.users * 10
+    }
+
+    /// Participants of clients that are the core alone.
+    pub(crate) fn participants(self) -> u64 {
+        u64::from(self.users) * 100
+    }
+
     /// Arrivals through the core.
     pub(crate) fn arrivals(self) -> u64 {
         u64::from(self.users) * 20
@@ -53,6 +69,10 @@ pub(crate) struct Bench {
     pub(crate) redis: Server,
     pub(crate) redis_benchmark: Result<PathBuf, String>,
     pub(crate) scale: Scale,
+    /// How many users were found to fit into the memory that they may have.
+    pub(crate) fitting: Option<u32>,
+    /// Nothing new is begun after this.
+    pub(crate) end: Instant,
 }
 
 /// A group of runs that are compared with each other.
@@ -203,6 +223,21 @@ pub(crate) const CASES: &[Case] = &[
         variants: &[by_name("redis", 1), by_name("sleepers", 1)],
         plot: ("spread_ms", "ms"),
         run: processes,
+    },
+    Case {
+        name: "scale",
+        about: "as many users as the machine holds, in several processes, beside plain k6; and as many participants as a hundred clients without k6 have",
+        // The one that needs most memory comes first: the other has as many users.
+        variants: &[
+            by_name("redis", 9),
+            by_name("plain", 9),
+            by_name("clients", 3),
+        ],
+        plot: ("release_ms", "ms"),
+        run: |bench, variant| match variant {
+            "clients" => clients(bench),
+            _ => many(bench, variant),
+        },
     },
 ];
 

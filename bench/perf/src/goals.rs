@@ -266,7 +266,89 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
         goal: Some(Goal::AtMost(2.0)),
         ..row(title, "bench/smoke", "overhead_s", "s")
     });
+    rows.extend(of_scale(scale));
     rows
+}
+
+/// As many users as the machine holds, and as many participants as clients without k6 have.
+fn of_scale(scale: Scale) -> [Row; 9] {
+    let processes = match scale.processes {
+        1 => "one process".to_owned(),
+        n => format!("{n} processes"),
+    };
+    let many = |of, what: &str, figure, unit| {
+        let users = thousands(scale.many());
+        row(
+            format!("{users} users in {processes}, Redis: {what}"),
+            of,
+            figure,
+            unit,
+        )
+    };
+    let clients = |what: &str, figure, unit| {
+        let participants = u32::try_from(scale.participants()).unwrap_or(u32::MAX);
+        let participants = thousands(participants);
+        let title = format!("{participants} participants of 100 clients without k6: {what}");
+        row(title, "scale/clients", figure, unit)
+    };
+    let (gb, none) = (scale.memory_gb, Some(Goal::AtMost(0.0)));
+    [
+        Row {
+            goal: Some(Goal::AtLeast(f64::from(scale.many()))),
+            ..many(
+                "scale/redis",
+                &format!("how many of them fit into {gb} GB; the next rows are of these"),
+                "users",
+                "",
+            )
+        },
+        Row {
+            peer: Some(("scale/plain", PLAIN)),
+            compare: Compare::Ratio,
+            goal: Some(Goal::AtMost(1.2)),
+            ..many(
+                "scale/redis",
+                "last arrival to last user's next statement",
+                "release_ms",
+                "ms",
+            )
+        },
+        Row {
+            take: Take::Largest,
+            goal: none,
+            ..many("scale/redis", "users that were not released", "lost", "")
+        },
+        Row {
+            take: Take::Largest,
+            peer: Some(("scale/plain", PLAIN)),
+            goal: Some(Goal::AtMost(gb)),
+            ..many(
+                "scale/redis",
+                "memory of k6 and Redis at most",
+                "memory_gb",
+                "GB",
+            )
+        },
+        Row {
+            goal: Some(Goal::AtLeast(150_000.0)),
+            ..clients("arrivals", "arrivals_per_s", "/s")
+        },
+        Row {
+            take: Take::Largest,
+            goal: none,
+            ..clients("participants that were lost", "lost", "")
+        },
+        Row {
+            goal: Some(Goal::AtMost(100.0)),
+            ..clients("last call to the decision to release", "decision_ms", "ms")
+        },
+        clients("from decision to instant", "delay_ms", "ms"),
+        clients(
+            "first to last client that is told of the release",
+            "skew_ms",
+            "ms",
+        ),
+    ]
 }
 
 fn row(title: String, of: &'static str, figure: &'static str, unit: &'static str) -> Row {
@@ -309,7 +391,12 @@ mod tests {
             .iter()
             .flat_map(|c| c.variants.iter().map(|v| format!("{}/{}", c.name, v.name)))
             .collect();
-        for row in rows(Scale { users: 10_000 }) {
+        let scale = Scale {
+            users: 10_000,
+            processes: 2,
+            memory_gb: 20.0,
+        };
+        for row in rows(scale) {
             assert!(runs.contains(row.of), "{}", row.of);
             assert!(
                 row.peer.is_none_or(|(peer, _)| runs.contains(peer)),

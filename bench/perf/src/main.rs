@@ -7,10 +7,13 @@
 
 mod cases;
 mod child;
+mod clients;
 mod core;
+mod ear;
 mod goals;
 mod k6;
 mod machine;
+mod many;
 mod plot;
 mod processes;
 mod rendezvous;
@@ -47,6 +50,12 @@ struct Cli {
     /// Users of one process; the larger and smaller cases follow it
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     users: u32,
+    /// k6 processes that share the users of the case scale; when left out, as many as there are CPUs
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    processes: Option<u32>,
+    /// Memory that the case scale may use, in GB: where that is not enough for all users, it runs fewer
+    #[arg(long, value_name = "GB", default_value_t = 20.0, value_parser = memory)]
+    memory: f64,
     /// Nothing new is begun after so many minutes
     #[arg(long, default_value_t = 18, value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: u64,
@@ -89,6 +98,13 @@ fn main() -> ExitCode {
             eprintln!("barrier-perf: {error:#}");
             ExitCode::from(if error.is::<run::WrongUse>() { 2 } else { 1 })
         }
+    }
+}
+
+fn memory(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(gb) if (0.1..1000.0).contains(&gb) => Ok(gb),
+        _ => Err("a number of GB, from 0.1 to 1000".to_owned()),
     }
 }
 

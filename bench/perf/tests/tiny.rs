@@ -174,7 +174,7 @@ fn what_takes_longest_is_listed_as_such() {
         let line = line.unwrap_or_else(|| panic!("no {name}: {list}"));
         line.ends_with("(only when it is named)")
     };
-    assert!(named("processes"), "{list}");
+    assert!(named("processes") && named("scale"), "{list}");
     assert!(!named("release") && !named("target"), "{list}");
 }
 
@@ -218,6 +218,32 @@ fn processes_that_meet_again_and_again_are_compared_with_sleepers() {
     assert!(
         line.contains("sleep until one instant") && line.contains("≤ 1.5 ×"),
         "{line}"
+    );
+}
+
+#[test]
+fn as_many_users_and_clients_as_there_is_room_for_lose_nobody() {
+    let (table, json) = small("20", &["--cases", "scale", "--processes", "2"]);
+    for run in ["scale/redis", "scale/plain"] {
+        assert_eq!(values(&json, run, "users"), [200.0], "{table}");
+        assert_eq!(values(&json, run, "lost"), [0.0; 5], "{table}");
+        let memory = values(&json, run, "memory_gb");
+        assert!(memory[0] > 0.01 && memory[0] < 20.0, "{memory:?}");
+        assert!(
+            values(&json, run, "release_ms").iter().all(|ms| *ms > 0.0),
+            "{table}"
+        );
+    }
+    let clients = |figure| values(&json, "scale/clients", figure);
+    assert_eq!(clients("lost"), [0.0], "{table}");
+    assert_eq!(clients("connections"), [100.0], "{table}");
+    assert!(
+        clients("decision_ms")[0] > 0.0 && clients("skew_ms")[0] >= 0.0,
+        "{table}"
+    );
+    assert!(
+        table.contains("2,000 participants of 100 clients without k6: arrivals"),
+        "{table}"
     );
 }
 
