@@ -99,6 +99,7 @@ pub(crate) fn clients(bench: &mut Bench) -> anyhow::Result<Figures> {
         client.ear.until(1)?;
     }
     let connections = bench.redis.foreign_connections()?;
+    let before = bench.redis.calls("evalsha")?;
 
     let start = Start::new(clients.len() + 1);
     let (began, arrived) = thread::scope(|scope| {
@@ -124,6 +125,7 @@ pub(crate) fn clients(bench: &mut Bench) -> anyhow::Result<Figures> {
         .map(|client| client.ear.released())
         .collect::<Result<Vec<_>, _>>()?;
 
+    let calls = bench.redis.calls("evalsha")? - before;
     let answered = arrived.iter().map(|client| client.answered).max();
     let lasted = answered.context("there are clients")? - began;
     let last = arrived.iter().map(|client| client.last).max();
@@ -153,6 +155,10 @@ pub(crate) fn clients(bench: &mut Bench) -> anyhow::Result<Figures> {
         (
             "arrivals_per_s",
             vec![float(participants) / lasted.as_secs_f64()],
+        ),
+        (
+            "arrivals_per_call",
+            vec![float(participants) / float(calls.max(1))],
         ),
         ("lost", vec![float(participants - least)]),
         ("decision_ms", vec![decided - last.as_secs_f64() * 1000.0]),
