@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use crate::child::{Running, check_interrupt};
+use crate::clients::clients;
 use crate::core::{by_redis_benchmark, through_the_core};
-use crate::k6::{K6, Round, Seen, Spec, Trend, read, rounds, run_id};
+use crate::k6::{K6, Round, Trend, read, rounds};
+use crate::many::many;
+use crate::processes::{processes, segments};
+use crate::rendezvous::{arrive, memory, release};
 use crate::server::{Server, built};
 use crate::suite::scenario;
 
@@ -20,6 +24,10 @@ pub(crate) type Figures = Vec<(&'static str, Vec<f64>)>;
 pub(crate) struct Scale {
     /// Users of one process.
     pub(crate) users: u32,
+    /// k6 processes that share as many users as the machine holds.
+    pub(crate) processes: u32,
+    /// What these may have in memory, the server included, in GB.
+    pub(crate) memory_gb: f64,
 }
 
 impl Scale {
@@ -29,8 +37,23 @@ impl Scale {
     }
 
     /// Users of all processes together.
-    pub(crate) const fn segments(self) -> u32 {
-        self.users.div_ceil(5)
+    pub(crate) fn segments(self) -> u32 {
+        self.users.div_ceil(5).max(4)
+    }
+
+    /// How often these meet in a cycle, where that is what counts.
+    pub(crate) fn meetings(self) -> u32 {
+        (self.users / 100).clamp(10, 100)
+    }
+
+    /// Users that are to fit into the machine's memory.
+    pub(crate) const fn many(self) -> u32 {
+        self.users * 10
+    }
+
+    /// Participants of clients that are the core alone.
+    pub(crate) fn participants(self) -> u64 {
+        u64::from(self.users) * 100
     }
 
     /// Arrivals through the core.
@@ -46,6 +69,10 @@ pub(crate) struct Bench {
     pub(crate) redis: Server,
     pub(crate) redis_benchmark: Result<PathBuf, String>,
     pub(crate) scale: Scale,
+    /// How many users were found to fit into the memory that they may have.
+    pub(crate) fitting: Option<u32>,
+    /// Nothing new is begun after this.
+    pub(crate) end: Instant,
 }
 
 /// A group of runs that are compared with each other.
@@ -81,20 +108,32 @@ const fn seldom(name: &'static str, every: u32) -> Variant {
     }
 }
 
-const PEERS: &[Variant] = &[
-    always("plain"),
-    always("memory"),
-    always("redis"),
-    seldom("polling-200ms", 4),
-    seldom("polling-50ms", 5),
-];
+const fn by_name(name: &'static str, every: u32) -> Variant {
+    Variant {
+        by_name: true,
+        ..seldom(name, every)
+    }
+}
+
+impl Case {
+    /// Whether nothing of it is run unless it is named.
+    pub(crate) fn by_name(&self) -> bool {
+        self.variants.iter().all(|variant| variant.by_name)
+    }
+}
 
 /// All cases.
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "release",
         about: "last arrival to the last user's next statement; connections while all wait",
-        variants: PEERS,
+        variants: &[
+            always("plain"),
+            always("memory"),
+            always("redis"),
+            seldom("polling-200ms", 4),
+            seldom("polling-50ms", 5),
+        ],
         plot: ("release_ms", "ms"),
         run: |bench, variant| release(bench, variant, bench.scale.users, 4),
     },
@@ -112,8 +151,16 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "arrive",
-        about: "all arrive at once and do not wait: first to last arrival; then the controller's wake after the last",
-        variants: PEERS,
+        about: "all arrive at once and do not wait: first to last arrival; then the controller's wake after the last. Where all wait: first call to the decision to release",
+        variants: &[
+            always("plain"),
+            always("memory"),
+            always("redis"),
+            seldom("memory-waiting", 2),
+            seldom("redis-waiting", 2),
+            seldom("polling-200ms", 4),
+            seldom("polling-50ms", 5),
+        ],
         plot: ("spread_ms", "ms"),
         run: arrive,
     },
@@ -159,13 +206,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "target",
         about: "the scenario target of the waiting-room suite by the runner",
-        variants: &[
-            seldom("zset", 9),
-            Variant {
-                by_name: true,
-                ..seldom("hash", 9)
-            },
-        ],
+        variants: &[seldom("zset", 9), by_name("hash", 9)],
         plot: ("k6_gb", "GB"),
         run: |bench, variant| scenario(bench, "target", Some(variant)),
     },
@@ -176,126 +217,34 @@ pub(crate) const CASES: &[Case] = &[
         plot: ("overhead_s", "s"),
         run: |bench, _| scenario(bench, "smoke", None),
     },
+    Case {
+        name: "processes",
+        about: "four processes that meet again and again: how far apart their first users wake, beside four processes that sleep until one instant",
+        variants: &[by_name("redis", 1), by_name("sleepers", 1)],
+        plot: ("spread_ms", "ms"),
+        run: processes,
+    },
+    Case {
+        name: "scale",
+        about: "as many users as the machine holds, in several processes, beside plain k6; and as many participants as a hundred clients without k6 have",
+        // The one that needs most memory comes first: the other has as many users.
+        variants: &[
+            by_name("redis", 9),
+            by_name("plain", 9),
+            by_name("clients", 3),
+        ],
+        plot: ("release_ms", "ms"),
+        run: |bench, variant| match variant {
+            "clients" => clients(bench),
+            _ => many(bench, variant),
+        },
+    },
 ];
 
 impl std::fmt::Debug for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
     }
-}
-
-/// A run of k6 with one of the peers' scripts.
-fn with_peers(
-    bench: &mut Bench,
-    scripts: [&'static str; 3],
-    variant: &str,
-    users: u32,
-    rounds: u32,
-    weighed: bool,
-) -> anyhow::Result<Seen> {
-    let [plain, barrier, polling] = scripts;
-    let interval = variant
-        .strip_prefix("polling-")
-        .and_then(|rest| rest.strip_suffix("ms")?.parse().ok());
-    let script = match (variant, interval) {
-        ("plain", _) => plain,
-        (_, None) => barrier,
-        (_, Some(_)) => polling,
-    };
-    // Who polls needs a connection per user and much longer for everything; fewer rounds tell as much.
-    let (rounds, patience) = if interval.is_some() {
-        (rounds.min(3), 2)
-    } else {
-        (rounds, 1)
-    };
-    let spec = Spec {
-        script,
-        users,
-        rounds,
-        patience,
-        interval: interval.unwrap_or(0),
-        weighed,
-    };
-    let redis = (variant == "redis" || interval.is_some()).then_some(&mut bench.redis);
-    let seen = bench.k6.run(&spec, redis)?;
-    ensure!(
-        seen.rounds.len() + 1 == rounds as usize,
-        "{script} reported {} of {} rounds",
-        seen.rounds.len(),
-        rounds - 1
-    );
-    Ok(seen)
-}
-
-const RELEASE: [&str; 3] = [
-    "release-plain.js",
-    "release-barrier.js",
-    "release-polling.js",
-];
-
-fn release(bench: &mut Bench, variant: &str, users: u32, rounds: u32) -> anyhow::Result<Figures> {
-    let seen = with_peers(bench, RELEASE, variant, users, rounds, false)?;
-    let mut lasted = Vec::new();
-    for round in &seen.rounds {
-        let (ended, last) = (trend(round, "ended")?, trend(round, "last")?);
-        all_of(users, ended.count)?;
-        // With a barrier the last user has seen all others wait; sleepers have to be asleep in time.
-        if round.get("ready").is_none_or(|ready| ready.max < last.max) {
-            lasted.push(ended.max - last.max);
-        }
-    }
-    some_of(&lasted, seen.rounds.len())?;
-    let mut figures = vec![("release_ms", lasted)];
-    if let Some(connections) = seen.connections {
-        figures.push(("connections", vec![float(connections as u64)]));
-    }
-    Ok(figures)
-}
-
-/// A round counts only if all users were ready when it began.
-fn some_of(counted: &[f64], rounds: usize) -> anyhow::Result<()> {
-    ensure!(
-        !counted.is_empty(),
-        "in none of {rounds} rounds were all users ready when it began: the machine is too busy for so many"
-    );
-    Ok(())
-}
-
-fn memory(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
-    let users = bench.scale.users;
-    let seen = with_peers(bench, RELEASE, variant, users, 1, true)?;
-    let memory = seen
-        .memory
-        .context("the run was over before its memory was looked at")?;
-    let kb = |bytes: u64| vec![float(bytes / 1024)];
-    Ok(vec![
-        ("memory_kb", kb(memory.heap + memory.stacks)),
-        ("heap_kb", kb(memory.heap)),
-        ("stacks_kb", kb(memory.stacks)),
-    ])
-}
-
-fn arrive(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
-    let users = bench.scale.users;
-    let scripts = ["arrive-plain.js", "arrive-barrier.js", "arrive-polling.js"];
-    let seen = with_peers(bench, scripts, variant, users, 4, false)?;
-    let waits = variant != "plain";
-    let (mut spread, mut wake) = (Vec::new(), Vec::new());
-    for (round, opened) in seen.rounds.iter().zip(&seen.opened) {
-        all_of(users - u32::from(waits), trend(round, "ended")?.count)?;
-        if trend(round, "ready")?.max < *opened {
-            spread.push(trend(round, "ended")?.max - trend(round, "began")?.min);
-        }
-        if waits {
-            wake.push(trend(round, "woke")?.max - trend(round, "last")?.max);
-        }
-    }
-    some_of(&spread, seen.rounds.len())?;
-    let mut figures = vec![("spread_ms", spread)];
-    if waits {
-        figures.push(("wake_ms", wake));
-    }
-    Ok(figures)
 }
 
 fn core(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
@@ -324,11 +273,9 @@ fn queues(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
     bench.redis.forget()?;
     let (mut command, result) = script(bench, "queues.js");
     command.args(["-e", &format!("COUNTS={counts}")]);
-    finish(vec![Running::start(
-        &mut command,
-        "queues.js",
-        &bench.k6.folder.join("output.txt"),
-    )?])?;
+    let log = bench.k6.folder.join("output.txt");
+    let limit = LIMIT + Duration::from_secs(30);
+    Running::start(&mut command, "queues.js", &log)?.finish(limit, |_| Ok(()))?;
     let rounds = rounds(&result)?;
     let [five, hundred] = rounds.as_slice() else {
         anyhow::bail!("queues.js reported {} sizes of 2", rounds.len())
@@ -346,67 +293,6 @@ fn queues(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
                 trend(hundred, "round_trips")?.max,
             ],
         ),
-    ])
-}
-
-fn segments(bench: &mut Bench, _: &str) -> anyhow::Result<Figures> {
-    const PROCESSES: u32 = 4;
-    let (users, run_id) = (bench.scale.segments(), run_id());
-    bench.redis.forget()?;
-    let cut = |at| match at {
-        0 => "0".to_owned(),
-        PROCESSES => "1".to_owned(),
-        at => format!("{at}/{PROCESSES}"),
-    };
-    let sequence: Vec<_> = (0..=PROCESSES).map(cut).collect();
-    let (mut running, mut results) = (Vec::new(), Vec::new());
-    for at in 0..PROCESSES {
-        let (mut command, _) = script(bench, "segments.js");
-        let result = bench.k6.folder.join(format!("segment-{at}.json"));
-        let _ = std::fs::remove_file(&result);
-        command
-            .args(["-e", &format!("RESULT={}", result.display())])
-            .args(["-e", &format!("USERS={users}"), "-e", "ROUNDS=21"])
-            .args([
-                "--execution-segment",
-                &format!("{}:{}", cut(at), cut(at + 1)),
-            ])
-            .args(["--execution-segment-sequence", &sequence.join(",")])
-            .env("K6_BARRIER_RUN_ID", &run_id);
-        let log = bench.k6.folder.join(format!("segment-{at}.txt"));
-        running.push(Running::start(&mut command, "segments.js", &log)?);
-        results.push(result);
-    }
-    finish(running)?;
-    let results = results
-        .iter()
-        .map(|r| rounds(r))
-        .collect::<Result<Vec<_>, _>>()?;
-    let rounds = results.iter().map(Vec::len).min().unwrap_or(0);
-    ensure!(rounds == 20, "segments.js reported {rounds} of 20 rounds");
-    let (mut spreads, mut news, mut first) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let of_round: Vec<_> = results.iter().map(|r| &r[round]).collect();
-        let released = of_round
-            .iter()
-            .map(|r| trend(r, "released").map(|t| t.count))
-            .sum::<Result<f64, _>>()?;
-        all_of(users, released)?;
-        let of_each = |what| -> anyhow::Result<Vec<f64>> {
-            let least = of_round.iter().map(|r| trend(r, what).map(|t| t.min));
-            least.collect()
-        };
-        let last = |of_each: &[f64]| of_each.iter().copied().fold(f64::MIN, f64::max);
-        let wakes = of_each("wake")?;
-        let earliest = wakes.iter().copied().fold(f64::MAX, f64::min);
-        spreads.push(last(&wakes) - earliest);
-        news.push(last(&of_each("news")?));
-        first.push(last(&of_each("skew")?));
-    }
-    Ok(vec![
-        ("spread_ms", spreads),
-        ("news_ms", news),
-        ("first_wake_ms", first),
     ])
 }
 
@@ -479,7 +365,8 @@ struct Streams {
     delay: Trend,
 }
 
-const LIMIT: Duration = Duration::from_secs(120);
+/// How long scenarios of small scripts may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// A command for a script without a timetable, and where its result goes.
 fn script(bench: &Bench, name: &str) -> (Command, PathBuf) {
@@ -490,20 +377,21 @@ fn script(bench: &Bench, name: &str) -> (Command, PathBuf) {
     (command, result)
 }
 
-fn finish(running: Vec<Running>) -> anyhow::Result<()> {
-    for process in running {
-        process.finish(LIMIT + Duration::from_secs(30), |_| Ok(()))?;
-    }
-    Ok(())
-}
-
-fn trend<'a>(round: &'a Round, name: &str) -> anyhow::Result<&'a Trend> {
+/// A figure of a round.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn trend<'a>(round: &'a Round, name: &str) -> anyhow::Result<&'a Trend> {
     round
         .get(name)
         .with_context(|| format!("k6 reported no {name}"))
 }
 
-fn all_of(users: u32, seen: f64) -> anyhow::Result<()> {
+/// Whether all users came through a round.
+///
+/// # Errors
+/// They did not.
+pub(crate) fn all_of(users: u32, seen: f64) -> anyhow::Result<()> {
     ensure!(
         (seen - f64::from(users)).abs() < 0.5,
         "{seen} of {users} users came through a round"

@@ -57,6 +57,11 @@ impl Running {
         })
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The status if it has ended.
     ///
     /// # Errors

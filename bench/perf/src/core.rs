@@ -6,16 +6,18 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
-use barrier_core::engine::{Barrier, Call, Emission, Engine, Sink, Submitted};
+use anyhow::{Context as _, ensure};
+use barrier_core::engine::{Barrier, Call, Engine};
 use barrier_core::ids::Participant;
 use barrier_core::ledger::{Report, Token};
 use barrier_core::options::BarrierOptions;
 
+use crate::cases::float;
 use crate::child::Running;
+use crate::ear::{Ear, engine};
 use crate::k6::run_id;
 use crate::server::Server;
 
@@ -36,72 +38,6 @@ pub(crate) struct Rate {
     pub(crate) batch: f64,
 }
 
-#[derive(Debug, Default)]
-struct Heard {
-    done: u64,
-    failed: Option<String>,
-}
-
-#[derive(Default)]
-struct Ear {
-    heard: Mutex<Heard>,
-    news: Condvar,
-}
-
-impl Sink for Ear {
-    fn emit(&self, news: &mut Vec<Emission>) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        for item in news.drain(..) {
-            if let Emission::Done { ticket, result, .. } = item {
-                let _answered = ticket.redeem();
-                heard.take(result.err().map(|e| e.to_string()));
-            }
-        }
-        self.news.notify_all();
-    }
-}
-
-impl Heard {
-    fn take(&mut self, failed: Option<String>) {
-        self.done += 1;
-        self.failed = self.failed.take().or(failed);
-    }
-}
-
-impl Ear {
-    fn submitted(&self, submitted: Submitted) {
-        if let Submitted::Done(result) = submitted {
-            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            heard.take(result.err().map(|e| e.to_string()));
-        }
-    }
-
-    /// Waits until at least so many calls have ended.
-    fn until(&self, done: u64) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(failed) = &heard.failed {
-                bail!("the core: {failed}");
-            }
-            if heard.done >= done {
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            ensure!(
-                !left.is_zero(),
-                "the core ended {} of {done} calls within {PATIENCE:?}",
-                heard.done
-            );
-            heard = self
-                .news
-                .wait_timeout(heard, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-}
-
 /// An engine with one open barrier that is never complete.
 struct Users {
     // Before the engine: it holds the engine's barrier.
@@ -113,8 +49,7 @@ struct Users {
 
 impl Users {
     fn open(redis: &Server) -> anyhow::Result<Self> {
-        let ear = Arc::new(Ear::default());
-        let engine = Engine::new(Arc::clone(&ear) as Arc<dyn Sink>);
+        let (ear, engine) = engine();
         let options = serde_json::json!({
             "store": redis.url(), "runId": run_id(), "name": "arrivals", "parties": 10_000_000,
         });
@@ -370,13 +305,6 @@ fn words(line: &str) -> Vec<String> {
         }
     }
     words
-}
-
-fn float(n: u64) -> f64 {
-    // Counts of this tool are far below 2^53.
-    #[allow(clippy::cast_precision_loss)]
-    let n = n as f64;
-    n
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ fn shown(estimate: &Estimate, unit: &str) -> String {
 }
 
 /// Three digits that count; whole numbers as they are.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1000.0 {
         format!("{value:.0}")

@@ -3,6 +3,7 @@
 use barrier_stats::median::{Estimate, median, quantile};
 use serde::Serialize;
 
+use crate::report::number;
 use crate::samples::{Figure, Samples};
 
 /// How a run's values become one.
@@ -97,12 +98,13 @@ impl Row {
                 .collect()
         };
         let judge = |how: fn(f64, f64, f64) -> f64, by: f64| {
-            Estimate::of(
-                &pairs()
-                    .into_iter()
-                    .map(|(m, p)| how(m, p, by))
-                    .collect::<Vec<_>>(),
-            )
+            let of_cycles = pairs().into_iter().map(|(m, p)| how(m, p, by));
+            let mut estimate = Estimate::of(&of_cycles.collect::<Vec<_>>())?;
+            if self.take != Take::Median {
+                // Of a few values there is no percentile: both are taken over all cycles.
+                estimate.median = how(figure?.median, peer?.median, by);
+            }
+            Some(estimate)
         };
         let (compared, compared_unit) = match self.compare {
             Compare::Alone => (None, self.unit),
@@ -129,8 +131,8 @@ impl Row {
             compared,
             compared_unit,
             goal: self.goal.map(|goal| match goal {
-                Goal::AtMost(limit) => format!("≤ {limit}{unit}"),
-                Goal::AtLeast(limit) => format!("≥ {limit}{unit}"),
+                Goal::AtMost(limit) => format!("≤ {}{unit}", round_number(limit)),
+                Goal::AtLeast(limit) => format!("≥ {}{unit}", round_number(limit)),
             }),
             reached: self.goal.zip(judged).map(|(goal, judged)| match goal {
                 Goal::AtMost(limit) => judged.median <= limit,
@@ -158,6 +160,15 @@ impl Row {
             estimate.median = self.one(&all)?;
         }
         Some(estimate)
+    }
+}
+
+/// As a goal has it: all digits there are, large ones as in prose.
+fn round_number(limit: f64) -> String {
+    if limit < 1000.0 {
+        limit.to_string()
+    } else {
+        number(limit)
     }
 }
 
@@ -211,6 +222,8 @@ mod tests {
     fn faster_and_above_turn_the_comparison_as_they_say() {
         let faster = row(Take::Median, Compare::Faster, Goal::AtLeast(0.7)).fill(&samples());
         assert_eq!(faster.reached, Some(false));
+        let many = row(Take::Median, Compare::Alone, Goal::AtLeast(150_000.0)).fill(&samples());
+        assert_eq!(many.goal.as_deref(), Some("≥ 150,000 ms"));
         let above = row(Take::Median, Compare::Above(10.0), Goal::AtMost(0.2)).fill(&samples());
         assert_eq!(above.compared.expect("a difference").median, 0.2);
         assert_eq!(above.reached, Some(true));
@@ -220,6 +233,14 @@ mod tests {
     fn a_percentile_is_that_of_all_values() {
         let line = row(Take::P99, Compare::Alone, Goal::AtMost(90.0)).fill(&samples());
         assert_eq!(line.figure.expect("a figure").median, 90.0);
+        assert_eq!(line.reached, Some(true));
+    }
+
+    #[test]
+    fn percentiles_of_all_values_are_compared() {
+        let line = row(Take::P99, Compare::Ratio, Goal::AtMost(0.1)).fill(&samples());
+        let ratio = line.compared.expect("a ratio");
+        assert_eq!((ratio.median, ratio.values), (0.09, 3));
         assert_eq!(line.reached, Some(true));
     }
 

@@ -73,7 +73,13 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
             "Debian: apt-get install redis-tools",
         )
         .map_err(|e| format!("{e:#}")),
-        scale: Scale { users: cli.users },
+        scale: Scale {
+            users: cli.users,
+            processes: cli.processes.unwrap_or_else(cpus),
+            memory_gb: cli.memory,
+        },
+        fitting: None,
+        end: began + Duration::from_secs(cli.minutes * 60),
     };
     let mut report = Report {
         schema_version: 1,
@@ -101,10 +107,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
 
     let plan = plan(&cases, named, &variants, cli.cycles);
     let bar = progress(plan.len() as u64);
-    let end = began + Duration::from_secs(cli.minutes * 60);
     let mut outcome = Ok(());
     for step in &plan {
-        if Instant::now() >= end {
+        if Instant::now() >= bench.end {
             let left = plan.len() as u64 - bar.position();
             report.notes.push(format!(
                 "The time was up before the last {left} of {} runs (--minutes).",
@@ -253,6 +258,11 @@ fn chosen<T: Copy>(
     })
 }
 
+fn cpus() -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cpus).unwrap_or(u32::MAX)
+}
+
 fn progress(steps: u64) -> ProgressBar {
     let bar = ProgressBar::new(steps);
     if let Ok(style) =
@@ -320,6 +330,23 @@ mod tests {
         };
         assert_eq!(runs(false), ["zset"]);
         assert_eq!(runs(true), ["zset", "hash"]);
+    }
+
+    #[test]
+    fn what_is_run_only_when_it_is_named_is_in_no_other_plan() {
+        let cases: Vec<&Case> = CASES.iter().collect();
+        let variants: Vec<_> = cases
+            .iter()
+            .flat_map(|c| c.variants.iter().map(|v| v.name))
+            .collect();
+        let plan = plan(&cases, false, &variants, 9);
+        let planned = |name| plan.iter().any(|step| step.case.name == name);
+        for case in CASES {
+            assert_eq!(planned(case.name), !case.by_name(), "{case:?}");
+        }
+        assert!(!planned("scale") && !planned("processes"));
+        // Of the two that are compared, the one that finds out how many users fit is run first.
+        assert_eq!(of("scale", 1), [(1, "redis"), (1, "plain"), (1, "clients")]);
     }
 
     #[test]

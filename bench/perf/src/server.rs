@@ -49,6 +49,11 @@ impl Server {
         self.private.port()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.private.id()
+    }
+
     /// Asks it something.
     ///
     /// # Errors

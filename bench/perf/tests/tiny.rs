@@ -141,6 +141,112 @@ fn nothing_is_measured_beside_another_run() {
     );
 }
 
+/// One cycle of a case with so many users: its table, and all values.
+fn small(users: &str, arguments: &[&str]) -> (String, Json) {
+    let out = tempfile::tempdir().expect("folder");
+    let output = perf(&["--users", users, "--cycles", "1"])
+        .args(arguments)
+        .arg("--out")
+        .arg(out.path())
+        .output()
+        .expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let folder = std::fs::read_dir(out.path()).expect("results").next();
+    let folder = folder.expect("a folder").expect("readable").path();
+    let text = std::fs::read_to_string(folder.join("perf.json")).expect("the values");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    (table, serde_json::from_str(&text).expect("JSON"))
+}
+
+/// The values of the first cycle.
+fn values(json: &Json, run: &str, figure: &str) -> Vec<f64> {
+    let values = json["samples"][run][figure]["1"].clone();
+    serde_json::from_value(values).unwrap_or_else(|e| panic!("{run} has no {figure}: {e}"))
+}
+
+#[test]
+fn what_takes_longest_is_listed_as_such() {
+    let output = perf(&["--list"]).output().expect("it runs");
+    let list = String::from_utf8_lossy(&output.stdout);
+    let named = |name: &str| {
+        let line = list.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("no {name}: {list}"));
+        line.ends_with("(only when it is named)")
+    };
+    assert!(named("processes") && named("scale"), "{list}");
+    assert!(!named("release") && !named("target"), "{list}");
+}
+
+#[test]
+fn the_decision_to_release_is_compared_with_plain_k6() {
+    let variants = "plain,memory-waiting,redis-waiting";
+    let (table, json) = small("20", &["--cases", "arrive", "--variants", variants]);
+    for store in ["memory", "redis"] {
+        let decisions = values(&json, &format!("arrive/{store}-waiting"), "decision_ms");
+        assert!(!decisions.is_empty(), "{table}");
+        // The store's clock and that of k6 are one: what they say of a moment hardly differs.
+        assert!(
+            decisions.iter().all(|ms| (0.0..60_000.0).contains(ms)),
+            "{decisions:?}"
+        );
+    }
+    let title = "20 users call arriveAndWait at once, Redis: first call to the decision";
+    let line = table.lines().find(|line| line.contains(title));
+    let line = line.unwrap_or_else(|| panic!("{table}"));
+    assert!(
+        line.contains("plain k6, reading its clock") && line.contains("≤ 1.6 ×"),
+        "{line}"
+    );
+}
+
+#[test]
+fn processes_that_meet_again_and_again_are_compared_with_sleepers() {
+    let (table, json) = small("40", &["--cases", "processes"]);
+    for run in ["processes/redis", "processes/sleepers"] {
+        let spreads = values(&json, run, "spread_ms");
+        assert!((9..=10).contains(&spreads.len()), "{spreads:?}");
+        assert!(spreads.iter().all(|ms| *ms >= 0.0), "{spreads:?}");
+    }
+    // Nobody who sleeps until an instant wakes before it.
+    let late = values(&json, "processes/sleepers", "first_wake_ms");
+    assert!(late.iter().all(|ms| *ms > 0.0), "{late:?}");
+    let line = table
+        .lines()
+        .find(|line| line.contains("10 meetings a cycle"));
+    let line = line.unwrap_or_else(|| panic!("{table}"));
+    assert!(
+        line.contains("sleep until one instant") && line.contains("≤ 1.5 ×"),
+        "{line}"
+    );
+}
+
+#[test]
+fn as_many_users_and_clients_as_there_is_room_for_lose_nobody() {
+    let (table, json) = small("20", &["--cases", "scale", "--processes", "2"]);
+    for run in ["scale/redis", "scale/plain"] {
+        assert_eq!(values(&json, run, "users"), [200.0], "{table}");
+        assert_eq!(values(&json, run, "lost"), [0.0; 5], "{table}");
+        let memory = values(&json, run, "memory_gb");
+        assert!(memory[0] > 0.01 && memory[0] < 20.0, "{memory:?}");
+        assert!(
+            values(&json, run, "release_ms").iter().all(|ms| *ms > 0.0),
+            "{table}"
+        );
+    }
+    let clients = |figure| values(&json, "scale/clients", figure);
+    assert_eq!(clients("lost"), [0.0], "{table}");
+    assert_eq!(clients("connections"), [100.0], "{table}");
+    assert!(
+        clients("decision_ms")[0] > 0.0 && clients("skew_ms")[0] >= 0.0,
+        "{table}"
+    );
+    assert!(
+        table.contains("2,000 participants of 100 clients without k6: arrivals"),
+        "{table}"
+    );
+}
+
 /// The page on several machines tells its readers to measure theirs: by this command, with fewer users.
 #[test]
 fn the_command_of_the_page_measures_how_far_apart_processes_wake() {

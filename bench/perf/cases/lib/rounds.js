@@ -28,7 +28,7 @@ const QUIET = 0.3;
 /** How long the tool may take to look at the process while all wait, in s. */
 export const LOOK = Number(__ENV.LOOK_MS || 500) / 1000;
 
-const trends = Object.fromEntries(['ready', 'began', 'ended', 'last', 'woke'].map((name) => [name, new Trend(name)]));
+const trends = Object.fromEntries(['ready', 'began', 'decided', 'ended', 'last', 'woke'].map((name) => [name, new Trend(name)]));
 
 /**
  * Options of a run: a scenario of users who go through all rounds once, and perhaps others.
@@ -65,6 +65,20 @@ export class Clock {
     if (left > 0) {
       sleep(left / 1000);
     }
+  }
+
+  /** The wall clock's time at which the test began, in ms with a fraction: seen when the wall clock's milliseconds change. */
+  wallAtStart() {
+    let start = 0;
+    for (let tick = 0; tick < 5; tick++) {
+      const before = Date.now();
+      let wall = before;
+      while (wall === before) {
+        wall = Date.now();
+      }
+      start = Math.max(start, wall - this.now()); // whatever comes between the two clocks makes it less
+    }
+    return start;
   }
 
   /** When a round opens: all but the last user come then. */
