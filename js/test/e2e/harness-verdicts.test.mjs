@@ -74,6 +74,32 @@ test('a setup that fails opens again what it has closed', async (t) => {
   assert.doesNotMatch(run.output, /may be CLOSED/);
 });
 
+test('an event whose closing was not answered well is opened again, or named', async (t) => {
+  const world = await startRedis(t);
+  const statusOf = {};
+  let failing = ['CLOSED'];
+  const { baseUrl } = await startRoom(t, () => ({
+    'POST /api/v1/auth/login': () => ({ headers: { Authorization: 'token', 'Set-Cookie': 'refreshToken=r; Path=/' } }),
+    // It is done, whatever is answered.
+    'PATCH /api/v1/events/*': ({ event, url }) => {
+      statusOf[event] = url.searchParams.get('status');
+      return { status: event === EVENTS[1] && failing.includes(statusOf[event]) ? 500 : 200 };
+    },
+  }));
+  const opened = (await world.k6({ BASE_URL: baseUrl })).expect(
+    ABORTED,
+    /setup: event event-b could not be set to CLOSED: status 500.*; closed, or perhaps so, and OPEN again: 2/,
+  );
+  assert.deepEqual(statusOf, { 'event-a': 'OPEN', 'event-b': 'OPEN' });
+  assert.doesNotMatch(opened.output, /may be CLOSED/);
+  failing = ['CLOSED', 'OPEN'];
+  (await world.k6({ BASE_URL: baseUrl })).expect(
+    ABORTED,
+    /event event-b could not be set to CLOSED: .*; event event-b could not be set to OPEN: .*; closed, or perhaps so, and OPEN again: 1/,
+    'events may be CLOSED: event-a, event-b',
+  );
+});
+
 for (const [when, last, env] of [
   ['setup was interrupted', EVENTS[0], {}],
   ['all was interrupted before anybody had joined', EVENTS[1], { BURST_OFFSET_MS: 60000 }],
