@@ -285,7 +285,7 @@ export default function (data) {
 export async function adminController(data) {
   const { session, why } = logInAsAdmin();
   if (why !== '') {
-    endRun(`admin controller: ${why}, so the events stay CLOSED`);
+    endRun(`admin controller: ${why}`);
   }
   const waitedMs = meetAll(barrierOf(data.runId));
   const queues = openQueues(config);
@@ -306,7 +306,7 @@ export async function adminController(data) {
   queues.watchDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
 }
 
-/** @param {SetupData | undefined} data nothing where setup has failed */
+/** Not called where setup has failed or was interrupted. @param {SetupData | undefined} data nothing under `--no-setup` */
 export function teardown(data) {
   const meeting = () => {
     try {
@@ -544,7 +544,8 @@ function segment() {
 }
 
 /**
- * Ends the whole run with exit code 108; teardown and summary still run. `fail()` would end one iteration only.
+ * Ends the whole run with exit code 108; `fail()` would end one iteration only. Teardown still runs where setup was through, and
+ * the summary unless it is the init context that ends here.
  *
  * @param {string} text
  * @returns {never}

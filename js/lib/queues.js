@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * The target's queues and slots as they stand in Redis. Setup looks whether they are fit for a run, the controller how they
- * drain, and the summary whether all that users held has come back. Users never look, so all of it is made when it is asked for.
+ * drain, and the summary whether all that users held has come back. Users never look, so all but the metrics, which are made in the
+ * init context or never, is made when it is asked for.
  */
 
 import { sleep } from 'k6';
