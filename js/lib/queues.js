@@ -21,7 +21,7 @@ const slotsMost = new Trend('slots_most');
 const slotsLeast = new Trend('slots_least');
 /** Looks at queues and slots that failed: what they would have shown is not known. */
 const failedLooks = new Counter('failed_looks');
-/** The longest time in which nobody was let in although users waited, ms. */
+/** The longest time in which nobody was let in although users waited, ms. Who gives up ends it, too: a queue does not tell. */
 const promotionPauseMs = new Trend('promotion_pause_ms', true);
 
 /** @param {Config} config */
@@ -152,7 +152,9 @@ export function openQueues(config) {
         const waiting = place === '' ? (total === 0 ? users() : 0) : counts[waitingKey(place)];
         if (waiting === 0 || state.waiting === 0 || waiting < state.waiting) {
           if (state.told) {
-            console.warn(`promotion${place && ` of event ${place}`} goes on, after ${Math.round((now - state.since) / 1000)} s`);
+            // Promoted or given up: the queue does not say which.
+            const shorter = place === '' ? 'fewer users still wait whom no queue holds' : `the queue of event ${place} has become shorter`;
+            console.warn(`${shorter}, after ${Math.round((now - state.since) / 1000)} s`);
           }
           Object.assign(state, { since: now, told: false });
         }

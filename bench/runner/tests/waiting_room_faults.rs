@@ -458,7 +458,7 @@ fn a_run_whose_promotion_stalled_is_a_fail_and_says_so_in_one_line() {
         "{reasons:#?}"
     );
     assert!(
-        printed.contains("promotion of event e1 goes on, after "),
+        printed.contains("the queue of event e1 has become shorter, after "),
         "{printed}"
     );
 }

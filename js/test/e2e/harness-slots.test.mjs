@@ -74,13 +74,13 @@ test('more users than slots are named', async (t) => {
   assert.ok(run.value('slots_least', 'min') < 0);
 });
 
-test('a promotion that stands still is named while the run goes on, and when it goes on', async (t) => {
+test('a promotion that stands still is named while the run goes on, and when the queue becomes shorter', async (t) => {
   const world = await startWorld(t, ['--seats', '1', '--fault', 'stall-promotion=true']);
   const run = await disturbedRun(world, { VUS: 3, SEATS: 1 }, 'promotion has stalled', () => fault(world, { 'stall-promotion': null }));
   run.expect(
     0,
     `promotion has stalled: nobody has been let in for 3 s; event ${EVENT}: 3 waiting, slots 1 (SEATS=1)`,
-    new RegExp(`promotion of event ${EVENT} goes on, after \\d+ s`),
+    new RegExp(`the queue of event ${EVENT} has become shorter, after \\d+ s`),
   );
   assert.ok(run.value('promotion_pause_ms', 'max') >= 3000);
 });
