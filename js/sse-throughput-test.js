@@ -272,7 +272,7 @@ export default function (data) {
     cutOffUsers.add(1);
     reason = pure.cutOffText(config, byStream);
   }
-  tell(`lost the stream of event ${eventId}: ${reason}`);
+  tell(`lost the place at event ${eventId}: ${reason}`);
   if (joined) {
     // Who gave up waited longest: left out, a target that forgets users would look fast.
     recordWait(barrier);

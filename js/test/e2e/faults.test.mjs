@@ -52,7 +52,7 @@ test('Redis dies before all users have met', async (t) => {
 test('Redis dies after the events have opened', async (t) => {
   const world = await startWorld(t, ['--seats', '1']);
   const run = await disturbedRun(world, slowDrain, 'all events are OPEN', () => world.redisServer.kill('SIGKILL'));
-  run.expect(THRESHOLDS, 'Barrier met', 'lost the stream of event');
+  run.expect(THRESHOLDS, 'Barrier met', 'lost the place at event');
   assert.ok(run.value('completed_users') < 20);
 });
 
@@ -66,7 +66,7 @@ test('the target dies before all users have met', async (t) => {
 test('the target dies after the events have opened', async (t) => {
   const world = await startWorld(t, ['--seats', '1']);
   const run = await disturbedRun(world, slowDrain, 'all events are OPEN', () => world.waitingRoom.kill('SIGKILL'));
-  run.expect(THRESHOLDS, 'lost the stream of event', /teardown: the admin \S+ cannot log in at .*connection refused/);
+  run.expect(THRESHOLDS, 'lost the place at event', /teardown: the admin \S+ cannot log in at .*connection refused/);
   assert.ok(run.value('sse_failures') > 0);
 });
 

@@ -90,7 +90,7 @@ test('users whom no queue holds any more are named', async (t) => {
   const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 3, STALL_MS: 3000, SSE_TIMEOUT_MS: 9000, SEATS: 50 })).expect(
     THRESHOLDS,
     'promotion has stalled: nobody has been let in for 3 s; no queue holds the users who still wait: 1',
-    'user 1 lost the stream of event event-a: cut off by SSE_TIMEOUT_MS=9000: give the SEATS that the events have (SEATS=50), or raise HOLD_MS',
+    'user 1 lost the place at event event-a: cut off by SSE_TIMEOUT_MS=9000: give the SEATS that the events have (SEATS=50), or raise HOLD_MS',
   );
   assert.equal(run.value('cut_off_users'), 1);
 });

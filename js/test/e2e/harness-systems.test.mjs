@@ -62,7 +62,7 @@ test('a room that falls silent holds the users of a port no longer than it may',
   const world = await startRedis(t);
   const { baseUrl } = await startRoom(t, (queues) => ({ ...boxOffice(queues), 'GET /shows/*/number': () => ({ silent: true }) }));
   const env = { VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, SSE_IDLE_TIMEOUT_MS: 1000, SSE_TIMEOUT_MS: 30000 };
-  const run = (await world.k6(env)).expect(ABORTED, /user 1 lost the stream of event event-a: status 0 .*timeout/);
+  const run = (await world.k6(env)).expect(ABORTED, /user 1 lost the place at event event-a: status 0 .*timeout/);
   assert.deepEqual(['sse_failures', 'cut_off_users'].map((name) => run.value(name)), [1, 0], 'long before its time was up');
 });
 

@@ -124,7 +124,7 @@ test('users whom the time limit cuts off have failed, and have waited', async (t
   const world = await startWorld(t, ['--silent-after-ms', '0']);
   const run = (await world.k6({ VUS: 3, SSE_IDLE_TIMEOUT_MS: 100000, HOLD_MS: 61000 })).expect(
     THRESHOLDS,
-    "user 1 lost the stream of event event-a: cut off by the users' time limit of 61 s: see why the queue is slow, or raise HOLD_MS",
+    "user 1 lost the place at event event-a: cut off by the users' time limit of 61 s: see why the queue is slow, or raise HOLD_MS",
     'Cut off users: 3: see why the queue is slow, or raise HOLD_MS',
   );
   assert.equal(run.value('sse_failures'), 3);
