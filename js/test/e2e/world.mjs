@@ -207,6 +207,27 @@ export class World {
     return new Outcome(code, output, Date.now() - start, await this.#summary());
   }
 
+  /**
+   * Runs the harness. Once as many lines as `times` says have the text something is done, and done before this returns.
+   *
+   * @param {Record<string, string | number>} env
+   * @param {string} text
+   * @param {() => unknown} disturb
+   */
+  async disturbedK6(env, text, disturb, times = 1) {
+    let disturbed;
+    let seen = 0;
+    const onLine = (line) => {
+      if (line.includes(text) && ++seen === times) {
+        disturbed = { done: disturb() };
+      }
+    };
+    const run = await this.k6(env, { onLine });
+    assert.ok(disturbed, `"${text}" was printed ${seen} times of ${times}\n${run.output}`);
+    await disturbed.done;
+    return run;
+  }
+
   async #summary() {
     try {
       return JSON.parse(await readFile(join(this.folder, 'summary.json'), 'utf8'));
