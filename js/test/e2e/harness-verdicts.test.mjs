@@ -1,30 +1,19 @@
 /** What a run says of itself is so: who came, who was cut off, and why the events did or did not open. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { startRoom } from './room.mjs';
-import { EVENTS, K6, startRedis, startWorld } from './world.mjs';
+import { EVENTS, startRedis, startWorld } from './world.mjs';
 
 const ABORTED = 108;
 const THRESHOLDS = 99;
 const AFTER = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/existing-harness/after.js');
 
 /** Lets everybody at the run's barrier go, as a person would from another shell. */
-async function release(world, runId) {
-  const child = spawn(K6, ['x', 'barrier', 'release', '--run-id', runId, '--yes'], {
-    cwd: world.folder,
-    env: { ...world.environment, K6_BARRIER_REDIS: world.redisUrl },
-  });
-  let output = '';
-  [child.stdout, child.stderr].forEach((stream) => stream.on('data', (chunk) => (output += chunk)));
-  const [code] = await once(child, 'close');
-  assert.equal(code, 0, output);
-}
+const release = (world, runId) => world.operate(0, 'release', '--run-id', runId, '--yes');
 
 const statuses = (world) => Promise.all(EVENTS.map((event) => world.redis('HGET', 'event_statuses', event)));
 
