@@ -1,9 +1,11 @@
 /** The controller sees what becomes of slots and of the promotion, and says so while the run goes on. */
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 
-import { EVENTS, startRedis, startWorld } from './world.mjs';
+import { EVENTS, HARNESS, startRedis, startWorld } from './world.mjs';
 
 const THRESHOLDS = 99;
 const [EVENT] = EVENTS;
@@ -110,12 +112,36 @@ test('a Redis that is not that of the room is no sound look', async (t) => {
 });
 
 test('of several processes none judges by itself what has come back', async (t) => {
-  const world = await startWorld(t, ['--seats', '2', '--fault', 'late-slots-ms=60000']);
-  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, RUN_ID: 'both', BURST_OFFSET_MS: 4000 };
+  // Nobody can log in, so nobody is in a queue, before users of both processes try: then both are through their setup.
+  const world = await startWorld(t, ['--seats', '2', '--fault', 'late-slots-ms=60000', '--fail-logins', '100%']);
+  const system = join(world.folder, 'telling.js');
+  await writeFile(
+    system,
+    `import * as sse from '${join(dirname(HARNESS), 'systems/sse.js')}';
+    export const { setEventStatus, wait, leave } = sse;
+    export function logIn(settings, account) {
+      if (account.email !== 'admin@example.com') console.log('a user logs in');
+      return sse.logIn(settings, account);
+    }`,
+  );
+  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, RUN_ID: 'both', SYSTEM: system, MAX_LOGIN_RETRIES: 10_000, LOGIN_RETRY_DELAY_MS: 50 };
   const segments = ['0:1/2', '1/2:1'];
-  const args = (segment) => ['--no-thresholds', '--execution-segment', segment, '--execution-segment-sequence', '0,1/2,1'];
-  for (const run of await Promise.all(segments.map((segment) => world.k6(env, { args: args(segment) })))) {
+  const setUp = new Set();
+  let go;
+  const both = Promise.all(
+    segments.map((segment) => {
+      const args = ['--no-thresholds', '--execution-segment', segment, '--execution-segment-sequence', '0,1/2,1'];
+      const onLine = (line) => {
+        if (line.includes('a user logs in') && setUp.add(segment).size === segments.length) {
+          go ??= fault(world, { 'fail-logins': null });
+        }
+      };
+      return world.k6(env, { args, onLine });
+    }),
+  );
+  for (const run of await both) {
     run.expect(0, 'teardown: done', 'Completed users: 1');
     assert.doesNotMatch(run.output, /has \d+ slots/);
   }
+  await go;
 });
