@@ -80,7 +80,7 @@ export function openQueues(config) {
     }
   };
 
-  /** Another waiting room may keep no slots, or not here. */
+  /** Whether the system came with the harness, so has its queues where they are looked at: another may keep no slots, or not here. */
   const ownSystem = config.system.startsWith('./systems/');
   /** What slots are compared with, in words. */
   const expected = config.slotsFrom === '' ? '' : `${config.slotsFrom}=${config.slots}`;
@@ -239,5 +239,6 @@ export function openQueues(config) {
     return seen;
   };
 
-  return { countsText, whyNotEmpty, storeOpenAt, seeJoined, watchDrain, seeEnd };
+  const keys = { waiting: waitingKey, userIds: userIdsKey, index: INDEX_KEY, slots: SLOTS_KEY };
+  return { countsText, whyNotEmpty, storeOpenAt, seeJoined, watchDrain, seeEnd, keys, ownSystem };
 }
