@@ -20,6 +20,7 @@ import { sleep } from 'k6';
 import { QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
+import { openQueues } from './lib/queues.js';
 
 /** Of a login. One that fails now and then is no reason to refuse a run, which tries more often. */
 const ATTEMPTS = 2;
@@ -27,8 +28,6 @@ const ATTEMPTS = 2;
 const JOIN_LIMIT_MS = 15000;
 /** Pause after a status change, s, as in a run. */
 const PAUSE = 0.5;
-
-export const options = { vus: 1, iterations: 1, noVUConnectionReuse: true };
 
 /** What the user's `wait` is left by once the user is in the queue. */
 const ENOUGH = new Error('the user is in the queue');
@@ -41,13 +40,24 @@ let config;
 let system;
 /** @type {{ email: string, password: string }[] | undefined} */
 let accounts;
+/** @type {ReturnType<typeof openQueues>} what the waiting room has in Redis */
+let room;
 try {
   config = pure.readConfig(__ENV, (path) => open(path));
   accounts = config.usersCsv === '' ? undefined : pure.accountsOf(open(config.usersCsv), config.vus);
   system = require(config.system);
+  const why = pure.whyImpossible(config, system, '');
+  if (why !== '') {
+    throw new Error(why);
+  }
+  room = openQueues(config);
 } catch (error) {
   wrong = error;
 }
+
+/** What setup and teardown of a run may take is enough for those of its trial. */
+const adminLimit = config && `${pure.timesOf(config).adminS}s`;
+export const options = { vus: 1, iterations: 1, noVUConnectionReuse: true, setupTimeout: adminLimit, teardownTimeout: adminLimit };
 
 /** The event that the first user waits for. */
 const trialEvent = () => pure.eventOf(config, 1);
@@ -62,7 +72,7 @@ const trialEvent = () => pure.eventOf(config, 1);
 export function setup() {
   /** @type {Statuses} */
   const statuses = { known: {}, unknown: {} };
-  if (wrong === undefined && missing().length === 0) {
+  if (wrong === undefined) {
     const admin = system.eventStatus && logIn(adminAccount()).session;
     for (const eventId of config.eventIds) {
       const { status, instead } = statusOf(admin, eventId);
@@ -82,16 +92,11 @@ export default function (statuses) {
     tell('settings', pure.errorText(wrong), 'put right the setting, or the file that it names');
     return;
   }
-  if (missing().length > 0) {
-    const mend = 'write it: js/types/system.d.ts says what each function is to do';
-    tell('settings', `${config.system} exports no function ${missing().join(', ')}`, mend);
-    return;
-  }
   const admin = tryAdmin();
   const user = tryUsers();
   const seats = tryEvents(admin, statuses);
   const eventId = trialEvent();
-  if (user === undefined || eventId === undefined) {
+  if (user === undefined) {
     return;
   }
   // Whoever is promoted takes a slot, and gives it back later than the run that follows can wait.
@@ -100,13 +105,12 @@ export default function (statuses) {
   }
   const slotsBefore = slotsOf(eventId);
   const indexBefore = lastIndexOf(eventId);
-  const { joined, promoted } = tryStream(user, eventId);
+  const { joined, promoted } = tryStream(user, eventId, indexBefore);
   if (!joined) {
     return;
   }
-  const indexAfter = lastIndexOf(eventId);
-  if (ownSystem() && indexBefore !== undefined && indexAfter === indexBefore) {
-    notOfThisRoom(`the first user joined the queue of event ${eventId}, and WAITING_QUEUE_IDX[${eventId}] there is what it was`);
+  if (room.ownSystem && indexBefore !== undefined && lastIndexOf(eventId) === indexBefore) {
+    notOfThisRoom(`the first user joined the queue of event ${eventId}, and ${room.keys.index}[${eventId}] there is what it was`);
     return;
   }
   trySlots(eventId, slotsBefore, promoted, seats);
@@ -118,11 +122,10 @@ export function teardown(statuses) {
     return;
   }
   // What still is OPEN was not closed here.
-  const before = system.eventStatus && logIn(adminAccount()).session;
-  if (statusOf(before, trialEvent()).status === 'OPEN') {
+  const { session, why } = logIn(adminAccount());
+  if (statusOf(session, trialEvent()).status === 'OPEN') {
     return;
   }
-  const { session, why } = logIn(adminAccount());
   const failure = why || failureOf(() => system.setEventStatus(config, session, trialEvent(), 'OPEN'));
   if (failure !== '') {
     tell('events', `event ${trialEvent()} was OPEN and could not be opened again: ${failure}`, 'open it by hand');
@@ -196,13 +199,24 @@ function tryUsers() {
   }
   let can = 1;
   let cannot = users;
-  while (cannot - can > 1) {
+  let silent = last.isSilent ? users : 0;
+  // One attempt each, and none after one that is not answered: a dozen of those would take longer than a trial may.
+  while (cannot - can > 1 && silent === 0) {
     const middle = Math.floor((can + cannot) / 2);
-    if (logIn(accountOf(middle)).why === '') {
+    const { why, isSilent } = logIn(accountOf(middle), 1);
+    if (isSilent) {
+      silent = middle;
+    } else if (why === '') {
       can = middle;
     } else {
       cannot = middle;
     }
+  }
+  if (silent > 0) {
+    const which = silent === users ? '' : `; how many can was not found out, since ${accountOf(silent).email} got no answer`;
+    const seen = `the last of ${users} users, ${accountOf(users).email}, cannot log in: ${last.why}${which}`;
+    tell('users', seen, `see why logins are not answered within LOGIN_TIMEOUT_MS=${config.loginTimeoutMs}, and give ${where}`);
+    return first.session;
   }
   tell(
     'users',
@@ -222,15 +236,12 @@ function tryUsers() {
  */
 function tryEvents(admin, statuses) {
   const seats = new Map();
-  const readSeats = system.seats ?? (ownSystem() ? seatsByGet : undefined);
+  const readSeats = system.seats ?? (room.ownSystem ? seatsByGet : undefined);
   /** @type {{ seen: string, mend: string }[]} */
   const wrong = [];
   /** @type {typeof wrong} */
   const unreadable = [];
   const OTHER_EVENTS = 'EVENT_IDS must be ids of events that exist there; make them, or name others';
-  if (config.eventIds.length === 0) {
-    tell('events', 'EVENT_IDS is empty', 'give the ids of the events as a comma list');
-  }
   for (const eventId of config.eventIds) {
     const unread = failureOf(() => {
       const number = Number(readSeats?.(config, admin, eventId));
@@ -271,18 +282,18 @@ function tryEvents(admin, statuses) {
     const instead = statuses.unknown[unknown[0]];
     const seen = `whether event ${which} is OPEN is not known here, so it was left as it is: ${instead}`;
     const untried = 'whether the admin may open and close it was not tried';
-    if (ownSystem() && instead === NO_STATUS) {
+    if (room.ownSystem && instead === NO_STATUS) {
       tell('events', `${seen}; ${untried}`); // as with each event that was never opened or closed
     } else {
       const own = 'the user of REDIS_URL is to read event_statuses, which is to hold OPEN or CLOSED';
-      know('events', seen, `${ownSystem() ? own : 'let SYSTEM export eventStatus, which returns OPEN or CLOSED'}; ${untried}`);
+      know('events', seen, `${room.ownSystem ? own : 'let SYSTEM export eventStatus, which returns OPEN or CLOSED'}; ${untried}`);
     }
-  } else if (events > 0 && admin !== undefined) {
+  } else if (admin !== undefined) {
     const read = seats.size === events ? 'read, ' : '';
     tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
   }
   for (const eventId of config.eventIds) {
-    const waiting = Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0);
+    const waiting = Number(asked('HLEN', room.keys.userIds(eventId)) ?? 0);
     if (waiting > 0) {
       const mend = 'a run deletes what is left over in its queues: make sure that nobody else uses this event';
       know('queues', `${waiting === 1 ? '1 user is' : `${waiting} users are`} in the queue of event ${eventId}`, mend);
@@ -296,13 +307,12 @@ function tryEvents(admin, statuses) {
  *
  * @param {any} user session
  * @param {string} eventId
+ * @param {number | undefined} indexBefore the last one that was given out there
  * @returns {{ joined: boolean, promoted: boolean }}
  */
-function tryStream(user, eventId) {
-  const queue = asked('TYPE', `WAITING:${eventId}`) ?? 'none';
-  const queued = queue !== 'none' || Number(asked('HLEN', `WAITING_USER_IDS:${eventId}`) ?? 0) > 0;
-  const lastIndex = () => lastIndexOf(eventId) ?? 0;
-  const indexBefore = lastIndex();
+function tryStream(user, eventId, indexBefore) {
+  const queue = asked('TYPE', room.keys.waiting(eventId)) ?? 'none';
+  const queued = queue !== 'none' || Number(asked('HLEN', room.keys.userIds(eventId)) ?? 0) > 0;
   const seen = { joined: false, promoted: false };
   const end = (promoted = false) => {
     seen.joined = true;
@@ -316,7 +326,7 @@ function tryStream(user, eventId) {
     const text = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
     // A run cleans before it begins. What is left over explains that this user is in the queue already, or that a broker which
     // got as far as the queue found one of another type there; it explains no broker that does not get there.
-    if (queued && (/\bstatus 409\b/.test(why) || lastIndex() > indexBefore)) {
+    if (queued && (/\bstatus 409\b/.test(why) || (lastIndexOf(eventId) ?? 0) > (indexBefore ?? 0))) {
       know('stream', text, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
     } else {
       const needs = 'users need the role that may wait (USER), streams a broker that is alive, and SYSTEM is to be of its kind';
@@ -429,17 +439,9 @@ function know(check, seen, mend) {
 
 // --- Asking
 
-/** The functions that are not there and have to be. */
-function missing() {
-  return ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof system[name] !== 'function');
-}
-
 function adminAccount() {
   return { email: config.adminEmail, password: config.adminPassword };
 }
-
-/** Whether it is a system that comes with the harness: those keep their state in Redis as the reference does. */
-const ownSystem = () => config.system.startsWith('./systems/');
 
 /** What Redis has of an event that was never opened or closed. */
 const NO_STATUS = 'event_statuses has no such event';
@@ -457,7 +459,7 @@ function statusOf(admin, eventId) {
   if (system.eventStatus) {
     const why = failureOf(() => (told = system.eventStatus(config, admin, eventId)));
     instead = why === '' ? `eventStatus returned ${JSON.stringify(told)}` : `eventStatus failed: ${why}`;
-  } else if (ownSystem()) {
+  } else if (room.ownSystem) {
     const none = '';
     told = asked('HGET', 'event_statuses', eventId, none);
     const other = `event_statuses says ${JSON.stringify(told)}`;
@@ -476,17 +478,22 @@ function accountOf(number) {
   );
 }
 
-/** @param {{ email: string, password: string }} account */
-function logIn(account) {
+/**
+ * @param {{ email: string, password: string }} account
+ * @returns {{ session: any, why: string, isSilent: boolean }} whether the last attempt failed because no answer came in time
+ */
+function logIn(account, attempts = ATTEMPTS) {
   let session;
   let why = '';
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+  let start = 0;
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    start = Date.now();
     why = failureOf(() => (session = system.logIn(config, account)), account.password);
     if (why === '') {
       break;
     }
   }
-  return { session, why };
+  return { session, why, isSilent: why !== '' && Date.now() - start >= config.loginTimeoutMs };
 }
 
 /**
@@ -520,13 +527,13 @@ function asked(command, key, field, absent) {
  * @param {string} eventId
  */
 function lastIndexOf(eventId) {
-  const index = asked('HGET', 'WAITING_QUEUE_IDX', eventId, '0');
+  const index = asked('HGET', room.keys.index, eventId, '0');
   return index === undefined ? undefined : Number(index);
 }
 
 /** @param {string} eventId */
 function slotsOf(eventId) {
-  const slots = asked('HGET', 'ENTRY_QUEUE_SLOTS', eventId);
+  const slots = asked('HGET', room.keys.slots, eventId);
   return slots === undefined ? undefined : Number(slots);
 }
 

@@ -67,20 +67,11 @@ const system =
   config.system === './systems/sse.js'
     ? sse // imported, because what is loaded by a path that is only known now takes more memory
     : settled(() => {
-        const load = () => {
-          try {
-            return require(config.system);
-          } catch (error) {
-            throw new Error(`SYSTEM: ${config.system} could not be loaded: ${pure.errorText(error)}`);
-          }
-        };
-        const loaded = load();
-        const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof loaded[name] !== 'function');
-        if (missing.length > 0) {
-          const what = `${config.system} exports no function ${missing.join(', ')}`;
-          throw new Error(`SYSTEM: ${what}; js/types/system.d.ts says what each is to do`);
+        try {
+          return require(config.system);
+        } catch (error) {
+          throw new Error(`SYSTEM: ${config.system} could not be loaded: ${pure.errorText(error)}`);
         }
-        return loaded;
       });
 
 /** The users, where a file names them: one copy for all VUs. @type {{ email: string, password: string }[] | undefined} */
@@ -139,7 +130,7 @@ export function setup() {
   };
 
   const runId = config.runId || `${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
-  const refusal = pure.whyImpossible(config, segment()) || whyNoBarrier() || openQueues(config).whyNotEmpty();
+  const refusal = pure.whyImpossible(config, /** @type {any} */ (system), segment()) || whyNoBarrier() || openQueues(config).whyNotEmpty();
   if (refusal !== '') {
     endRun(`setup: ${refusal}`);
   }
@@ -152,9 +143,13 @@ export function setup() {
     closedEvents?.add(before + 1);
     const failure = setEventStatus(session, eventId, 'CLOSED');
     if (failure !== '') {
-      const left = config.eventIds.slice(0, before).map((closed) => setEventStatus(session, closed, 'OPEN')).filter((why) => why !== '');
+      // Without an answer, or with one of a target in trouble, this event may be CLOSED all the same.
+      const isRefused = /\bstatus 4(?!08)\d\d\b/.test(failure);
+      const closed = config.eventIds.slice(0, isRefused ? before : before + 1);
+      const left = closed.map((closedId) => setEventStatus(session, closedId, 'OPEN')).filter((why) => why !== '');
       closedEvents?.add(left.length);
-      endRun([`setup: ${failure}`, ...left, ...(before > left.length ? [`closed before, and OPEN again: ${before - left.length}`] : [])].join('; '));
+      const again = `${isRefused ? 'closed before' : 'closed, or perhaps so'}, and OPEN again: ${closed.length - left.length}`;
+      endRun([`setup: ${failure}`, ...left, ...(closed.length > left.length ? [again] : [])].join('; '));
     }
     sleep(SETUP_PAUSE);
   });
@@ -268,7 +263,7 @@ export default function (data) {
     cutOffUsers.add(1);
     reason = pure.cutOffText(config, byStream);
   }
-  tell(`lost the stream of event ${eventId}: ${reason}`);
+  tell(`lost the place at event ${eventId}: ${reason}`);
   if (joined) {
     // Who gave up waited longest: left out, a target that forgets users would look fast.
     recordWait(barrier);
@@ -281,7 +276,7 @@ export default function (data) {
 export async function adminController(data) {
   const { session, why } = logInAsAdmin();
   if (why !== '') {
-    endRun(`admin controller: ${why}, so the events stay CLOSED`);
+    endRun(`admin controller: ${why}`);
   }
   const waitedMs = meetAll(barrierOf(data.runId));
   const queues = openQueues(config);
@@ -302,7 +297,7 @@ export async function adminController(data) {
   queues.watchDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
 }
 
-/** @param {SetupData | undefined} data nothing where setup has failed */
+/** Not called where setup has failed or was interrupted. @param {SetupData | undefined} data nothing under `--no-setup` */
 export function teardown(data) {
   const meeting = () => {
     try {
@@ -540,7 +535,8 @@ function segment() {
 }
 
 /**
- * Ends the whole run with exit code 108; teardown and summary still run. `fail()` would end one iteration only.
+ * Ends the whole run with exit code 108; `fail()` would end one iteration only. Teardown still runs where setup was through, and
+ * the summary unless it is the init context that ends here.
  *
  * @param {string} text
  * @returns {never}

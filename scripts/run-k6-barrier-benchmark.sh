@@ -4,7 +4,7 @@
 #   EVENT_IDS=id-1,id-2 [SCENARIO=baseline] scripts/run-k6-barrier-benchmark.sh
 #
 # EVENT_IDS          comma list, required
-# SCENARIO           custom, baseline (default) or target
+# SCENARIO           custom, baseline (default), target or stress
 # VUS                users, required with custom
 # BASE_URL           gateway, default http://localhost:8080
 # BROKER_BASE_URL    streams, default BASE_URL
@@ -37,7 +37,7 @@ runner=${BARRIER_BENCH_BIN:-}
 for candidate in bin/barrier-bench target/release/barrier-bench target/debug/barrier-bench; do
     [ -n "$runner" ] || { [ -x "$candidate" ] && runner=$candidate; } || true
 done
-[ -x "$runner" ] || wrong "barrier-bench is not built; run \`make\`, or set BARRIER_BENCH_BIN"
+[ -x "$runner" ] || wrong "barrier-bench is not built; run \`make build\`, or set BARRIER_BENCH_BIN"
 
 export SCENARIO EVENT_IDS
 export BASE_URL="${BASE_URL:-http://localhost:8080}"

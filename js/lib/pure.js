@@ -394,11 +394,16 @@ export function optionsOf(config) {
  * Why a run with these settings cannot succeed, or an empty text.
  *
  * @param {Config} config
+ * @param {Record<string, unknown>} system the calls of the system under test
  * @param {string} segment the part of the run that this process is, empty for the whole
  */
-export function whyImpossible(config, segment) {
+export function whyImpossible(config, system, segment) {
   const { loginSkewMs } = timesOf(config);
   const lastLogin = config.burstOffsetMs + loginSkewMs;
+  const missing = ['logIn', 'setEventStatus', 'wait', 'leave'].filter((name) => typeof system[name] !== 'function');
+  if (missing.length > 0) {
+    return `${config.system} exports no function ${missing.join(', ')}; js/types/system.d.ts says what each is to do`;
+  }
   if (config.eventIds.length === 0) {
     return 'EVENT_IDS is empty: give the ids of the events as a comma list, for example EVENT_IDS=id1,id2';
   }

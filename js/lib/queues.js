@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * The target's queues and slots as they stand in Redis. Setup looks whether they are fit for a run, the controller how they
- * drain, and the summary whether all that users held has come back. Users never look, so all of it is made when it is asked for.
+ * drain, and the summary whether all that users held has come back. Users never look, so all but the metrics, which are made in the
+ * init context or never, is made when it is asked for.
  */
 
 import { sleep } from 'k6';
@@ -20,7 +21,7 @@ const slotsMost = new Trend('slots_most');
 const slotsLeast = new Trend('slots_least');
 /** Looks at queues and slots that failed: what they would have shown is not known. */
 const failedLooks = new Counter('failed_looks');
-/** The longest time in which nobody was let in although users waited, ms. */
+/** The longest time in which nobody was let in although users waited, ms. Who gives up ends it, too: a queue does not tell. */
 const promotionPauseMs = new Trend('promotion_pause_ms', true);
 
 /** @param {Config} config */
@@ -79,7 +80,7 @@ export function openQueues(config) {
     }
   };
 
-  /** Another waiting room may keep no slots, or not here. */
+  /** Whether the system came with the harness, so has its queues where they are looked at: another may keep no slots, or not here. */
   const ownSystem = config.system.startsWith('./systems/');
   /** What slots are compared with, in words. */
   const expected = config.slotsFrom === '' ? '' : `${config.slotsFrom}=${config.slots}`;
@@ -151,7 +152,9 @@ export function openQueues(config) {
         const waiting = place === '' ? (total === 0 ? users() : 0) : counts[waitingKey(place)];
         if (waiting === 0 || state.waiting === 0 || waiting < state.waiting) {
           if (state.told) {
-            console.warn(`promotion${place && ` of event ${place}`} goes on, after ${Math.round((now - state.since) / 1000)} s`);
+            // Promoted or given up: the queue does not say which.
+            const shorter = place === '' ? 'fewer users still wait whom no queue holds' : `the queue of event ${place} has become shorter`;
+            console.warn(`${shorter}, after ${Math.round((now - state.since) / 1000)} s`);
           }
           Object.assign(state, { since: now, told: false });
         }
@@ -236,5 +239,6 @@ export function openQueues(config) {
     return seen;
   };
 
-  return { countsText, whyNotEmpty, storeOpenAt, seeJoined, watchDrain, seeEnd };
+  const keys = { waiting: waitingKey, userIds: userIdsKey, index: INDEX_KEY, slots: SLOTS_KEY };
+  return { countsText, whyNotEmpty, storeOpenAt, seeJoined, watchDrain, seeEnd, keys, ownSystem };
 }

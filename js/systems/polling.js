@@ -15,8 +15,10 @@ export { leave, logIn, setEventStatus, withdraw } from './sse.js';
 export function wait(settings, session, eventId, place) {
   const url = ticketsUrl(settings, eventId, 'waiting');
   const end = Date.now() + place.limitMs;
+  let joined = false;
   let answeredAt = Date.now();
   for (;;) {
+    let why = '';
     const answer = request('GET', url, null, {
       headers: { ...session, Accept: 'application/json', 'Cache-Control': 'no-cache' },
       timeout: Math.max(Math.min(settings.sseIdleTimeoutMs, end - Date.now()), 1),
@@ -25,17 +27,23 @@ export function wait(settings, session, eventId, place) {
     if (check(answer, { 'poll status 200': ({ status }) => status === 200 })) {
       answeredAt = Date.now();
       // The first answer, whatever it says, proves that the user is in the queue.
+      joined = true;
       place.joined();
       if (tell(place, answer.body)) {
         return;
       }
     } else if (isRefusal(answer.status) || Date.now() - answeredAt >= settings.sseIdleTimeoutMs) {
-      throw new Error(answerText(answer));
+      why = answerText(answer);
     }
     const leftMs = end - Date.now();
-    if (leftMs <= 0) {
-      giveUp(settings, session, eventId);
-      throw new Error(`not promoted within ${place.limitMs} ms`);
+    if (why === '' && leftMs <= 0) {
+      why = `not promoted within ${place.limitMs} ms`;
+    }
+    if (why !== '') {
+      if (joined) {
+        giveUp(settings, session, eventId);
+      }
+      throw new Error(why);
     }
     sleep(Math.min(settings.pollIntervalMs, leftMs) / 1000);
   }

@@ -205,7 +205,7 @@ fn redis_dies_before_all_users_have_met() {
 
 #[test]
 fn redis_dies_after_the_events_have_opened() {
-    service_dies("redis-server", "all events are OPEN", 99, "lost the stream");
+    service_dies("redis-server", "all events are OPEN", 99, "lost the place");
 }
 
 #[test]

@@ -50,7 +50,7 @@ const BEFORE_IT_OPENS: &[Case] = &[
         verdict: INVALID,
         gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
         reasons: &["expected 0: Barrier failed: 9 arrived, 1 failed (sse 1)"],
-        printed: &["user 10 lost the stream of event", "status 401"],
+        printed: &["user 10 lost the place at event", "status 401"],
         derived: &[("sseFailures", 1)],
     },
     Case {
@@ -78,7 +78,7 @@ const BEFORE_IT_OPENS: &[Case] = &[
         verdict: INVALID,
         gates: &["k6-exit", "all-arrived", "streams-held", "all-escaped"],
         reasons: &["expected 0: Barrier failed: 0 arrived, 10 failed (sse 10)"],
-        printed: &["lost the stream of event", "status 500"],
+        printed: &["lost the place at event", "status 500"],
         derived: &[("sseFailures", 10)],
     },
 ];
@@ -125,7 +125,7 @@ const WHILE_IT_DRAINS: &[Case] = &[
         verdict: INVALID,
         gates: &["streams-held", "all-escaped", "k6-exit"],
         reasons: &["sse_failures count: "],
-        printed: &["lost the stream of event", "the connection was lost"],
+        printed: &["lost the place at event", "the connection was lost"],
         derived: &[("cutOffUsers", 0)],
     },
     Case {
@@ -458,7 +458,7 @@ fn a_run_whose_promotion_stalled_is_a_fail_and_says_so_in_one_line() {
         "{reasons:#?}"
     );
     assert!(
-        printed.contains("promotion of event e1 goes on, after "),
+        printed.contains("the queue of event e1 has become shorter, after "),
         "{printed}"
     );
 }

@@ -16,15 +16,20 @@ export function setEventStatus(settings, session, eventId, status) {
 
 export function wait(settings, session, eventId, place) {
   const end = Date.now() + place.limitMs;
-  while (Date.now() < end) {
-    const timeout = Math.max(Math.min(settings.sseIdleTimeoutMs, end - Date.now()), 1);
+  for (let leftMs = place.limitMs; leftMs > 0; leftMs = end - Date.now()) {
+    const timeout = Math.min(settings.sseIdleTimeoutMs, leftMs);
     const { state } = wanted(http.get(`${settings.baseUrl}/shows/${eventId}/number`, { headers: session, timeout })).json();
     if (state === 'called') {
       place.promoted();
       return;
     }
     place.position(); // the first time, the user arrives at the barrier
-    sleep(settings.pollIntervalMs / 1000);
+    sleep(Math.max(Math.min(settings.pollIntervalMs, end - Date.now()), 0) / 1000);
+  }
+  try {
+    leave(settings, session, eventId); // else the number is called later, for nobody
+  } catch {
+    // it is the wait that has failed
   }
   throw new Error(`the number was not called within ${place.limitMs} ms`);
 }

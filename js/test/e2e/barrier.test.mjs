@@ -1,17 +1,13 @@
 /** Whole runs of k6 with barriers: how runs end, what they leave behind, and what several processes see of each other. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 
 import { startRedis } from './world.mjs';
-
-const K6 = process.env.K6_BIN ?? resolve(fileURLToPath(import.meta.url), '../../../../k6');
 
 /** Exit codes of k6. */
 const THRESHOLDS_CROSSED = 99;
@@ -24,23 +20,10 @@ let scripts = 0;
 async function start(world, script, args = [], env = {}) {
   const file = join(world.folder, `script-${++scripts}.js`);
   await writeFile(file, `import { Barrier } from 'k6/x/barrier';\n${script}`);
-  const child = spawn(K6, ['run', '--quiet', '--no-color', '--address', '', ...args, file], {
-    cwd: world.folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      PATH: process.env.PATH,
-      HOME: world.folder,
-      K6_AUTO_EXTENSION_RESOLUTION: 'false',
-      K6_NO_USAGE_REPORT: 'true',
-      REDIS_URL: world.redisUrl,
-      K6_BARRIER_RUN_ID: 'run',
-      ...env,
-    },
-  });
-  world.t.after(() => child.kill('SIGKILL'));
+  const child = world.startTest(file, args, { REDIS_URL: world.redisUrl, K6_BARRIER_RUN_ID: 'run', ...env });
   const run = { child, output: '' };
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk) => {
+    stream.on('data', (chunk) => {
       run.output += chunk;
       child.emit('printed');
     });

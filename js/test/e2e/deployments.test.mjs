@@ -1,14 +1,13 @@
 /** Whole runs of k6 on Redis as people run it: with TLS, with a user of its own, and on a cluster. */
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { EVENTS, freePort, freePortForNode, startRedis, startWaitingRoom } from './world.mjs';
+import { EVENTS, freePort, freePortForNode, startRedis, startWaitingRoom, withTls } from './world.mjs';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../../..');
 const GUIDE = readFileSync(join(root, 'docs/how-to/connect-to-redis.md'), 'utf8');
@@ -76,21 +75,9 @@ test('a run meets with the permissions of the guide alone', async (t) => {
   assert.doesNotMatch(refused.output, /password/);
 });
 
-/** The arguments of a server that speaks TLS as well, for `redis.test`, and wants a certificate of the client. */
-function secured(port) {
-  return (folder) => {
-    execFileSync('go', ['-C', join(root, 'tools'), 'run', './certificates', folder, 'redis.test', 'client'], { stdio: 'inherit' });
-    const file = (name) => join(folder, name);
-    return [
-      ...['--tls-port', port, '--tls-ca-cert-file', file('ca.pem'), '--tls-cert-file', file('redis.test.pem')],
-      ...['--tls-key-file', file('redis.test.key')],
-    ];
-  };
-}
-
 test('a run meets over TLS, by a name that k6 resolves', async (t) => {
   const port = await freePort();
-  const world = await startRedis(t, { args: secured(port) });
+  const world = await startRedis(t, { args: withTls(port) });
   const hosts = HOSTS.replace(/\{ hosts: .* \}/, `{ ...load, hosts: { 'redis.test': '127.0.0.1' } }`);
   assert.notEqual(hosts, HOSTS);
   const script = WITH_TLS.replace('export const options', 'const load') + hosts;
@@ -100,7 +87,8 @@ test('a run meets over TLS, by a name that k6 resolves', async (t) => {
 
   // An operator sees the run as well.
   const flags = ['--tls-ca', 'ca.pem', '--tls-cert', 'client.pem', '--tls-key', 'client.key', '--tls-server-name', 'redis.test'];
-  assert.match(operate(world, `rediss://127.0.0.1:${port}`, ...flags), /run.*default.*released/s);
+  const { stdout } = await world.operate(0, 'list', '--redis', `rediss://127.0.0.1:${port}`, ...flags);
+  assert.match(stdout, /run.*default.*released/s);
 
   const blocked = script.replace("'127.0.0.1' }", "'127.0.0.1' }, blacklistIPs: ['127.0.0.0/8']");
   const refused = await run(world, blocked, { ...url, K6_BARRIER_RUN_ID: 'blocked' });
@@ -114,7 +102,7 @@ test('a run meets over TLS, by a name that k6 resolves', async (t) => {
 
 test('the harness takes a Redis with TLS, a user of its own and another database', async (t) => {
   const port = await freePort();
-  const world = await startRedis(t, { args: secured(port) });
+  const world = await startRedis(t, { args: withTls(port) });
   // The waiting room has a way of its own to the same queues.
   await startWaitingRoom(world, `${world.redisUrl}/3`);
   await world.redis(.../^ACL SETUSER .*$/m.exec(BENCHMARK_GUIDE)[0].split(' '), '>p@ss:w/ord%');
@@ -191,24 +179,10 @@ test('four segments of a run meet on a cluster', async (t) => {
     assert.deepEqual(release, ['all', 39, 1, instant, 6], 'all were released at one instant, with one count');
   }
   assert.equal(await owner.redis('SCARD', 'K6_BARRIER_JOINED:{run}'), 39);
-  assert.match(operate(world, `redis+cluster://${hosts[1]}`), /run.*default.*released/s);
+  const { stdout } = await world.operate(0, 'list', '--redis', `redis+cluster://${hosts[1]}`);
+  assert.match(stdout, /run.*default.*released/s);
   assert.equal(await owner.redis('GET', 'K6_BARRIER_LOGIN_FAIL:{run}'), '1');
 });
-
-/** What `k6 x barrier list` prints. */
-function operate(world, redisUrl, ...flags) {
-  return execFileSync(process.env.K6_BIN ?? join(root, 'k6'), ['x', 'barrier', 'list', ...flags], {
-    cwd: world.folder,
-    encoding: 'utf8',
-    env: {
-      PATH: process.env.PATH,
-      HOME: world.folder,
-      K6_AUTO_EXTENSION_RESOLUTION: 'false',
-      K6_NO_USAGE_REPORT: 'true',
-      K6_BARRIER_REDIS: redisUrl,
-    },
-  });
-}
 
 /** Three servers that are a cluster, each with a third of the slots. */
 async function startCluster(t) {

@@ -1,9 +1,11 @@
 /** The controller sees what becomes of slots and of the promotion, and says so while the run goes on. */
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 
-import { EVENTS, startRedis, startWorld } from './world.mjs';
+import { EVENTS, HARNESS, startRedis, startWorld } from './world.mjs';
 
 const THRESHOLDS = 99;
 const [EVENT] = EVENTS;
@@ -14,19 +16,8 @@ async function fault(world, faults) {
   assert.ok(ok);
 }
 
-/** Runs the harness for users of one event; once a line has the text, something is done, and done before the run ends. */
-async function disturbedRun(world, env, text, disturb) {
-  let disturbed;
-  const onLine = (line) => {
-    if (line.includes(text)) {
-      disturbed ??= disturb();
-    }
-  };
-  const run = await world.k6({ EVENT_IDS: EVENT, STALL_MS: 3000, ...env }, { onLine });
-  assert.ok(disturbed, `"${text}" was printed\n${run.output}`);
-  await disturbed;
-  return run;
-}
+/** Runs the harness for users of one event; once a line has the text, something is done. */
+const disturbedRun = (world, env, text, disturb) => world.disturbedK6({ EVENT_IDS: EVENT, STALL_MS: 3000, ...env }, text, disturb);
 
 test('a sound run has its slots all the time, and no pause', async (t) => {
   const world = await startWorld(t, ['--seats', '2']);
@@ -74,13 +65,13 @@ test('more users than slots are named', async (t) => {
   assert.ok(run.value('slots_least', 'min') < 0);
 });
 
-test('a promotion that stands still is named while the run goes on, and when it goes on', async (t) => {
+test('a promotion that stands still is named while the run goes on, and when the queue becomes shorter', async (t) => {
   const world = await startWorld(t, ['--seats', '1', '--fault', 'stall-promotion=true']);
   const run = await disturbedRun(world, { VUS: 3, SEATS: 1 }, 'promotion has stalled', () => fault(world, { 'stall-promotion': null }));
   run.expect(
     0,
     `promotion has stalled: nobody has been let in for 3 s; event ${EVENT}: 3 waiting, slots 1 (SEATS=1)`,
-    new RegExp(`promotion of event ${EVENT} goes on, after \\d+ s`),
+    new RegExp(`the queue of event ${EVENT} has become shorter, after \\d+ s`),
   );
   assert.ok(run.value('promotion_pause_ms', 'max') >= 3000);
 });
@@ -90,7 +81,7 @@ test('users whom no queue holds any more are named', async (t) => {
   const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 3, STALL_MS: 3000, SSE_TIMEOUT_MS: 9000, SEATS: 50 })).expect(
     THRESHOLDS,
     'promotion has stalled: nobody has been let in for 3 s; no queue holds the users who still wait: 1',
-    'user 1 lost the stream of event event-a: cut off by SSE_TIMEOUT_MS=9000: give the SEATS that the events have (SEATS=50), or raise HOLD_MS',
+    'user 1 lost the place at event event-a: cut off by SSE_TIMEOUT_MS=9000: give the SEATS that the events have (SEATS=50), or raise HOLD_MS',
   );
   assert.equal(run.value('cut_off_users'), 1);
 });
@@ -121,12 +112,36 @@ test('a Redis that is not that of the room is no sound look', async (t) => {
 });
 
 test('of several processes none judges by itself what has come back', async (t) => {
-  const world = await startWorld(t, ['--seats', '2', '--fault', 'late-slots-ms=60000']);
-  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, RUN_ID: 'both', BURST_OFFSET_MS: 4000 };
+  // Nobody can log in, so nobody is in a queue, before users of both processes try: then both are through their setup.
+  const world = await startWorld(t, ['--seats', '2', '--fault', 'late-slots-ms=60000', '--fail-logins', '100%']);
+  const system = join(world.folder, 'telling.js');
+  await writeFile(
+    system,
+    `import * as sse from '${join(dirname(HARNESS), 'systems/sse.js')}';
+    export const { setEventStatus, wait, leave } = sse;
+    export function logIn(settings, account) {
+      if (account.email !== 'admin@example.com') console.log('a user logs in');
+      return sse.logIn(settings, account);
+    }`,
+  );
+  const env = { EVENT_IDS: EVENT, VUS: 2, SEATS: 2, RUN_ID: 'both', SYSTEM: system, MAX_LOGIN_RETRIES: 10_000, LOGIN_RETRY_DELAY_MS: 50 };
   const segments = ['0:1/2', '1/2:1'];
-  const args = (segment) => ['--no-thresholds', '--execution-segment', segment, '--execution-segment-sequence', '0,1/2,1'];
-  for (const run of await Promise.all(segments.map((segment) => world.k6(env, { args: args(segment) })))) {
+  const setUp = new Set();
+  let go;
+  const both = Promise.all(
+    segments.map((segment) => {
+      const args = ['--no-thresholds', '--execution-segment', segment, '--execution-segment-sequence', '0,1/2,1'];
+      const onLine = (line) => {
+        if (line.includes('a user logs in') && setUp.add(segment).size === segments.length) {
+          go ??= fault(world, { 'fail-logins': null });
+        }
+      };
+      return world.k6(env, { args, onLine });
+    }),
+  );
+  for (const run of await both) {
     run.expect(0, 'teardown: done', 'Completed users: 1');
     assert.doesNotMatch(run.output, /has \d+ slots/);
   }
+  await go;
 });

@@ -13,8 +13,8 @@ const ABORTED = 108;
 const PORTS = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/port-to-your-waiting-room');
 const PORT = join(PORTS, 'shows.js');
 
-/** The reference's calls, for users who ask again and again; one question finds the room too busy to answer. */
-const polled = ({ busyAt = 0 } = {}) => (queues) => {
+/** The reference's calls, for users who ask again and again; one question finds the room too busy to answer, some are refused. */
+const polled = ({ busyAt = 0, refusedFrom = Infinity } = {}) => (queues) => {
   const claimsOf = ({ headers }) => JSON.parse(Buffer.from(headers.authorization.split('.')[1], 'base64url'));
   const tokenOf = (email) => `x.${Buffer.from(JSON.stringify({ sub: `acc ${email}`, role: 'USER' })).toString('base64url')}.x`;
   let questions = 0;
@@ -26,6 +26,9 @@ const polled = ({ busyAt = 0 } = {}) => (queues) => {
     'GET /api/v1/broker/events/*/tickets/waiting': (request) => {
       if (++questions === busyAt) {
         return { status: 503 };
+      }
+      if (questions >= refusedFrom) {
+        return { status: 403 };
       }
       const { sub: userId } = claimsOf(request);
       const order = queues.placeOf(request.event, userId);
@@ -62,7 +65,7 @@ test('a room that falls silent holds the users of a port no longer than it may',
   const world = await startRedis(t);
   const { baseUrl } = await startRoom(t, (queues) => ({ ...boxOffice(queues), 'GET /shows/*/number': () => ({ silent: true }) }));
   const env = { VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, SSE_IDLE_TIMEOUT_MS: 1000, SSE_TIMEOUT_MS: 30000 };
-  const run = (await world.k6(env)).expect(ABORTED, /user 1 lost the stream of event event-a: status 0 .*timeout/);
+  const run = (await world.k6(env)).expect(ABORTED, /user 1 lost the place at event event-a: status 0 .*timeout/);
   assert.deepEqual(['sse_failures', 'cut_off_users'].map((name) => run.value(name)), [1, 0], 'long before its time was up');
 });
 
@@ -124,6 +127,29 @@ test('who asks again and again in vain leaves the queue', async (t) => {
   const run = (await world.k6(env)).expect(99, 'cut off by SSE_TIMEOUT_MS=2000');
   assert.deepEqual(['cut_off_users', 'sse_failures', 'disconnect_failures'].map((name) => run.value(name)), [3, 3, 0]);
   assert.equal(await world.redis('EXISTS', `WAITING_USER_IDS:${EVENTS[0]}`), 0);
+});
+
+test('who is refused leaves the queue that the first answer led to', async (t) => {
+  const world = await startRedis(t);
+  for (const [refusedFrom, left] of [[2, 1], [1, 0]]) {
+    const { baseUrl, requests } = await startRoom(t, polled({ refusedFrom }));
+    const env = { EVENT_IDS: EVENTS[0], VUS: 1, BASE_URL: baseUrl, SYSTEM: 'polling', POLL_INTERVAL_MS: 100 };
+    (await world.k6(env)).expect(left === 1 ? 99 : ABORTED, /user 1 lost the place at event event-a: status 403/);
+    assert.equal(requests.filter(({ call }) => call.endsWith('/disconnect')).length, left);
+  }
+});
+
+test('users of a port give up when their time is up, and leave the queue', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, (queues) => {
+    queues.byRounds = true;
+    return boxOffice(queues);
+  });
+  // The pause is longer than k6 would wait for them.
+  const env = { VUS: 2, BASE_URL: baseUrl, SYSTEM: PORT, POLL_INTERVAL_MS: 600_000, SSE_TIMEOUT_MS: 2000 };
+  const run = (await world.k6(env)).expect(99, 'cut off by SSE_TIMEOUT_MS=2000');
+  assert.equal(run.value('cut_off_users'), 2);
+  assert.equal(requests.filter(({ call }) => call === 'DELETE /shows/*/number').length, 2);
 });
 
 test('a broker behind no gateway gets the headers that a gateway would add', async (t) => {

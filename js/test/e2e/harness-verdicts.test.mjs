@@ -1,30 +1,19 @@
 /** What a run says of itself is so: who came, who was cut off, and why the events did or did not open. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { startRoom } from './room.mjs';
-import { EVENTS, K6, startRedis, startWorld } from './world.mjs';
+import { EVENTS, startRedis, startWorld } from './world.mjs';
 
 const ABORTED = 108;
 const THRESHOLDS = 99;
 const AFTER = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/existing-harness/after.js');
 
 /** Lets everybody at the run's barrier go, as a person would from another shell. */
-async function release(world, runId) {
-  const child = spawn(K6, ['x', 'barrier', 'release', '--run-id', runId, '--yes'], {
-    cwd: world.folder,
-    env: { ...world.environment, K6_BARRIER_REDIS: world.redisUrl },
-  });
-  let output = '';
-  [child.stdout, child.stderr].forEach((stream) => stream.on('data', (chunk) => (output += chunk)));
-  const [code] = await once(child, 'close');
-  assert.equal(code, 0, output);
-}
+const release = (world, runId) => world.operate(0, 'release', '--run-id', runId, '--yes');
 
 const statuses = (world) => Promise.all(EVENTS.map((event) => world.redis('HGET', 'event_statuses', event)));
 
@@ -74,21 +63,49 @@ test('a setup that fails opens again what it has closed', async (t) => {
   assert.doesNotMatch(run.output, /may be CLOSED/);
 });
 
-for (const [when, last, env] of [
-  ['setup was interrupted', EVENTS[0], {}],
-  ['all was interrupted before anybody had joined', EVENTS[1], { BURST_OFFSET_MS: 60000 }],
+test('an event whose closing was not answered well is opened again, or named', async (t) => {
+  const world = await startRedis(t);
+  const statusOf = {};
+  let failing = ['CLOSED'];
+  const { baseUrl } = await startRoom(t, () => ({
+    'POST /api/v1/auth/login': () => ({ headers: { Authorization: 'token', 'Set-Cookie': 'refreshToken=r; Path=/' } }),
+    // It is done, whatever is answered.
+    'PATCH /api/v1/events/*': ({ event, url }) => {
+      statusOf[event] = url.searchParams.get('status');
+      return { status: event === EVENTS[1] && failing.includes(statusOf[event]) ? 500 : 200 };
+    },
+  }));
+  const opened = (await world.k6({ BASE_URL: baseUrl })).expect(
+    ABORTED,
+    /setup: event event-b could not be set to CLOSED: status 500.*; closed, or perhaps so, and OPEN again: 2/,
+  );
+  assert.deepEqual(statusOf, { 'event-a': 'OPEN', 'event-b': 'OPEN' });
+  assert.doesNotMatch(opened.output, /may be CLOSED/);
+  failing = ['CLOSED', 'OPEN'];
+  (await world.k6({ BASE_URL: baseUrl })).expect(
+    ABORTED,
+    /event event-b could not be set to CLOSED: .*; event event-b could not be set to OPEN: .*; closed, or perhaps so, and OPEN again: 1/,
+    'events may be CLOSED: event-a, event-b',
+  );
+});
+
+for (const [when, began, env, isSetUp] of [
+  ['setup was interrupted', (world) => world.redis('HEXISTS', 'event_statuses', EVENTS[0]), {}, false],
+  // The barrier's first call comes after setup.
+  ['all was interrupted before anybody had joined', (world) => world.redis('EXISTS', 'K6_BARRIER_LOGIN_FAIL:early'), { BURST_OFFSET_MS: 60000 }, true],
 ]) {
   test(`events that stay closed because ${when} are named`, async (t) => {
     const world = await startWorld(t);
     let child;
     let ended = false;
-    const run = world.k6({ VUS: 2, ...env }, { started: (k6) => (child = k6) }).finally(() => (ended = true));
-    while ((await world.redis('HGET', 'event_statuses', last)) !== 'CLOSED') {
-      assert.ok(!ended, 'the run ended before it had closed an event');
+    const run = world.k6({ VUS: 2, RUN_ID: 'early', ...env }, { started: (k6) => (child = k6) }).finally(() => (ended = true));
+    while ((await began(world)) === 0) {
+      assert.ok(!ended, 'the run ended before it was interrupted');
     }
     child.kill('SIGINT');
     const { output } = await run;
     assert.match(output, /events may be CLOSED: event-a, event-b/);
+    assert.equal(output.includes('nobody has joined a queue; the events stay CLOSED'), isSetUp, output);
   });
 }
 
@@ -96,7 +113,7 @@ test('users whom the time limit cuts off have failed, and have waited', async (t
   const world = await startWorld(t, ['--silent-after-ms', '0']);
   const run = (await world.k6({ VUS: 3, SSE_IDLE_TIMEOUT_MS: 100000, HOLD_MS: 61000 })).expect(
     THRESHOLDS,
-    "user 1 lost the stream of event event-a: cut off by the users' time limit of 61 s: see why the queue is slow, or raise HOLD_MS",
+    "user 1 lost the place at event event-a: cut off by the users' time limit of 61 s: see why the queue is slow, or raise HOLD_MS",
     'Cut off users: 3: see why the queue is slow, or raise HOLD_MS',
   );
   assert.equal(run.value('sse_failures'), 3);

@@ -1,7 +1,6 @@
 /** `k6 x barrier` beside running tests: what it shows, and that what it ends is ended for every process. */
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -9,7 +8,7 @@ import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-import { freePort, K6, startRedis } from './world.mjs';
+import { freePort, startRedis, withTls } from './world.mjs';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../../..');
 
@@ -33,28 +32,6 @@ export default function () {
   }
 }`;
 
-/** Starts `k6 x barrier` with these arguments; `ended` gives its exit code. */
-function start(world, ...args) {
-  const child = spawn(K6, ['x', 'barrier', ...args], {
-    cwd: world.folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...world.environment, K6_BARRIER_REDIS: world.redisUrl },
-  });
-  world.t.after(() => child.kill('SIGKILL'));
-  const command = { child, stdout: '', stderr: '' };
-  child.stdout.setEncoding('utf8').on('data', (chunk) => (command.stdout += chunk));
-  child.stderr.setEncoding('utf8').on('data', (chunk) => (command.stderr += chunk));
-  command.ended = once(child, 'close').then(([code]) => code);
-  return command;
-}
-
-/** Runs it to its end, which must be this exit code. */
-async function operate(world, code, ...args) {
-  const command = start(world, ...args);
-  assert.equal(await command.ended, code, `${args.join(' ')}\n${command.stdout}${command.stderr}`);
-  return command;
-}
-
 async function startRun(t) {
   const world = await startRedis(t);
   const script = join(world.folder, 'script.js');
@@ -65,7 +42,7 @@ async function startRun(t) {
 /** Looks until so many have arrived and one has failed. */
 async function untilArrived(world, arrived) {
   for (;;) {
-    const { stdout } = await operate(world, 0, 'list', '--json');
+    const { stdout } = await world.operate(0, 'list', '--json');
     const [barrier] = JSON.parse(stdout).barriers;
     if (barrier?.arrived === arrived && barrier.failedTotal === 1) {
       return;
@@ -80,27 +57,27 @@ test('an operator sees who is missing, follows the barrier and lets the others g
   await untilArrived(world, 2);
 
   assert.match(
-    (await operate(world, 0, 'list')).stdout,
+    (await world.operate(0, 'list')).stdout,
     /^load-7 +default +open +0 +5 +2 +1 \(login 1\) +0 +0 +2 +\d+s ago$/m,
   );
-  const status = (await operate(world, 0, 'status', '--run-id', 'load-7')).stdout;
+  const status = (await world.operate(0, 'status', '--run-id', 'load-7')).stdout;
   for (const line of [/state +open, phase 0/, /expected +5/, /arrived +2/, /failed +1 \(login 1\)/, /missing +2: 4, 5$/m, /processes +1,/]) {
     assert.match(status, line);
   }
 
-  const watch = start(world, 'watch');
+  const watch = world.startOperator('watch');
   await once(watch.child.stdout, 'data');
   assert.match(watch.stdout, /^\d\d:\d\d:\d\d load-7 default: 2 of 5 arrived, 1 failed \(login 1\), 2 missing$/m);
 
-  const refused = await operate(world, 1, 'release', '--run-id', 'load-7');
+  const refused = await world.operate(1, 'release', '--run-id', 'load-7');
   assert.match(refused.stderr, /give --yes to release/);
-  assert.match((await operate(world, 0, 'release', '--run-id', 'load-7', '--yes')).stdout, /released phase 0 of barrier/);
+  assert.match((await world.operate(0, 'release', '--run-id', 'load-7', '--yes')).stdout, /released phase 0 of barrier/);
   assert.equal(await watch.ended, 0, watch.stderr);
   assert.match(watch.stdout, /load-7 default: released \(operator\): 2 of 5 arrived, 1 failed \(login 1\)$/m);
 
   const outcome = (await running).expect(0);
   assert.equal(outcome.output.match(/went on: operator 2 1/g)?.length, 2, outcome.output);
-  assert.match((await operate(world, 1, 'abort', '--run-id', 'load-7', '--yes')).stderr, /was released already: nothing was aborted/);
+  assert.match((await world.operate(1, 'abort', '--run-id', 'load-7', '--yes')).stderr, /was released already: nothing was aborted/);
 });
 
 test('an abort ends the wait in every process', async (t) => {
@@ -109,9 +86,9 @@ test('an abort ends the wait in every process', async (t) => {
   const runs = [run('--execution-segment', '0:1/3', ...sequence), run('--execution-segment', '1/3:1', ...sequence)];
   await untilArrived(world, 2);
 
-  const watch = start(world, 'watch', '--json');
+  const watch = world.startOperator('watch', '--json');
   await once(watch.child.stdout, 'data');
-  await operate(world, 0, 'abort', '--run-id', 'load-7', '--yes', '--reason', 'wrong build');
+  await world.operate(0, 'abort', '--run-id', 'load-7', '--yes', '--reason', 'wrong build');
   assert.equal(await watch.ended, 0, watch.stderr);
   const lines = watch.stdout.trim().split('\n').map((line) => JSON.parse(line));
   assert.equal(lines[0].processes, 2, 'the operator is none of them');
@@ -123,16 +100,7 @@ test('an abort ends the wait in every process', async (t) => {
 
 test('an operator needs a few permissions and speaks TLS', async (t) => {
   const port = await freePort();
-  const world = await startRedis(t, {
-    args: (folder) => {
-      execFileSync('go', ['-C', join(root, 'tools'), 'run', './certificates', folder, 'redis.test', 'client'], { stdio: 'inherit' });
-      const file = (name) => join(folder, name);
-      return [
-        ...['--tls-port', port, '--tls-ca-cert-file', file('ca.pem'), '--tls-cert-file', file('redis.test.pem')],
-        ...['--tls-key-file', file('redis.test.key')],
-      ];
-    },
-  });
+  const world = await startRedis(t, { args: withTls(port) });
   const page = await readFile(join(root, 'docs/how-to/operate-a-running-test.md'), 'utf8');
   const acl = /^redis-cli -p 6379 (ACL SETUSER (?:.*\\\n)*.*)$/m.exec(page)[1];
   await world.redis(...acl.replaceAll(/[\\']/g, '').split(/\s+/));
@@ -142,16 +110,16 @@ test('an operator needs a few permissions and speaks TLS', async (t) => {
   const secure = ['--redis', `rediss://operator:password@127.0.0.1:${port}`, '--tls-server-name', 'redis.test'];
   const files = ['--tls-ca', 'ca.pem', '--tls-cert', 'client.pem', '--tls-key', 'client.key'];
   await untilArrived(world, 2);
-  assert.match((await operate(world, 0, 'status', ...secure, ...files)).stdout, /missing +2: 4, 5$/m);
-  await operate(world, 0, 'release', '--run-id', 'load-7', '--yes', ...secure, ...files);
-  assert.match((await operate(world, 0, 'list', ...secure, ...files)).stdout, /released \(operator\)/);
+  assert.match((await world.operate(0, 'status', ...secure, ...files)).stdout, /missing +2: 4, 5$/m);
+  await world.operate(0, 'release', '--run-id', 'load-7', '--yes', ...secure, ...files);
+  assert.match((await world.operate(0, 'list', ...secure, ...files)).stdout, /released \(operator\)/);
   (await running).expect(0, 'went on: operator 2 1');
 });
 
 test('a store that cannot be used is named without its password', async (t) => {
   const world = await startRedis(t);
   const wrong = world.redisUrl.replace('//', '//user:sEcret@');
-  const { stdout, stderr } = await operate(world, 1, 'list', '--redis', wrong);
+  const { stdout, stderr } = await world.operate(1, 'list', '--redis', wrong);
   assert.match(stderr, /user or password is missing or wrong/);
   assert.doesNotMatch(stdout + stderr, /sEcret/);
 });

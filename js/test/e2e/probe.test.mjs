@@ -106,6 +106,44 @@ test('without the admin no event is closed, so none is said to have stayed so, a
   assert.equal(await world.redis('HGET', 'event_statuses', EVENT), 'OPEN');
 });
 
+test('settings with which no run can succeed are told, and nothing is tried', async (t) => {
+  const world = await startWorld(t);
+  await writeFile(join(world.folder, 'half.js'), 'export function logIn() {}\nexport function leave() {}\n');
+  for (const [env, seen] of [
+    [{ HOT_EVENT_ID: 'event-c' }, /^HOT_EVENT_ID must be one of EVENT_IDS \(event-a, event-b\), got "event-c"$/],
+    [{ EVENT_IDS: ' , ' }, /^EVENT_IDS is empty/],
+    [{ VUS: 20, LOGIN_BATCH_SIZE: 1, BARRIER_TIMEOUT_MS: 5000 }, /^the barrier cannot be met/],
+    [{ SYSTEM: 'half.js', PWD: world.folder }, /half\.js exports no function setEventStatus, wait; /],
+  ]) {
+    const said = await probe(world, env);
+    assert.deepEqual(said.wrong.map(({ check }) => check), ['settings'], said.output);
+    assert.match(said.wrong[0].seen, seen);
+    assert.deepEqual([said.of('settings').length, said.of('admin').length], [1, 0]);
+  }
+  assert.deepEqual(await world.redis('KEYS', '*'), []);
+});
+
+test('logins that nobody answers are no search for the last user who can', async (t) => {
+  const world = await startRedis(t);
+  const login = { headers: { Authorization: 'token', 'Set-Cookie': 'refreshToken=r; Path=/' } };
+  const answers = (silent) => ({ body: { email } }) => {
+    const user = Number(/^user(\d+)@/.exec(email)?.[1] ?? 0);
+    return silent.includes(user) ? { silent: true } : user > 5 ? { status: 401 } : login;
+  };
+  for (const [silent, seen, asked] of [
+    [[50], /^the last of 100 users, user100@example\.com, cannot log in: status 401.*; how many can was not found out, since user50@example\.com got no answer$/, [1, 50, 100, 100]],
+    [[100], /^the last of 100 users, user100@example\.com, cannot log in: .*timeout/, [1, 100, 100]],
+    [[], /^of 100 users only the first 5 can log in; the last, user100@example\.com: status 401/, [1, 4, 5, 6, 7, 13, 25, 50, 100, 100]],
+  ]) {
+    const { baseUrl, requests } = await startRoom(t, () => ({ 'POST /api/v1/auth/login': answers(silent) }));
+    const said = await probe(world, { VUS: 100, BASE_URL: baseUrl, LOGIN_TIMEOUT_MS: 300 });
+    assert.deepEqual(said.of('users').map(({ ok }) => ok), [false], said.output);
+    assert.match(said.of('users')[0].seen, seen);
+    const users = requests.map(({ body }) => Number(/^user(\d+)@/.exec(body?.email)?.[1] ?? 0)).filter((user) => user > 0);
+    assert.deepEqual(users.sort((a, b) => a - b), asked);
+  }
+});
+
 test('preset slots are compared with no seats, however the flag is written', async (t) => {
   const world = await startWorld(t, ['--seats', '2']);
   const said = await probe(world, { SLOT_BOOST: 'true', SEATS: 8 });

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -14,12 +14,13 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const js = resolve(fileURLToPath(import.meta.url), '../../..');
+const TOOLS = join(js, '../tools');
 
 export const HARNESS = join(js, 'sse-throughput-test.js');
 export const EXAMPLES = join(js, 'examples');
 export const EVENTS = ['event-a', 'event-b'];
 
-export const K6 = process.env.K6_BIN ?? join(js, '../k6');
+const K6 = process.env.K6_BIN ?? join(js, '../k6');
 const WAITING_ROOM = process.env.WAITING_ROOM_BIN ?? join(js, '../bin/waiting-room');
 const REDIS_SERVER = process.env.REDIS_SERVER_BIN || 'redis-server';
 
@@ -140,6 +141,18 @@ export async function startRedis(t, options = {}) {
   return Object.assign(new World(t, folder, port), { redisServer: child });
 }
 
+/** The arguments of a Redis that speaks TLS as well, for `redis.test`, and wants a certificate of the client. */
+export function withTls(port) {
+  return (folder) => {
+    execFileSync('go', ['-C', TOOLS, 'run', './certificates', folder, 'redis.test', 'client'], { stdio: 'inherit' });
+    const file = (name) => join(folder, name);
+    return [
+      ...['--tls-port', port, '--tls-ca-cert-file', file('ca.pem'), '--tls-cert-file', file('redis.test.pem')],
+      ...['--tls-key-file', file('redis.test.key')],
+    ];
+  };
+}
+
 export class World {
   constructor(t, folder, redisPort) {
     Object.assign(this, { t, folder, redisPort, redisUrl: `redis://127.0.0.1:${redisPort}`, baseUrl: 'http://127.0.0.1:1' });
@@ -164,9 +177,35 @@ export class World {
     }
   }
 
-  /** What k6 finds in its environment, whatever it is started for: nothing of this process's own settings. */
-  get environment() {
-    return { PATH: process.env.PATH, HOME: this.folder, K6_AUTO_EXTENSION_RESOLUTION: 'false', K6_NO_USAGE_REPORT: 'true' };
+  /** Starts k6, which finds nothing of this process's own settings in its environment. It ends with the test at the latest. */
+  #startK6(args, env) {
+    const own = { PATH: process.env.PATH, HOME: this.folder, K6_AUTO_EXTENSION_RESOLUTION: 'false', K6_NO_USAGE_REPORT: 'true' };
+    const child = launch(K6, args, { cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'], env: { ...own, ...env } });
+    this.t.after(() => child.kill('SIGKILL'));
+    [child.stdout, child.stderr].forEach((stream) => stream.setEncoding('utf8'));
+    return child;
+  }
+
+  /** Starts a test. */
+  startTest(script, args, env) {
+    return this.#startK6(['run', '--quiet', '--no-color', '--address', '', ...args, script], env);
+  }
+
+  /** Starts `k6 x barrier` with these arguments; `ended` gives its exit code. */
+  startOperator(...args) {
+    const child = this.#startK6(['x', 'barrier', ...args], { K6_BARRIER_REDIS: this.redisUrl });
+    const command = { child, stdout: '', stderr: '' };
+    child.stdout.on('data', (chunk) => (command.stdout += chunk));
+    child.stderr.on('data', (chunk) => (command.stderr += chunk));
+    command.ended = once(child, 'close').then(([code]) => code);
+    return command;
+  }
+
+  /** Runs it to its end, which must be this exit code. */
+  async operate(code, ...args) {
+    const command = this.startOperator(...args);
+    assert.equal(await command.ended, code, `${args.join(' ')}\n${command.stdout}${command.stderr}`);
+    return command;
   }
 
   /**
@@ -177,25 +216,19 @@ export class World {
    * @returns {Promise<Outcome>}
    */
   async k6(env, { script = HARNESS, args = [], onLine, started } = {}) {
-    const child = launch(K6, ['run', '--quiet', '--no-color', '--address', '', ...args, script], {
-      cwd: this.folder,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...this.environment,
-        EVENT_IDS: EVENTS.join(','),
-        REDIS_URL: this.redisUrl,
-        BASE_URL: this.baseUrl,
-        BURST_OFFSET_MS: '0',
-        SSE_P95_THRESHOLD: '60000',
-        ...Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])),
-      },
+    const child = this.startTest(script, args, {
+      EVENT_IDS: EVENTS.join(','),
+      REDIS_URL: this.redisUrl,
+      BASE_URL: this.baseUrl,
+      BURST_OFFSET_MS: '0',
+      SSE_P95_THRESHOLD: '60000',
+      ...Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])),
     });
-    this.t.after(() => child.kill('SIGKILL'));
     started?.(child);
     let output = '';
     let seen = 0;
     for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (chunk) => {
+      stream.on('data', (chunk) => {
         output += chunk;
         for (let end; onLine && (end = output.indexOf('\n', seen)) >= 0; seen = end + 1) {
           onLine(output.slice(seen, end));
@@ -205,6 +238,27 @@ export class World {
     const start = Date.now();
     const [code] = await once(child, 'close');
     return new Outcome(code, output, Date.now() - start, await this.#summary());
+  }
+
+  /**
+   * Runs the harness. Once as many lines as `times` says have the text something is done, and done before this returns.
+   *
+   * @param {Record<string, string | number>} env
+   * @param {string} text
+   * @param {() => unknown} disturb
+   */
+  async disturbedK6(env, text, disturb, times = 1) {
+    let disturbed;
+    let seen = 0;
+    const onLine = (line) => {
+      if (line.includes(text) && ++seen === times) {
+        disturbed = { done: disturb() };
+      }
+    };
+    const run = await this.k6(env, { onLine });
+    assert.ok(disturbed, `"${text}" was printed ${seen} times of ${times}\n${run.output}`);
+    await disturbed.done;
+    return run;
   }
 
   async #summary() {

@@ -79,12 +79,15 @@ test('the hot event gets exactly its share, the others the rest in turn', () => 
 });
 
 test('plans that cannot succeed are refused', () => {
-  assert.equal(whyImpossible(plan({}), ''), '');
-  assert.equal(whyImpossible(plan({ SCENARIO: 'target' }), ''), '');
-  assert.match(whyImpossible(readConfig({}), ''), /EVENT_IDS is empty.*comma/);
-  assert.match(whyImpossible(plan({ HOT_EVENT_ID: 'x' }), ''), /HOT_EVENT_ID must be one of EVENT_IDS \(a, b, c\), got "x"/);
-  assert.match(whyImpossible(plan({ SCENARIO: 'stress' }), ''), /302000 ms after setup.*BARRIER_TIMEOUT_MS is 300000/);
-  assert.match(whyImpossible(plan({ SCENARIO: 'stress', BARRIER_TIMEOUT_MS: '400000' }), ''), /SSE_TIMEOUT_MS is 120000/);
-  assert.match(whyImpossible(plan({}), '0:1/2'), /RUN_ID is missing: with the execution segment 0:1\/2/);
-  assert.equal(whyImpossible(plan({ RUN_ID: 'run-1' }), '0:1/2'), '');
+  const calls = { logIn() {}, setEventStatus() {}, wait() {}, leave() {} };
+  const why = (config, segment) => whyImpossible(config, calls, segment);
+  assert.equal(why(plan({}), ''), '');
+  assert.equal(why(plan({ SCENARIO: 'target' }), ''), '');
+  assert.match(whyImpossible(plan({ SYSTEM: '/own.js' }), { ...calls, wait: 1, leave: undefined }, ''), /^\/own\.js exports no function wait, leave;/);
+  assert.match(why(readConfig({}), ''), /EVENT_IDS is empty.*comma/);
+  assert.match(why(plan({ HOT_EVENT_ID: 'x' }), ''), /HOT_EVENT_ID must be one of EVENT_IDS \(a, b, c\), got "x"/);
+  assert.match(why(plan({ SCENARIO: 'stress' }), ''), /302000 ms after setup.*BARRIER_TIMEOUT_MS is 300000/);
+  assert.match(why(plan({ SCENARIO: 'stress', BARRIER_TIMEOUT_MS: '400000' }), ''), /SSE_TIMEOUT_MS is 120000/);
+  assert.match(why(plan({}), '0:1/2'), /RUN_ID is missing: with the execution segment 0:1\/2/);
+  assert.equal(why(plan({ RUN_ID: 'run-1' }), '0:1/2'), '');
 });

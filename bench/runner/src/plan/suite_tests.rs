@@ -180,6 +180,15 @@ fn impossible_plans_are_refused_with_the_limit_to_raise() {
             &[("STALL_MS", "500")],
             ["STALL_MS=500 is not allowed", "3000 or more"],
         ),
+        (
+            "smoke",
+            &[
+                ("EVENT_IDS", "a,b"),
+                ("EVENT_COUNT", "1"),
+                ("HOT_EVENT_ID", "b"),
+            ],
+            ["HOT_EVENT_ID=b is none of the events", "allowed: one of a"],
+        ),
         ("custom", &[], ["VUS is missing", "--set VUS=…"]),
         (
             "smoke",
@@ -210,7 +219,12 @@ fn a_hot_event_lengthens_the_drain() {
         ("1", "20000"),
         ("0", "4000"),
     ] {
-        let set = [("VUS", "1000"), ("HOT_EVENT_ID", "e"), ("HOT_RATIO", ratio)];
+        let set = [
+            ("VUS", "1000"),
+            ("EVENT_IDS", "a,b,c,d,e"),
+            ("HOT_EVENT_ID", "e"),
+            ("HOT_RATIO", ratio),
+        ];
         assert_eq!(figures("smoke", &set, ["drain_ms"]), [expected], "{ratio}");
     }
 }

@@ -4,12 +4,25 @@ mod common;
 
 use std::time::Duration;
 
+use common::client::Client;
 use common::{EVENT, Room, SLOTS, for_both_kinds};
 use serde_json::json;
 use waiting_room::{Config, QueueKind, Transport};
 
 fn polling(config: &mut Config) {
     config.transport = Transport::Polling;
+}
+
+/// Opens the event, which has one seat: the first user holds it, and the second one waits.
+async fn one_promoted_and_one_queued(room: &Room) -> (Client, Client) {
+    room.set_status(EVENT, "OPEN").await;
+    let promoted = room.user(1).await;
+    promoted
+        .ask_until(EVENT, |answer| answer["status"] == "IN_PROGRESS")
+        .await;
+    let queued = room.user(2).await;
+    queued.ask(EVENT).await;
+    (promoted, queued)
 }
 
 #[tokio::test]
@@ -75,13 +88,7 @@ async fn user_who_does_not_ask_any_more_is_gone() {
             config.cut_after_silence = Duration::from_secs(2);
         })
         .await;
-        room.set_status(EVENT, "OPEN").await;
-        let promoted = room.user(1).await;
-        promoted
-            .ask_until(EVENT, |answer| answer["status"] == "IN_PROGRESS")
-            .await;
-        let queued = room.user(2).await;
-        queued.ask(EVENT).await;
+        one_promoted_and_one_queued(&room).await;
         assert_eq!(room.slots(), "0");
         room.redis.until(&SLOTS, Some("1".to_owned())).await;
         room.redis.until(&["EXISTS", "WAITING:e1"], false).await;
@@ -109,13 +116,7 @@ async fn queue_that_was_cleaned_has_nobody_in_it() {
         })
         .await;
         // As an aborted run leaves them: one holds the slot, the other waits, and nobody asks any more.
-        room.set_status(EVENT, "OPEN").await;
-        let promoted = room.user(1).await;
-        promoted
-            .ask_until(EVENT, |answer| answer["status"] == "IN_PROGRESS")
-            .await;
-        let queued = room.user(2).await;
-        queued.ask(EVENT).await;
+        let (promoted, queued) = one_promoted_and_one_queued(&room).await;
         room.set_status(EVENT, "CLOSED").await;
         let keys = ["WAITING", "WAITING_USER_IDS", "WAITING_QUEUE_INDEX_RECORD"];
         for key in keys {
