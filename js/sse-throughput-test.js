@@ -251,10 +251,13 @@ export default function (data) {
   }
   if (promoted) {
     // Gives the user's slot back, for which the wait must be over before.
-    if (failureOf(() => system.leave(config, session, eventId)) !== '') {
+    const held = failureOf(() => system.leave(config, session, eventId));
+    if (held === '') {
+      log('has left');
+    } else {
       disconnectFailures.add(1);
+      tell(`could not leave event ${eventId}: ${held}`);
     }
-    log('has left');
     return;
   }
   sseFailures.add(1);

@@ -76,6 +76,14 @@ test('what a ported system refuses is told in its own words', async (t) => {
   (await world.k6(env)).expect(ABORTED, /user 1 could not log in: status 403 .*no such pair/, 'joined=0, loginFail=2');
 });
 
+test('what refuses to let a user go is told, too', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl } = await startRoom(t, (queues) => ({ ...boxOffice(queues), 'DELETE /shows/*/number': () => ({ status: 405 }) }));
+  const env = { VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, POLL_INTERVAL_MS: 100, VERBOSE_LOGS: 1 };
+  const run = (await world.k6(env)).expect(99, /user 1 could not leave event event-a: status 405/, 'Disconnect failures: 1');
+  assert.doesNotMatch(run.output, /has left/);
+});
+
 test('users are those of a file', async (t) => {
   const world = await startRedis(t);
   const { baseUrl, requests } = await startRoom(t, (queues) => ({
