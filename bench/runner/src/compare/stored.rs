@@ -353,6 +353,8 @@ impl StoredRun {
             Some("quick mode".to_owned())
         } else if !matches!(self.verdict.as_str(), "PASS" | "FAIL") {
             Some(self.verdict.clone())
+        } else if self.meta.observed.cut {
+            Some("a threshold ended it early (abortOnFail)".to_owned())
         } else {
             None
         }
