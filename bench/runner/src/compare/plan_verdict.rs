@@ -3,7 +3,7 @@
 use barrier_stats::ratio::{Ratio, holm};
 use serde::Serialize;
 
-use super::baseline::{self, Against};
+use super::against::{self, Against};
 use super::cells::{Cell, title};
 use super::limit::Gate;
 use super::stored::Stored;
@@ -26,7 +26,7 @@ pub(crate) struct Said {
 /// A baseline cannot be read.
 pub(crate) fn said(stored: &Stored, allowed: &[String]) -> anyhow::Result<Said> {
     let mut cells = family::within(stored, allowed);
-    let mut baselines = baseline::against(stored)?;
+    let mut baselines = against::against(stored)?;
     judge(&mut cells, &mut baselines);
     let baselines: Vec<Against> = baselines.into_iter().map(Against::told).collect();
     Ok(Said {
