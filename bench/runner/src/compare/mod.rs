@@ -234,15 +234,6 @@ fn lines(cell: &Cell) -> Vec<String> {
         lines.push(format!("  => {}", comparison.verdict.text));
         lines.extend(comparison.shown_gate().map(|text| format!("  => {text}")));
     }
-    for difference in cell
-        .differences
-        .iter()
-        .filter(|difference| difference.allowed)
-    {
-        lines.push(format!(
-            "  => although they differ, as was allowed, in {difference}"
-        ));
-    }
     for run in &cell.left_out {
         lines.push(format!(
             "  left out: {}: {}",

@@ -75,6 +75,9 @@ fn judge(cells: &mut [Cell], baselines: &mut [Against]) {
 pub(crate) struct PlanVerdict {
     /// `PASS`, `FAIL`, or `INVALID` where the evidence allows no verdict.
     pub(crate) verdict: &'static str,
+    /// What differs in the runs that were compared, and was allowed to by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed: Vec<String>,
     pub(crate) reasons: Vec<String>,
 }
 
@@ -113,8 +116,15 @@ impl PlanVerdict {
             () => "PASS",
         };
         let reasons = judged.into_iter().filter(|(own, _)| *own != "PASS");
+        let mut allowed: Vec<String> = Vec::new();
+        for difference in cells.iter().flat_map(family::allowed) {
+            if !allowed.contains(&difference) {
+                allowed.push(difference);
+            }
+        }
         Some(Self {
             verdict,
+            allowed,
             reasons: reasons.map(|(_, reason)| reason).collect(),
         })
     }
@@ -128,6 +138,13 @@ impl PlanVerdict {
 impl std::fmt::Display for PlanVerdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "verdict of the plan: {}", self.verdict)?;
+        if !self.allowed.is_empty() {
+            write!(
+                f,
+                " (although runs differ, as was allowed, in {})",
+                self.allowed.join(", ")
+            )?;
+        }
         self.reasons
             .iter()
             .try_for_each(|reason| write!(f, "\n  {reason}"))
