@@ -50,6 +50,13 @@ fn live_and_later_give_the_same_verdict_on_a_plan() {
         let bench = Bench::new();
         let (codes, printed) = codes(&bench, &limited(&bench, limit), more);
         assert_eq!(codes, [code; 3], "{more:?}: {printed}");
+        // Not before the limits have said theirs.
+        let good = printed.find("\nOK\n");
+        assert_eq!(good.is_some(), verdict == Some("PASS"), "{printed}");
+        assert!(
+            good >= printed.find("verdict of the plan: PASS"),
+            "{printed}"
+        );
         let told = verdict.map(|verdict| format!("verdict of the plan: {verdict}"));
         match told {
             Some(told) => assert_eq!(printed.matches(&told).count(), 3, "{printed}"),

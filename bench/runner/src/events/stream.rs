@@ -75,6 +75,8 @@ pub(crate) enum Event {
     ReportWritten { path: String },
     /// A report could not be written.
     ReportFailed { text: String },
+    /// Every run of the plan passes, and nothing that follows from them together says otherwise.
+    AllGood,
     /// Where the evidence is.
     EvidenceKept { folder: String },
 }

@@ -113,13 +113,18 @@ impl<'a> Session<'a> {
         let kept = self.keep_redis_log();
         let Worked { codes, failure } = result?;
         kept?;
-        self.sum_up(&planned);
+        let all_pass = self.sum_up(&planned);
         for text in self.invocation.shared().faults() {
             let text = format!("not whole: {text}");
             self.stream.tell(Event::Finding { text });
         }
         // The evidence is complete by now; only what is made of it may be missing.
         let reported = report::of_plan(self.shared.suite, self.invocation.path(), &self.stream);
+        // Not before the limits of comparisons have said theirs.
+        let good = failure.is_none() && exit::of_runs(&codes) == exit::OK;
+        if all_pass && good && matches!(reported, Ok(exit::OK)) {
+            self.stream.tell(Event::AllGood);
+        }
         self.stream.tell(Event::EvidenceKept {
             folder: shown(self.invocation.path()),
         });
@@ -321,8 +326,8 @@ impl<'a> Session<'a> {
         outcome
     }
 
-    /// Tells what became of the planned runs, and how to go on if something is left.
-    fn sum_up(&self, runs: &[Planned]) {
+    /// Tells what became of the planned runs, and how to go on if something is left. Returns whether all pass.
+    fn sum_up(&self, runs: &[Planned]) -> bool {
         let mut verdicts = BTreeMap::new();
         let stands = standing(&self.invocation, runs);
         for run in &stands {
@@ -330,12 +335,14 @@ impl<'a> Session<'a> {
             *verdicts.entry(verdict.to_string()).or_insert(0) += 1;
         }
         let left = stands.iter().filter(|run| !run.complete).count();
+        let all_pass = left == 0 && verdicts.keys().all(|verdict| verdict == "PASS");
         self.stream.tell(Event::PlanEnded {
             runs: runs.len(),
             verdicts,
             left,
             folder: shown(self.invocation.path()),
         });
+        all_pass
     }
 
     /// Ends the private Redis and keeps its log.
