@@ -95,6 +95,15 @@ fn no_step_reaches_a_host_that_the_suite_does_not_allow() {
             ),
             "BROKERS",
         ),
+        // By its own name, by a port alone, and as a client of gRPC is told it.
+        (
+            format!("{fine}[env.DB_HOST]\ntype = \"string\"\ndefault = \"db.example\"\n"),
+            "DB_HOST",
+        ),
+        (
+            format!("{fine}[env.PEER]\ntype = \"string\"\ndefault = \"dns:///db.example\"\n"),
+            "PEER",
+        ),
         (format!("{fine}{redis}"), "REDIS_URL"),
         (
             format!(
@@ -181,7 +190,8 @@ fn a_target_that_tells_another_host_is_not_used() {
         ready = { tcp = \"{address}\", every = \"10ms\", limit = \"30s\" }\n";
     let target = target
         .replace("/\"\"/", "//")
-        .replace("http://db", "http:'/'/db");
+        // Nobody sees it in the arguments.
+        .replace("http://db.example", "http:'/'/db.exam''ple");
     let (code, printed) = finish(&mut written(&place, &format!("{HEAD}{target}"), ""));
     assert_eq!(code, 2, "{printed}");
     assert!(

@@ -11,6 +11,7 @@ use super::{computed, points, target};
 use crate::evidence::component;
 use crate::suite::Suite;
 use crate::suite::gate;
+use crate::suite::hosts::Words;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Point, RunValues, Vars};
@@ -210,7 +211,7 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
             suite.allow(name, text)?;
             // Nobody is asked by a name, or by a password.
             if !vars.is_secret(name) && !NAMES.contains(&name) {
-                suite.allow_words(name, text, false)?;
+                suite.allow_words(name, text, Words::Of(name))?;
             }
         }
     }
@@ -224,7 +225,7 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
     }
     arguments(target, vars).try_for_each(|(what, text)| {
         suite.allow(&what, &text)?;
-        suite.allow_words(&what, &text, true)
+        suite.allow_words(&what, &text, Words::Arguments)
     })
 }
 
@@ -278,7 +279,7 @@ impl PlannedRun<'_> {
         }
         arguments(self.target, &self.vars).try_for_each(|(what, text)| {
             suite.allow_now(&what, &text)?;
-            suite.allow_words(&what, &text, true)
+            suite.allow_words(&what, &text, Words::Arguments)
         })
     }
 
