@@ -24,4 +24,6 @@ mod secrets;
 
 #[cfg(test)]
 pub(crate) use file::tests;
+#[cfg(test)]
+mod vars_tests;
 pub(crate) use file::{FOLDER, Suite, in_folder};
