@@ -140,6 +140,13 @@ impl Stream {
         inner.listeners.push(Box::new(listener));
     }
 
+    /// Nothing is told any more: returns when every listener has done with what it heard.
+    pub(crate) fn close(&self) {
+        // Not below the lock: who listens may take its time, and others may still tell.
+        let listeners = std::mem::take(&mut self.inner().listeners);
+        drop(listeners);
+    }
+
     /// Something happens now. Returns when every listener has heard it.
     pub(crate) fn tell(&self, event: Event) {
         let now = Timestamp::now();
