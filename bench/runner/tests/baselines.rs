@@ -273,23 +273,10 @@ fn limits_to_baselines_are_corrected_with_all_others() {
     let place = Place::new();
     // Twenty points; at one of them luck puts the whole interval beyond what is allowed.
     let series = |name: &str, factor: f64| {
-        let mut plan = Plan::new(&place, name).limited("0.05");
-        for users in 1..=20_u32 {
-            let factor = if users == 20 { factor } else { 1.0 };
-            for cycle in 1..=7_u32 {
-                let noise = [1.0, -1.0, 0.5, -0.5, 0.8, -0.8, 0.0][cycle as usize - 1];
-                let meta = json!({ "point": { "USERS": users.to_string() } });
-                let drain = 10_000.0 * factor * (1.0 + 0.02 * noise);
-                plan.add_at(
-                    &users.to_string(),
-                    &Run {
-                        meta,
-                        ..run("zset", cycle, drain)
-                    },
-                );
-            }
-        }
-        plan
+        let plan = Plan::new(&place, name).limited("0.05");
+        plan.at_points("zset", 0.02, |users| {
+            10_000.0 * if users == 20 { factor } else { 1.0 }
+        })
     };
     assert_eq!(accept(&place, &series("first", 1.0)).0, 0);
     let (code, printed) = compare(&place, &series("luck", 1.08));

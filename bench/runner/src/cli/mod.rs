@@ -300,7 +300,7 @@ pub fn main() {
 ///
 /// # Errors
 /// See [`exit::code_of`] for the codes that errors become.
-pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
+fn dispatch(cli: Cli) -> anyhow::Result<i32> {
     match cli.verb {
         Verb::Run {
             what,

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::Context as _;
 
 use super::folder::Folder;
-use crate::values::hash::sha256;
+use crate::values::hash;
 
 /// Its name; `sha256sum -c SHA256SUMS` reads it.
 pub(crate) const MANIFEST: &str = "SHA256SUMS";
@@ -92,7 +92,7 @@ impl Folder {
             let entry = entry.with_context(reading)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name != MANIFEST && entry.file_type().with_context(reading)?.is_file() {
-                sums.insert(name, sha256(&fs::read(entry.path()).with_context(reading)?));
+                sums.insert(name, hash::file(&entry.path())?);
             }
         }
         Ok(sums)

@@ -46,7 +46,7 @@ pub(crate) struct PlanFile {
     pub(crate) secrets: Vec<String>,
     /// What `k6 version` printed, modules included, and the core's build id.
     pub(crate) k6: String,
-    /// Hash of the harness.
+    /// Of each script with whatever it loads.
     pub(crate) harness_sha256: Vec<String>,
     /// Its runs have manifests; those of older plans need not.
     #[serde(default)]
