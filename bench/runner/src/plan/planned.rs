@@ -201,6 +201,8 @@ fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyho
 /// A run writes to Redis and drives load: both only where the suite allows it. Looked at is every address that a step of
 /// the run or its harness can reach: those in variables, whatever their type, and those that the suite's tables name.
 fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    let processes = target.processes.iter().map(|text| text.get_ref().as_str());
+    let processes: Vec<&str> = processes.flat_map(variables).collect();
     for (name, value, _) in vars.iter() {
         let texts = match value {
             Value::Text(text) => std::slice::from_ref(text),
@@ -209,8 +211,8 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
         };
         for text in texts {
             suite.allow(name, text)?;
-            // Nobody is asked by a name, or by a password.
-            if !vars.is_secret(name) && !NAMES.contains(&name) {
+            // Nobody is asked by a name, by a password, or by the port of a process.
+            if !vars.is_secret(name) && !NAMES.contains(&name) && !processes.contains(&name) {
                 suite.allow_words(name, text, Words::Of(name))?;
             }
         }
