@@ -167,6 +167,9 @@ mod tests {
         assert!(folder.unsound().expect("read").is_empty(), "older evidence");
         let path = |name: &str| root.path().join(name);
         fs::write(path("meta.json"), "{ \"manifest\": \"SHA256SUMS\" }\n").expect("changed");
+        let killed = folder.unsound().expect("read");
+        assert!(killed.is_empty(), "before it could judge: {killed:?}");
+        folder.write("verdict.json", b"{}\n").expect("written");
         assert_eq!(folder.unsound().expect("read"), ["SHA256SUMS is missing"]);
         folder.seal().expect("sealed");
         assert!(folder.unsound().expect("read").is_empty());

@@ -50,7 +50,9 @@ pub(crate) fn run(
     let timestamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let invocation = Invocation::create(&root, &timestamp)?;
     file.write(suite, &invocation)?;
-    Session::new(suite, ready, invocation, &file, keep_going, stream)?.work(plan)
+    let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
+    let stands = standing(&invocation, &planned);
+    Session::new(suite, ready, invocation, &file, keep_going, stream)?.work(plan, stands)
 }
 
 /// Refuses a plan that is not the one that its runs were made with: new ones could not be compared with them.
@@ -108,5 +110,5 @@ pub(crate) fn resume(
     }
     let ready = Ready::new(&suite, &plan, stream)?;
     file.align(&suite, &mut plan, &ready.k6.version)?;
-    Session::new(&suite, ready, invocation, &file, keep_going, stream)?.work(plan)
+    Session::new(&suite, ready, invocation, &file, keep_going, stream)?.work(plan, stands)
 }

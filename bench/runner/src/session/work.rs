@@ -103,13 +103,13 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Makes every run that has no sound evidence yet, and returns the exit code.
+    /// Makes every run that has no sound evidence yet, and returns the exit code. `stands`: how each stands before.
     ///
     /// # Errors
     /// A run could not be started, or evidence could not be written.
-    pub(super) fn work(mut self, plan: Plan<'_>) -> anyhow::Result<i32> {
+    pub(super) fn work(mut self, plan: Plan<'_>, stands: Vec<Standing>) -> anyhow::Result<i32> {
         let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
-        let result = self.runs(plan, &planned);
+        let result = self.runs(plan, stands);
         let kept = self.keep_redis_log();
         let Worked { codes, failure } = result?;
         kept?;
@@ -146,15 +146,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn runs(&mut self, plan: Plan<'_>, planned: &[Planned]) -> anyhow::Result<Worked> {
+    fn runs(&mut self, plan: Plan<'_>, stands: Vec<Standing>) -> anyhow::Result<Worked> {
         let mut worked = Worked::default();
         let mut left: Vec<(PlannedRun<'_>, Standing)> = Vec::new();
         let mut complete = 0;
-        for (run, stands) in plan
-            .runs
-            .into_iter()
-            .zip(standing(&self.invocation, planned))
-        {
+        for (run, stands) in plan.runs.into_iter().zip(stands) {
             self.earlier.extend(stands.state.run_ids.iter().cloned());
             if stands.complete {
                 complete += 1;
