@@ -43,8 +43,8 @@ for (const file of readdirSync(root, { recursive: true }).filter((path) => /(^|\
   }
 }
 const counted = [...latest.values()].filter(
-  ({ block, blockAttempt, discarded, quick, verdict }) =>
-    blockAttempt === blocks.get(block) && !discarded && !quick && ['PASS', 'FAIL'].includes(verdict),
+  ({ block, blockAttempt, discarded, quick, verdict, observed }) =>
+    blockAttempt === blocks.get(block) && !discarded && !quick && !observed?.cut && ['PASS', 'FAIL'].includes(verdict),
 );
 
 let checked = 0;

@@ -143,22 +143,28 @@ fn a_name_without_a_baseline_is_told() {
     assert!(printed.contains(line), "{printed}");
 }
 
+/// The files of what was accepted.
+fn accepted(plan: &Plan) -> Vec<std::path::PathBuf> {
+    let folder = plan.folder.parent().expect("a root").join("baselines");
+    let files = fs::read_dir(folder).expect("baselines");
+    files.map(|entry| entry.expect("an entry").path()).collect()
+}
+
 #[test]
 fn what_was_accepted_is_not_changed_by_hand() {
     let place = Place::new();
     let plan = |name: &str, drain: f64| {
-        let mut plan = Plan::new(&place, name);
+        let mut plan = Plan::new(&place, name).limited("0.05");
         series(&mut plan, "zset", 7, drain, &json!({}));
         plan
     };
-    let (first, second) = (plan("first", 10_000.3), plan("second", 15_000.0));
+    let (first, second) = (plan("first", 10_000.3), plan("second", 10_000.0));
     let (code, printed) = accept(&place, &first);
     assert_eq!(code, 0, "{printed}");
-    let (_, printed) = compare(&place, &second);
+    let (code, printed) = compare(&place, &second);
+    assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("of what was accepted on"), "{printed}");
-    let folder = first.folder.parent().expect("a root").join("baselines");
-    let mut files = fs::read_dir(&folder).expect("baselines");
-    let path = files.next().expect("one").expect("a file").path();
+    let path = accepted(&first).remove(0);
     let kept = text(&path);
     let value = kept
         .lines()
@@ -166,11 +172,100 @@ fn what_was_accepted_is_not_changed_by_hand() {
         .expect("a value");
     fs::write(&path, kept.replace(value, "20000.0,")).expect("written");
     let (code, printed) = compare(&place, &second);
-    assert_eq!(code, 2, "{printed}");
+    assert_eq!(code, 3, "{printed}");
     assert!(
-        printed.contains("changed since it was accepted"),
+        printed.contains("changed since it was accepted")
+            && printed.contains("verdict of the plan: INVALID"),
         "{printed}"
     );
+    // What is no baseline at all says as little; what is another suite's, or nobody's, is looked past.
+    fs::write(&path, "{").expect("written");
+    let (code, printed) = compare(&place, &second);
+    assert!(code == 3 && printed.contains("not a baseline"), "{printed}");
+    fs::write(&path, &kept).expect("written");
+    let other = kept.replace("\"waiting-room\"", "\"other\"");
+    assert_ne!(other, kept);
+    fs::write(path.with_file_name("other_smoke.json"), other).expect("written");
+    fs::write(path.with_file_name("notes.json"), "{").expect("written");
+    let (code, printed) = compare(&place, &second);
+    assert_eq!(code, 0, "{printed}");
+}
+
+#[test]
+fn what_was_accepted_is_found_for_a_part_of_a_plan_and_for_several() {
+    let place = Place::new();
+    let plan = |name: &str, drain: f64| {
+        let mut plan = Plan::new(&place, name).limited("0.05");
+        series(&mut plan, "zset", 7, drain, &json!({}));
+        plan
+    };
+    let (first, second) = (plan("first", 10_000.0), plan("second", 15_000.0));
+    assert_eq!(accept(&place, &first).0, 0);
+    for folder in [second.folder.join("zset"), place.evidence()] {
+        let (code, printed) = call(&place, "compare", &[&folder], &[]);
+        assert!(
+            code == 3
+                && printed.contains("1.50 of what was accepted on")
+                && printed.contains("FAIL: at most 5 % worse"),
+            "{}: {printed}",
+            folder.display()
+        );
+    }
+    let (code, printed) = call(&place, "compare", &[&first.folder.join("zset")], &[]);
+    assert!(
+        code == 0 && !printed.contains("baseline:"),
+        "nothing is measured by itself: {printed}"
+    );
+}
+
+#[test]
+fn a_limit_of_a_name_without_a_baseline_is_not_kept_by_silence() {
+    let place = Place::new();
+    let plan = |name: &str, branches: &[&'static str]| {
+        let mut plan = Plan::new(&place, name).limited("0.05");
+        for branch in branches {
+            series(&mut plan, branch, 7, 10_000.0, &json!({}));
+        }
+        plan
+    };
+    assert_eq!(accept(&place, &plan("first", &["zset"])).0, 0);
+    let (code, printed) = compare(&place, &plan("second", &["hash"]));
+    assert!(
+        code == 3
+            && printed.contains("smoke, hash: no baseline of this name")
+            && printed.contains("judged by nothing"),
+        "{printed}"
+    );
+    let (code, printed) = compare(&place, &plan("both", &["zset", "hash"]));
+    assert!(
+        code == 0
+            && printed.contains("smoke, hash: no baseline of this name")
+            && !printed.contains("judged by nothing"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn of_several_under_other_conditions_the_last_that_was_accepted_is_told() {
+    let place = Place::new();
+    let plan = |name: &str, users: &str| {
+        let mut plan = Plan::new(&place, name).limited("0.05");
+        let meta = json!({ "environment": { "VUS": { "value": users, "from": "scenario" } } });
+        series(&mut plan, "zset", 7, 10_000.0, &meta);
+        plan
+    };
+    // Among the names of the files the older one may be the last.
+    for order in [["50", "60"], ["60", "50"]] {
+        for users in order {
+            let plan = plan(&format!("of-{users}"), users);
+            assert_eq!(accept(&place, &plan).0, 0);
+        }
+        let (code, printed) = compare(&place, &plan("now", "70"));
+        assert!(
+            code == 3 && printed.contains(&format!("(of-{}): conditions differ in VUS", order[1])),
+            "{printed}"
+        );
+    }
 }
 
 #[test]
@@ -178,23 +273,10 @@ fn limits_to_baselines_are_corrected_with_all_others() {
     let place = Place::new();
     // Twenty points; at one of them luck puts the whole interval beyond what is allowed.
     let series = |name: &str, factor: f64| {
-        let mut plan = Plan::new(&place, name).limited("0.05");
-        for users in 1..=20_u32 {
-            let factor = if users == 20 { factor } else { 1.0 };
-            for cycle in 1..=7_u32 {
-                let noise = [1.0, -1.0, 0.5, -0.5, 0.8, -0.8, 0.0][cycle as usize - 1];
-                let meta = json!({ "point": { "USERS": users.to_string() } });
-                let drain = 10_000.0 * factor * (1.0 + 0.02 * noise);
-                plan.add_at(
-                    &users.to_string(),
-                    &Run {
-                        meta,
-                        ..run("zset", cycle, drain)
-                    },
-                );
-            }
-        }
-        plan
+        let plan = Plan::new(&place, name).limited("0.05");
+        plan.at_points("zset", 0.02, |users| {
+            10_000.0 * if users == 20 { factor } else { 1.0 }
+        })
     };
     assert_eq!(accept(&place, &series("first", 1.0)).0, 0);
     let (code, printed) = compare(&place, &series("luck", 1.08));

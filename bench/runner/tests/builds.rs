@@ -89,6 +89,24 @@ fn two_builds_run_side_by_side_and_are_compared() {
         Some(2)
     );
     assert_eq!(cell["differences"], serde_json::json!([]));
+    assert!(!printed.contains("one and the same build"), "{printed}");
+}
+
+#[test]
+fn one_program_under_two_names_is_said_beside_the_verdict() {
+    let bench = Bench::new();
+    let suite = compared(&bench).display().to_string();
+    let same = program(&bench, "same");
+    let mut command = bench.call(&["run", &suite, "--variant", "a", "--level", "LEVEL=1"]);
+    command.args(["--cycles", "1", "--build", &format!("old={same}")]);
+    let (code, printed) = finish(command.args(["--build", &format!("new={same}")]));
+    assert_eq!(code, 0, "{printed}");
+    let plan = bench.plan().display().to_string();
+    let (code, printed) = finish(&mut bench.call(&["compare", &plan]));
+    assert!(
+        code == 0 && printed.contains("(one and the same build under both names, new and old)"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -380,6 +398,17 @@ fn a_build_moves_every_address_or_none() {
         finish(&mut command)
     };
     let redis = "REDIS_URL=redis://localhost:3";
+    let mut same = place.runner();
+    same.args(["run", "bench/suites/waiting-room.toml", "--dry-run"]);
+    same.args(["--set", "EVENT_IDS=e1", "--set", redis]);
+    for build in ["old=http://localhost:1", "new=http://LOCALHOST:1/"] {
+        same.args(["--build", build]);
+    }
+    let (code, printed) = finish(&mut same);
+    assert!(
+        code == 2 && printed.contains("--build new: the address of old"),
+        "{printed}"
+    );
     let (code, printed) = call(&["EVENT_IDS=e1", redis]);
     assert_eq!(code, 0, "{printed}");
     let (code, printed) = call(&["EVENT_IDS=e1", redis, "BROKER_BASE_URL=http://localhost:4"]);

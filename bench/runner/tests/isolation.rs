@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 
-use common::{Place, Redis, finish, json, k6, text};
+use common::{Place, Redis, ask, finish, json, k6, text};
 
 /// Starts a suite of its own in a place.
 fn written(place: &Place, suite: &str, script: &str) -> std::process::Command {
@@ -95,6 +95,15 @@ fn no_step_reaches_a_host_that_the_suite_does_not_allow() {
             ),
             "BROKERS",
         ),
+        // By its own name, by a port alone, and as a client of gRPC is told it.
+        (
+            format!("{fine}[env.DB_HOST]\ntype = \"string\"\ndefault = \"db.example\"\n"),
+            "DB_HOST",
+        ),
+        (
+            format!("{fine}[env.PEER]\ntype = \"string\"\ndefault = \"dns:///db.example\"\n"),
+            "PEER",
+        ),
         (format!("{fine}{redis}"), "REDIS_URL"),
         (
             format!(
@@ -181,7 +190,8 @@ fn a_target_that_tells_another_host_is_not_used() {
         ready = { tcp = \"{address}\", every = \"10ms\", limit = \"30s\" }\n";
     let target = target
         .replace("/\"\"/", "//")
-        .replace("http://db", "http:'/'/db");
+        // Nobody sees it in the arguments.
+        .replace("http://db.example", "http:'/'/db.exam''ple");
     let (code, printed) = finish(&mut written(&place, &format!("{HEAD}{target}"), ""));
     assert_eq!(code, 2, "{printed}");
     assert!(
@@ -232,4 +242,31 @@ fn a_warm_up_that_fails_stops_nothing_and_colours_no_exit_code() {
     let plan = plan.expect("the folder of the plan");
     let (code, printed) = finish(place.runner().arg("judge").arg(plan));
     assert_eq!(code, 0, "judged again it colours none either: {printed}");
+}
+
+#[test]
+fn what_was_preset_is_taken_back_where_the_target_does_not_start() {
+    let (place, redis) = (Place::new(), Redis::start(&[]));
+    let clean = |id: &str, when: &str, scope: &str| {
+        format!(
+            "[[clean]]\nid = \"{id}\"\nkind = \"redis\"\nwhen = \"{when}\"\ntarget = \"${{REDIS_URL}}\"\nscope = [\"{scope}\"]\n"
+        )
+    };
+    let suite = format!(
+        "{HEAD}[env.REDIS_URL]\ntype = \"url\"\n[[target]]\nid = \"own\"\nkind = \"process\"\nstart = [\"sh\", \"-c\", \"exit 7\"]\n\
+         ready = {{ tcp = \"{{address}}\", every = \"10ms\", limit = \"30s\" }}\n{}{}",
+        clean("preset", "before_run", "SLOTS[{event}]=9"),
+        clean("taken-back", "after_run", "SLOTS[{event}]")
+    );
+    let mut command = written(&place, &suite, "export default function () {}\n");
+    let (code, printed) = finish(command.env("REDIS_URL", &redis.address));
+    assert_ne!(code, 0, "{printed}");
+    let cleanup = text(&place.run_folder("run").join("cleanup.txt"));
+    assert!(
+        cleanup.contains("> HSET SLOTS e1 9")
+            && cleanup.matches("[cleanup] the run is over").count() == 1,
+        "{cleanup}"
+    );
+    let left: i64 = ask(&mut redis.connect(), "EXISTS SLOTS");
+    assert_eq!(left, 0, "{cleanup}");
 }

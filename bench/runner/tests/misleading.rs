@@ -82,6 +82,25 @@ fn a_slow_run_that_failed_stays_in_the_comparison() {
 }
 
 #[test]
+fn a_run_that_a_threshold_ended_early_leaves_the_comparison_and_stays_a_failure() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(8, 1.12);
+    plan.add(&Run {
+        verdict: "FAIL",
+        meta: json!({ "observed": { "cut": true } }),
+        ..run("hash", 4, 10.0)
+    });
+    let cell = drain(&place, &plan);
+    assert_eq!(cell["comparisons"][0]["ratio"]["n"], 7, "{cell:#}");
+    let (_, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    assert!(
+        printed.contains("cycle-04: a threshold ended it early (abortOnFail)")
+            && printed.contains("hash is slower by"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn invalid_runs_of_one_side_leave_no_verdict() {
     let place = Place::new();
     let invalid = |plan: &mut Plan, variant: &'static str, cycle: u32| {
@@ -201,6 +220,17 @@ fn only_like_is_compared_with_like() {
                     "although they differ, as was allowed, in {difference}"
                 )),
             "{printed}"
+        );
+        let (code, printed) = call(&place, "report", &[&plan.folder], &allow);
+        assert_eq!(code, 0, "{printed}");
+        let beside = format!("although they differ, as was allowed, in {difference}");
+        let report = text(&plan.folder.join("report.md")).replace('\\', "");
+        let verdicts = report
+            .lines()
+            .filter(|line| line.contains("hash is slower by"));
+        assert!(
+            verdicts.clone().count() > 0 && verdicts.clone().all(|line| line.contains(&beside)),
+            "{beside}: {report}"
         );
     }
     // Where something is, and who asks, may differ.

@@ -15,6 +15,12 @@ struct Own {
 }
 
 impl Own {
+    /// With a probe that finds all in order.
+    fn ringing() -> Self {
+        let rings = says(&[r#"{"check":"bell","ok":true,"seen":"it rings"}"#]);
+        Self::new(&rings, "30s")
+    }
+
     fn new(probe: &str, limit: &str) -> Self {
         let place = Place::new();
         let folder = place.evidence().with_file_name("elsewhere");
@@ -123,10 +129,7 @@ fn the_runner_runs_any_probe_and_prints_what_it_says() {
 
 #[test]
 fn a_run_that_is_active_is_not_disturbed() {
-    let own = Own::new(
-        &says(&[r#"{"check":"bell","ok":true,"seen":"it rings"}"#]),
-        "30s",
-    );
+    let own = Own::ringing();
     let mut run = own.call("run");
     run.args(["--set", "MODE=hang"])
         .stdout(Stdio::piped())
@@ -153,10 +156,7 @@ fn a_run_that_is_active_is_not_disturbed() {
 
 #[test]
 fn a_suite_elsewhere_works_from_any_folder() {
-    let own = Own::new(
-        &says(&[r#"{"check":"bell","ok":true,"seen":"it rings"}"#]),
-        "30s",
-    );
+    let own = Own::ringing();
     let mut run = own.call("run");
     let (code, printed) = finish(run.env_remove("EVIDENCE_ROOT"));
     assert_eq!(code, 0, "{printed}");

@@ -89,12 +89,6 @@ fn programs_that_are_missing() {
             "mend: give another place",
         ],
     );
-    refused(
-        |command| {
-            command.env("K6_VUS", "3");
-        },
-        &["K6_VUS is set", "mend: unset K6_VUS"],
-    );
 }
 
 #[test]

@@ -189,6 +189,42 @@ fn the_code_of_k6_is_handed_on_and_the_run_is_judged_all_the_same() {
 }
 
 #[test]
+fn a_threshold_that_ends_the_run_early_is_told() {
+    let probe = Probe::new();
+    let (code, printed, verdict) = probe.run("stop");
+    assert_eq!(
+        (code, &verdict["verdict"]),
+        (99, &"FAIL".into()),
+        "{printed}"
+    );
+    assert!(
+        reasons(&verdict).contains("ended the run early (abortOnFail)"),
+        "{verdict}"
+    );
+    let meta = json(&probe.folder("probe").join("meta.json"));
+    assert_eq!(meta["observed"]["cut"], true, "{meta:#}");
+}
+
+#[test]
+fn a_suite_gives_no_field_of_the_runner_another_meaning() {
+    let bench = common::bench::Bench::new();
+    let (code, printed) = finish(&mut bench.run(&["--scenario", "first"]));
+    assert_eq!(code, 0, "{printed}");
+    let meta = json(&bench.plan().join("a/first/0/meta.json"));
+    let monitor = "[[monitor]]\nid = \"processes\"\n";
+    for id in meta.as_object().expect("fields").keys() {
+        let table = format!("[[meta]]\nid = \"{id}\"\ntext = \"x\"\n\n{monitor}");
+        let suite = common::bench::copy(&bench, &[(monitor, &table)]);
+        let (code, printed) = finish(bench.place.runner().arg("validate").arg(&suite));
+        let refused = format!("`{id}` is a field that the runner writes itself");
+        assert!(
+            code == 2 && printed.contains(&refused),
+            "{refused}: {printed}"
+        );
+    }
+}
+
+#[test]
 fn a_failed_gate_and_a_missing_summary_have_codes_of_their_own() {
     let (code, printed, verdict) = Probe::new().run("few");
     assert_eq!(code, 3, "{printed}");

@@ -12,7 +12,7 @@ use crate::{count, sorted};
 /// How often an interval covers the truth.
 pub const CONFIDENCE: f64 = 0.95;
 /// How often a difference of the size in question would be shown with the cycles that are said to be needed.
-pub const POWER: f64 = 0.8;
+const POWER: f64 = 0.8;
 /// Valid cycles below which values are shown but nothing is concluded.
 pub const MIN_CYCLES: usize = 6;
 /// Cycles beyond which it is of no use to say how many would be needed.

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::{self, baseline};
-use crate::events::Stream;
+use crate::events::{Aside, Stream};
 use crate::plan::build::Builds;
 use crate::plan::{Plan, Selection};
 use crate::report;
@@ -24,7 +24,7 @@ use crate::values::exit;
 use crate::values::mask::masked;
 use crate::values::text::from_here;
 use crate::values::value::plain;
-use crate::verdict::stored::{self, Now};
+use crate::verdict::stored::Now;
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -300,7 +300,7 @@ pub fn main() {
 ///
 /// # Errors
 /// See [`exit::code_of`] for the codes that errors become.
-pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
+fn dispatch(cli: Cli) -> anyhow::Result<i32> {
     match cli.verb {
         Verb::Run {
             what,
@@ -314,7 +314,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 show::plan(&suite, &plan, &selection)?;
                 return Ok(exit::OK);
             }
-            session::run(&suite, plan, &selection, keep_going, &stream())
+            told(|stream| session::run(&suite, plan, &selection, keep_going, stream))
         }
         Verb::Resume {
             folder,
@@ -323,7 +323,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             keep_going,
         } => {
             let given = Given::new(&set, env_file.as_deref())?;
-            session::resume(&folder, &given, keep_going, &stream())
+            told(|stream| session::resume(&folder, &given, keep_going, stream))
         }
         Verb::Judge { folder, suite } => judge(&folder, suite.as_deref()),
         Verb::Clean { what, dry_run } => clean(what, dry_run),
@@ -369,7 +369,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
         Verb::Report {
             folder,
             allow_differences,
-        } => report::report(&folder, &allow_differences, &stream()),
+        } => told(|stream| report::report(&folder, &allow_differences, stream)),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],
@@ -391,15 +391,23 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<i32> {
     }
 }
 
-/// A stream to the terminal.
-fn stream() -> Stream {
-    Stream::to(Terminal::new())
+/// Does what tells the terminal of itself. All of it is said when this returns, also where it panics.
+fn told(work: impl FnOnce(&Stream) -> anyhow::Result<i32>) -> anyhow::Result<i32> {
+    struct Said(Stream);
+    impl Drop for Said {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+    let terminal = Aside::of(Terminal::new())
+        .map_err(|error| anyhow::anyhow!("the terminal needs a thread: {error}"))?;
+    let stream = Said(Stream::to(terminal));
+    work(&stream.0)
 }
 
 fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
-    let other = || suite.map(Suite::load).transpose();
-    let judged = stored::judge(folder, other()?.as_ref())?;
-    for run in &judged.runs {
+    let again = session::again::judge(folder, suite)?;
+    for run in &again.judged.runs {
         match &run.now {
             Now::Nothing { title, doubts } if doubts.is_empty() => say(&format!(
                 "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
@@ -429,58 +437,30 @@ fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
             }
         }
     }
-    let whole = judged.never_begun.is_empty();
-    for folder in &judged.never_begun {
+    let (begun, never) = (again.judged.runs.len(), &again.judged.never_begun);
+    for folder in never {
         say(&format!("verdict  NOT_RUN  {folder}\n         never begun"));
     }
-    for folder in &judged.strangers {
+    for folder in &again.judged.strangers {
         say(&format!(
             "verdict  INVALID  {folder}\n         its folder is not in the plan"
         ));
     }
-    if !whole {
-        let (begun, never) = (judged.runs.len(), judged.never_begun.len());
+    if !never.is_empty() {
         say(&format!(
             "plan     not whole: {begun} of {} runs were begun; `barrier-bench resume` goes on",
-            begun + never
+            begun + never.len()
         ));
     }
-    let mut torn = Vec::new();
-    if judged.plan && whole {
-        torn = session::torn(folder)?;
-        for folder in &torn {
-            say(&format!(
-                "plan     {folder}: of an earlier attempt at its block than the runs beside it; `barrier-bench resume` makes the block again"
-            ));
-        }
+    for folder in &again.torn {
+        say(&format!(
+            "plan     {folder}: of an earlier attempt at its block than the runs beside it; `barrier-bench resume` makes the block again"
+        ));
     }
-    let own = judged.runs.iter().filter(|run| !run.discarded);
-    let codes: Vec<i32> = own
-        // Nothing of the plan proper was judged where it waited for a preflight.
-        .map(|run| match run.code {
-            exit::GATE if run.preflight && !whole => exit::SET_UP,
-            code => code,
-        })
-        .chain(judged.strangers.iter().map(|_| exit::GATE))
-        .collect();
-    let mut limits = exit::OK;
-    if judged.plan {
-        let folder = crate::evidence::resolved(folder)?;
-        if let Some(verdict) = compare::verdict_of_plan(&folder, other()?, &judged.runs)? {
-            say(&verdict.to_string());
-            limits = if verdict.passed() {
-                exit::OK
-            } else {
-                exit::GATE
-            };
-        }
+    if let Some(verdict) = &again.verdict {
+        say(&verdict.to_string());
     }
-    // As of a live run: what became of the runs comes before what follows from them together.
-    Ok(match exit::of_runs(&codes) {
-        exit::OK if !whole || !torn.is_empty() => exit::INTERRUPTED,
-        exit::OK => limits,
-        code => code,
-    })
+    Ok(again.code)
 }
 
 fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {

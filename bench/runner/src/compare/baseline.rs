@@ -5,14 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use barrier_stats::ratio as stats;
 use serde::{Deserialize, Serialize};
 
-use super::limit::Gate;
 use super::losses::Losses;
 use super::stored::{Stored, StoredRun};
 use super::{alike, places};
-use crate::evidence::resolved;
+use crate::evidence::{component, resolved};
+use crate::plan::file::is_plan;
 use crate::suite::schema::CompareTable;
 use crate::values::mask::masked_json;
 use crate::values::text::{figure, plural};
@@ -30,11 +29,11 @@ pub(crate) struct Baseline {
     schema_version: u32,
     /// Comparability: what the figures depend on beside the thing under test.
     pub(crate) key: String,
-    conditions: BTreeMap<String, String>,
+    pub(super) conditions: BTreeMap<String, String>,
     pub(crate) accepted: String,
     /// Name of the folder it was taken from.
     pub(crate) from: String,
-    suite: String,
+    pub(super) suite: String,
     pub(crate) scenario: String,
     pub(crate) point: String,
     pub(crate) variant: String,
@@ -49,66 +48,23 @@ pub(crate) struct Baseline {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Metric {
     pub(crate) metric: String,
-    stat: String,
+    pub(super) stat: String,
     pub(crate) values: Vec<f64>,
 }
 
-/// Runs against what was accepted.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Against {
-    scenario: String,
-    point: String,
-    variant: String,
-    metric: String,
-    /// Of the geometric means, measured now / accepted.
-    ratio: Option<f64>,
-    /// Of the suite's limit, if it sets one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) verdict: Option<&'static str>,
-    pub(crate) text: String,
-    #[serde(skip)]
-    gate: Option<Gate>,
-    /// The same ratio with Welch's interval, from enough runs on: the two did not run side by side.
-    #[serde(skip)]
-    welch: Option<stats::Ratio>,
-}
-
-impl Against {
-    /// The limit and what it is judged by, where both are there.
-    pub(super) fn limit(&mut self) -> Option<(&mut Gate, &stats::Ratio)> {
-        Some((self.gate.as_mut()?, self.welch.as_ref()?))
-    }
-
-    /// With the verdict, once all limits are judged.
-    pub(super) fn told(mut self) -> Self {
-        self.verdict = self.gate.as_ref().map(|gate| gate.verdict);
-        if let (Some(gate), Some(_)) = (&self.gate, self.ratio) {
-            let judged = format!(
-                "; {}: at most {} % worse is allowed, judged from {} runs each on{}",
-                gate.verdict,
-                figure(gate.limit * 100.0),
-                stats::MIN_CYCLES,
-                gate.why_open()
-            );
-            self.text.push_str(&judged);
-        }
-        self
-    }
-}
-
 /// The runs of a variant.
-struct Group<'a> {
-    scenario: &'a str,
-    point: String,
-    variant: &'a str,
+#[derive(Clone)]
+pub(super) struct Group<'a> {
+    pub(super) scenario: &'a str,
+    pub(super) point: String,
+    pub(super) variant: &'a str,
     /// Those that count.
-    runs: Vec<&'a StoredRun>,
+    pub(super) runs: Vec<&'a StoredRun>,
     /// All, but for warm-ups and runs with a scaled load.
-    all: Vec<&'a StoredRun>,
+    pub(super) all: Vec<&'a StoredRun>,
 }
 
-fn groups(stored: &Stored) -> Vec<Group<'_>> {
+pub(super) fn groups(stored: &Stored) -> Vec<Group<'_>> {
     let mut found: Vec<Group<'_>> = Vec::new();
     for ((scenario, point), runs) in places::groups(stored) {
         let measured = runs
@@ -141,14 +97,29 @@ fn groups(stored: &Stored) -> Vec<Group<'_>> {
 }
 
 impl Group<'_> {
+    /// The same without the runs of a plan.
+    pub(super) fn without(&self, stored: &Stored, plan: &str) -> anyhow::Result<Self> {
+        let mut rest = self.clone();
+        for runs in [&mut rest.runs, &mut rest.all] {
+            let mut kept = Vec::new();
+            for &run in runs.iter() {
+                if name_of(&plan_of(stored, run)?) != plan {
+                    kept.push(run);
+                }
+            }
+            *runs = kept;
+        }
+        Ok(rest)
+    }
+
     /// The suite's comparisons that look at it.
-    fn tables<'s>(&self, stored: &'s Stored) -> Vec<&'s CompareTable> {
+    pub(super) fn tables<'s>(&self, stored: &'s Stored) -> Vec<&'s CompareTable> {
         let preflight = self.all.iter().any(|run| run.meta.preflight);
         places::tables_at(stored, self.scenario, preflight).collect()
     }
 
     /// Why what is left of its runs says nothing about a metric.
-    fn losses(&self, stored: &Stored, metric: &str, stat: &str) -> Option<String> {
+    pub(super) fn losses(&self, stored: &Stored, metric: &str, stat: &str) -> Option<String> {
         let name = self.all.first().map_or("", |run| &run.meta.variant);
         let place = (self.scenario, self.point.as_str(), name);
         let has_value = |run: &StoredRun| run.value(metric, stat).is_some_and(|value| value > 0.0);
@@ -156,7 +127,7 @@ impl Group<'_> {
     }
 
     /// What is not the same in the runs that count.
-    fn unlike(&self, stored: &Stored) -> Option<String> {
+    pub(super) fn unlike(&self, stored: &Stored) -> Option<String> {
         let side = [(self.variant.to_owned(), self.runs.clone())];
         let differences = alike::differences(&stored.suite, &side, &[]);
         let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
@@ -164,17 +135,35 @@ impl Group<'_> {
     }
 
     /// Where it is, for people.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let parts = [self.scenario, &self.point, self.variant];
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join(", ")
     }
 }
 
-/// The folder of the baselines that belong to a plan: beside it.
-fn beside(plan: &Path) -> anyhow::Result<PathBuf> {
-    let plan = resolved(plan)?;
-    Ok(plan.parent().unwrap_or(&plan).join(FOLDER))
+/// The plan that a run belongs to: the folder that was named or lies below it, or that of which it is a part.
+fn plan_of(stored: &Stored, run: &StoredRun) -> anyhow::Result<PathBuf> {
+    let root = resolved(&stored.root)?;
+    if !run.call.is_empty() {
+        return Ok(root.join(&run.call));
+    }
+    let plan = root.ancestors().find(|above| is_plan(above));
+    Ok(plan.unwrap_or(&root).to_owned())
+}
+
+/// The folders of the baselines that belong to plans: beside them.
+pub(super) fn beside(stored: &Stored) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let plans = stored.runs.iter().map(|run| plan_of(stored, run));
+    plans
+        .map(|plan| plan.map(|plan| plan.parent().unwrap_or(&plan).join(FOLDER)))
+        .collect()
+}
+
+pub(super) fn name_of(plan: &Path) -> String {
+    let name = plan.file_name();
+    name.map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Accepts the runs of a plan as what later ones are measured by; what was accepted under the same key before is replaced.
@@ -201,7 +190,13 @@ pub(crate) fn accept(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
         .iter()
         .map(|group| taken(&stored, group))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let place = beside(folder)?;
+    let mut places = beside(&stored)?.into_iter();
+    let (Some(place), None) = (places.next(), places.next()) else {
+        return Err(exit::set_up(format!(
+            "{} holds plans of several folders; accept one of them",
+            folder.display()
+        )));
+    };
     fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
     for baseline in &baselines {
         let path = place.join(baseline.file());
@@ -234,16 +229,12 @@ fn taken(stored: &Stored, group: &Group<'_>) -> anyhow::Result<Baseline> {
         }
     }
     let conditions = alike::conditions(&stored.suite, group.runs[0]);
-    let from = resolved(&stored.root)?;
     Ok(Baseline {
         schema_version: SCHEMA,
         key: alike::key(&conditions),
         conditions,
         accepted: barrier_stats::host::now(),
-        from: from
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default(),
+        from: name_of(&plan_of(stored, group.runs[0])?),
         suite: stored.suite.file.suite.id.clone(),
         scenario: group.scenario.to_owned(),
         point: group.point.clone(),
@@ -273,7 +264,7 @@ fn metrics(group: &Group<'_>, tables: &[&CompareTable]) -> Vec<Metric> {
     metrics
 }
 
-fn values(group: &Group<'_>, metric: &str, stat: &str) -> Vec<f64> {
+pub(super) fn values(group: &Group<'_>, metric: &str, stat: &str) -> Vec<f64> {
     let values = group.runs.iter().filter_map(|run| run.value(metric, stat));
     values.filter(|value| *value > 0.0).collect()
 }
@@ -299,7 +290,7 @@ impl Baseline {
             &self.key,
         ];
         let parts = parts.into_iter().filter(|part| !part.is_empty());
-        let name: Vec<String> = parts.map(|part| crate::evidence::component(part)).collect();
+        let name: Vec<String> = parts.map(|part| component(part)).collect();
         format!("{}.json", name.join("_"))
     }
 
@@ -337,10 +328,12 @@ impl Baseline {
 /// # Errors
 /// A file cannot be read, or is not one.
 pub(crate) fn list(root: &Path) -> anyhow::Result<Vec<Baseline>> {
-    read(&root.join(FOLDER))
+    let files = files(&root.join(FOLDER))?;
+    files.iter().map(|path| read(path)).collect()
 }
 
-fn read(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
+/// The files of a folder of baselines, in the order of their names.
+pub(super) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -355,157 +348,18 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
             .is_some_and(|extension| extension == "json")
     });
     files.sort();
-    let one = |path: &PathBuf| {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        let baseline: Baseline = serde_json::from_str(&text).map_err(|error| {
-            exit::set_up(format!("{}: not a baseline: {error}", path.display()))
-        })?;
-        if baseline.seal != baseline.digest()? {
-            return Err(exit::set_up(format!(
-                "{}: changed since it was accepted, so nothing is compared with it; accept its plan again, or remove the file",
-                path.display()
-            )));
-        }
-        Ok(baseline)
-    };
-    files.iter().map(one).collect()
+    Ok(files)
 }
 
-/// The runs of a plan against the accepted baselines of the same key.
-///
-/// # Errors
-/// A baseline cannot be read.
-pub(crate) fn against(stored: &Stored) -> anyhow::Result<Vec<Against>> {
-    let mut known = read(&beside(&stored.root)?)?;
-    let suite = &stored.suite.file.suite.id;
-    known.retain(|baseline| baseline.suite == *suite);
-    let own = resolved(&stored.root)?;
-    let own = own.file_name().map(|name| name.to_string_lossy());
-    let is_own = |baseline: &Baseline| own.as_deref() == Some(baseline.from.as_str());
-    let mut found = Vec::new();
-    for group in groups(stored) {
-        let tables = group.tables(stored);
-        let at_place = known.iter().filter(|baseline| {
-            (baseline.scenario.as_str(), &baseline.point) == (group.scenario, &group.point)
-        });
-        let (same, others): (Vec<&Baseline>, Vec<&Baseline>) =
-            at_place.partition(|baseline| baseline.variant == group.variant);
-        let key = group.runs.first().map(|run| {
-            let conditions = alike::conditions(&stored.suite, run);
-            (alike::key(&conditions), conditions)
-        });
-        let of_key = same.iter().find(|baseline| {
-            let key = key.as_ref().map(|(key, _)| key);
-            key == Some(&baseline.key)
-        });
-        if of_key.is_some_and(|baseline| is_own(baseline)) {
-            continue;
-        }
-        let last = same.iter().rfind(|baseline| !is_own(baseline));
-        let Some(baseline) = of_key.or(last) else {
-            if same.is_empty() && !tables.is_empty() && !others.is_empty() {
-                found.push(nameless(&group, &others));
-            }
-            continue;
-        };
-        // A limit that cannot be judged is not kept: what was accepted under other conditions is not silence.
-        let why = match &key {
-            None => Some("none of its runs counts".to_owned()),
-            Some((_, conditions)) if of_key.is_none() => Some(format!(
-                "conditions differ in {}; accept a new one",
-                differing(&baseline.conditions, conditions)
-            )),
-            Some(_) => group
-                .unlike(stored)
-                .map(|differences| format!("its runs differ in {differences}")),
-        };
-        for table in tables {
-            found.push(one(stored, &group, baseline, table, why.clone()));
-        }
+pub(super) fn read(path: &Path) -> anyhow::Result<Baseline> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let baseline: Baseline = serde_json::from_str(&text)
+        .map_err(|error| exit::set_up(format!("{}: not a baseline: {error}", path.display())))?;
+    if baseline.seal != baseline.digest()? {
+        return Err(exit::set_up(format!(
+            "{}: changed since it was accepted, so nothing is compared with it; accept its plan again, or remove the file",
+            path.display()
+        )));
     }
-    Ok(found)
-}
-
-/// Nothing was accepted under a variant's name, and something under others: a renamed branch has no past.
-fn nameless(group: &Group<'_>, others: &[&Baseline]) -> Against {
-    let mut names: Vec<&str> = Vec::new();
-    for other in others {
-        if !names.contains(&other.variant.as_str()) {
-            names.push(&other.variant);
-        }
-    }
-    Against {
-        scenario: group.scenario.to_owned(),
-        point: group.point.clone(),
-        variant: group.variant.to_owned(),
-        metric: String::new(),
-        ratio: None,
-        verdict: None,
-        text: format!(
-            "baseline: {}: no baseline of this name, so nothing accepted is compared with; there are {}",
-            group.place(),
-            names.join(", ")
-        ),
-        gate: None,
-        welch: None,
-    }
-}
-
-/// The names of what is not the same.
-fn differing(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
-    let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let names = names
-        .into_iter()
-        .filter(|name| then.get(*name) != now.get(*name));
-    names.cloned().collect::<Vec<_>>().join(", ")
-}
-
-/// One metric against what was accepted; `why` it cannot be, if that is known.
-fn one(
-    stored: &Stored,
-    group: &Group<'_>,
-    baseline: &Baseline,
-    table: &CompareTable,
-    why: Option<String>,
-) -> Against {
-    let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
-    let accepted = baseline.accepted.get(..10).unwrap_or_default();
-    let mut kept = baseline.metrics.iter();
-    let then = kept.find(|kept| (&kept.metric, &kept.stat) == (metric, stat));
-    let why = why
-        .or_else(|| {
-            then.is_none()
-                .then(|| "no value of it was accepted".to_owned())
-        })
-        .or_else(|| group.losses(stored, metric, stat));
-    let (now, then) = (
-        values(group, metric, stat),
-        then.map_or(&[][..], |then| &then.values),
-    );
-    let mean = stats::geometric_mean;
-    let ratio = mean(&now).zip(mean(then)).map(|(now, then)| now / then);
-    let ratio = ratio.filter(|_| why.is_none());
-    let enough = ratio.is_some() && now.len().min(then.len()) >= stats::MIN_CYCLES;
-    let text = match (&why, ratio) {
-        (None, Some(ratio)) => format!(
-            "{metric} is {ratio:.2} of what was accepted on {accepted} (build {}, {}); not side by side",
-            baseline.build, baseline.from
-        ),
-        (why, _) => format!(
-            "{metric} is not compared with what was accepted on {accepted}: {}",
-            why.as_deref().unwrap_or("it has no value")
-        ),
-    };
-    Against {
-        scenario: group.scenario.to_owned(),
-        point: group.point.clone(),
-        variant: group.variant.to_owned(),
-        metric: metric.clone(),
-        ratio,
-        verdict: None,
-        text: format!("baseline: {}: {text}", group.place()),
-        gate: Gate::of(table),
-        welch: stats::unpaired(then, &now).filter(|_| enough),
-    }
+    Ok(baseline)
 }

@@ -60,6 +60,9 @@ pub(crate) struct Variant {
     /// Whether there was any run of it, warm-ups included.
     #[serde(skip)]
     pub(crate) ran: bool,
+    /// What its runs measured, where builds are compared and all of its runs say the same.
+    #[serde(skip)]
+    pub(crate) build: Option<String>,
 }
 
 /// One run's value.
@@ -417,12 +420,23 @@ fn variant<'a>(
     let (scenario, point, name) = &side.place;
     let has_value = |run: &StoredRun| run.value(metric, stat).is_some_and(|value| value > 0.0);
     Variant {
+        build: build(&side.runs),
         name: side.name.clone(),
         spread: stats::spread(&plain),
         values,
         losses: Losses::of(side.stored, (scenario, point, name), &side.runs, has_value),
         ran: !side.runs.is_empty(),
     }
+}
+
+/// The build that all of these runs measured, where builds are compared.
+fn build(runs: &[&StoredRun]) -> Option<String> {
+    let runs = runs.iter().filter(|run| run.left_out().is_none());
+    let builds = runs.map(|run| (!run.meta.build.base.is_empty()).then(|| run.build()));
+    let builds: Vec<String> = builds.collect::<Option<_>>()?;
+    let first = builds.first()?;
+    let same = builds.iter().all(|build| build == first);
+    (same && first != "unknown").then(|| first.clone())
 }
 
 fn comparison(

@@ -48,7 +48,24 @@ fn judge(cells: &mut [Cell]) {
     let mut corrected = holm(&p).into_iter();
     for (cell, bars) in cells.iter_mut().zip(barred) {
         let (unit, variants) = (cell.unit, cell.members);
-        for (comparison, bar) in cell.comparisons.iter_mut().zip(bars) {
+        let allowance = allowance(cell);
+        let same: Vec<bool> = cell
+            .comparisons
+            .iter()
+            .map(|comparison| {
+                let of = |name: &str| {
+                    let mut variants = cell.variants.iter();
+                    variants
+                        .find(|variant| variant.name == name)?
+                        .build
+                        .as_ref()
+                };
+                let base = of(&comparison.base);
+                base.is_some() && base == of(&comparison.variant)
+            })
+            .collect();
+        let both = bars.into_iter().zip(same);
+        for (comparison, (bar, same)) in cell.comparisons.iter_mut().zip(both) {
             if testable(comparison, &bar).is_some() {
                 comparison.corrected_p = corrected.next();
             }
@@ -73,8 +90,37 @@ fn judge(cells: &mut [Cell]) {
                     },
                 )
             });
+            if same {
+                let note = format!(
+                    " (one and the same build under both names, {} and {})",
+                    comparison.variant, comparison.base
+                );
+                comparison.verdict.text.push_str(&note);
+            }
+            if comparison.verdict.outcome != Outcome::Refused {
+                comparison.verdict.text.push_str(&allowance);
+            }
         }
     }
+}
+
+/// What differs although only like is compared with like: it stands beside each verdict that was made with it.
+fn allowance(cell: &Cell) -> String {
+    let allowed = allowed(cell);
+    if allowed.is_empty() {
+        return String::new();
+    }
+    format!(
+        " (although they differ, as was allowed, in {})",
+        allowed.join(", ")
+    )
+}
+
+/// What was allowed to differ, and does.
+pub(super) fn allowed(cell: &Cell) -> Vec<String> {
+    let differences = cell.differences.iter();
+    let allowed = differences.filter(|difference| difference.allowed);
+    allowed.map(ToString::to_string).collect()
 }
 
 /// Why nothing is said about which is faster.

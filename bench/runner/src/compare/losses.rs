@@ -17,7 +17,7 @@ const ONE_IN: usize = 5;
 pub(crate) struct Losses {
     /// Of all attempts that were begun, how many were invalid.
     pub(crate) invalid: usize,
-    /// How many could not be begun, were ended before their end, or have no value of this metric.
+    /// How many could not be begun, were ended before their end (also by a threshold), or have no value of this metric.
     pub(crate) without_value: usize,
     /// All attempts of which there is evidence.
     pub(crate) attempts: usize,
@@ -49,7 +49,8 @@ impl Losses {
             losses.lost += run.behind as usize;
             match run.verdict.as_str() {
                 "INVALID" => losses.invalid += 1,
-                "PASS" | "FAIL" if run.superseded.is_some() || has_value(run) => {}
+                "PASS" | "FAIL" if run.superseded.is_some() => {}
+                "PASS" | "FAIL" if has_value(run) && !run.meta.observed.cut => {}
                 "INTERRUPTED" if run.superseded.is_some() => losses.repeated += 1,
                 // Also what a signal ended, or who killed the runner: the variant may have been the reason.
                 _ => losses.without_value += 1,

@@ -38,6 +38,7 @@ pub(crate) struct Meta {
     pub(crate) harness: Hashed,
     pub(crate) host: Host,
     pub(crate) machine: Machine,
+    pub(crate) observed: Observed,
     /// Everything else, among it what the suite's records say.
     #[serde(flatten)]
     pub(crate) others: BTreeMap<String, Json>,
@@ -95,6 +96,14 @@ pub(crate) struct Host {
     pub(crate) cpu_model: String,
     pub(crate) memory_bytes: Option<f64>,
     pub(crate) load_average_start: Vec<f64>,
+}
+
+/// What was seen of the run while it ran.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Observed {
+    /// A crossed threshold ended it before its end.
+    pub(crate) cut: bool,
 }
 
 /// What else the machine did during the run.

@@ -3,6 +3,7 @@
 //! Only stored evidence is read. What counts, how pairs are made and what follows is explained in
 //! `docs/explanation/statistics.md`.
 
+pub(crate) mod against;
 mod alike;
 pub(crate) mod baseline;
 mod blocks;
@@ -24,7 +25,7 @@ use crate::suite::Suite;
 use crate::values::exit;
 use crate::values::text::{figure, plural, shown};
 use crate::verdict::stored::{Again, Now};
-use baseline::Against;
+use against::Against;
 use cells::{Cell, Value, Variant, title};
 use plan_verdict::PlanVerdict;
 use stored::Stored;
@@ -232,15 +233,6 @@ fn lines(cell: &Cell) -> Vec<String> {
         ));
         lines.push(format!("  => {}", comparison.verdict.text));
         lines.extend(comparison.shown_gate().map(|text| format!("  => {text}")));
-    }
-    for difference in cell
-        .differences
-        .iter()
-        .filter(|difference| difference.allowed)
-    {
-        lines.push(format!(
-            "  => although they differ, as was allowed, in {difference}"
-        ));
     }
     for run in &cell.left_out {
         lines.push(format!(

@@ -1,6 +1,7 @@
 //! What of stored runs belongs together: those of one scenario and point, those of one variant, those of one block.
 
 use super::stored::{Stored, StoredRun};
+use crate::suite::scenario::looks_at;
 use crate::suite::schema::CompareTable;
 
 /// What belongs together: scenario and point, in the order of the first run.
@@ -74,11 +75,8 @@ pub(super) fn tables_at<'a, 'n>(
     preflight: bool,
 ) -> impl Iterator<Item = &'a CompareTable> + use<'a, 'n> {
     stored.suite.file.compare.iter().filter(move |table| {
-        (table.scenarios.is_empty() && !preflight)
-            || table
-                .scenarios
-                .iter()
-                .any(|name| name.get_ref() == scenario)
+        let named = !table.scenarios.is_empty();
+        (named || !preflight) && looks_at(&table.scenarios, scenario)
     })
 }
 

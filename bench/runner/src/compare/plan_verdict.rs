@@ -3,7 +3,7 @@
 use barrier_stats::ratio::{Ratio, holm};
 use serde::Serialize;
 
-use super::baseline::{self, Against};
+use super::against::{self, Against};
 use super::cells::{Cell, title};
 use super::limit::Gate;
 use super::stored::Stored;
@@ -26,7 +26,7 @@ pub(crate) struct Said {
 /// A baseline cannot be read.
 pub(crate) fn said(stored: &Stored, allowed: &[String]) -> anyhow::Result<Said> {
     let mut cells = family::within(stored, allowed);
-    let mut baselines = baseline::against(stored)?;
+    let mut baselines = against::against(stored)?;
     judge(&mut cells, &mut baselines);
     let baselines: Vec<Against> = baselines.into_iter().map(Against::told).collect();
     Ok(Said {
@@ -75,6 +75,9 @@ fn judge(cells: &mut [Cell], baselines: &mut [Against]) {
 pub(crate) struct PlanVerdict {
     /// `PASS`, `FAIL`, or `INVALID` where the evidence allows no verdict.
     pub(crate) verdict: &'static str,
+    /// What differs in the runs that were compared, and was allowed to by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed: Vec<String>,
     pub(crate) reasons: Vec<String>,
 }
 
@@ -113,8 +116,15 @@ impl PlanVerdict {
             () => "PASS",
         };
         let reasons = judged.into_iter().filter(|(own, _)| *own != "PASS");
+        let mut allowed: Vec<String> = Vec::new();
+        for difference in cells.iter().flat_map(family::allowed) {
+            if !allowed.contains(&difference) {
+                allowed.push(difference);
+            }
+        }
         Some(Self {
             verdict,
+            allowed,
             reasons: reasons.map(|(_, reason)| reason).collect(),
         })
     }
@@ -128,6 +138,13 @@ impl PlanVerdict {
 impl std::fmt::Display for PlanVerdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "verdict of the plan: {}", self.verdict)?;
+        if !self.allowed.is_empty() {
+            write!(
+                f,
+                " (although runs differ, as was allowed, in {})",
+                self.allowed.join(", ")
+            )?;
+        }
         self.reasons
             .iter()
             .try_for_each(|reason| write!(f, "\n  {reason}"))

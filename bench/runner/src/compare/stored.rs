@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 pub(crate) use super::meta::{Meta, Setting};
-use crate::evidence::{Folder, MANIFEST, attempt as folder_of, resolved};
+use crate::evidence::{Folder, attempt as folder_of, resolved};
 use crate::plan::file::{Beside, is_plan, planned_folder};
 use crate::suite::Suite;
 use crate::values::exit;
@@ -230,23 +230,12 @@ impl StoredRun {
             let below = own.strip_prefix(resolved(&call.0).ok()?).ok()?;
             Some((call, below.display().to_string()))
         });
-        // Without a verdict and a seal the runner was ended before it could judge.
-        let killed = stored.is_none() && !folder.has(MANIFEST);
+        let killed = folder.was_killed();
         let mut verdict = stored.unwrap_or_default();
-        let mut unsound = if killed {
-            Vec::new()
-        } else {
-            folder.unsound()?
+        let unsound = match &own {
+            Some(((_, beside), below)) => beside.unsound(&folder, below)?,
+            None => without_plan(&folder)?,
         };
-        if let Some(raw) = folder.json("meta.json") {
-            match &own {
-                Some(((_, beside), below)) => unsound.extend(beside.doubts(&raw, below)),
-                None if raw.get("planSha256").is_some() => {
-                    unsound.push("the plan that it belongs to is gone".to_owned());
-                }
-                None => {}
-            }
-        }
         let mut of_builds_alone = !meta.build.base.is_empty();
         if let Some(((_, beside), below)) = &own {
             let planned = beside.entry(below);
@@ -353,6 +342,8 @@ impl StoredRun {
             Some("quick mode".to_owned())
         } else if !matches!(self.verdict.as_str(), "PASS" | "FAIL") {
             Some(self.verdict.clone())
+        } else if self.meta.observed.cut {
+            Some("a threshold ended it early (abortOnFail)".to_owned())
         } else {
             None
         }
@@ -478,6 +469,16 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// Why nothing may be concluded from a folder above which there is no plan.
+fn without_plan(folder: &Folder) -> anyhow::Result<Vec<String>> {
+    let mut unsound = folder.unsound()?;
+    let meta = folder.json("meta.json").unwrap_or_default();
+    if meta.get("planSha256").is_some() {
+        unsound.push("the plan that it belongs to is gone".to_owned());
+    }
+    Ok(unsound)
 }
 
 /// A run that cannot say what it is, is what was planned for its folder.

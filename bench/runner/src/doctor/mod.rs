@@ -25,21 +25,6 @@ pub(crate) use findings::{Level, Report};
 /// What a run will do is tried by the session, which can start what that takes.
 pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
     let mut report = Report::default();
-    for name in [
-        "K6_VUS",
-        "K6_DURATION",
-        "K6_ITERATIONS",
-        "K6_STAGES",
-        "K6_EXECUTION_SEGMENT",
-    ] {
-        if std::env::var_os(name).is_some() {
-            report.add(
-                Level::Fault,
-                format!("{name} is set: it would replace the suite's load"),
-                Some(&format!("unset {name}")),
-            );
-        }
-    }
     for run in &plan.runs {
         overruled(run, &mut report);
         for need in &suite.file.suite.needs {

@@ -75,6 +75,8 @@ pub(crate) enum Event {
     ReportWritten { path: String },
     /// A report could not be written.
     ReportFailed { text: String },
+    /// Every run of the plan passes, and nothing that follows from them together says otherwise.
+    AllGood,
     /// Where the evidence is.
     EvidenceKept { folder: String },
 }
@@ -136,6 +138,13 @@ impl Stream {
             listener.hear(*at, event);
         }
         inner.listeners.push(Box::new(listener));
+    }
+
+    /// Nothing is told any more: returns when every listener has done with what it heard.
+    pub(crate) fn close(&self) {
+        // Not below the lock: who listens may take its time, and others may still tell.
+        let listeners = std::mem::take(&mut self.inner().listeners);
+        drop(listeners);
     }
 
     /// Something happens now. Returns when every listener has heard it.

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::Context as _;
 
 use super::folder::Folder;
-use crate::values::hash::sha256;
+use crate::values::hash;
 
 /// Its name; `sha256sum -c SHA256SUMS` reads it.
 pub(crate) const MANIFEST: &str = "SHA256SUMS";
@@ -68,20 +68,33 @@ impl Folder {
         Ok(Some(broken))
     }
 
-    /// Why nothing may be concluded from the files of a folder that was to be sealed; empty if they are as they were, or of
-    /// a runner that sealed nothing.
+    /// Whether the runner was ended before it could judge: there is neither a verdict nor a seal.
+    pub(crate) fn was_killed(&self) -> bool {
+        !self.has("verdict.json") && !self.has(MANIFEST)
+    }
+
+    /// Why nothing may be concluded from the files of a folder that was to be sealed; empty if they are as they were, of a
+    /// runner that sealed nothing, or of one that was ended before it could judge.
     ///
     /// # Errors
     /// A file cannot be read.
     pub(crate) fn unsound(&self) -> anyhow::Result<Vec<String>> {
-        let was_to_be = self
-            .json("meta.json")
-            .is_some_and(|meta| meta.get("manifest").is_some());
-        Ok(match self.broken()? {
-            Some(broken) => broken.sources,
-            None if was_to_be => vec![format!("{MANIFEST} is missing")],
+        if self.was_killed() {
+            return Ok(Vec::new());
+        }
+        Ok(self.doubts(self.broken()?.as_ref()))
+    }
+
+    /// The same of files that were looked at already.
+    pub(crate) fn doubts(&self, broken: Option<&Broken>) -> Vec<String> {
+        let meta = || self.json("meta.json");
+        match broken {
+            Some(broken) => broken.sources.clone(),
+            None if meta().is_some_and(|meta| meta.get("manifest").is_some()) => {
+                vec![format!("{MANIFEST} is missing")]
+            }
             None => Vec::new(),
-        })
+        }
     }
 
     /// The sums of all files but the manifest itself.
@@ -92,7 +105,7 @@ impl Folder {
             let entry = entry.with_context(reading)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name != MANIFEST && entry.file_type().with_context(reading)?.is_file() {
-                sums.insert(name, sha256(&fs::read(entry.path()).with_context(reading)?));
+                sums.insert(name, hash::file(&entry.path())?);
             }
         }
         Ok(sums)
@@ -154,6 +167,9 @@ mod tests {
         assert!(folder.unsound().expect("read").is_empty(), "older evidence");
         let path = |name: &str| root.path().join(name);
         fs::write(path("meta.json"), "{ \"manifest\": \"SHA256SUMS\" }\n").expect("changed");
+        let killed = folder.unsound().expect("read");
+        assert!(killed.is_empty(), "before it could judge: {killed:?}");
+        folder.write("verdict.json", b"{}\n").expect("written");
         assert_eq!(folder.unsound().expect("read"), ["SHA256SUMS is missing"]);
         folder.seal().expect("sealed");
         assert!(folder.unsound().expect("read").is_empty());

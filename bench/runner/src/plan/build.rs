@@ -62,6 +62,18 @@ pub(crate) struct UnderTest {
     pub(crate) sha: String,
 }
 
+impl Build {
+    /// The address of a service, as all who write it would.
+    fn address(&self) -> Option<String> {
+        let Place::Address(address) = &self.place else {
+            return None;
+        };
+        let url = url::Url::parse(address).map(String::from);
+        let text = url.unwrap_or_else(|_| address.clone());
+        Some(text.trim_end_matches('/').to_owned())
+    }
+}
+
 impl Builds {
     /// Reads the arguments and what the variables say.
     ///
@@ -78,6 +90,18 @@ impl Builds {
             let build = parse(suite, argument)?;
             if named.iter().any(|known| known.name == build.name) {
                 return Err(exit::set_up(format!("--build {}: named twice", build.name)));
+            }
+            // One program may stand under two names, to see what is found between equal builds; one service has one state.
+            let same = |known: &&Build| {
+                known
+                    .address()
+                    .is_some_and(|own| build.address() == Some(own))
+            };
+            if let Some(known) = named.iter().find(same) {
+                return Err(exit::set_up(format!(
+                    "--build {}: the address of {}, so one service would be compared with itself; name another, or one build alone",
+                    build.name, known.name
+                )));
             }
             named.push(build);
         }

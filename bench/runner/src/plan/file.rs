@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::planned::PlannedRun;
 use super::runs::Plan;
 use super::selection::Selection;
-use crate::evidence::{Invocation, MANIFEST, attempt};
+use crate::evidence::{Folder, Invocation, MANIFEST, attempt};
 use crate::suite::Suite;
 use crate::suite::vars::Point;
 use crate::values::exit;
@@ -46,7 +46,7 @@ pub(crate) struct PlanFile {
     pub(crate) secrets: Vec<String>,
     /// What `k6 version` printed, modules included, and the core's build id.
     pub(crate) k6: String,
-    /// Hash of the harness.
+    /// Of each script with whatever it loads.
     pub(crate) harness_sha256: Vec<String>,
     /// Its runs have manifests; those of older plans need not.
     #[serde(default)]
@@ -138,6 +138,17 @@ impl Beside {
         }
         doubts.extend(self.displaced(meta, folder));
         doubts
+    }
+
+    /// The same with the files of the run's folder, that `below` is the path of.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn unsound(&self, folder: &Folder, below: &str) -> anyhow::Result<Vec<String>> {
+        let mut doubts = folder.unsound()?;
+        let meta = folder.json("meta.json").unwrap_or_default();
+        doubts.extend(self.doubts(&meta, below));
+        Ok(doubts)
     }
 
     /// What is not as it was when a run was made.

@@ -11,6 +11,7 @@ use super::{computed, points, target};
 use crate::evidence::component;
 use crate::suite::Suite;
 use crate::suite::gate;
+use crate::suite::hosts::Words;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Point, RunValues, Vars};
@@ -200,6 +201,8 @@ fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyho
 /// A run writes to Redis and drives load: both only where the suite allows it. Looked at is every address that a step of
 /// the run or its harness can reach: those in variables, whatever their type, and those that the suite's tables name.
 fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    let processes = target.processes.iter().map(|text| text.get_ref().as_str());
+    let processes: Vec<&str> = processes.flat_map(variables).collect();
     for (name, value, _) in vars.iter() {
         let texts = match value {
             Value::Text(text) => std::slice::from_ref(text),
@@ -208,9 +211,9 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
         };
         for text in texts {
             suite.allow(name, text)?;
-            // Nobody is asked by a name, or by a password.
-            if !vars.is_secret(name) && !NAMES.contains(&name) {
-                suite.allow_words(name, text, false)?;
+            // Nobody is asked by a name, by a password, or by the port of a process.
+            if !vars.is_secret(name) && !NAMES.contains(&name) && !processes.contains(&name) {
+                suite.allow_words(name, text, Words::Of(name))?;
             }
         }
     }
@@ -224,7 +227,7 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
     }
     arguments(target, vars).try_for_each(|(what, text)| {
         suite.allow(&what, &text)?;
-        suite.allow_words(&what, &text, true)
+        suite.allow_words(&what, &text, Words::Arguments)
     })
 }
 
@@ -278,7 +281,7 @@ impl PlannedRun<'_> {
         }
         arguments(self.target, &self.vars).try_for_each(|(what, text)| {
             suite.allow_now(&what, &text)?;
-            suite.allow_words(&what, &text, true)
+            suite.allow_words(&what, &text, Words::Arguments)
         })
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::answer;
-use crate::compare::baseline::Against;
+use crate::compare::against::Against;
 use crate::compare::cells::Cell;
 use crate::compare::plan_verdict::{self, PlanVerdict, Said};
 use crate::compare::stored::{Setting, Stored, StoredRun};

@@ -18,7 +18,7 @@ use crate::verdict::health::Share;
 use crate::verdict::metric::statistic;
 
 const TEMPLATE: &str = include_str!("templates/report.html");
-/// The axis whose zero is the opening of the gate.
+/// Stands in the page, which loads nothing.
 const STYLE: &str = include_str!("templates/report.css");
 
 /// Charts of one section that share a legend.

@@ -95,13 +95,33 @@ impl Attempt<'_, '_> {
     }
 
     fn work(&mut self, run_id: &str, meta: &mut Meta) -> anyhow::Result<Judgement> {
-        let (suite, folder) = (self.shared.suite, self.folder);
+        let suite = self.shared.suite;
         let external = self.run.target.kind == TargetKind::External;
-        let mut known = RunValues::new();
+        let known = RunValues::new();
         self.run.check_hosts(suite, &known)?;
         let held = if external { self.settle()? } else { Vec::new() };
+        let mut cleaning = Cleaning {
+            plan: None,
+            log: held,
+            begun: false,
+        };
+        let worked = self.cleaned(run_id, known, &mut cleaning, meta);
+        // Nothing is left of it where there was no run to end it.
+        self.clean_after(&mut cleaning);
+        worked
+    }
+
+    fn cleaned(
+        &mut self,
+        run_id: &str,
+        mut known: RunValues,
+        cleaning: &mut Cleaning,
+        meta: &mut Meta,
+    ) -> anyhow::Result<Judgement> {
+        let (suite, folder) = (self.shared.suite, self.folder);
+        let external = self.run.target.kind == TargetKind::External;
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
-        let mut cleaning = self.clean(held)?;
+        self.clean(cleaning)?;
         let mut program = None;
         if !external {
             // A program of somebody else's need not know `--version`, and might serve instead.
@@ -160,8 +180,8 @@ impl Attempt<'_, '_> {
                 processes.add(name, id);
             }
         }
-        let ended = self.with_target(&target, &processes, run_id, &mut cleaning, meta);
-        self.clean_after(&mut cleaning);
+        let ended = self.with_target(&target, &processes, run_id, cleaning, meta);
+        self.clean_after(cleaning);
         // The target ends before its log is judged complete, and also when something went wrong.
         target.stop(folder);
         let (finished, machine, health) = ended?;
@@ -238,8 +258,12 @@ impl Attempt<'_, '_> {
         Ok(held)
     }
 
-    /// Takes back what was preset for the run, whatever became of it, also after a signal. Where that fails, the run stands.
+    /// Takes back what was preset for the run, whatever became of it, also after a signal, and once. Where that fails, the run
+    /// stands.
     fn clean_after(&self, cleaning: &mut Cleaning) {
+        if !std::mem::take(&mut cleaning.begun) {
+            return;
+        }
         let mut take_back = || {
             let Some(plan) = clean::Plan::after(self.shared.suite, &self.run.vars)? else {
                 return Ok(());
@@ -257,7 +281,7 @@ impl Attempt<'_, '_> {
         }
     }
 
-    fn clean(&mut self, log: Vec<String>) -> anyhow::Result<Cleaning> {
+    fn clean(&mut self, cleaning: &mut Cleaning) -> anyhow::Result<()> {
         // After a signal nothing is deleted any more, from the first key on.
         self.inbox.check()?;
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
@@ -267,12 +291,11 @@ impl Attempt<'_, '_> {
                 scope: plan.summary().to_vec(),
             });
         }
-        let mut cleaning = Cleaning { plan, log };
+        (cleaning.plan, cleaning.begun) = (plan, true);
         let inbox = &mut *self.inbox;
         cleaning.step(self.folder, |plan, log| {
             plan.execute(false, log, || Ok(inbox.check()?))
-        })?;
-        Ok(cleaning)
+        })
     }
 }
 
@@ -312,6 +335,8 @@ impl Watch for Watched<'_> {
 struct Cleaning {
     plan: Option<clean::Plan>,
     log: Vec<String>,
+    /// Something may have been preset that is to be taken back.
+    begun: bool,
 }
 
 impl Cleaning {

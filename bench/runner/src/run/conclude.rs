@@ -9,7 +9,7 @@ use crate::run::meta::Meta;
 use crate::suite::Suite;
 use crate::values::mask::masked;
 use crate::verdict::derive::derive;
-use crate::verdict::facts::{Facts, Machine, aborted, exhausted};
+use crate::verdict::facts::{Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
 
@@ -44,6 +44,7 @@ pub(super) fn conclude(
     let facts = Facts {
         k6_exit_code: finished.code,
         aborted: output.as_deref().and_then(aborted),
+        cut: output.as_deref().is_some_and(cut),
         exhausted: output.as_deref().is_some_and(exhausted),
         cause: finished.cause,
         summary: summary.is_some(),
@@ -56,7 +57,7 @@ pub(super) fn conclude(
         scenario: run.scenario.id.get_ref().clone(),
         facts,
         summary,
-        health: folder.text(health::FILE).as_deref().map(Health::read),
+        health: Some(Health::read(&folder.text(health::FILE).unwrap_or_default())),
         derived,
         vars: run.vars.clone(),
         doubts: Vec::new(),

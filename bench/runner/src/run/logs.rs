@@ -53,6 +53,11 @@ impl Slices {
 }
 
 fn slice(path: &PathBuf, from: u64) -> std::io::Result<Vec<u8>> {
+    // A pipe or a device would be waited for.
+    if !std::fs::metadata(path)?.is_file() {
+        let why = "no regular file, so nothing is kept of it; name a file that is written to";
+        return Err(std::io::Error::other(why));
+    }
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     // A shorter file was replaced by a new one.
@@ -96,5 +101,18 @@ mod tests {
             "{}",
             kept("log-3-c.log")
         );
+    }
+
+    #[test]
+    fn nobody_waits_for_a_log_that_is_a_pipe() {
+        let root = tempfile::tempdir().expect("folder");
+        let path = root.path().join("a.pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|made| made.success()), "a pipe");
+        let (done, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(slice(&path, 0).map_err(|error| error.to_string())));
+        let kept = told.recv_timeout(std::time::Duration::from_secs(20));
+        let why = kept.expect("nobody waits").expect_err("no file");
+        assert!(why.contains("no regular file"), "{why}");
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn comm(id: u32) -> Option<String> {
 
 /// Folders in which programs that `make` builds or fetches may lie, for a suite whose paths begin at `root`: the one that the
 /// runner is called from, the suite's, and that of the runner's own checkout or release.
-pub(crate) fn homes(root: &Path) -> Vec<PathBuf> {
+pub(super) fn homes(root: &Path) -> Vec<PathBuf> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).map(|folder| {
         let above = folder.parent().filter(|_| folder.ends_with("bin"));

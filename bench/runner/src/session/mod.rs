@@ -1,5 +1,6 @@
 //! Working off a plan: all of it, or what an earlier call left over.
 
+pub(crate) mod again;
 pub(crate) mod lock;
 mod private_redis;
 mod ready;
@@ -49,7 +50,9 @@ pub(crate) fn run(
     let timestamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let invocation = Invocation::create(&root, &timestamp)?;
     file.write(suite, &invocation)?;
-    Session::new(suite, ready, invocation, &file, keep_going, stream)?.work(plan)
+    let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
+    let stands = standing(&invocation, &planned);
+    Session::new(suite, ready, invocation, &file, keep_going, stream)?.work(plan, stands)
 }
 
 /// Refuses a plan that is not the one that its runs were made with: new ones could not be compared with them.
@@ -67,18 +70,6 @@ fn unchanged(folder: &Path, invocation: &Invocation, file: &PlanFile) -> anyhow:
         }
     }
     Ok(())
-}
-
-/// The runs of a plan that stand beside none of the same attempt at their block, by their folders, although each run of the
-/// block has come to its end: nothing may be concluded from such a block. Warm-ups are left out.
-///
-/// # Errors
-/// The folder holds no plan.
-pub(crate) fn torn(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let mut runs = PlanFile::read(folder)?.runs;
-    runs.retain(|run| !run.discarded);
-    let planned: Vec<Planned> = runs.iter().map(Planned::from).collect();
-    Ok(state::torn(&Invocation::open(folder), &planned))
 }
 
 /// Goes on with the plan of a folder: blocks that lack a sound run are run again, each as a whole.
@@ -119,5 +110,5 @@ pub(crate) fn resume(
     }
     let ready = Ready::new(&suite, &plan, stream)?;
     file.align(&suite, &mut plan, &ready.k6.version)?;
-    Session::new(&suite, ready, invocation, &file, keep_going, stream)?.work(plan)
+    Session::new(&suite, ready, invocation, &file, keep_going, stream)?.work(plan, stands)
 }

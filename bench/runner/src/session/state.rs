@@ -122,12 +122,9 @@ impl State {
         let folders = invocation.attempts(folder);
         let last = folders.last();
         // A verdict beside files that are not what it was made from, or of a run that belongs elsewhere, is none.
-        let planned = |number: u32, own: &Folder| {
-            let meta = own.json("meta.json").unwrap_or_default();
-            beside.doubts(&meta, &attempt(folder, number)).is_empty()
-        };
         let sound = |number: u32, own: &Folder| {
-            own.unsound().is_ok_and(|doubts| doubts.is_empty()) && planned(number, own)
+            let doubts = beside.unsound(own, &attempt(folder, number));
+            doubts.is_ok_and(|doubts| doubts.is_empty())
         };
         let verdict = last
             .filter(|(number, folder)| sound(*number, folder))

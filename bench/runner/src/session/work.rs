@@ -103,23 +103,28 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Makes every run that has no sound evidence yet, and returns the exit code.
+    /// Makes every run that has no sound evidence yet, and returns the exit code. `stands`: how each stands before.
     ///
     /// # Errors
     /// A run could not be started, or evidence could not be written.
-    pub(super) fn work(mut self, plan: Plan<'_>) -> anyhow::Result<i32> {
+    pub(super) fn work(mut self, plan: Plan<'_>, stands: Vec<Standing>) -> anyhow::Result<i32> {
         let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
-        let result = self.runs(plan, &planned);
+        let result = self.runs(plan, stands);
         let kept = self.keep_redis_log();
         let Worked { codes, failure } = result?;
         kept?;
-        self.sum_up(&planned);
+        let all_pass = self.sum_up(&planned);
         for text in self.invocation.shared().faults() {
             let text = format!("not whole: {text}");
             self.stream.tell(Event::Finding { text });
         }
         // The evidence is complete by now; only what is made of it may be missing.
         let reported = report::of_plan(self.shared.suite, self.invocation.path(), &self.stream);
+        // Not before the limits of comparisons have said theirs.
+        let good = failure.is_none() && exit::of_runs(&codes) == exit::OK;
+        if all_pass && good && matches!(reported, Ok(exit::OK)) {
+            self.stream.tell(Event::AllGood);
+        }
         self.stream.tell(Event::EvidenceKept {
             folder: shown(self.invocation.path()),
         });
@@ -141,15 +146,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn runs(&mut self, plan: Plan<'_>, planned: &[Planned]) -> anyhow::Result<Worked> {
+    fn runs(&mut self, plan: Plan<'_>, stands: Vec<Standing>) -> anyhow::Result<Worked> {
         let mut worked = Worked::default();
         let mut left: Vec<(PlannedRun<'_>, Standing)> = Vec::new();
         let mut complete = 0;
-        for (run, stands) in plan
-            .runs
-            .into_iter()
-            .zip(standing(&self.invocation, planned))
-        {
+        for (run, stands) in plan.runs.into_iter().zip(stands) {
             self.earlier.extend(stands.state.run_ids.iter().cloned());
             if stands.complete {
                 complete += 1;
@@ -321,8 +322,8 @@ impl<'a> Session<'a> {
         outcome
     }
 
-    /// Tells what became of the planned runs, and how to go on if something is left.
-    fn sum_up(&self, runs: &[Planned]) {
+    /// Tells what became of the planned runs, and how to go on if something is left. Returns whether all pass.
+    fn sum_up(&self, runs: &[Planned]) -> bool {
         let mut verdicts = BTreeMap::new();
         let stands = standing(&self.invocation, runs);
         for run in &stands {
@@ -330,12 +331,14 @@ impl<'a> Session<'a> {
             *verdicts.entry(verdict.to_string()).or_insert(0) += 1;
         }
         let left = stands.iter().filter(|run| !run.complete).count();
+        let all_pass = left == 0 && verdicts.keys().all(|verdict| verdict == "PASS");
         self.stream.tell(Event::PlanEnded {
             runs: runs.len(),
             verdicts,
             left,
             folder: shown(self.invocation.path()),
         });
+        all_pass
     }
 
     /// Ends the private Redis and keeps its log.

@@ -6,6 +6,7 @@ use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
 use super::process::Named;
+use super::scenario::looks_at;
 use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind, TargetKind, TargetTable};
 use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
 use super::section::Section;
@@ -23,7 +24,9 @@ const TARGET_VALUES: &[&str] = &["port_file", "address"];
 const OWN_FIELDS: &[&str] = &[
     "attempt",
     "block",
+    "blockAttempt",
     "branch",
+    "build",
     "computed",
     "cycle",
     "discarded",
@@ -32,6 +35,7 @@ const OWN_FIELDS: &[&str] = &[
     "estimateMs",
     "exitCode",
     "gitBranch",
+    "gitDirty",
     "harness",
     "host",
     "k6",
@@ -40,8 +44,10 @@ const OWN_FIELDS: &[&str] = &[
     "label",
     "loadAverageEnd",
     "machine",
+    "manifest",
     "observed",
     "plan",
+    "planSha256",
     "point",
     "preflight",
     "quick",
@@ -356,17 +362,10 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         for name in &compare.scenarios {
             known(name, scenarios, "scenario")?;
         }
-        let looked_at = |id: &Spanned<String>| {
-            compare.scenarios.is_empty()
-                || compare
-                    .scenarios
-                    .iter()
-                    .any(|name| name.get_ref() == id.get_ref())
-        };
         for scenario in file
             .scenario
             .iter()
-            .filter(|scenario| looked_at(&scenario.id))
+            .filter(|scenario| looks_at(&compare.scenarios, scenario.id.get_ref()))
         {
             let variants: Vec<&str> = scenario
                 .variants

@@ -1,5 +1,6 @@
 //! The limits of gates, as far as they follow from the suite and the variables of a run.
 
+use super::scenario::looks_at;
 use super::schema::{DeriveTable, File, GateTable, How};
 use super::vars::{Value, Vars};
 use crate::values::exit;
@@ -10,9 +11,8 @@ pub(crate) fn of_scenario<'a>(
     gates: &'a [GateTable],
     scenario: &'a str,
 ) -> impl Iterator<Item = &'a GateTable> {
-    gates.iter().filter(move |gate| {
-        gate.scenarios.is_empty() || gate.scenarios.iter().any(|name| name.get_ref() == scenario)
-    })
+    let gates = gates.iter();
+    gates.filter(move |gate| looks_at(&gate.scenarios, scenario))
 }
 
 /// Checks before a run that each limit of its gates will be a number, and that no gate waits for a variable without one.

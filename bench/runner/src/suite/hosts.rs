@@ -6,8 +6,26 @@ use super::Suite;
 use crate::values::address::{addresses, is_here};
 use crate::values::exit;
 
-/// Options whose value is a host, by the end of their names.
+/// Options and variables whose value is a host, by the end of their names.
 const OF_HOSTS: [&str; 4] = ["host", "hostname", "addr", "address"];
+
+/// What stands before the name of a server where a client of gRPC is to find it.
+const RESOLVERS: [&str; 5] = ["dns:", "xds:", "passthrough:", "ipv4:", "ipv6:"];
+
+/// What stands before a number that is no port of a host, as in `pid:8080`.
+const NO_HOSTS: [&str; 3] = ["port", "pid", "pattern"];
+
+/// Below are numbers of versions, as in `redis:7`, rather than ports.
+const LEAST_PORT: u16 = 80;
+
+/// Whose words they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Words<'a> {
+    /// What a program is started with.
+    Arguments,
+    /// The value of a variable with this name.
+    Of(&'a str),
+}
 
 impl Suite {
     /// Refuses a text with an address whose host the suite does not allow, or whose host cannot be told.
@@ -29,7 +47,8 @@ impl Suite {
             .try_for_each(|address| self.allow_address(what, address))
     }
 
-    /// The same of words that are no addresses, as in `--broker=HOST:PORT`; of arguments also where no dot tells a host.
+    /// The same of words that are no addresses, as in `--broker=HOST:PORT`; of arguments, and where it is all that a variable
+    /// holds, also where no dot tells a host.
     /// What listens on this machine is no other host.
     ///
     /// # Errors
@@ -38,9 +57,9 @@ impl Suite {
         &self,
         what: &str,
         text: &str,
-        arguments: bool,
+        words: Words<'_>,
     ) -> anyhow::Result<()> {
-        let hosts = hosts(text, arguments);
+        let hosts = hosts(text, words);
         hosts
             .iter()
             .try_for_each(|host| self.allow_host(what, host))
@@ -75,7 +94,9 @@ impl Suite {
 
     fn allow_host(&self, what: &str, host: &str) -> anyhow::Result<()> {
         let allowed = &self.file.suite.allow_hosts;
-        if allowed.iter().any(|known| known.eq_ignore_ascii_case(host)) {
+        // An address has the name of an IPv6 host in brackets, an option has it without.
+        let bare = |name: &str| name.trim_matches(['[', ']']).to_ascii_lowercase();
+        if allowed.iter().any(|known| bare(known) == bare(host)) {
             return Ok(());
         }
         Err(exit::set_up(format!(
@@ -87,8 +108,17 @@ impl Suite {
 }
 
 /// Hosts of a text that stand there without a scheme.
-fn hosts(text: &str, arguments: bool) -> Vec<String> {
+fn hosts(text: &str, words: Words<'_>) -> Vec<String> {
     let ends = |c: char| c.is_whitespace() || "'\"`;()<>|&".contains(c);
+    let of_host = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        let last = name.rsplit(['-', '_', '.']).next().unwrap_or_default();
+        OF_HOSTS.contains(&last)
+    };
+    let (arguments, of_variable) = match words {
+        Words::Arguments => (true, false),
+        Words::Of(name) => (false, of_host(name)),
+    };
     let mut found = Vec::new();
     let mut named = false;
     for word in text.split(ends).filter(|word| !word.is_empty()) {
@@ -96,23 +126,41 @@ fn hosts(text: &str, arguments: bool) -> Vec<String> {
             Some((name, value)) => (name, value),
             None => ("", word),
         };
-        let of_host = |name: &str| {
-            let name = name.to_ascii_lowercase();
-            let last = name.rsplit(['-', '_', '.']).next().unwrap_or_default();
-            OF_HOSTS.contains(&last)
-        };
-        let of_option = of_host(name) || (named && name.is_empty());
-        for part in value.split(',').filter(|part| !part.contains("://")) {
+        let of_option = of_host(name) || ((named || of_variable) && name.is_empty());
+        let whole = word == text.trim() && name.is_empty();
+        for part in value.split(',') {
+            if let Some(server) = of_resolver(part) {
+                found.extend(host(server, true, true));
+                continue;
+            }
+            // Who is written to is no server, unless it says its port.
+            let mail = !arguments && part.contains('@') && !part.contains(':');
+            if part.contains("://") || mail {
+                continue;
+            }
             let is_host = of_option && (arguments || part.contains('.'));
-            found.extend(host(part, arguments, is_host));
+            found.extend(host(part, arguments || whole, is_host));
+            let later = part.split('/').skip(1);
+            found.extend(later.filter_map(|part| host(part, false, false)));
         }
         named = name.is_empty() && word.starts_with('-') && of_host(word);
     }
     found
 }
 
-/// The host of a word; `None` if it is none, or of this machine.
-fn host(word: &str, arguments: bool, is_host: bool) -> Option<String> {
+/// What a client of gRPC is to resolve, as `there:50051` of `dns:///there:50051`; the server that it asks for that is an address.
+fn of_resolver(part: &str) -> Option<&str> {
+    let rest = RESOLVERS
+        .iter()
+        .find_map(|scheme| part.strip_prefix(scheme))?;
+    match rest.strip_prefix("//") {
+        Some(rest) => rest.split_once('/').map(|(_, server)| server),
+        None => Some(rest),
+    }
+}
+
+/// The host of a word; `None` if it is none, or of this machine. `dotless`: a port tells it, too.
+fn host(word: &str, dotless: bool, is_host: bool) -> Option<String> {
     let word = word.split('/').next().unwrap_or(word);
     let word = word.rsplit('@').next().unwrap_or(word);
     let (name, port) = match word.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -125,10 +173,13 @@ fn host(word: &str, arguments: bool, is_host: bool) -> Option<String> {
     if let Ok(ip) = name.parse::<IpAddr>() {
         return (!ip.is_loopback() && !ip.is_unspecified()).then(|| name.to_owned());
     }
-    let port = port.is_some_and(|port| port.parse::<u16>().is_ok());
+    let port = port.and_then(|port| port.parse::<u16>().ok());
     let of_name = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && name.chars().all(of_name);
-    let told = is_host || (port && (arguments || name.contains('.')));
+    let told = is_host
+        || port.is_some_and(|port| {
+            name.contains('.') || (dotless && port >= LEAST_PORT && !NO_HOSTS.contains(&name))
+        });
     (is_name && told && !["localhost", "true", "false"].contains(&name)).then(|| name.to_owned())
 }
 
@@ -171,9 +222,20 @@ mod tests {
 
     #[test]
     fn hosts_without_a_scheme_are_told_from_other_words() {
-        let found = |text: &str| hosts(text, true).join(" ");
+        let found = |text: &str| hosts(text, Words::Arguments).join(" ");
         for (text, expected) in [
-            ("--broker=there.example:9092,other:1", "there.example other"),
+            (
+                "--broker=there.example:9092,other:81",
+                "there.example other",
+            ),
+            ("--image redis:7 --pid pid:8080", ""),
+            ("--to=dns:///there --or=xds:other:1", "there other"),
+            (
+                "dns://10.0.0.1/there:50051 ipv4:10.0.0.2:80",
+                "there 10.0.0.2",
+            ),
+            ("thin:@//there.example:1521/x", "there.example"),
+            ("lib/there.example/a.jar v1/there:80", ""),
             ("--host there.example --port 1", "there.example"),
             ("--redis-host=there", "there"),
             ("exec server 'there:80/x' 10.0.0.7", "there 10.0.0.7"),
@@ -191,14 +253,33 @@ mod tests {
         ] {
             assert_eq!(found(text), expected, "{text}");
         }
-        assert_eq!(hosts("gateway=port:8080,pid:17", false).join(" "), "");
-        assert_eq!(
-            hosts("host=db.example user=me host=me", false).join(" "),
-            "db.example"
-        );
-        assert_eq!(
-            hosts("kafka.example:9092", false).join(" "),
-            "kafka.example"
-        );
+        let found = |name: &str, text: &str| hosts(text, Words::Of(name)).join(" ");
+        for (name, text, expected) in [
+            ("PROCESSES", "gateway=port:8080,pid:17", ""),
+            ("PROCESSES", "port:8080", ""),
+            ("PROCESSES", "pattern:8080", ""),
+            ("DSN", "host=db.example user=me host=me", "db.example"),
+            ("BROKER", "kafka.example:9092", "kafka.example"),
+            ("BROKER", "kafka:9092,other:9092", "kafka other"),
+            ("NOTE", "see kafka:9092", ""),
+            ("IMAGE", "redis:7", ""),
+            ("DB_HOST", "prod.example", "prod.example"),
+            ("DB_HOST", "localhost", ""),
+            ("NAME", "prod.example", ""),
+            ("MAIL_ADDRESS", "me@prod.example", ""),
+            ("TARGET", "dns:///there", "there"),
+        ] {
+            assert_eq!(found(name, text), expected, "{name}={text}");
+        }
+        let mut suite = suite("[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n")
+            .expect("suite");
+        for allowed in ["[2001:db8::1]", "2001:db8::1"] {
+            suite.file.suite.allow_hosts = vec![allowed.to_owned()];
+            suite.allow("it", "http://[2001:db8::1]:80").expect(allowed);
+            let words = Words::Arguments;
+            suite
+                .allow_words("it", "[2001:db8::1]:80", words)
+                .expect(allowed);
+        }
     }
 }

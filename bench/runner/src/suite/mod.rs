@@ -5,6 +5,7 @@ pub(crate) mod each;
 pub(crate) mod expression;
 pub(crate) mod gate;
 pub(crate) mod given;
+pub(crate) mod hosts;
 pub(crate) mod process;
 pub(crate) mod scenario;
 pub(crate) mod schema;
@@ -17,11 +18,12 @@ mod check;
 mod check_names;
 mod check_plan;
 mod file;
-mod hosts;
 mod problem;
 mod schema1;
 mod secrets;
 
 #[cfg(test)]
 pub(crate) use file::tests;
+#[cfg(test)]
+mod vars_tests;
 pub(crate) use file::{FOLDER, Suite, in_folder};

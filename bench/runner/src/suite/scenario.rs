@@ -109,3 +109,8 @@ pub(crate) enum Executor {
     PerVuIterations,
     SharedIterations,
 }
+
+/// Whether a table that names scenarios looks at one: those that name none look at all.
+pub(crate) fn looks_at(scenarios: &[Spanned<String>], id: &str) -> bool {
+    scenarios.is_empty() || scenarios.iter().any(|name| name.get_ref() == id)
+}

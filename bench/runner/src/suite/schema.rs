@@ -97,7 +97,7 @@ pub(crate) struct SuiteTable {
     pub(crate) users: Option<Spanned<String>>,
     /// A run in a few words, for `doctor`.
     pub(crate) describe: Option<Spanned<String>>,
-    /// Hosts that addresses in variables may name.
+    /// Hosts that a step of a run may reach, wherever they are named.
     #[serde(default)]
     pub(crate) allow_hosts: Vec<String>,
     /// What the machine must offer: `k6+MODULE+…`, `redis`, `nofile>=N`.

@@ -43,12 +43,19 @@ pub(crate) enum Origin {
 pub(crate) struct Vars {
     values: BTreeMap<String, (Value, Origin)>,
     secret: BTreeSet<String>,
-    /// Defaults that wait for run values.
-    pending: BTreeMap<String, (String, Kind, Origin)>,
+    /// Texts that wait for what they take.
+    pending: BTreeMap<String, (String, Declared, Origin)>,
     /// What the runner knows of the run and what the suite computes, for `{name}`.
     known: RunValues,
     /// Those that the point, the scenario or a preset gives, whatever outranks it.
     fixed: BTreeSet<String>,
+}
+
+/// What the suite says of a variable's values.
+#[derive(Debug, Clone)]
+struct Declared {
+    kind: Kind,
+    allowed: Option<Vec<String>>,
 }
 
 /// The values that a point of a plan gives to variables, in the order of the suite file.
@@ -152,6 +159,11 @@ impl Vars {
         let Some((text, origin)) = sources.first(name, table) else {
             return Ok(());
         };
+        let allowed = table.allowed.as_ref();
+        let declared = Declared {
+            kind: table.kind,
+            allowed: allowed.map(|values| values.iter().map(plain).collect()),
+        };
         let written = matches!(origin, Origin::Default | Origin::Scenario | Origin::Preset);
         if written && text.contains('{') {
             // A value with placeholders is counted as computed, a scenario's own outranks all but the command line.
@@ -161,23 +173,33 @@ impl Vars {
                 origin
             };
             self.pending
-                .insert(name.to_owned(), (text, table.kind, origin));
+                .insert(name.to_owned(), (text, declared, origin));
             return Ok(());
         }
+        self.put(name, &declared, &text, origin)
+    }
+
+    /// Gives a variable the value of a text that is whole, and keeps its secrets.
+    fn put(
+        &mut self,
+        name: &str,
+        declared: &Declared,
+        text: &str,
+        origin: Origin,
+    ) -> anyhow::Result<()> {
         if self.secret.contains(name) {
-            mask::register(&text);
+            mask::register(text);
         }
-        let value = parse(name, table.kind, &text)?;
-        if let Some(allowed) = &table.allowed {
-            let allowed: Vec<String> = allowed.iter().map(plain).collect();
-            if !allowed.contains(&value.to_string()) {
-                return Err(exit::set_up(format!(
-                    "{name}={value} is not allowed; allowed: {}",
-                    allowed.join(", ")
-                )));
-            }
+        let value = parse(name, declared.kind, text)?;
+        if let Some(allowed) = &declared.allowed
+            && !allowed.contains(&value.to_string())
+        {
+            return Err(exit::set_up(format!(
+                "{name}={value} is not allowed; allowed: {}",
+                allowed.join(", ")
+            )));
         }
-        if let (Kind::Url, Ok(address)) = (table.kind, url::Url::parse(&text))
+        if let (Kind::Url, Ok(address)) = (declared.kind, url::Url::parse(text))
             && mask::register_url(&address)
         {
             self.secret.insert(name.to_owned());
@@ -239,16 +261,16 @@ impl Vars {
         let mut before = usize::MAX;
         while self.pending.len() < before {
             before = self.pending.len();
-            for (name, (text, kind, origin)) in std::mem::take(&mut self.pending) {
-                match self.expand(&text, &RunValues::new()) {
-                    Ok(filled) => {
-                        let value = parse(&name, kind, &filled)?;
-                        self.values.insert(name, (value, origin));
-                    }
-                    Err(_) => {
-                        self.pending.insert(name, (text, kind, origin));
-                    }
+            for (name, (text, declared, origin)) in std::mem::take(&mut self.pending) {
+                let Ok(filled) = self.expand(&text, &RunValues::new()) else {
+                    self.pending.insert(name, (text, declared, origin));
+                    continue;
+                };
+                // What holds a secret is one.
+                if variables(&text).iter().any(|part| self.is_secret(part)) {
+                    self.secret.insert(name.clone());
                 }
+                self.put(&name, &declared, &filled, origin)?;
             }
         }
         Ok(())
@@ -440,152 +462,4 @@ fn missing(name: &str) -> anyhow::Error {
     exit::set_up(format!(
         "{name} is missing; give --set {name}=… or the environment variable {name}"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::suite::tests::suite;
-
-    fn resolve(
-        env: &str,
-        scenario: &str,
-        set: &[(&str, &str)],
-        environment: &[(&str, &str)],
-    ) -> anyhow::Result<Vars> {
-        let suite = suite(&format!("{env}\n{scenario}")).expect("suite");
-        let own = |pairs: &[(&str, &str)]| {
-            pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect()
-        };
-        let given = Given {
-            set: own(set),
-            environment: own(environment),
-            file: BTreeMap::new(),
-        };
-        Vars::resolve(&suite.file, &suite.file.scenario[0], &Point::new(), &given)
-    }
-
-    const SCENARIO: &str = "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
-
-    #[test]
-    fn command_line_wins_then_scenario_then_environment_then_default() {
-        let env = "[env.VUS]\ntype = \"int\"\ndefault = 1";
-        let with_set = format!("{SCENARIO}set = {{ VUS = 3 }}");
-        let value = |scenario: &str, set: &[(&str, &str)], environment: &[(&str, &str)]| {
-            let vars = resolve(env, scenario, set, environment).expect("vars");
-            (
-                vars.int("VUS").expect("int"),
-                vars.origin("VUS").expect("origin"),
-            )
-        };
-        assert_eq!(
-            value(&with_set, &[("VUS", "4")], &[("VUS", "2")]),
-            (4, Origin::CommandLine)
-        );
-        assert_eq!(
-            value(&with_set, &[], &[("VUS", "2")]),
-            (3, Origin::Scenario)
-        );
-        assert_eq!(
-            value(SCENARIO, &[], &[("VUS", "2")]),
-            (2, Origin::Environment)
-        );
-        assert_eq!(value(SCENARIO, &[], &[("VUS", " ")]), (1, Origin::Default));
-    }
-
-    #[test]
-    fn wrong_values_name_the_variable_and_what_is_allowed() {
-        let text = |env: &str, set: (&str, &str)| {
-            resolve(env, SCENARIO, &[set], &[])
-                .expect_err("refused")
-                .to_string()
-        };
-        assert_eq!(
-            text("[env.VUS]\ntype = \"int\"", ("VUS", "many")),
-            "VUS: received `many`; allowed: a whole number"
-        );
-        let clean = "[env.AGGRESSIVE_CLEAN]\ntype = \"int\"\nallowed = [0]";
-        assert_eq!(
-            text(clean, ("AGGRESSIVE_CLEAN", "1")),
-            "AGGRESSIVE_CLEAN=1 is not allowed; allowed: 0"
-        );
-        let unknown = text("[env.VUS]\ntype = \"int\"", ("VSU", "1"));
-        assert!(
-            unknown.contains("--set VSU") && unknown.contains("did you mean `VUS`?"),
-            "{unknown}"
-        );
-        let address = text(
-            "[env.REDIS_URL]\ntype = \"url\"",
-            ("REDIS_URL", "redis://a:pw@[x"),
-        );
-        assert!(
-            !address.contains("pw") && address.contains("REDIS_URL"),
-            "{address}"
-        );
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let env =
-            "[env.REDIS_URL]\ntype = \"url\"\n[env.PASSWORD]\ntype = \"string\"\nsecret = true";
-        let vars = resolve(
-            env,
-            SCENARIO,
-            &[
-                ("REDIS_URL", "redis://u:topsecret1@h:1/2"),
-                ("PASSWORD", "topsecret2"),
-            ],
-            &[],
-        )
-        .expect("vars");
-        assert_eq!(
-            vars.shown("REDIS_URL").as_deref(),
-            Some("redis://u:***@h:1/2")
-        );
-        assert_eq!(vars.shown("PASSWORD").as_deref(), Some("***"));
-        assert!(vars.is_secret("REDIS_URL"));
-    }
-
-    #[test]
-    fn lists_are_trimmed_and_unique() {
-        let vars = resolve(
-            "[env.EVENT_IDS]\ntype = \"list\"",
-            SCENARIO,
-            &[("EVENT_IDS", " a ,,b,a ")],
-            &[],
-        )
-        .expect("vars");
-        assert_eq!(vars.list("EVENT_IDS").expect("list"), ["a", "b"]);
-        let empty = resolve(
-            "[env.EVENT_IDS]\ntype = \"list\"",
-            SCENARIO,
-            &[],
-            &[("EVENT_IDS", "")],
-        )
-        .expect("vars");
-        assert!(
-            empty
-                .list("EVENT_IDS")
-                .expect_err("missing")
-                .to_string()
-                .contains("EVENT_IDS")
-        );
-    }
-
-    #[test]
-    fn computed_defaults_wait_for_run_values() {
-        let env = "[env.A]\ntype = \"int\"\ndefault = \"{sse_timeout_ms}\"\n\
-            [computed]\nsse_timeout_ms = \"3 + 4\"";
-        let mut vars = resolve(env, SCENARIO, &[], &[]).expect("vars");
-        assert_eq!(vars.get("A"), None);
-        vars.know("sse_timeout_ms", 7);
-        vars.fill().expect("fill");
-        assert_eq!(
-            (vars.get("A"), vars.origin("A")),
-            (Some(&Value::Int(7)), Some(Origin::Computed))
-        );
-    }
 }

@@ -152,8 +152,6 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
                 lines.push(format!(
                     "left     {left} in cycles without sound evidence; go on with: barrier-bench resume {folder}"
                 ));
-            } else if verdicts.len() == 1 && verdicts.contains_key("PASS") {
-                lines.push("OK".to_owned());
             }
             lines
         }
@@ -164,6 +162,7 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
         }
         Event::ReportWritten { path } => one(format!("report   {path}")),
         Event::ReportFailed { text } => one(format!("the report could not be written: {text}")),
+        Event::AllGood => one("OK".to_owned()),
         Event::EvidenceKept { folder } => one(format!("evidence: {folder}")),
         Event::Output { .. }
         | Event::PlanBegan { .. }

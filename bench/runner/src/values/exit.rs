@@ -6,7 +6,7 @@ pub(crate) const OK: i32 = 0;
 pub(crate) const FAULT: i32 = 1;
 /// Wrong use, declaration or set-up; nothing was judged.
 pub(crate) const SET_UP: i32 = 2;
-/// A gate failed although k6 returned 0.
+/// A gate failed, of a run or of a comparison, or stored evidence was changed.
 pub(crate) const GATE: i32 = 3;
 /// Interrupted by a signal.
 pub(crate) const INTERRUPTED: i32 = 4;

@@ -1,6 +1,6 @@
 //! Hashes that tell whether two runs used the same files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,11 @@ use anyhow::Context as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-/// Folders below a harness that it does not import from.
+/// Folders below a harness that count only where it loads from them.
 const NOT_IMPORTED: &[&str] = &["node_modules", "test", "examples"];
+
+/// What the names of scripts end in.
+const SCRIPTS: &[&str] = &["js", "mjs", "cjs", "ts"];
 
 /// SHA-256 as lower-case hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
@@ -50,42 +53,48 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[derive(Debug, Serialize)]
 pub(crate) struct Harness {
     path: String,
-    /// Over the names and contents of all `.js` files, and of those that it loads from elsewhere.
+    /// Over the names and contents of all scripts of its folder, and of what it loads beside them.
     pub(crate) sha256: String,
     files: usize,
-    /// Loaded from elsewhere, each with its own hash.
+    /// What it loads that is no script of its folder, each with its own hash.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     loaded: BTreeMap<String, String>,
 }
 
-/// Hashes a script and the `.js` files beside and below it, and the files that variables name with what these load in turn.
+/// Hashes a script and the scripts beside and below it, and what it and the files that variables name load, wherever that
+/// lies: what they import, and the files that they open by a name which stands in them.
 ///
 /// # Errors
 /// A file cannot be read.
 pub(crate) fn harness(script: &Path, named: &[PathBuf]) -> anyhow::Result<Harness> {
-    let folder = script.parent().unwrap_or(Path::new("."));
+    let reading = |path: &Path| format!("reading {}", path.display());
+    let folder = script.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().with_context(|| reading(folder))?;
     let mut files = Vec::new();
-    collect(folder, &mut files).with_context(|| format!("reading {}", folder.display()))?;
+    collect(&folder, &mut files).with_context(|| reading(&folder))?;
     files.sort();
     let mut whole = Sha256::new();
     for path in &files {
-        let content = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let name = path.strip_prefix(folder).unwrap_or(path);
-        whole.update(format!("{} {}\n", name.display(), sha256(&content)));
+        let name = path.strip_prefix(&folder).unwrap_or(path);
+        whole.update(format!("{} {}\n", name.display(), file(path)?));
     }
     let own = files.iter().filter_map(|path| path.canonicalize().ok());
-    let mut known: Vec<PathBuf> = own.collect();
-    let mut loaded = BTreeMap::new();
-    for path in named {
-        let path = path
-            .canonicalize()
-            .with_context(|| format!("reading {}", path.display()))?;
+    let mut loads = Loads {
+        told: own.collect(),
+        ..Loads::default()
+    };
+    for path in std::iter::once(script).chain(named.iter().map(PathBuf::as_path)) {
+        let path = path.canonicalize().with_context(|| reading(path))?;
         // Where it lies is no part of what it is: the names are those from its own folder on.
         let above = path.parent().unwrap_or(&path).to_owned();
-        load(&path, &above, &mut known, &mut |name, hash| {
-            whole.update(format!("{name} {hash}\n"));
-            loaded.insert(name, hash);
-        })?;
+        let name = from(&above, &path);
+        loads.follow(&path, name, &above)?;
+    }
+    let mut loaded = BTreeMap::new();
+    for (name, hash) in loads.found {
+        whole.update(format!("{name} {hash}\n"));
+        loaded.insert(name, hash);
     }
     Ok(Harness {
         path: script.display().to_string(),
@@ -95,32 +104,74 @@ pub(crate) fn harness(script: &Path, named: &[PathBuf]) -> anyhow::Result<Harnes
     })
 }
 
-/// Tells of a file and of what it names by a relative path, each once.
-fn load(
-    path: &Path,
-    above: &Path,
-    known: &mut Vec<PathBuf>,
-    tell: &mut impl FnMut(String, String),
-) -> anyhow::Result<()> {
-    if known.iter().any(|other| other == path) {
-        return Ok(());
-    }
-    known.push(path.to_owned());
-    let content = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let name = path.strip_prefix(above).unwrap_or(path);
-    tell(name.display().to_string(), sha256(&content));
-    if path.extension().is_some_and(|extension| extension == "js") {
-        let folder = path.parent().unwrap_or(above);
-        for name in relative(&String::from_utf8_lossy(&content)) {
-            // What is not there is a text of another kind.
-            if let Ok(other) = folder.join(name).canonicalize()
-                && other.is_file()
-            {
-                load(&other, above, known, tell)?;
-            }
+/// What scripts load.
+#[derive(Default)]
+struct Loads {
+    /// Files that count already.
+    told: BTreeSet<PathBuf>,
+    /// Files that were looked into.
+    seen: BTreeSet<PathBuf>,
+    /// Names with hashes, in the order in which they were met.
+    found: Vec<(String, String)>,
+}
+
+impl Loads {
+    /// A file and all that it loads in turn, each once.
+    fn follow(&mut self, path: &Path, name: String, above: &Path) -> anyhow::Result<()> {
+        if !self.seen.insert(path.to_owned()) {
+            return Ok(());
         }
+        if self.told.insert(path.to_owned()) {
+            self.found.push((name, file(path)?));
+        }
+        if !is_script(path) {
+            return Ok(());
+        }
+        let content = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let content = String::from_utf8_lossy(&content);
+        let folder = path.parent().unwrap_or(above);
+        let mut met = |text: &str, beside: &Path| {
+            // What is not there is a text of another kind.
+            match beside.join(text).canonicalize() {
+                Ok(other) if other.is_file() => {
+                    let name = if Path::new(text).is_absolute() {
+                        text.to_owned()
+                    } else {
+                        from(above, &other)
+                    };
+                    self.follow(&other, name, above)
+                }
+                _ => Ok(()),
+            }
+        };
+        for text in relative(&content) {
+            met(text, folder)?;
+        }
+        for text in opened(&content) {
+            let text = text.strip_prefix("file://").unwrap_or(text);
+            met(text, folder)?;
+            met(text, above)?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// The path of a file as seen from a folder; both without links.
+fn from(folder: &Path, file: &Path) -> String {
+    let common = folder
+        .ancestors()
+        .find(|above| file.starts_with(above))
+        .unwrap_or(Path::new(""));
+    let up = folder
+        .strip_prefix(common)
+        .map_or(0, |rest| rest.components().count());
+    let down = file.strip_prefix(common).unwrap_or(file);
+    format!("{}{}", "../".repeat(up), down.display())
+}
+
+fn is_script(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| SCRIPTS.contains(&extension))
 }
 
 /// Texts in quotes that begin as relative paths do: what a script imports, requires or opens.
@@ -135,6 +186,18 @@ fn relative(script: &str) -> Vec<&str> {
     found
 }
 
+/// Names of files that a script opens, as far as they stand there.
+fn opened(script: &str) -> Vec<&str> {
+    let calls = script.split("open(").skip(1);
+    let named = calls.filter_map(|call| {
+        let call = call.trim_start();
+        let quote = call.chars().next().filter(|c| "'\"`".contains(*c))?;
+        let (name, _) = call[1..].split_once(quote)?;
+        Some(name).filter(|name| !name.is_empty())
+    });
+    named.collect()
+}
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -143,7 +206,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
             if !NOT_IMPORTED.iter().any(|name| entry.file_name() == *name) {
                 collect(&path, files)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "js") {
+        } else if is_script(&path) && path.is_file() {
             files.push(path);
         }
     }
@@ -210,5 +273,69 @@ mod tests {
             sha256(b"abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn whatever_a_script_loads_counts_wherever_it_lies() {
+        let root = tempfile::tempdir().expect("folder");
+        let put = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+            std::fs::write(path, text).expect("written");
+        };
+        let absolute = root.path().join("data/absolute.csv");
+        put(
+            "k6/main.ts",
+            &format!(
+                "import {{ a }} from '../lib/a.mjs';\nimport './test/used';\nconst u = open('users.json');\nopen(\n \"{}\");",
+                absolute.display()
+            ),
+        );
+        put("k6/beside.cjs", "1");
+        put(
+            "lib/a.mjs",
+            "import './b.ts'; import '/etc/hostname'; open('seats.csv')",
+        );
+        put("lib/test/t.js", "nobody loads it");
+        for name in [
+            "lib/b.ts",
+            "lib/seats.csv",
+            "k6/users.json",
+            "k6/test/used",
+            "data/absolute.csv",
+        ] {
+            put(name, "1");
+        }
+        let now = || harness(&root.path().join("k6/main.ts"), &[]).expect("hash");
+        let first = now();
+        let names: Vec<&str> = first.loaded.keys().map(String::as_str).collect();
+        let mut expected = vec![
+            "../lib/a.mjs",
+            "../lib/b.ts",
+            "../lib/seats.csv",
+            absolute.to_str().expect("a text"),
+            "test/used",
+            "users.json",
+        ];
+        expected.sort_unstable();
+        assert_eq!((names, first.files), (expected, 8));
+        for name in [
+            "k6/main.ts",
+            "k6/beside.cjs",
+            "k6/users.json",
+            "k6/test/used",
+            "lib/a.mjs",
+            "lib/b.ts",
+            "lib/seats.csv",
+            "data/absolute.csv",
+        ] {
+            let (before, path) = (now().sha256, root.path().join(name));
+            let text = std::fs::read_to_string(&path).expect("a text");
+            put(name, &format!("{text} // changed"));
+            assert_ne!(now().sha256, before, "{name}");
+        }
+        let before = now().sha256;
+        put("lib/test/t.js", "changed");
+        assert_eq!(now().sha256, before);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::suite::schema::{DeriveTable, How};
 use crate::suite::vars::{Value, Vars};
-use crate::verdict::metric::{Found, look};
+use crate::verdict::metric::{Found, look, unnamed};
 
 /// Computes the values in the order of the suite file; what cannot be found is `null`.
 pub(crate) fn derive(
@@ -19,12 +19,15 @@ pub(crate) fn derive(
             .from
             .iter()
             .find_map(|from| source(from.get_ref(), summary, vars, machine));
-        // A metric that is there without a sample or without that statistic is not absent.
+        // A metric that is there without a sample or without that statistic is not absent; nor is a part that k6 did not sum up.
         let silent = || {
             let mut from = table.from.iter();
             from.any(|from| {
                 metric_of(from.get_ref()).is_some_and(|(name, stat)| {
-                    summary.is_some_and(|summary| look(summary, name, stat) != Found::Absent)
+                    summary.is_some_and(|summary| {
+                        look(summary, name, stat) != Found::Absent
+                            || unnamed(summary, name).is_some()
+                    })
                 })
             })
         };
@@ -125,6 +128,23 @@ mod tests {
         );
         let without = derive(&suite.file.derive, None, &vars, &Json::Null);
         assert_eq!(without["sseFailures"], Json::Null);
+    }
+
+    #[test]
+    fn a_part_by_tag_that_k6_did_not_sum_up_is_not_zero() {
+        let suite = suite(
+            "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n\
+             [[derive]]\nid = \"unpaid\"\nfrom = [\"summary.metrics.lost{step:pay}.values.count\"]\nhow = \"copy_or_zero\"\n",
+        )
+        .expect("suite");
+        let unpaid = |metrics: Json| {
+            let summary = serde_json::json!({ "metrics": metrics });
+            let vars = Vars::default();
+            derive(&suite.file.derive, Some(&summary), &vars, &Json::Null)["unpaid"].clone()
+        };
+        let whole = serde_json::json!({ "lost": { "type": "counter", "values": { "count": 4 } } });
+        assert_eq!(unpaid(whole), Json::Null);
+        assert_eq!(unpaid(serde_json::json!({})), 0);
     }
 
     #[test]

@@ -11,6 +11,9 @@ const CROSSED: i32 = 99;
 /// What k6 says before the text of a script that has ended the run.
 const ABORTED: &str = "test aborted: ";
 
+/// What k6 says where a threshold with `abortOnFail` has ended the run.
+const STOPPED: &str = "stopping test prematurely";
+
 /// Share of the machine, in percent over the whole run, beyond which the generator measures itself.
 const GENERATOR_CAP: f64 = 90.0;
 
@@ -52,6 +55,9 @@ pub(crate) struct Facts {
     /// Why the harness ended the run, if it did.
     #[serde(default)]
     pub(crate) aborted: Option<String>,
+    /// A crossed threshold ended it before its end, so what it measured is cut off.
+    #[serde(default)]
+    pub(crate) cut: bool,
     pub(crate) cause: Cause,
     /// Every user that k6 may have was waiting when an iteration was due.
     #[serde(default)]
@@ -72,6 +78,12 @@ const EXHAUSTED: &str = "Insufficient VUs, reached ";
 /// Whether k6 had no user left for an iteration that was due, as it told it in its output.
 pub(crate) fn exhausted(output: &str) -> bool {
     output.contains(EXHAUSTED)
+}
+
+/// Whether a threshold ended the run early, as k6 told it in its output.
+pub(crate) fn cut(output: &str) -> bool {
+    let mut errors = output.lines().filter(|line| line.contains("level=error"));
+    errors.any(|line| line.contains(STOPPED))
 }
 
 /// Why a harness ended the run, as k6 told it at the end of its output.
@@ -142,7 +154,13 @@ impl Facts {
     /// A crossed threshold is an objective that the target missed; every other code says that k6 did not do its work.
     fn exit(&self) -> Judged {
         if self.k6_exit_code == Some(CROSSED) {
-            let text = format!("k6's exit code: {CROSSED}, a threshold was crossed; expected 0");
+            let how = if self.cut {
+                " and ended the run early (abortOnFail), which leaves comparisons"
+            } else {
+                ""
+            };
+            let text =
+                format!("k6's exit code: {CROSSED}, a threshold was crossed{how}; expected 0");
             return Judged {
                 class: Class::Slo,
                 ..Judged::built_in("k6-exit", false, text)
@@ -173,6 +191,7 @@ mod tests {
         let good = Facts {
             k6_exit_code: Some(0),
             aborted: None,
+            cut: false,
             exhausted: false,
             cause: Cause::Own,
             summary: true,
@@ -252,11 +271,24 @@ mod tests {
     }
 
     #[test]
+    fn a_threshold_that_ended_the_run_is_told_by_k6() {
+        let line = "time=\"t\" level=error msg=\"thresholds on metrics 'lost' were crossed; at least one has abortOnFail enabled, stopping test prematurely\"";
+        assert!(cut(line));
+        assert!(!cut(
+            "level=error msg=\"thresholds on metrics 'lost' have been crossed\""
+        ));
+        assert!(!cut(
+            "level=info msg=\"stopping test prematurely\" source=console"
+        ));
+    }
+
+    #[test]
     fn a_crossed_threshold_is_a_missed_objective() {
         let judged = |code: i32| {
             let facts = Facts {
                 k6_exit_code: Some(code),
                 aborted: None,
+                cut: false,
                 exhausted: false,
                 cause: Cause::Own,
                 summary: true,

@@ -124,10 +124,18 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
     // Only what is not there at all may stand for a value.
     let (value, received) = match (found, gate.absent) {
         (Found::Value(value), _) => (Some(value), format!("{value}{unit}")),
-        (Found::Absent, Some(value)) => (
-            Some(value),
-            format!("absent, which stands for {value}{unit}"),
-        ),
+        (Found::Absent, Some(value)) => {
+            match evidence
+                .summary
+                .and_then(|all| metric::unnamed(all, metric))
+            {
+                Some(why) => (None, format!("absent, which says nothing here: {why}")),
+                None => (
+                    Some(value),
+                    format!("absent, which stands for {value}{unit}"),
+                ),
+            }
+        }
         (Found::Absent, None) if metric.ends_with('}') => (
             None,
             "absent (k6 sums up by tag only where the harness has a threshold on just these tags)"
@@ -308,6 +316,20 @@ mod tests {
             verdict(&[judge_with(slo, &serde_json::json!({ "metrics": {} }))]),
             Verdict::Invalid
         );
+    }
+
+    #[test]
+    fn absence_by_tag_stands_for_nothing_where_the_metric_is_there() {
+        let zero = "class = \"validity\"\nmetric = \"lost{step:pay}\"\nstat = \"count\"\nop = \"==\"\nlimit = 0\nabsent = 0";
+        let some = serde_json::json!({ "metrics": { "lost": { "type": "counter", "values": { "count": 4, "rate": 1 } } } });
+        let gate = judge_with(zero, &some);
+        assert!(
+            gate.missing && gate.text.contains("declare one on lost{step:pay}"),
+            "{gate:?}"
+        );
+        assert_eq!(verdict(&[gate]), Verdict::Invalid);
+        let gate = judge_with(zero, &serde_json::json!({ "metrics": {} }));
+        assert!(gate.holds, "without the whole there is no part: {gate:?}");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use super::gates::Judged;
 /// The file with a sample per second.
 pub(crate) const FILE: &str = "monitor-generator.jsonl";
 
+/// A run of this length has samples.
+const UNWATCHED_MS: f64 = 5000.0;
+
 /// One share over time and what is too much of it.
 struct Bound {
     /// In a sample.
@@ -87,8 +90,18 @@ impl Health {
         figures.into_iter().any(Json::is_number)
     }
 
-    /// The gate that follows from them.
-    pub(crate) fn judge(&self) -> Judged {
+    /// The gate that follows from them. `lasted`: how long k6 ran, ms, if it said so.
+    pub(crate) fn judge(&self, lasted: Option<f64>) -> Judged {
+        if !self.is_measured() && lasted.is_some_and(|ms| ms > UNWATCHED_MS) {
+            return Judged::built_in(
+                "generator-health",
+                false,
+                format!(
+                    "{FILE} has no sample of a run of {:.0} s, so nobody knows whether k6 had processors enough; run again, and see there that /proc can be read",
+                    lasted.unwrap_or_default() / 1000.0
+                ),
+            );
+        }
         let found: Vec<(&Bound, Stretch)> = BOUNDS
             .iter()
             .map(|bound| (bound, self.longest(bound)))
@@ -196,7 +209,7 @@ mod tests {
         let mut shares = vec![5.0; 60];
         shares[20..24].fill(95.0);
         shares[30..34].fill(95.0);
-        let gate = health(&shares).judge();
+        let gate = health(&shares).judge(Some(60_000.0));
         assert!(gate.holds, "two short ones: {gate:?}");
         assert!(health(&shares).shares()[0].beyond.is_empty());
         shares[24] = 95.0;
@@ -206,7 +219,7 @@ mod tests {
             [(1_019_000.0, 90.0), (1_024_000.0, 90.0)],
             "on the chart"
         );
-        let gate = health(&shares).judge();
+        let gate = health(&shares).judge(Some(60_000.0));
         assert!(!gate.holds, "{gate:?}");
         assert!(
             gate.text.starts_with("k6 used more than 90 %")
@@ -223,22 +236,25 @@ mod tests {
             )
         };
         let full: String = (0..11).map(|second| line(second * 1000, 100.0)).collect();
-        let gate = Health::read(&full).judge();
+        let gate = Health::read(&full).judge(Some(60_000.0));
         assert!(
             !gate.holds && gate.text.starts_with("the machine"),
             "{gate:?}"
         );
         let most: String = (0..11).map(|second| line(second * 1000, 97.0)).collect();
-        assert!(Health::read(&most).judge().holds);
+        assert!(Health::read(&most).judge(Some(60_000.0)).holds);
     }
 
     #[test]
     fn a_run_without_a_full_second_has_nothing_to_judge() {
-        assert!(Health::read("").judge().holds);
-        assert!(
-            Health::read("{\"t\":1,\"generator\":{\"generatorCpu\":null}}\n")
-                .judge()
-                .holds
-        );
+        for samples in ["", "{\"t\":1,\"generator\":{\"generatorCpu\":null}}\n"] {
+            let health = Health::read(samples);
+            assert!(health.judge(None).holds && health.judge(Some(900.0)).holds);
+            let gate = health.judge(Some(6000.0));
+            assert!(
+                !gate.holds && gate.text.contains("of a run of 6 s"),
+                "{gate:?}"
+            );
+        }
     }
 }

@@ -50,7 +50,9 @@ impl Evidence {
     /// A limit names a variable without a value, or is not a number.
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
         let mut gates = self.facts.judge();
-        gates.extend(self.health.as_ref().map(Health::judge));
+        let lasted = self.summary.as_ref();
+        let lasted = lasted.and_then(|all| all.pointer("/state/testRunDurationMs")?.as_f64());
+        gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
         let measured = self.health.as_ref().is_some_and(Health::is_measured);
         let well = measured && gates.iter().all(|gate| gate.holds || !of_generator(gate));
         let place = gates.len();

@@ -49,6 +49,21 @@ pub(crate) fn look(summary: &Json, metric: &str, stat: &str) -> Found {
     }
 }
 
+/// Why the absence of a metric says nothing: k6 sums up by tags only what a threshold names, and samples that have them may be
+/// among those of the whole metric.
+pub(super) fn unnamed(summary: &Json, metric: &str) -> Option<String> {
+    let (name, _) = tagged(metric)?;
+    let hidden = match samples(summary, name)? {
+        Samples::Counted(count) => count > 0.0,
+        Samples::Some | Samples::Unknown | Samples::Uncounted => true,
+    };
+    hidden.then(|| {
+        format!(
+            "k6 sums up by tag only where the harness has a threshold on just these tags, and {name} has samples that may have them: declare one on {metric}"
+        )
+    })
+}
+
 /// A statistic of a metric that has samples.
 pub(crate) fn statistic(summary: &Json, metric: &str, stat: &str) -> Option<f64> {
     match look(summary, metric, stat) {
@@ -194,5 +209,17 @@ mod tests {
         );
         assert_eq!(look(&summary, "ok{step:login}", "rate"), Found::Absent);
         assert_eq!(look(&summary, "ok", "rate"), Found::Absent);
+    }
+
+    #[test]
+    fn absence_by_tag_says_nothing_where_the_metric_has_samples() {
+        let summary = serde_json::json!({ "metrics": {
+            "lost": { "type": "counter", "values": { "count": 4, "rate": 1 } },
+            "late": { "type": "counter", "values": { "count": 0, "rate": 0 } },
+        } });
+        assert!(unnamed(&summary, "lost{step:pay}").is_some());
+        for metric in ["late{step:pay}", "gone{step:pay}", "gone", "lost"] {
+            assert_eq!(unnamed(&summary, metric), None, "{metric}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
-use crate::evidence::{Folder, Invocation, MANIFEST, resolved};
+use crate::evidence::{Folder, Invocation, resolved};
 use crate::plan::file::{Beside, PlanFile, is_plan};
 use crate::suite::Suite;
 use crate::suite::schema::File;
@@ -152,11 +152,11 @@ fn one(
     });
     let beside = beside.unwrap_or_default();
     let preflight = meta.get("preflight") == Some(&Json::Bool(true));
-    // Without a verdict and a seal the runner was ended before it could judge.
-    let killed = stored.is_none() && !folder.has(MANIFEST);
+    let broken = folder.broken().with_context(reading)?;
+    let of_files = folder.doubts(broken.as_ref());
     let mut unsound = beside.clone();
-    if !killed {
-        unsound.extend(folder.unsound().with_context(reading)?);
+    if !folder.was_killed() {
+        unsound.extend(of_files.iter().cloned());
     }
     // Only sound evidence can say that a run was a warm-up, of which nothing depends.
     let discarded = meta.get("discarded") == Some(&Json::Bool(true)) && unsound.is_empty();
@@ -188,13 +188,9 @@ fn one(
     };
     let mut evidence = evidence(suite, &folder, &meta, facts).with_context(reading)?;
     evidence.doubts.extend(beside);
-    let broken = folder.broken().with_context(reading)?;
+    evidence.doubts.extend(of_files);
     let sealed = broken.is_some();
-    if !sealed && meta.get("manifest").is_some() {
-        evidence.doubts.push(format!("{MANIFEST} is missing"));
-    }
     let broken = broken.unwrap_or_default();
-    evidence.doubts.extend(broken.sources);
     let mut judgement = evidence.judge(suite)?;
     let follows = judgement.verdict.to_string();
     if sealed

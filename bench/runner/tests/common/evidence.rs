@@ -127,6 +127,25 @@ impl Plan {
         name
     }
 
+    /// A variant at twenty points, in seven cycles each that scatter by a share around what the number of the point says.
+    pub(crate) fn at_points(
+        mut self,
+        variant: &str,
+        noise: f64,
+        drain: impl Fn(u32) -> f64,
+    ) -> Self {
+        for users in 1..=20_u32 {
+            for (cycle, luck) in (1..).zip([1.0, -1.0, 0.5, -0.5, 0.8, -0.8, 0.0]) {
+                let run = Run {
+                    meta: json!({ "point": { "USERS": users.to_string() } }),
+                    ..run(variant, cycle, drain(users) * (1.0 + noise * luck))
+                };
+                self.add_at(&users.to_string(), &run);
+            }
+        }
+        self
+    }
+
     /// The folder of a run that was added.
     pub(crate) fn run_folder(&self, variant: &str, cycle: u32) -> PathBuf {
         let name = Self::planned_folder("5", &run(variant, cycle, 0.0));

@@ -19,6 +19,7 @@ use crate::evidence::{Folder, component};
 use crate::plan::PlannedRun;
 use crate::run::redis::access::Access;
 use crate::suite::Suite;
+use crate::suite::scenario::looks_at;
 use crate::suite::schema::{MonitorKind, MonitorTable};
 use crate::suite::vars::RunValues;
 use crate::values::writer::Writer;
@@ -61,12 +62,7 @@ impl Monitors {
         let mut monitors = Self::default();
         let scenario = run.scenario.id.get_ref();
         for table in &suite.file.monitor {
-            let watched = table.scenarios.is_empty()
-                || table
-                    .scenarios
-                    .iter()
-                    .any(|name| name.get_ref() == scenario);
-            if !watched {
+            if !looks_at(&table.scenarios, scenario) {
                 continue;
             }
             let sampler: Box<dyn Sampler> = match table.kind {
@@ -119,7 +115,14 @@ impl Monitors {
                 .join()
                 .map_err(|_| anyhow::anyhow!("the monitor of {} panicked", active.file))?;
             match seen {
-                Some(seen) if seen.measured => machine = seen,
+                // What k6 took is measured in every run, by a monitor of its own.
+                Some(seen) if seen.measured => {
+                    let generator_cpu_percent_mean = machine.generator_cpu_percent_mean;
+                    machine = Machine {
+                        generator_cpu_percent_mean,
+                        ..seen
+                    };
+                }
                 Some(seen) => machine.generator_cpu_percent_mean = seen.generator_cpu_percent_mean,
                 None => {}
             }

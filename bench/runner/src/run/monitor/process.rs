@@ -71,7 +71,7 @@ impl Processes {
     }
 
     /// Those of the target that a person started.
-    pub(crate) fn add_foreign(&self, found: &Found) {
+    pub(in crate::run) fn add_foreign(&self, found: &Found) {
         let group = Group {
             ids: found.members.iter().map(|member| member.id).collect(),
             foreign: found.members.clone(),
@@ -159,7 +159,6 @@ struct Sum {
     all: u64,
     busy: u64,
     ours: u64,
-    generator: u64,
 }
 
 impl Sampler {
@@ -190,7 +189,7 @@ impl sampler::Sampler for Sampler {
                 )
             })
             .filter(|(all, _)| *all > 0);
-        let (mut ours, mut generator) = (0, 0);
+        let mut ours = 0;
         let gone = self.processes.forget_gone();
         let mut shown = Map::new();
         // A process may go by two names, and is counted once.
@@ -210,9 +209,6 @@ impl sampler::Sampler for Sampler {
                     ours += if known { 0 } else { more };
                 }
                 add(&mut figures, own);
-            }
-            if name == "k6" {
-                generator += used.unwrap_or(0);
             }
             let asked = if group.foreign.is_empty() {
                 &name
@@ -236,7 +232,6 @@ impl sampler::Sampler for Sampler {
             self.sum.all += all;
             self.sum.busy += busy;
             self.sum.ours += ours;
-            self.sum.generator += generator;
         }
         let mut line = json!({
             "t": now_ms(),
@@ -252,18 +247,12 @@ impl sampler::Sampler for Sampler {
     }
 
     fn machine(&self) -> Option<Machine> {
-        let Sum {
-            all,
-            busy,
-            ours,
-            generator,
-        } = self.sum;
+        let Sum { all, busy, ours } = self.sum;
         let mut machine = if all == 0 {
             Machine::default()
         } else {
             judge(
                 percent(busy, all),
-                percent(generator, all),
                 percent(busy.saturating_sub(ours), all),
                 self.most_others,
                 self.processes.target,
@@ -295,7 +284,7 @@ fn add(sum: &mut Map<String, Json>, figures: &Map<String, Json>) {
 }
 
 /// What to say about a machine that was so busy, all in percent of its processors.
-fn judge(busy: f64, generator: f64, others: f64, most: Option<f64>, target: Target) -> Machine {
+fn judge(busy: f64, others: f64, most: Option<f64>, target: Target) -> Machine {
     let mut notes = Vec::new();
     // Of services that nobody has named, others cannot be told.
     let disturbed = target != Target::Unknown && others > BUSY_PERCENT;
@@ -318,7 +307,7 @@ fn judge(busy: f64, generator: f64, others: f64, most: Option<f64>, target: Targ
     Machine {
         measured: true,
         cpu_percent_mean: Some(round(busy)),
-        generator_cpu_percent_mean: Some(round(generator)),
+        generator_cpu_percent_mean: None,
         others_cpu_percent_mean: Some(round(others)),
         others_cpu_percent_max: most.map(round),
         busy: disturbed,
@@ -422,19 +411,19 @@ mod tests {
 
     #[test]
     fn what_spoils_a_comparison_is_said() {
-        let quiet = judge(50.0, 20.0, 3.0, Some(8.0), Target::Started);
+        let quiet = judge(50.0, 3.0, Some(8.0), Target::Started);
         assert_eq!((quiet.busy, quiet.note.as_str()), (false, ""));
-        let busy = judge(80.0, 20.0, 31.4, Some(60.0), Target::Started);
+        let busy = judge(80.0, 31.4, Some(60.0), Target::Started);
         assert!(
             busy.busy && busy.note.contains("other programs took 31 %"),
             "{busy:?}"
         );
-        let external = judge(80.0, 20.0, 31.4, Some(60.0), Target::Unknown);
+        let external = judge(80.0, 31.4, Some(60.0), Target::Unknown);
         assert!(
             !external.busy && external.note.is_empty(),
             "to be external is no anomaly: {external:?}"
         );
-        let named = judge(80.0, 20.0, 31.4, Some(60.0), Target::Named);
+        let named = judge(80.0, 31.4, Some(60.0), Target::Named);
         assert!(
             named.busy
                 && named
@@ -442,7 +431,7 @@ mod tests {
                     .contains("not named as processes of the target took 31 %"),
             "{named:?}"
         );
-        let full = judge(99.0, 60.0, 0.0, None, Target::Started);
+        let full = judge(99.0, 0.0, None, Target::Started);
         assert!(!full.busy && full.note.contains("99 % busy"), "{full:?}");
     }
 
