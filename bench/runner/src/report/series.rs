@@ -63,7 +63,9 @@ impl Series {
             }
         }
         let health = fs::read_to_string(run.path.join(health::FILE));
-        series.shares = health.map_or_else(|_| Vec::new(), |text| Health::read(&text).shares());
+        let lasted = run.summary.as_ref().and_then(health::lasted);
+        series.shares =
+            health.map_or_else(|_| Vec::new(), |text| Health::read(&text).shares(lasted));
         for share in &mut series.shares {
             let seconds = |&(t, value): &(f64, f64)| ((t - zero.unwrap_or(t)) / 1000.0, value);
             share.points = thinned(&share.points.iter().map(seconds).collect());

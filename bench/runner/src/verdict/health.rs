@@ -70,6 +70,11 @@ pub(crate) struct Share {
     pub(crate) beyond: Vec<(f64, f64)>,
 }
 
+/// How long k6 ran without the making of its users, ms, by its summary.
+pub(crate) fn lasted(summary: &Json) -> Option<f64> {
+    summary.pointer("/state/testRunDurationMs")?.as_f64()
+}
+
 impl Health {
     /// Reads the samples from the text of the file.
     pub(crate) fn read(text: &str) -> Self {
@@ -104,7 +109,7 @@ impl Health {
         }
         let found: Vec<(&Bound, Stretch)> = BOUNDS
             .iter()
-            .map(|bound| (bound, self.longest(bound)))
+            .map(|bound| (bound, self.longest(bound, lasted)))
             .collect();
         let beyond = |(bound, stretch): &&(&Bound, Stretch)| stretch.seconds() >= bound.seconds;
         let zero = self.samples.first().and_then(time).unwrap_or_default();
@@ -137,13 +142,13 @@ impl Health {
         )
     }
 
-    /// The shares, for a chart.
-    pub(crate) fn shares(&self) -> Vec<Share> {
+    /// The shares, for a chart; `lasted` as above.
+    pub(crate) fn shares(&self, lasted: Option<f64>) -> Vec<Share> {
         let of_bound = |bound: &Bound| {
             let points = self.samples.iter().filter_map(|sample| {
                 Some((time(sample)?, sample["generator"][bound.key].as_f64()?))
             });
-            let stretch = self.longest(bound);
+            let stretch = self.longest(bound, lasted);
             let beyond = [(stretch.from, bound.share), (stretch.to, bound.share)];
             let too_long = stretch.seconds() >= bound.seconds;
             Share {
@@ -158,13 +163,19 @@ impl Health {
         BOUNDS.iter().map(of_bound).collect()
     }
 
-    /// Each sample tells of the time since the one before it.
-    fn longest(&self, bound: &Bound) -> Stretch {
+    /// Each sample tells of the time since the one before it. While k6 makes its users it takes all that there is, and nobody is
+    /// measured yet: the run is what came last.
+    fn longest(&self, bound: &Bound, lasted: Option<f64>) -> Stretch {
+        let end = self.samples.iter().filter_map(time).next_back();
+        let begin = end.zip(lasted).map(|(end, lasted)| end - lasted);
         let (mut longest, mut begun) = (Stretch::default(), None);
         for pair in self.samples.windows(2) {
             let (Some(before), Some(to)) = (time(&pair[0]), time(&pair[1])) else {
                 continue;
             };
+            if begin.is_some_and(|begin| before < begin) {
+                continue;
+            }
             let share = pair[1]["generator"][bound.key].as_f64();
             if share.is_some_and(|share| share > bound.share) {
                 let from = *begun.get_or_insert(before);
@@ -211,9 +222,9 @@ mod tests {
         shares[30..34].fill(95.0);
         let gate = health(&shares).judge(Some(60_000.0));
         assert!(gate.holds, "two short ones: {gate:?}");
-        assert!(health(&shares).shares()[0].beyond.is_empty());
+        assert!(health(&shares).shares(None)[0].beyond.is_empty());
         shares[24] = 95.0;
-        let beyond = health(&shares).shares().remove(0).beyond;
+        let beyond = health(&shares).shares(None).remove(0).beyond;
         assert_eq!(
             beyond,
             [(1_019_000.0, 90.0), (1_024_000.0, 90.0)],
@@ -226,6 +237,19 @@ mod tests {
                 && gate.text.contains("for 5 s at a stretch, from 19 s on"),
             "{gate:?}"
         );
+    }
+
+    /// Ten thousand users take k6 half a minute of all processors.
+    #[test]
+    fn while_k6_makes_its_users_nobody_is_measured() {
+        let mut shares = vec![5.0; 60];
+        shares[..30].fill(98.0);
+        assert!(!health(&shares).judge(None).holds);
+        let gate = health(&shares).judge(Some(29_000.0));
+        assert!(gate.holds, "{gate:?}");
+        assert!(health(&shares).shares(Some(29_000.0))[0].beyond.is_empty());
+        let gate = health(&shares).judge(Some(36_000.0));
+        assert!(!gate.holds, "six seconds of the run itself: {gate:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::values::mask::masked;
 use crate::values::text::shown;
 use crate::verdict::facts::{Cause, Facts};
 use crate::verdict::gates::{self, Judged, Verdict};
-use crate::verdict::health::Health;
+use crate::verdict::health::{self, Health};
 use crate::verdict::metric::statistic;
 
 /// Everything that a verdict follows from.
@@ -50,8 +50,7 @@ impl Evidence {
     /// A limit names a variable without a value, or is not a number.
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
         let mut gates = self.facts.judge();
-        let lasted = self.summary.as_ref();
-        let lasted = lasted.and_then(|all| all.pointer("/state/testRunDurationMs")?.as_f64());
+        let lasted = self.summary.as_ref().and_then(health::lasted);
         gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
         let measured = self.health.as_ref().is_some_and(Health::is_measured);
         let well = measured && gates.iter().all(|gate| gate.holds || !of_generator(gate));
