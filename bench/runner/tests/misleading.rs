@@ -225,6 +225,8 @@ fn only_like_is_compared_with_like() {
         assert_eq!(code, 0, "{printed}");
         let beside = format!("although they differ, as was allowed, in {difference}");
         let report = text(&plan.folder.join("report.md")).replace('\\', "");
+        let answer = format!("no one answer: its runs are not alike, they differ in {difference}");
+        assert!(report.contains(&answer), "{answer}: {report}");
         let verdicts = report
             .lines()
             .filter(|line| line.contains("hash is slower by"));

@@ -136,6 +136,14 @@ fn addresses(suite: &Suite, run: &StoredRun) -> String {
     }
 }
 
+/// What is not the same in the runs of one variant, for people; `None` where they are alike.
+pub(crate) fn unlike(suite: &Suite, variant: &str, runs: &[&StoredRun]) -> Option<String> {
+    let side = [(variant.to_owned(), runs.to_vec())];
+    let found = differences(suite, &side, &[]);
+    let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
+}
+
 /// What is not the same in all runs, with what was allowed by name; the builds of one side (named by it) are looked at too:
 /// a rebuilt target is another one than its predecessor.
 pub(super) fn differences(

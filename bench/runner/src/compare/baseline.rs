@@ -128,10 +128,7 @@ impl Group<'_> {
 
     /// What is not the same in the runs that count.
     pub(super) fn unlike(&self, stored: &Stored) -> Option<String> {
-        let side = [(self.variant.to_owned(), self.runs.clone())];
-        let differences = alike::differences(&stored.suite, &side, &[]);
-        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
-        (!texts.is_empty()).then(|| texts.join(", "))
+        alike::unlike(&stored.suite, self.variant, &self.runs)
     }
 
     /// Where it is, for people.

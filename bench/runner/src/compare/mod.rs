@@ -4,7 +4,7 @@
 //! `docs/explanation/statistics.md`.
 
 pub(crate) mod against;
-mod alike;
+pub(crate) mod alike;
 pub(crate) mod baseline;
 mod blocks;
 pub(crate) mod cells;

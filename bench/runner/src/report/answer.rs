@@ -8,12 +8,13 @@ use minijinja::UndefinedBehavior;
 use minijinja::value::Serde;
 use serde_json::Value as Json;
 
-use crate::compare::places;
 use crate::compare::stored::{Stored, StoredRun};
+use crate::compare::{alike, places};
 use crate::suite::answer::environment;
 
 /// Places beyond which there are too many to be told one by one.
 const PLACES: usize = 4;
+
 /// The answers, a sentence for each scenario and point.
 ///
 /// # Errors
@@ -75,6 +76,11 @@ fn said(stored: &Stored, runs: &[&StoredRun]) -> anyhow::Result<String> {
         );
         return Ok(format!("no run counts ({why})"));
     };
+    if let Some(differences) = alike::unlike(&stored.suite, first.variant(), &counted) {
+        return Ok(format!(
+            "no one answer: its runs are not alike, they differ in {differences}"
+        ));
+    }
     let failed = counted.iter().filter(|run| run.verdict == "FAIL").count();
     let missed = match (failed, counted.len()) {
         (0, _) => String::new(),
