@@ -172,7 +172,7 @@ impl Ratio {
         chance(mean_log, error, self.degrees_of_freedom)
     }
 
-    /// Cycles that would show a difference of `effect` (0.05 = 5 %) in [`POWER`] of all series, at least
+    /// Cycles that would show a difference of `effect` (0.05 = 5 %) in four fifths of all series, at least
     /// [`MIN_CYCLES`]; `None` if it is more than anybody would run.
     #[must_use]
     pub fn needed(&self, effect: f64) -> Option<usize> {
