@@ -98,6 +98,7 @@ pub(crate) struct JudgedRun {
     pub(crate) title: String,
     pub(crate) verdict: String,
     pub(crate) derived: Map<String, Json>,
+    /// Those that judge: what is only watched is none of them.
     pub(crate) gates: usize,
     pub(crate) holding: usize,
     /// Why the verdict is not PASS.

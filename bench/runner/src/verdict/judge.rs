@@ -145,12 +145,13 @@ impl Judgement {
         note: &str,
         folder: &Path,
     ) -> JudgedRun {
+        let judging = || self.gates.iter().filter(|gate| gate.class != Class::Watch);
         JudgedRun {
             title: title.to_owned(),
             verdict: self.verdict.to_string(),
             derived: derived.clone(),
-            gates: self.gates.len(),
-            holding: self.gates.iter().filter(|gate| gate.holds).count(),
+            gates: judging().count(),
+            holding: judging().filter(|gate| gate.holds).count(),
             reasons: self.reasons.clone(),
             note: note.to_owned(),
             folder: shown(folder),
