@@ -169,9 +169,11 @@ func TestWhatIsTakenBackIsNoLaterOutcome(t *testing.T) {
 	assert.True(t, u.isAccounted(), "by the second one")
 	u.revoke(second)
 	assert.True(t, u.isAccounted(), "by the first one, which may stand")
-	alone := newUser(&config{})
-	alone.revoke(alone.enter(3))
-	assert.False(t, alone.isAccounted())
+	both := newUser(&config{})
+	first = both.enter(3)
+	both.revoke(both.enter(4))
+	both.revoke(first)
+	assert.False(t, both.isAccounted())
 }
 
 // When a barrier times out, all of its users ask at once who is missing.

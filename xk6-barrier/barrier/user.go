@@ -103,6 +103,7 @@ func (u *user) revoke(before noted) {
 	defer u.mu.Unlock()
 	if u.notes == before.at {
 		u.accounted, u.takesPart, u.arrived = before.accounted, before.takesPart, before.arrived
+		u.notes-- // what was noted before may be taken back as well
 	}
 }
 

@@ -255,10 +255,10 @@ func (c *Client) call(ctx context.Context, submit func(token uint64, frame *Fram
 	case frame = <-w.frame:
 		c.tokens.release(w)
 	case <-ctx.Done():
-		c.engine.Cancel(token)
 		if answer, came := c.tokens.forget(token, w); came {
 			return c.completed(answer)
 		}
+		c.engine.Cancel(token) // not before: it throws the text of an answer away
 		return frame, nil, fmt.Errorf("%w: %w", ErrEnded, context.Cause(ctx))
 	case <-c.lost:
 		c.tokens.forget(token, w)

@@ -353,8 +353,12 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Baseline> {
     let baseline: Baseline = serde_json::from_str(&text)
         .map_err(|error| exit::set_up(format!("{}: not a baseline: {error}", path.display())))?;
     if baseline.seal != baseline.digest()? {
+        let why = match baseline.seal.as_str() {
+            "" => "accepted without a seal",
+            _ => "changed since it was accepted",
+        };
         return Err(exit::set_up(format!(
-            "{}: changed since it was accepted, so nothing is compared with it; accept its plan again, or remove the file",
+            "{}: {why}, so nothing is compared with it; accept its plan again, or remove the file",
             path.display()
         )));
     }

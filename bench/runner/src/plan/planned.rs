@@ -212,7 +212,8 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
         for text in texts {
             suite.allow(name, text)?;
             // Nobody is asked by a name, by a password, or by the port of a process.
-            if !vars.is_secret(name) && !NAMES.contains(&name) && !processes.contains(&name) {
+            let is_password = suite.file.env.get(name).is_some_and(|table| table.secret);
+            if !is_password && !NAMES.contains(&name) && !processes.contains(&name) {
                 suite.allow_words(name, text, Words::Of(name))?;
             }
         }

@@ -9,6 +9,18 @@ use crate::values::exit;
 /// Options and variables whose value is a host, by the end of their names.
 const OF_HOSTS: [&str; 4] = ["host", "hostname", "addr", "address"];
 
+/// Variables whose value names servers, with their ports.
+const OF_SERVERS: [&str; 8] = [
+    "broker",
+    "brokers",
+    "endpoint",
+    "endpoints",
+    "node",
+    "nodes",
+    "server",
+    "servers",
+];
+
 /// What stands before the name of a server where a client of gRPC is to find it.
 const RESOLVERS: [&str; 5] = ["dns:", "xds:", "passthrough:", "ipv4:", "ipv6:"];
 
@@ -110,14 +122,15 @@ impl Suite {
 /// Hosts of a text that stand there without a scheme.
 fn hosts(text: &str, words: Words<'_>) -> Vec<String> {
     let ends = |c: char| c.is_whitespace() || "'\"`;()<>|&".contains(c);
-    let of_host = |name: &str| {
+    let ends_in = |name: &str, known: &[&str]| {
         let name = name.to_ascii_lowercase();
         let last = name.rsplit(['-', '_', '.']).next().unwrap_or_default();
-        OF_HOSTS.contains(&last)
+        known.contains(&last)
     };
-    let (arguments, of_variable) = match words {
-        Words::Arguments => (true, false),
-        Words::Of(name) => (false, of_host(name)),
+    let of_host = |name: &str| ends_in(name, &OF_HOSTS);
+    let (arguments, of_variable, of_servers) = match words {
+        Words::Arguments => (true, false, false),
+        Words::Of(name) => (false, of_host(name), ends_in(name, &OF_SERVERS)),
     };
     let mut found = Vec::new();
     let mut named = false;
@@ -126,8 +139,9 @@ fn hosts(text: &str, words: Words<'_>) -> Vec<String> {
             Some((name, value)) => (name, value),
             None => ("", word),
         };
-        let of_option = of_host(name) || ((named || of_variable) && name.is_empty());
         let whole = word == text.trim() && name.is_empty();
+        let of_option = of_host(name) || (named && name.is_empty()) || (of_variable && whole);
+        let dotless = arguments || (whole && (of_variable || of_servers));
         for part in value.split(',') {
             if let Some(server) = of_resolver(part) {
                 found.extend(host(server, true, true));
@@ -139,8 +153,10 @@ fn hosts(text: &str, words: Words<'_>) -> Vec<String> {
                 continue;
             }
             let is_host = of_option && (arguments || part.contains('.'));
-            found.extend(host(part, arguments || whole, is_host));
+            found.extend(host(part, dotless, is_host));
+            let port = |part: &str| part.rsplit_once(':')?.1.parse::<u16>().ok();
             let later = part.split('/').skip(1);
+            let later = later.filter(|part| port(part).is_some_and(|port| port >= LEAST_PORT));
             found.extend(later.filter_map(|part| host(part, false, false)));
         }
         named = name.is_empty() && word.starts_with('-') && of_host(word);
@@ -262,6 +278,9 @@ mod tests {
             ("BROKER", "kafka.example:9092", "kafka.example"),
             ("BROKER", "kafka:9092,other:9092", "kafka other"),
             ("NOTE", "see kafka:9092", ""),
+            ("MIX", "browse:80,buy:20", ""),
+            ("IMAGE", "there.example/acme/app.web:16", ""),
+            ("POSTAL_ADDRESS", "1 Main St. Springfield", ""),
             ("IMAGE", "redis:7", ""),
             ("DB_HOST", "prod.example", "prod.example"),
             ("DB_HOST", "localhost", ""),

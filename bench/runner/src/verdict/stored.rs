@@ -287,7 +287,11 @@ fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow
         scenario: text("scenario").to_owned(),
         facts,
         summary,
-        health: folder.text(health::FILE).as_deref().map(Health::read),
+        // Runs of today are watched, so that no file is as bad as an empty one; those of before may have none.
+        health: match (folder.text(health::FILE), meta.get("manifest")) {
+            (None, None) => None,
+            (text, _) => Some(Health::read(&text.unwrap_or_default())),
+        },
         derived,
         vars,
         quick: meta.get("quick") == Some(&Json::Bool(true)),

@@ -198,7 +198,8 @@ impl Session {
             acknowledged,
         });
         // Where opening again did not help, the next heartbeat is soon enough: the store has to be spared.
-        let reopen = lost.is_some() && (is_beat || lost != self.lost);
+        let may_ask = is_beat && !self.closing;
+        let reopen = lost.is_some() && (may_ask || lost != self.lost);
         if lost.is_some() || self.lost.is_some_and(|l| l.acknowledged <= acknowledged) {
             self.lost = lost;
         }

@@ -268,6 +268,8 @@ fn nobody_waits_at_a_barrier_that_its_store_has_with_other_options() {
         let refused = here.done(token).expect_err("refused");
         assert!(refused.to_string().contains("parties"), "{refused}");
     }
+    let standing = here.standing(arrived).expect("it was acknowledged");
+    assert_eq!((standing.outcome, standing.first), (Outcome::Arrived, true));
     let late = here.submit(&mine, Call::Expire(Phase(0)));
     let refused = here.done(late).expect_err("refused");
     assert!(refused.to_string().contains("parties"), "{refused}");

@@ -42,8 +42,8 @@ struct Wait {
     ticket: Option<Ticket>,
     /// As long as the ledger has it: the caller's patience with the store ends before our own.
     impatient: bool,
-    /// Whether the arrival was promised to be a new one.
-    first: bool,
+    /// Whether the arrival is a new one; none of a call that only waits.
+    first: Option<bool>,
 }
 
 /// Calls that wait for the release of a phase.
@@ -67,11 +67,16 @@ impl Waiting {
     }
 
     /// Those whose arrival is acknowledged, of which this holds.
-    fn take(&mut self, mut which: impl FnMut(&Wait) -> bool) -> Vec<Ticket> {
+    fn take(&mut self, which: impl FnMut(&Wait) -> bool) -> Vec<Ticket> {
+        let taken = self.take_waits(which);
+        taken.filter_map(|wait| wait.ticket).collect()
+    }
+
+    fn take_waits(&mut self, mut which: impl FnMut(&Wait) -> bool) -> impl Iterator<Item = Wait> {
         let taken = self
             .0
-            .extract_if(|_, wait| wait.ticket.is_some() && which(wait));
-        taken.filter_map(|(_, wait)| wait.ticket).collect()
+            .extract_if(move |_, wait| wait.ticket.is_some() && which(wait));
+        taken.map(|(_, wait)| wait)
     }
 
     /// Nobody waits any more.
@@ -140,7 +145,7 @@ impl Barrier {
                     return Submitted::Done(Ok(Done::Outcome(answered)));
                 }
                 let ticket = self.context.ticket(token, None);
-                self.stay(state, ticket, answered.phase, until);
+                self.stay(state, ticket, answered.phase, until, Some(false));
                 return Submitted::Waits(answered);
             }
             Ok(Decision::Now(answered)) => return self.known(state, token, answered),
@@ -153,7 +158,7 @@ impl Barrier {
                 until,
                 ticket: None,
                 impatient,
-                first: answered.first,
+                first: Some(answered.first),
             };
             state.waiting.0.insert(token, wait);
         }
@@ -188,18 +193,25 @@ impl Barrier {
             return Submitted::Done(Err(error.clone()));
         }
         let ticket = self.context.ticket(token, None);
-        self.stay(state, ticket, phase, Instant::now() + limit.wait);
+        self.stay(state, ticket, phase, Instant::now() + limit.wait, None);
         Submitted::Pending(None)
     }
 
-    fn stay(&self, state: &mut State, ticket: Ticket, phase: Phase, until: Instant) {
+    fn stay(
+        &self,
+        state: &mut State,
+        ticket: Ticket,
+        phase: Phase,
+        until: Instant,
+        first: Option<bool>,
+    ) {
         let token = ticket.token();
         let wait = Wait {
             phase,
             until,
             ticket: Some(ticket),
             impatient: false,
-            first: false,
+            first,
         };
         state.waiting.0.insert(token, wait);
         self.appoint(state, Some(until));
@@ -224,7 +236,7 @@ impl Barrier {
             return Some((ticket, result));
         };
         let is_expected = matches!(&result, Ok(Done::Outcome(a))
-            if a.outcome == Outcome::Arrived && (a.phase, a.first) == (wait.phase, wait.first));
+            if a.outcome == Outcome::Arrived && (a.phase, Some(a.first)) == (wait.phase, wait.first));
         if is_expected && fired < Some(&wait.phase) {
             let until = wait.until;
             wait.ticket = Some(ticket);
@@ -254,10 +266,21 @@ impl State {
         news.extend(Emission::over(over));
     }
 
-    /// Nobody will be released any more: whoever waits hears why, each by itself.
+    /// Nobody will be released any more: whoever waits hears why, each by itself. What was acknowledged stands.
     pub(super) fn refuse_all(&mut self, error: &Error, news: &mut Vec<Emission>) {
-        let refused = self.waiting.take_acknowledged().into_iter();
-        news.extend(refused.map(|ticket| super::failed(ticket, error)));
+        for wait in self.waiting.take_waits(|_| true) {
+            let standing = wait.first.map(|first| Answered {
+                outcome: Outcome::Arrived,
+                index: 0,
+                phase: wait.phase,
+                first,
+            });
+            news.extend(wait.ticket.map(|ticket| Emission::Done {
+                ticket,
+                result: Err(error.clone()),
+                standing,
+            }));
+        }
     }
 
     /// Whoever waits ends by the news of a break.
