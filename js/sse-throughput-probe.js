@@ -19,6 +19,7 @@ import http from 'k6/http';
 import { sleep } from 'k6';
 import { QueueCounter } from 'k6/x/barrier';
 
+import { whyImpossible } from './lib/plan.js';
 import * as pure from './lib/pure.js';
 import { openQueues } from './lib/queues.js';
 
@@ -46,7 +47,7 @@ try {
   config = pure.readConfig(__ENV, (path) => open(path));
   accounts = config.usersCsv === '' ? undefined : pure.accountsOf(open(config.usersCsv), config.vus);
   system = require(config.system);
-  const why = pure.whyImpossible(config, system, '');
+  const why = whyImpossible(config, system, '');
   if (why !== '') {
     throw new Error(why);
   }

@@ -17,47 +17,44 @@
 import exec from 'k6/execution';
 import http from 'k6/http';
 import { sleep } from 'k6';
-import { Counter, Gauge, Trend } from 'k6/metrics';
+import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
 import { openQueues } from './lib/queues.js';
 import * as sse from './systems/sse.js';
 
-// The names of metrics are a contract with the runner and with earlier results.
+// The names of metrics are a contract with the runner and with earlier results. Of each metric a VU keeps only what adds a
+// sample: half the memory of the whole.
 /** How long a user waited for the planned login, ms. */
-const loginBatchDelayMs = new Trend('login_batch_delay_ms', true);
+const addLoginBatchDelayMs = new Trend('login_batch_delay_ms', true).add;
 /** How long the controller waited at the barrier, ms; recorded whatever the outcome. */
-const barrierWaitMs = new Trend('barrier_wait_ms', true);
+const addBarrierWaitMs = new Trend('barrier_wait_ms', true).add;
 /** From the barrier's release to a user's promotion, ms; for a user in the queue who was lost, to that moment. */
-const openToPromoteMs = new Trend('open_to_promote_ms', true);
+const addOpenToPromoteMs = new Trend('open_to_promote_ms', true).add;
 /** Failed login attempts, the admin's too. */
-const loginFailures = new Counter('login_failures');
+const addLoginFailures = new Counter('login_failures').add;
 /** Logins given up after all attempts, the admin's too. */
-const loginFinalFailures = new Counter('login_final_failures');
+const addLoginFinalFailures = new Counter('login_final_failures').add;
 /** From asking to wait to the end of it, ms, of users who were in the queue: not the time of connecting. */
-const sseConnectionTime = new Trend('sse_connection_time', true);
+const addSseConnectionTime = new Trend('sse_connection_time', true).add;
 /** Users who were refused, or lost before promotion. */
-const sseFailures = new Counter('sse_failures');
+const addSseFailures = new Counter('sse_failures').add;
 /** Users who failed because their time was up: that of their wait, or of their scenario. */
-const cutOffUsers = new Counter('cut_off_users');
+const addCutOffUsers = new Counter('cut_off_users').add;
 /** Messages up to the promotion. */
-const sseEvents = new Counter('sse_events');
+const addSseEvents = new Counter('sse_events').add;
 /** Users that were told a position in the queue. */
-const inEntryEvents = new Counter('in_entry_events');
+const addInEntryEvents = new Counter('in_entry_events').add;
 /** Users promoted before they were told a position. */
-const inProgressBeforeEntryEvents = new Counter('in_progress_before_entry_events');
+const addInProgressBeforeEntryEvents = new Counter('in_progress_before_entry_events').add;
 /** Users who were promoted before the barrier let go: somebody else has opened the events. */
-const promotedBeforeRelease = new Counter('promoted_before_release');
+const addPromotedBeforeRelease = new Counter('promoted_before_release').add;
 /** Promoted users. */
-const completedUsers = new Counter('completed_users');
+const addCompletedUsers = new Counter('completed_users').add;
 /** Users who could not give back what they held. */
-const disconnectFailures = new Counter('disconnect_failures');
-/** Events that setup has closed and nobody has opened since. Setup, teardown and summary are no user's, so no user has it. */
-const closedEvents = __VU === 0 ? new Gauge('closed_events') : undefined;
-
-/** Pauses after a status change, s. */
-const SETUP_PAUSE = 0.5;
+const addDisconnectFailures = new Counter('disconnect_failures').add;
+/** Pause after the opening of an event, s. */
 const OPEN_PAUSE = 0.05;
 
 const config = settled(() => pure.readConfig(__ENV, (path) => open(path)));
@@ -80,9 +77,13 @@ const accounts =
     ? undefined
     : settled(() => new (require('k6/data').SharedArray)('users', () => pure.accountsOf(open(config.usersCsv), config.vus)));
 
-// k6 reads these from its first VU only; a copy in each would take memory.
-const summary = __VU === 0 ? require('./lib/summary.js') : undefined;
-export const options = __VU === 0 ? pure.optionsOf(config) : undefined;
+/** Setup, teardown and summary: k6 has them done by a VU that is no user's, and reads its options from it; no other loads them. */
+const around =
+  __VU === 0 ? require('./lib/around.js').around({ config, system, barrierOf, logInAsAdmin, setEventStatus, endRun }) : undefined;
+export const options = around?.options;
+export const setup = around?.setup;
+export const teardown = around?.teardown;
+export const handleSummary = around?.handleSummary;
 
 if (config.lean) {
   // What this script never calls: some 30 KB for each user.
@@ -109,52 +110,7 @@ function settled(make) {
   }
 }
 
-/**
- * @typedef {object} SetupData
- * @property {number} burstStartMs epoch ms from which on users log in
- * @property {number} limitMs of the users' scenario; here, because a VU keeps each function of `Math` that it has used
- * @property {string} runId
- */
-
-/** @returns {SetupData} */
-export function setup() {
-  config.warnings.forEach((warning) => console.warn(warning));
-
-  const whyNoBarrier = () => {
-    try {
-      barrierOf(runId);
-      return '';
-    } catch (error) {
-      return pure.errorText(error);
-    }
-  };
-
-  const runId = config.runId || `${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
-  const refusal = pure.whyImpossible(config, /** @type {any} */ (system), segment()) || whyNoBarrier() || openQueues(config).whyNotEmpty();
-  if (refusal !== '') {
-    endRun(`setup: ${refusal}`);
-  }
-  const { session, why } = logInAsAdmin();
-  if (why !== '') {
-    endRun(`setup: ${why}, so event status cannot be controlled`);
-  }
-  config.eventIds.forEach((eventId, before) => {
-    // Before the request: an interrupt while it is on its way leaves the event closed, too.
-    closedEvents?.add(before + 1);
-    const failure = setEventStatus(session, eventId, 'CLOSED');
-    if (failure !== '') {
-      // Without an answer, or with one of a target in trouble, this event may be CLOSED all the same.
-      const isRefused = /\bstatus 4(?!08)\d\d\b/.test(failure);
-      const closed = config.eventIds.slice(0, isRefused ? before : before + 1);
-      const left = closed.map((closedId) => setEventStatus(session, closedId, 'OPEN')).filter((why) => why !== '');
-      closedEvents?.add(left.length);
-      const again = `${isRefused ? 'closed before' : 'closed, or perhaps so'}, and OPEN again: ${closed.length - left.length}`;
-      endRun([`setup: ${failure}`, ...left, ...(closed.length > left.length ? [again] : [])].join('; '));
-    }
-    sleep(SETUP_PAUSE);
-  });
-  return { burstStartMs: Date.now() + config.burstOffsetMs, limitMs: pure.timesOf(config).mainS * 1000, runId };
-}
+/** @typedef {import('./lib/around.js').SetupData} SetupData */
 
 /** @param {SetupData} data */
 export default function (data) {
@@ -174,7 +130,7 @@ export default function (data) {
 
   const delayMs = data.burstStartMs + pure.loginOffsetMs(config, userId) - Date.now();
   if (delayMs > 0) {
-    loginBatchDelayMs.add(delayMs);
+    addLoginBatchDelayMs(delayMs);
     sleep(delayMs / 1000);
   }
 
@@ -187,7 +143,7 @@ export default function (data) {
   const { session, why, cutOff } = logIn(email, password, undefined, endsAt);
   if (why !== '') {
     if (cutOff) {
-      cutOffUsers.add(1);
+      addCutOffUsers(1);
     }
     tell(`could not log in: ${why}`);
     record(() => barrier.fail('login', participant), tell);
@@ -207,7 +163,7 @@ export default function (data) {
   };
   const count = () => {
     if (!promoted) {
-      sseEvents.add(1);
+      addSseEvents(1);
     }
   };
   const start = Date.now();
@@ -222,7 +178,7 @@ export default function (data) {
       count();
       if (!entered && !promoted) {
         entered = true;
-        inEntryEvents.add(1);
+        addInEntryEvents(1);
       }
     },
     promoted: () => {
@@ -230,14 +186,14 @@ export default function (data) {
       count();
       if (!promoted) {
         promoted = true;
-        completedUsers.add(1);
+        addCompletedUsers(1);
         if (!entered) {
-          inProgressBeforeEntryEvents.add(1);
+          addInProgressBeforeEntryEvents(1);
         }
         recordWait(barrier);
         const { releasedAt, connected } = barrier.status();
         if (releasedAt === null && connected) {
-          promotedBeforeRelease.add(1);
+          addPromotedBeforeRelease(1);
           tell(`was promoted before all had met: somebody else has opened event ${eventId}`);
         }
         log('promoted');
@@ -247,7 +203,7 @@ export default function (data) {
 
   const failure = failureOf(() => system.wait(config, session, eventId, place));
   if (joined) {
-    sseConnectionTime.add(Date.now() - start);
+    addSseConnectionTime(Date.now() - start);
   }
   if (promoted) {
     // Gives the user's slot back, for which the wait must be over before.
@@ -255,15 +211,15 @@ export default function (data) {
     if (held === '') {
       log('has left');
     } else {
-      disconnectFailures.add(1);
+      addDisconnectFailures(1);
       tell(`could not leave event ${eventId}: ${held}`);
     }
     return;
   }
-  sseFailures.add(1);
+  addSseFailures(1);
   let reason = failure || 'the stream ended before the user was promoted';
   if (Date.now() - start >= place.limitMs) {
-    cutOffUsers.add(1);
+    addCutOffUsers(1);
     reason = pure.cutOffText(config, byStream);
   }
   tell(`lost the place at event ${eventId}: ${reason}`);
@@ -300,54 +256,6 @@ export async function adminController(data) {
   queues.watchDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
 }
 
-/** Not called where setup has failed or was interrupted. @param {SetupData | undefined} data nothing under `--no-setup` */
-export function teardown(data) {
-  const meeting = () => {
-    try {
-      return data === undefined ? undefined : barrierOf(data.runId).status();
-    } catch {
-      return undefined;
-    }
-  };
-  const seen = meeting();
-  // What cannot be known is no reason to leave the events closed.
-  if (seen?.connected && seen.arrived === 0) {
-    console.log('teardown: nobody has joined a queue; the events stay CLOSED');
-    return;
-  }
-  console.log('teardown: the events go OPEN');
-  // One attempt: a target that has stopped answering should not hold up the end of the run for each of them.
-  const { session, why } = logInAsAdmin(1);
-  if (why !== '') {
-    console.error(`teardown: ${why}; the events stay as they are`);
-    return;
-  }
-  let closed = config.eventIds.length;
-  for (const eventId of config.eventIds) {
-    const failure = setEventStatus(session, eventId, 'OPEN');
-    if (failure !== '') {
-      console.error(`teardown: ${failure}`);
-    } else {
-      closedEvents?.add(--closed);
-    }
-    sleep(SETUP_PAUSE);
-  }
-  console.log('teardown: done');
-}
-
-/** @param {any} data */
-export function handleSummary(data) {
-  // Not before the run is over: slots are waited for, which must not lengthen it. Only a controller that has seen the drain to
-  // its end has a pause; of several processes, others may still have users.
-  if (data.metrics.promotion_pause_ms && segment() === '') {
-    summary?.addEnd(data, openQueues(config).seeEnd());
-  }
-  return {
-    stdout: summary?.summaryText(data, config),
-    'summary.json': JSON.stringify(data, null, 2),
-  };
-}
-
 // --- The calls of the system under test
 
 /**
@@ -371,7 +279,7 @@ function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Inf
   let why = '';
   for (let count = 1; count <= attempts; count++) {
     if (Date.now() >= endsAt) {
-      loginFinalFailures.add(1);
+      addLoginFinalFailures(1);
       return { why: `${pure.cutOffText(config)}${why && `; before: ${why}`}`, cutOff: true };
     }
     let session;
@@ -379,12 +287,12 @@ function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Inf
     if (why === '') {
       return { session, why };
     }
-    loginFailures.add(1);
+    addLoginFailures(1);
     if (count < attempts && config.loginRetryDelayMs > 0) {
       sleep(config.loginRetryDelayMs / 1000);
     }
   }
-  loginFinalFailures.add(1);
+  addLoginFinalFailures(1);
   return { why };
 }
 
@@ -440,7 +348,7 @@ function barrierOf(runId) {
 function recordWait(barrier) {
   const { releasedAt } = barrier.status();
   if (releasedAt !== null) {
-    openToPromoteMs.add(Math.max(Date.now() - releasedAt, 0));
+    addOpenToPromoteMs(Math.max(Date.now() - releasedAt, 0));
   }
 }
 
@@ -484,7 +392,7 @@ function meetAll(barrier) {
     const { fields } = pure.accountingTexts(barrier.status());
     failure = `${reason}; ${fields}, expected=${config.vus}, elapsed=${Date.now() - start} ms`;
   } finally {
-    barrierWaitMs.add(Date.now() - start);
+    addBarrierWaitMs(Date.now() - start);
   }
   // Only now: nothing of this iteration runs after an abort, the recording above included.
   if (failure !== '') {
@@ -530,12 +438,6 @@ function tellFailure(runId, userId, text) {
 }
 
 // --- The run
-
-/** The part of the run that this process is, empty for the whole. */
-function segment() {
-  const { executionSegment } = exec.test.options;
-  return !executionSegment || executionSegment === '0:1' ? '' : executionSegment;
-}
 
 /**
  * Ends the whole run with exit code 108; `fail()` would end one iteration only. Teardown still runs where setup was through, and

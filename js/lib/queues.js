@@ -14,15 +14,15 @@ import { errorText } from './pure.js';
 /** @typedef {import('./pure.js').Config} Config */
 
 /** Slots of each event with users, once all of them had joined. */
-const slotsAtJoin = new Trend('slots_at_join');
+const addSlotsAtJoin = new Trend('slots_at_join').add;
 /** The most slots that any event had, by then and each second of the drain. */
-const slotsMost = new Trend('slots_most');
+const addSlotsMost = new Trend('slots_most').add;
 /** The fewest, at the same times and at the end: below 0, more users were let in than there were slots. */
-const slotsLeast = new Trend('slots_least');
+const addSlotsLeast = new Trend('slots_least').add;
 /** Looks at queues and slots that failed: what they would have shown is not known. */
-const failedLooks = new Counter('failed_looks');
+const addFailedLooks = new Counter('failed_looks').add;
 /** The longest time in which nobody was let in although users waited, ms. Who gives up ends it, too: a queue does not tell. */
-const promotionPauseMs = new Trend('promotion_pause_ms', true);
+const addPromotionPauseMs = new Trend('promotion_pause_ms', true).add;
 
 /** @param {Config} config */
 export function openQueues(config) {
@@ -99,7 +99,7 @@ export function openQueues(config) {
       const neverUsed = (/** @type {string} */ eventId) =>
         waiting[waitingKey(eventId)] === 0 && Number(queues.command('HGET', INDEX_KEY, eventId)) === 0;
       if (ownSystem && config.eventIds.every(neverUsed)) {
-        failedLooks.add(1);
+        addFailedLooks(1);
         console.error(
           'REDIS_URL is not the Redis of this room: all users have joined, and there no queue holds anybody and no index was given ' +
             'out; slots and promotion are not known',
@@ -111,9 +111,9 @@ export function openQueues(config) {
         if (waiting[waitingKey(eventId)] === 0 || (slots === undefined && !ownSystem)) {
           continue;
         }
-        slotsAtJoin.add(slots ?? 0);
-        slotsMost.add(slots ?? 0);
-        slotsLeast.add(slots ?? 0);
+        addSlotsAtJoin(slots ?? 0);
+        addSlotsMost(slots ?? 0);
+        addSlotsLeast(slots ?? 0);
         if (config.slots > 0 && slots !== config.slots) {
           console.error(
             `event ${eventId} has ${slots ?? 'no'} slots now that all users have joined, where ${expected}: that is not what its ` +
@@ -122,7 +122,7 @@ export function openQueues(config) {
         }
       }
     } catch (error) {
-      failedLooks.add(1);
+      addFailedLooks(1);
       console.warn(`the slots could not be read: ${errorText(error)}`);
     }
   };
@@ -177,8 +177,8 @@ export function openQueues(config) {
         if (slots === undefined) {
           continue;
         }
-        slotsMost.add(slots);
-        slotsLeast.add(slots);
+        addSlotsMost(slots);
+        addSlotsLeast(slots);
         if (slots < 0 && !under.has(eventId)) {
           under.add(eventId);
           console.error(`event ${eventId} has ${slots} slots while it drains: more users were let in than it had slots for`);
@@ -196,14 +196,14 @@ export function openQueues(config) {
         try {
           look();
         } catch (error) {
-          failedLooks.add(1);
+          addFailedLooks(1);
           if (failed++ === 0) {
             console.warn(`the queues could not be looked at while they drain: ${errorText(error)}`);
           }
         }
       }
     }
-    promotionPauseMs.add(longestMs);
+    addPromotionPauseMs(longestMs);
   };
 
   /**

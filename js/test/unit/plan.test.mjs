@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { eventOf, loginOffsetMs, optionsOf, readConfig, timesOf, whyImpossible } from '../../lib/pure.js';
+import { optionsOf, whyImpossible } from '../../lib/plan.js';
+import { eventOf, loginOffsetMs, readConfig, timesOf } from '../../lib/pure.js';
 
 const plan = (env) => readConfig({ EVENT_IDS: 'a,b,c', ...env });
 const users = (count) => Array.from({ length: count }, (_, index) => index + 1);
