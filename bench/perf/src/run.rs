@@ -151,6 +151,12 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
         }
     }
     bar.finish_and_clear();
+    // A case that the time did not reach has no row, which is told apart from one that needs none.
+    for run in unmeasured(&plan, &report.samples, &report.failures) {
+        report
+            .failures
+            .push(format!("{run}: never measured, the time was up (--minutes)"));
+    }
     write(&mut report, &folder, &plan, bench.scale, began)?;
     print!("{}", report.markdown());
     println!("\nresults: {}", folder.display());
@@ -185,6 +191,21 @@ fn write(
         draw(&path, case.name, &names, case.plot, &report.samples)?;
     }
     Ok(())
+}
+
+/// The runs of the plan, each once, of which neither figures nor a failure are known.
+fn unmeasured(plan: &[Step<'_>], samples: &Samples, failures: &[String]) -> Vec<String> {
+    let mut left = Vec::new();
+    for step in plan {
+        let run = format!("{}/{}", step.case.name, step.variant);
+        let failed = failures
+            .iter()
+            .any(|failure| failure.starts_with(&format!("{run} in cycle ")));
+        if !failed && !samples.has(&run) && !left.contains(&run) {
+            left.push(run);
+        }
+    }
+    left
 }
 
 #[derive(Debug)]
@@ -312,6 +333,16 @@ mod tests {
             assert_eq!(names, expected);
         }
         assert!(first.len() >= 3, "{first:?}");
+    }
+
+    #[test]
+    fn runs_that_the_time_did_not_reach_are_named_once() {
+        let cases: Vec<&Case> = CASES.iter().filter(|c| c.name == "release").collect();
+        let plan = plan(&cases, true, &["memory", "redis", "plain"], 2);
+        let mut samples = Samples::default();
+        samples.add("release/memory", 1, [("ms", vec![1.0])]);
+        let failures = ["release/redis in cycle 1: no server".to_owned()];
+        assert_eq!(unmeasured(&plan, &samples, &failures), ["release/plain"]);
     }
 
     #[test]

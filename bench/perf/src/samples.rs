@@ -29,6 +29,11 @@ impl Samples {
         }
     }
 
+    /// Whether a run has given any figure.
+    pub(crate) fn has(&self, run: &str) -> bool {
+        self.0.contains_key(run)
+    }
+
     /// The values of a figure of a run.
     pub(crate) fn of(&self, run: &str, figure: &str) -> Option<&Figure> {
         self.0.get(run)?.get(figure)

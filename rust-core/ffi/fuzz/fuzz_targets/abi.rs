@@ -33,6 +33,10 @@ enum Operation<'a> {
     Release(Handle, u32, u8),
     Text(Handle, u64, u8),
     Log(Handle, u8),
+    Resolved(Handle, u64, &'a [u8]),
+    ResolvedGood(u64, &'a [u8]),
+    Arrivals(Handle, [u64; 4], u8),
+    Operator(Handle, &'a [u8], u8),
     Close,
 }
 
@@ -128,6 +132,26 @@ impl World {
                 Operation::Log(engine, capacity) => {
                     room = usize::from(capacity);
                     kbar_next_log(self.handle(engine), buffer.as_mut_ptr(), room, &raw mut needed);
+                }
+                Operation::Resolved(engine, token, json) => {
+                    kbar_resolved(self.handle(engine), token, json.as_ptr(), json.len());
+                }
+                Operation::ResolvedGood(token, text) => {
+                    let error = String::from_utf8_lossy(text).escape_default().to_string();
+                    let json = format!(r#"{{"error":"{}"}}"#, error.replace('\\', ""));
+                    kbar_resolved(self.engine, token, json.as_ptr(), json.len());
+                }
+                Operation::Arrivals(barrier, tokens, count) => {
+                    // One byte for each token is written, and none behind.
+                    room = usize::from(count) % (tokens.len() + 1);
+                    kbar_arrivals(self.handle(barrier), tokens.as_ptr(), room, buffer.as_mut_ptr());
+                }
+                Operation::Operator(engine, json, capacity) => {
+                    room = usize::from(capacity);
+                    if !json.windows(5).any(|w| w.eq_ignore_ascii_case(b"redis")) {
+                        let mut operator = 0;
+                        kbar_open_operator(self.handle(engine), json.as_ptr(), json.len(), &raw mut operator, buffer.as_mut_ptr(), room, &raw mut needed);
+                    }
                 }
                 Operation::Close => {
                     kbar_close(self.engine, 100);
