@@ -236,7 +236,7 @@ miri: ## Run the tests of the C ABI under Miri (needs a nightly toolchain with i
 .PHONY: fuzz
 fuzz: ## Fuzz the C ABI with any handles, lengths and bytes for FUZZ_SECONDS=60 (needs a nightly toolchain)
 	@[[ -x .cache/cargo-fuzz/bin/cargo-fuzz ]] || cargo install --quiet --locked --root .cache/cargo-fuzz cargo-fuzz
-	@cd rust-core/ffi && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
+	@cd rust-core/ffi && RUSTUP_TOOLCHAIN=nightly CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
 
 # --- Release
 
