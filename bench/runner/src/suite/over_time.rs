@@ -180,18 +180,17 @@ impl Declared {
     /// # Errors
     /// A text takes a variable without a value, or becomes no duration.
     pub(crate) fn of(scenario: &ScenarioTable, vars: &Vars) -> anyhow::Result<Self> {
-        let time = |text: &Spanned<String>| -> anyhow::Result<Duration> {
+        let time = |key: &str, text: &Option<Spanned<String>>| -> anyhow::Result<_> {
+            let Some(text) = text else { return Ok(None) };
             let text = vars.expand(text.get_ref(), &RunValues::new())?;
-            parse_time(&text).map_err(exit::set_up)
+            let time = parse_time(&text);
+            let id = scenario.id.get_ref();
+            time.map(Some)
+                .map_err(|why| exit::set_up(format!("scenario {id}: `{key}`: {why}")))
         };
         Ok(Self {
-            warmup: scenario
-                .warmup
-                .as_ref()
-                .map(time)
-                .transpose()?
-                .unwrap_or_default(),
-            window: scenario.window.as_ref().map(time).transpose()?,
+            warmup: time("warmup", &scenario.warmup)?.unwrap_or_default(),
+            window: time("window", &scenario.window)?,
         })
     }
 }
