@@ -317,6 +317,153 @@ const BY_TAG: &str =
     "metric = \"reply\"\ntag = \"kind:chat\"\nstat = \"count\"\nop = \"==\"\nlimit = 50";
 
 #[test]
+fn values_are_derived_from_what_was_in_the_window() {
+    let cases = [
+        ("copy", "['series.reply{kind:chat}.p(100)']", json!(100)),
+        (
+            "difference",
+            "['series.reply.count', 'series.reply{kind:chat}.count']",
+            json!(5),
+        ),
+        ("ratio", "['series.sent.rate', 'env.RATE']", json!(0.8)),
+        (
+            "sum",
+            "['series.reply{kind:chat}.count', 'series.reply{kind:poll}.count']",
+            json!(55),
+        ),
+        (
+            "min",
+            "['series.load.max', 'series.load.min', 'env.RATE']",
+            json!(97),
+        ),
+        (
+            "max",
+            "['series.load.max', 'series.load.min', 'env.RATE']",
+            json!(110),
+        ),
+        (
+            "share_in_band",
+            "['series.load']\nband = [95, 105]",
+            json!(0.8),
+        ),
+        ("longest_gap", "['series.sent']", json!(1)),
+        ("copy_or_zero", "['series.lost.count']", json!(0)),
+        // Of what is missing nothing follows.
+        ("copy_or_zero", "['series.early.avg']", Json::Null),
+        ("sum", "['series.early.avg', 'env.RATE']", Json::Null),
+        ("ratio", "['env.RATE', 'env.NONE']", Json::Null),
+    ];
+    let tables = (0..).zip(&cases).map(|(n, (how, from, _))| {
+        format!("[[derive]]\nid = \"d{n}\"\nhow = \"{how}\"\nfrom = {from}\n")
+    });
+    let stage = Stage::new(&format!(
+        "[env.RATE]\ntype = \"int\"\ndefault = 100\n[env.NONE]\ntype = \"int\"\ndefault = 0\n{SCENARIO}{SERIES}{}{}",
+        tables.collect::<String>(),
+        gate(
+            "share",
+            "metric = \"d2\"\nstat = \"value\"\nop = \">\"\nlimit = 0.7"
+        )
+    ));
+    stage.recorded(&whole());
+    let (code, printed, verdict) = stage.run();
+    assert_eq!((code, verdict.is()), (0, "PASS"), "{printed}");
+    let derived = common::json(&stage.run_folder().join("derived.json"));
+    for (n, (how, from, expected)) in (0..).zip(&cases) {
+        assert_eq!(&derived[format!("d{n}")], expected, "{how} {from}");
+    }
+    let (code, later) = stage.judge();
+    assert_eq!(code, 0, "{later}");
+}
+
+#[test]
+fn what_cannot_be_derived_is_refused_with_its_line() {
+    let picks = "[[monitor]]\nid = \"loop\"\nkind = \"prom\"\nevery = \"1s\"\nsource = \"${BASE_URL}/metrics\"\nmatch = [\"hz\"]\n";
+    for (how, from, line, why) in [
+        (
+            "ratio",
+            "['series.sent.rate']",
+            "how =",
+            "takes two values; `from` has 1",
+        ),
+        (
+            "longest_gap",
+            "['series.a', 'series.b']",
+            "how =",
+            "takes one value over time",
+        ),
+        ("share_in_band", "['series.a']", "how =", "needs `band`"),
+        (
+            "sum",
+            "['series.a.count']\nband = [1, 2]",
+            "band =",
+            "`band` is of `share_in_band` alone",
+        ),
+        (
+            "copy",
+            "['series.a.median']",
+            "from =",
+            "has no `median`; allowed: count",
+        ),
+        (
+            "copy",
+            "['series.a']",
+            "from =",
+            "has no ``; allowed: count",
+        ),
+        (
+            "longest_gap",
+            "['series.http_req_duration']",
+            "from =",
+            "a trend has no `longest_gap`",
+        ),
+        (
+            "longest_gap",
+            "['series.sent.rate']",
+            "from =",
+            "`rate` is one statistic",
+        ),
+        (
+            "longest_gap",
+            "['summary.state.x']",
+            "from =",
+            "is of series.METRIC or monitor.ID.NAME",
+        ),
+        (
+            "copy",
+            "['monitor.loop.pace.avg']",
+            "from =",
+            "no monitor picks that",
+        ),
+        (
+            "copy",
+            "['monitor.loop.hz.rate']",
+            "from =",
+            "a monitor's value has no `rate`",
+        ),
+        (
+            "copy",
+            "['tables.a']",
+            "from =",
+            "series.METRIC.STAT or monitor.ID.NAME.STAT",
+        ),
+    ] {
+        let stage = Stage::new(&format!(
+            "{SCENARIO}{SERIES}{picks}[[derive]]\nid = \"d\"\nhow = \"{how}\"\nfrom = {from}\n"
+        ));
+        let suite = text(&stage.path("suite.toml"));
+        let place = suite.rfind(&format!("\n{line}")).expect(line);
+        let number = suite[..=place].matches('\n').count() + 1;
+        let (code, printed) = finish(&mut stage.call(&["validate", &stage.suite()]));
+        assert!(
+            code == 2
+                && printed.contains(&format!("suite.toml:{number}: "))
+                && printed.contains(why),
+            "line {number}, {why}: {how} {from}: {printed}"
+        );
+    }
+}
+
+#[test]
 fn values_below_zero_are_in_no_percentile() {
     let mut recording = Recording::new(&[]);
     for second in 0..8 {

@@ -10,7 +10,7 @@ use super::scenario::looks_at;
 use super::schema::{File, MACHINE_VALUES, TargetKind, TargetTable};
 use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
 use super::section::Section;
-use super::{check_gates, check_monitors, check_names, check_plan, schema1};
+use super::{check_derive, check_gates, check_monitors, check_names, check_plan, schema1};
 use crate::values::value::{Kind, parse, plain};
 
 /// Version of the schema that this runner reads.
@@ -110,6 +110,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     for derive in &file.derive {
+        check_derive::derive(file, derive)?;
         for from in &derive.from {
             check_source(file, from)?;
         }
@@ -338,6 +339,7 @@ fn check_meta(file: &File) -> Result<(), Problem> {
 fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
     match from.get_ref().split_once('.') {
         Some(("summary", path)) if !path.is_empty() => Ok(()),
+        Some(("series" | "monitor", _)) => Ok(()),
         Some(("machine", name)) if MACHINE_VALUES.contains(&name) => Ok(()),
         Some(("machine", name)) => Err(problem(
             from,
@@ -350,7 +352,7 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
         _ => Err(problem(
             from,
             format!(
-                "`{}`: allowed: summary.PATH, machine.NAME or env.NAME",
+                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, series.METRIC.STAT or monitor.ID.NAME.STAT",
                 from.get_ref()
             ),
         )),

@@ -18,6 +18,7 @@ pub(crate) mod vars;
 pub(crate) mod waits;
 
 mod check;
+mod check_derive;
 mod check_gates;
 mod check_monitors;
 mod check_names;
