@@ -12,10 +12,11 @@ use crate::evidence::component;
 use crate::suite::Suite;
 use crate::suite::gate;
 use crate::suite::hosts::Words;
+use crate::suite::over_time;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Point, RunValues, Vars};
-use crate::values::duration::parse_duration;
+use crate::values::duration::parse_time;
 use crate::values::exit;
 use crate::values::hash::{self, Harness};
 use crate::values::template::{run_values, variables};
@@ -139,6 +140,7 @@ pub(super) fn planned<'a>(
         })
     });
     gate::check_limits(&suite.file, scenario.id.get_ref(), &vars)?;
+    over_time::Declared::of(scenario, &vars)?;
     let mut run = PlannedRun {
         number: 0,
         scenario,
@@ -163,9 +165,7 @@ pub(super) fn planned<'a>(
 
 /// Reads milliseconds, or a number with its unit.
 fn duration(text: &str) -> anyhow::Result<Duration> {
-    text.parse()
-        .map(Duration::from_millis)
-        .or_else(|_| parse_duration(text).map_err(exit::set_up))
+    parse_time(text).map_err(exit::set_up)
 }
 
 fn number(text: &str) -> anyhow::Result<i64> {

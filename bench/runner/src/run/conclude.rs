@@ -6,12 +6,15 @@ use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::k6::Finished;
 use crate::run::meta::Meta;
+use crate::run::series;
+use crate::series::window::Window;
 use crate::suite::Suite;
 use crate::values::mask::masked;
-use crate::verdict::derive::derive;
+use crate::verdict::derive::{Sources, derive};
 use crate::verdict::facts::{Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
+use crate::verdict::over_time::{OverTime, Ran};
 
 /// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
 ///
@@ -27,6 +30,7 @@ pub(super) fn conclude(
     meta: &mut Meta,
 ) -> anyhow::Result<(Evidence, Judgement)> {
     folder.release();
+    series::settle(folder);
     let bytes = finished.summary();
     if let Some(bytes) = &bytes {
         // A failure is among the faults of the folder, here and below.
@@ -36,15 +40,33 @@ pub(super) fn conclude(
         .as_deref()
         .and_then(|bytes| serde_json::from_slice(bytes).ok());
     let of_machine = serde_json::to_value(machine)?;
-    let derived = derive(&suite.file.derive, summary.as_ref(), &run.vars, &of_machine);
+    let output = folder.text("stdout.txt");
+    let was_cut = output.as_deref().is_some_and(cut);
+    let ran = Ran {
+        scenario: run.scenario.id.get_ref(),
+        vars: &run.vars,
+        k6: Some(Window {
+            from_ms: finished.began.timestamp().as_millisecond(),
+            to_ms: finished.ended.timestamp().as_millisecond(),
+        }),
+        cut: was_cut,
+    };
+    let over_time = OverTime::read(suite, folder, ran)?;
+    let window = over_time.window();
+    let sources = Sources {
+        summary: summary.as_ref(),
+        vars: &run.vars,
+        machine: &of_machine,
+        over_time: &over_time,
+    };
+    let derived = derive(&suite.file, sources);
     let _ = folder.write_json("derived.json", &Json::Object(derived.clone()));
     let missing = suite.file.evidence.files.iter();
     let missing = missing.filter(|name| *name != "verdict.json" && !folder.has(name));
-    let output = folder.text("stdout.txt");
     let facts = Facts {
         k6_exit_code: finished.code,
         aborted: output.as_deref().and_then(aborted),
-        cut: output.as_deref().is_some_and(cut),
+        cut: was_cut,
         exhausted: output.as_deref().is_some_and(exhausted),
         cause: finished.cause,
         summary: summary.is_some(),
@@ -59,6 +81,7 @@ pub(super) fn conclude(
         summary,
         health: Some(Health::read(&folder.text(health::FILE).unwrap_or_default())),
         derived,
+        over_time,
         vars: run.vars.clone(),
         doubts: Vec::new(),
         quick: meta.quick(),
@@ -68,7 +91,7 @@ pub(super) fn conclude(
         .into_iter()
         .filter(|note| !note.is_empty())
         .collect();
-    let record = json!({
+    let mut record = json!({
         "schemaVersion": 1,
         "verdict": judgement.verdict,
         "reasons": judgement.reasons,
@@ -77,6 +100,9 @@ pub(super) fn conclude(
         "exitCode": judgement.code,
         "gates": judgement.gates,
     });
+    if let Some(window) = window {
+        record["window"] = json!(window);
+    }
     folder.write_json("verdict.json", &record)?;
     meta.ended(&judgement.verdict.to_string(), judgement.code, folder);
     meta.write(folder)?;

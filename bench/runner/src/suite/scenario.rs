@@ -38,6 +38,10 @@ pub(crate) struct ScenarioTable {
     /// Pause before the next run.
     #[serde(default, with = "optional")]
     pub(crate) cooldown: Option<Duration>,
+    /// What is passed over at the beginning of a run: a duration, or a text that becomes one.
+    pub(crate) warmup: Option<Spanned<String>>,
+    /// What is measured after that: a duration, or a text that becomes one.
+    pub(crate) window: Option<Spanned<String>>,
     /// Wall-clock bound of k6: a duration, or a run value in milliseconds.
     pub(crate) limit: Spanned<String>,
     /// How long a run takes if nothing goes wrong: a duration, or a run value in milliseconds.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::monitor::MonitorTable;
 use super::scenario::ScenarioTable;
 use crate::values::duration;
 use crate::values::exit::Policy;
@@ -39,6 +40,7 @@ pub(crate) struct File {
     pub(crate) clean: Vec<CleanTable>,
     #[serde(default)]
     pub(crate) scenario: Vec<ScenarioTable>,
+    pub(crate) series: Option<SeriesTable>,
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
     #[serde(default)]
@@ -289,31 +291,13 @@ pub(crate) enum CleanKind {
     Redis,
 }
 
-/// `[[monitor]]`
-#[derive(Debug, Deserialize)]
+/// `[series]`: k6 writes its values over time, and gates on its metrics are judged by them.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct MonitorTable {
-    pub(crate) id: Spanned<String>,
-    pub(crate) kind: MonitorKind,
-    /// Process monitor: `k6`, `target`, `redis`. Queue monitor: keys, and fields of hashes, as in `scope`.
-    pub(crate) of: Vec<Spanned<String>>,
-    #[serde(with = "duration")]
-    pub(crate) every: std::time::Duration,
-    /// The server of a queue monitor.
-    pub(crate) source: Option<Spanned<String>>,
-    /// Scenarios it watches; all when empty.
+pub(crate) struct SeriesTable {
+    /// Tags by which the values are kept apart, beside those that gates name.
     #[serde(default)]
-    pub(crate) scenarios: Vec<Spanned<String>>,
-}
-
-/// What a monitor samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum MonitorKind {
-    /// Processor time, memory, descriptors and connections of processes.
-    Process,
-    /// Sizes of keys in Redis, whatever their type.
-    Redis,
+    pub(crate) tags: Vec<Spanned<String>>,
 }
 
 /// `[[record]]`: what a server is asked for after k6 has ended; the answer goes to `meta.json` under the id.
@@ -358,9 +342,12 @@ pub(crate) enum MetaFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeriveTable {
     pub(crate) id: Spanned<String>,
-    /// `summary.PATH`, `machine.NAME` or `env.NAME`; the first that has a value counts.
+    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `series.METRIC.STAT` or `monitor.ID.NAME.STAT`; of what is copied, the first
+    /// that has a value counts.
     pub(crate) from: Vec<Spanned<String>>,
-    pub(crate) how: How,
+    pub(crate) how: Spanned<How>,
+    /// Lowest and highest value inside the band of `share_in_band`.
+    pub(crate) band: Option<Spanned<[f64; 2]>>,
 }
 
 /// What `machine.NAME` can name: the figures of the machine that are numbers.
@@ -379,6 +366,19 @@ pub(crate) enum How {
     Copy,
     /// As it is; absent is 0 (k6 leaves out a counter that was never increased).
     CopyOrZero,
+    /// The first one less the second.
+    Difference,
+    /// The first one divided by the second.
+    Ratio,
+    /// The least of all.
+    Min,
+    /// The greatest of all.
+    Max,
+    Sum,
+    /// Over the window, as the statistic of gates.
+    ShareInBand,
+    /// Over the window, as the statistic of gates.
+    LongestGap,
 }
 
 /// `[[gate]]`
@@ -393,7 +393,11 @@ pub(crate) struct GateTable {
     pub(crate) metric: Spanned<String>,
     #[serde(rename = "type")]
     pub(crate) kind: Option<MetricKind>,
+    /// The part of the metric with this tag, as `name:value`.
+    pub(crate) tag: Option<Spanned<String>>,
     pub(crate) stat: Spanned<String>,
+    /// Lowest and highest value inside the band of `share_in_band`.
+    pub(crate) band: Option<Spanned<[f64; 2]>>,
     pub(crate) op: Op,
     pub(crate) limit: Spanned<toml::Value>,
     pub(crate) unit: Option<String>,
@@ -427,6 +431,18 @@ pub(crate) enum MetricKind {
     Trend,
 }
 
+impl MetricKind {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Rate => "rate",
+            Self::Trend => "trend",
+        }
+    }
+}
+
 /// Comparison of the value with the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
 pub(crate) enum Op {
@@ -440,6 +456,19 @@ pub(crate) enum Op {
     AtLeast,
     #[serde(rename = "==")]
     Equal,
+}
+
+impl Op {
+    /// As suites write it.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::Greater => ">",
+            Self::AtLeast => ">=",
+            Self::Equal => "==",
+        }
+    }
 }
 
 /// `[[compare]]`: variants of a scenario against one of them.

@@ -24,6 +24,16 @@ pub(crate) mod optional {
     }
 }
 
+/// Reads a number of milliseconds, or a duration with its unit.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .map(Duration::from_millis)
+        .or_else(|_| parse_duration(text))
+}
+
 /// Reads `500ms`, `30s`, `5m`, `1h`.
 ///
 /// # Errors
