@@ -188,6 +188,9 @@ func TestValuesThatAHistogramCannotHoldAreTold(t *testing.T) {
 	vast := w.metric("vast", metrics.Trend)
 	w.add(vast, 0, 1e300)
 	w.add(vast, 0, 1e300)
+	for range 2 {
+		w.add(vast, time.Second, -math.MaxFloat64)
+	}
 	odd := w.metric("odd", metrics.Trend)
 	w.add(odd, 0, math.Inf(1))
 	w.add(odd, 0, math.NaN())
@@ -201,13 +204,16 @@ func TestValuesThatAHistogramCannotHoldAreTold(t *testing.T) {
 	assert.Equal(t, int64(1), r.histogramsOf(r.of("below"))[0].TotalCount())
 
 	assert.InEpsilon(t, 86_400_000_000, r.histogramsOf(r.of("day"))[0].Max(), 0.001)
-	assert.Equal(t, []map[string]any{{"t": at, "n": 2.0, "sum": 2e300, "min": 1e300, "max": 1e300}}, r.lines(r.of("vast")))
+	assert.Equal(t, []map[string]any{
+		{"t": at, "n": 2.0, "sum": 2e300, "min": 1e300, "max": 1e300},
+		{"t": at + 1000, "n": 2.0, "sum": -math.MaxFloat64, "min": -math.MaxFloat64, "max": -math.MaxFloat64, "neg": 2.0},
+	}, r.lines(r.of("vast")))
 	assert.InEpsilon(t, int64(1)<<53, r.histogramsOf(r.of("vast"))[0].Max(), 0.001)
 
 	for _, line := range r.index {
 		assert.NotEqual(t, "odd", line["metric"])
 	}
-	assert.Equal(t, 8.0, r.last["samples"])
+	assert.Equal(t, 10.0, r.last["samples"])
 	assert.Equal(t, []string{"a sample of odd is +Inf: samples that are no finite numbers are left out"}, w.warnings())
 }
 
@@ -232,14 +238,18 @@ func TestOnlyChosenTagsMakeSeries(t *testing.T) {
 	w.add(reqs, 0, 1, "scenario", "chat", "url", "/a")
 	w.add(reqs, 0, 1, "scenario", "chat", "status", "")
 	w.add(reqs, 0, 1, "url", "/c")
-	w.add(reqs, 0, 1, "scenario", `"200"-`)
+	w.add(reqs, 0, 1, "status", "chat")
+	w.add(reqs, 0, 1, "scenario", "a", "status", "b-")
+	w.add(reqs, 0, 1, "scenario", "ab")
 	r := w.end()
-	assert.Len(t, r.index, 5)
+	assert.Len(t, r.index, 7)
 	n := func(tags ...string) any { return r.lines(r.of("reqs", tags...))[0]["n"] }
 	assert.Equal(t, 2.0, n("scenario", "chat", "status", "200"))
 	assert.Equal(t, 1.0, n("scenario", "chat"))
 	assert.Equal(t, 1.0, n("scenario", "chat", "status", ""))
-	assert.Equal(t, 1.0, n("scenario", `"200"-`))
+	assert.Equal(t, 1.0, n("status", "chat"))
+	assert.Equal(t, 1.0, n("scenario", "a", "status", "b-"))
+	assert.Equal(t, 1.0, n("scenario", "ab"))
 	assert.Equal(t, 1.0, n())
 
 	w = openWorld(t, "?tags=")
