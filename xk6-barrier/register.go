@@ -1,4 +1,4 @@
-// Package barrier registers the k6 modules of this project and brings k6/x/redis in.
+// Package barrier registers the k6 modules of this project and its output, and brings k6/x/redis in.
 package barrier
 
 import (

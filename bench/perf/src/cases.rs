@@ -13,6 +13,7 @@ use crate::k6::{K6, Round, Trend, read, rounds};
 use crate::many::many;
 use crate::processes::{processes, segments};
 use crate::rendezvous::{arrive, memory, release};
+use crate::series::series;
 use crate::server::{Server, built};
 use crate::suite::scenario;
 
@@ -54,6 +55,11 @@ impl Scale {
     /// Participants of clients that are the core alone.
     pub(crate) fn participants(self) -> u64 {
         u64::from(self.users) * 100
+    }
+
+    /// Requests a second whose values are kept over time.
+    pub(crate) const fn requests(self) -> u32 {
+        self.users / 2
     }
 
     /// Arrivals through the core.
@@ -202,6 +208,13 @@ pub(crate) const CASES: &[Case] = &[
         variants: &[seldom("sse", 5)],
         plot: ("delay_ms", "ms"),
         run: streams,
+    },
+    Case {
+        name: "series",
+        about: "requests to a small server while values are kept over time: the share of k6's processor time that --out hdrlog takes",
+        variants: &[seldom("hdrlog", 5)],
+        plot: ("share", "%"),
+        run: series,
     },
     Case {
         name: "target",

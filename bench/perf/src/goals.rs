@@ -230,6 +230,7 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
     let title = format!("{users} open streams at one event a second, 60 s: streams that failed");
     rows.push(worst(title, "streams/sse", "failed", "", Goal::AtMost(0.0)));
 
+    rows.extend(of_series(scale));
     for (of, name) in [("target/zset", "zset"), ("target/hash", "hash")] {
         let what = |text: &str| format!("scenario target, {name}: {text}");
         rows.push(worst(
@@ -268,6 +269,24 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
     });
     rows.extend(of_scale(scale));
     rows
+}
+
+/// What keeping values over time costs, and under which load, which may be less than was asked for.
+fn of_series(scale: Scale) -> [Row; 3] {
+    let requests = thousands(scale.requests());
+    let series = |what: &str, figure, unit| {
+        let title = format!("--out hdrlog, {requests} requests a second asked for: {what}");
+        row(title, "series/hdrlog", figure, unit)
+    };
+    [
+        Row {
+            take: Take::Largest,
+            goal: Some(Goal::AtMost(3.0)),
+            ..series("its share of k6's processor time", "share", "%")
+        },
+        series("requests that k6 made", "requests_per_s", "/s"),
+        series("processors that k6 kept busy", "cpus", ""),
+    ]
 }
 
 /// As many users as the machine holds, and as many participants as clients without k6 have.

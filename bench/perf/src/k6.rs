@@ -181,7 +181,10 @@ impl Memory {
 }
 
 /// An address that nobody listens at.
-fn free_address() -> anyhow::Result<SocketAddr> {
+///
+/// # Errors
+/// There is none.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 

@@ -16,11 +16,13 @@ mod machine;
 mod many;
 mod plot;
 mod processes;
+mod profile;
 mod rendezvous;
 mod report;
 mod rows;
 mod run;
 mod samples;
+mod series;
 mod server;
 mod suite;
 

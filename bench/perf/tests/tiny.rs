@@ -201,6 +201,21 @@ fn the_decision_to_release_is_compared_with_plain_k6() {
 }
 
 #[test]
+fn what_values_over_time_cost_is_read_from_a_profile() {
+    let (table, json) = small("4000", &["--cases", "series"]);
+    let share = values(&json, "series/hdrlog", "share");
+    assert!(
+        share.iter().all(|share| *share > 0.0 && *share < 100.0),
+        "{share:?}"
+    );
+    let made = values(&json, "series/hdrlog", "requests_per_s");
+    assert!(made[0] > 0.0 && made[0] < 2001.0, "{made:?}");
+    let title = "2,000 requests a second asked for: its share of k6's processor time";
+    let line = table.lines().find(|line| line.contains(title));
+    assert!(line.is_some_and(|line| line.contains("≤ 3 %")), "{table}");
+}
+
+#[test]
 fn processes_that_meet_again_and_again_are_compared_with_sleepers() {
     let (table, json) = small("40", &["--cases", "processes"]);
     for run in ["processes/redis", "processes/sleepers"] {
