@@ -45,7 +45,7 @@ type encoder struct {
 
 // counter is the place of a value, from 0 to highest.
 func counter(value int64) int {
-	bucket := max(bits.Len64(uint64(value))-subBucketsBits, 0) //nolint:gosec // not negative
+	bucket := max(bits.Len64(uint64(value))-subBucketsBits, 0) // #nosec G115 -- not negative
 	return bucket*halfBuckets + int(value>>bucket)
 }
 
@@ -76,7 +76,7 @@ func (e *encoder) encode(values []int64) ([]byte, error) {
 	}
 	all := e.compressed.Bytes()
 	binary.BigEndian.PutUint32(all, cookieV2Compressed)
-	binary.BigEndian.PutUint32(all[4:], uint32(len(all)-8)) //nolint:gosec // as small as the payload
+	binary.BigEndian.PutUint32(all[4:], uint32(len(all)-8)) // #nosec G115 -- as small as the payload
 	e.text = base64.StdEncoding.AppendEncode(e.text[:0], all)
 	return e.text, nil
 }
@@ -92,7 +92,7 @@ func (e *encoder) putPayload(first, last int) {
 	b = binary.BigEndian.AppendUint32(b, 0) // counters are not shifted
 	b = binary.BigEndian.AppendUint32(b, significantDigits)
 	b = binary.BigEndian.AppendUint64(b, 1)                   // the lowest value
-	b = binary.BigEndian.AppendUint64(b, uint64(top))         //nolint:gosec // not negative
+	b = binary.BigEndian.AppendUint64(b, uint64(top))         // #nosec G115 -- not negative
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(1)) // integers are what they are
 	head := len(b)
 	zeros := int64(first)
@@ -110,6 +110,6 @@ func (e *encoder) putPayload(first, last int) {
 		zeros = 0
 		b = binary.AppendVarint(b, count)
 	}
-	binary.BigEndian.PutUint32(b[4:], uint32(len(b)-head)) //nolint:gosec // at most 9 bytes for each counter
+	binary.BigEndian.PutUint32(b[4:], uint32(len(b)-head)) // #nosec G115 -- at most 9 bytes for each counter
 	e.payload = b
 }
