@@ -69,7 +69,8 @@ export function summaryText({ metrics }, config, meeting) {
   if (meeting !== undefined) {
     const { arrived, failedTotal, missing, parties, releasedAt } = meeting;
     const skew = value('barrier_skew_duration', 'max');
-    const when = releasedAt === null ? 'never released' : `first messages within ${skew?.toFixed(1) ?? 'n/a'} ms of the release`;
+    const began = skew === undefined ? 'nobody began' : `first messages within ${skew.toFixed(1)} ms of the release`;
+    const when = releasedAt === null ? 'never released' : began;
     texts.push(`Start together: ${arrived} of ${parties} connected, ${failedTotal} failed, ${missing} missing; ${when}`);
   }
   return ['', ...texts, ''].join('\n');

@@ -13,6 +13,9 @@ const THRESHOLDS = 99;
 const REFUSED = 108;
 const STREAMING = chatScript('websocket-streaming-load-test.js');
 
+/** Some seconds of a load that is made of time. The pace is that of a machine that does other things as well. */
+const brief = { VUS: 1, DURATION: '3s', SESSION_MS: '300', PAUSE_MS: 0, THINK_MS: 50, HZ_AVERAGE_THRESHOLD: 50 };
+
 /** So many attempts had an outcome, and these are the failures among them. */
 function expectFailures(run, judged, reasons) {
   const wrong = Object.values(reasons).reduce((sum, count) => sum + count, 0);
@@ -25,7 +28,7 @@ function expectFailures(run, judged, reasons) {
 
 test('a bare run ramps, streams, reads the pace once a second, and says how it went', async (t) => {
   const chat = await startChat(t);
-  const env = { VUS: 4, DURATION: '3s', SESSION_MS: '300-900', PAUSE_MS: '100-200', THINK_MS: 50 };
+  const env = { ...brief, VUS: 4, SESSION_MS: '300-900', PAUSE_MS: '100-200' };
   const run = (await chat.run(STREAMING, env)).expect(0, /Failed messages +0\.00%/, /Connections made +100\.00%/, /Pace of the loop, average +\d/);
   const messages = run.value('attempted_messages');
   assert.ok(messages > 20, run.output);
@@ -35,10 +38,11 @@ test('a bare run ramps, streams, reads the pace once a second, and says how it w
   assert.equal(run.value('message_first_chunk_time'), messages);
   assert.ok(run.value('message_response_time', 'min') >= 79, 'the service takes 80 ms');
   assert.ok(run.value('message_first_chunk_time', 'min') >= 19, 'the first chunk takes 20 ms');
-  assert.equal(run.value('ws_connection_time'), run.value('iterations'), 'a connection for each iteration');
-  assert.ok(run.value('iterations') < messages, 'several messages for each connection');
+  const sessions = run.value('iterations') - run.value('hz_avg');
+  assert.equal(run.value('ws_connection_time'), sessions, 'a connection for each session');
+  assert.ok(sessions < messages, 'several messages for each of them');
   assert.equal(run.value('checks', 'rate'), 1);
-  assert.ok(run.value('hz_avg', 'avg') > 95, run.output);
+  assert.ok(run.value('hz_avg', 'avg') > 50, run.output);
   assert.equal(run.value('hz_missing'), 0);
   const { messages: heard, metricsReads } = await chat.counters();
   assert.equal(heard, messages, 'each message was sent once');
@@ -109,7 +113,7 @@ describe('each fault is seen as what it is', () => {
     await chat.setFaults({ 'chunk-delay-ms': 100 });
     const slow = (await chat.run(STREAMING, exactly(3, 2))).expect(0);
     expectFailures(slow, 6, {});
-    assert.ok(slow.value('message_response_time', 'min') >= 4 * 120 - 1, slow.output);
+    assert.ok(slow.value('message_response_time', 'min') >= 5 * 100 + 80 - 1, slow.output);
     assert.ok(slow.value('message_first_chunk_time', 'min') >= 119, slow.output);
     await chat.setFaults({ 'chunk-delay-ms': 60000 });
     const late = (await chat.run(STREAMING, { ...exactly(3, 2), REPLY_TIMEOUT_MS: 300 })).expect(THRESHOLDS);
@@ -119,14 +123,13 @@ describe('each fault is seen as what it is', () => {
 
   test('loop-hz and no-hz: a slow loop and a missing sample fail thresholds of their own', async (t) => {
     const chat = await startChat(t);
-    const brief = { VUS: 1, DURATION: '3s', SESSION_MS: '300', THINK_MS: 50, PAUSE_MS: 0 };
     await chat.setFaults({ 'no-hz': true });
     const missing = (await chat.run(STREAMING, brief)).expect(THRESHOLDS, /hz_missing.* have been crossed/, /Pace of the loop, average +n\/a/);
     assert.ok(missing.value('hz_missing') >= 3, missing.output);
     assert.equal(missing.output.match(/no sample backend_loop_hz at/g).length, 1, 'a warning, once');
-    await chat.setFaults({ 'no-hz': false, 'loop-hz': 50 });
+    await chat.setFaults({ 'no-hz': false, 'loop-hz': 5 });
     const slow = (await chat.run(STREAMING, brief)).expect(THRESHOLDS, /thresholds on metrics 'hz_avg' have been crossed/);
-    assert.ok(slow.value('hz_avg', 'max') < 95 || slow.value('hz_avg', 'avg') < 95, slow.output);
+    assert.ok(slow.value('hz_avg', 'min') <= 5, slow.output);
     assert.ok(slow.value('checks{type:hz}', 'fails') > 0);
     expectFailures(slow, slow.value('attempted_messages'), {});
   });
@@ -171,8 +174,8 @@ test('a token for each user is shown, and without the right one access is refuse
 
 describe('a run that cannot be is refused before it begins', () => {
   for (const [env, text] of [
-    [{ SSH_HOST: 'far.test' }, 'SSH_HOST has no meaning here, got "far.test": unset it, and start the run on that machine itself'],
-    [{ VUS: 'many' }, 'VUS must be a whole number of at least 1, got "many"'],
+    [{ SSH_HOST: 'far.test' }, /SSH_HOST has no meaning here, got .*far\.test.*: unset it, and start the run on that machine itself/],
+    [{ VUS: 'many' }, 'VUS must be a whole number of at least 1, got'],
     [{ LOAD: '[]' }, 'LOAD must be a JSON object of k6 scenarios'],
     [{ TOKENS: '/nowhere/tokens' }, 'TOKENS: /nowhere/tokens could not be read'],
     [{ DIALECT: '/nowhere/dialect.js' }, 'DIALECT: /nowhere/dialect.js could not be loaded'],
@@ -208,7 +211,7 @@ test('a meeting that cannot come about ends the run', async (t) => {
   const chat = await startChat(t);
   const LOAD = exactly(2, 1).LOAD;
   const run = await chat.run(STREAMING, { ...exactly(3, 1), LOAD, START: 'together', BARRIER_TIMEOUT_MS: 500 });
-  run.expect(REFUSED, /START=together: .*not released/, /Start together: 2 of 3 connected, 0 failed, 1 missing; never released/);
+  run.expect(REFUSED, /START=together: .*not released/, /Start together: [12] of 3 connected, 0 failed, [12] missing; never released/);
 });
 
 test('only a start together needs more than a plain k6', (t) => {

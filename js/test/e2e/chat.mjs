@@ -12,8 +12,8 @@ const CHAT_SERVICE = process.env.CHAT_SERVICE_BIN ?? join(js, '../bin/chat-servi
 export const chatScript = (name) => join(js, 'chat', name);
 export const originalScript = (name) => join(js, 'test/chat/originals', name);
 
-/** Replies of four chunks in 80 ms: what is tested is the same in a shorter time. */
-const SHORT = ['--chunks', '4', '--first-chunk-ms', '20', '--chunk-interval-ms', '20'];
+/** Replies of five chunks in 80 ms: what is tested is the same in a shorter time. */
+const SHORT = ['--chunks', '5', '--first-chunk-ms', '20', '--chunk-interval-ms', '15'];
 
 /** Sessions of so many messages, one for each user, without pauses: the number of messages is known. */
 export const exactly = (users, messages) => ({

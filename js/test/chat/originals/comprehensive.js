@@ -6,6 +6,8 @@ import { Counter, Rate, Trend } from 'k6/metrics';
 
 import { bearer, FORM_LABELLED_JSON, jsonOf, rest, session } from './wire.js';
 
+export { handleSummary } from './wire.js';
+
 const { BASE_URL, WS_URL } = __ENV;
 
 const connectionErrors = new Counter('ws_connection_errors');

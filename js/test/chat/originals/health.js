@@ -3,6 +3,8 @@
 import { check } from 'k6';
 import http from 'k6/http';
 
+export { handleSummary } from './wire.js';
+
 const { BASE_URL, WS_URL } = __ENV;
 
 export const options = {

@@ -6,6 +6,8 @@ import { Counter, Rate, Trend } from 'k6/metrics';
 
 import { bearer, FORM_LABELLED_JSON, jsonOf, rest, session } from './wire.js';
 
+export { handleSummary } from './wire.js';
+
 const { BASE_URL, CONSCIOUSNESS_API, CHAT_ORCHESTRATOR, RESEARCH_API, WS_URL } = __ENV;
 
 const errorRate = new Rate('error_rate');

@@ -7,7 +7,9 @@ import { check } from 'k6';
 import http from 'k6/http';
 import { Counter, Rate, Trend } from 'k6/metrics';
 
-import { PACE, rest, session } from './wire.js';
+import { HZ_LIMIT, PACE, rest, session } from './wire.js';
+
+export { handleSummary } from './wire.js';
 
 const { BASE_URL, WS_URL, CHAT_ORCHESTRATOR_URL } = __ENV;
 
@@ -30,7 +32,7 @@ export const options = {
   },
   thresholds: {
     error_rate: ['rate<0.01'],
-    hz_avg: ['avg>95'],
+    hz_avg: [`avg>${HZ_LIMIT}`],
     ws_connection_time: ['p(95)<5000'],
     message_response_time: ['p(90)<10000'],
   },
@@ -61,7 +63,7 @@ export function read() {
   } else {
     errorRate.add(1);
   }
-  check(hz, { 'consciousness loop Hz > 95': (pace) => pace > 95 });
+  check(hz, { 'consciousness loop Hz > 95': (pace) => pace > HZ_LIMIT });
 }
 
 export function user() {
