@@ -15,7 +15,7 @@ import { addressOf, dialects } from './lib/dialects.js';
 import { draw, promptOf, within } from './lib/prompts.js';
 import { attempt, connect, judge } from './lib/session.js';
 import { readConfig, stagesOf } from './lib/settings.js';
-import { settled } from './lib/start.js';
+import { prompts, settled } from './lib/start.js';
 import { thresholdsText } from './lib/summary.js';
 
 /** WebSocket sessions without a connection. */
@@ -157,7 +157,7 @@ function chatOverHttp(user) {
   if (token === undefined) {
     return;
   }
-  const message = promptOf(exec.vu.idInTest, exec.vu.iterationInScenario);
+  const message = promptOf(prompts, exec.vu.idInTest, exec.vu.iterationInScenario);
   const headers = { ...bearer(token).headers, 'Content-Type': 'application/json' };
   const answer = http.post(`${config.baseUrl}/api/chat/message`, JSON.stringify({ message, stream: false }), { headers });
   chatResponseTime.add(answer.timings.duration);
@@ -187,7 +187,7 @@ async function chatOverSocket(user) {
     judge('refused');
     return;
   }
-  const { failed } = await connection.ask({ id: `${vu}-${iteration}`, content: promptOf(vu, iteration), user: vu });
+  const { failed } = await connection.ask({ id: `${vu}-${iteration}`, content: promptOf(prompts, vu, iteration), user: vu });
   judge(failed);
   await connection.close();
 }

@@ -10,6 +10,7 @@
 import { check } from 'k6';
 import http from 'k6/http';
 
+import { declared } from '../lib/load.js';
 import { namesWith } from './lib/pace.js';
 import { readConfig } from './lib/settings.js';
 import { settled } from './lib/start.js';
@@ -17,7 +18,7 @@ import { settled } from './lib/start.js';
 const config = settled(() => readConfig(__ENV));
 
 export const options = {
-  scenarios: { health: { executor: 'per-vu-iterations', vus: 1, iterations: 1, maxDuration: '1m' } },
+  scenarios: settled(() => declared({ health: { executor: 'per-vu-iterations', vus: 1, iterations: 1, maxDuration: '1m' } })),
   thresholds: { checks: ['rate==1'] },
 };
 

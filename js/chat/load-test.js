@@ -15,7 +15,7 @@ import { addressOf, dialects } from './lib/dialects.js';
 import { draw, promptOf, within } from './lib/prompts.js';
 import { attempt, connect, judge } from './lib/session.js';
 import { readConfig, stagesOf } from './lib/settings.js';
-import { settled } from './lib/start.js';
+import { prompts, settled } from './lib/start.js';
 import { thresholdsText } from './lib/summary.js';
 
 /** 1 for each step of a user that failed, 0 for each that did not. */
@@ -106,7 +106,7 @@ async function stream(vu, iteration, token) {
     return;
   }
   connection.send({ type: 'auth', token: token ?? '' });
-  const answer = connection.ask({ id: `${vu}-${iteration}`, content: promptOf(vu, iteration), user: vu });
+  const answer = connection.ask({ id: `${vu}-${iteration}`, content: promptOf(prompts, vu, iteration), user: vu });
   messagesSent.add(1);
   const { failed } = await answer;
   judge(failed);

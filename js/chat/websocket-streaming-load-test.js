@@ -22,7 +22,7 @@ import { namesWith, sampleOf } from './lib/pace.js';
 import { draw, promptOf, within } from './lib/prompts.js';
 import { attempt, connect, failureText, judge, pause } from './lib/session.js';
 import { lengthOf, readConfig, stagesOf } from './lib/settings.js';
-import { dialectIn, enoughTokens, settled, tokensOf } from './lib/start.js';
+import { dialectIn, enoughTokens, prompts, settled, tokensOf } from './lib/start.js';
 import { addCutOff, PARTS, summaryText } from './lib/summary.js';
 
 /** The loop's pace, Hz, as read once a second. */
@@ -53,8 +53,8 @@ export const options = {
   thresholds: {
     error_rate: [`rate<${config.errorRateLimit}`],
     ws_connected_ok: ['rate==1'],
-    ws_connection_time: ['p(95)<5000'],
-    message_response_time: ['p(90)<10000'],
+    ws_connection_time: [`p(95)<${config.connectLimitMs}`],
+    message_response_time: [`p(90)<${config.replyP90LimitMs}`],
     ...(scenarios.hz ? { hz_avg: [`avg>${config.hzLimit}`], hz_missing: ['count==0'], 'checks{type:hz}': [] } : {}),
     // Nothing is asked of these: so they appear in the summary.
     ...Object.fromEntries(PARTS.map((part) => [part, []])),
@@ -96,7 +96,7 @@ export default async function () {
  * @param {number} session
  */
 async function converse(connection, user, session) {
-  const content = promptOf(user, session);
+  const content = promptOf(prompts, user, session);
   const endsAt = Date.now() + within(config.session, draw(user, session, 1));
   for (let number = 1; ; number++) {
     const { failed, code } = await connection.ask({ id: `${user}-${session}-${number}`, content, user });

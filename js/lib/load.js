@@ -1,27 +1,30 @@
 // @ts-check
-/** The load of a run: that of whoever starts it, else the harness's own. */
+/**
+ * The loads of a harness: those that the suite declares, or its own.
+ */
 
 /**
- * The scenarios of k6 that the variable LOAD holds as JSON, in k6's own words, or else the defaults.
+ * What goes to `options.scenarios`. `barrier-bench` hands the loads that a suite declares on as `LOAD`, k6's own `scenarios`
+ * in JSON; under bare `k6 run` there is no such variable, and the harness's own loads count.
  *
- * @param {Record<string, any>} defaults k6's `scenarios`
- * @returns {Record<string, any>}
- * @throws {Error} where LOAD is no JSON object with at least one scenario
+ * @template T
+ * @param {T} own the harness's own loads, as k6's `scenarios` has them
+ * @returns {T} k6's `scenarios`
+ * @throws {Error} where `LOAD` is no JSON object
  */
-export function declared(defaults) {
-  const given = (__ENV.LOAD ?? '').trim();
-  if (given === '') {
-    return defaults;
+export function declared(own) {
+  const text = (__ENV.LOAD ?? '').trim();
+  if (text === '') {
+    return own;
   }
-  let scenarios;
+  let loads;
   try {
-    scenarios = JSON.parse(given);
-  } catch {
-    // Told below, with what is no object either.
+    loads = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`LOAD is not JSON (${error}); received \`${text}\`; allowed: k6's scenarios as a JSON object`);
   }
-  if (scenarios === null || typeof scenarios !== 'object' || Array.isArray(scenarios) || Object.keys(scenarios).length === 0) {
-    const example = '{"main":{"executor":"constant-vus","vus":10,"duration":"1m"}}';
-    throw new Error(`LOAD must be a JSON object of k6 scenarios such as ${example}, got "${given}"`);
+  if (loads === null || typeof loads !== 'object' || Array.isArray(loads)) {
+    throw new Error(`LOAD is no object; received \`${text}\`; allowed: k6's scenarios as a JSON object`);
   }
-  return scenarios;
+  return loads;
 }

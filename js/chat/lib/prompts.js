@@ -44,18 +44,21 @@ export function within({ from, to }, drawn) {
   return from + Math.round((to - from) * drawn);
 }
 
+/** The fixed list of prompts of three lengths, as many of each. Made once for all VUs: it takes some milliseconds. */
+export function allPrompts() {
+  return Array.from({ length: PROMPTS }, (_, number) => {
+    const length = LENGTHS[number % LENGTHS.length];
+    return Array.from({ length }, (_, word) => WORDS[Math.floor(draw(number, word, length) * WORDS.length)]).join(' ');
+  });
+}
+
 /**
- * What a user asks in an iteration: one of a fixed list of prompts of three lengths.
+ * What a user asks in an iteration.
  *
+ * @param {readonly string[]} prompts
  * @param {number} user from 1
  * @param {number} iteration of that user, from 0
  */
-export function promptOf(user, iteration) {
-  return promptNumber(Math.floor(draw(user, iteration) * PROMPTS));
-}
-
-/** @param {number} number 0 to 29 */
-function promptNumber(number) {
-  const length = LENGTHS[number % LENGTHS.length];
-  return Array.from({ length }, (_, word) => WORDS[Math.floor(draw(number, word, length) * WORDS.length)]).join(' ');
+export function promptOf(prompts, user, iteration) {
+  return prompts[Math.floor(draw(user, iteration) * prompts.length)];
 }

@@ -23,6 +23,8 @@
  * @property {string} tokensFile a token in each line, one for each VU; empty = no authorization
  * @property {number} errorRateLimit share of attempted messages that may fail, 0..1
  * @property {number} hzLimit the average of the loop's pace must be above it, Hz
+ * @property {number} connectLimitMs limit of the 95th percentile of times to connect, ms
+ * @property {number} replyP90LimitMs limit of the 90th percentile of times to reply, ms
  * @property {Span} session from the connection on, messages are begun for so long
  * @property {Span} pause after a session
  * @property {number} thinkMs from the end of a reply to the next message, ms
@@ -106,6 +108,8 @@ export function readConfig(env, { vus = 1000, duration = '5m', wsUrl = 'ws://loc
     tokensFile: text('TOKENS') && fromHere(text('TOKENS')),
     errorRateLimit: number('ERROR_RATE_THRESHOLD', 0.01, 1, 'a share above 0 and up to 1, such as 0.01'),
     hzLimit: number('HZ_AVERAGE_THRESHOLD', 95, Number.MAX_VALUE, 'a number of Hz above 0'),
+    connectLimitMs: whole('WS_CONNECTION_TIME_P95', 5000, 1),
+    replyP90LimitMs: whole('MESSAGE_RESPONSE_TIME_P90', 10000, 1),
     session: span('SESSION_MS', 5000, 15000),
     pause: span('PAUSE_MS', 1000, 3000),
     thinkMs: whole('THINK_MS', 1000),

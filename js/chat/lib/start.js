@@ -4,6 +4,11 @@
 import { SharedArray } from 'k6/data';
 import exec from 'k6/execution';
 
+import { allPrompts } from './prompts.js';
+
+/** What users write: one copy for all VUs. @type {readonly string[]} */
+export const prompts = new SharedArray('prompts', allPrompts);
+
 /**
  * What is made of the settings. Its refusal ends the run, in the init context before it starts, with exit code 108.
  *

@@ -176,7 +176,7 @@ describe('a run that cannot be is refused before it begins', () => {
   for (const [env, text] of [
     [{ SSH_HOST: 'far.test' }, /SSH_HOST has no meaning here, got .*far\.test.*: unset it, and start the run on that machine itself/],
     [{ VUS: 'many' }, 'VUS must be a whole number of at least 1, got'],
-    [{ LOAD: '[]' }, 'LOAD must be a JSON object of k6 scenarios'],
+    [{ LOAD: '[]' }, 'LOAD is no object'],
     [{ TOKENS: '/nowhere/tokens' }, 'TOKENS: /nowhere/tokens could not be read'],
     [{ DIALECT: '/nowhere/dialect.js' }, 'DIALECT: /nowhere/dialect.js could not be loaded'],
   ]) {

@@ -6,11 +6,10 @@ import { test } from 'node:test';
 
 import { addressOf, dialects, readFrame } from '../../chat/lib/dialects.js';
 import { namesWith, sampleOf } from '../../chat/lib/pace.js';
-import { draw, promptOf, within } from '../../chat/lib/prompts.js';
+import { allPrompts, draw, promptOf, within } from '../../chat/lib/prompts.js';
 import { expectReply, take } from '../../chat/lib/replies.js';
 import { lengthOf, millisOf, readConfig, stagesOf } from '../../chat/lib/settings.js';
 import { addCutOff, summaryText, thresholdsText } from '../../chat/lib/summary.js';
-import { declared } from '../../lib/load.js';
 
 test('without settings the run is the one of the reference', () => {
   assert.deepEqual(readConfig({}), {
@@ -28,6 +27,8 @@ test('without settings the run is the one of the reference', () => {
     tokensFile: '',
     errorRateLimit: 0.01,
     hzLimit: 95,
+    connectLimitMs: 5000,
+    replyP90LimitMs: 10000,
     session: { from: 5000, to: 15000 },
     pause: { from: 1000, to: 3000 },
     thinkMs: 1000,
@@ -96,28 +97,17 @@ test('a load keeps its proportions with other users and another duration', () =>
   assert.equal(lengthOf(stages), 15000);
 });
 
-test('a declared load takes the place of the usual one', (t) => {
-  t.after(() => delete globalThis.__ENV);
-  const load = (LOAD) => {
-    globalThis.__ENV = { LOAD };
-    return declared({ usual: {} });
-  };
-  assert.deepEqual(load(undefined), { usual: {} });
-  assert.deepEqual(load(' '), { usual: {} });
-  assert.deepEqual(load('{"ramp":{"executor":"constant-vus","vus":3}}'), { ramp: { executor: 'constant-vus', vus: 3 } });
-  for (const wrong of ['10', '[]', '{}', 'null', '{"vus":']) {
-    assert.throws(() => load(wrong), ({ message }) => message.startsWith('LOAD must be') && message.endsWith(`got "${wrong}"`));
-  }
-});
-
 test('prompts have three lengths, and are the same in every run', () => {
-  const all = Array.from({ length: 3000 }, (_, at) => promptOf(1 + (at % 100), Math.floor(at / 100)));
-  assert.deepEqual([...new Set(all.map((prompt) => prompt.split(' ').length))].sort((a, b) => a - b), [8, 40, 200]);
-  assert.equal(new Set(all).size, 30, 'a fixed list');
-  assert.deepEqual(all.slice(0, 50), Array.from({ length: 50 }, (_, at) => promptOf(1 + at, 0)));
-  assert.notEqual(promptOf(1, 0), promptOf(1, 1));
+  const prompts = allPrompts();
+  const words = prompts.map((prompt) => prompt.split(' ').length);
+  assert.deepEqual([8, 40, 200].map((length) => words.filter((count) => count === length).length), [10, 10, 10]);
+  assert.equal(new Set(prompts).size, 30);
+  const asked = Array.from({ length: 3000 }, (_, at) => promptOf(prompts, 1 + (at % 100), Math.floor(at / 100)));
+  assert.equal(new Set(asked).size, 30, 'each is asked by somebody');
+  assert.notEqual(promptOf(prompts, 1, 0), promptOf(prompts, 1, 1));
   // The fixture itself: a change of it makes runs incomparable.
-  assert.equal(promptOf(1, 0), 'the before table name silver travel between before');
+  assert.equal(prompts[0], 'signal river under compare under window measure why');
+  assert.deepEqual([1, 2, 3].map((user) => prompts.indexOf(promptOf(prompts, user, 0))), [6, 25, 28]);
 });
 
 test('draws are spread evenly, and stay below 1', () => {
