@@ -157,7 +157,11 @@ export function handleSummary(data) {
   };
 }
 
-/** The load where LOAD does not say another: the users, and the reader of the loop's pace beside them. */
+/**
+ * The load where LOAD does not say another: the users, and the reader of the loop's pace beside them.
+ *
+ * @returns {Record<string, any>}
+ */
 function usualLoad() {
   const stages = stagesOf(config.together ? MEETING : COURSE, config);
   const users = { executor: 'ramping-vus', stages, gracefulRampDown: GRACE, gracefulStop: GRACE };
