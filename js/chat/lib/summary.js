@@ -27,7 +27,7 @@ export function addCutOff({ metrics }) {
 /**
  * @param {SummaryData} data after `addCutOff`
  * @param {import('./settings.js').Config} config
- * @param {{ arrived: number, failedTotal: number, missing: number, parties: number, releasedAt: number | null }} [meeting]
+ * @param {{ arrived: number, failed: Record<string, number>, failedTotal: number, missing: number, parties: number, releasedAt: number | null }} [meeting]
  * @returns {string}
  */
 export function summaryText({ metrics }, config, meeting) {
@@ -37,7 +37,7 @@ export function summaryText({ metrics }, config, meeting) {
   // A trend with a threshold reads 0 where nothing was ever recorded.
   const trend = (/** @type {string} */ name, /** @type {string} */ statistic, /** @type {string} */ unit) =>
     count(name) > 0 ? `${value(name, statistic)?.toFixed(unit === 'Hz' ? 2 : 0)} ${unit}` : 'n/a';
-  const failed = Object.entries(REASONS)
+  const failures = Object.entries(REASONS)
     .map(([reason, words]) => ({ reason, words, times: count(`message_errors{reason:${reason}}`) }))
     .filter(({ times }) => times > 0);
   const denied = count('ws_sessions{status:401}') + count('ws_sessions{status:403}');
@@ -58,7 +58,7 @@ export function summaryText({ metrics }, config, meeting) {
 
   texts.unshift(`Chat streaming, VUS=${config.vus}, ${config.wsUrl}`);
   texts.push(`Messages: ${judged} judged, ${value('error_rate', 'passes') ?? 0} failed, ${count('cut_off_messages')} cut off by the end of the test`);
-  failed.forEach(({ reason, words, times }) => texts.push(`  ${times} ${reason}: ${words}`));
+  failures.forEach(({ reason, words, times }) => texts.push(`  ${times} ${reason}: ${words}`));
   if (count('stray_frames') > 0) {
     texts.push(`Frames that nobody waited for: ${count('stray_frames')}`);
   }
@@ -67,11 +67,12 @@ export function summaryText({ metrics }, config, meeting) {
     texts.push(`Refused access (401 or 403): ${denied} connections; ${mend}`);
   }
   if (meeting !== undefined) {
-    const { arrived, failedTotal, missing, parties, releasedAt } = meeting;
+    const { arrived, failed, failedTotal, missing, parties, releasedAt } = meeting;
+    const why = Object.entries(failed).filter(([, times]) => times > 0).map(([reason, times]) => `${reason} ${times}`);
     const skew = value('barrier_skew_duration', 'max');
     const began = skew === undefined ? 'nobody began' : `first messages within ${skew.toFixed(1)} ms of the release`;
     const when = releasedAt === null ? 'never released' : began;
-    texts.push(`Start together: ${arrived} of ${parties} connected, ${failedTotal} failed, ${missing} missing; ${when}`);
+    texts.push(`Start together: ${arrived} of ${parties} connected, ${failedTotal} failed${why.length > 0 ? ` (${why.join(', ')})` : ''}, ${missing} missing; ${when}`);
   }
   return ['', ...texts, ''].join('\n');
 }

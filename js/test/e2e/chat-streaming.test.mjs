@@ -190,10 +190,21 @@ describe('a run that cannot be is refused before it begins', () => {
 
 test('users who start together have all connected before the first of them sends', async (t) => {
   const chat = await startChat(t);
-  const env = { ...exactly(20, 2), START: 'together' };
-  const run = (await chat.run(STREAMING, env)).expect(0, /Start together: 20 of 20 connected, 0 failed, 0 missing; first messages within \d/);
-  expectFailures(run, 40, {});
-  assert.equal(run.value('barrier_arrivals'), 20);
+  const streaming = { executor: 'ramping-vus', stages: [{ duration: '2s', target: 20 }, { duration: '1s', target: 20 }], gracefulStop: '30s' };
+  const env = { ...exactly(20, 2), LOAD: JSON.stringify({ streaming }), START: 'together', PAUSE_MS: 1000 };
+  let over = false;
+  const running = chat.run(STREAMING, env).finally(() => (over = true));
+  const early = [];
+  while (!over) {
+    const { upgrades, messages } = await chat.counters();
+    if (messages > 0 && upgrades < 20) {
+      early.push({ upgrades, messages });
+    }
+  }
+  const run = (await running).expect(0, /Start together: 20 of 20 connected, 0 failed, 0 missing; first messages within \d/);
+  assert.deepEqual(early, []);
+  expectFailures(run, run.value('attempted_messages'), {});
+  assert.equal(run.value('barrier_arrivals'), 20, 'they meet once');
 });
 
 test('nobody waits for users who have no connection, nor for those whose connection breaks', async (t) => {
@@ -201,7 +212,7 @@ test('nobody waits for users who have no connection, nor for those whose connect
   await chat.setFaults({ 'refuse-share': '5' });
   const run = (await chat.run(STREAMING, { ...exactly(20, 2), START: 'together' })).expect(
     THRESHOLDS,
-    /Start together: 15 of 20 connected, 5 failed, 0 missing; first messages within \d/,
+    /Start together: 15 of 20 connected, 5 failed \(refused 5\), 0 missing; first messages within \d/,
   );
   expectFailures(run, 35, { refused: 5 });
   assert.equal(run.value('barrier_failures'), 5);

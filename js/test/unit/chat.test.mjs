@@ -272,11 +272,11 @@ test('the summary has each objective beside its limit, and what was cut off', ()
 test('the summary of a run in which nothing was recorded has no numbers', () => {
   const data = { metrics: { message_response_time: trend({}), ws_connection_time: trend({}), hz_avg: trend({}) } };
   addCutOff(data);
-  const text = summaryText(data, readConfig({}), { arrived: 1, failedTotal: 2, missing: 3, parties: 6, releasedAt: null });
+  const text = summaryText(data, readConfig({}), { arrived: 1, failed: { refused: 2, other: 0 }, failedTotal: 2, missing: 3, parties: 6, releasedAt: null });
   assert.match(text, /Time to reply, p90 +n\/a/);
   assert.match(text, /Failed messages +n\/a/);
   assert.match(text, /Pace of the loop, average +n\/a/);
-  assert.match(text, /Start together: 1 of 6 connected, 2 failed, 3 missing; never released/);
+  assert.match(text, /Start together: 1 of 6 connected, 2 failed \(refused 2\), 3 missing; never released/);
 });
 
 test('a summary of thresholds names those that do not hold', () => {
