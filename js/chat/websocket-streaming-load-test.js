@@ -45,7 +45,7 @@ const dialect = settled(() => dialects[config.dialect] ?? dialectIn(config.diale
 const tokens = tokensOf(config.tokensFile);
 const scenarios = settled(() => declared(usualLoad()));
 // Only then: a k6 without k6/x/barrier runs everything else.
-const meeting = config.together ? require('./lib/meeting.js').openMeeting(config, streaming()) : undefined;
+const meeting = config.together ? settled(() => require('./lib/meeting.js').openMeeting(config, streaming())) : undefined;
 
 export const options = {
   scenarios,
