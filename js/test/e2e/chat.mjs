@@ -25,6 +25,14 @@ export const exactly = (users, messages) => ({
   LOAD: JSON.stringify({ streaming: { executor: 'per-vu-iterations', vus: users, iterations: 1, maxDuration: '60s' } }),
 });
 
+/** Fails with the names of checks that did not always pass. */
+export function expectChecks(run) {
+  const { checks } = run.summary.root_group;
+  assert.ok(checks.length > 0, run.output);
+  const failed = checks.filter(({ fails }) => fails > 0).map(({ name, passes, fails }) => `${name}: ${fails} of ${passes + fails} failed`);
+  assert.deepEqual(failed, [], run.output);
+}
+
 /**
  * Starts the service. Its addresses are in the environment that `run` gives to scripts.
  *
