@@ -11,11 +11,11 @@ import http from 'k6/http';
 import { Counter, Rate, Trend } from 'k6/metrics';
 
 import { declared } from '../lib/load.js';
-import { addressOf, dialects } from './lib/dialects.js';
+import { addressOf } from './lib/dialects.js';
 import { draw, promptOf, within } from './lib/prompts.js';
 import { attempt, connect, judge } from './lib/session.js';
 import { readConfig, stagesOf } from './lib/settings.js';
-import { prompts, settled } from './lib/start.js';
+import { dialectOf, prompts, settled } from './lib/start.js';
 import { thresholdsText } from './lib/summary.js';
 
 /** WebSocket sessions without a connection. */
@@ -30,7 +30,7 @@ const authFailures = new Rate('auth_failures');
 const uploadFailures = new Rate('upload_failures');
 
 const config = settled(() => readConfig(__ENV, { vus: 50, wsUrl: 'ws://localhost:4002', dialect: 'token' }));
-const dialect = dialects.token;
+const dialect = dialectOf(config);
 
 /** In nine minutes to all users, five with all, in three to none. */
 const COURSE = /** @type {import('./lib/settings.js').Course} */ ({

@@ -15,7 +15,7 @@ import { addressOf, dialects } from './lib/dialects.js';
 import { draw, promptOf, within } from './lib/prompts.js';
 import { attempt, connect, judge } from './lib/session.js';
 import { readConfig, stagesOf } from './lib/settings.js';
-import { prompts, settled } from './lib/start.js';
+import { dialectOf, prompts, settled } from './lib/start.js';
 import { thresholdsText } from './lib/summary.js';
 
 /** 1 for each step of a user that failed, 0 for each that did not. */
@@ -28,7 +28,7 @@ const wsConnectionErrors = new Counter('ws_connection_errors');
 const messagesSent = new Counter('chat_messages_sent');
 
 const config = settled(() => readConfig(__ENV, { duration: '1m', wsUrl: 'ws://localhost:4002', dialect: 'token' }));
-const dialect = dialects.token;
+const dialect = dialectOf(config);
 
 /** In three and a half minutes to all users, one with all, in half a minute to none. */
 const COURSE = /** @type {import('./lib/settings.js').Course} */ ({
@@ -105,7 +105,9 @@ async function stream(vu, iteration, token) {
     errors.add(1);
     return;
   }
-  connection.send({ type: 'auth', token: token ?? '' });
+  if (dialect === dialects.token) {
+    connection.send({ type: 'auth', token: token ?? '' });
+  }
   const answer = connection.ask({ id: `${vu}-${iteration}`, content: promptOf(prompts, vu, iteration), user: vu });
   messagesSent.add(1);
   const { failed } = await answer;

@@ -17,12 +17,12 @@ import http from 'k6/http';
 import { Counter, Trend } from 'k6/metrics';
 
 import { declared } from '../lib/load.js';
-import { addressOf, dialects } from './lib/dialects.js';
+import { addressOf } from './lib/dialects.js';
 import { namesWith, sampleOf } from './lib/pace.js';
 import { draw, promptOf, within } from './lib/prompts.js';
 import { attempt, connect, failureText, judge, pause } from './lib/session.js';
 import { lengthOf, readConfig, stagesOf } from './lib/settings.js';
-import { dialectIn, enoughTokens, prompts, settled, tokensOf } from './lib/start.js';
+import { dialectOf, enoughTokens, prompts, settled, tokensOf } from './lib/start.js';
 import { addCutOff, PARTS, summaryText } from './lib/summary.js';
 
 /** The loop's pace, Hz, as read once a second. */
@@ -41,7 +41,7 @@ const MEETING = /** @type {import('./lib/settings.js').Course} */ ({ holdS: 300,
 const GRACE = '45s';
 
 const config = settled(() => readConfig(__ENV));
-const dialect = settled(() => dialects[config.dialect] ?? dialectIn(config.dialect));
+const dialect = dialectOf(config);
 const tokens = tokensOf(config.tokensFile);
 const scenarios = settled(() => declared(usualLoad()));
 // Only then: a k6 without k6/x/barrier runs everything else.

@@ -4,6 +4,7 @@
 import { SharedArray } from 'k6/data';
 import exec from 'k6/execution';
 
+import { dialects } from './dialects.js';
 import { allPrompts } from './prompts.js';
 
 /** What users write: one copy for all VUs. @type {readonly string[]} */
@@ -27,12 +28,19 @@ export function settled(make) {
 }
 
 /**
- * The dialect in a file of somebody's own.
+ * The dialect of the settings: by its name, or in a file of somebody's own.
  *
+ * @param {import('./settings.js').Config} config
+ */
+export function dialectOf({ dialect }) {
+  return dialects[dialect] ?? settled(() => dialectIn(dialect));
+}
+
+/**
  * @param {string} path
  * @returns {import('./dialects.js').Dialect}
  */
-export function dialectIn(path) {
+function dialectIn(path) {
   let found;
   try {
     found = require(path).dialect;
