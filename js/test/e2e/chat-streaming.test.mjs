@@ -145,6 +145,16 @@ describe('each fault is seen as what it is', () => {
   });
 });
 
+test('a service that goes away between two messages fails the second one', async (t) => {
+  const chat = await startChat(t);
+  const running = chat.run(STREAMING, { ...exactly(3, 2), THINK_MS: 4000 });
+  while ((await chat.counters()).replies < 3) {
+    // until each user has a reply
+  }
+  chat.child.kill('SIGTERM');
+  expectFailures((await running).expect(THRESHOLDS), 6, { broken: 3 });
+});
+
 test('what the end of the test cuts off is no error of the service, and is told', async (t) => {
   const chat = await startChat(t);
   await chat.setFaults({ 'chunk-delay-ms': 600000 });
