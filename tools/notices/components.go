@@ -121,7 +121,7 @@ func crates(root string) ([]component, error) {
 		switch p.Name {
 		case "barrier-ffi":
 			reach(p.ID, linked, core)
-		case "barrier-bench", "waiting-room":
+		case "barrier-bench", "chat-service", "waiting-room":
 			reach(p.ID, linked, programs)
 		}
 	}

@@ -86,7 +86,7 @@ func list(crates []component, modules []component) []byte {
 		}
 	}
 	table("Rust, in the core", of(crates, true))
-	table("Rust, in the runner and the reference waiting room besides", of(crates, false))
+	table("Rust, in the runner and the reference targets besides", of(crates, false))
 	table("Go, in k6 with this extension", modules)
 
 	return b.Bytes()

@@ -1,6 +1,6 @@
 //! What every reference target needs, whatever it is a reference of.
 //!
-//! - [`ListenArgs`] and [`serve`]: where it listens and how it says so, its signals and its orderly end;
+//! - [`ListenArgs`], [`serve`] and [`serve_all`]: where it listens and how it says so, its signals and its orderly end;
 //! - [`Switches`]: faults that are asked for at the start and changed while it runs, at `/faults`;
 //! - [`Share`] and [`Percent`]: which users a fault hits, and by how much something is slower;
 //! - [`Rounds`] and [`next_full_second`]: work that is done again and again;
@@ -59,7 +59,7 @@ mod switches;
 pub use answers::{health, held_back, in_time};
 pub use latencies::Latencies;
 pub use rounds::{Rounds, next_full_second};
-pub use serve::{ServeError, serve};
+pub use serve::{GRACE, ServeError, serve, serve_all};
 pub use share::{Percent, PercentError, Share, ShareError};
 pub use start::{ListenArgs, ListenError, Opening, exit, log_to_stderr};
 pub use switches::{FaultArgs, SwitchError, Switches};

@@ -24,7 +24,8 @@ pub struct ListenArgs {
 
     /// File that gets the base URL (one line, such as http://127.0.0.1:43121) when everything is ready
     ///
-    /// An older file is removed at start, and the new one appears complete or not at all.
+    /// An older file is removed at start, and the new one appears complete or not at all. Further addresses follow, each in a
+    /// line of its own after its name.
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
 }
@@ -69,6 +70,8 @@ pub enum ListenError {
 pub struct Opening<S> {
     listener: TcpListener,
     url: String,
+    /// Further sockets, by name.
+    beside: Vec<(&'static str, String)>,
     port_file: Option<PathBuf>,
     shutdown: S,
 }
@@ -86,17 +89,11 @@ impl ListenArgs {
         }
         // Before anything is announced, so that no signal sent in answer to the announcement is lost.
         let shutdown = termination().map_err(ListenError::Signals)?;
-        let listener =
-            TcpListener::bind(self.listen)
-                .await
-                .map_err(|source| ListenError::Bind {
-                    address: self.listen,
-                    source,
-                })?;
-        let address = listener.local_addr().map_err(ListenError::Address)?;
+        let (listener, url) = bind(self.listen).await?;
         Ok(Opening {
             listener,
-            url: format!("http://{address}"),
+            url,
+            beside: Vec::new(),
             port_file: self.port_file.clone(),
             shutdown,
         })
@@ -104,21 +101,52 @@ impl ListenArgs {
 }
 
 impl<S: Future<Output = ()>> Opening<S> {
-    /// Tells by the port file and on stdout that the target is ready. What is returned is the socket, and a future that
+    /// Takes a further socket, which is told with the first one, under this name and after it.
+    ///
+    /// # Errors
+    ///
+    /// If the address is not to be had.
+    pub async fn beside(
+        &mut self,
+        name: &'static str,
+        address: SocketAddr,
+    ) -> Result<TcpListener, ListenError> {
+        let (listener, url) = bind(address).await?;
+        self.beside.push((name, url));
+        Ok(listener)
+    }
+
+    /// Tells by the port file and on stdout that the target is ready. What is returned is the first socket, and a future that
     /// completes at the first SIGINT or SIGTERM.
     ///
     /// # Errors
     ///
     /// If the port file cannot be written.
     pub fn announce(self) -> Result<(TcpListener, S), ListenError> {
-        if let Some(file) = self.port_file {
-            write_atomically(&file, &self.url)
-                .map_err(|source| ListenError::PortFile { file, source })?;
+        let told = |first: &str, between: &str| {
+            let mut told = format!("{first}{}\n", self.url);
+            for (name, url) in &self.beside {
+                told.push_str(&format!("{name}{between}{url}\n"));
+            }
+            told
+        };
+        if let Some(file) = &self.port_file {
+            write_atomically(file, &told("", " ")).map_err(|source| ListenError::PortFile {
+                file: file.clone(),
+                source,
+            })?;
         }
         // Whoever started the process may have closed its end already; the file or a fixed port may be what they use.
-        let _ = writeln!(io::stdout(), "listening on {}", self.url);
+        let _ = io::stdout().write_all(told("listening on ", " on ").as_bytes());
         Ok((self.listener, self.shutdown))
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, String), ListenError> {
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| ListenError::Bind { address, source })?;
+    let address = listener.local_addr().map_err(ListenError::Address)?;
+    Ok((listener, format!("http://{address}")))
 }
 
 /// Logs go to stderr; the level comes from `RUST_LOG`.
@@ -166,12 +194,12 @@ fn remove_stale(file: &Path) -> Result<(), ListenError> {
     }
 }
 
-/// Readers see the whole line or no file: a rename within one folder is atomic.
-fn write_atomically(file: &Path, line: &str) -> io::Result<()> {
+/// Readers see the whole text or no file: a rename within one folder is atomic.
+fn write_atomically(file: &Path, text: &str) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));
     let draft = PathBuf::from(name);
-    std::fs::write(&draft, format!("{line}\n"))?;
+    std::fs::write(&draft, text)?;
     std::fs::rename(&draft, file)
 }
 

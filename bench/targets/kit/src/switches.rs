@@ -136,6 +136,11 @@ where
         outcome
     }
 
+    /// Changes switches from inside, such as one that is meant for once and has had its effect.
+    pub fn update(&self, change: impl FnOnce(&mut S)) {
+        self.0.send_modify(change);
+    }
+
     /// `GET /faults` tells all switches. `PUT /faults` changes those that its JSON object names, and answers with all; it is
     /// refused with 403 unless it comes from this machine, and with 400 if something in it is not known.
     ///
@@ -294,6 +299,15 @@ mod tests {
             switches.with(|faults| (faults.delay_ms, faults.limit)),
             (5, None)
         );
+    }
+
+    #[test]
+    fn a_change_from_inside_is_told_as_well() {
+        let switches = Switches::new(Faults::default());
+        let mut changes = switches.changes();
+        switches.update(|faults| faults.delay_ms = 5);
+        assert!(changes.has_changed().expect("switches are there"));
+        assert_eq!(changes.borrow_and_update().delay_ms, 5);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use axum::routing::get;
 use reqwest::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use target_kit::{Latencies, ServeError, Share, Stop, Switches};
+use target_kit::{Latencies, ListenArgs, ServeError, Share, Stop, Switches};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -164,4 +164,51 @@ async fn a_round_that_ends_ends_the_target_and_a_stop_does_so_in_order() {
         .await
         .expect("server does not panic")
         .expect("it ends well");
+}
+
+#[tokio::test]
+async fn several_sockets_are_told_together_and_end_together() {
+    let folder = tempfile::tempdir().expect("folder can be made");
+    let port_file = folder.path().join("port");
+    let any_port: SocketAddr = "127.0.0.1:0".parse().expect("address is valid");
+    let arguments = ListenArgs {
+        listen: any_port,
+        port_file: Some(port_file.clone()),
+    };
+    let mut opening = arguments.open().await.expect("a port is free");
+    let other = opening.beside("other", any_port).await;
+    let other = other.expect("a port is free");
+    assert!(
+        !port_file.exists(),
+        "nobody is told before the target is ready"
+    );
+    let (first, _) = opening.announce().expect("file can be written");
+    let urls = [&first, &other].map(|listener| {
+        let address = listener.local_addr().expect("socket is bound");
+        format!("http://{address}")
+    });
+    let told = std::fs::read_to_string(&port_file).expect("port file is there");
+    assert_eq!(told, format!("{}\nother {}\n", urls[0], urls[1]));
+
+    let says = |word: &'static str| Router::new().route("/", get(async move || word));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let sockets = [(first, says("first")), (other, says("other"))];
+    let server = tokio::spawn(target_kit::serve_all(
+        sockets,
+        JoinSet::new(),
+        Stop::new(),
+        async {
+            let _ = stopped.await;
+        },
+    ));
+    for (url, word) in urls.iter().zip(["first", "other"]) {
+        let answer = reqwest::get(url).await.expect("target answers");
+        assert_eq!(answer.text().await.expect("answer is text"), word);
+    }
+    drop(stop);
+    let ended = server.await.expect("server does not panic");
+    ended.expect("it ends well");
+    for url in urls {
+        assert!(reqwest::get(url).await.is_err(), "nobody listens any more");
+    }
 }
