@@ -20,7 +20,7 @@ export const HARNESS = join(js, 'sse-throughput-test.js');
 export const EXAMPLES = join(js, 'examples');
 export const EVENTS = ['event-a', 'event-b'];
 
-const K6 = process.env.K6_BIN ?? join(js, '../k6');
+export const K6 = process.env.K6_BIN ?? join(js, '../k6');
 const WAITING_ROOM = process.env.WAITING_ROOM_BIN ?? join(js, '../bin/waiting-room');
 const REDIS_SERVER = process.env.REDIS_SERVER_BIN || 'redis-server';
 
@@ -80,7 +80,7 @@ async function isFree(port) {
  *
  * @returns {Promise<{ child: import('node:child_process').ChildProcess, match: RegExpExecArray }>}
  */
-async function serve(t, command, args, ready) {
+export async function serve(t, command, args, ready) {
   const child = launch(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   t.after(async () => {
@@ -128,17 +128,23 @@ export async function startWaitingRoom(world, redisUrl, args = []) {
  *   free one, further arguments
  */
 export async function startRedis(t, options = {}) {
+  const folder = await newFolder(t);
+  const port = options.port ?? (await freePort());
+  const more = typeof options.args === 'function' ? options.args(folder) : (options.args ?? []);
+  const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder, ...more];
+  const { child } = await serve(t, REDIS_SERVER, args, /Ready to accept/);
+  return Object.assign(new World(t, folder, port), { redisServer: child });
+}
+
+/** A folder that goes away with the test. */
+export async function newFolder(t) {
   const folder = await mkdtemp(join(tmpdir(), 'k6-barrier-'));
   folders.add(folder);
   t.after(async () => {
     await rm(folder, { recursive: true });
     folders.delete(folder);
   });
-  const port = options.port ?? (await freePort());
-  const more = typeof options.args === 'function' ? options.args(folder) : (options.args ?? []);
-  const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--dir', folder, ...more];
-  const { child } = await serve(t, REDIS_SERVER, args, /Ready to accept/);
-  return Object.assign(new World(t, folder, port), { redisServer: child });
+  return folder;
 }
 
 /** The arguments of a Redis that speaks TLS as well, for `redis.test`, and wants a certificate of the client. */

@@ -1,0 +1,40 @@
+// @ts-check
+/** Where all users meet, with their connections open, before the first of them sends. Needs a k6 with k6/x/barrier. */
+
+import exec from 'k6/execution';
+import { Barrier } from 'k6/x/barrier';
+
+/**
+ * @param {import('./settings.js').Config} config
+ * @param {string[]} scenarios whose users take part
+ */
+export function openMeeting({ vus, barrierTimeoutMs }, scenarios) {
+  // k6 stands in for a module that it does not have with one that exports nothing.
+  if (typeof Barrier !== 'function') {
+    throw new Error('START=together needs a k6 with k6/x/barrier: `make k6` builds one');
+  }
+  const barrier = new Barrier('first-message', {
+    parties: vus,
+    reasons: ['refused'],
+    failUnaccounted: scenarios,
+    timeout: barrierTimeoutMs,
+  });
+
+  /** A meeting that cannot come about ends the run: it would measure something else. @param {Promise<unknown>} outcome */
+  const orEnd = async (outcome) => {
+    try {
+      await outcome;
+    } catch (error) {
+      exec.test.abort(`START=together: ${/** @type {any} */ (error)?.message ?? error}`);
+    }
+  };
+
+  return {
+    /** Fulfilled when all are connected, or known to have failed. */
+    meet: () => orEnd(barrier.asyncArriveAndWait()),
+    /** Nobody waits for this user: there is no connection. */
+    miss: () => orEnd(barrier.asyncFail('refused')),
+    /** How it went, also in the summary. */
+    status: () => barrier.status(),
+  };
+}

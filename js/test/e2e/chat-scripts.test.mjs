@@ -1,0 +1,112 @@
+/** The other scripts of js/chat at the reference service. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { chatScript, expectChecks, startChat } from './chat.mjs';
+import { freePort } from './world.mjs';
+
+const THRESHOLDS = 99;
+const REFUSED = 108;
+
+describe('the health check', () => {
+  /** Far above what `/healthz` calls slow, so that a machine that does other things as well is no reason for it. */
+  const FAST = ['--hz', '500'];
+  const HEALTH = chatScript('health-check.js');
+
+  test('passes where all is well', async (t) => {
+    const chat = await startChat(t, FAST);
+    const run = (await chat.run(HEALTH)).expect(0, 'Chat health: 6 of 6 checks passed');
+    assert.equal(run.value('http_reqs'), 4, 'one pass');
+  });
+
+  test('names the address that does not answer', async (t) => {
+    const chat = await startChat(t, FAST);
+    const port = await freePort();
+    (await chat.run(HEALTH, { WS_URL: `ws://127.0.0.1:${port}` })).expect(
+      THRESHOLDS,
+      `http://127.0.0.1:${port}/health: not so: status is 2xx; received no answer:`,
+      `http://127.0.0.1:${port}/healthz: not so`,
+      'Chat health: 4 of 6 checks passed',
+    );
+  });
+
+  test('tells what came instead', async (t) => {
+    const chat = await startChat(t, FAST);
+    (await chat.run(HEALTH, { METRICS_URL: `${chat.api}/nowhere` })).expect(
+      THRESHOLDS,
+      /\/nowhere: not so: status is 2xx; received status 404, body /,
+      /\/nowhere: not so: a sample has hz in its name; received status 404/,
+    );
+    await chat.setFaults({ 'no-hz': true });
+    (await chat.run(HEALTH)).expect(THRESHOLDS, /\/metrics: not so: a sample has hz in its name; received status 200, body \S/);
+  });
+
+  test('refuses what the streaming test refuses', async (t) => {
+    const chat = await startChat(t, FAST);
+    (await chat.run(HEALTH, { SSH_HOST: 'far.test' })).expect(REFUSED, 'SSH_HOST has no meaning here');
+  });
+});
+
+describe('the load of the whole application', () => {
+  const COMPREHENSIVE = chatScript('comprehensive-load-test.js');
+  const brief = { VUS: 8, DURATION: '3s', PAUSE_MS: '50-150' };
+
+  test('goes all ways, and feeds its rates with what went well', async (t) => {
+    const chat = await startChat(t);
+    const run = (await chat.run(COMPREHENSIVE, { ...chat.all, ...brief })).expect(0, 'auth_failures: holds');
+    expectChecks(run);
+    const iterations = run.value('iterations');
+    assert.deepEqual([run.value('auth_failures', 'passes'), run.value('auth_failures', 'fails')], [0, iterations], 'each iteration logs in');
+    for (const [metric, share] of [
+      ['upload_failures', 0.25],
+      ['error_rate', 0.1],
+    ]) {
+      const times = run.value(metric, 'fails');
+      assert.ok(times > 0 && Math.abs(times / iterations - share) < 0.12, `${metric}: ${times} of ${iterations}`);
+    }
+    assert.ok(run.value('chat_response_time', 'max') > 0, run.output);
+    assert.equal(run.value('ws_connection_errors'), 0);
+  });
+
+  test('counts streams that are refused', async (t) => {
+    const chat = await startChat(t);
+    await chat.setFaults({ 'refuse-share': '100%' });
+    const run = (await chat.run(COMPREHENSIVE, { ...chat.all, ...brief, DURATION: '1s' })).expect(THRESHOLDS, /error_rate: DOES NOT HOLD: rate<0.01/);
+    assert.ok(run.value('ws_connection_errors') > 0);
+    assert.equal(run.value('ws_connection_errors'), run.value('error_rate', 'passes'));
+    assert.equal(run.value('error_rate', 'rate'), 1);
+  });
+
+  test('does not begin without its users', async (t) => {
+    const chat = await startChat(t);
+    (await chat.run(COMPREHENSIVE, { ...chat.all, BASE_URL: `${chat.api}/nowhere` })).expect(
+      REFUSED,
+      /setup: user loadtest0@example.com could not be registered: status 404/,
+    );
+  });
+});
+
+describe('the general load of the API', () => {
+  const LOAD_TEST = chatScript('load-test.js');
+  const brief = { VUS: 15, DURATION: '1s', PAUSE_MS: '100-300' };
+
+  test('sends after the stream is open, and closes it after the reply', async (t) => {
+    const chat = await startChat(t);
+    const run = (await chat.run(LOAD_TEST, { ...chat.all, ...brief })).expect(0, 'errors: holds');
+    expectChecks(run);
+    const sent = run.value('chat_messages_sent');
+    assert.ok(sent > 0, run.output);
+    assert.equal((await chat.counters()).replies, sent, 'each message was answered to its end');
+    assert.ok(run.value('errors', 'fails') > run.value('iterations') * 3);
+    assert.equal(run.value('errors', 'passes'), 0);
+  });
+
+  test('sees failing streams in its rate of errors', async (t) => {
+    const chat = await startChat(t);
+    await chat.setFaults({ 'error-share': '100%' });
+    const run = (await chat.run(LOAD_TEST, { ...chat.all, ...brief })).expect(THRESHOLDS, /errors: DOES NOT HOLD: rate<0.01/);
+    assert.equal(run.value('errors', 'passes'), run.value('chat_messages_sent'));
+    assert.equal(run.value('message_errors'), run.value('chat_messages_sent'));
+  });
+});
