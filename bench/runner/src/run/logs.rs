@@ -19,8 +19,9 @@ pub(crate) struct Slices(Vec<(PathBuf, u64)>);
 impl Slices {
     /// Notes how long the logs are now. A file that is not there yet begins with 0.
     /// A path that the suite itself says begins where all of its paths do, one that a variable gives where the caller is.
-    pub(crate) fn begin(suite: &Suite, target: &TargetTable, vars: &Vars) -> Self {
-        let paths = target.logs.iter().filter_map(|log| {
+    pub(crate) fn begin(suite: &Suite, targets: &[&TargetTable], vars: &Vars) -> Self {
+        let logs = targets.iter().flat_map(|target| &target.logs);
+        let paths = logs.filter_map(|log| {
             let path = vars.expand(log.get_ref(), &RunValues::new()).ok()?;
             Some(if log.get_ref().contains("${") {
                 PathBuf::from(path)

@@ -18,6 +18,7 @@ pub(crate) mod redis;
 pub(crate) mod scratch;
 pub(crate) mod settle;
 pub(crate) mod target;
+pub(crate) mod targets;
 mod trend_stats;
 
 pub(crate) use attempt::{Attempt, Outcome};

@@ -2,17 +2,16 @@
 
 use toml::Spanned;
 
+use super::check_load::{self, duration};
 use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
 use super::schema::{File, MonitorKind};
 use super::scope::Watched;
-use crate::values::duration::parse_duration;
-use crate::values::template::variables;
 use crate::values::value::{parse, plain};
 
-/// Processes that a monitor can name.
+/// Processes that a monitor can name, beside those of services.
 const PROCESSES: &[&str] = &["k6", "target", "redis"];
 
 pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
@@ -32,38 +31,19 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         if let Some(cycles) = scenario.cycles.as_ref().filter(|n| *n.get_ref() == 0) {
             return Err(problem(cycles, "`cycles` must be at least 1"));
         }
-        duration(file, &scenario.limit, "limit")?;
-        if let Some(estimate) = &scenario.estimate {
-            duration(file, estimate, "estimate")?;
-        }
-        points(file, scenario)?;
-        for load in &scenario.load {
-            let text = plain(load.vus.get_ref());
-            for name in variables(&text) {
-                variable(file, &load.vus, name)?;
+        placeholders(file, &scenario.script, &[])?;
+        for (key, text) in [("limit", &scenario.limit), ("estimate", &scenario.estimate)] {
+            if let Some(text) = text {
+                duration(file, text, key)?;
             }
         }
+        points(file, scenario)?;
+        check_load::scenario(file, scenario)?;
     }
     if let Some(probe) = &file.probe {
         duration(file, &probe.limit, "limit")?;
     }
-    if let Some(scale) = &file.suite.quick_scale
-        && !(*scale.get_ref() > 0.0 && *scale.get_ref() < 1.0)
-    {
-        return Err(problem(scale, "`quick_scale` must be between 0 and 1"));
-    }
     Ok(())
-}
-
-/// A duration, or a text with what will be a number of milliseconds.
-fn duration(file: &File, text: &Spanned<String>, key: &str) -> Result<(), Problem> {
-    placeholders(file, text, &[])?;
-    if text.get_ref().contains('{') {
-        return Ok(());
-    }
-    parse_duration(text.get_ref())
-        .map(drop)
-        .map_err(|why| problem(text, format!("`{key}`: {why}")))
 }
 
 /// Whether the variable may have the value, or a text with placeholders.
@@ -184,8 +164,11 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         }
         match (monitor.kind, &monitor.source) {
             (MonitorKind::Process, None) => {
+                let services = file.target.iter().filter(|target| target.is_service());
+                let services = services.map(|target| target.id.as_str());
+                let processes: Vec<&str> = PROCESSES.iter().copied().chain(services).collect();
                 for process in &monitor.of {
-                    known(process, PROCESSES, "process")?;
+                    known(process, &processes, "process")?;
                 }
             }
             (MonitorKind::Process, Some(source)) => {

@@ -5,6 +5,7 @@ pub(crate) mod duration;
 pub(crate) mod exit;
 pub(crate) mod hash;
 pub(crate) mod mask;
+pub(crate) mod shortcut;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod value;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::suite::gate::{limit, of_scenario};
+use crate::suite::quick::Shares;
 use crate::suite::schema::{Class, GateTable, Op};
 use crate::suite::vars::Vars;
 use crate::verdict::metric::{self, Found, Samples, look};
@@ -57,6 +58,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) summary: Option<&'a Json>,
     pub(crate) derived: &'a Map<String, Json>,
     pub(crate) vars: &'a Vars,
+    /// What quick mode makes of the samples that a gate needs.
+    pub(crate) shares: Shares,
 }
 
 /// One gate, judged.
@@ -144,7 +147,7 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
         (Found::Absent, None) => (None, "absent".to_owned()),
         (Found::Silent(why), _) => (None, format!("no value, {why}")),
     };
-    let too_few = value.and_then(|_| too_few(gate, evidence.summary));
+    let too_few = value.and_then(|_| too_few(gate, evidence));
     let holds = too_few.is_none() && value.is_some_and(|value| compare(value, gate.op, limit));
     let mut text = format!(
         "{metric} {stat}: {received}; expected {} {limit}{unit}{}",
@@ -176,13 +179,14 @@ fn of_kind(gate: &GateTable, summary: &Json) -> Option<Found> {
 }
 
 /// Why the samples are not enough to judge by.
-fn too_few(gate: &GateTable, summary: Option<&Json>) -> Option<String> {
+fn too_few(gate: &GateTable, evidence: &Evidence<'_>) -> Option<String> {
     let least = *gate.min_samples.as_ref()?.get_ref();
+    let least = evidence.shares.min_samples(least);
     #[expect(
         clippy::cast_precision_loss,
         reason = "a number of samples is far below 2^53"
     )]
-    match metric::samples(summary?, gate.metric.get_ref())? {
+    match metric::samples(evidence.summary?, gate.metric.get_ref())? {
         Samples::Counted(count) if count >= least as f64 => None,
         Samples::Some if least <= 1 => None,
         Samples::Counted(count) => Some(format!(
@@ -266,6 +270,7 @@ mod tests {
             summary: Some(summary),
             derived: &derived,
             vars: &vars,
+            shares: Shares::WHOLE,
         };
         judge(&suite.file.gate, "smoke", &evidence)
             .expect("judged")

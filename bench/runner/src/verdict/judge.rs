@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
 use crate::suite::Suite;
+use crate::suite::quick::Shares;
 use crate::suite::schema::Class;
 use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
@@ -62,6 +63,7 @@ impl Evidence {
             summary: self.summary.as_ref(),
             derived: &self.derived,
             vars: &self.vars,
+            shares: Shares::of(&suite.file, self.quick),
         };
         gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
         // What k6 itself makes of them, or a limit for them, would make dropped iterations their own excuse.
