@@ -16,6 +16,7 @@ mod evidence;
 mod plan;
 mod report;
 mod run;
+mod series;
 mod session;
 mod suite;
 mod terminal;

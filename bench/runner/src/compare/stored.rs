@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 pub(crate) use super::meta::{Meta, Setting};
 use crate::evidence::{Folder, attempt as folder_of, resolved};
 use crate::plan::file::{Beside, is_plan, planned_folder};
+use crate::series::window::Window;
 use crate::suite::Suite;
 use crate::values::exit;
 use crate::values::hash;
@@ -64,6 +65,8 @@ pub(crate) struct StoredRun {
     pub(crate) verdict: String,
     pub(crate) reasons: Vec<String>,
     pub(crate) gates: Vec<Gate>,
+    /// The part of the run that gates over time judged.
+    pub(crate) window: Option<Window>,
     pub(crate) derived: Map<String, Json>,
     pub(crate) summary: Option<Json>,
     /// Why another attempt counts in its place.
@@ -79,6 +82,8 @@ pub(crate) struct Gate {
     pub(crate) class: String,
     pub(crate) holds: bool,
     pub(crate) text: String,
+    /// Of a gate over time.
+    pub(crate) limit: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,6 +92,7 @@ struct VerdictFile {
     verdict: String,
     reasons: Vec<String>,
     gates: Vec<Gate>,
+    window: Option<Window>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -287,6 +293,7 @@ impl StoredRun {
             },
             reasons: verdict.reasons,
             gates: verdict.gates,
+            window: verdict.window,
             superseded: None,
             behind: 0,
             meta,

@@ -13,6 +13,7 @@ use crate::run::redis::client::Server;
 use crate::run::redis::server::{find_program, info_field};
 use crate::run::{probe, target};
 use crate::suite::Suite;
+use crate::suite::over_time::OUTPUT;
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
@@ -29,6 +30,9 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         overruled(run, &mut report);
         for need in &suite.file.suite.needs {
             need_met(suite, need.get_ref(), run, &mut report);
+        }
+        if suite.file.series.is_some() {
+            need_met(suite, &format!("k6+{OUTPUT}"), run, &mut report);
         }
         script(suite, "harness", &run.script, &mut report);
         if let Some(probe) = &run.probe {

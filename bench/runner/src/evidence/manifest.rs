@@ -114,7 +114,8 @@ impl Folder {
 
 impl Broken {
     fn add(&mut self, name: &str, what: &str) {
-        let derived_from = name.ends_with(".json") || name.ends_with(".jsonl");
+        let derived_from = [".json", ".jsonl", ".hlog"];
+        let derived_from = derived_from.iter().any(|end| name.ends_with(end));
         let list = if derived_from {
             &mut self.sources
         } else {

@@ -289,7 +289,7 @@ fn signed(percent: f64) -> String {
 }
 
 /// What the lines of a chart are of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Axes<'a> {
     /// What runs from left to right.
     pub(crate) x: &'a str,
@@ -297,6 +297,12 @@ pub(crate) struct Axes<'a> {
     pub(crate) names: &'a [&'a str],
     /// Mark the moment that everything counts from.
     pub(crate) gate: bool,
+    /// Values at which a line goes from side to side.
+    pub(crate) limits: &'a [f64],
+    /// A part from left to right that is shaded.
+    pub(crate) window: Option<(f64, f64)>,
+    /// The axis of the values need not begin at 0.
+    pub(crate) not_from_zero: bool,
 }
 
 /// One line per run; empty if there is nothing to draw.
@@ -315,9 +321,10 @@ pub(crate) fn lines(lines: &[Line], axes: Axes<'_>, label: &str) -> anyhow::Resu
     let (low, high) = bounds(
         points()
             .map(|point| point.1)
+            .chain(axes.limits.iter().copied())
             .collect::<Vec<_>>()
             .into_iter(),
-        true,
+        !axes.not_from_zero,
     );
     let right = if right > left { right } else { left + 1.0 };
     draw(SIZE, label, |root| {
@@ -327,6 +334,11 @@ pub(crate) fn lines(lines: &[Line], axes: Axes<'_>, label: &str) -> anyhow::Resu
             .x_label_area_size(44)
             .y_label_area_size(60)
             .build_cartesian_2d(left..right, low..high)?;
+        if let Some((from, to)) = axes.window {
+            let (from, to) = (from.clamp(left, right), to.clamp(left, right));
+            let shade = Rectangle::new([(from, low), (to, high)], GRID.mix(0.4).filled());
+            chart.draw_series([shade])?;
+        }
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -343,6 +355,10 @@ pub(crate) fn lines(lines: &[Line], axes: Axes<'_>, label: &str) -> anyhow::Resu
         for line in lines {
             let style = colour(line.variant).mix(0.75).stroke_width(2);
             chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        }
+        for &limit in axes.limits {
+            let ends = [(left, limit), (right, limit)];
+            chart.draw_series(DashedLineSeries::new(ends, 6, 4, INK.stroke_width(1)))?;
         }
         if axes.gate && left <= 0.0 && right > 0.0 {
             let gate = [(0.0, low), (0.0, high)];
@@ -440,6 +456,7 @@ mod tests {
             x: "s",
             names: &["zset", "hash"],
             gate: true,
+            ..Axes::default()
         };
         let svg = lines(&[line(0), line(1), line(7)], axes, "a < \"b\"").expect("svg");
         assert!(svg.contains("<title>0 to 0.02"), "{svg}");
@@ -457,7 +474,7 @@ mod tests {
             let axes = Axes {
                 x: "s",
                 names: &["zset"],
-                gate: false,
+                ..Axes::default()
             };
             lines(&[Line { variant: 0, points }], axes, "x").expect("svg");
         }

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::chart::{self, Axes, Line};
 use super::figures::Figures;
+use super::over_time::pictures;
 use super::series::{Points, Process, Series};
 use super::template;
 use super::view::View;
 use crate::compare::cells::title;
 use crate::compare::places::{groups, order};
 use crate::compare::stored::{Stored, StoredRun};
-use crate::suite::schema::RecordTable;
+use crate::suite::schema::{File, RecordTable};
 use crate::suite::section::Section;
 use crate::verdict::health::Share;
 use crate::verdict::metric::statistic;
@@ -120,6 +121,8 @@ type Pick = fn(&Process) -> &Points;
 /// Scenario and point, with the runs that are drawn.
 struct Place<'a> {
     title: String,
+    file: &'a File,
+    scenario: &'a str,
     variants: Vec<&'a str>,
     runs: Vec<(usize, &'a StoredRun, Series)>,
     /// From whose time on seconds count.
@@ -143,6 +146,8 @@ fn places(stored: &Stored) -> Vec<Place<'_>> {
             });
             Place {
                 title: format!("{scenario} {point}").trim().to_owned(),
+                file: &stored.suite.file,
+                scenario: runs.first().map_or("", |run| &run.meta.scenario),
                 runs: drawn.collect(),
                 since,
                 variants: variants
@@ -165,6 +170,7 @@ impl Place<'_> {
                 Section::Distribution(metric) => groups.push(self.distribution(metric)?),
                 Section::Queues => groups.push(self.queues()?),
                 Section::Resources => groups.push(self.resources()?),
+                Section::OverTime => groups.push(self.over_time()?),
                 _ => {}
             }
         }
@@ -205,6 +211,7 @@ impl Place<'_> {
             names: &self.variants,
             // At 0 is what the record tells the time of, if that is what the chart counts from.
             gate: self.since_record() && x == self.time(),
+            ..Axes::default()
         };
         Ok(drawn(caption, chart::lines(lines, axes, &label)?))
     }
@@ -290,6 +297,31 @@ impl Place<'_> {
             .filter_map(|(caption, lines)| self.chart(caption, &self.time(), lines).transpose())
             .collect::<anyhow::Result<_>>()?;
         Ok(self.group("queues", "One line per run.", charts))
+    }
+
+    fn over_time(&self) -> anyhow::Result<Group> {
+        let runs: Vec<_> = self
+            .runs
+            .iter()
+            .map(|(variant, run, series)| (*variant, *run, series.zero))
+            .collect();
+        let mut charts = Vec::new();
+        for picture in pictures(self.file, self.scenario, &runs) {
+            let axes = Axes {
+                x: &self.time(),
+                names: &self.variants,
+                gate: self.since_record(),
+                limits: &picture.limits,
+                window: picture.window,
+                not_from_zero: !picture.from_zero,
+            };
+            let label = format!("{}, {}", picture.caption, self.title);
+            let svg = chart::lines(&picture.lines, axes, &label)?;
+            charts.extend(drawn(picture.caption, svg));
+        }
+        let note =
+            "One line per run, a point for each second or sample. Gates judge the shaded part.";
+        Ok(self.group("over_time", note, charts))
     }
 
     fn resources(&self) -> anyhow::Result<Group> {

@@ -9,7 +9,7 @@ mod figures;
 mod hover;
 mod html;
 mod markdown;
-
+mod over_time;
 mod series;
 mod template;
 mod view;

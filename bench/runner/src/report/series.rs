@@ -21,6 +21,8 @@ pub(crate) type Points = Vec<(f64, f64)>;
 pub(crate) struct Series {
     /// Whether seconds count from there.
     pub(crate) since_record: bool,
+    /// From which moment they count, epoch ms.
+    pub(super) zero: Option<f64>,
     /// Users in all queues together.
     pub(crate) queue: Points,
     /// Users that left the queues, per second.
@@ -50,6 +52,7 @@ impl Series {
             ..Self::default()
         };
         let zero = since.or(run.meta.k6_run.start_ms);
+        series.zero = zero;
         for line in lines(&run.path) {
             let Some(t) = line["t"].as_f64() else {
                 continue;
@@ -116,6 +119,12 @@ impl Process {
     }
 }
 
+/// Seconds from a moment to another, epoch ms; from the epoch where none is known.
+#[expect(clippy::cast_precision_loss, reason = "a time in ms is far below 2^53")]
+pub(super) fn seconds_since(zero: Option<f64>, t: i64) -> f64 {
+    (t as f64 - zero.unwrap_or_default()) / 1000.0
+}
+
 fn lines(folder: &Path) -> Vec<Json> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -153,7 +162,7 @@ fn per_second(queue: &Points) -> Points {
 }
 
 /// At most [`POINTS`] points: the mean of neighbours.
-fn thinned(points: &Points) -> Points {
+pub(super) fn thinned(points: &Points) -> Points {
     let size = points.len().div_ceil(POINTS).max(1);
     points
         .chunks(size)

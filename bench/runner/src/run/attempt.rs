@@ -15,6 +15,7 @@ use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
+use crate::run::series;
 use crate::run::settle::settle;
 use crate::run::target;
 use crate::run::targets::Targets;
@@ -223,6 +224,7 @@ impl Attempt<'_, '_> {
         );
         call.load(self.run);
         trend_stats::add(&mut call, self.shared.suite, self.inbox, self.stream)?;
+        series::add(&mut call, self.shared.suite, folder)?;
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {

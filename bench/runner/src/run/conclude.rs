@@ -6,12 +6,15 @@ use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::k6::Finished;
 use crate::run::meta::Meta;
+use crate::run::series;
+use crate::series::window::Window;
 use crate::suite::Suite;
 use crate::values::mask::masked;
 use crate::verdict::derive::derive;
 use crate::verdict::facts::{Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
+use crate::verdict::over_time::{OverTime, Ran};
 
 /// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
 ///
@@ -27,6 +30,7 @@ pub(super) fn conclude(
     meta: &mut Meta,
 ) -> anyhow::Result<(Evidence, Judgement)> {
     folder.release();
+    series::settle(folder);
     let bytes = finished.summary();
     if let Some(bytes) = &bytes {
         // A failure is among the faults of the folder, here and below.
@@ -53,12 +57,25 @@ pub(super) fn conclude(
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
     };
     meta.judged_by(&facts, of_machine)?;
+    let ran = Ran {
+        scenario: run.scenario.id.get_ref(),
+        vars: &run.vars,
+        k6: Some(Window {
+            from_ms: finished.began.timestamp().as_millisecond(),
+            to_ms: finished.ended.timestamp().as_millisecond(),
+        }),
+        cut: facts.cut,
+        quick: meta.quick(),
+    };
+    let over_time = OverTime::read(suite, folder, ran)?;
+    let window = over_time.window();
     let evidence = Evidence {
         scenario: run.scenario.id.get_ref().clone(),
         facts,
         summary,
         health: Some(Health::read(&folder.text(health::FILE).unwrap_or_default())),
         derived,
+        over_time,
         vars: run.vars.clone(),
         doubts: Vec::new(),
         quick: meta.quick(),
@@ -68,7 +85,7 @@ pub(super) fn conclude(
         .into_iter()
         .filter(|note| !note.is_empty())
         .collect();
-    let record = json!({
+    let mut record = json!({
         "schemaVersion": 1,
         "verdict": judgement.verdict,
         "reasons": judgement.reasons,
@@ -77,6 +94,9 @@ pub(super) fn conclude(
         "exitCode": judgement.code,
         "gates": judgement.gates,
     });
+    if let Some(window) = window {
+        record["window"] = json!(window);
+    }
     folder.write_json("verdict.json", &record)?;
     meta.ended(&judgement.verdict.to_string(), judgement.code, folder);
     meta.write(folder)?;

@@ -206,6 +206,12 @@ impl Call {
             .splice(1..1, ["--summary-trend-stats".to_owned(), list.to_owned()]);
     }
 
+    /// Has k6 write its values to an output, too.
+    pub(super) fn output(&mut self, output: &str) {
+        self.arguments
+            .splice(1..1, ["--out".to_owned(), output.to_owned()]);
+    }
+
     /// The binary.
     pub(super) fn program(&self) -> &Path {
         &self.program

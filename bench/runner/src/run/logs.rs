@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::evidence::{Folder, component};
 use crate::suite::Suite;
-use crate::suite::schema::TargetTable;
+use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{RunValues, Vars};
 
 /// More than this is not kept of one log; the end is, because it tells how it came out.
@@ -16,19 +16,42 @@ const MOST: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Slices(Vec<(PathBuf, u64)>);
 
+/// The logs that a target was given by a person.
+/// A path that the suite itself says begins where all of its paths do, one that a variable gives where the caller is.
+fn given(suite: &Suite, target: &TargetTable, vars: &Vars) -> Vec<PathBuf> {
+    let paths = target.logs.iter().filter_map(|log| {
+        let path = vars.expand(log.get_ref(), &RunValues::new()).ok()?;
+        Some(if log.get_ref().contains("${") {
+            PathBuf::from(path)
+        } else {
+            suite.resolve(&path)
+        })
+    });
+    paths.collect()
+}
+
+/// The logs of a target while it runs: those that a person names, or the output of a program that the runner started.
+pub(super) fn of_target(
+    suite: &Suite,
+    target: &TargetTable,
+    vars: &Vars,
+    folder: &Folder,
+) -> Vec<PathBuf> {
+    if target.kind == TargetKind::External {
+        return given(suite, target, vars);
+    }
+    vec![folder.partial(&own(target))]
+}
+
+/// What the output of a program is kept as that the runner starts.
+pub(super) fn own(target: &TargetTable) -> String {
+    format!("{}.log", component(&target.id))
+}
+
 impl Slices {
     /// Notes how long the logs are now. A file that is not there yet begins with 0.
-    /// A path that the suite itself says begins where all of its paths do, one that a variable gives where the caller is.
     pub(crate) fn begin(suite: &Suite, targets: &[&TargetTable], vars: &Vars) -> Self {
-        let logs = targets.iter().flat_map(|target| &target.logs);
-        let paths = logs.filter_map(|log| {
-            let path = vars.expand(log.get_ref(), &RunValues::new()).ok()?;
-            Some(if log.get_ref().contains("${") {
-                PathBuf::from(path)
-            } else {
-                suite.resolve(&path)
-            })
-        });
+        let paths = targets.iter().flat_map(|target| given(suite, target, vars));
         Self(
             paths
                 .map(|path| {

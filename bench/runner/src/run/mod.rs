@@ -16,6 +16,7 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod scratch;
+mod series;
 pub(crate) mod settle;
 pub(crate) mod target;
 pub(crate) mod targets;

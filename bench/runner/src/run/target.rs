@@ -13,6 +13,7 @@ use crate::plan::target::ADDRESS;
 use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
+use crate::run::logs;
 use crate::run::probe::Question;
 use crate::run::process::{self, Supervised, find_on_path, homes, tail};
 use crate::run::scratch;
@@ -268,7 +269,7 @@ impl Started {
         );
         // After a signal nothing is started any more.
         inbox.check()?;
-        let log = format!("{}.log", crate::evidence::component(&table.id));
+        let log = logs::own(table);
         let process = process::start(
             &table.id,
             &mut command,

@@ -1,4 +1,4 @@
-//! Checks of a suite file that go beyond its shape: references, placeholders, what a gate may ask of a metric.
+//! Checks of a suite file that go beyond its shape: references and placeholders.
 
 use toml::Spanned;
 
@@ -6,11 +6,12 @@ use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
 use super::scenario::looks_at;
-use super::schema::{Class, File, GateTable, MACHINE_VALUES, MetricKind};
+use super::schema::{File, MACHINE_VALUES};
 use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
 use super::section::Section;
-use super::{check_names, check_plan, check_quick, check_targets, schema1};
-use crate::values::template::{Part, parts};
+use super::{
+    check_gates, check_monitors, check_names, check_plan, check_quick, check_targets, schema1,
+};
 use crate::values::value::{Kind, parse, plain};
 
 /// Version of the schema that this runner reads.
@@ -109,7 +110,8 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_meta(file)?;
     check_plan::scenarios(file)?;
     check_quick::quick(file)?;
-    check_plan::monitors(file, &scenarios)?;
+    check_monitors::monitors(file, &scenarios)?;
+    check_monitors::series(file)?;
     for derive in &file.derive {
         for from in &derive.from {
             check_source(file, from)?;
@@ -117,7 +119,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     }
     file.gate
         .iter()
-        .try_for_each(|gate| check_gate(file, gate, &scenarios))?;
+        .try_for_each(|gate| check_gates::gate(file, gate, &scenarios))?;
     check_comparisons(file, &scenarios)
 }
 
@@ -296,7 +298,7 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
                 known(&compare.base, &variants, "variant")?;
             }
         }
-        check_stat(file, &compare.metric, None, &compare.stat)?;
+        check_gates::compared(file, &compare.metric, &compare.stat)?;
         if let Some(limit) = &compare.worse_than
             && !(0.0..10.0).contains(limit.get_ref())
         {
@@ -329,162 +331,4 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         super::answer::check(answer.get_ref(), &derived).map_err(|text| problem(answer, text))?;
     }
     Ok(())
-}
-
-fn check_gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<(), Problem> {
-    for name in &gate.scenarios {
-        known(name, scenarios, "scenario")?;
-    }
-    let (derived, kind) = check_stat(file, &gate.metric, gate.kind, &gate.stat)?;
-    if let Some(least) = gate
-        .min_samples
-        .as_ref()
-        .filter(|least| *least.get_ref() == 0)
-    {
-        return Err(problem(
-            least,
-            "`min_samples` is at least 1: nothing is judged without a sample",
-        ));
-    }
-    if derived && gate.absent.is_some() {
-        return Err(problem(
-            &gate.metric,
-            format!(
-                "{}: a derived value takes no `absent`; say `how = \"copy_or_zero\"` where absence is 0",
-                gate.metric.get_ref()
-            ),
-        ));
-    }
-    if let Some(least) = &gate.min_samples
-        && (derived || kind == Some(MetricKind::Gauge))
-    {
-        return Err(problem(
-            least,
-            format!(
-                "{}: the samples of {} are not counted; leave out `min_samples`",
-                gate.metric.get_ref(),
-                if derived {
-                    "a derived value"
-                } else {
-                    "a gauge"
-                }
-            ),
-        ));
-    }
-    match gate.limit.get_ref() {
-        toml::Value::Integer(_) => {}
-        toml::Value::Float(number) if number.is_finite() => {}
-        toml::Value::String(text) => {
-            placeholders_in(file, &gate.limit, text, &[])?;
-            limit_is_number(file, gate, text)?;
-        }
-        _ => {
-            return Err(problem(
-                &gate.limit,
-                "`limit` must be a number or a text with a variable, as in \"${VUS}\"",
-            ));
-        }
-    }
-    if let Some(say) = &gate.say {
-        placeholders(file, say, &[])?;
-    }
-    if gate.absent.is_some() && gate.class == Class::Watch {
-        return Err(problem(
-            &gate.id,
-            "a gate of class watch judges nothing and takes no `absent`",
-        ));
-    }
-    Ok(())
-}
-
-/// Whether the text of a limit can become a number.
-fn limit_is_number(file: &File, gate: &GateTable, text: &str) -> Result<(), Problem> {
-    let parts = parts(text).map_err(|text| problem(&gate.limit, text))?;
-    for part in &parts {
-        if let Part::Variable(name) = part
-            && let Some(table) = file.env.get(*name)
-            && !table.kind.is_number()
-        {
-            let text = format!(
-                "{name} holds no number; a limit takes variables of type int, float, millis or flag"
-            );
-            return Err(problem(&gate.limit, text));
-        }
-    }
-    let literal = parts.iter().all(|part| matches!(part, Part::Text(_)));
-    if literal && !text.parse::<f64>().is_ok_and(f64::is_finite) {
-        let text = format!("the limit `{text}` is not a number");
-        return Err(problem(&gate.limit, text));
-    }
-    Ok(())
-}
-
-/// Whether a metric has the statistic that is asked of it; tells whether it is a derived value, and its type if known.
-fn check_stat(
-    file: &File,
-    metric: &Spanned<String>,
-    kind: Option<MetricKind>,
-    stat: &Spanned<String>,
-) -> Result<(bool, Option<MetricKind>), Problem> {
-    let (place, stat) = (stat, stat.get_ref().as_str());
-    let derived = file
-        .derive
-        .iter()
-        .any(|derive| derive.id.get_ref() == metric.get_ref());
-    let kind = kind.or_else(|| kind_of(metric.get_ref()));
-    let allowed: Vec<&str> = match kind {
-        _ if derived => vec!["value"],
-        Some(MetricKind::Counter) => vec!["count", "rate"],
-        Some(MetricKind::Gauge) => vec!["value", "min", "max"],
-        Some(MetricKind::Rate) => vec!["rate"],
-        Some(MetricKind::Trend) => vec!["avg", "min", "med", "max", "count", "p(N)"],
-        None => vec!["count", "rate", "value", "avg", "min", "med", "max", "p(N)"],
-    };
-    let percentile = stat
-        .strip_prefix("p(")
-        .and_then(|rest| rest.strip_suffix(')'))
-        .is_some_and(|n| n.parse::<f64>().is_ok());
-    if !allowed
-        .iter()
-        .any(|&name| name == stat || (name == "p(N)" && percentile))
-    {
-        let what = match kind {
-            _ if derived => "a derived value",
-            Some(MetricKind::Counter) => "a counter",
-            Some(MetricKind::Gauge) => "a gauge",
-            Some(MetricKind::Rate) => "a rate",
-            Some(MetricKind::Trend) => "a trend",
-            None => "a metric",
-        };
-        let metric = metric.get_ref();
-        return Err(problem(
-            place,
-            format!(
-                "{metric}: {what} has no `{stat}`; allowed: {}",
-                allowed.join(", ")
-            ),
-        ));
-    }
-    Ok((derived, kind))
-}
-
-/// Types of the metrics that k6 itself records, by tag as well.
-fn kind_of(metric: &str) -> Option<MetricKind> {
-    match metric.split('{').next().unwrap_or_default().trim() {
-        "http_req_failed" | "checks" => Some(MetricKind::Rate),
-        "http_reqs" | "iterations" | "data_sent" | "data_received" | "dropped_iterations" => {
-            Some(MetricKind::Counter)
-        }
-        "vus" | "vus_max" => Some(MetricKind::Gauge),
-        "iteration_duration"
-        | "group_duration"
-        | "http_req_duration"
-        | "http_req_blocked"
-        | "http_req_connecting"
-        | "http_req_tls_handshaking"
-        | "http_req_sending"
-        | "http_req_waiting"
-        | "http_req_receiving" => Some(MetricKind::Trend),
-        _ => None,
-    }
 }

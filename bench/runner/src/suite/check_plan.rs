@@ -1,18 +1,12 @@
-//! Checks of scenarios and monitors: whether a plan can follow from them.
+//! Checks of scenarios: whether a plan can follow from them.
 
 use toml::Spanned;
 
 use super::check_load::{self, duration};
-use super::problem::{
-    Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
-};
+use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
-use super::schema::{File, MonitorKind};
-use super::scope::Watched;
+use super::schema::File;
 use crate::values::value::{parse, plain};
-
-/// Processes that a monitor can name, beside those of services.
-const PROCESSES: &[&str] = &["k6", "target", "redis"];
 
 pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
     let variants: Vec<&str> = file
@@ -140,65 +134,6 @@ pub(super) fn level(
                 ),
             ));
         }
-    }
-    Ok(())
-}
-
-pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
-    unique(file.monitor.iter().map(|monitor| &monitor.id), "monitor")?;
-    for monitor in &file.monitor {
-        for name in &monitor.scenarios {
-            known(name, scenarios, "scenario")?;
-        }
-        if monitor.id.get_ref() == "generator" {
-            return Err(problem(
-                &monitor.id,
-                "every run has a monitor `generator` of its own; give this one another id",
-            ));
-        }
-        if monitor.of.is_empty() {
-            return Err(problem(&monitor.id, "`of` names nothing to watch"));
-        }
-        if monitor.every.is_zero() {
-            return Err(problem(&monitor.id, "`every` must be more than 0"));
-        }
-        match (monitor.kind, &monitor.source) {
-            (MonitorKind::Process, None) => {
-                let services = file.target.iter().filter(|target| target.is_service());
-                let services = services.map(|target| target.id.as_str());
-                let processes: Vec<&str> = PROCESSES.iter().copied().chain(services).collect();
-                for process in &monitor.of {
-                    known(process, &processes, "process")?;
-                }
-            }
-            (MonitorKind::Process, Some(source)) => {
-                return Err(problem(source, "a process monitor has no `source`"));
-            }
-            (MonitorKind::Redis, None) => {
-                return Err(problem(
-                    &monitor.id,
-                    "a redis monitor needs `source`, the address of the server",
-                ));
-            }
-            (MonitorKind::Redis, Some(source)) => {
-                placeholders(file, source, &[])?;
-                for watched in &monitor.of {
-                    placeholders(file, watched, &each(file))?;
-                    Watched::parse(watched.get_ref()).map_err(|text| problem(watched, text))?;
-                }
-            }
-        }
-    }
-    let watches_target = file.monitor.iter().any(|monitor| {
-        let named = monitor.of.iter().any(|name| name.get_ref() == "target");
-        monitor.kind == MonitorKind::Process && named
-    });
-    let mut named = file.target.iter().flat_map(|target| &target.processes);
-    if let Some(text) = named.next().filter(|_| !watches_target) {
-        return Err(problem(
-            text,
-            "nothing watches `processes`: that takes a [[monitor]] of kind process with `target` in its `of`",
-        ));
     }
     Ok(())
 }

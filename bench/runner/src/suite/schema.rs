@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::monitor::MonitorTable;
 use super::scenario::ScenarioTable;
 pub(crate) use super::target::{TargetKind, TargetTable};
 use crate::values::duration;
@@ -40,6 +41,7 @@ pub(crate) struct File {
     pub(crate) clean: Vec<CleanTable>,
     #[serde(default)]
     pub(crate) scenario: Vec<ScenarioTable>,
+    pub(crate) series: Option<SeriesTable>,
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
     #[serde(default)]
@@ -240,31 +242,13 @@ pub(crate) enum CleanKind {
     Redis,
 }
 
-/// `[[monitor]]`
-#[derive(Debug, Deserialize)]
+/// `[series]`: k6 writes its values over time, and gates on its metrics are judged by them.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct MonitorTable {
-    pub(crate) id: Spanned<String>,
-    pub(crate) kind: MonitorKind,
-    /// Process monitor: `k6`, `target`, `redis`. Queue monitor: keys, and fields of hashes, as in `scope`.
-    pub(crate) of: Vec<Spanned<String>>,
-    #[serde(with = "duration")]
-    pub(crate) every: std::time::Duration,
-    /// The server of a queue monitor.
-    pub(crate) source: Option<Spanned<String>>,
-    /// Scenarios it watches; all when empty.
+pub(crate) struct SeriesTable {
+    /// Tags by which the values are kept apart, beside those that gates name.
     #[serde(default)]
-    pub(crate) scenarios: Vec<Spanned<String>>,
-}
-
-/// What a monitor samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum MonitorKind {
-    /// Processor time, memory, descriptors and connections of processes.
-    Process,
-    /// Sizes of keys in Redis, whatever their type.
-    Redis,
+    pub(crate) tags: Vec<Spanned<String>>,
 }
 
 /// `[[record]]`: what a server is asked for after k6 has ended; the answer goes to `meta.json` under the id.
@@ -344,7 +328,11 @@ pub(crate) struct GateTable {
     pub(crate) metric: Spanned<String>,
     #[serde(rename = "type")]
     pub(crate) kind: Option<MetricKind>,
+    /// The part of the metric with this tag, as `name:value`.
+    pub(crate) tag: Option<Spanned<String>>,
     pub(crate) stat: Spanned<String>,
+    /// Lowest and highest value inside the band of `share_in_band`.
+    pub(crate) band: Option<Spanned<[f64; 2]>>,
     pub(crate) op: Op,
     pub(crate) limit: Spanned<toml::Value>,
     pub(crate) unit: Option<String>,
@@ -378,6 +366,18 @@ pub(crate) enum MetricKind {
     Trend,
 }
 
+impl MetricKind {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Rate => "rate",
+            Self::Trend => "trend",
+        }
+    }
+}
+
 /// Comparison of the value with the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
 pub(crate) enum Op {
@@ -391,6 +391,19 @@ pub(crate) enum Op {
     AtLeast,
     #[serde(rename = "==")]
     Equal,
+}
+
+impl Op {
+    /// As suites write it.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::Greater => ">",
+            Self::AtLeast => ">=",
+            Self::Equal => "==",
+        }
+    }
 }
 
 /// `[[compare]]`: variants of a scenario against one of them.

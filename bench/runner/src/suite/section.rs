@@ -17,6 +17,8 @@ pub(crate) enum Section {
     Queues,
     /// Processor time, memory and connections over time.
     Resources,
+    /// What gates judged over time, each with its limit.
+    OverTime,
 }
 
 const PLAIN: &[(&str, Section)] = &[
@@ -26,6 +28,7 @@ const PLAIN: &[(&str, Section)] = &[
     ("anomalies", Section::Anomalies),
     ("queues", Section::Queues),
     ("resources", Section::Resources),
+    ("over_time", Section::OverTime),
 ];
 
 impl Section {

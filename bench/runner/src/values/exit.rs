@@ -8,7 +8,7 @@ pub(crate) const FAULT: i32 = 1;
 pub(crate) const SET_UP: i32 = 2;
 /// A gate failed, of a run or of a comparison, or stored evidence was changed.
 pub(crate) const GATE: i32 = 3;
-/// Interrupted by a signal.
+/// Interrupted by a signal, or ended by the harness.
 pub(crate) const INTERRUPTED: i32 = 4;
 
 /// Errors that have an exit code of their own; every other error is a fault of the runner.
@@ -45,7 +45,7 @@ pub(crate) struct RunOutcome {
     pub(crate) summary: bool,
     /// All gates that judge hold.
     pub(crate) passed: bool,
-    /// A signal interrupted the run.
+    /// A signal interrupted the run, or the harness ended it in a suite whose verdict says so.
     pub(crate) interrupted: bool,
 }
 

@@ -207,7 +207,7 @@ pub(crate) fn masked_json(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The same for a text of one line, without its end.
-pub(super) fn masked_json_line(line: &str) -> String {
+pub(crate) fn masked_json_line(line: &str) -> String {
     match hidden(line.as_bytes()) {
         Ok(Some(value)) => value.to_string(),
         Ok(None) => line.to_owned(),

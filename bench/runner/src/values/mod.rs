@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod duration;
 pub(crate) mod exit;
+pub(crate) mod exposition;
 pub(crate) mod hash;
 pub(crate) mod mask;
 pub(crate) mod shortcut;

@@ -76,13 +76,27 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn hidden(path: &Path, content: &[u8]) -> Vec<u8> {
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "json")
-    {
+    if has_extension(path, "json") {
         return masked_json(content);
     }
-    masked(&String::from_utf8_lossy(content)).into_bytes()
+    let text = String::from_utf8_lossy(content);
+    if has_extension(path, "jsonl") {
+        let lines = text.split_inclusive('\n').map(masked_line);
+        return lines.collect::<String>().into_bytes();
+    }
+    masked(&text).into_bytes()
+}
+
+/// A line of a `.jsonl` file, with its end if it has one.
+fn masked_line(line: &str) -> String {
+    match line.strip_suffix('\n') {
+        Some(line) => masked_json_line(line) + "\n",
+        None => masked_json_line(line),
+    }
+}
+
+fn has_extension(path: &Path, name: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == name)
 }
 
 /// A file that grows line by line.
@@ -102,9 +116,7 @@ impl Writer {
         Self {
             file,
             path: path.to_owned(),
-            json: path
-                .extension()
-                .is_some_and(|extension| extension == "jsonl"),
+            json: has_extension(path, "jsonl"),
             faults,
             failed: false,
         }
@@ -168,6 +180,10 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(path(name)).expect(name);
         whole(&path("a.txt"), b"at hunter2-writer", false).expect("written");
         whole(&path("a.json"), b"{\"a\":\"redis://:x@h\"}", false).expect("written");
+        let lines = b"{\"n\":1,\"b\":\"hunter2-writer\"}\n{\"n\":2";
+        whole(&path("b.jsonl"), lines, false).expect("written");
+        let expected = format!("{{\"n\":1,\"b\":\"{MASK}\"}}\n{{\"n\":2");
+        assert_eq!(read("b.jsonl"), expected);
         assert_eq!(read("a.txt"), format!("at {MASK}"));
         assert!(read("a.json").contains(&format!("redis://:{MASK}@h")));
         let file = File::create(path("a.jsonl")).expect("made");

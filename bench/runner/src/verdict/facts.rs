@@ -3,10 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::suite::schema::Class;
+use crate::values::exit::Policy;
 use crate::verdict::gates::Judged;
 
 /// k6's exit code where a threshold was crossed.
 const CROSSED: i32 = 99;
+
+/// k6's exit code where the script has ended the run.
+const BY_SCRIPT: i32 = 108;
 
 /// What k6 says before the text of a script that has ended the run.
 const ABORTED: &str = "test aborted: ";
@@ -149,6 +153,12 @@ impl Facts {
             ));
         }
         gates
+    }
+
+    /// Whether the harness ended the run, in a suite that says so by its verdict. Where k6's own code is handed on, that code
+    /// says it, and the evidence is not good enough.
+    pub(super) fn was_aborted(&self, policy: Policy) -> bool {
+        policy == Policy::Verdict && self.k6_exit_code == Some(BY_SCRIPT)
     }
 
     /// A crossed threshold is an objective that the target missed; every other code says that k6 did not do its work.

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::series::recorded;
 use crate::suite::gate::{limit, of_scenario};
 use crate::suite::quick::Shares;
-use crate::suite::schema::{Class, GateTable, Op};
+use crate::suite::schema::{Class, File, GateTable, MetricKind, Op};
 use crate::suite::vars::Vars;
 use crate::verdict::metric::{self, Found, Samples, look};
+use crate::verdict::over_time::OverTime;
 
 /// What a run is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub(crate) enum Verdict {
     Invalid,
     /// Every gate that judges holds, but the load was scaled down: it works, and says nothing about speed.
     Smoke,
+    /// The harness ended the run.
+    Aborted,
     /// A signal ended the run.
     Interrupted,
     /// k6 was never started.
@@ -46,6 +50,7 @@ impl std::fmt::Display for Verdict {
             Self::Fail => "FAIL",
             Self::Invalid => "INVALID",
             Self::Smoke => "SMOKE",
+            Self::Aborted => "ABORTED",
             Self::Interrupted => "INTERRUPTED",
             Self::NotRun => "NOT_RUN",
         })
@@ -57,6 +62,7 @@ impl std::fmt::Display for Verdict {
 pub(crate) struct Evidence<'a> {
     pub(crate) summary: Option<&'a Json>,
     pub(crate) derived: &'a Map<String, Json>,
+    pub(crate) over_time: &'a OverTime,
     pub(crate) vars: &'a Vars,
     /// What quick mode makes of the samples that a gate needs.
     pub(crate) shares: Shares,
@@ -73,6 +79,9 @@ pub(crate) struct Judged {
     pub(crate) text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<f64>,
+    /// Of a gate over time: what its value was held against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<f64>,
     /// The metric had no value and the gate declares none for that case.
     pub(crate) missing: bool,
 }
@@ -86,6 +95,7 @@ impl Judged {
             holds,
             text: text.into(),
             value: None,
+            limit: None,
             missing: false,
         }
     }
@@ -96,16 +106,52 @@ impl Judged {
 /// # Errors
 /// A limit names a variable without a value, or is not a number.
 pub(crate) fn judge(
-    gates: &[GateTable],
+    file: &File,
     scenario: &str,
     evidence: &Evidence<'_>,
 ) -> anyhow::Result<Vec<Judged>> {
-    of_scenario(gates, scenario)
-        .map(|gate| judge_one(gate, evidence))
+    of_scenario(&file.gate, scenario)
+        .map(|gate| match evidence.over_time.value(file, gate) {
+            Some(found) => over_time(gate, found, evidence),
+            None => of_summary(gate, evidence),
+        })
         .collect()
 }
 
-fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
+/// Judges a gate over time.
+fn over_time(
+    gate: &GateTable,
+    found: recorded::Found,
+    evidence: &Evidence<'_>,
+) -> anyhow::Result<Judged> {
+    let (mut few, vars) = (None, evidence.vars);
+    let unit = unit(gate);
+    let (value, received) = match (found, gate.absent) {
+        (recorded::Found::Value(value, samples), _) => {
+            let least = gate.min_samples.as_ref();
+            let least = least.map(|least| evidence.shares.min_samples(*least.get_ref()));
+            few = least
+                .filter(|least| samples < *least)
+                .map(|least| format!("; {samples} samples, at least {least} are needed to judge"));
+            (Some(value), format!("{value}{unit}"))
+        }
+        (recorded::Found::Absent, Some(value)) => (
+            Some(value),
+            format!("absent, which stands for {value}{unit}"),
+        ),
+        (recorded::Found::Absent, None) => (None, "absent".to_owned()),
+        (recorded::Found::Silent(why), _) => (None, format!("no value, {why}")),
+    };
+    let limit = limit(gate, vars)?;
+    let judged = judged(gate, (value, &received), limit, few.as_deref(), vars);
+    Ok(Judged {
+        limit: Some(limit),
+        ..judged
+    })
+}
+
+/// Judges a gate on k6's summary, or on a derived value.
+fn of_summary(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
     let (metric, stat) = (gate.metric.get_ref(), gate.stat.get_ref());
     let limit = limit(gate, evidence.vars)?;
     let found = match (evidence.derived.get(metric), evidence.summary) {
@@ -119,11 +165,7 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
         }
         (None, None) => Found::Silent("no summary".to_owned()),
     };
-    let unit = gate
-        .unit
-        .as_deref()
-        .map(|unit| format!(" {unit}"))
-        .unwrap_or_default();
+    let unit = unit(gate);
     // Only what is not there at all may stand for a value.
     let (value, received) = match (found, gate.absent) {
         (Found::Value(value), _) => (Some(value), format!("{value}{unit}")),
@@ -147,33 +189,68 @@ fn judge_one(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judged
         (Found::Absent, None) => (None, "absent".to_owned()),
         (Found::Silent(why), _) => (None, format!("no value, {why}")),
     };
-    let too_few = value.and_then(|_| too_few(gate, evidence));
-    let holds = too_few.is_none() && value.is_some_and(|value| compare(value, gate.op, limit));
+    let few = value.and_then(|_| too_few(gate, evidence));
+    let received = (value, received.as_str());
+    Ok(judged(gate, received, limit, few.as_deref(), evidence.vars))
+}
+
+fn unit(gate: &GateTable) -> String {
+    let unit = gate.unit.as_deref();
+    unit.map(|unit| format!(" {unit}")).unwrap_or_default()
+}
+
+/// The part of a metric that a gate is about, and its statistic, in words.
+fn asked(gate: &GateTable) -> String {
+    let metric = gate.metric.get_ref();
+    let tag = gate.tag.as_ref();
+    let tag = tag.map(|tag| format!("{{{}}}", tag.get_ref()));
+    let band = gate.band.as_ref().map(|band| *band.get_ref());
+    let band = band.map(|[low, high]| format!(" [{low}, {high}]"));
+    format!(
+        "{metric}{} {}{}",
+        tag.unwrap_or_default(),
+        gate.stat.get_ref(),
+        band.unwrap_or_default()
+    )
+}
+
+/// Holds a value against its limit. `few`: why the samples are not enough.
+fn judged(
+    gate: &GateTable,
+    (value, received): (Option<f64>, &str),
+    limit: f64,
+    few: Option<&str>,
+    vars: &Vars,
+) -> Judged {
+    let holds = few.is_none() && value.is_some_and(|value| compare(value, gate.op, limit));
     let mut text = format!(
-        "{metric} {stat}: {received}; expected {} {limit}{unit}{}",
-        sign(gate.op),
-        too_few.as_deref().unwrap_or_default()
+        "{}: {received}; expected {} {limit}{}{}",
+        asked(gate),
+        gate.op.sign(),
+        unit(gate),
+        few.unwrap_or_default()
     );
     if let Some(say) = gate.say.as_ref().filter(|_| !holds) {
         // Evidence of another suite may lack a value that this one computes.
-        let said = evidence.vars.expand_shown(say.get_ref());
+        let said = vars.expand_shown(say.get_ref());
         text = format!("{text}: {}", said.unwrap_or_else(|_| say.get_ref().clone()));
     }
-    Ok(Judged {
+    Judged {
         id: gate.id.get_ref().clone(),
         class: gate.class,
         holds,
         text,
         value,
-        missing: value.is_none() || too_few.is_some(),
-    })
+        limit: None,
+        missing: value.is_none() || few.is_some(),
+    }
 }
 
 /// Why a metric is not the one that the gate means: it is of another type.
 fn of_kind(gate: &GateTable, summary: &Json) -> Option<Found> {
     let (declared, is) = (gate.kind?, metric::kind(summary, gate.metric.get_ref())?);
     (declared != is).then(|| {
-        let [is, declared] = [is, declared].map(metric::name_of);
+        let [is, declared] = [is, declared].map(MetricKind::name);
         Found::Silent(format!("it is a {is}, and the gate says a {declared}"))
     })
 }
@@ -209,16 +286,6 @@ fn compare(value: f64, op: Op, limit: f64) -> bool {
         Op::Greater => value > limit,
         Op::AtLeast => value >= limit,
         Op::Equal => value == limit,
-    }
-}
-
-fn sign(op: Op) -> &'static str {
-    match op {
-        Op::Less => "<",
-        Op::AtMost => "<=",
-        Op::Greater => ">",
-        Op::AtLeast => ">=",
-        Op::Equal => "==",
     }
 }
 
@@ -269,10 +336,11 @@ mod tests {
         let evidence = Evidence {
             summary: Some(summary),
             derived: &derived,
+            over_time: &OverTime::default(),
             vars: &vars,
             shares: Shares::WHOLE,
         };
-        judge(&suite.file.gate, "smoke", &evidence)
+        judge(&suite.file, "smoke", &evidence)
             .expect("judged")
             .remove(0)
     }

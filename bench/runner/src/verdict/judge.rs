@@ -16,6 +16,7 @@ use crate::verdict::facts::{Cause, Facts};
 use crate::verdict::gates::{self, Judged, Verdict};
 use crate::verdict::health::{self, Health};
 use crate::verdict::metric::statistic;
+use crate::verdict::over_time::OverTime;
 
 /// Everything that a verdict follows from.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Evidence {
     /// `None` in evidence of runners that did not watch it.
     pub(crate) health: Option<Health>,
     pub(crate) derived: Map<String, Json>,
+    pub(crate) over_time: OverTime,
     pub(crate) vars: Vars,
     /// The load was scaled down.
     pub(crate) quick: bool,
@@ -55,6 +57,7 @@ impl Evidence {
         gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
         let measured = self.health.as_ref().is_some_and(Health::is_measured);
         let well = measured && gates.iter().all(|gate| gate.holds || !of_generator(gate));
+        gates.extend(self.over_time.whole().map(series_complete));
         let place = gates.len();
         let dropped = self.summary.as_ref().map(nothing_dropped);
         let has_dropped = dropped.as_ref().is_some_and(|gate| !gate.holds);
@@ -62,10 +65,11 @@ impl Evidence {
         let evidence = gates::Evidence {
             summary: self.summary.as_ref(),
             derived: &self.derived,
+            over_time: &self.over_time,
             vars: &self.vars,
             shares: Shares::of(&suite.file, self.quick),
         };
-        gates.extend(gates::judge(&suite.file.gate, &self.scenario, &evidence)?);
+        gates.extend(gates::judge(&suite.file, &self.scenario, &evidence)?);
         // What k6 itself makes of them, or a limit for them, would make dropped iterations their own excuse.
         let of_dropped = |id: &str| {
             let mut declared = suite.file.gate.iter();
@@ -93,8 +97,10 @@ impl Evidence {
             ));
         }
         let interrupted = self.facts.cause == Cause::Interrupt;
+        let aborted = self.facts.was_aborted(suite.file.suite.exit);
         let verdict = match gates::verdict(&gates) {
             _ if interrupted && self.doubts.is_empty() => Verdict::Interrupted,
+            _ if aborted && self.doubts.is_empty() => Verdict::Aborted,
             Verdict::Pass if self.quick => Verdict::Smoke,
             verdict => verdict,
         };
@@ -109,7 +115,7 @@ impl Evidence {
             k6: self.facts.k6_exit_code,
             summary: self.facts.summary,
             passed: verdict.passed(),
-            interrupted,
+            interrupted: interrupted || verdict == Verdict::Aborted,
         };
         Ok(Judgement {
             verdict,
@@ -118,6 +124,13 @@ impl Evidence {
             code: exit::of_run(suite.file.suite.exit, outcome),
         })
     }
+}
+
+/// Whether k6's values over time are whole.
+fn series_complete(whole: Result<(), String>) -> Judged {
+    let holds = whole.is_ok();
+    let good = "k6 wrote its values over time to the end".to_owned();
+    Judged::built_in("series-complete", holds, whole.err().unwrap_or(good))
 }
 
 /// The metric of k6 that counts iterations for which it had no user.
@@ -200,6 +213,7 @@ mod tests {
                 summary: Some(summary),
                 health: Some(Health::read(health)),
                 derived: Map::new(),
+                over_time: OverTime::default(),
                 vars: Vars::default(),
                 quick: false,
                 doubts: Vec::new(),

@@ -43,7 +43,7 @@ pub(crate) fn look(summary: &Json, metric: &str, stat: &str) -> Found {
             "k6 shows the same for a metric without samples, and did not count them (`count` in summaryTrendStats)".to_owned(),
         ),
         _ => entry["values"][stat].as_f64().map_or_else(
-            || Found::Silent(format!("k6 kept no `{stat}` of this {}", name_of(kind_of(entry)))),
+            || Found::Silent(format!("k6 kept no `{stat}` of this {}", kind_of(entry).name())),
             Found::Value,
         ),
     }
@@ -80,16 +80,6 @@ pub(crate) fn samples(summary: &Json, metric: &str) -> Option<Samples> {
 /// The type of a metric that is there.
 pub(crate) fn kind(summary: &Json, metric: &str) -> Option<MetricKind> {
     find(summary, metric).map(kind_of)
-}
-
-/// What a type is called.
-pub(super) fn name_of(kind: MetricKind) -> &'static str {
-    match kind {
-        MetricKind::Counter => "counter",
-        MetricKind::Gauge => "gauge",
-        MetricKind::Rate => "rate",
-        MetricKind::Trend => "trend",
-    }
 }
 
 /// The metric of that name. k6 writes tags as the harness does, so their order and blanks do not count.

@@ -6,4 +6,5 @@ pub(crate) mod gates;
 pub(crate) mod health;
 pub(crate) mod judge;
 pub(crate) mod metric;
+pub(crate) mod over_time;
 pub(crate) mod stored;

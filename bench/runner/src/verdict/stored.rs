@@ -19,6 +19,7 @@ use crate::verdict::derive::derive;
 use crate::verdict::facts::Facts;
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::Evidence;
+use crate::verdict::over_time::{OverTime, Ran, of_k6};
 
 /// A stored run, judged again.
 #[derive(Debug)]
@@ -283,8 +284,16 @@ fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow
         }
     }
     let text = |name: &str| meta.get(name).and_then(Json::as_str).unwrap_or_default();
+    let ran = Ran {
+        scenario: text("scenario"),
+        vars: &vars,
+        k6: of_k6(meta),
+        cut: facts.cut,
+        quick: meta.get("quick") == Some(&Json::Bool(true)),
+    };
     Ok(Evidence {
         scenario: text("scenario").to_owned(),
+        over_time: OverTime::read(suite, folder, ran)?,
         facts,
         summary,
         // Runs of today are watched, so that no file is as bad as an empty one; those of before may have none.

@@ -3,8 +3,12 @@
 //! A file holds one JSON object per line and gets its name when the run is over.
 
 mod generator;
+mod grown;
+mod http;
 pub(crate) mod named;
+mod page;
 mod process;
+mod prom;
 mod queue;
 mod sampler;
 
@@ -15,13 +19,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::evidence::{Folder, component};
+use crate::evidence::Folder;
 use crate::plan::PlannedRun;
+use crate::run::logs;
 use crate::run::redis::access::Access;
+use crate::series::recorded::monitor_file;
 use crate::suite::Suite;
+use crate::suite::monitor::{MonitorKind, MonitorTable};
 use crate::suite::scenario::looks_at;
-use crate::suite::schema::{MonitorKind, MonitorTable};
 use crate::suite::vars::RunValues;
+use crate::values::exit;
 use crate::values::writer::Writer;
 use crate::verdict::facts::Machine;
 use crate::verdict::health;
@@ -65,17 +72,8 @@ impl Monitors {
             if !looks_at(&table.scenarios, scenario) {
                 continue;
             }
-            let sampler: Box<dyn Sampler> = match table.kind {
-                MonitorKind::Process => Box::new(process::Sampler::new(
-                    processes.clone(),
-                    table.of.iter().map(|name| name.get_ref().clone()),
-                )),
-                MonitorKind::Redis => Box::new(queue::Sampler::new(
-                    source(table, run)?,
-                    queue::watched(&suite.file, table, &run.vars)?,
-                )),
-            };
-            let file = format!("monitor-{}.jsonl", component(table.id.get_ref()));
+            let sampler = sampler(suite, run, folder, processes, table)?;
+            let file = monitor_file(table.id.get_ref());
             monitors.add(file, sampler, table.every, folder)?;
         }
         // The last one: what it says about k6 is the finer figure.
@@ -101,7 +99,7 @@ impl Monitors {
         Ok(())
     }
 
-    /// Takes a last sample each and completes the files.
+    /// Takes a last sample each, where one is wanted, and completes the files.
     ///
     /// # Errors
     /// A file cannot be completed.
@@ -132,13 +130,49 @@ impl Monitors {
     }
 }
 
-fn source(table: &MonitorTable, run: &PlannedRun<'_>) -> anyhow::Result<Access> {
+/// What looks for a declared monitor.
+fn sampler(
+    suite: &Suite,
+    run: &PlannedRun<'_>,
+    folder: &Folder,
+    processes: &Processes,
+    table: &MonitorTable,
+) -> anyhow::Result<Box<dyn Sampler>> {
+    let refused = |why: String| exit::set_up(format!("monitor {}: {why}", table.id.get_ref()));
+    let page = || anyhow::Ok(page::Page::new(source(suite, table, run)?));
+    let picks = table.picks();
+    Ok(match table.kind {
+        MonitorKind::Process => Box::new(process::Sampler::new(
+            processes.clone(),
+            table.of.iter().map(|name| name.get_ref().clone()),
+        )),
+        MonitorKind::Redis => Box::new(queue::Sampler::new(
+            Access::new(&source(suite, table, run)?, &run.vars)?,
+            queue::watched(&suite.file, table, &run.vars)?,
+        )),
+        MonitorKind::Http => Box::new(http::Sampler::new(page()?, picks)),
+        MonitorKind::Prom => Box::new(prom::Sampler::new(page()?, picks).map_err(refused)?),
+        MonitorKind::Log => {
+            let logs = logs::of_target(suite, run.target, &run.vars, folder);
+            let sampler = grown::Sampler::new(logs, picks);
+            Box::new(sampler.map_err(|error| refused(error.to_string()))?)
+        }
+    })
+}
+
+/// The address of a monitor, which the suite allows.
+fn source(suite: &Suite, table: &MonitorTable, run: &PlannedRun<'_>) -> anyhow::Result<String> {
     let source = table
         .source
         .as_ref()
-        .context("a redis monitor has a source")?;
-    let address = run.vars.expand(source.get_ref(), &RunValues::new())?;
-    Access::new(&address, &run.vars)
+        .context("a monitor that reads has a source")?;
+    let mut known = RunValues::new();
+    if let Some(address) = run.vars.text("BASE_URL") {
+        known.insert("address", address);
+    }
+    let address = run.vars.expand(source.get_ref(), &known)?;
+    suite.allow_now(&format!("monitor {}", table.id.get_ref()), &address)?;
+    Ok(address)
 }
 
 fn watch(
@@ -155,7 +189,9 @@ fn watch(
             break;
         }
     }
-    output.add(&format!("{}\n", sampler.sample()));
+    if let Some(last) = sampler.last() {
+        output.add(&format!("{last}\n"));
+    }
     sampler.machine()
 }
 

@@ -1,6 +1,6 @@
 //! What every monitor is.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 use crate::verdict::facts::Machine;
 
@@ -9,9 +9,46 @@ pub(super) trait Sampler: Send + 'static {
     /// Looks once.
     fn sample(&mut self) -> Json;
 
+    /// Looks once more where the run ends, if that is wanted.
+    fn last(&mut self) -> Option<Json> {
+        Some(self.sample())
+    }
+
     /// What all samples together say about the machine.
     fn machine(&self) -> Option<Machine> {
         None
+    }
+}
+
+/// What a look picked: what it could not is left out, and never 0.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    values: Map<String, Json>,
+    missed: Vec<String>,
+}
+
+impl Values {
+    pub(super) fn add(&mut self, name: &str, number: f64) {
+        self.values.insert(name.to_owned(), json!(number));
+    }
+
+    /// Remembers why there is less than there should be.
+    pub(super) fn miss(&mut self, why: String) {
+        self.missed.push(why);
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_whole(&self) -> bool {
+        self.missed.is_empty()
+    }
+
+    /// The sample, as of now.
+    pub(super) fn line(self) -> Json {
+        let mut line = json!({ "t": now_ms(), "values": self.values });
+        if !self.missed.is_empty() {
+            line["error"] = json!(self.missed.join("; "));
+        }
+        line
     }
 }
 

@@ -1,0 +1,67 @@
+//! The status of an address over time, and numbers of the JSON that it answers.
+
+use serde_json::Value as Json;
+
+use super::page::Page;
+use super::sampler::{self, Values};
+use crate::suite::monitor::Pick;
+
+/// The status, among what is picked.
+const STATUS: &str = "status";
+
+pub(super) struct Sampler {
+    page: Page,
+    picks: Vec<Pick>,
+}
+
+impl Sampler {
+    pub(super) fn new(page: Page, picks: Vec<Pick>) -> Self {
+        Self { page, picks }
+    }
+
+    fn look(&self) -> Values {
+        let mut values = Values::default();
+        let (status, text) = match self.page.read() {
+            Ok(answer) => answer,
+            Err(why) => {
+                values.miss(why);
+                return values;
+            }
+        };
+        let answer: Option<Json> = serde_json::from_str(&text).ok();
+        for Pick { name, what } in &self.picks {
+            if what == STATUS {
+                values.add(name, f64::from(status));
+                continue;
+            }
+            let found = answer.as_ref().and_then(|answer| at(answer, what));
+            match found.and_then(Json::as_f64) {
+                Some(number) => values.add(name, number),
+                None => values.miss(format!(
+                    "GET {}: status {status}, no number at {what}",
+                    self.page.address()
+                )),
+            }
+        }
+        values
+    }
+}
+
+/// What stands at names joined by dots; in a list the name is a number, from 0 on.
+fn at<'a>(answer: &'a Json, path: &str) -> Option<&'a Json> {
+    path.split('.').try_fold(answer, |place, name| match place {
+        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+        place => place.get(name),
+    })
+}
+
+impl sampler::Sampler for Sampler {
+    fn sample(&mut self) -> Json {
+        self.look().line()
+    }
+
+    /// Whoever is read is not read twice in an interval.
+    fn last(&mut self) -> Option<Json> {
+        None
+    }
+}

@@ -1,0 +1,44 @@
+//! k6's values over time: which output k6 writes them to, and that no secret is left in it.
+
+use anyhow::Context as _;
+
+use crate::evidence::Folder;
+use crate::run::k6::Call;
+use crate::series::{LINES, LOG};
+use crate::suite::Suite;
+use crate::suite::over_time::{OUTPUT, tags};
+use crate::values::mask::masked_json_line;
+
+/// Asks k6 for its values over time, if the suite does. k6 writes them where they are kept: what there is of them outlives
+/// whatever ends the run.
+///
+/// # Errors
+/// The folder of the run has no absolute path.
+pub(super) fn add(call: &mut Call, suite: &Suite, folder: &Folder) -> anyhow::Result<()> {
+    if suite.file.series.is_none() {
+        return Ok(());
+    }
+    // k6 works in a folder of its own.
+    let path = std::path::absolute(folder.path().join(LOG))
+        .with_context(|| format!("resolving {}", folder.path().display()))?;
+    let tags = tags(&suite.file).join(",");
+    let asked = if tags.is_empty() {
+        String::new()
+    } else {
+        format!("?tags={tags}")
+    };
+    call.output(&format!("{OUTPUT}={}{asked}", path.display()));
+    Ok(())
+}
+
+/// Masks what k6 wrote of the tags' values, once it has ended. A failure is among the faults of the folder.
+pub(super) fn settle(folder: &Folder) {
+    let Some(text) = folder.text(LINES) else {
+        return;
+    };
+    // All else are figures, which are many.
+    let mut described = text.lines().filter(|line| line.contains("\"tags\""));
+    if described.any(|line| masked_json_line(line) != line) {
+        let _ = folder.update(LINES, text.as_bytes());
+    }
+}

@@ -1,0 +1,19 @@
+//! Values over time, read back: what k6's output and the monitors wrote, and what follows from it over a part of a run.
+
+mod hlog;
+mod k6;
+mod lines;
+pub(crate) mod recorded;
+mod samples;
+pub(crate) mod window;
+
+/// The histograms of trends: the interval log of HdrHistogram, version 1.3.
+pub(crate) const LOG: &str = "series.hlog";
+/// Counts and sums of every metric, a line of JSON for each series and second.
+pub(crate) const LINES: &str = "series.hlog.jsonl";
+
+/// A value, and from how many samples it was taken; or why there is none.
+pub(crate) type Taken = Result<(f64, u64), String>;
+
+/// A value over epoch ms.
+pub(crate) type Points = Vec<(i64, f64)>;

@@ -1,0 +1,146 @@
+//! Everything over time in the folder of a run.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::k6::Series;
+use super::samples::Samples;
+use super::window::Window;
+use super::{LINES, LOG, Points, Taken};
+use crate::evidence::{Folder, component};
+use crate::suite::monitor::MonitorKind;
+use crate::suite::over_time::{Selector, Source};
+use crate::suite::scenario::looks_at;
+use crate::suite::schema::{File, GateTable, MetricKind};
+use crate::suite::{over_time, stat::Stat};
+
+/// What k6 and the monitors wrote; nothing where no gate is judged over time.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    /// Or why it cannot be read; `None` where the suite asks k6 for nothing.
+    series: Option<Result<Series, String>>,
+    /// By the name that gates have for a value.
+    samples: BTreeMap<String, Samples>,
+}
+
+/// A value over time that is there, or what is missing.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Found {
+    /// With the number of samples.
+    Value(f64, u64),
+    /// Nothing was ever added to the metric.
+    Absent,
+    /// It is there and says nothing; why.
+    Silent(String),
+}
+
+/// The file of a monitor.
+pub(crate) fn monitor_file(id: &str) -> String {
+    format!("monitor-{}.jsonl", component(id))
+}
+
+impl Recorded {
+    /// Reads what the suite declares for a scenario.
+    pub(crate) fn read(folder: &Folder, file: &File, scenario: &str) -> Self {
+        let series = file.series.as_ref().map(|_| {
+            let lines = folder
+                .text(LINES)
+                .ok_or_else(|| format!("{LINES} is missing: k6 wrote no values over time"))?;
+            // A run without a trend has no histograms.
+            let log = fs::read(folder.path().join(LOG)).unwrap_or_default();
+            Series::read(&lines, &log)
+        });
+        let gates = file.gate.iter();
+        let gates = gates.filter(|gate| looks_at(&gate.scenarios, scenario));
+        let mut samples = BTreeMap::new();
+        for gate in gates {
+            if let Some(Source::Monitor { id, name, kind }) = over_time::source(file, gate) {
+                let key = key(name, kind);
+                samples.entry(key).or_insert_with(|| {
+                    let text = folder.text(&monitor_file(id)).unwrap_or_default();
+                    let grows = over_time::monitor(file, name)
+                        .is_some_and(|table| table.kind == MonitorKind::Log);
+                    Samples::read(&text, name, kind, grows)
+                });
+            }
+        }
+        Self { series, samples }
+    }
+
+    /// k6's values, or why they cannot be read; `None` where the suite asks for none.
+    pub(crate) fn series(&self) -> Option<Result<&Series, &str>> {
+        let series = self.series.as_ref()?;
+        Some(series.as_ref().map_err(String::as_str))
+    }
+
+    /// What a gate judges, over a window; `None` if that is nothing over time.
+    pub(crate) fn value(&self, file: &File, gate: &GateTable, window: Window) -> Option<Found> {
+        let source = over_time::source(file, gate)?;
+        let stat = Stat::parse(gate.stat.get_ref());
+        let Some(stat) = stat else {
+            return Some(Found::Silent("it has no such statistic".to_owned()));
+        };
+        let band = gate.band.as_ref().map(|band| *band.get_ref());
+        let taken = match source {
+            Source::Monitor { name, kind, .. } => match self.samples.get(&key(name, kind)) {
+                Some(samples) => samples.stat(stat, window, band),
+                None => Err("no samples in the window".to_owned()),
+            },
+            Source::Series(selector) => match self.of_k6(&selector, gate, stat, window) {
+                Ok(Some(taken)) => taken,
+                Ok(None) => return Some(Found::Absent),
+                Err(why) => Err(why),
+            },
+        };
+        Some(match taken {
+            Ok((value, n)) => Found::Value(value, n),
+            Err(why) => Found::Silent(why),
+        })
+    }
+
+    fn of_k6(
+        &self,
+        selector: &Selector,
+        gate: &GateTable,
+        stat: Stat,
+        window: Window,
+    ) -> Result<Option<Taken>, String> {
+        let series = self
+            .series()
+            .unwrap_or(Err("k6 wrote no values over time"))?;
+        let Some(metric) = series.metric(selector)? else {
+            return Ok(None);
+        };
+        if let Some(declared) = gate.kind.filter(|kind| *kind != metric.kind) {
+            let [is, declared] = [metric.kind, declared].map(MetricKind::name);
+            return Err(format!("it is a {is}, and the gate says a {declared}"));
+        }
+        let band = gate.band.as_ref().map(|band| *band.get_ref());
+        Ok(Some(metric.stat(stat, window, band)))
+    }
+
+    /// What a chart of a gate shows, over a window; empty where there is nothing.
+    pub(crate) fn points(&self, file: &File, gate: &GateTable, window: Window) -> Points {
+        let stat = Stat::parse(gate.stat.get_ref());
+        let (Some(source), Some(stat)) = (over_time::source(file, gate), stat) else {
+            return Points::new();
+        };
+        match source {
+            Source::Monitor { name, kind, .. } => self
+                .samples
+                .get(&key(name, kind))
+                .map_or_else(Points::new, |samples| samples.points(window)),
+            Source::Series(selector) => {
+                let series = self.series().and_then(Result::ok);
+                let metric = series.and_then(|series| series.metric(&selector).ok().flatten());
+                let points = metric.and_then(|metric| metric.points(stat, window).ok());
+                points.unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// One value may be looked at as a counter by one gate, and as a gauge by another.
+fn key(name: &str, kind: MetricKind) -> String {
+    format!("{name} {}", kind.name())
+}

@@ -1,0 +1,180 @@
+//! Checks of monitors, and of what k6 is to keep over time.
+
+use regex::Regex;
+use toml::Spanned;
+
+use super::check_gates::kind_of;
+use super::monitor::{MonitorKind, MonitorTable};
+use super::over_time::is_tag_name;
+use super::problem::{Problem, each, known, placeholders, problem, unique};
+use super::schema::File;
+use super::scope::Watched;
+use crate::values::exposition;
+
+/// Processes that a monitor can name, beside those of services.
+const PROCESSES: &[&str] = &["k6", "target", "redis"];
+
+/// Checks every `[[monitor]]`.
+pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
+    unique(file.monitor.iter().map(|monitor| &monitor.id), "monitor")?;
+    let mut names: Vec<String> = Vec::new();
+    for monitor in &file.monitor {
+        for name in &monitor.scenarios {
+            known(name, scenarios, "scenario")?;
+        }
+        if monitor.id.get_ref() == "generator" {
+            return Err(problem(
+                &monitor.id,
+                "every run has a monitor `generator` of its own; give this one another id",
+            ));
+        }
+        if monitor.every.is_zero() {
+            return Err(problem(&monitor.id, "`every` must be more than 0"));
+        }
+        match monitor.kind {
+            MonitorKind::Process | MonitorKind::Redis => watches(file, monitor)?,
+            MonitorKind::Http | MonitorKind::Prom | MonitorKind::Log => {
+                picks(file, monitor, &mut names)?;
+            }
+        }
+    }
+    let watches_target = file.monitor.iter().any(|monitor| {
+        let named = monitor.of.iter().any(|name| name.get_ref() == "target");
+        monitor.kind == MonitorKind::Process && named
+    });
+    let mut named = file.target.iter().flat_map(|target| &target.processes);
+    if let Some(text) = named.next().filter(|_| !watches_target) {
+        return Err(problem(
+            text,
+            "nothing watches `processes`: that takes a [[monitor]] of kind process with `target` in its `of`",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a monitor that names what it watches in `of`.
+fn watches(file: &File, monitor: &MonitorTable) -> Result<(), Problem> {
+    if monitor.of.is_empty() {
+        return Err(problem(&monitor.id, "`of` names nothing to watch"));
+    }
+    if let Some(picked) = &monitor.picked {
+        return Err(problem(
+            picked,
+            "`match` is of monitors of kind http, prom and log",
+        ));
+    }
+    match (monitor.kind, &monitor.source) {
+        (MonitorKind::Redis, None) => Err(problem(
+            &monitor.id,
+            "a redis monitor needs `source`, the address of the server",
+        )),
+        (MonitorKind::Redis, Some(source)) => {
+            placeholders(file, source, &[])?;
+            monitor.of.iter().try_for_each(|watched| {
+                placeholders(file, watched, &each(file))?;
+                Watched::parse(watched.get_ref())
+                    .map(drop)
+                    .map_err(|text| problem(watched, text))
+            })
+        }
+        (_, Some(source)) => Err(problem(source, "a process monitor has no `source`")),
+        (_, None) => {
+            let services = file.target.iter().filter(|target| target.is_service());
+            let services = services.map(|target| target.id.as_str());
+            let allowed: Vec<&str> = PROCESSES.iter().copied().chain(services).collect();
+            let mut processes = monitor.of.iter();
+            processes.try_for_each(|process| known(process, &allowed, "process"))
+        }
+    }
+}
+
+/// Checks a monitor whose values gates can judge. `names`: those of the monitors before it.
+fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result<(), Problem> {
+    if let Some(named) = monitor.of.first() {
+        return Err(problem(
+            named,
+            "`of` is of monitors of kind process and redis; this one picks what `match` says",
+        ));
+    }
+    match (monitor.kind, &monitor.source) {
+        (MonitorKind::Log, Some(source)) => {
+            let text = "a log monitor reads the logs of the run's target and has no `source`";
+            return Err(problem(source, text));
+        }
+        (MonitorKind::Log, None) => {}
+        (_, Some(source)) => placeholders(file, source, &["address"])?,
+        (_, None) => {
+            let text = "needs `source`, the address that is read";
+            return Err(problem(&monitor.id, text));
+        }
+    }
+    let Some(picked) = &monitor.picked else {
+        let text = "needs `match`: what is picked out of what was read";
+        return Err(problem(&monitor.id, text));
+    };
+    only_texts(picked)?;
+    let picks = monitor.picks();
+    if picks.is_empty() {
+        return Err(problem(picked, "`match` names nothing"));
+    }
+    for pick in picks {
+        let (name, what) = (&pick.name, &pick.what);
+        let valid = match monitor.kind {
+            MonitorKind::Log => Regex::new(what).map(drop).map_err(|why| why.to_string()),
+            MonitorKind::Prom => exposition::Selector::parse(what).map(drop),
+            _ if what.split('.').any(str::is_empty) => {
+                Err("no path; allowed: status, or names in the JSON joined by dots".to_owned())
+            }
+            _ => Ok(()),
+        };
+        valid.map_err(|why| problem(picked, format!("`{what}`: {why}")))?;
+        let taken = if name.is_empty() {
+            Some("a value needs a name")
+        } else if names.contains(name) {
+            Some("a second value of a monitor has this name")
+        } else if file.derive.iter().any(|table| table.id.get_ref() == name) {
+            Some("a derived value has this name")
+        } else if kind_of(name).is_some() {
+            Some("a metric of k6 has this name")
+        } else {
+            None
+        };
+        if let Some(why) = taken {
+            let text = format!("`{name}`: {why}; give another one by match = {{ NAME = '…' }}");
+            return Err(problem(picked, text));
+        }
+        names.push(pick.name);
+    }
+    Ok(())
+}
+
+/// `match` is a list of texts, or names with texts.
+fn only_texts(picked: &Spanned<toml::Value>) -> Result<(), Problem> {
+    let texts = match picked.get_ref() {
+        toml::Value::Array(list) => list.iter().all(toml::Value::is_str),
+        toml::Value::Table(named) => named.values().all(toml::Value::is_str),
+        _ => false,
+    };
+    if texts {
+        return Ok(());
+    }
+    let text = "`match` is a list of texts, or names with texts, as in { errors = 'level=error' }";
+    Err(problem(picked, text))
+}
+
+/// Checks `[series]`.
+pub(super) fn series(file: &File) -> Result<(), Problem> {
+    let Some(series) = &file.series else {
+        return Ok(());
+    };
+    for name in &series.tags {
+        if !is_tag_name(name.get_ref()) {
+            let text = format!(
+                "`{}` is no name of a tag; allowed: letters, digits, `_`, `-` and `.`",
+                name.get_ref()
+            );
+            return Err(problem(name, text));
+        }
+    }
+    unique(series.tags.iter(), "tag")
+}

@@ -1,0 +1,252 @@
+//! Values over time, as far as a suite declares them: which gates are judged by them, which tags k6 keeps for that, and
+//! which part of a run counts.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::monitor::{MonitorKind, MonitorTable};
+use super::quick::Shares;
+use super::scenario::ScenarioTable;
+use super::schema::{File, GateTable, MetricKind};
+use super::vars::Vars;
+use crate::values::duration::parse_time;
+use crate::values::exit;
+use crate::values::template::RunValues;
+
+/// k6's output that writes values over time.
+pub(crate) const OUTPUT: &str = "hdrlog";
+
+/// A metric, or the part of it whose samples have these tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Selector {
+    pub(crate) metric: String,
+    /// Names and values.
+    pub(crate) tags: Vec<(String, String)>,
+}
+
+impl Selector {
+    /// Reads `metric` or `metric{tag:value,…}`.
+    ///
+    /// # Errors
+    /// What was received, and what is allowed.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let Some((metric, tags)) = text.split_once('{') else {
+            return Ok(Self {
+                metric: text.to_owned(),
+                tags: Vec::new(),
+            });
+        };
+        let tags = tags.strip_suffix('}').ok_or_else(|| {
+            format!("`{text}`: a brace is not closed; allowed: METRIC{{tag:value}}")
+        })?;
+        let tags = tags.split(',').map(tag).collect::<Result<_, _>>()?;
+        Ok(Self {
+            metric: metric.trim().to_owned(),
+            tags,
+        })
+    }
+
+    /// That of a gate.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(crate) fn of(gate: &GateTable) -> Result<Self, String> {
+        let mut selector = Self::parse(gate.metric.get_ref())?;
+        if let Some(text) = &gate.tag {
+            selector.tags.push(tag(text.get_ref())?);
+        }
+        Ok(selector)
+    }
+}
+
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.metric)?;
+        if self.tags.is_empty() {
+            return Ok(());
+        }
+        let tags = self.tags.iter();
+        let tags: Vec<String> = tags
+            .map(|(name, value)| format!("{name}:{value}"))
+            .collect();
+        write!(f, "{{{}}}", tags.join(","))
+    }
+}
+
+/// Reads `name:value`; the value may hold further colons.
+///
+/// # Errors
+/// What was received, and what is allowed.
+pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
+    let refused = || format!("`{text}` is no tag; allowed: name:value");
+    let (name, value) = text.split_once(':').ok_or_else(refused)?;
+    let (name, value) = (name.trim(), value.trim());
+    if !is_tag_name(name) || value.is_empty() {
+        return Err(refused());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Whether k6's output can be asked for a tag of this name.
+pub(super) fn is_tag_name(name: &str) -> bool {
+    let of_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    !name.is_empty() && name.chars().all(of_name)
+}
+
+/// Where the value of a gate over time comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source<'f> {
+    /// k6's own values.
+    Series(Selector),
+    /// What a monitor picked, of this type.
+    Monitor {
+        id: &'f str,
+        name: &'f str,
+        kind: MetricKind,
+    },
+}
+
+/// Where the value of a gate comes from if it is judged over time; `None` for a gate on the summary or a derived value.
+pub(crate) fn source<'f>(file: &'f File, gate: &'f GateTable) -> Option<Source<'f>> {
+    let metric = gate.metric.get_ref();
+    if file.derive.iter().any(|table| table.id.get_ref() == metric) {
+        return None;
+    }
+    if let Some(table) = monitor(file, metric) {
+        return Some(Source::Monitor {
+            id: table.id.get_ref(),
+            name: metric,
+            kind: gate.kind.unwrap_or_else(|| usual_kind(table, metric)),
+        });
+    }
+    file.series.as_ref()?;
+    Selector::of(gate).ok().map(Source::Series)
+}
+
+/// The monitor that picks a value of this name.
+pub(crate) fn monitor<'f>(file: &'f File, name: &str) -> Option<&'f MonitorTable> {
+    file.monitor.iter().find(|table| table.has(name))
+}
+
+/// What a monitor's value is where nobody says more: matches in a log are counted, and by the custom of Prometheus a
+/// counter has a name that ends in `_total`.
+fn usual_kind(table: &MonitorTable, name: &str) -> MetricKind {
+    let what = table.picks().into_iter().find(|pick| pick.name == name);
+    let what = what.map(|pick| pick.what).unwrap_or_default();
+    let sample = what.split('{').next().unwrap_or_default().trim_end();
+    match table.kind {
+        MonitorKind::Log => MetricKind::Counter,
+        MonitorKind::Prom if sample.ends_with("_total") => MetricKind::Counter,
+        _ => MetricKind::Gauge,
+    }
+}
+
+/// The tags that k6's output keeps: those that the suite lists, then those that gates name.
+pub(crate) fn tags(file: &File) -> Vec<String> {
+    let Some(series) = &file.series else {
+        return Vec::new();
+    };
+    let listed = series.tags.iter().map(|name| name.get_ref().clone());
+    let named = file
+        .gate
+        .iter()
+        .filter_map(|gate| match source(file, gate) {
+            Some(Source::Series(selector)) => Some(selector.tags),
+            _ => None,
+        });
+    let named = named.flatten().map(|(name, _)| name);
+    let mut tags: Vec<String> = Vec::new();
+    for name in listed.chain(named) {
+        if !tags.contains(&name) {
+            tags.push(name);
+        }
+    }
+    tags
+}
+
+/// The part of a run that counts, as a scenario declares it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// What is passed over first.
+    pub(crate) warmup: Duration,
+    /// How long it lasts from there; `None` is up to the end.
+    pub(crate) window: Option<Duration>,
+}
+
+impl Declared {
+    /// That of a scenario, with the values of a run and what quick mode makes of them.
+    ///
+    /// # Errors
+    /// A text takes a variable without a value, or becomes no duration.
+    pub(crate) fn of(
+        scenario: &ScenarioTable,
+        vars: &Vars,
+        shares: Shares,
+    ) -> anyhow::Result<Self> {
+        let time = |text: &Spanned<String>| -> anyhow::Result<Duration> {
+            let text = text.get_ref();
+            let time = parse_time(&vars.expand(text, &RunValues::new())?).map_err(exit::set_up)?;
+            Ok(shares.time_of(text, time))
+        };
+        Ok(Self {
+            warmup: scenario
+                .warmup
+                .as_ref()
+                .map(time)
+                .transpose()?
+                .unwrap_or_default(),
+            window: scenario.window.as_ref().map(time).transpose()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::tests::suite;
+
+    #[test]
+    fn tags_are_read_with_or_without_blanks() {
+        let tagged = |metric: &str, tags: &[(&str, &str)]| Selector {
+            metric: metric.to_owned(),
+            tags: tags
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        for (text, expected) in [
+            ("m", tagged("m", &[])),
+            ("m{step:login}", tagged("m", &[("step", "login")])),
+            (
+                "m{ step : login, url:http://h/x }",
+                tagged("m", &[("step", "login"), ("url", "http://h/x")]),
+            ),
+        ] {
+            assert_eq!(Selector::parse(text), Ok(expected), "{text}");
+        }
+        for text in ["m{", "m{}", "m{step}", "m{:x}", "m{step:}", "m{a b:c}"] {
+            Selector::parse(text).expect_err(text);
+        }
+        let shown = Selector::parse("m{b:1, a:2}").map(|selector| selector.to_string());
+        assert_eq!(shown.as_deref(), Ok("m{b:1,a:2}"));
+    }
+
+    #[test]
+    fn tags_that_gates_name_are_kept_beside_those_that_are_listed() {
+        let gate = |id: &str, metric: &str, more: &str| {
+            format!(
+                "[[gate]]\nid = \"{id}\"\nclass = \"slo\"\nmetric = \"{metric}\"\nstat = \"count\"\nop = \">\"\nlimit = 1\n{more}\n"
+            )
+        };
+        let text = format!(
+            "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n[series]\ntags = [\"status\"]\n{}{}{}",
+            gate("a", "m{step:login}", ""),
+            gate("b", "m", "tag = \"kind:x\""),
+            gate("c", "m{step:pay,status:200}", ""),
+        );
+        let suite = suite(&text).expect("suite");
+        assert_eq!(tags(&suite.file), ["status", "step", "kind"]);
+    }
+}

@@ -1,0 +1,168 @@
+//! Values over time, as gates see them: which part of the run counts, and what is there.
+
+use serde_json::Value as Json;
+
+use crate::evidence::Folder;
+use crate::series::LINES;
+use crate::series::recorded::{Found, Recorded};
+use crate::series::window::{Window, seconds};
+use crate::suite::Suite;
+use crate::suite::over_time::{Declared, source};
+use crate::suite::quick::Shares;
+use crate::suite::schema::{File, GateTable};
+use crate::suite::vars::Vars;
+
+/// k6's last values may begin so long before its end: it looks at its users once a second.
+const TAIL_MS: i64 = 2000;
+
+/// The values over time of a run, and the part of it that counts.
+#[derive(Debug, Default)]
+pub(crate) struct OverTime {
+    recorded: Recorded,
+    /// Whether the suite asks k6 for its values over time.
+    asked: bool,
+    /// Or why there is none.
+    window: Option<Result<Window, String>>,
+}
+
+/// A run, as far as its window follows from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ran<'a> {
+    pub(crate) scenario: &'a str,
+    pub(crate) vars: &'a Vars,
+    /// From k6's start to its end, if it is known.
+    pub(crate) k6: Option<Window>,
+    /// Something ended it before its end.
+    pub(crate) cut: bool,
+    /// Its times were scaled down.
+    pub(crate) quick: bool,
+}
+
+impl OverTime {
+    /// Reads the values over time that gates of the scenario judge; nothing where none does.
+    ///
+    /// # Errors
+    /// A text of the scenario's window takes a variable without a value.
+    pub(crate) fn read(suite: &Suite, folder: &Folder, ran: Ran<'_>) -> anyhow::Result<Self> {
+        let file = &suite.file;
+        let asked = file.series.is_some();
+        if !asked && !file.gate.iter().any(|gate| source(file, gate).is_some()) {
+            return Ok(Self::default());
+        }
+        let recorded = Recorded::read(folder, file, ran.scenario);
+        let scenario = file.scenario.iter();
+        let mut scenario = scenario.filter(|table| table.id.get_ref() == ran.scenario);
+        let declared = match scenario.next() {
+            Some(table) => Declared::of(table, ran.vars, Shares::of(file, ran.quick))?,
+            None => Declared::default(),
+        };
+        let of_series = match recorded.series() {
+            Some(Ok(series)) => series.extent(),
+            _ => None,
+        };
+        let window = match of_series.or(ran.k6) {
+            Some(whole) => window(declared, whole, ran.cut),
+            None => Err("k6 left no sample, so no window begins".to_owned()),
+        };
+        Ok(Self {
+            recorded,
+            asked,
+            window: Some(window),
+        })
+    }
+
+    /// The part of the run that counts, where something is judged over it.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.window.clone()?.ok()
+    }
+
+    /// What a gate judges; `None` if that is nothing over time.
+    pub(super) fn value(&self, file: &File, gate: &GateTable) -> Option<Found> {
+        match self.window.as_ref()? {
+            Ok(window) => self.recorded.value(file, gate, *window),
+            Err(why) => source(file, gate).map(|_| Found::Silent(why.clone())),
+        }
+    }
+
+    /// Whether k6's values over time are there up to the end, and how that is told; `None` where the suite asks for none.
+    pub(super) fn whole(&self) -> Option<Result<(), String>> {
+        if !self.asked {
+            return None;
+        }
+        Some(match self.recorded.series() {
+            Some(Ok(series)) if series.is_whole() => Ok(()),
+            Some(Ok(_)) => Err(format!(
+                "{LINES} has no end: k6's output was cut off, so nobody knows what is missing"
+            )),
+            Some(Err(why)) => Err(why.to_owned()),
+            None => Err(format!("{LINES} is missing")),
+        })
+    }
+}
+
+/// The declared part of a run.
+fn window(declared: Declared, whole: Window, cut: bool) -> Result<Window, String> {
+    let ms = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let from_ms = whole.from_ms.saturating_add(ms(declared.warmup));
+    let to_ms = declared
+        .window
+        .map_or(whole.to_ms, |window| from_ms.saturating_add(ms(window)));
+    let late = to_ms - whole.to_ms;
+    if from_ms >= whole.to_ms {
+        return Err(format!(
+            "the run lasted {} s, and its window begins after {} s",
+            whole.seconds(),
+            declared.warmup.as_secs_f64()
+        ));
+    }
+    if late > TAIL_MS && !cut {
+        return Err(format!(
+            "k6's last values are of {} s before the end of the window",
+            seconds(late)
+        ));
+    }
+    Ok(Window {
+        from_ms,
+        to_ms: if cut { to_ms.min(whole.to_ms) } else { to_ms },
+    })
+}
+
+/// From k6's start to its end, as `meta.json` tells it.
+pub(crate) fn of_k6(meta: &Json) -> Option<Window> {
+    let at = |name: &str| meta.get("k6Run")?.get(name)?.as_i64();
+    Some(Window {
+        from_ms: at("startMs")?,
+        to_ms: at("endMs")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_window_lies_within_the_run() {
+        let whole = Window {
+            from_ms: 100_000,
+            to_ms: 160_000,
+        };
+        let declared = |warmup: u64, window: Option<u64>| Declared {
+            warmup: Duration::from_secs(warmup),
+            window: window.map(Duration::from_secs),
+        };
+        let of = |warmup, length, cut| window(declared(warmup, length), whole, cut);
+        let some = |from_ms, to_ms| Ok(Window { from_ms, to_ms });
+        assert_eq!(of(0, None, false), some(100_000, 160_000));
+        assert_eq!(of(10, None, false), some(110_000, 160_000));
+        assert_eq!(of(10, Some(30), false), some(110_000, 140_000));
+        // Its last second may have been without a sample.
+        assert_eq!(of(10, Some(51), false), some(110_000, 161_000));
+        let early = of(10, Some(55), false).expect_err("it ended early");
+        assert!(early.contains("5 s before the end"), "{early}");
+        assert_eq!(of(10, Some(55), true), some(110_000, 160_000));
+        let never = of(60, Some(1), false).expect_err("it never began");
+        assert!(never.contains("begins after 60 s"), "{never}");
+    }
+}
