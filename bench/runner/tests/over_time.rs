@@ -317,6 +317,33 @@ const BY_TAG: &str =
     "metric = \"reply\"\ntag = \"kind:chat\"\nstat = \"count\"\nop = \"==\"\nlimit = 50";
 
 #[test]
+fn values_below_zero_are_in_no_percentile() {
+    let mut recording = Recording::new(&[]);
+    for second in 0..8 {
+        recording.gauge("vus", second, 1.0);
+        recording.trend("skew", &json!({}), second, &[-30.0, 10.0, 20.0, 30.0]);
+    }
+    recording.end(0);
+    let gate = |id: &str, stat: &str, limit: &str| {
+        let keys = format!("metric = \"skew\"\nstat = \"{stat}\"\nop = \"==\"\nlimit = {limit}");
+        gate(id, &keys)
+    };
+    let gates = gate("min", "min", "-30")
+        + &gate("avg", "avg", "7.5")
+        + &gate("max", "p(100)", "30")
+        + &gate("below", "p(25)", "0");
+    let stage = stage(&gates);
+    stage.recorded(&recording);
+    let (_, printed, verdict) = stage.run();
+    assert_eq!(verdict.is(), "INVALID", "{printed}");
+    for id in ["min", "avg", "max"] {
+        assert_eq!(verdict.gate(id)["holds"], true, "{:#}", verdict.gate(id));
+    }
+    let text = verdict.text("below");
+    assert!(text.contains("one of the 5 values below 0"), "{text}");
+}
+
+#[test]
 fn a_recording_that_was_cut_off_says_nothing() {
     let stage = stage(&gate("all", ALL));
     stage.recorded(&recording());
@@ -551,6 +578,11 @@ fn what_cannot_be_judged_over_time_is_refused_with_its_line() {
             "line {number}, {why}: {tables}: {printed}"
         );
     }
+    let tables = SCENARIO.replace("5s", "${LONG}");
+    let stage = Stage::new(&format!("[env.LONG]\ntype = \"string\"\n{tables}"));
+    let (code, printed) = finish(stage.call(&["run", &stage.suite()]).env("LONG", "a while"));
+    let why = "scenario load: `window`: not a duration: `a while`";
+    assert!(code == 2 && printed.contains(why), "{printed}");
     for key in ["warmup = \"soon\"", "window = \"long\""] {
         let tables = SCENARIO.replace("warmup = \"2s\"\nwindow = \"5s\"", key);
         let stage = Stage::new(&tables);

@@ -7,8 +7,8 @@ use crate::evidence::Folder;
 use crate::series::recorded::Recorded;
 use crate::series::window::Window;
 use crate::suite::gate::of_scenario;
-use crate::suite::over_time::{Selector, source};
-use crate::suite::schema::{File, GateTable};
+use crate::suite::over_time::{Selector, Source, source};
+use crate::suite::schema::{File, GateTable, MetricKind};
 use crate::suite::stat::Stat;
 use crate::values::text::figure;
 
@@ -64,7 +64,7 @@ pub(super) fn pictures(
         let mut gates = runs.iter().flat_map(|(_, run, _)| &run.gates);
         let judged = gates.find(|judged| judged.id == *gate.id.get_ref());
         let limit = judged.and_then(|judged| judged.limit);
-        let (what, limits, from_zero) = told(gate, limit);
+        let (what, limits, from_zero) = told(file, gate, limit);
         Picture {
             caption: what,
             lines: lines.filter(|line| !line.points.is_empty()).collect(),
@@ -91,7 +91,7 @@ fn whole(run: &StoredRun) -> Option<Window> {
 }
 
 /// What a picture shows, in words; its lines from side to side; and whether its axis begins at 0.
-fn told(gate: &GateTable, limit: Option<f64>) -> (String, Vec<f64>, bool) {
+fn told(file: &File, gate: &GateTable, limit: Option<f64>) -> (String, Vec<f64>, bool) {
     let metric = Selector::of(gate).map_or_else(
         |_| gate.metric.get_ref().clone(),
         |selector| selector.to_string(),
@@ -101,6 +101,10 @@ fn told(gate: &GateTable, limit: Option<f64>) -> (String, Vec<f64>, bool) {
     let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
     let expected = limit.map(|limit| format!("{} {}{unit}", gate.op.sign(), figure(limit)));
     let expected = expected.unwrap_or_else(|| "a limit".to_owned());
+    let is_counter = match source(file, gate) {
+        Some(Source::Monitor { kind, .. }) => kind == MetricKind::Counter,
+        _ => gate.kind != Some(MetricKind::Gauge),
+    };
     match (Stat::parse(stat), &gate.band) {
         (Some(Stat::ShareInBand), Some(band)) => {
             let [low, high] = *band.get_ref();
@@ -112,7 +116,12 @@ fn told(gate: &GateTable, limit: Option<f64>) -> (String, Vec<f64>, bool) {
             (text, vec![low, high], false)
         }
         (Some(Stat::LongestGap), _) => {
-            let text = format!("{metric}: the longest gap is to be {expected}");
+            let shown = if is_counter {
+                ", growth per second"
+            } else {
+                ""
+            };
+            let text = format!("{metric}{shown}: the longest gap is to be {expected}");
             (text, Vec::new(), true)
         }
         (Some(Stat::Count), _) => {

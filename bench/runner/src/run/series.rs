@@ -21,13 +21,9 @@ pub(super) fn add(call: &mut Call, suite: &Suite, folder: &Folder) -> anyhow::Re
     // k6 works in a folder of its own.
     let path = std::path::absolute(folder.path().join(LOG))
         .with_context(|| format!("resolving {}", folder.path().display()))?;
+    // Also where there is none: k6's output keeps some by itself.
     let tags = tags(&suite.file).join(",");
-    let asked = if tags.is_empty() {
-        String::new()
-    } else {
-        format!("?tags={tags}")
-    };
-    call.output(&format!("{OUTPUT}={}{asked}", path.display()));
+    call.output(&format!("{OUTPUT}={}?tags={tags}", path.display()));
     Ok(())
 }
 

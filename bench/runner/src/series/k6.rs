@@ -181,10 +181,10 @@ impl Metric<'_> {
         histogram: &Histogram<u64>,
         total: &Bucket,
     ) -> Result<f64, String> {
-        let held = histogram.len();
-        if held > total.n || held + total.negative < total.n {
+        if histogram.len() != total.n {
             return Err(format!(
-                "{LOG} holds {held} of its {} values, so it is not whole",
+                "{LOG} holds {} of its {} values, so it is not whole",
+                histogram.len(),
                 total.n
             ));
         }
@@ -194,16 +194,14 @@ impl Metric<'_> {
         if share >= 1.0 {
             return Ok(total.max);
         }
-        // Values below 0 stand in no histogram; they come first.
-        let below = float(total.n - held);
-        let rank = (share * float(total.n)).ceil();
-        if rank <= below {
+        // Values below 0 come first, and stand there as 0.
+        if (share * float(total.n)).ceil() <= float(total.negative) {
             return Err(format!(
                 "it is one of the {} values below 0, which histograms do not hold",
                 total.negative
             ));
         }
-        let found = histogram.value_at_quantile((rank - below) / float(held));
+        let found = histogram.value_at_quantile(share);
         Ok((float(found) / self.scale).clamp(total.min, total.max))
     }
 

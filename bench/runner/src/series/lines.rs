@@ -22,7 +22,7 @@ pub(crate) struct Bucket {
     pub(super) max: f64,
     /// Of a gauge.
     pub(super) last: Option<f64>,
-    /// How many were below 0, which no histogram holds.
+    /// How many were below 0, which stand in histograms as 0.
     pub(super) negative: u64,
 }
 

@@ -185,19 +185,17 @@ impl Declared {
         vars: &Vars,
         shares: Shares,
     ) -> anyhow::Result<Self> {
-        let time = |text: &Spanned<String>| -> anyhow::Result<Duration> {
+        let time = |key: &str, text: &Option<Spanned<String>>| -> anyhow::Result<_> {
+            let Some(text) = text else { return Ok(None) };
             let text = text.get_ref();
-            let time = parse_time(&vars.expand(text, &RunValues::new())?).map_err(exit::set_up)?;
-            Ok(shares.time_of(text, time))
+            let time = parse_time(&vars.expand(text, &RunValues::new())?);
+            let id = scenario.id.get_ref();
+            time.map(|time| Some(shares.time_of(text, time)))
+                .map_err(|why| exit::set_up(format!("scenario {id}: `{key}`: {why}")))
         };
         Ok(Self {
-            warmup: scenario
-                .warmup
-                .as_ref()
-                .map(time)
-                .transpose()?
-                .unwrap_or_default(),
-            window: scenario.window.as_ref().map(time).transpose()?,
+            warmup: time("warmup", &scenario.warmup)?.unwrap_or_default(),
+            window: time("window", &scenario.window)?,
         })
     }
 }

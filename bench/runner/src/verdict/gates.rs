@@ -125,6 +125,7 @@ fn over_time(
     evidence: &Evidence<'_>,
 ) -> anyhow::Result<Judged> {
     let (mut few, vars) = (None, evidence.vars);
+    let limit = limit(gate, vars)?;
     let unit = unit(gate);
     let (value, received) = match (found, gate.absent) {
         (recorded::Found::Value(value, samples), _) => {
@@ -133,7 +134,10 @@ fn over_time(
             few = least
                 .filter(|least| samples < *least)
                 .map(|least| format!("; {samples} samples, at least {least} are needed to judge"));
-            (Some(value), format!("{value}{unit}"))
+            let shown = shown(value, |shown| {
+                compare(shown, gate.op, limit) == compare(value, gate.op, limit)
+            });
+            (Some(value), format!("{shown}{unit}"))
         }
         (recorded::Found::Absent, Some(value)) => (
             Some(value),
@@ -142,7 +146,6 @@ fn over_time(
         (recorded::Found::Absent, None) => (None, "absent".to_owned()),
         (recorded::Found::Silent(why), _) => (None, format!("no value, {why}")),
     };
-    let limit = limit(gate, vars)?;
     let judged = judged(gate, (value, &received), limit, few.as_deref(), vars);
     Ok(Judged {
         limit: Some(limit),
@@ -192,6 +195,12 @@ fn of_summary(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judge
     let few = value.and_then(|_| too_few(gate, evidence));
     let received = (value, received.as_str());
     Ok(judged(gate, received, limit, few.as_deref(), evidence.vars))
+}
+
+/// A value with six digits, if it says the same then.
+fn shown(value: f64, same: impl Fn(f64) -> bool) -> f64 {
+    let rounded = format!("{value:.5e}").parse().unwrap_or(value);
+    if same(rounded) { rounded } else { value }
 }
 
 fn unit(gate: &GateTable) -> String {

@@ -63,14 +63,20 @@ impl Recording {
         let series = self.series(metric, "trend", tags);
         let mut histogram = Histogram::new(3).expect("a histogram");
         for value in values {
-            histogram.record((value * 1000.0) as u64).expect("recorded");
+            histogram
+                .record((value.max(0.0) * 1000.0) as u64)
+                .expect("recorded");
         }
         self.histograms
             .push((series.to_string(), second, histogram));
         let min = values.iter().copied().fold(f64::INFINITY, f64::min);
         let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let more =
+        let mut more =
             json!({ "n": values.len(), "sum": values.iter().sum::<f64>(), "min": min, "max": max });
+        let negative = values.iter().filter(|value| **value < 0.0).count();
+        if negative > 0 {
+            more["neg"] = json!(negative);
+        }
         self.values(series, second, &more);
     }
 
