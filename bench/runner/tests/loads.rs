@@ -336,7 +336,6 @@ fn loads_that_k6_would_not_take_are_located() {
             "window",
             "`window`: not a duration: `five`",
         ),
-        ("warmup = \"5s\"\n", "warmup", "`warmup` needs `window`"),
         (
             "window = \"5s\"\n[env.LOAD]\ntype = \"string\"\n[[scenario]]\nid = \"other\"\nscript = \"run.js\"\nwindow = \"5s\"\n",
             "[env.LOAD]",

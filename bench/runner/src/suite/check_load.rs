@@ -48,12 +48,6 @@ pub(super) fn scenario(file: &File, scenario: &ScenarioTable) -> Result<(), Prob
     {
         return Err(problem(window, "`window` must be more than 0"));
     }
-    if let (Some(warmup), None) = (&scenario.warmup, &scenario.window) {
-        return Err(problem(
-            warmup,
-            "`warmup` needs `window`: what is measured after it",
-        ));
-    }
     unique(scenario.load.iter().map(|load| &load.name), "load")?;
     for table in &scenario.load {
         load(file, scenario, table)?;
