@@ -38,6 +38,8 @@ GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
 TARGETS_waiting-room := waiting-room
 DECLARED_waiting-room := baseline
 TARGETS_controls := waiting-room
+TARGETS_chat := chat-service
+DECLARED_chat := health,websocket-streaming
 
 SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml)))
 PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))

@@ -5,6 +5,7 @@ use crate::run::clean;
 use crate::suite::Suite;
 use crate::suite::vars::{Origin, Value};
 use crate::terminal::say;
+use crate::values::duration::written;
 use crate::values::text::words;
 use barrier_stats::order::{self, CycleOrder};
 use barrier_stats::ratio::MIN_CYCLES;
@@ -105,13 +106,28 @@ fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> a
         run.number,
         run.title()
     ));
+    if !run.services.is_empty() {
+        let ids: Vec<&str> = run.services.iter().map(|table| table.id.as_str()).collect();
+        say(&format!("     services  {}", ids.join(", ")));
+    }
     say(&format!("     target    {}", run.target.id));
     say(&format!("     evidence  <timestamp>/{}", run.folder));
     if let Some(cleaning) = planned_cleaning(suite, run)? {
         say(&format!("     clean     {}", cleaning.summary().join("; ")));
     }
+    for line in run.load.shown() {
+        say(&format!("     load      {line}"));
+    }
+    if let Some(window) = run.load.window {
+        let warmup = run.load.warmup;
+        say(&format!(
+            "     measured  {} after {} of warm-up",
+            written(window),
+            written(warmup)
+        ));
+    }
     say(&format!("     bound     {}", words(run.bound)));
-    if let Some(pause) = run.scenario.cooldown {
+    if let Some(pause) = run.cooldown {
         say(&format!("     then      {} to cool down", words(pause)));
     }
     let own = variables(run, &|name| !shared(name));

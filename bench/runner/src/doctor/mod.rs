@@ -14,7 +14,7 @@ use crate::run::redis::server::{find_program, info_field};
 use crate::run::{probe, target};
 use crate::suite::Suite;
 use crate::suite::over_time::OUTPUT;
-use crate::suite::schema::TargetKind;
+use crate::suite::schema::TargetTable;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::mask;
@@ -38,7 +38,9 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         if let Some(probe) = &run.probe {
             script(suite, "probe", &probe.script, &mut report);
         }
-        target_present(suite, run, &mut report);
+        for table in run.targets() {
+            target_present(suite, run, table, &mut report);
+        }
         processes(run, &mut report);
         if let Some(users) = run.users {
             carries(suite, run, users, &mut report);
@@ -244,12 +246,12 @@ fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
     }
 }
 
-fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
-    if run.target.kind == TargetKind::External {
-        let answered = probe::ask_once(suite, run.target, &run.vars).map(|()| {
+fn target_present(suite: &Suite, run: &PlannedRun<'_>, table: &TargetTable, report: &mut Report) {
+    if !table.is_started() {
+        let answered = probe::ask_once(suite, table, &run.vars).map(|()| {
             format!(
                 "target {} answers; the first run after its start may be slower, so leave that out of a series by --discard 1",
-                run.target.id
+                table.id
             )
         });
         return report.note(
@@ -257,12 +259,13 @@ fn target_present(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
             Some("start its services, or leave out BASE_URL to use the reference target"),
         );
     }
-    let program = match &run.under_test.program {
+    let given = run.under_test.program.as_ref();
+    let program = match given.filter(|_| !table.is_service()) {
         Some(given) => Ok(given.clone()),
-        None => target::program(suite, run.target),
+        None => target::program(suite, table),
     };
     report.note(
-        program.map(|path| format!("target {}: {}", run.target.id, path.display())),
+        program.map(|path| format!("target {}: {}", table.id, path.display())),
         None,
     );
 }

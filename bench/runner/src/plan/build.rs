@@ -269,6 +269,7 @@ fn parse(suite: &Suite, argument: &str) -> anyhow::Result<Build> {
         .file
         .target
         .iter()
+        .filter(|target| !target.is_service())
         .map(|target| target.id.as_str())
         .collect();
     let (target, path) = match place.split_once(':') {

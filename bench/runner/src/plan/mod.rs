@@ -5,7 +5,9 @@ pub(crate) mod file;
 pub(crate) mod points;
 
 mod computed;
+mod load;
 mod planned;
+mod quick;
 mod runs;
 mod selection;
 pub(crate) mod target;

@@ -6,21 +6,22 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::build::{Build, NAMES, UnderTest};
+use super::load::Load;
 use super::selection::Selection;
-use super::{computed, points, target};
+use super::{computed, points, quick, target};
 use crate::evidence::component;
 use crate::suite::Suite;
 use crate::suite::gate;
 use crate::suite::hosts::Words;
-use crate::suite::over_time;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Point, RunValues, Vars};
 use crate::values::duration::parse_time;
 use crate::values::exit;
 use crate::values::hash::{self, Harness};
+use crate::values::shortcut;
 use crate::values::template::{run_values, variables};
-use crate::values::value::{Value, plain};
+use crate::values::value::Value;
 
 /// One execution of one point of a scenario with one variant in one cycle.
 #[derive(Debug)]
@@ -33,14 +34,22 @@ pub(crate) struct PlannedRun<'a> {
     pub(crate) cycle: Cycle,
     /// The scenarios after this one only begin once this run has passed.
     pub(crate) preflight: bool,
+    /// What the target needs, in the order in which it is started.
+    pub(crate) services: Vec<&'a TargetTable>,
     pub(crate) target: &'a TargetTable,
     pub(crate) vars: Vars,
+    /// What the harness does, where the suite says so.
+    pub(crate) load: Load,
+    /// Further arguments of k6.
+    pub(crate) args: Vec<String>,
     /// How many users there are; `None` if the suite says nothing about it.
     pub(crate) users: Option<i64>,
     /// Wall-clock bound of k6.
     pub(crate) bound: Duration,
     /// How long the run takes if nothing goes wrong; `None` if the suite says nothing about it.
     pub(crate) estimate: Option<Duration>,
+    /// Pause before the next run.
+    pub(crate) cooldown: Option<Duration>,
     /// The thing under test, as far as it is known before it is there.
     pub(crate) under_test: UnderTest,
     /// What tells two things under test apart: variant and build, or the target's name where nobody says more.
@@ -97,13 +106,15 @@ pub(super) fn planned<'a>(
     selection: &Selection,
 ) -> anyhow::Result<PlannedRun<'a>> {
     let mut vars = Vars::resolve(&suite.file, scenario, point, &selection.given)?;
-    if selection.quick {
-        scale_down(suite, scenario, &mut vars)?;
-    }
+    let shares = quick::scale(suite, scenario, selection.quick, &mut vars)?;
     let target = target::choose(suite, variant.as_deref(), &vars)?;
-    target::own_address(target, &vars)?;
-    vars.complete(&suite.file, target)?;
-    check_hosts(suite, target, &vars)?;
+    let services = target::services(suite);
+    let all = [services.as_slice(), &[target]].concat();
+    for target in &all {
+        target::own_addresses(target, &vars)?;
+        vars.complete(&suite.file, target)?;
+    }
+    check_hosts(suite, &all, &vars)?;
     let under_test = selection.builds.of_run(build, target)?;
     let variant_name = variant
         .iter()
@@ -128,10 +139,13 @@ pub(super) fn planned<'a>(
     }
     computed::compute(&suite.file, &mut vars)?;
     // Once more: computed values may be parts of addresses.
-    check_hosts(suite, target, &vars)?;
-    let time = |text: &Spanned<String>| duration(&vars.expand(text.get_ref(), &RunValues::new())?);
+    check_hosts(suite, &all, &vars)?;
+    let expand = |text: &Spanned<String>| vars.expand(text.get_ref(), &RunValues::new());
+    let time = |text: &Spanned<String>| parse_time(&expand(text)?).map_err(exit::set_up);
+    let load = Load::new(scenario, &vars, shares)?;
+    let args = arguments_of_k6(scenario, &vars)?;
     let users = suite.file.suite.users.as_ref();
-    let users = users.map(|text| number(&vars.expand(text.get_ref(), &RunValues::new())?));
+    let users = users.map(|text| number(&expand(text)?));
     let probe = suite.file.probe.as_ref().map(|table| {
         anyhow::Ok(Probe {
             script: suite.resolve(&table.script),
@@ -140,7 +154,9 @@ pub(super) fn planned<'a>(
         })
     });
     gate::check_limits(&suite.file, scenario.id.get_ref(), &vars)?;
-    over_time::Declared::of(scenario, &vars)?;
+    let bound = scenario.limit.as_ref().map(time).transpose()?;
+    let estimate = scenario.estimate.as_ref().map(time).transpose()?;
+    let script = suite.resolve(&expand(&scenario.script)?);
     let mut run = PlannedRun {
         number: 0,
         scenario,
@@ -148,24 +164,45 @@ pub(super) fn planned<'a>(
         variant,
         cycle,
         preflight: false,
+        services,
         target,
-        bound: time(&scenario.limit)?,
-        estimate: scenario.estimate.as_ref().map(time).transpose()?,
+        // `validate` has seen that one of them is there.
+        bound: bound.or(load.bound).unwrap_or_default(),
+        estimate: estimate.or(load.estimate),
+        cooldown: scenario.cooldown.map(|pause| shares.time(pause)),
+        load,
+        args,
         users: users.transpose()?,
         probe: probe.transpose()?,
         vars,
         under_test,
         branch,
-        script: suite.resolve(&scenario.script),
+        script,
         folder: String::new(),
     };
     run.folder = run.folder_name(suite)?;
     Ok(run)
 }
 
-/// Reads milliseconds, or a number with its unit.
-fn duration(text: &str) -> anyhow::Result<Duration> {
-    parse_time(text).map_err(exit::set_up)
+/// What k6 gets beside what the runner hands it.
+fn arguments_of_k6(scenario: &ScenarioTable, vars: &Vars) -> anyhow::Result<Vec<String>> {
+    let Some(args) = &scenario.args else {
+        return Ok(Vec::new());
+    };
+    // Without a value of its variable there are none.
+    let missing = variables(args.get_ref());
+    if missing.iter().any(|name| vars.get(name).is_none()) {
+        return Ok(Vec::new());
+    }
+    let text = vars.expand(args.get_ref(), &RunValues::new())?;
+    match shortcut::argument(&text).filter(|_| scenario.hands_on_loads()) {
+        Some(word) => Err(exit::set_up(format!(
+            "scenario {}: {}",
+            scenario.id.get_ref(),
+            shortcut::of_argument(word)
+        ))),
+        None => Ok(text.split_whitespace().map(str::to_owned).collect()),
+    }
 }
 
 fn number(text: &str) -> anyhow::Result<i64> {
@@ -176,32 +213,11 @@ fn number(text: &str) -> anyhow::Result<i64> {
     })
 }
 
-/// Multiplies the declared loads: the variables that hold them.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "a number of users times a share below 1"
-)]
-fn scale_down(suite: &Suite, scenario: &ScenarioTable, vars: &mut Vars) -> anyhow::Result<()> {
-    let Some(scale) = &suite.file.suite.quick_scale else {
-        return Err(exit::set_up(
-            "--quick: the suite declares no `quick_scale`, so its loads cannot be scaled down",
-        ));
-    };
-    for load in &scenario.load {
-        let text = plain(load.vus.get_ref());
-        for name in variables(&text) {
-            let users = vars.int(name)? as f64 * scale.get_ref();
-            vars.replace(name, Value::Int((users.round() as i64).max(1)));
-        }
-    }
-    Ok(())
-}
-
 /// A run writes to Redis and drives load: both only where the suite allows it. Looked at is every address that a step of
 /// the run or its harness can reach: those in variables, whatever their type, and those that the suite's tables name.
-fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
-    let processes = target.processes.iter().map(|text| text.get_ref().as_str());
+fn check_hosts(suite: &Suite, targets: &[&TargetTable], vars: &Vars) -> anyhow::Result<()> {
+    let processes = targets.iter().flat_map(|target| &target.processes);
+    let processes = processes.map(|text| text.get_ref().as_str());
     let processes: Vec<&str> = processes.flat_map(variables).collect();
     for (name, value, _) in vars.iter() {
         let texts = match value {
@@ -220,13 +236,14 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
     }
     // What the target tells later is looked at then.
     let known = RunValues::from([("address", String::new())]);
-    for (what, text) in places(suite, target) {
+    for (what, text) in places(suite, targets) {
         // What has no value yet is looked at once it has.
         if let Ok(address) = vars.expand(text, &known) {
             suite.allow(&what, &address)?;
         }
     }
-    arguments(target, vars).try_for_each(|(what, text)| {
+    let mut arguments = targets.iter().flat_map(|target| arguments(target, vars));
+    arguments.try_for_each(|(what, text)| {
         suite.allow(&what, &text)?;
         suite.allow_words(&what, &text, Words::Arguments)
     })
@@ -234,7 +251,7 @@ fn check_hosts(suite: &Suite, target: &TargetTable, vars: &Vars) -> anyhow::Resu
 
 /// What a target is started with, as far as it has its values.
 fn arguments(target: &TargetTable, vars: &Vars) -> impl Iterator<Item = (String, String)> {
-    let known = RunValues::from([("port_file", String::new())]);
+    let known = target.not_yet();
     let words = target.start.iter().skip(1).chain(&target.faults);
     words.filter_map(move |word| {
         let text = vars.expand(word.get_ref(), &known).ok()?;
@@ -243,10 +260,13 @@ fn arguments(target: &TargetTable, vars: &Vars) -> impl Iterator<Item = (String,
 }
 
 /// The texts of a suite that hold addresses, and what names them.
-fn places<'s>(suite: &'s Suite, target: &'s TargetTable) -> Vec<(String, &'s str)> {
-    let ready = [&target.ready.url, &target.ready.tcp];
-    let texts = ready.into_iter().flatten();
-    let of_target = texts.map(|text| (format!("target {}", target.id), text));
+fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s str)> {
+    let of_target = targets.iter().flat_map(|target| {
+        let version = target.version.as_ref().map(|table| &table.url);
+        let ready = [&target.ready.url, &target.ready.tcp];
+        let texts = ready.into_iter().flatten().chain(version);
+        texts.map(move |text| (format!("target {}", target.id), text))
+    });
     let clean = suite.file.clean.iter();
     let clean = clean.map(|table| (format!("clean {}", table.id), &table.target));
     let monitors = suite.file.monitor.iter().filter_map(|table| {
@@ -257,30 +277,33 @@ fn places<'s>(suite: &'s Suite, target: &'s TargetTable) -> Vec<(String, &'s str
     });
     let records = suite.file.record.iter();
     let records = records.map(|table| (format!("record {}", table.id.get_ref()), &table.source));
-    let version = target.version.iter();
-    let version = version.map(|table| (format!("target {}", target.id), &table.url));
-    let tables = of_target
-        .chain(version)
-        .chain(clean)
-        .chain(monitors)
-        .chain(records);
+    let tables = of_target.chain(clean).chain(monitors).chain(records);
     tables
         .map(|(what, text)| (what, text.get_ref().as_str()))
         .collect()
 }
 
-impl PlannedRun<'_> {
+impl<'a> PlannedRun<'a> {
+    /// Everything that the run starts or reaches, in the order in which it does.
+    pub(crate) fn targets(&self) -> Vec<&'a TargetTable> {
+        [self.services.as_slice(), &[self.target]].concat()
+    }
+
     /// Looks again at every address, with the values that it got meanwhile.
     ///
     /// # Errors
     /// One is not allowed; the text names it.
     pub(crate) fn check_hosts(&self, suite: &Suite, known: &RunValues) -> anyhow::Result<()> {
-        for (what, text) in places(suite, self.target) {
+        let targets = self.targets();
+        for (what, text) in places(suite, &targets) {
             if let Ok(address) = self.vars.expand(text, known) {
                 suite.allow_now(&what, &address)?;
             }
         }
-        arguments(self.target, &self.vars).try_for_each(|(what, text)| {
+        let mut arguments = targets
+            .iter()
+            .flat_map(|target| arguments(target, &self.vars));
+        arguments.try_for_each(|(what, text)| {
             suite.allow_now(&what, &text)?;
             suite.allow_words(&what, &text, Words::Arguments)
         })

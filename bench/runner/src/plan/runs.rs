@@ -18,6 +18,7 @@ use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::{Point, Vars};
 use crate::values::exit;
+use crate::values::shortcut;
 
 /// The runs in their order.
 #[derive(Debug)]
@@ -32,6 +33,9 @@ impl<'a> Plan<'a> {
     /// A name is unknown, a variable is missing or wrong, a run cannot keep its own limits, or two runs would share a folder.
     pub(crate) fn new(suite: &'a Suite, selection: &Selection) -> anyhow::Result<Self> {
         let scenarios = scenarios(suite, selection)?;
+        scenarios
+            .iter()
+            .try_for_each(|scenario| no_shortcut(scenario, selection))?;
         let mut random = StdRng::seed_from_u64(selection.seed);
         let mut plan = Self { runs: Vec::new() };
         let mut block = 0;
@@ -113,8 +117,25 @@ impl<'a> Plan<'a> {
     pub(crate) fn estimate(&self) -> Option<Duration> {
         self.runs
             .iter()
-            .map(|run| Some(run.estimate? + run.scenario.cooldown.unwrap_or_default()))
+            .map(|run| Some(run.estimate? + run.cooldown.unwrap_or_default()))
             .sum()
+    }
+}
+
+/// Refuses k6's options for one load in a few words where the suite declares the loads: who gives them expects them to count.
+fn no_shortcut(scenario: &ScenarioTable, selection: &Selection) -> anyhow::Result<()> {
+    let given = &selection.given;
+    let is_given = |name: &&str| {
+        let mut places = [&given.set, &given.environment, &given.file].into_iter();
+        places.any(|place| place.get(*name).is_some_and(|text| !text.is_empty()))
+    };
+    let name = shortcut::VARIABLES.into_iter().find(is_given);
+    match name.filter(|_| scenario.hands_on_loads()) {
+        Some(name) => Err(exit::set_up(shortcut::of_variable(
+            name,
+            scenario.id.get_ref(),
+        ))),
+        None => Ok(()),
     }
 }
 

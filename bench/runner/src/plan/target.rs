@@ -15,24 +15,26 @@ pub(crate) fn choose<'a>(
     variant: Option<&str>,
     vars: &Vars,
 ) -> anyhow::Result<&'a TargetTable> {
-    let targets = &suite.file.target;
+    let targets = || {
+        suite
+            .file
+            .target
+            .iter()
+            .filter(|target| !target.is_service())
+    };
     let of_variant = |target: &&TargetTable| {
         target
             .variant
             .as_ref()
             .is_none_or(|own| Some(own.get_ref().as_str()) == variant)
     };
-    let external = targets.iter().find(|target| {
+    let external = targets().find(|target| {
         target.kind == TargetKind::External && of_variant(target) && addressed(target, vars)
     });
     external
-        .or_else(|| {
-            targets
-                .iter()
-                .find(|target| target.kind != TargetKind::External && of_variant(target))
-        })
+        .or_else(|| targets().find(|target| target.is_started() && of_variant(target)))
         .ok_or_else(|| {
-            let names: Vec<&str> = targets.iter().flat_map(address_variables).collect();
+            let names: Vec<&str> = targets().flat_map(address_variables).collect();
             exit::set_up(format!(
                 "no target for variant {}: the runner starts none, and no address is given ({})",
                 variant.unwrap_or("(none)"),
@@ -56,17 +58,30 @@ fn addressed(target: &TargetTable, vars: &Vars) -> bool {
 /// The variable that holds the address of the target.
 pub(crate) const ADDRESS: &str = "BASE_URL";
 
+/// The services that every run has, in the order of the file.
+pub(super) fn services(suite: &Suite) -> Vec<&TargetTable> {
+    let targets = suite.file.target.iter();
+    targets.filter(|target| target.is_service()).collect()
+}
+
 /// Refuses an address for a target that the runner starts: what was started would be known by its hash, and the load would
 /// go to something else.
 ///
 /// # Errors
 /// The text names the address and the target.
-pub(super) fn own_address(target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
-    match vars.shown(ADDRESS) {
-        Some(address) if target.kind != TargetKind::External => Err(exit::set_up(format!(
-            "{ADDRESS}={address} is given, and the runner starts the target {} itself; unset {ADDRESS}, or declare a target of kind `external`",
-            target.id
-        ))),
-        _ => Ok(()),
+pub(super) fn own_addresses(target: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
+    if !target.is_started() {
+        return Ok(());
     }
+    let of_all = (!target.is_service()).then_some(ADDRESS);
+    let own = target.addresses.keys().map(|name| name.get_ref().as_str());
+    for name in of_all.into_iter().chain(own) {
+        if let Some(address) = vars.shown(name) {
+            return Err(exit::set_up(format!(
+                "{name}={address} is given, and the runner starts the target {} itself; unset {name}, or declare a target of kind `external`",
+                target.id
+            )));
+        }
+    }
+    Ok(())
 }

@@ -17,12 +17,13 @@ use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::series;
 use crate::run::settle::settle;
-use crate::run::target::{self, Target};
+use crate::run::target;
+use crate::run::targets::Targets;
 use crate::run::trend_stats;
 use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
-use crate::values::mask::masked;
+use crate::values::mask::{masked, masked_address};
 use crate::verdict::facts::Machine;
 use crate::verdict::gates::Verdict;
 use crate::verdict::judge::Judgement;
@@ -139,23 +140,29 @@ impl Attempt<'_, '_> {
             meta.build(&self.run.under_test, &Identity::of_program(&started));
             program = Some(started);
         }
-        let target = Target::start(
+        meta.services(&build::services(suite, self.run)?);
+        let mut vars = self.run.vars.clone();
+        let targets = Targets::start(
             suite,
-            self.run.target,
+            self.run,
             program.as_ref().map(|started| started.path.as_path()),
-            &mut self.run.vars,
+            &mut vars,
             folder,
             self.inbox,
         )?;
+        self.run.vars = vars;
         if let Some(address) = self.run.vars.text("BASE_URL") {
             known.insert("address", address);
         }
         self.run.check_hosts(suite, &known)?;
-        let address = self.run.vars.shown("BASE_URL").unwrap_or_default();
-        self.stream.tell(Event::TargetReady {
-            target: self.run.target.id.clone(),
-            address,
-        });
+        for target in targets.iter() {
+            let given = self.run.vars.shown("BASE_URL");
+            let given = given.filter(|_| target.id() == self.run.target.id);
+            self.stream.tell(Event::TargetReady {
+                target: target.id().to_owned(),
+                address: given.unwrap_or_else(|| masked_address(target.address())),
+            });
+        }
         let identity = match &program {
             Some(started) => {
                 Identity::of_program(started).and_version(build::answered(suite, self.run)?)
@@ -175,16 +182,17 @@ impl Attempt<'_, '_> {
         foreign
             .iter()
             .for_each(|found| processes.add_foreign(found));
-        let others = [("target", target.process()), ("redis", self.redis.process)];
-        for (name, id) in others {
-            if let Some(id) = id {
-                processes.add(name, id);
-            }
+        let others = [("target", targets.process()), ("redis", self.redis.process)];
+        let others = others
+            .into_iter()
+            .filter_map(|(name, id)| Some((name, id?)));
+        for (name, id) in others.chain(targets.services()) {
+            processes.add(name, id);
         }
-        let ended = self.with_target(&target, &processes, run_id, cleaning, meta);
+        let ended = self.with_targets(&targets, &processes, run_id, cleaning, meta);
         self.clean_after(cleaning);
-        // The target ends before its log is judged complete, and also when something went wrong.
-        target.stop(folder);
+        // They end before their logs are judged complete, and also when something went wrong.
+        targets.stop(folder);
         let (finished, machine, health) = ended?;
         let (evidence, judgement) =
             conclude(suite, self.run, &finished, health, &machine, folder, meta)?;
@@ -198,9 +206,9 @@ impl Attempt<'_, '_> {
         Ok(judgement)
     }
 
-    fn with_target(
+    fn with_targets(
         &mut self,
-        target: &Target,
+        targets: &Targets,
         processes: &Processes,
         run_id: &str,
         cleaning: &mut Cleaning,
@@ -214,9 +222,10 @@ impl Attempt<'_, '_> {
             &self.run.vars,
             run_id,
         );
+        call.load(self.run);
         trend_stats::add(&mut call, self.shared.suite, self.inbox, self.stream)?;
         series::add(&mut call, self.shared.suite, folder)?;
-        let logs = Slices::begin(self.shared.suite, self.run.target, &self.run.vars);
+        let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
             folder,
@@ -241,7 +250,7 @@ impl Attempt<'_, '_> {
         }
         // What fails from here on is among the faults, and the verdict tells it.
         let _ = meta.write(folder);
-        Ok((finished, watched.machine, target.healthy()))
+        Ok((finished, watched.machine, targets.healthy()))
     }
 
     /// Waits for what an earlier run still holds, and says what it does not give back.

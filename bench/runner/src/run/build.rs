@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::plan::PlannedRun;
 use crate::plan::target::ADDRESS;
-use crate::run::probe;
+use crate::run::{probe, target};
 use crate::suite::Suite;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::{RunValues, Vars};
@@ -92,7 +92,7 @@ impl Started {
 /// The files that are there before the start, of those that arguments name: whole arguments, what follows `=`, parts of a
 /// list, words of a command.
 fn named(run: &PlannedRun<'_>, vars: &Vars) -> Vec<PathBuf> {
-    let later = RunValues::from([("port_file", String::new())]);
+    let later = run.target.not_yet();
     let arguments = run.target.start.iter().skip(1);
     // What has no value is told when the target is started.
     let texts = arguments.filter_map(|word| vars.expand(word.get_ref(), &later).ok());
@@ -119,6 +119,25 @@ fn parts(argument: &str) -> Vec<&str> {
     }
     parts.retain(|part| !part.is_empty());
     parts
+}
+
+/// The programs of the services that the runner starts for a run, as `meta.json` holds them.
+///
+/// # Errors
+/// One is not there, or cannot be read.
+pub(super) fn services(suite: &Suite, run: &PlannedRun<'_>) -> anyhow::Result<Vec<Json>> {
+    let started = run.services.iter().filter(|table| table.is_started());
+    started
+        .map(|table| {
+            let path = target::program(suite, table)?;
+            Ok(json!({
+                "id": table.id,
+                "version": target::version(table, &path),
+                "sha256": hash::file(&path)?,
+                "path": path,
+            }))
+        })
+        .collect()
 }
 
 /// Of a target that a person started: what it says itself if the suite knows where to ask, else what the person says.

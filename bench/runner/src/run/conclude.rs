@@ -50,6 +50,7 @@ pub(super) fn conclude(
             to_ms: finished.ended.timestamp().as_millisecond(),
         }),
         cut: was_cut,
+        quick: meta.quick(),
     };
     let over_time = OverTime::read(suite, folder, ran)?;
     let window = over_time.window();

@@ -11,11 +11,13 @@ use tempfile::TempDir;
 
 use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
+use crate::plan::PlannedRun;
 use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::{Inbox, Message};
 use crate::run::process::{self, Supervised, find_on_path, homes};
 use crate::run::scratch;
+use crate::suite::load::LOAD;
 use crate::suite::vars::Vars;
 use crate::values::exit;
 use crate::values::text::CORE;
@@ -140,6 +142,8 @@ pub(crate) struct Call {
     environment: Vec<(String, String)>,
     /// How the environment is shown.
     settings: Vec<String>,
+    /// Options of `run` alone.
+    more: Vec<String>,
 }
 
 impl Call {
@@ -180,7 +184,20 @@ impl Call {
             arguments,
             environment,
             settings: shown,
+            more: Vec::new(),
         }
+    }
+
+    /// Hands the declared loads on to the harness, and further options to k6.
+    pub(super) fn load(&mut self, run: &PlannedRun<'_>) {
+        let scenarios = &run.load.scenarios;
+        if !scenarios.is_empty() {
+            let text = format!("{LOAD}={}", Json::Object(scenarios.clone()));
+            let script = self.arguments.len() - 1;
+            self.arguments
+                .splice(script..script, ["-e".to_owned(), text]);
+        }
+        self.more.clone_from(&run.args);
     }
 
     /// Which statistics of trends k6 keeps, in place of the harness's own list.
@@ -214,7 +231,9 @@ impl Call {
     /// The command as it could be typed, secrets masked.
     pub(crate) fn shown(&self) -> String {
         let program = self.program.display().to_string();
-        let words = std::iter::once(&program).chain(&self.arguments);
+        let (verb, rest) = self.arguments.split_at(1);
+        let words = std::iter::once(&program).chain(verb);
+        let words = words.chain(&self.more).chain(rest);
         let words = words.map(|word| quoted(word));
         let all: Vec<String> = self.settings.iter().cloned().chain(words).collect();
         all.join(" ")
@@ -240,7 +259,9 @@ impl Call {
         clean_environment(&mut command, &home);
         command
             .envs(self.environment())
-            .args(&self.arguments)
+            .args(&self.arguments[..1])
+            .args(&self.more)
+            .args(&self.arguments[1..])
             .current_dir(work);
         Ok(command)
     }
@@ -442,6 +463,7 @@ mod tests {
             arguments: arguments.to_vec(),
             environment: Vec::new(),
             settings: Vec::new(),
+            more: Vec::new(),
         };
         let finished = call
             .run(&folder, limit, inbox, &Stream::default(), &mut Nobody)

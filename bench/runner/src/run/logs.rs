@@ -50,8 +50,8 @@ pub(super) fn own(target: &TargetTable) -> String {
 
 impl Slices {
     /// Notes how long the logs are now. A file that is not there yet begins with 0.
-    pub(crate) fn begin(suite: &Suite, target: &TargetTable, vars: &Vars) -> Self {
-        let paths = given(suite, target, vars).into_iter();
+    pub(crate) fn begin(suite: &Suite, targets: &[&TargetTable], vars: &Vars) -> Self {
+        let paths = targets.iter().flat_map(|target| given(suite, target, vars));
         Self(
             paths
                 .map(|path| {

@@ -80,6 +80,8 @@ impl Meta {
         let version = redis.version.as_deref().unwrap_or("unknown");
         let redis_text = if redis.private {
             format!("private, version {version}")
+        } else if vars.get("REDIS_URL").is_none() {
+            "none".to_owned()
         } else {
             format!("given by the user, version {version}")
         };
@@ -134,6 +136,9 @@ impl Meta {
             "quick": shared.quick,
             "gitDirty": dirty,
             "estimateMs": run.estimate.map(|time| time.as_millis()),
+            "load": run.load.scenarios,
+            "warmupMs": run.load.warmup.as_millis(),
+            "windowMs": run.load.window.map(|time| time.as_millis()),
             "suiteFile": {
                 "path": shared.suite.path,
                 "sha256": shared.suite_sha256,
@@ -175,6 +180,13 @@ impl Meta {
             entry["files"] = files.into();
         }
         self.json.insert("targetProgram".to_owned(), entry);
+    }
+
+    /// The programs of the services that the runner starts; without one there is no such field.
+    pub(super) fn services(&mut self, programs: &[Json]) {
+        if !programs.is_empty() {
+            self.json.insert("services".to_owned(), programs.into());
+        }
     }
 
     /// The fields that the suite declares, as far as they are known: at the latest once the target answers.

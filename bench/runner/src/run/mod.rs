@@ -19,6 +19,7 @@ pub(crate) mod scratch;
 mod series;
 pub(crate) mod settle;
 pub(crate) mod target;
+pub(crate) mod targets;
 mod trend_stats;
 
 pub(crate) use attempt::{Attempt, Outcome};

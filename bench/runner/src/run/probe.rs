@@ -45,9 +45,15 @@ impl Question {
                 )));
             }
         };
-        let (Self::Http { address, .. } | Self::Tcp { address }) = &question;
-        suite.allow_now(&format!("target {}", table.id), address)?;
+        suite.allow_now(&format!("target {}", table.id), question.address())?;
         Ok(question)
+    }
+
+    /// Whom it asks.
+    pub(super) fn address(&self) -> &str {
+        match self {
+            Self::Http { address, .. } | Self::Tcp { address } => address,
+        }
     }
 
     /// Asks once; the text of a refusal says what came instead.

@@ -9,6 +9,7 @@ use barrier_procs::given_program;
 use tempfile::TempDir;
 
 use crate::evidence::Folder;
+use crate::plan::target::ADDRESS;
 use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
@@ -18,6 +19,7 @@ use crate::run::process::{self, Supervised, find_on_path, homes, tail};
 use crate::run::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
+use crate::suite::target::{self, Told};
 use crate::suite::vars::{Origin, RunValues, Value, Vars};
 use crate::values::exit;
 
@@ -97,18 +99,21 @@ pub(crate) struct Target {
     id: String,
     question: Question,
     started: Option<Started>,
+    /// Where it listens, if it tells.
+    told: Option<String>,
 }
 
 #[derive(Debug)]
 struct Started {
     process: Supervised,
     log: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Target {
-    /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`. `program`
-    /// is what is started, which [`program`] finds where nobody gave another build.
+    /// Starts the target if that is the runner's task, and waits until it answers. Its address becomes `BASE_URL`, unless it is a
+    /// service; its other addresses become the variables that `addresses` names. `program` is what is started, which
+    /// [`program`] finds where nobody gave another build.
     ///
     /// # Errors
     /// It does not start or does not answer within its limit (exit code 2), or a signal arrived.
@@ -121,74 +126,51 @@ impl Target {
         inbox: &mut Inbox,
     ) -> anyhow::Result<Self> {
         let deadline = Instant::now() + table.ready.limit;
-        if table.kind == TargetKind::External {
+        if !table.is_started() {
             let question = Question::new(suite, table, vars, &RunValues::new())?;
             let mut target = Self {
                 id: table.id.clone(),
                 question,
                 started: None,
+                told: None,
             };
             target.wait(table.ready.every, deadline, folder, inbox)?;
             return Ok(target);
         }
-        let private = scratch::folder("target-").context("making a folder for the target")?;
-        let port_file = private.path().join("address");
-        let mut command = Command::new(match given {
-            Some(given) => given.to_owned(),
-            None => program(suite, table)?,
-        });
-        let run = RunValues::from([("port_file", port_file.display().to_string())]);
-        for word in table.start.iter().skip(1) {
-            command.arg(vars.expand(word.get_ref(), &run)?);
-        }
-        if let Some(faults) = table
-            .faults
-            .as_ref()
-            .and_then(|faults| vars.expand(faults.get_ref(), &run).ok())
-        {
-            command.args(faults.split_whitespace());
-        }
-        // The suite's variables come by the environment: an argument with a password could be read by every user of the
-        // machine.
-        clean_environment(&mut command, private.path());
-        command.envs(
-            vars.iter()
-                .map(|(name, value, _)| (name.to_owned(), value.to_string())),
-        );
-        // After a signal nothing is started any more.
-        inbox.check()?;
-        let log = logs::own(table);
-        let process = process::start(
-            &table.id,
-            &mut command,
-            folder.begin(&log)?,
-            None,
-            STOP_GRACE,
-        )?;
-        let mut started = Started {
-            process,
-            log,
-            _folder: private,
-        };
-        let address = started.address(
-            &table.id,
-            &port_file,
-            table.ready.every,
+        let mut started = Started::new(suite, table, given, vars, folder, inbox)?;
+        let until = Until {
+            every: table.ready.every,
             deadline,
-            folder,
-            inbox,
-        )?;
-        let what = format!("the address that target {} tells", table.id);
-        suite.allow_now(&what, &address)?;
-        vars.supply("BASE_URL", Value::Text(address.clone()), Origin::Started);
-        let question = Question::new(suite, table, vars, &RunValues::from([("address", address)]))?;
+        };
+        let told = started.places(suite, table, &until, folder, inbox)?;
+        let address = told.text(target::ADDRESS);
+        if let Some(address) = address.clone().filter(|_| !table.is_service()) {
+            vars.supply(ADDRESS, Value::Text(address), Origin::Started);
+        }
+        for (name, text) in &table.addresses {
+            let own = vars.expand(text.get_ref(), &told)?;
+            suite.allow_now(name.get_ref(), &own)?;
+            vars.supply(name.get_ref(), Value::Text(own), Origin::Started);
+        }
+        let question = Question::new(suite, table, vars, &told)?;
         let mut target = Self {
             id: table.id.clone(),
             question,
             started: Some(started),
+            told: address,
         };
         target.wait(table.ready.every, deadline, folder, inbox)?;
         Ok(target)
+    }
+
+    /// What it is called.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where it listens, as it tells or as it is asked.
+    pub(crate) fn address(&self) -> &str {
+        self.told.as_deref().unwrap_or(self.question.address())
     }
 
     fn wait(
@@ -243,30 +225,114 @@ impl Target {
     }
 }
 
+/// How long somebody waits, and how often it is looked.
+struct Until {
+    every: Duration,
+    deadline: Instant,
+}
+
 impl Started {
+    /// Starts the program of a target.
+    fn new(
+        suite: &Suite,
+        table: &TargetTable,
+        given: Option<&Path>,
+        vars: &Vars,
+        folder: &Folder,
+        inbox: &mut Inbox,
+    ) -> anyhow::Result<Self> {
+        let private = scratch::folder("target-").context("making a folder for the target")?;
+        let mut command = Command::new(match given {
+            Some(given) => given.to_owned(),
+            None => program(suite, table)?,
+        });
+        let mut run = RunValues::new();
+        for name in table.port_files() {
+            run.insert(&name, private.path().join(&name).display().to_string());
+        }
+        for word in table.start.iter().skip(1) {
+            command.arg(vars.expand(word.get_ref(), &run)?);
+        }
+        if let Some(faults) = table
+            .faults
+            .as_ref()
+            .and_then(|faults| vars.expand(faults.get_ref(), &run).ok())
+        {
+            command.args(faults.split_whitespace());
+        }
+        // The suite's variables come by the environment: an argument with a password could be read by every user of the
+        // machine.
+        clean_environment(&mut command, private.path());
+        command.envs(
+            vars.iter()
+                .map(|(name, value, _)| (name.to_owned(), value.to_string())),
+        );
+        // After a signal nothing is started any more.
+        inbox.check()?;
+        let log = logs::own(table);
+        let process = process::start(
+            &table.id,
+            &mut command,
+            folder.begin(&log)?,
+            None,
+            STOP_GRACE,
+        )?;
+        Ok(Self {
+            process,
+            log,
+            folder: private,
+        })
+    }
+
+    /// Where it listens: `address` as it tells it, and host and port of each further place by its name.
+    fn places(
+        &mut self,
+        suite: &Suite,
+        table: &TargetTable,
+        until: &Until,
+        folder: &Folder,
+        inbox: &mut Inbox,
+    ) -> anyhow::Result<RunValues> {
+        let mut told = RunValues::new();
+        for place in table.told() {
+            let address = self.address(&table.id, &place, until, folder, inbox)?;
+            let what = format!("the address that target {} tells", table.id);
+            suite.allow_now(&what, &address)?;
+            if place.name == target::ADDRESS {
+                told.insert(place.name, address);
+            } else {
+                told.insert(place.name, host_and_port(&address));
+            }
+        }
+        Ok(told)
+    }
+
     fn address(
         &mut self,
         id: &str,
-        file: &Path,
-        every: Duration,
-        deadline: Instant,
+        place: &Told<'_>,
+        until: &Until,
         folder: &Folder,
         inbox: &mut Inbox,
     ) -> anyhow::Result<String> {
+        let file = self.folder.path().join(&place.file);
         loop {
-            if let Ok(text) = std::fs::read_to_string(file)
-                && let Some(line) = text.lines().next()
-            {
-                return Ok(line.trim().to_owned());
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if let Some(address) = line_of(&text, place.line) {
+                return Ok(address.to_owned());
             }
             self.still_runs(id, folder)?;
-            if Instant::now() >= deadline {
+            if Instant::now() >= until.deadline {
+                let what = match place.line {
+                    None => format!("the address of {{{}}}", place.file),
+                    Some(name) => format!("the address of its port `{name}`"),
+                };
                 return Err(exit::set_up(format!(
-                    "target {id} did not tell its address; its last words:\n{}",
+                    "target {id} did not tell {what}; its last words:\n{}",
                     self.tail(folder)
                 )));
             }
-            inbox.pause(every)?;
+            inbox.pause(until.every)?;
         }
     }
 
@@ -284,6 +350,23 @@ impl Started {
     fn tail(&self, folder: &Folder) -> String {
         tail(&folder.partial(&self.log), 5)
     }
+}
+
+/// The address in the first line of a port file, or in the one that begins with the name.
+fn line_of<'t>(text: &'t str, name: Option<&str>) -> Option<&'t str> {
+    let Some(name) = name else {
+        return text.lines().next().map(str::trim);
+    };
+    let mut named = text.lines().filter_map(|line| line.split_once(' '));
+    named
+        .find(|(own, _)| *own == name)
+        .map(|(_, address)| address.trim())
+}
+
+/// Host and port of an address, with or without a scheme.
+fn host_and_port(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
 }
 
 #[cfg(test)]

@@ -15,9 +15,8 @@ use crate::run::checks::{self, Checked};
 use crate::run::inbox::Inbox;
 use crate::run::k6::Binary;
 use crate::run::scratch::{self, Scratch};
-use crate::run::target::Target;
+use crate::run::targets::Targets;
 use crate::suite::Suite;
-use crate::suite::schema::TargetKind;
 use crate::suite::vars::{Origin, Value, Vars};
 use crate::values::exit;
 
@@ -82,7 +81,8 @@ pub(super) fn before_runs(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     for (run, probe) in trials(plan) {
-        if probe.before_run && run.target.kind == TargetKind::External {
+        // A target that needs what the runner starts is tried by its run.
+        if probe.before_run && !run.targets().iter().any(|table| table.is_started()) {
             ask(run, probe, &vars_of(run, redis), k6, inbox, report)?;
         }
     }
@@ -129,15 +129,15 @@ fn with_target(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut vars = vars_of(run, redis);
-    if run.target.kind == TargetKind::External {
+    if !run.targets().iter().any(|table| table.is_started()) {
         return ask(run, probe, &vars, k6, inbox, report);
     }
     let root = scratch::folder("trial-").context("making a folder for the trial")?;
     let folder = Invocation::create(root.path(), "trial")?.run_folder("run", 1)?;
     let program = run.under_test.program.as_deref();
-    let target = Target::start(suite, run.target, program, &mut vars, &folder, inbox)?;
+    let targets = Targets::start(suite, run, program, &mut vars, &folder, inbox)?;
     let asked = ask(run, probe, &vars, k6, inbox, report);
-    target.stop(&folder);
+    targets.stop(&folder);
     asked
 }
 

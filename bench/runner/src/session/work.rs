@@ -161,11 +161,8 @@ impl<'a> Session<'a> {
                 left.push((run, stands));
             }
         }
-        let with_pause = |run: &PlannedRun<'_>| {
-            Some(millis(
-                run.estimate? + run.scenario.cooldown.unwrap_or_default(),
-            ))
-        };
+        let with_pause =
+            |run: &PlannedRun<'_>| Some(millis(run.estimate? + run.cooldown.unwrap_or_default()));
         self.stream.tell(Event::PlanBegan {
             runs: self.shared.runs,
             complete,
@@ -182,7 +179,7 @@ impl<'a> Session<'a> {
                 self.stream.tell(Event::RunSkipped { number, title });
                 continue;
             }
-            let (preflight, pause) = (run.preflight, run.scenario.cooldown);
+            let (preflight, pause) = (run.preflight, run.cooldown);
             let block = run.cycle.block;
             run.cycle.attempt = next;
             let discarded = run.cycle.discarded;

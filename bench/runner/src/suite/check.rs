@@ -5,19 +5,18 @@ use toml::Spanned;
 use super::problem::{
     Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
 };
-use super::process::Named;
 use super::scenario::looks_at;
-use super::schema::{File, MACHINE_VALUES, TargetKind, TargetTable};
+use super::schema::{File, MACHINE_VALUES};
 use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
 use super::section::Section;
-use super::{check_derive, check_gates, check_monitors, check_names, check_plan, schema1};
+use super::{
+    check_derive, check_gates, check_monitors, check_names, check_plan, check_quick, check_targets,
+    schema1,
+};
 use crate::values::value::{Kind, parse, plain};
 
 /// Version of the schema that this runner reads.
 const SCHEMA: u32 = 2;
-
-/// Run values that are known where a target is started or asked.
-const TARGET_VALUES: &[&str] = &["port_file", "address"];
 
 /// Fields of `meta.json` that the runner writes for every suite, some of which `judge` reads again.
 const OWN_FIELDS: &[&str] = &[
@@ -41,6 +40,7 @@ const OWN_FIELDS: &[&str] = &[
     "k6Run",
     "k6Version",
     "label",
+    "load",
     "loadAverageEnd",
     "machine",
     "manifest",
@@ -56,6 +56,7 @@ const OWN_FIELDS: &[&str] = &[
     "runnerVersion",
     "scenario",
     "schemaVersion",
+    "services",
     "sha",
     "startTime",
     "suite",
@@ -64,6 +65,8 @@ const OWN_FIELDS: &[&str] = &[
     "targetProgram",
     "variant",
     "verdict",
+    "warmupMs",
+    "windowMs",
 ];
 
 /// Checks the whole file; the first problem wins.
@@ -103,10 +106,11 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
             "`folder` must begin with {timestamp}/: each call of the runner gets a folder of its own",
         ));
     }
-    check_targets(file)?;
+    check_targets::targets(file)?;
     check_clean(file)?;
     check_meta(file)?;
     check_plan::scenarios(file)?;
+    check_quick::quick(file)?;
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     for derive in &file.derive {
@@ -169,87 +173,6 @@ fn check_env(file: &File) -> Result<(), Problem> {
                 default,
                 format!("the default of {} is not of its type", name.get_ref()),
             ));
-        }
-    }
-    Ok(())
-}
-
-fn check_targets(file: &File) -> Result<(), Problem> {
-    for target in &file.target {
-        for (name, value) in &target.defaults {
-            check_plan::level(file, name, value)?;
-            if file.env[name.get_ref().as_str()].default.is_some() {
-                let text = format!("{} has a default in its own table already", name.get_ref());
-                return Err(problem(name, text));
-            }
-        }
-        for argument in &target.start {
-            placeholders(file, argument, TARGET_VALUES)?;
-        }
-        if let Some(faults) = &target.faults {
-            placeholders(file, faults, &[])?;
-        }
-        if let Some(version) = &target.version {
-            let started = target.kind != TargetKind::External;
-            placeholders(file, &version.url, if started { &["address"] } else { &[] })?;
-        }
-        check_processes(file, target)?;
-        for log in &target.logs {
-            placeholders(file, log, &[])?;
-            if target.kind != TargetKind::External {
-                return Err(problem(
-                    log,
-                    "the output of a target that the runner starts is kept anyway; only an external one has `logs`",
-                ));
-            }
-        }
-        match (&target.ready.url, &target.ready.tcp) {
-            (Some(address), None) | (None, Some(address)) => {
-                placeholders(file, address, TARGET_VALUES)?;
-            }
-            (Some(address), Some(_)) => {
-                return Err(problem(
-                    address,
-                    "`ready` has either `url` or `tcp`, not both",
-                ));
-            }
-            (None, None) => {
-                let place = target.start.first().map_or(0..0, Spanned::span);
-                return Err(Problem {
-                    span: place,
-                    text: format!("target {}: `ready` needs `url` or `tcp`", target.id),
-                });
-            }
-        }
-        let starts = target.kind != TargetKind::External;
-        if starts == target.start.is_empty() {
-            let place = target.start.first().map_or(0..0, Spanned::span);
-            let text = if starts {
-                "needs `start`"
-            } else {
-                "is external and has no `start`"
-            };
-            return Err(Problem {
-                span: place,
-                text: format!("target {} {text}", target.id),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// What a person started is named, so that it can be watched.
-fn check_processes(file: &File, target: &TargetTable) -> Result<(), Problem> {
-    for text in &target.processes {
-        placeholders(file, text, &[])?;
-        if target.kind != TargetKind::External {
-            return Err(problem(
-                text,
-                "a program that the runner starts is watched anyway; only an external target has `processes`",
-            ));
-        }
-        if !text.get_ref().contains('{') {
-            Named::parse(text.get_ref()).map_err(|why| problem(text, why))?;
         }
     }
     Ok(())

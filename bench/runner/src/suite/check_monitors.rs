@@ -11,7 +11,7 @@ use super::schema::File;
 use super::scope::Watched;
 use crate::values::exposition;
 
-/// Processes that a monitor can name.
+/// Processes that a monitor can name, beside those of services.
 const PROCESSES: &[&str] = &["k6", "target", "redis"];
 
 /// Checks every `[[monitor]]`.
@@ -79,8 +79,11 @@ fn watches(file: &File, monitor: &MonitorTable) -> Result<(), Problem> {
         }
         (_, Some(source)) => Err(problem(source, "a process monitor has no `source`")),
         (_, None) => {
+            let services = file.target.iter().filter(|target| target.is_service());
+            let services = services.map(|target| target.id.as_str());
+            let allowed: Vec<&str> = PROCESSES.iter().copied().chain(services).collect();
             let mut processes = monitor.of.iter();
-            processes.try_for_each(|process| known(process, PROCESSES, "process"))
+            processes.try_for_each(|process| known(process, &allowed, "process"))
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use toml::Spanned;
 
+use super::check_load::{self, duration};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
 use super::schema::File;
-use crate::values::duration::parse_duration;
-use crate::values::template::variables;
 use crate::values::value::{parse, plain};
 
 pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
@@ -26,43 +25,19 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         if let Some(cycles) = scenario.cycles.as_ref().filter(|n| *n.get_ref() == 0) {
             return Err(problem(cycles, "`cycles` must be at least 1"));
         }
-        duration(file, &scenario.limit, "limit")?;
-        if let Some(estimate) = &scenario.estimate {
-            duration(file, estimate, "estimate")?;
-        }
-        for (text, key) in [(&scenario.warmup, "warmup"), (&scenario.window, "window")] {
+        placeholders(file, &scenario.script, &[])?;
+        for (key, text) in [("limit", &scenario.limit), ("estimate", &scenario.estimate)] {
             if let Some(text) = text {
                 duration(file, text, key)?;
             }
         }
         points(file, scenario)?;
-        for load in &scenario.load {
-            let text = plain(load.vus.get_ref());
-            for name in variables(&text) {
-                variable(file, &load.vus, name)?;
-            }
-        }
+        check_load::scenario(file, scenario)?;
     }
     if let Some(probe) = &file.probe {
         duration(file, &probe.limit, "limit")?;
     }
-    if let Some(scale) = &file.suite.quick_scale
-        && !(*scale.get_ref() > 0.0 && *scale.get_ref() < 1.0)
-    {
-        return Err(problem(scale, "`quick_scale` must be between 0 and 1"));
-    }
     Ok(())
-}
-
-/// A duration, or a text with what will be a number of milliseconds.
-fn duration(file: &File, text: &Spanned<String>, key: &str) -> Result<(), Problem> {
-    placeholders(file, text, &[])?;
-    if text.get_ref().contains('{') {
-        return Ok(());
-    }
-    parse_duration(text.get_ref())
-        .map(drop)
-        .map_err(|why| problem(text, format!("`{key}`: {why}")))
 }
 
 /// Whether the variable may have the value, or a text with placeholders.

@@ -75,7 +75,11 @@ impl Suite {
             let message = explain(error.message());
             let key = error.span().and_then(|span| key_before(text, span.start));
             let message = match key {
-                Some(key) if !message.contains(&format!("`{key}`")) => {
+                // A key that is not known has no value to be told of, but another one before it.
+                Some(key)
+                    if !message.starts_with("unknown key")
+                        && !message.contains(&format!("`{key}`")) =>
+                {
                     format!("`{key}`: {message}")
                 }
                 _ => message,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::monitor::{MonitorKind, MonitorTable};
+use super::quick::Shares;
 use super::scenario::ScenarioTable;
 use super::schema::{File, GateTable, MetricKind};
 use super::vars::Vars;
@@ -228,17 +229,21 @@ pub(crate) struct Declared {
 }
 
 impl Declared {
-    /// That of a scenario, with the values of a run.
+    /// That of a scenario, with the values of a run and what quick mode makes of them.
     ///
     /// # Errors
     /// A text takes a variable without a value, or becomes no duration.
-    pub(crate) fn of(scenario: &ScenarioTable, vars: &Vars) -> anyhow::Result<Self> {
+    pub(crate) fn of(
+        scenario: &ScenarioTable,
+        vars: &Vars,
+        shares: Shares,
+    ) -> anyhow::Result<Self> {
         let time = |key: &str, text: &Option<Spanned<String>>| -> anyhow::Result<_> {
             let Some(text) = text else { return Ok(None) };
-            let text = vars.expand(text.get_ref(), &RunValues::new())?;
-            let time = parse_time(&text);
+            let text = text.get_ref();
+            let time = parse_time(&vars.expand(text, &RunValues::new())?);
             let id = scenario.id.get_ref();
-            time.map(Some)
+            time.map(|time| Some(shares.time_of(text, time)))
                 .map_err(|why| exit::set_up(format!("scenario {id}: `{key}`: {why}")))
         };
         Ok(Self {

@@ -7,6 +7,7 @@ use barrier_stats::order::CycleOrder;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::load::LoadTable;
 use crate::values::duration::optional;
 
 /// `[[scenario]]`
@@ -14,7 +15,10 @@ use crate::values::duration::optional;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScenarioTable {
     pub(crate) id: Spanned<String>,
-    pub(crate) script: String,
+    /// The harness; takes placeholders.
+    pub(crate) script: Spanned<String>,
+    /// Further arguments of k6, split at white space.
+    pub(crate) args: Option<Spanned<String>>,
     /// Other scenarios of the same plan only begin once this one has passed.
     #[serde(default)]
     pub(crate) preflight: bool,
@@ -42,13 +46,14 @@ pub(crate) struct ScenarioTable {
     pub(crate) warmup: Option<Spanned<String>>,
     /// What is measured after that: a duration, or a text that becomes one.
     pub(crate) window: Option<Spanned<String>>,
-    /// Wall-clock bound of k6: a duration, or a run value in milliseconds.
-    pub(crate) limit: Spanned<String>,
-    /// How long a run takes if nothing goes wrong: a duration, or a run value in milliseconds.
+    /// Wall-clock bound of k6: a duration, or a run value in milliseconds; by default it follows from the loads.
+    pub(crate) limit: Option<Spanned<String>>,
+    /// How long a run takes if nothing goes wrong: a duration, or a run value in milliseconds; by default it follows from the
+    /// loads.
     pub(crate) estimate: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) set: BTreeMap<Spanned<String>, toml::Value>,
-    /// The loads that the harness applies.
+    /// The loads that the harness applies; see [`ScenarioTable::hands_on_loads`].
     #[serde(default)]
     pub(crate) load: Vec<LoadTable>,
 }
@@ -57,6 +62,13 @@ impl ScenarioTable {
     /// Judged cycles.
     pub(crate) fn cycles(&self) -> u32 {
         self.cycles.as_ref().map_or(1, |cycles| *cycles.get_ref())
+    }
+
+    /// Whether the harness gets its loads from the suite: where there is a window, or a load that time ends. Loads of counted
+    /// iterations without a window are what the harness does by itself, and are only told here.
+    pub(crate) fn hands_on_loads(&self) -> bool {
+        let timed = |load: &LoadTable| load.executor.get_ref().is_timed();
+        !self.load.is_empty() && (self.window.is_some() || self.load.iter().any(timed))
     }
 }
 
@@ -92,26 +104,6 @@ pub(crate) enum Priority {
     High,
     Medium,
     Low,
-}
-
-/// `scenario.load[]`: what the harness does, as far as the runner has to know it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "name and executor declare; only `vus` is scaled")]
-pub(crate) struct LoadTable {
-    pub(crate) name: String,
-    pub(crate) executor: Executor,
-    /// A number, or a variable that `--quick` scales.
-    pub(crate) vus: Spanned<toml::Value>,
-    pub(crate) iterations: u64,
-}
-
-/// The executors of k6 whose iterations are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Executor {
-    PerVuIterations,
-    SharedIterations,
 }
 
 /// Whether a table that names scenarios looks at one: those that name none look at all.

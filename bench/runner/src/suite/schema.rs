@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::monitor::MonitorTable;
 use super::scenario::ScenarioTable;
+pub(crate) use super::target::{TargetKind, TargetTable};
 use crate::values::duration;
 use crate::values::exit::Policy;
 use crate::values::value::Kind;
@@ -54,6 +55,7 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) compare: Vec<CompareTable>,
     pub(crate) report: Option<ReportTable>,
+    pub(crate) quick: Option<QuickTable>,
 }
 
 impl File {
@@ -105,6 +107,18 @@ pub(crate) struct SuiteTable {
     /// What the machine must offer: `k6+MODULE+…`, `redis`, `nofile>=N`.
     #[serde(default)]
     pub(crate) needs: Vec<Spanned<String>>,
+}
+
+/// `[quick]`: what `--quick` multiplies by, each a share above 0 and up to 1; what is not named stays.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuickTable {
+    /// Warm-up, window, cool-down, and how long loads take.
+    pub(crate) time: Option<Spanned<f64>>,
+    /// Users that do not follow from a rate.
+    pub(crate) vus: Option<Spanned<f64>>,
+    /// What gates need to judge.
+    pub(crate) min_samples: Option<Spanned<f64>>,
 }
 
 /// What becomes of the plan after a run that did not pass.
@@ -169,69 +183,6 @@ pub(crate) struct EvidenceTable {
     /// Files that must exist after a run.
     #[serde(default)]
     pub(crate) files: Vec<String>,
-}
-
-/// `[[target]]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TargetTable {
-    pub(crate) id: String,
-    pub(crate) kind: TargetKind,
-    pub(crate) variant: Option<Spanned<String>>,
-    /// Values for variables that have none.
-    #[serde(default)]
-    pub(crate) defaults: BTreeMap<Spanned<String>, toml::Value>,
-    /// Program and arguments.
-    #[serde(default)]
-    pub(crate) start: Vec<Spanned<String>>,
-    pub(crate) ready: Ready,
-    /// Log files of an external target; an entry whose variable has no value is left out.
-    #[serde(default)]
-    pub(crate) logs: Vec<Spanned<String>>,
-    /// Processes of an external target to be watched, each as [`super::process::Named`] reads it; an entry whose variable has
-    /// no value is left out.
-    #[serde(default)]
-    pub(crate) processes: Vec<Spanned<String>>,
-    /// Further arguments, split at white space: the fault switches of a reference target.
-    pub(crate) faults: Option<Spanned<String>>,
-    /// Where the target says which build it is.
-    pub(crate) version: Option<VersionTable>,
-}
-
-/// `target.version`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct VersionTable {
-    pub(crate) url: Spanned<String>,
-    /// Names in the JSON that it answers, joined by dots; without it the whole text is the version.
-    pub(crate) json: Option<String>,
-}
-
-/// Who starts a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum TargetKind {
-    /// A program of this project, started by the runner.
-    Builtin,
-    /// Any other program, started by the runner.
-    Process,
-    /// Started by a person; the runner only looks whether it answers.
-    External,
-}
-
-/// `target.ready`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ready {
-    /// Address that must answer with `status`.
-    pub(crate) url: Option<Spanned<String>>,
-    /// Address that must accept a connection.
-    pub(crate) tcp: Option<Spanned<String>>,
-    pub(crate) status: Option<u16>,
-    #[serde(with = "duration")]
-    pub(crate) every: std::time::Duration,
-    #[serde(with = "duration")]
-    pub(crate) limit: std::time::Duration,
 }
 
 /// `[probe]`: a script of k6 that tries what a run will do, and says what it sees.

@@ -61,6 +61,15 @@ pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
         .ok_or_else(refuse)
 }
 
+/// Writes a duration as [`parse_duration`] and k6 read it: in seconds where it is whole.
+pub(crate) fn written(time: Duration) -> String {
+    if time.subsec_nanos() == 0 {
+        format!("{}s", time.as_secs())
+    } else {
+        format!("{}ms", time.as_millis())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +86,9 @@ mod tests {
                 parse_duration(text),
                 Ok(std::time::Duration::from_millis(millis))
             );
+        }
+        for (millis, text) in [(0, "0s"), (300_000, "300s"), (1500, "1500ms")] {
+            assert_eq!(written(Duration::from_millis(millis)), text);
         }
         for text in [
             "",

@@ -6,6 +6,7 @@ pub(crate) mod exit;
 pub(crate) mod exposition;
 pub(crate) mod hash;
 pub(crate) mod mask;
+pub(crate) mod shortcut;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod value;

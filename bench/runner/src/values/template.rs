@@ -114,6 +114,12 @@ pub(crate) fn variables(text: &str) -> Vec<&str> {
     })
 }
 
+/// The variable of a text that is nothing else.
+pub(crate) fn only_variable(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("${")?.strip_suffix('}')?;
+    (variables(text) == [name]).then_some(name)
+}
+
 /// The run values that a text takes.
 pub(crate) fn run_values(text: &str) -> Vec<&str> {
     names(text, |part| match part {
@@ -135,6 +141,10 @@ mod tests {
             Part::Variable("C_1"),
         ];
         assert_eq!(parts("a/{b}-${C_1}"), Ok(expected));
+        assert_eq!(only_variable("${C_1}"), Some("C_1"));
+        for other in ["${C_1}s", "{b}", "C_1", "${A}${B}"] {
+            assert_eq!(only_variable(other), None, "{other}");
+        }
         assert!(parts("{open").is_err());
         assert!(parts("{}").is_err());
     }

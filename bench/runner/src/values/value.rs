@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::address::addresses;
+use super::duration::parse_duration;
 use super::exit;
 use super::mask;
 
@@ -16,6 +17,8 @@ pub(crate) enum Kind {
     Float,
     /// A whole number of milliseconds, which may have its unit behind it.
     Millis,
+    /// A whole number with its unit; handed on as it was given.
+    Duration,
     /// 1 or 0, which may be `true` or `false`.
     Flag,
     String,
@@ -87,6 +90,15 @@ pub(crate) fn parse(name: &str, kind: Kind, text: &str) -> anyhow::Result<Value>
                 )
             })?)
         }
+        Kind::Duration => {
+            parse_duration(text).map_err(|_| {
+                wrong(
+                    text,
+                    "a whole number with the unit ms, s, m or h, as in 30s",
+                )
+            })?;
+            Value::Text(text.to_owned())
+        }
         Kind::Flag => Value::Int(match text.to_ascii_lowercase().as_str() {
             "1" | "true" => 1,
             "0" | "false" => 0,
@@ -150,7 +162,10 @@ mod tests {
         for (text, expected) in [("1", "1"), ("true", "1"), ("0", "0"), (" FALSE ", "0")] {
             assert_eq!(read(Kind::Flag, text).as_deref(), Ok(expected));
         }
+        assert_eq!(read(Kind::Duration, " 5m ").as_deref(), Ok("5m"));
         for (kind, text) in [
+            (Kind::Duration, "300"),
+            (Kind::Duration, "five minutes"),
             (Kind::Millis, "60s"),
             (Kind::Millis, "ms"),
             (Kind::Millis, "1.5ms"),

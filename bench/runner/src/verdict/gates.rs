@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::series::recorded;
 use crate::suite::gate::{limit, of_scenario};
+use crate::suite::quick::Shares;
 use crate::suite::schema::{Class, File, GateTable, MetricKind, Op};
 use crate::suite::vars::Vars;
 use crate::verdict::metric::{self, Found, Samples, look};
@@ -63,6 +64,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) derived: &'a Map<String, Json>,
     pub(crate) over_time: &'a OverTime,
     pub(crate) vars: &'a Vars,
+    /// What quick mode makes of the samples that a gate needs.
+    pub(crate) shares: Shares,
 }
 
 /// One gate, judged.
@@ -109,20 +112,25 @@ pub(crate) fn judge(
 ) -> anyhow::Result<Vec<Judged>> {
     of_scenario(&file.gate, scenario)
         .map(|gate| match evidence.over_time.value(file, gate) {
-            Some(found) => over_time(gate, found, evidence.vars),
+            Some(found) => over_time(gate, found, evidence),
             None => of_summary(gate, evidence),
         })
         .collect()
 }
 
 /// Judges a gate over time.
-fn over_time(gate: &GateTable, found: recorded::Found, vars: &Vars) -> anyhow::Result<Judged> {
+fn over_time(
+    gate: &GateTable,
+    found: recorded::Found,
+    evidence: &Evidence<'_>,
+) -> anyhow::Result<Judged> {
+    let (mut few, vars) = (None, evidence.vars);
     let limit = limit(gate, vars)?;
-    let mut few = None;
     let unit = unit(gate);
     let (value, received) = match (found, gate.absent) {
         (recorded::Found::Value(value, samples), _) => {
-            let least = gate.min_samples.as_ref().map(|least| *least.get_ref());
+            let least = gate.min_samples.as_ref();
+            let least = least.map(|least| evidence.shares.min_samples(*least.get_ref()));
             few = least
                 .filter(|least| samples < *least)
                 .map(|least| format!("; {samples} samples, at least {least} are needed to judge"));
@@ -184,7 +192,7 @@ fn of_summary(gate: &GateTable, evidence: &Evidence<'_>) -> anyhow::Result<Judge
         (Found::Absent, None) => (None, "absent".to_owned()),
         (Found::Silent(why), _) => (None, format!("no value, {why}")),
     };
-    let few = value.and_then(|_| too_few(gate, evidence.summary));
+    let few = value.and_then(|_| too_few(gate, evidence));
     let received = (value, received.as_str());
     Ok(judged(gate, received, limit, few.as_deref(), evidence.vars))
 }
@@ -257,13 +265,14 @@ fn of_kind(gate: &GateTable, summary: &Json) -> Option<Found> {
 }
 
 /// Why the samples are not enough to judge by.
-fn too_few(gate: &GateTable, summary: Option<&Json>) -> Option<String> {
+fn too_few(gate: &GateTable, evidence: &Evidence<'_>) -> Option<String> {
     let least = *gate.min_samples.as_ref()?.get_ref();
+    let least = evidence.shares.min_samples(least);
     #[expect(
         clippy::cast_precision_loss,
         reason = "a number of samples is far below 2^53"
     )]
-    match metric::samples(summary?, gate.metric.get_ref())? {
+    match metric::samples(evidence.summary?, gate.metric.get_ref())? {
         Samples::Counted(count) if count >= least as f64 => None,
         Samples::Some if least <= 1 => None,
         Samples::Counted(count) => Some(format!(
@@ -338,6 +347,7 @@ mod tests {
             derived: &derived,
             over_time: &OverTime::default(),
             vars: &vars,
+            shares: Shares::WHOLE,
         };
         judge(&suite.file, "smoke", &evidence)
             .expect("judged")

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::events::JudgedRun;
 use crate::suite::Suite;
+use crate::suite::quick::Shares;
 use crate::suite::schema::Class;
 use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
@@ -66,6 +67,7 @@ impl Evidence {
             derived: &self.derived,
             over_time: &self.over_time,
             vars: &self.vars,
+            shares: Shares::of(&suite.file, self.quick),
         };
         gates.extend(gates::judge(&suite.file, &self.scenario, &evidence)?);
         // What k6 itself makes of them, or a limit for them, would make dropped iterations their own excuse.

@@ -8,6 +8,7 @@ use crate::series::recorded::{Found, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
 use crate::suite::over_time::{Declared, part, source};
+use crate::suite::quick::Shares;
 use crate::suite::schema::{DeriveTable, File, GateTable};
 use crate::suite::vars::Vars;
 
@@ -33,6 +34,8 @@ pub(crate) struct Ran<'a> {
     pub(crate) k6: Option<Window>,
     /// Something ended it before its end.
     pub(crate) cut: bool,
+    /// Its times were scaled down.
+    pub(crate) quick: bool,
 }
 
 impl OverTime {
@@ -53,7 +56,7 @@ impl OverTime {
         let scenario = file.scenario.iter();
         let mut scenario = scenario.filter(|table| table.id.get_ref() == ran.scenario);
         let declared = match scenario.next() {
-            Some(table) => Declared::of(table, ran.vars)?,
+            Some(table) => Declared::of(table, ran.vars, Shares::of(file, ran.quick))?,
             None => Declared::default(),
         };
         let of_series = match recorded.series() {

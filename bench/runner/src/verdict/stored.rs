@@ -276,6 +276,7 @@ fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow
         vars: &vars,
         k6: of_k6(meta),
         cut: facts.cut,
+        quick: meta.get("quick") == Some(&Json::Bool(true)),
     };
     let over_time = OverTime::read(suite, folder, ran)?;
     let sources = Sources {

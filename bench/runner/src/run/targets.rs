@@ -1,0 +1,95 @@
+//! All targets of a run: the services in their order, and the one under test after them.
+
+use std::path::Path;
+
+use crate::evidence::Folder;
+use crate::plan::PlannedRun;
+use crate::run::inbox::Inbox;
+use crate::run::target::Target;
+use crate::suite::Suite;
+use crate::suite::vars::Vars;
+
+/// Targets that answer. They end in the reverse order of their start, also where a later one does not start.
+#[derive(Debug, Default)]
+pub(crate) struct Targets(Vec<Target>);
+
+impl Targets {
+    /// Starts or asks each of them, one after another. `program`: of another build of the one under test. Their addresses go to
+    /// `vars`, so that each can be told where those before it listen.
+    ///
+    /// # Errors
+    /// One does not start or does not answer within its limit (exit code 2), or a signal arrived; those before it have ended.
+    pub(crate) fn start(
+        suite: &Suite,
+        run: &PlannedRun<'_>,
+        program: Option<&Path>,
+        vars: &mut Vars,
+        folder: &Folder,
+        inbox: &mut Inbox,
+    ) -> anyhow::Result<Self> {
+        let mut targets = Self::default();
+        for table in run.targets() {
+            let program = program.filter(|_| !table.is_service());
+            match Target::start(suite, table, program, vars, folder, inbox) {
+                Ok(target) => targets.0.push(target),
+                Err(error) => {
+                    targets.stop(folder);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(targets)
+    }
+
+    /// Each with what it is called, and its address if it tells one.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.0.iter()
+    }
+
+    /// The process of the one under test, if the runner started it.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.0.last()?.process()
+    }
+
+    /// The services that the runner started, with their processes.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&str, u32)> {
+        let services = self
+            .0
+            .split_last()
+            .map_or(&[][..], |(_, services)| services);
+        services
+            .iter()
+            .filter_map(|target| Some((target.id(), target.process()?)))
+    }
+
+    /// Whether all of them answer now.
+    ///
+    /// # Errors
+    /// The text says of which one what came instead.
+    pub(crate) fn healthy(&self) -> Result<(), String> {
+        let alone = self.0.len() == 1;
+        self.0.iter().try_for_each(|target| {
+            target.healthy().map_err(|why| {
+                if alone {
+                    why
+                } else {
+                    format!("{}: {why}", target.id())
+                }
+            })
+        })
+    }
+
+    /// Ends those that the runner started, the last one first, and completes their logs.
+    pub(crate) fn stop(mut self, folder: &Folder) {
+        while let Some(target) = self.0.pop() {
+            target.stop(folder);
+        }
+    }
+}
+
+/// Where something else went wrong, too, nothing ends before what needs it.
+impl Drop for Targets {
+    fn drop(&mut self) {
+        while self.0.pop().is_some() {}
+    }
+}

@@ -1,0 +1,194 @@
+//! Checks of targets: whether each can be started or reached, and tells where it listens.
+
+use toml::Spanned;
+
+use super::check_plan;
+use super::problem::{Problem, RUN_VALUES, placeholders, problem, variable};
+use super::process::Named;
+use super::schema::{File, TargetTable};
+use crate::values::value::Kind;
+
+/// What a process monitor calls something else.
+const TAKEN: [&str; 4] = ["k6", "redis", "runner", "target"];
+
+pub(super) fn targets(file: &File) -> Result<(), Problem> {
+    let mut seen: Vec<&str> = Vec::new();
+    for target in &file.target {
+        if seen.contains(&target.id.as_str()) {
+            return refuse(target, "is there a second time");
+        }
+        seen.push(&target.id);
+        one(file, target)?;
+    }
+    Ok(())
+}
+
+/// A fault of a target as a whole, told where it begins to say what it starts.
+fn refuse(target: &TargetTable, what: &str) -> Result<(), Problem> {
+    let place = target.start.first().map_or(0..0, Spanned::span);
+    Err(Problem {
+        span: place,
+        text: format!("target {} {what}", target.id),
+    })
+}
+
+fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
+    for (name, value) in &target.defaults {
+        check_plan::level(file, name, value)?;
+        if file.env[name.get_ref().as_str()].default.is_some() {
+            let text = format!("{} has a default in its own table already", name.get_ref());
+            return Err(problem(name, text));
+        }
+    }
+    let files = target.port_files();
+    let ports = ports(file, target)?;
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let told = [["address"].as_slice(), &ports].concat();
+    let known = [files.as_slice(), &told].concat();
+    for argument in &target.start {
+        placeholders(file, argument, &known)?;
+    }
+    if let Some(faults) = &target.faults {
+        placeholders(file, faults, &[])?;
+    }
+    if let Some(version) = &target.version {
+        placeholders(
+            file,
+            &version.url,
+            if target.is_started() { &told } else { &[] },
+        )?;
+    }
+    addresses(file, target, &told)?;
+    processes(file, target)?;
+    for log in &target.logs {
+        placeholders(file, log, &[])?;
+        if target.is_started() {
+            return Err(problem(
+                log,
+                "the output of a target that the runner starts is kept anyway; only an external one has `logs`",
+            ));
+        }
+    }
+    match (&target.ready.url, &target.ready.tcp) {
+        (Some(address), None) | (None, Some(address)) => placeholders(file, address, &known)?,
+        (Some(address), Some(_)) => {
+            return Err(problem(
+                address,
+                "`ready` has either `url` or `tcp`, not both",
+            ));
+        }
+        (None, None) => {
+            let place = target.start.first().map_or(0..0, Spanned::span);
+            return Err(Problem {
+                span: place,
+                text: format!("target {}: `ready` needs `url` or `tcp`", target.id),
+            });
+        }
+    }
+    match (target.is_started(), target.start.is_empty()) {
+        (true, true) => return refuse(target, "needs `start`"),
+        (false, false) => return refuse(target, "is external and has no `start`"),
+        _ => {}
+    }
+    service(target)
+}
+
+/// The names of the further places where it listens.
+fn ports<'f>(file: &File, target: &'f TargetTable) -> Result<Vec<&'f str>, Problem> {
+    let mut names: Vec<&str> = Vec::new();
+    for port in &target.ports {
+        let name = port.get_ref().as_str();
+        let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let computed = file.computed();
+        let mut computed = computed.iter().map(|(name, _)| name.get_ref().as_str());
+        let other = RUN_VALUES.contains(&name)
+            || ["address", "port_file"].contains(&name)
+            || names.contains(&name)
+            || file.each.contains_key(name)
+            || computed.any(|own| own == name);
+        if !target.is_started() {
+            return Err(problem(
+                port,
+                "an external target tells nothing; only one that the runner starts has `ports`",
+            ));
+        }
+        if name.is_empty() || !name.chars().all(lower) {
+            return Err(problem(
+                port,
+                format!("`{name}`: a port has a lower-case name"),
+            ));
+        }
+        if other {
+            return Err(problem(
+                port,
+                format!("`{name}` has another meaning already"),
+            ));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Variables get their values from what the target tells.
+fn addresses(file: &File, target: &TargetTable, told: &[&str]) -> Result<(), Problem> {
+    for (name, text) in &target.addresses {
+        variable(file, name, name.get_ref())?;
+        placeholders(file, text, told)?;
+        let table = &file.env[name.get_ref().as_str()];
+        let why = if !target.is_started() {
+            "an external target tells nothing; only one that the runner starts has `addresses`"
+        } else if !matches!(table.kind, Kind::Url | Kind::String) {
+            "an address goes to a variable of type url or string"
+        } else if table.default.is_some() {
+            "it has a default in its own table, which would be taken for an address that a person gives; give it to the external target, in `defaults`"
+        } else {
+            continue;
+        };
+        return Err(problem(name, format!("{}: {why}", name.get_ref())));
+    }
+    Ok(())
+}
+
+/// What a person started is named, so that it can be watched.
+fn processes(file: &File, target: &TargetTable) -> Result<(), Problem> {
+    for text in &target.processes {
+        placeholders(file, text, &[])?;
+        if target.is_started() {
+            return Err(problem(
+                text,
+                "a program that the runner starts is watched anyway; only an external target has `processes`",
+            ));
+        }
+        if !text.get_ref().contains('{') {
+            Named::parse(text.get_ref()).map_err(|why| problem(text, why))?;
+        }
+    }
+    Ok(())
+}
+
+/// A service is always there, and nobody compares it with another one.
+fn service(target: &TargetTable) -> Result<(), Problem> {
+    if !target.is_service() {
+        return Ok(());
+    }
+    let only = "belongs to a target under test; a service has none";
+    if let Some(variant) = &target.variant {
+        return Err(problem(variant, format!("`variant` {only}")));
+    }
+    if let Some(version) = &target.version {
+        return Err(problem(&version.url, format!("`version` {only}")));
+    }
+    if let Some(process) = target.processes.first() {
+        return Err(problem(process, format!("`processes` {only}")));
+    }
+    if TAKEN.contains(&target.id.as_str()) {
+        return refuse(
+            target,
+            &format!(
+                "is a service, and monitors call something else so; allowed: any other than {}",
+                TAKEN.join(", ")
+            ),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! `[[target]]`: what is measured, and the services that it needs.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::values::duration;
+use crate::values::template::{RunValues, run_values};
+
+/// `[[target]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetTable {
+    pub(crate) id: String,
+    pub(crate) kind: TargetKind,
+    #[serde(default)]
+    pub(crate) role: TargetRole,
+    pub(crate) variant: Option<Spanned<String>>,
+    /// Values for variables that have none.
+    #[serde(default)]
+    pub(crate) defaults: BTreeMap<Spanned<String>, toml::Value>,
+    /// Program and arguments.
+    #[serde(default)]
+    pub(crate) start: Vec<Spanned<String>>,
+    /// Names of further places where it listens, beside the one in the first line of `{port_file}`: each in a line `NAME ADDRESS`
+    /// of that file, or in a file of its own where `start` takes `{NAME_port_file}`. `{NAME}` is its host and port.
+    #[serde(default)]
+    pub(crate) ports: Vec<Spanned<String>>,
+    /// Variables that get their values from where it listens.
+    #[serde(default)]
+    pub(crate) addresses: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(crate) ready: Ready,
+    /// Log files of an external target; an entry whose variable has no value is left out.
+    #[serde(default)]
+    pub(crate) logs: Vec<Spanned<String>>,
+    /// Processes of an external target to be watched, each as [`super::process::Named`] reads it; an entry whose variable has
+    /// no value is left out.
+    #[serde(default)]
+    pub(crate) processes: Vec<Spanned<String>>,
+    /// Further arguments, split at white space: the fault switches of a reference target.
+    pub(crate) faults: Option<Spanned<String>>,
+    /// Where the target says which build it is.
+    pub(crate) version: Option<VersionTable>,
+}
+
+impl TargetTable {
+    /// Whether the runner starts it.
+    pub(crate) fn is_started(&self) -> bool {
+        self.kind != TargetKind::External
+    }
+
+    /// Whether it is one of those that every run has.
+    pub(crate) fn is_service(&self) -> bool {
+        self.role == TargetRole::Service
+    }
+
+    /// What its arguments may take that is not known before its start: the files by which it tells where it listens.
+    pub(crate) fn port_files(&self) -> Vec<String> {
+        let own = self.ports.iter().map(|name| own_file(name.get_ref()));
+        std::iter::once(PORT_FILE.to_owned()).chain(own).collect()
+    }
+
+    /// Whether its arguments take the file.
+    fn takes(&self, file: &str) -> bool {
+        let taken = |word: &Spanned<String>| run_values(word.get_ref()).contains(&file);
+        self.start.iter().any(taken)
+    }
+
+    /// Where it tells each place where it listens.
+    pub(crate) fn told(&self) -> Vec<Told<'_>> {
+        // A service may listen where the suite says, and tell nothing; what is under test has an address.
+        let first = (self.takes(PORT_FILE) || !self.is_service()).then(|| Told {
+            name: ADDRESS,
+            file: PORT_FILE.to_owned(),
+            line: None,
+        });
+        let further = self.ports.iter().map(|name| {
+            let name = name.get_ref().as_str();
+            let own = own_file(name);
+            let alone = self.takes(&own);
+            Told {
+                name,
+                file: if alone { own } else { PORT_FILE.to_owned() },
+                line: (!alone).then_some(name),
+            }
+        });
+        first.into_iter().chain(further).collect()
+    }
+
+    /// Its port files, each as an empty text: for arguments that are looked at before they are known.
+    pub(crate) fn not_yet(&self) -> RunValues {
+        let mut values = RunValues::new();
+        for name in self.port_files() {
+            values.insert(&name, "");
+        }
+        values
+    }
+}
+
+/// A place where a target listens, and how it tells it.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    /// What texts take it by.
+    pub(crate) name: &'a str,
+    /// The file.
+    pub(crate) file: String,
+    /// The name that the line begins with; the first line has none.
+    pub(crate) line: Option<&'a str>,
+}
+
+/// What texts take the first address by.
+pub(crate) const ADDRESS: &str = "address";
+const PORT_FILE: &str = "port_file";
+
+fn own_file(name: &str) -> String {
+    format!("{name}_{PORT_FILE}")
+}
+
+/// What a target is in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TargetRole {
+    /// Under test: each run has one, by its variant and by who starts it.
+    #[default]
+    Target,
+    /// What the one under test needs: every run has all of them.
+    Service,
+}
+
+/// `target.version`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VersionTable {
+    pub(crate) url: Spanned<String>,
+    /// Names in the JSON that it answers, joined by dots; without it the whole text is the version.
+    pub(crate) json: Option<String>,
+}
+
+/// Who starts a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TargetKind {
+    /// A program of this project, started by the runner.
+    Builtin,
+    /// Any other program, started by the runner.
+    Process,
+    /// Started by a person; the runner only looks whether it answers.
+    External,
+}
+
+/// `target.ready`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ready {
+    /// Address that must answer with `status`.
+    pub(crate) url: Option<Spanned<String>>,
+    /// Address that must accept a connection.
+    pub(crate) tcp: Option<Spanned<String>>,
+    pub(crate) status: Option<u16>,
+    #[serde(with = "duration")]
+    pub(crate) every: std::time::Duration,
+    #[serde(with = "duration")]
+    pub(crate) limit: std::time::Duration,
+}
