@@ -147,8 +147,12 @@ fn a_servers_own_values_are_judged_as_those_of_k6() {
     });
     let gates = gates.collect::<String>();
     let picks = "match = { loop_hz = 'loop_hz', ticks = 'ticks_total{loop=\"a\"}' }\n";
-    let stage = stage(&format!("{PROM}{picks}{gates}"), 12, metrics);
+    let derived = "[[derive]]\nid = \"least\"\nhow = \"copy\"\nfrom = ['monitor.loop.loop_hz.min']\n\
+        [[derive]]\nid = \"inside\"\nhow = \"share_in_band\"\nfrom = ['monitor.loop.loop_hz']\nband = [0, 200]\n";
+    let stage = stage(&format!("{PROM}{picks}{derived}{gates}"), 12, metrics);
     let verdict = judged(&stage, 3, "FAIL");
+    let derived = common::json(&stage.run_folder().join("derived.json"));
+    assert_eq!(derived, serde_json::json!({ "least": 90, "inside": 1 }));
     for (n, (keys, _, _)) in (0..).zip(&cases) {
         for (how, holds) in [("good", true), ("bad", false)] {
             let gate = verdict.gate(&format!("{how}-{n}"));

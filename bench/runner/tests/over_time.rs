@@ -317,6 +317,65 @@ const BY_TAG: &str =
     "metric = \"reply\"\ntag = \"kind:chat\"\nstat = \"count\"\nop = \"==\"\nlimit = 50";
 
 #[test]
+fn values_are_derived_from_what_was_in_the_window() {
+    let cases = [
+        ("copy", "['series.reply{kind:chat}.p(100)']", json!(100)),
+        (
+            "difference",
+            "['series.reply.count', 'series.reply{kind:chat}.count']",
+            json!(5),
+        ),
+        ("ratio", "['series.sent.rate', 'env.RATE']", json!(0.8)),
+        (
+            "sum",
+            "['series.reply{kind:chat}.count', 'series.reply{kind:poll}.count']",
+            json!(55),
+        ),
+        (
+            "min",
+            "['series.load.max', 'series.load.min', 'env.RATE']",
+            json!(97),
+        ),
+        (
+            "max",
+            "['series.load.max', 'series.load.min', 'env.RATE']",
+            json!(110),
+        ),
+        (
+            "share_in_band",
+            "['series.load']\nband = [95, 105]",
+            json!(0.8),
+        ),
+        ("longest_gap", "['series.sent']", json!(1)),
+        ("copy_or_zero", "['series.lost.count']", json!(0)),
+        // Of what is missing nothing follows.
+        ("copy_or_zero", "['series.early.avg']", Json::Null),
+        ("sum", "['series.early.avg', 'env.RATE']", Json::Null),
+        ("ratio", "['env.RATE', 'env.NONE']", Json::Null),
+    ];
+    let tables = (0..).zip(&cases).map(|(n, (how, from, _))| {
+        format!("[[derive]]\nid = \"d{n}\"\nhow = \"{how}\"\nfrom = {from}\n")
+    });
+    let stage = Stage::new(&format!(
+        "[env.RATE]\ntype = \"int\"\ndefault = 100\n[env.NONE]\ntype = \"int\"\ndefault = 0\n{SCENARIO}{SERIES}{}{}",
+        tables.collect::<String>(),
+        gate(
+            "share",
+            "metric = \"d2\"\nstat = \"value\"\nop = \">\"\nlimit = 0.7"
+        )
+    ));
+    stage.recorded(&whole());
+    let (code, printed, verdict) = stage.run();
+    assert_eq!((code, verdict.is()), (0, "PASS"), "{printed}");
+    let derived = common::json(&stage.run_folder().join("derived.json"));
+    for (n, (how, from, expected)) in (0..).zip(&cases) {
+        assert_eq!(&derived[format!("d{n}")], expected, "{how} {from}");
+    }
+    let (code, later) = stage.judge();
+    assert_eq!(code, 0, "{later}");
+}
+
+#[test]
 fn values_below_zero_are_in_no_percentile() {
     let mut recording = Recording::new(&[]);
     for second in 0..8 {
@@ -523,70 +582,5 @@ fn a_run_that_its_harness_ended_is_aborted_where_the_verdict_is_handed_on() {
         );
         let (later, told) = stage.judge();
         assert!(later == code && told.contains(is), "{later}: {told}");
-    }
-}
-
-#[test]
-fn what_cannot_be_judged_over_time_is_refused_with_its_line() {
-    let gate = |keys: &str| gate("g", &format!("op = \"<\"\nlimit = 1\n{keys}"));
-    let monitor = "[[monitor]]\nid = \"loop\"\nkind = \"prom\"\nevery = \"1s\"\nsource = \"${BASE_URL}/metrics\"\n";
-    let picks = format!("{monitor}match = [\"hz\", \"ticks_total\"]\n");
-    let derived = "[[derive]]\nid = \"d\"\nhow = \"copy\"\nfrom = [\"summary.state.x\"]\n";
-    for (tables, line, why) in [
-        (format!("{SERIES}{}", gate("metric = \"ok\"\nstat = \"share_in_band\"")), "stat = \"share", "needs `band`"),
-        (format!("{SERIES}{}", gate("metric = \"ok\"\nstat = \"rate\"\nband = [1, 2]")), "band =", "`band` is of `share_in_band` alone"),
-        (format!("{SERIES}{}", gate("metric = \"ok\"\nstat = \"share_in_band\"\nband = [2, 1]")), "band =", "the lower value first"),
-        (format!("{SERIES}{}", gate("metric = \"ok\"\nstat = \"share_in_band\"\nband = [1]")), "band =", "`band`: invalid length"),
-        (format!("{SERIES}{}", gate("metric = \"checks\"\nstat = \"longest_gap\"")), "stat =", "a rate has no `longest_gap`"),
-        (format!("{SERIES}{}", gate("metric = \"http_req_duration\"\nstat = \"longest_gap\"")), "stat =", "a trend has no `longest_gap`"),
-        (format!("{SERIES}{}", gate("metric = \"m\"\nstat = \"longest_gap\"")), "stat =", "say `type = \"counter\"`"),
-        (gate("metric = \"http_reqs\"\nstat = \"longest_gap\""), "stat =", "where the suite has a table [series]"),
-        (gate("metric = \"m\"\nstat = \"share_in_band\"\nband = [1, 2]"), "stat =", "where the suite has a table [series]"),
-        (gate("metric = \"m\"\nstat = \"count\"\ntag = \"kind:x\""), "tag =", "add a table [series]"),
-        (format!("{SERIES}{}", gate("metric = \"m\"\nstat = \"count\"\ntag = \"kind\"")), "tag =", "allowed: name:value"),
-        (format!("{SERIES}{}", gate("metric = \"m{a:b}\"\nstat = \"count\"\ntag = \"kind:x\"")), "tag =", "in braces already"),
-        (format!("{SERIES}{}", gate("metric = \"m{a}\"\nstat = \"count\"")), "metric =", "is no tag"),
-        (format!("{SERIES}tags = [\"a,b\"]\n"), "tags =", "is no name of a tag"),
-        (format!("{SERIES}{derived}{}", gate("metric = \"d\"\nstat = \"value\"\ntag = \"kind:x\"")), "tag =", "a derived value has no tags"),
-        (format!("{SERIES}{picks}{}", gate("metric = \"hz\"\nstat = \"avg\"\ntag = \"kind:x\"")), "tag =", "a monitor's value has no tags"),
-        (format!("{picks}{}", gate("metric = \"hz\"\nstat = \"rate\"")), "stat =", "a monitor's value has no `rate`"),
-        (format!("{picks}{}", gate("metric = \"ticks_total\"\nstat = \"avg\"")), "stat =", "a monitor's counter has no `avg`"),
-        (format!("{picks}{}", gate("metric = \"hz\"\ntype = \"trend\"\nstat = \"avg\"")), "metric =", "of type counter or gauge"),
-        (format!("{picks}{}", gate("metric = \"hz\"\nstat = \"avg\"\nabsent = 0")), "metric =", "takes no `absent`"),
-        (format!("{picks}scenarios = [\"other\"]\n[[scenario]]\nid = \"other\"\nscript = \"s.js\"\nlimit = \"1s\"\n{}", gate("metric = \"hz\"\nstat = \"avg\"")), "metric =", "the monitor loop does not watch scenario load"),
-        (monitor.to_owned(), "id = \"loop\"", "needs `match`"),
-        (format!("{monitor}match = []\n"), "match =", "`match` names nothing"),
-        (format!("{monitor}match = [1]\n"), "match =", "a list of texts"),
-        (format!("{monitor}match = ['hz{{a=1}}']\n"), "match =", "no value in quotes"),
-        (format!("{monitor}match = ['vus']\n"), "match =", "a metric of k6 has this name"),
-        (format!("{derived}{monitor}match = ['d']\n"), "match =", "a derived value has this name"),
-        (format!("{picks}{}match = ['hz']\n", monitor.replace("loop", "again")), "match = ['hz']", "a second value of a monitor"),
-        (format!("{monitor}of = [\"target\"]\nmatch = ['hz']\n"), "of =", "picks what `match` says"),
-        ("[[monitor]]\nid = \"l\"\nkind = \"log\"\nevery = \"1s\"\nmatch = { e = '(' }\n".to_owned(), "match =", "`(`: regex parse error"),
-        ("[[monitor]]\nid = \"l\"\nkind = \"http\"\nevery = \"1s\"\nmatch = ['status']\n".to_owned(), "id = \"l\"", "needs `source`"),
-        ("[[monitor]]\nid = \"l\"\nkind = \"http\"\nevery = \"1s\"\nsource = \"${BASE_URL}\"\nmatch = ['a..b']\n".to_owned(), "match =", "names in the JSON joined by dots"),
-        ("[[monitor]]\nid = \"l\"\nkind = \"process\"\nevery = \"1s\"\nof = [\"k6\"]\nmatch = ['a']\n".to_owned(), "match =", "`match` is of monitors of kind http"),
-    ] {
-        let stage = Stage::new(&format!("{SCENARIO}{tables}"));
-        let suite = text(&stage.path("suite.toml"));
-        let place = suite.rfind(&format!("\n{line}")).unwrap_or_else(|| panic!("{line}: {suite}"));
-        let number = suite[..=place].matches('\n').count() + 1;
-        let (code, printed) = finish(&mut stage.call(&["validate", &stage.suite()]));
-        assert_eq!(code, 2, "{tables}: {printed}");
-        assert!(
-            printed.contains(&format!("suite.toml:{number}: ")) && printed.contains(why),
-            "line {number}, {why}: {tables}: {printed}"
-        );
-    }
-    let tables = SCENARIO.replace("5s", "${LONG}");
-    let stage = Stage::new(&format!("[env.LONG]\ntype = \"string\"\n{tables}"));
-    let (code, printed) = finish(stage.call(&["run", &stage.suite()]).env("LONG", "a while"));
-    let why = "scenario load: `window`: not a duration: `a while`";
-    assert!(code == 2 && printed.contains(why), "{printed}");
-    for key in ["warmup = \"soon\"", "window = \"long\""] {
-        let tables = SCENARIO.replace("warmup = \"2s\"\nwindow = \"5s\"", key);
-        let stage = Stage::new(&tables);
-        let (code, printed) = finish(&mut stage.call(&["validate", &stage.suite()]));
-        assert!(code == 2 && printed.contains("not a duration"), "{printed}");
     }
 }

@@ -10,7 +10,7 @@ use crate::run::series;
 use crate::series::window::Window;
 use crate::suite::Suite;
 use crate::values::mask::masked;
-use crate::verdict::derive::derive;
+use crate::verdict::derive::{Sources, derive};
 use crate::verdict::facts::{Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
@@ -40,15 +40,34 @@ pub(super) fn conclude(
         .as_deref()
         .and_then(|bytes| serde_json::from_slice(bytes).ok());
     let of_machine = serde_json::to_value(machine)?;
-    let derived = derive(&suite.file.derive, summary.as_ref(), &run.vars, &of_machine);
+    let output = folder.text("stdout.txt");
+    let was_cut = output.as_deref().is_some_and(cut);
+    let ran = Ran {
+        scenario: run.scenario.id.get_ref(),
+        vars: &run.vars,
+        k6: Some(Window {
+            from_ms: finished.began.timestamp().as_millisecond(),
+            to_ms: finished.ended.timestamp().as_millisecond(),
+        }),
+        cut: was_cut,
+        quick: meta.quick(),
+    };
+    let over_time = OverTime::read(suite, folder, ran)?;
+    let window = over_time.window();
+    let sources = Sources {
+        summary: summary.as_ref(),
+        vars: &run.vars,
+        machine: &of_machine,
+        over_time: &over_time,
+    };
+    let derived = derive(&suite.file, sources);
     let _ = folder.write_json("derived.json", &Json::Object(derived.clone()));
     let missing = suite.file.evidence.files.iter();
     let missing = missing.filter(|name| *name != "verdict.json" && !folder.has(name));
-    let output = folder.text("stdout.txt");
     let facts = Facts {
         k6_exit_code: finished.code,
         aborted: output.as_deref().and_then(aborted),
-        cut: output.as_deref().is_some_and(cut),
+        cut: was_cut,
         exhausted: output.as_deref().is_some_and(exhausted),
         cause: finished.cause,
         summary: summary.is_some(),
@@ -57,18 +76,6 @@ pub(super) fn conclude(
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
     };
     meta.judged_by(&facts, of_machine)?;
-    let ran = Ran {
-        scenario: run.scenario.id.get_ref(),
-        vars: &run.vars,
-        k6: Some(Window {
-            from_ms: finished.began.timestamp().as_millisecond(),
-            to_ms: finished.ended.timestamp().as_millisecond(),
-        }),
-        cut: facts.cut,
-        quick: meta.quick(),
-    };
-    let over_time = OverTime::read(suite, folder, ran)?;
-    let window = over_time.window();
     let evidence = Evidence {
         scenario: run.scenario.id.get_ref().clone(),
         facts,

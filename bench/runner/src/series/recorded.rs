@@ -11,7 +11,7 @@ use crate::evidence::{Folder, component};
 use crate::suite::monitor::MonitorKind;
 use crate::suite::over_time::{Selector, Source};
 use crate::suite::scenario::looks_at;
-use crate::suite::schema::{File, GateTable, MetricKind};
+use crate::suite::schema::{DeriveTable, File, GateTable, How, MetricKind};
 use crate::suite::{over_time, stat::Stat};
 
 /// What k6 and the monitors wrote; nothing where no gate is judged over time.
@@ -34,6 +34,16 @@ pub(crate) enum Found {
     Silent(String),
 }
 
+/// What is asked of a value.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    stat: Option<Stat>,
+    band: Option<[f64; 2]>,
+    /// What a gate says that it is.
+    kind: Option<MetricKind>,
+    window: Window,
+}
+
 /// The file of a monitor.
 pub(crate) fn monitor_file(id: &str) -> String {
     format!("monitor-{}.jsonl", component(id))
@@ -52,9 +62,12 @@ impl Recorded {
         });
         let gates = file.gate.iter();
         let gates = gates.filter(|gate| looks_at(&gate.scenarios, scenario));
+        let gates = gates.filter_map(|gate| over_time::source(file, gate));
+        let derived = file.derive.iter().flat_map(|table| &table.from);
+        let derived = derived.filter_map(|from| Some(part(file, from.get_ref())?.0));
         let mut samples = BTreeMap::new();
-        for gate in gates {
-            if let Some(Source::Monitor { id, name, kind }) = over_time::source(file, gate) {
+        for source in gates.chain(derived) {
+            if let Source::Monitor { id, name, kind } = source {
                 let key = key(name, kind);
                 samples.entry(key).or_insert_with(|| {
                     let text = folder.text(&monitor_file(id)).unwrap_or_default();
@@ -76,34 +89,64 @@ impl Recorded {
     /// What a gate judges, over a window; `None` if that is nothing over time.
     pub(crate) fn value(&self, file: &File, gate: &GateTable, window: Window) -> Option<Found> {
         let source = over_time::source(file, gate)?;
-        let stat = Stat::parse(gate.stat.get_ref());
-        let Some(stat) = stat else {
-            return Some(Found::Silent("it has no such statistic".to_owned()));
+        let asked = Asked {
+            stat: Stat::parse(gate.stat.get_ref()),
+            band: gate.band.as_ref().map(|band| *band.get_ref()),
+            kind: gate.kind,
+            window,
         };
-        let band = gate.band.as_ref().map(|band| *band.get_ref());
+        Some(self.taken(&source, asked))
+    }
+
+    /// What a derived value takes, over a window; `None` if that is nothing over time.
+    pub(crate) fn derived(
+        &self,
+        file: &File,
+        table: &DeriveTable,
+        from: &str,
+        window: Window,
+    ) -> Option<Found> {
+        let (source, stat) = part(file, from)?;
+        let stat = match table.how.get_ref() {
+            How::ShareInBand => Some(Stat::ShareInBand),
+            How::LongestGap => Some(Stat::LongestGap),
+            _ => stat.and_then(Stat::parse),
+        };
+        let asked = Asked {
+            stat,
+            band: table.band.as_ref().map(|band| *band.get_ref()),
+            kind: None,
+            window,
+        };
+        Some(self.taken(&source, asked))
+    }
+
+    fn taken(&self, source: &Source<'_>, asked: Asked) -> Found {
+        let Some(stat) = asked.stat else {
+            return Found::Silent("it has no such statistic".to_owned());
+        };
         let taken = match source {
-            Source::Monitor { name, kind, .. } => match self.samples.get(&key(name, kind)) {
-                Some(samples) => samples.stat(stat, window, band),
+            Source::Monitor { name, kind, .. } => match self.samples.get(&key(name, *kind)) {
+                Some(samples) => samples.stat(stat, asked.window, asked.band),
                 None => Err("no samples in the window".to_owned()),
             },
-            Source::Series(selector) => match self.of_k6(&selector, gate, stat, window) {
+            Source::Series(selector) => match self.of_k6(selector, stat, asked) {
                 Ok(Some(taken)) => taken,
-                Ok(None) => return Some(Found::Absent),
+                Ok(None) => return Found::Absent,
                 Err(why) => Err(why),
             },
         };
-        Some(match taken {
+        match taken {
             Ok((value, n)) => Found::Value(value, n),
             Err(why) => Found::Silent(why),
-        })
+        }
     }
 
     fn of_k6(
         &self,
         selector: &Selector,
-        gate: &GateTable,
         stat: Stat,
-        window: Window,
+        asked: Asked,
     ) -> Result<Option<Taken>, String> {
         let series = self
             .series()
@@ -111,12 +154,11 @@ impl Recorded {
         let Some(metric) = series.metric(selector)? else {
             return Ok(None);
         };
-        if let Some(declared) = gate.kind.filter(|kind| *kind != metric.kind) {
+        if let Some(declared) = asked.kind.filter(|kind| *kind != metric.kind) {
             let [is, declared] = [metric.kind, declared].map(MetricKind::name);
             return Err(format!("it is a {is}, and the gate says a {declared}"));
         }
-        let band = gate.band.as_ref().map(|band| *band.get_ref());
-        Ok(Some(metric.stat(stat, window, band)))
+        Ok(Some(metric.stat(stat, asked.window, asked.band)))
     }
 
     /// What a chart of a gate shows, over a window; empty where there is nothing.
@@ -138,6 +180,11 @@ impl Recorded {
             }
         }
     }
+}
+
+/// What a derived value takes from values over time.
+fn part<'f>(file: &'f File, from: &'f str) -> Option<(Source<'f>, Option<&'f str>)> {
+    over_time::part(file, from).ok().flatten()
 }
 
 /// One value may be looked at as a counter by one gate, and as a gauge by another.

@@ -10,7 +10,8 @@ use super::schema::{File, MACHINE_VALUES};
 use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
 use super::section::Section;
 use super::{
-    check_gates, check_monitors, check_names, check_plan, check_quick, check_targets, schema1,
+    check_derive, check_gates, check_monitors, check_names, check_plan, check_quick, check_targets,
+    schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -113,6 +114,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     for derive in &file.derive {
+        check_derive::derive(file, derive)?;
         for from in &derive.from {
             check_source(file, from)?;
         }
@@ -260,6 +262,7 @@ fn check_meta(file: &File) -> Result<(), Problem> {
 fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
     match from.get_ref().split_once('.') {
         Some(("summary", path)) if !path.is_empty() => Ok(()),
+        Some(("series" | "monitor", _)) => Ok(()),
         Some(("machine", name)) if MACHINE_VALUES.contains(&name) => Ok(()),
         Some(("machine", name)) => Err(problem(
             from,
@@ -272,7 +275,7 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
         _ => Err(problem(
             from,
             format!(
-                "`{}`: allowed: summary.PATH, machine.NAME or env.NAME",
+                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, series.METRIC.STAT or monitor.ID.NAME.STAT",
                 from.get_ref()
             ),
         )),

@@ -136,15 +136,24 @@ fn over_time(gate: &GateTable, of: Of) -> Result<(), Problem> {
         }
     }
     let in_band = gate.stat.get_ref() == SHARE_IN_BAND;
-    match &gate.band {
-        None if in_band => Err(problem(
-            &gate.stat,
+    band(&gate.stat, gate.band.as_ref(), in_band)
+}
+
+/// Whether there is a band where one is needed, and nowhere else. `asks`: what would need one.
+pub(super) fn band<T>(
+    asks: &Spanned<T>,
+    band: Option<&Spanned<[f64; 2]>>,
+    needed: bool,
+) -> Result<(), Problem> {
+    match band {
+        None if needed => Err(problem(
+            asks,
             "`share_in_band` needs `band`, the lowest and the highest value inside, as in [95, 105]",
         )),
-        Some(band) if !in_band => Err(problem(
-            band,
-            format!("`band` is of `{SHARE_IN_BAND}` alone"),
-        )),
+        Some(band) if !needed => {
+            let text = format!("`band` is of `{SHARE_IN_BAND}` alone");
+            Err(problem(band, text))
+        }
         Some(band) => {
             let [low, high] = *band.get_ref();
             if low <= high && (high - low).is_finite() {

@@ -41,7 +41,8 @@ fn of_variables(gate: &GateTable, table: &DeriveTable, vars: &Vars) -> anyhow::R
         return Ok(());
     };
     let number = |name: &&str| matches!(vars.get(name), Some(Value::Int(_) | Value::Float(_)));
-    let zero = table.how == How::CopyOrZero && names.iter().all(|name| vars.get(name).is_none());
+    let zero = *table.how.get_ref() == How::CopyOrZero
+        && names.iter().all(|name| vars.get(name).is_none());
     if zero
         || names
             .iter()

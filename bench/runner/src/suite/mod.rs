@@ -21,6 +21,7 @@ pub(crate) mod vars;
 pub(crate) mod waits;
 
 mod check;
+mod check_derive;
 mod check_gates;
 mod check_load;
 mod check_monitors;

@@ -125,6 +125,54 @@ pub(crate) fn source<'f>(file: &'f File, gate: &'f GateTable) -> Option<Source<'
     Selector::of(gate).ok().map(Source::Series)
 }
 
+/// What a derived value takes from values over time, and which statistic of it if it names one; `None` if it takes it from
+/// somewhere else.
+///
+/// # Errors
+/// What was received, and what is allowed.
+pub(crate) fn part<'f>(
+    file: &'f File,
+    from: &'f str,
+) -> Result<Option<(Source<'f>, Option<&'f str>)>, String> {
+    if let Some(rest) = from.strip_prefix("series.") {
+        if file.series.is_none() {
+            let why = "k6 writes values over time only where the suite has a table [series]";
+            return Err(format!("`{from}`: {why}"));
+        }
+        let end = match rest.find('}') {
+            Some(brace) => brace + 1,
+            None => rest.find('.').unwrap_or(rest.len()),
+        };
+        let (metric, stat) = rest.split_at(end);
+        let selector = Selector::parse(metric)?;
+        return Ok(Some((Source::Series(selector), stat.strip_prefix('.'))));
+    }
+    let Some(rest) = from.strip_prefix("monitor.") else {
+        return Ok(None);
+    };
+    for table in &file.monitor {
+        let value = rest.strip_prefix(table.id.get_ref().as_str());
+        let Some(value) = value.and_then(|value| value.strip_prefix('.')) else {
+            continue;
+        };
+        for pick in table.picks() {
+            let stat = value.strip_prefix(pick.name.as_str());
+            if let Some(stat) = stat.filter(|stat| stat.is_empty() || stat.starts_with('.')) {
+                let name = &value[..pick.name.len()];
+                let source = Source::Monitor {
+                    id: table.id.get_ref(),
+                    name,
+                    kind: usual_kind(table, name),
+                };
+                return Ok(Some((source, stat.strip_prefix('.'))));
+            }
+        }
+    }
+    Err(format!(
+        "`{from}`: no monitor picks that; allowed: monitor.ID.NAME, with a name of its `match`"
+    ))
+}
+
 /// The monitor that picks a value of this name.
 pub(crate) fn monitor<'f>(file: &'f File, name: &str) -> Option<&'f MonitorTable> {
     file.monitor.iter().find(|table| table.has(name))
@@ -143,7 +191,7 @@ fn usual_kind(table: &MonitorTable, name: &str) -> MetricKind {
     }
 }
 
-/// The tags that k6's output keeps: those that the suite lists, then those that gates name.
+/// The tags that k6's output keeps: those that the suite lists, then those that gates and derived values name.
 pub(crate) fn tags(file: &File) -> Vec<String> {
     let Some(series) = &file.series else {
         return Vec::new();
@@ -156,7 +204,12 @@ pub(crate) fn tags(file: &File) -> Vec<String> {
             Some(Source::Series(selector)) => Some(selector.tags),
             _ => None,
         });
-    let named = named.flatten().map(|(name, _)| name);
+    let derived = file.derive.iter().flat_map(|table| &table.from);
+    let derived = derived.filter_map(|from| match part(file, from.get_ref()) {
+        Ok(Some((Source::Series(selector), _))) => Some(selector.tags),
+        _ => None,
+    });
+    let named = named.chain(derived).flatten().map(|(name, _)| name);
     let mut tags: Vec<String> = Vec::new();
     for name in listed.chain(named) {
         if !tags.contains(&name) {

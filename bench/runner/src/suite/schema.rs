@@ -293,9 +293,12 @@ pub(crate) enum MetaFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeriveTable {
     pub(crate) id: Spanned<String>,
-    /// `summary.PATH`, `machine.NAME` or `env.NAME`; the first that has a value counts.
+    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `series.METRIC.STAT` or `monitor.ID.NAME.STAT`; of what is copied, the first
+    /// that has a value counts.
     pub(crate) from: Vec<Spanned<String>>,
-    pub(crate) how: How,
+    pub(crate) how: Spanned<How>,
+    /// Lowest and highest value inside the band of `share_in_band`.
+    pub(crate) band: Option<Spanned<[f64; 2]>>,
 }
 
 /// What `machine.NAME` can name: the figures of the machine that are numbers.
@@ -314,6 +317,19 @@ pub(crate) enum How {
     Copy,
     /// As it is; absent is 0 (k6 leaves out a counter that was never increased).
     CopyOrZero,
+    /// The first one less the second.
+    Difference,
+    /// The first one divided by the second.
+    Ratio,
+    /// The least of all.
+    Min,
+    /// The greatest of all.
+    Max,
+    Sum,
+    /// Over the window, as the statistic of gates.
+    ShareInBand,
+    /// Over the window, as the statistic of gates.
+    LongestGap,
 }
 
 /// `[[gate]]`

@@ -2,73 +2,126 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::suite::schema::{DeriveTable, How};
+use crate::series::recorded;
+use crate::suite::schema::{DeriveTable, File, How};
 use crate::suite::vars::{Value, Vars};
 use crate::verdict::metric::{Found, look, unnamed};
+use crate::verdict::over_time::OverTime;
+
+/// What values are derived from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) summary: Option<&'a Json>,
+    pub(crate) vars: &'a Vars,
+    pub(crate) machine: &'a Json,
+    pub(crate) over_time: &'a OverTime,
+}
 
 /// Computes the values in the order of the suite file; what cannot be found is `null`.
-pub(crate) fn derive(
-    tables: &[DeriveTable],
-    summary: Option<&Json>,
-    vars: &Vars,
-    machine: &Json,
-) -> Map<String, Json> {
+pub(crate) fn derive(file: &File, sources: Sources<'_>) -> Map<String, Json> {
     let mut derived = Map::new();
-    for table in tables {
-        let found = table
-            .from
-            .iter()
-            .find_map(|from| source(from.get_ref(), summary, vars, machine));
-        // A metric that is there without a sample or without that statistic is not absent; nor is a part that k6 did not sum up.
-        let silent = || {
-            let mut from = table.from.iter();
-            from.any(|from| {
-                metric_of(from.get_ref()).is_some_and(|(name, stat)| {
-                    summary.is_some_and(|summary| {
-                        look(summary, name, stat) != Found::Absent
-                            || unnamed(summary, name).is_some()
-                    })
-                })
-            })
-        };
-        let value = match (found, table.how, summary) {
-            (Some(value), _, _) => value,
-            // Without a summary nothing is known, so nothing is zero either.
-            (None, How::CopyOrZero, Some(_)) if !silent() => Json::from(0),
-            (None, _, _) => Json::Null,
+    for table in &file.derive {
+        let value = match table.how.get_ref() {
+            How::Copy | How::CopyOrZero => sources.copied(file, table),
+            how => sources.computed(file, table, *how),
         };
         derived.insert(table.id.get_ref().clone(), value);
     }
     derived
 }
 
+impl Sources<'_> {
+    fn copied(self, file: &File, table: &DeriveTable) -> Json {
+        let summary = self.summary;
+        let found = table
+            .from
+            .iter()
+            .find_map(|from| self.source(file, table, from.get_ref()));
+        // A metric that is there without a sample or without that statistic is not absent; nor is a part that k6 did not sum up.
+        let silent = || {
+            let mut from = table.from.iter();
+            from.any(|from| {
+                let of_summary = metric_of(from.get_ref()).is_some_and(|(name, stat)| {
+                    summary.is_some_and(|summary| {
+                        look(summary, name, stat) != Found::Absent
+                            || unnamed(summary, name).is_some()
+                    })
+                });
+                let over_time = self.over_time.derived(file, table, from.get_ref());
+                of_summary || over_time.is_some_and(|found| found != recorded::Found::Absent)
+            })
+        };
+        match (found, table.how.get_ref(), summary) {
+            (Some(value), _, _) => value,
+            // Without a summary nothing is known, so nothing is zero either.
+            (None, How::CopyOrZero, Some(_)) if !silent() => Json::from(0),
+            (None, _, _) => Json::Null,
+        }
+    }
+
+    /// Of all values together; of a missing one nothing follows.
+    fn computed(self, file: &File, table: &DeriveTable, how: How) -> Json {
+        let numbers = table.from.iter().map(|from| {
+            let value = self.source(file, table, from.get_ref());
+            value.as_ref().and_then(Json::as_f64)
+        });
+        let Some(numbers) = numbers.collect::<Option<Vec<f64>>>() else {
+            return Json::Null;
+        };
+        let all = || numbers.iter().copied();
+        let value = match (how, numbers.as_slice()) {
+            (How::Difference, [first, second]) => first - second,
+            (How::Ratio, [first, second]) => first / second,
+            (How::Min, _) => all().fold(f64::INFINITY, f64::min),
+            (How::Max, _) => all().fold(f64::NEG_INFINITY, f64::max),
+            (How::Sum, _) => all().sum(),
+            (How::ShareInBand | How::LongestGap, [value]) => *value,
+            _ => return Json::Null,
+        };
+        // By 0 nothing is divided.
+        if value.is_finite() {
+            as_written(value)
+        } else {
+            Json::Null
+        }
+    }
+
+    fn source(self, file: &File, table: &DeriveTable, from: &str) -> Option<Json> {
+        if let Some((metric, stat)) = metric_of(from) {
+            let Found::Value(number) = look(self.summary?, metric, stat) else {
+                return None;
+            };
+            return Some(as_written(number));
+        }
+        match self.over_time.derived(file, table, from) {
+            Some(recorded::Found::Value(number, _)) => return Some(as_written(number)),
+            Some(_) => return None,
+            None => {}
+        }
+        match from.split_once('.')? {
+            ("summary", path) => path
+                .split('.')
+                .try_fold(self.summary?, |place, key| place.get(key))
+                .filter(|found| !found.is_null())
+                .cloned(),
+            ("machine", name) => {
+                let found = self.machine.get(name);
+                found.filter(|found| !found.is_null()).cloned()
+            }
+            ("env", name) => self.vars.get(name).map(|value| match value {
+                Value::Int(number) => Json::from(*number),
+                Value::Float(number) => Json::from(*number),
+                Value::Text(_) | Value::List(_) => Json::from(self.vars.shown(name)),
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// Metric and statistic of `summary.metrics.NAME.values.STAT`; both may hold dots.
 pub(crate) fn metric_of(from: &str) -> Option<(&str, &str)> {
     from.strip_prefix("summary.metrics.")?
         .split_once(".values.")
-}
-
-fn source(from: &str, summary: Option<&Json>, vars: &Vars, machine: &Json) -> Option<Json> {
-    if let Some((metric, stat)) = metric_of(from) {
-        let Found::Value(number) = look(summary?, metric, stat) else {
-            return None;
-        };
-        return Some(as_written(number));
-    }
-    match from.split_once('.')? {
-        ("summary", path) => path
-            .split('.')
-            .try_fold(summary?, |place, key| place.get(key))
-            .filter(|found| !found.is_null())
-            .cloned(),
-        ("machine", name) => machine.get(name).filter(|found| !found.is_null()).cloned(),
-        ("env", name) => vars.get(name).map(|value| match value {
-            Value::Int(number) => Json::from(*number),
-            Value::Float(number) => Json::from(*number),
-            Value::Text(_) | Value::List(_) => Json::from(vars.shown(name)),
-        }),
-        _ => None,
-    }
 }
 
 /// Whole numbers without a fraction, as k6 writes them.
@@ -87,8 +140,19 @@ fn as_written(number: f64) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suite::Suite;
     use crate::suite::tests::suite;
     use crate::suite::vars::Origin;
+
+    fn derived(suite: &Suite, summary: Option<&Json>, vars: &Vars) -> Map<String, Json> {
+        let sources = Sources {
+            summary,
+            vars,
+            machine: &Json::Null,
+            over_time: &OverTime::default(),
+        };
+        derive(&suite.file, sources)
+    }
 
     #[test]
     fn values_come_from_the_summary_and_the_variables() {
@@ -104,13 +168,7 @@ mod tests {
         vars.supply("VUS", Value::Int(50), Origin::CommandLine);
         let summary =
             serde_json::json!({ "state": { "testRunDurationMs": 18495.147025 }, "metrics": {} });
-        let text = serde_json::to_string(&derive(
-            &suite.file.derive,
-            Some(&summary),
-            &vars,
-            &Json::Null,
-        ))
-        .expect("json");
+        let text = serde_json::to_string(&derived(&suite, Some(&summary), &vars)).expect("json");
         assert_eq!(
             text,
             r#"{"expectedVUs":50,"testRunDurationMs":18495.147025,"drainMs":null,"sseFailures":0}"#
@@ -119,14 +177,14 @@ mod tests {
             "open_to_promote_ms": { "type": "trend", "values": { "max": 0, "count": 0 } },
             "sse_failures": { "type": "rate", "values": { "rate": 0, "passes": 0, "fails": 0 } },
         } });
-        let silent = derive(&suite.file.derive, Some(&made), &vars, &Json::Null);
+        let silent = derived(&suite, Some(&made), &vars);
         assert_eq!(silent["drainMs"], Json::Null, "a threshold made it");
         assert_eq!(
             silent["sseFailures"],
             Json::Null,
             "it is there, without a sample"
         );
-        let without = derive(&suite.file.derive, None, &vars, &Json::Null);
+        let without = derived(&suite, None, &vars);
         assert_eq!(without["sseFailures"], Json::Null);
     }
 
@@ -140,7 +198,7 @@ mod tests {
         let unpaid = |metrics: Json| {
             let summary = serde_json::json!({ "metrics": metrics });
             let vars = Vars::default();
-            derive(&suite.file.derive, Some(&summary), &vars, &Json::Null)["unpaid"].clone()
+            derived(&suite, Some(&summary), &vars)["unpaid"].clone()
         };
         let whole = serde_json::json!({ "lost": { "type": "counter", "values": { "count": 4 } } });
         assert_eq!(unpaid(whole), Json::Null);

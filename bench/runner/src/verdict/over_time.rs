@@ -7,9 +7,9 @@ use crate::series::LINES;
 use crate::series::recorded::{Found, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
-use crate::suite::over_time::{Declared, source};
+use crate::suite::over_time::{Declared, part, source};
 use crate::suite::quick::Shares;
-use crate::suite::schema::{File, GateTable};
+use crate::suite::schema::{DeriveTable, File, GateTable};
 use crate::suite::vars::Vars;
 
 /// k6's last values may begin so long before its end: it looks at its users once a second.
@@ -46,7 +46,10 @@ impl OverTime {
     pub(crate) fn read(suite: &Suite, folder: &Folder, ran: Ran<'_>) -> anyhow::Result<Self> {
         let file = &suite.file;
         let asked = file.series.is_some();
-        if !asked && !file.gate.iter().any(|gate| source(file, gate).is_some()) {
+        let mut derived = file.derive.iter().flat_map(|table| &table.from);
+        let derived = derived.any(|from| matches!(part(file, from.get_ref()), Ok(Some(_))));
+        let judged = file.gate.iter().any(|gate| source(file, gate).is_some());
+        if !asked && !judged && !derived {
             return Ok(Self::default());
         }
         let recorded = Recorded::read(folder, file, ran.scenario);
@@ -81,6 +84,17 @@ impl OverTime {
         match self.window.as_ref()? {
             Ok(window) => self.recorded.value(file, gate, *window),
             Err(why) => source(file, gate).map(|_| Found::Silent(why.clone())),
+        }
+    }
+
+    /// What a derived value takes; `None` if that is nothing over time.
+    pub(super) fn derived(&self, file: &File, table: &DeriveTable, from: &str) -> Option<Found> {
+        match self.window.as_ref()? {
+            Ok(window) => self.recorded.derived(file, table, from, *window),
+            Err(why) => match part(file, from) {
+                Ok(Some(_)) => Some(Found::Silent(why.clone())),
+                _ => None,
+            },
         }
     }
 

@@ -15,7 +15,7 @@ use crate::values::exit;
 use crate::values::template::run_values;
 use crate::values::text::shown;
 use crate::values::value::plain;
-use crate::verdict::derive::derive;
+use crate::verdict::derive::{Sources, derive};
 use crate::verdict::facts::Facts;
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::Evidence;
@@ -270,7 +270,22 @@ fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow
     know(&suite.file, meta, &mut vars);
     let summary = folder.json("summary.json");
     let machine = meta.get("machine").cloned().unwrap_or_default();
-    let derived = derive(&suite.file.derive, summary.as_ref(), &vars, &machine);
+    let text = |name: &str| meta.get(name).and_then(Json::as_str).unwrap_or_default();
+    let ran = Ran {
+        scenario: text("scenario"),
+        vars: &vars,
+        k6: of_k6(meta),
+        cut: facts.cut,
+        quick: meta.get("quick") == Some(&Json::Bool(true)),
+    };
+    let over_time = OverTime::read(suite, folder, ran)?;
+    let sources = Sources {
+        summary: summary.as_ref(),
+        vars: &vars,
+        machine: &machine,
+        over_time: &over_time,
+    };
+    let derived = derive(&suite.file, sources);
     let mut doubts = contradictions(folder, meta, &facts, summary.is_some());
     let kept = match folder.json("derived.json") {
         Some(Json::Object(kept)) => kept,
@@ -283,17 +298,9 @@ fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow
             ));
         }
     }
-    let text = |name: &str| meta.get(name).and_then(Json::as_str).unwrap_or_default();
-    let ran = Ran {
-        scenario: text("scenario"),
-        vars: &vars,
-        k6: of_k6(meta),
-        cut: facts.cut,
-        quick: meta.get("quick") == Some(&Json::Bool(true)),
-    };
     Ok(Evidence {
         scenario: text("scenario").to_owned(),
-        over_time: OverTime::read(suite, folder, ran)?,
+        over_time,
         facts,
         summary,
         // Runs of today are watched, so that no file is as bad as an empty one; those of before may have none.
