@@ -219,6 +219,18 @@ fn options_of_k6_that_would_replace_declared_loads_are_refused() {
 }
 
 #[test]
+fn arguments_of_k6_reach_no_host_that_is_not_allowed() {
+    let main = "[[scenario]]\nid = \"main\"\n";
+    for host in ["there.example:80", "http://there.example"] {
+        let args = format!("{main}args = \"--out x={host}\"\n");
+        let own = own(&WINDOW.replace(main, &args));
+        let (code, printed) = own.at_listener("run", &[]);
+        let expected = "scenario main: the host there.example is not allowed";
+        assert!(code == 2 && printed.contains(expected), "{printed}");
+    }
+}
+
+#[test]
 fn a_script_and_its_arguments_may_be_the_callers() {
     let custom = "[env.SCRIPT]\ntype = \"path\"\n[env.ARGS]\ntype = \"string\"\n\
         [[scenario]]\nid = \"main\"\nscript = \"${SCRIPT}\"\nargs = \"${ARGS}\"\nlimit = \"60s\"\n";

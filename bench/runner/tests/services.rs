@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use common::bench::{background, signal, until};
 use common::own::{LINES, Own};
 use common::{finish, json, text};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// It tells what addresses it got, and hangs if it is to.
 const HARNESS: &str = r#"
@@ -130,6 +130,16 @@ impl Services {
             .env("JOURNAL", &self.journal)
             .env("STORE_URL", self.own.address());
         command
+    }
+
+    /// Why the run was invalid.
+    fn invalid(&self) -> String {
+        let folder = self.own.place.run_folder("main");
+        let verdict = json(&folder.join("verdict.json"));
+        assert_eq!(verdict["verdict"], "INVALID");
+        let reasons = verdict["reasons"].to_string();
+        assert!(reasons.contains("target-healthy"), "{reasons}");
+        reasons
     }
 
     /// What began and ended, and that no process of it is left.
@@ -266,15 +276,36 @@ fn a_service_that_goes_away_makes_the_run_invalid_and_is_named() {
     drop(listener);
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().expect("end").code(), Some(3), "{rest:?}");
-    let folder = services.own.place.run_folder("main");
-    let verdict = json(&folder.join("verdict.json"));
-    assert_eq!(verdict["verdict"], "INVALID");
-    let reasons = verdict["reasons"].to_string();
+    let reasons = services.invalid();
+    assert!(reasons.contains("store: connecting to "), "{reasons}");
+    assert_eq!(services.told(), WHOLE);
+}
+
+#[test]
+fn a_program_that_ends_during_the_run_is_told_with_its_status() {
+    let services = Services::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+    let address = format!("http://{}", listener.local_addr().expect("address"));
+    let mut command = services.command(&["DO=ask"]);
+    // Whoever else answers there is not the program.
+    command.env("STORE_URL", &address);
+    let (mut child, mut lines) = background(command);
+    until(&mut lines, "time=");
+    let journal = text(&services.journal);
+    let begun = journal
+        .lines()
+        .find_map(|line| line.strip_prefix("begins auth "));
+    let id = begun.and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let auth = Pid::from_raw(id.expect("an id")).expect("a process");
+    kill_process(auth, Signal::KILL).expect("killed");
+    drop(listener);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().expect("end").code(), Some(3), "{rest:?}");
+    let reasons = services.invalid();
     assert!(
-        reasons.contains("target-healthy") && reasons.contains("store: "),
+        reasons.contains("auth: its program has ended (signal: 9"),
         "{reasons}"
     );
-    assert_eq!(services.told(), WHOLE);
 }
 
 #[test]

@@ -144,6 +144,9 @@ pub(super) fn planned<'a>(
     let time = |text: &Spanned<String>| parse_time(&expand(text)?).map_err(exit::set_up);
     let load = Load::new(scenario, &vars, shares)?;
     let args = arguments_of_k6(scenario, &vars)?;
+    let what = format!("scenario {}", scenario.id.get_ref());
+    suite.allow(&what, &args.join(" "))?;
+    suite.allow_words(&what, &args.join(" "), Words::Arguments)?;
     let users = suite.file.suite.users.as_ref();
     let users = users.map(|text| number(&expand(text)?));
     let probe = suite.file.probe.as_ref().map(|table| {

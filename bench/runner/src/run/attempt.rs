@@ -142,7 +142,7 @@ impl Attempt<'_, '_> {
         }
         meta.services(&build::services(suite, self.run)?);
         let mut vars = self.run.vars.clone();
-        let targets = Targets::start(
+        let mut targets = Targets::start(
             suite,
             self.run,
             program.as_ref().map(|started| started.path.as_path()),
@@ -189,7 +189,7 @@ impl Attempt<'_, '_> {
         for (name, id) in others.chain(targets.services()) {
             processes.add(name, id);
         }
-        let ended = self.with_targets(&targets, &processes, run_id, cleaning, meta);
+        let ended = self.with_targets(&mut targets, &processes, run_id, cleaning, meta);
         self.clean_after(cleaning);
         // They end before their logs are judged complete, and also when something went wrong.
         targets.stop(folder);
@@ -208,7 +208,7 @@ impl Attempt<'_, '_> {
 
     fn with_targets(
         &mut self,
-        targets: &Targets,
+        targets: &mut Targets,
         processes: &Processes,
         run_id: &str,
         cleaning: &mut Cleaning,

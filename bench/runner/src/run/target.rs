@@ -208,12 +208,16 @@ impl Target {
         self.started.as_ref().map(|started| started.process.id())
     }
 
-    /// Whether it answers now.
+    /// Whether it runs, if the runner started it, and answers now.
     ///
     /// # Errors
     /// The text says what came instead.
-    pub(crate) fn healthy(&self) -> Result<(), String> {
-        self.question.ask()
+    pub(crate) fn healthy(&mut self) -> Result<(), String> {
+        let ended = self.started.as_mut().map(|started| started.process.ended());
+        match ended {
+            Some(Ok(Some(status))) => Err(format!("its program has ended ({status})")),
+            _ => self.question.ask(),
+        }
     }
 
     /// Ends a target that the runner started and completes its log.
@@ -457,7 +461,7 @@ mod tests {
             Value::Text("--fail-logins 3".to_owned()),
             Origin::CommandLine,
         );
-        let (target, folder, _root) = start(&suite, &mut vars).expect("ready");
+        let (mut target, folder, _root) = start(&suite, &mut vars).expect("ready");
         assert_eq!(vars.text("BASE_URL"), Some(address));
         target.healthy().expect("healthy");
         target.stop(&folder);

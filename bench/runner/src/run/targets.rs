@@ -62,13 +62,13 @@ impl Targets {
             .filter_map(|target| Some((target.id(), target.process()?)))
     }
 
-    /// Whether all of them answer now.
+    /// Whether all of them run and answer now.
     ///
     /// # Errors
     /// The text says of which one what came instead.
-    pub(crate) fn healthy(&self) -> Result<(), String> {
+    pub(crate) fn healthy(&mut self) -> Result<(), String> {
         let alone = self.0.len() == 1;
-        self.0.iter().try_for_each(|target| {
+        self.0.iter_mut().try_for_each(|target| {
             target.healthy().map_err(|why| {
                 if alone {
                     why

@@ -257,6 +257,7 @@ impl Declared {
 mod tests {
     use super::*;
     use crate::suite::tests::suite;
+    use crate::suite::vars::{Origin, Value};
 
     #[test]
     fn tags_are_read_with_or_without_blanks() {
@@ -299,5 +300,22 @@ mod tests {
         );
         let suite = suite(&text).expect("suite");
         assert_eq!(tags(&suite.file), ["status", "step", "kind"]);
+    }
+
+    #[test]
+    fn quick_mode_judges_the_window_that_it_made() {
+        let text = "[quick]\ntime = 0.1\n[env.LONG]\ntype = \"duration\"\n[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\n\
+            warmup = \"30s\"\nwindow = \"${LONG}\"\n";
+        let file = suite(text).expect("suite").file;
+        let mut vars = Vars::default();
+        // As the plan has scaled it.
+        let long = Value::Text("30s".to_owned());
+        vars.supply("LONG", long, Origin::Computed);
+        let declared = |quick| {
+            let shares = Shares::of(&file, quick);
+            let declared = Declared::of(&file.scenario[0], &vars, shares).expect("times");
+            [declared.warmup, declared.window.unwrap_or_default()].map(|time| time.as_secs())
+        };
+        assert_eq!((declared(true), declared(false)), ([3, 30], [30, 30]));
     }
 }
