@@ -60,6 +60,7 @@ const OWN_FIELDS: &[&str] = &[
     "suite",
     "suiteFile",
     "target",
+    "targetLimits",
     "targetProgram",
     "variant",
     "verdict",
