@@ -5,6 +5,7 @@
 //! two measurements from running at once. Signals are the
 //! caller's to catch: children have process groups of their own, so that a Ctrl-C in a terminal does not reach them.
 
+mod limits;
 mod lock;
 mod redis;
 mod supervised;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use limits::{Applied, Limited, Limits};
 pub use lock::{LOCK_VARIABLE, MachineLock};
 pub use redis::PrivateRedis;
 pub use supervised::{EachLine, Output, Supervised};

@@ -235,6 +235,65 @@ fn where_one_does_not_start_those_before_it_end() {
 }
 
 #[test]
+fn limits_are_recorded_and_one_that_is_not_as_declared_labels_the_run() {
+    let services = Services::new();
+    let suite = text(&services.own.folder.join("suite.toml"));
+    let of = |id: &str, limits: &str| {
+        let line = format!("id = \"{id}\"\nkind = \"process\"\n");
+        (line.clone(), format!("{line}limits = {limits}\n"))
+    };
+    let whole = of("auth", "{ cpu = \"100%\", memory = \"512M\" }");
+    let half = of("app", "{ cpu = \"50%\" }");
+    let limited = suite
+        .replacen(&whole.0, &whole.1, 1)
+        .replacen(&half.0, &half.1, 1);
+    services.own.write("suite.toml", &limited);
+    let (code, printed) = finish(&mut services.command(&[]));
+    assert_eq!(code, 0, "{printed}");
+    let folder = services.own.place.run_folder("main");
+    let limits = &json(&folder.join("meta.json"))["targetLimits"];
+    let auth = &limits["auth"];
+    assert_eq!(
+        (&auth["cpuPercent"], &auth["memoryBytes"]),
+        (&100.into(), &536_870_912.into())
+    );
+    assert_eq!(
+        limits.as_object().map(serde_json::Map::len),
+        Some(2),
+        "{limits}"
+    );
+    // What a machine can apply differs; what it could not is said wherever the run is looked at.
+    let by_group = limits["app"]["cpuBy"] == "control group";
+    let label = "target app: 50 % of a processor was not applied as declared: 1 whole processor";
+    let warnings = json(&folder.join("verdict.json"))["warnings"].to_string();
+    for told in [&printed, &warnings] {
+        assert_eq!(told.contains(label), !by_group, "{limits} {told}");
+        assert!(!told.contains("target auth"), "{told}");
+    }
+    for (limits, expected) in [
+        (
+            "{ cpu = \"half\" }",
+            "`cpu`: received `half`; allowed: percent of one processor",
+        ),
+        (
+            "{ memory = \"512\" }",
+            "`memory`: received `512`; allowed: a whole number with the unit",
+        ),
+        ("{ disk = \"1G\" }", "unknown key `disk`"),
+    ] {
+        let (from, to) = of("app", limits);
+        services
+            .own
+            .write("suite.toml", &suite.replacen(&from, &to, 1));
+        let (code, printed) = finish(&mut services.own.call("validate", &[]));
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
+    }
+}
+
+#[test]
 fn an_interrupt_leaves_none_of_them() {
     let services = Services::new();
     let (mut child, mut lines) = background(services.command(&["DO=hang"]));

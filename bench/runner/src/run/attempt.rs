@@ -163,6 +163,11 @@ impl Attempt<'_, '_> {
                 address: given.unwrap_or_else(|| masked_address(target.address())),
             });
         }
+        meta.limits(targets.limits(), targets.labels());
+        for text in targets.labels() {
+            let text = format!("warning  {text}");
+            self.stream.tell(Event::Finding { text });
+        }
         let identity = match &program {
             Some(started) => {
                 Identity::of_program(started).and_version(build::answered(suite, self.run)?)

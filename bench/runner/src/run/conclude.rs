@@ -88,8 +88,10 @@ pub(super) fn conclude(
         quick: meta.quick(),
     };
     let judgement = evidence.judge(suite)?;
+    let labels = meta.labels().iter().map(String::as_str);
     let warnings: Vec<&str> = [machine.note.as_str()]
         .into_iter()
+        .chain(labels)
         .filter(|note| !note.is_empty())
         .collect();
     let mut record = json!({

@@ -52,6 +52,8 @@ pub(crate) struct Meta {
     json: Map<String, Json>,
     /// Declared fields that are there already.
     told: BTreeSet<String>,
+    /// What the verdict is to be read with.
+    labels: Vec<String>,
 }
 
 impl Meta {
@@ -89,6 +91,7 @@ impl Meta {
             lines: Vec::new(),
             json: Map::new(),
             told: BTreeSet::new(),
+            labels: Vec::new(),
         };
         let scenario = run.scenario.id.get_ref().clone();
         let strings = [
@@ -187,6 +190,19 @@ impl Meta {
         if !programs.is_empty() {
             self.json.insert("services".to_owned(), programs.into());
         }
+    }
+
+    /// What targets may take, and where that is not as it is declared.
+    pub(super) fn limits(&mut self, limits: Map<String, Json>, labels: Vec<String>) {
+        if !limits.is_empty() {
+            self.json.insert("targetLimits".to_owned(), limits.into());
+        }
+        self.labels = labels;
+    }
+
+    /// What the verdict is to be read with.
+    pub(super) fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     /// The fields that the suite declares, as far as they are known: at the latest once the target answers.

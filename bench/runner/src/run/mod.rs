@@ -9,6 +9,7 @@ mod conclude;
 mod environment;
 pub(crate) mod inbox;
 pub(crate) mod k6;
+mod limits;
 mod logs;
 pub(crate) mod meta;
 pub(crate) mod monitor;

@@ -13,6 +13,7 @@ use crate::plan::target::ADDRESS;
 use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
+use crate::run::limits;
 use crate::run::logs;
 use crate::run::probe::Question;
 use crate::run::process::{self, Supervised, find_on_path, homes, tail};
@@ -106,6 +107,7 @@ pub(crate) struct Target {
 #[derive(Debug)]
 struct Started {
     process: Supervised,
+    limits: Option<limits::Applied>,
     log: String,
     folder: TempDir,
 }
@@ -203,6 +205,11 @@ impl Target {
         }
     }
 
+    /// What the suite lets its program take, and how that was seen to.
+    pub(super) fn limits(&self) -> Option<&limits::Applied> {
+        self.started.as_ref()?.limits.as_ref()
+    }
+
     /// The process id of a target that the runner started.
     pub(crate) fn process(&self) -> Option<u32> {
         self.started.as_ref().map(|started| started.process.id())
@@ -281,8 +288,10 @@ impl Started {
             None,
             STOP_GRACE,
         )?;
+        let limits = limits::apply(table, process.id())?;
         Ok(Self {
             process,
+            limits,
             log,
             folder: private,
         })

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value as Json};
+
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::inbox::Inbox;
+use crate::run::limits;
 use crate::run::target::Target;
 use crate::suite::Suite;
 use crate::suite::vars::Vars;
@@ -60,6 +63,20 @@ impl Targets {
         services
             .iter()
             .filter_map(|target| Some((target.id(), target.process()?)))
+    }
+
+    /// What each may take, by its id, as `meta.json` holds it; empty where nothing is limited.
+    pub(super) fn limits(&self) -> Map<String, Json> {
+        let limited = self.0.iter();
+        limited
+            .filter_map(|target| Some((target.id().to_owned(), target.limits()?.record())))
+            .collect()
+    }
+
+    /// Limits that were not applied as they are declared.
+    pub(super) fn labels(&self) -> Vec<String> {
+        let limited = self.0.iter().filter_map(Target::limits);
+        limited.flat_map(limits::Applied::labels).collect()
     }
 
     /// Whether all of them run and answer now.

@@ -62,6 +62,7 @@ const OWN_FIELDS: &[&str] = &[
     "suite",
     "suiteFile",
     "target",
+    "targetLimits",
     "targetProgram",
     "variant",
     "verdict",

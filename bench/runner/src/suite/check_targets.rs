@@ -90,7 +90,29 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
         (false, false) => return refuse(target, "is external and has no `start`"),
         _ => {}
     }
+    limits(target)?;
     service(target)
+}
+
+/// What a program may take, and that it is one that the runner starts.
+fn limits(target: &TargetTable) -> Result<(), Problem> {
+    let Some(limits) = &target.limits else {
+        return Ok(());
+    };
+    for (text, read) in [
+        (&limits.cpu, limits.cpu_percent().map(drop)),
+        (&limits.memory, limits.memory_bytes().map(drop)),
+    ] {
+        let Some(text) = text else { continue };
+        read.map_err(|why| problem(text, why))?;
+        if !target.is_started() {
+            return Err(problem(
+                text,
+                "only a program that the runner starts has `limits`",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The names of the further places where it listens.

@@ -31,6 +31,8 @@ pub(crate) struct TargetTable {
     #[serde(default)]
     pub(crate) addresses: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(crate) ready: Ready,
+    /// What a program that the runner starts may take.
+    pub(crate) limits: Option<LimitsTable>,
     /// Log files of an external target; an entry whose variable has no value is left out.
     #[serde(default)]
     pub(crate) logs: Vec<Spanned<String>>,
@@ -126,6 +128,59 @@ pub(crate) enum TargetRole {
     Target,
     /// What the one under test needs: every run has all of them.
     Service,
+}
+
+/// `target.limits`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsTable {
+    /// Of one processor, as in `50%`; `150%` is one and a half.
+    pub(crate) cpu: Option<Spanned<String>>,
+    /// As in `512M`.
+    pub(crate) memory: Option<Spanned<String>>,
+}
+
+impl LimitsTable {
+    /// The processor time, in percent of one processor.
+    ///
+    /// # Errors
+    /// A text that says what was received and what is allowed.
+    pub(crate) fn cpu_percent(&self) -> Result<Option<u32>, String> {
+        let read = |text: &str| {
+            let percent = text
+                .strip_suffix('%')
+                .and_then(|number| number.parse().ok());
+            percent.filter(|percent| *percent >= 1).ok_or_else(|| {
+                format!("`cpu`: received `{text}`; allowed: percent of one processor, as in `50%` or `150%`")
+            })
+        };
+        self.cpu
+            .as_ref()
+            .map(|text| read(text.get_ref()))
+            .transpose()
+    }
+
+    /// The memory in bytes.
+    ///
+    /// # Errors
+    /// A text that says what was received and what is allowed.
+    pub(crate) fn memory_bytes(&self) -> Result<Option<u64>, String> {
+        let read = |text: &str| {
+            let units = [("K", 10), ("M", 20), ("G", 30)];
+            let unit = units.into_iter().find(|(unit, _)| text.ends_with(unit));
+            let bytes = unit.and_then(|(unit, shift)| {
+                let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+                number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+            });
+            bytes.ok_or_else(|| {
+                format!("`memory`: received `{text}`; allowed: a whole number with the unit K, M or G, as in `512M`")
+            })
+        };
+        self.memory
+            .as_ref()
+            .map(|text| read(text.get_ref()))
+            .transpose()
+    }
 }
 
 /// `target.version`
