@@ -153,9 +153,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<bool> {
     bar.finish_and_clear();
     // A case that the time did not reach has no row, which is told apart from one that needs none.
     for run in unmeasured(&plan, &report.samples, &report.failures) {
-        report
-            .failures
-            .push(format!("{run}: never measured, the time was up (--minutes)"));
+        report.failures.push(format!(
+            "{run}: never measured, the time was up (--minutes)"
+        ));
     }
     write(&mut report, &folder, &plan, bench.scale, began)?;
     print!("{}", report.markdown());
