@@ -206,6 +206,8 @@ fn options_of_k6_that_would_replace_declared_loads_are_refused() {
         ("-d 5s", "-d"),
         ("--tag a=b --iterations 3", "--iterations"),
         ("--stage 5s:10", "--stage"),
+        ("-qu3", "-qu3"),
+        ("--env LOAD={}", "LOAD={}"),
     ] {
         let (code, printed) = own.at_listener("run", &["--set", &format!("ARGS={option}")]);
         let expected = format!("`{word}` would replace the declared loads");
