@@ -206,6 +206,8 @@ fn options_of_k6_that_would_replace_declared_loads_are_refused() {
         ("-d 5s", "-d"),
         ("--tag a=b --iterations 3", "--iterations"),
         ("--stage 5s:10", "--stage"),
+        ("-qu3", "-qu3"),
+        ("--env LOAD={}", "LOAD={}"),
     ] {
         let (code, printed) = own.at_listener("run", &["--set", &format!("ARGS={option}")]);
         let expected = format!("`{word}` would replace the declared loads");
@@ -461,6 +463,30 @@ fn quick_mode_scales_times_and_users_and_no_rates() {
     );
 }
 
+/// What follows from scaled variables may stand for what is scaled alike.
+const FOLLOWING: &str = r#"
+[computed]
+more = "USERS + 10"
+calls = "more * 2"
+half = "DURATION"
+[env.CALLS]
+type = "int"
+default = "{calls}"
+"#;
+
+#[test]
+fn what_follows_from_scaled_variables_is_scaled_with_them() {
+    let own = own(&format!(
+        "{}{FOLLOWING}",
+        QUICK.replace("start = 0, stages", "start = \"{more}\", stages")
+    ));
+    let lines = dry_run(&own, &["--quick"]);
+    has(
+        &lines,
+        &["load      ramp: ramping-vus startVUs=30 stages=3s→5 3s→20 15s→20 1s→0"],
+    );
+}
+
 #[test]
 fn quick_mode_is_declared_once_and_without_contradictions() {
     for (from, to, expected) in [
@@ -480,8 +506,24 @@ fn quick_mode_is_declared_once_and_without_contradictions() {
             "rate = \"${USERS}\"",
             "`rate`: USERS also stands for `stages`, which `--quick` scales otherwise; take two variables",
         ),
+        (
+            "rate = 100",
+            "rate = \"{calls}\"",
+            "`rate`: `{calls}` follows from USERS, which also stands for `stages`, and that `--quick` scales otherwise",
+        ),
+        (
+            "rate = 100",
+            "rate = \"${CALLS}\"",
+            "`rate`: `${CALLS}` follows from USERS, which also stands for `stages`",
+        ),
+        (
+            "start_time = \"40s\"",
+            "graceful_stop = \"{half}\"",
+            "`graceful_stop`: `{half}` follows from DURATION, which also stands for `window`",
+        ),
     ] {
-        let own = own(&QUICK.replace(from, to));
+        let changed = format!("{}{FOLLOWING}", QUICK.replace(from, to));
+        let own = own(&changed);
         let (code, printed) = finish(&mut own.call("validate", &[]));
         assert!(
             code == 2 && printed.contains(expected),

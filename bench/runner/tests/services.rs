@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use common::bench::{background, signal, until};
 use common::own::{LINES, Own};
-use common::{finish, json, text};
+use common::{files, finish, json, pause, text};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// It tells what addresses it got, and hangs if it is to.
@@ -102,6 +102,7 @@ name=$1
 echo "begins $name $$ $4" >> "$JOURNAL"
 trap 'echo "ends $name" >> "$JOURNAL"; exit 0' TERM
 [ "$3" = fail ] && echo "$name has no room" && exit 7
+if [ "$3" = wait ]; then echo "$name is slow"; while :; do sleep 0.02; done; fi
 # One further place in a file of its own, one in a line of the first.
 [ "$name" = app ] && echo "$LISTENER" > "$3"
 printf '%s\nmore %s/\n' "$LISTENER" "$LISTENER" > "$2"
@@ -231,6 +232,8 @@ fn where_one_does_not_start_those_before_it_end() {
     );
     let folder = services.own.place.run_folder("main");
     assert_eq!(json(&folder.join("verdict.json"))["verdict"], "NOT_RUN");
+    assert_eq!(text(&folder.join("store.log")), "store has no room\n");
+    assert!(!folder.join("store.log.partial").exists());
     assert!(services.own.place.left_over().is_empty());
 }
 
@@ -291,6 +294,42 @@ fn limits_are_recorded_and_one_that_is_not_as_declared_labels_the_run() {
             "{expected}: {printed}"
         );
     }
+}
+
+#[test]
+fn an_interrupt_during_the_start_of_one_keeps_what_it_said() {
+    let services = Services::new();
+    let (mut child, lines) = background(services.command(&["SECOND=wait"]));
+    let folder = loop {
+        assert!(child.try_wait().expect("state").is_none(), "it waits");
+        let evidence = services.own.place.evidence();
+        let there = if evidence.exists() {
+            files(&evidence)
+        } else {
+            Vec::new()
+        };
+        let begun = there
+            .into_iter()
+            .find(|path| path.ends_with("store.log.partial") && text(path) == "store is slow\n");
+        match begun {
+            Some(path) => break path.parent().expect("a folder").to_owned(),
+            None => pause(),
+        }
+    };
+    signal(&child, Signal::INT);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().expect("end").code(), Some(4), "{rest:?}");
+    // The shell may add how its own programs ended.
+    assert!(text(&folder.join("store.log")).starts_with("store is slow\n"));
+    assert!(!folder.join("store.log.partial").exists());
+    let manifest = text(&folder.join("SHA256SUMS"));
+    assert!(manifest.contains(" store.log\n"), "{manifest}");
+    let mut told = services.told();
+    told.sort();
+    assert_eq!(
+        told,
+        ["begins auth", "begins store", "ends auth", "ends store"]
+    );
 }
 
 #[test]

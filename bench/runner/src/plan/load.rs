@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::suite::load::{Executor, LoadTable};
+use crate::suite::load::{Executor, LoadTable, of_secret};
 use crate::suite::quick::Shares;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::duration::{parse_time, written};
 use crate::values::exit;
+use crate::values::template::variables;
 use crate::values::value::plain;
 
 /// How long k6 waits for iterations under way at the end of a load, and for users at the end of a stage.
@@ -191,12 +192,13 @@ impl One {
             ));
         }
         if let Some(exec) = &table.exec {
-            options.insert("exec".to_owned(), reader.text(exec.get_ref())?.into());
+            let text = reader.open("exec", exec.get_ref())?;
+            options.insert("exec".to_owned(), text.into());
         }
         if let Some(tags) = &table.tags {
             let mut own = Map::new();
             for (name, value) in tags.get_ref() {
-                own.insert(name.clone(), reader.text(&plain(value))?.into());
+                own.insert(name.clone(), reader.open("tags", &plain(value))?.into());
             }
             options.insert("tags".to_owned(), own.into());
         }
@@ -208,6 +210,21 @@ impl One {
                 .map(|time| begins + time),
             most: begins + ends + stop.max(ramp_down),
         })
+    }
+}
+
+/// Refuses a text that everybody can read where it takes a secret, also one that only its value makes so.
+///
+/// # Errors
+/// It does.
+pub(super) fn open(scenario: &str, key: &str, text: &str, vars: &Vars) -> anyhow::Result<()> {
+    let mut names = variables(text).into_iter();
+    match names.find(|name| vars.is_secret(name)) {
+        Some(name) => {
+            let why = of_secret(name, key);
+            Err(exit::set_up(format!("scenario {scenario}: {why}")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -242,6 +259,12 @@ impl Reader<'_> {
 
     fn text(&self, text: &str) -> anyhow::Result<String> {
         self.vars.expand(text, &RunValues::new())
+    }
+
+    /// A text that holds no secret.
+    fn open(&self, key: &str, text: &str) -> anyhow::Result<String> {
+        open(self.scenario, key, text, self.vars)?;
+        self.text(text)
     }
 
     fn time(&self, key: &str, text: &str, lasts: bool) -> anyhow::Result<Duration> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::build::{Build, NAMES, UnderTest};
-use super::load::Load;
+use super::load::{self, Load};
 use super::selection::Selection;
 use super::{computed, points, quick, target};
 use crate::evidence::component;
@@ -197,6 +197,7 @@ fn arguments_of_k6(scenario: &ScenarioTable, vars: &Vars) -> anyhow::Result<Vec<
     if missing.iter().any(|name| vars.get(name).is_none()) {
         return Ok(Vec::new());
     }
+    load::open(scenario.id.get_ref(), "args", args.get_ref(), vars)?;
     let text = vars.expand(args.get_ref(), &RunValues::new())?;
     match shortcut::argument(&text).filter(|_| scenario.hands_on_loads()) {
         Some(word) => Err(exit::set_up(format!(

@@ -8,7 +8,9 @@ use crate::plan::PlannedRun;
 use crate::run::build::{self, Identity, Started};
 use crate::run::clean;
 use crate::run::conclude::conclude;
+use crate::run::declared;
 use crate::run::inbox::Inbox;
+use crate::run::inspect;
 use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
 use crate::run::meta::{Meta, RedisFacts, Shared};
@@ -227,8 +229,10 @@ impl Attempt<'_, '_> {
             &self.run.vars,
             run_id,
         );
-        call.load(self.run);
-        trend_stats::add(&mut call, self.shared.suite, self.inbox, self.stream)?;
+        call.load(&self.run.load.scenarios, &self.run.args);
+        let said = inspect::ask(&call, self.inbox)?;
+        declared::check(&self.run.load.scenarios, &said)?;
+        trend_stats::add(&mut call, self.shared.suite, said.options(), self.stream);
         series::add(&mut call, self.shared.suite, folder)?;
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;

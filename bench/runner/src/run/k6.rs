@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::Signal;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tempfile::TempDir;
 
 use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
-use crate::plan::PlannedRun;
 use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::{Inbox, Message};
@@ -20,6 +19,7 @@ use crate::run::scratch;
 use crate::suite::load::LOAD;
 use crate::suite::vars::Vars;
 use crate::values::exit;
+use crate::values::shortcut;
 use crate::values::text::CORE;
 use crate::verdict::facts::Cause;
 
@@ -150,7 +150,7 @@ impl Call {
     /// Builds the call: every variable of the suite reaches the harness, nothing of the runner's own environment does.
     ///
     /// Plain values go by `-e`, so that the command can be read and repeated. Secrets go by the process environment: the
-    /// command line of a process can be read by every user of the machine.
+    /// command line of a process can be read by every user of the machine. So do loads, which may hold one in their tags.
     pub(crate) fn new(binary: &Path, script: &Path, vars: &Vars, run_id: &str) -> Self {
         let mut environment: Vec<(String, String)> = QUIET
             .iter()
@@ -189,15 +189,26 @@ impl Call {
     }
 
     /// Hands the declared loads on to the harness, and further options to k6.
-    pub(super) fn load(&mut self, run: &PlannedRun<'_>) {
-        let scenarios = &run.load.scenarios;
+    pub(super) fn load(&mut self, scenarios: &Map<String, Json>, more: &[String]) {
+        more.clone_into(&mut self.more);
         if !scenarios.is_empty() {
-            let text = format!("{LOAD}={}", Json::Object(scenarios.clone()));
-            let script = self.arguments.len() - 1;
-            self.arguments
-                .splice(script..script, ["-e".to_owned(), text]);
+            let text = Json::Object(scenarios.clone()).to_string();
+            self.settings.push(quoted(&format!("{LOAD}={text}")));
+            self.environment.push((LOAD.to_owned(), text));
         }
-        self.more.clone_from(&run.args);
+    }
+
+    /// Variables that further options give to the harness, as options.
+    pub(super) fn given_variables(&self) -> Vec<String> {
+        let given = shortcut::variables_of(&self.more).into_iter();
+        given
+            .flat_map(|pair| ["-e".to_owned(), pair.to_owned()])
+            .collect()
+    }
+
+    /// Whether k6 gets no further options.
+    pub(super) fn is_bare(&self) -> bool {
+        self.more.is_empty()
     }
 
     /// Which statistics of trends k6 keeps, in place of the harness's own list.
@@ -439,6 +450,28 @@ mod tests {
         );
         assert!(call.shown().contains("GOGC=20 "), "{}", call.shown());
         assert!(call.shown().ends_with("/bin/k6 run --include-system-env-vars -e 'TITLE=it'\\''s two' -e VUS=50 -e RUN_ID=1-2 /s.js"));
+    }
+
+    #[test]
+    fn loads_stand_on_no_command_line() {
+        let mut call = Call::new(
+            Path::new("/bin/k6"),
+            Path::new("/s.js"),
+            &Vars::default(),
+            "1-2",
+        );
+        let scenarios = serde_json::json!({ "users": { "tags": { "by": "it's me" } } });
+        let scenarios = scenarios.as_object().expect("scenarios");
+        call.load(scenarios, &["--tag".to_owned(), "a=b".to_owned()]);
+        let work = tempfile::tempdir().expect("folder");
+        let command = call.command(work.path()).expect("a command");
+        assert!(!format!("{:?}", command.get_args()).contains("users"));
+        let text = r#"{"users":{"tags":{"by":"it's me"}}}"#;
+        let mut pairs = command.get_envs();
+        assert!(pairs.any(|(name, value)| name == LOAD && value == Some(text.as_ref())));
+        // What is shown can be typed.
+        let typed = r#" 'LOAD={"users":{"tags":{"by":"it'\''s me"}}}' "#;
+        assert!(call.shown().contains(typed), "{}", call.shown());
     }
 
     struct Nobody;

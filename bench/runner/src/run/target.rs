@@ -127,42 +127,35 @@ impl Target {
         folder: &Folder,
         inbox: &mut Inbox,
     ) -> anyhow::Result<Self> {
-        let deadline = Instant::now() + table.ready.limit;
+        let until = Until {
+            every: table.ready.every,
+            deadline: Instant::now() + table.ready.limit,
+        };
+        let id = table.id.clone();
         if !table.is_started() {
             let question = Question::new(suite, table, vars, &RunValues::new())?;
-            let mut target = Self {
-                id: table.id.clone(),
+            wait(&id, &question, None, &until, folder, inbox)?;
+            return Ok(Self {
+                id,
                 question,
                 started: None,
                 told: None,
-            };
-            target.wait(table.ready.every, deadline, folder, inbox)?;
-            return Ok(target);
+            });
         }
         let mut started = Started::new(suite, table, given, vars, folder, inbox)?;
-        let until = Until {
-            every: table.ready.every,
-            deadline,
-        };
-        let told = started.places(suite, table, &until, folder, inbox)?;
-        let address = told.text(target::ADDRESS);
-        if let Some(address) = address.clone().filter(|_| !table.is_service()) {
-            vars.supply(ADDRESS, Value::Text(address), Origin::Started);
+        match started.reach(suite, table, &until, vars, folder, inbox) {
+            Ok((question, told)) => Ok(Self {
+                id,
+                question,
+                started: Some(started),
+                told,
+            }),
+            // What it said until then is evidence, too.
+            Err(error) => {
+                started.stop(folder);
+                Err(error)
+            }
         }
-        for (name, text) in &table.addresses {
-            let own = vars.expand(text.get_ref(), &told)?;
-            suite.allow_now(name.get_ref(), &own)?;
-            vars.supply(name.get_ref(), Value::Text(own), Origin::Started);
-        }
-        let question = Question::new(suite, table, vars, &told)?;
-        let mut target = Self {
-            id: table.id.clone(),
-            question,
-            started: Some(started),
-            told: address,
-        };
-        target.wait(table.ready.every, deadline, folder, inbox)?;
-        Ok(target)
     }
 
     /// What it is called.
@@ -173,36 +166,6 @@ impl Target {
     /// Where it listens, as it tells or as it is asked.
     pub(crate) fn address(&self) -> &str {
         self.told.as_deref().unwrap_or(self.question.address())
-    }
-
-    fn wait(
-        &mut self,
-        every: Duration,
-        deadline: Instant,
-        folder: &Folder,
-        inbox: &mut Inbox,
-    ) -> anyhow::Result<()> {
-        loop {
-            inbox.check()?;
-            let Err(answer) = self.question.ask() else {
-                return Ok(());
-            };
-            if let Some(started) = &mut self.started {
-                started.still_runs(&self.id, folder)?;
-            }
-            if Instant::now() >= deadline {
-                let who = if self.started.is_some() {
-                    ""
-                } else {
-                    "; start its services, or leave out its address to use the reference target"
-                };
-                return Err(exit::set_up(format!(
-                    "target {} is not ready: {answer}{who}",
-                    self.id
-                )));
-            }
-            inbox.pause(every)?;
-        }
     }
 
     /// What the suite lets its program take, and how that was seen to.
@@ -229,10 +192,40 @@ impl Target {
 
     /// Ends a target that the runner started and completes its log.
     pub(crate) fn stop(self, folder: &Folder) {
-        if let Some(mut started) = self.started {
-            started.process.stop();
-            folder.finish(&started.log);
+        if let Some(started) = self.started {
+            started.stop(folder);
         }
+    }
+}
+
+/// Asks until it answers. `started`: its process, where the runner has started it.
+fn wait(
+    id: &str,
+    question: &Question,
+    mut started: Option<&mut Started>,
+    until: &Until,
+    folder: &Folder,
+    inbox: &mut Inbox,
+) -> anyhow::Result<()> {
+    loop {
+        inbox.check()?;
+        let Err(answer) = question.ask() else {
+            return Ok(());
+        };
+        if let Some(started) = &mut started {
+            started.still_runs(id, folder)?;
+        }
+        if Instant::now() >= until.deadline {
+            let who = if started.is_some() {
+                ""
+            } else {
+                "; start its services, or leave out its address to use the reference target"
+            };
+            return Err(exit::set_up(format!(
+                "target {id} is not ready: {answer}{who}"
+            )));
+        }
+        inbox.pause(until.every)?;
     }
 }
 
@@ -281,20 +274,51 @@ impl Started {
         // After a signal nothing is started any more.
         inbox.check()?;
         let log = logs::own(table);
-        let process = process::start(
-            &table.id,
-            &mut command,
-            folder.begin(&log)?,
-            None,
-            STOP_GRACE,
-        )?;
-        let limits = limits::apply(table, process.id())?;
+        let output = folder.begin(&log)?;
+        let started = || {
+            let process = process::start(&table.id, &mut command, output, None, STOP_GRACE)?;
+            let limits = limits::apply(table, process.id())?;
+            Ok((process, limits))
+        };
+        let begun: anyhow::Result<_> = started();
+        let (process, limits) = begun.inspect_err(|_| folder.finish(&log))?;
         Ok(Self {
             process,
             limits,
             log,
             folder: private,
         })
+    }
+
+    /// Waits until it answers, and makes its addresses known: how it is asked, and where it listens if it tells.
+    fn reach(
+        &mut self,
+        suite: &Suite,
+        table: &TargetTable,
+        until: &Until,
+        vars: &mut Vars,
+        folder: &Folder,
+        inbox: &mut Inbox,
+    ) -> anyhow::Result<(Question, Option<String>)> {
+        let told = self.places(suite, table, until, folder, inbox)?;
+        let address = told.text(target::ADDRESS);
+        if let Some(address) = address.clone().filter(|_| !table.is_service()) {
+            vars.supply(ADDRESS, Value::Text(address), Origin::Started);
+        }
+        for (name, text) in &table.addresses {
+            let own = vars.expand(text.get_ref(), &told)?;
+            suite.allow_now(name.get_ref(), &own)?;
+            vars.supply(name.get_ref(), Value::Text(own), Origin::Started);
+        }
+        let question = Question::new(suite, table, vars, &told)?;
+        wait(&table.id, &question, Some(self), until, folder, inbox)?;
+        Ok((question, address))
+    }
+
+    /// Ends it and completes its log.
+    fn stop(mut self, folder: &Folder) {
+        self.process.stop();
+        folder.finish(&self.log);
     }
 
     /// Where it listens: `address` as it tells it, and host and port of each further place by its name.

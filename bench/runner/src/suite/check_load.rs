@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::load::{Count, Executor, LOAD, LoadTable, Time};
+use super::load::{self, Count, Executor, LOAD, LoadTable, Time};
 use super::problem::{Problem, placeholders, placeholders_in, problem, unique};
 use super::scenario::ScenarioTable;
 use super::schema::File;
@@ -141,13 +141,24 @@ fn load(file: &File, scenario: &ScenarioTable, table: &LoadTable) -> Result<(), 
     }
     if let Some(exec) = &table.exec {
         placeholders(file, exec, &[])?;
+        open(file, exec, exec.get_ref(), "exec")?;
     }
     if let Some(tags) = &table.tags {
         for value in tags.get_ref().values() {
             placeholders_in(file, tags, &plain(value), &[])?;
+            open(file, tags, &plain(value), "tags")?;
         }
     }
     Ok(())
+}
+
+/// Whether a text takes no secret: loads and arguments are open to everybody.
+fn open<T>(file: &File, at: &Spanned<T>, text: &str, key: &str) -> Result<(), Problem> {
+    let secret = |name: &&str| file.env.get(*name).is_some_and(|table| table.secret);
+    match variables(text).into_iter().find(secret) {
+        Some(name) => Err(problem(at, load::of_secret(name, key))),
+        None => Ok(()),
+    }
 }
 
 /// Whether the executor takes every key, and has those that it needs.
@@ -261,6 +272,7 @@ fn arguments(file: &File, scenario: &ScenarioTable) -> Result<(), Problem> {
         return Ok(());
     };
     placeholders(file, args, &[])?;
+    open(file, args, args.get_ref(), "args")?;
     if !scenario.hands_on_loads() {
         return Ok(());
     }

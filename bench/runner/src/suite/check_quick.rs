@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::problem::{Problem, problem};
 use super::scenario::ScenarioTable;
 use super::schema::File;
+use super::waits;
 use crate::values::template::{only_variable, variables};
 use crate::values::value::plain;
 
@@ -40,13 +41,30 @@ pub(super) fn quick(file: &File) -> Result<(), Problem> {
             return Err(problem(share, text));
         }
     }
-    file.scenario.iter().try_for_each(unmixed)
+    file.scenario
+        .iter()
+        .try_for_each(|scenario| unmixed(file, scenario))
 }
 
-/// Quick mode gives a variable another value, so all that it stands for is scaled alike.
-fn unmixed(scenario: &ScenarioTable) -> Result<(), Problem> {
+/// Quick mode gives a variable another value, so all that it stands for is scaled alike, and so is what follows from it.
+fn unmixed(file: &File, scenario: &ScenarioTable) -> Result<(), Problem> {
     let texts = texts(scenario);
     for text in &texts {
+        for name in waits::variables_behind(file, &text.text) {
+            let otherwise =
+                |other: &&Text<'_>| other.scaled() == Some(name.as_str()) && other.by != text.by;
+            let direct = variables(&text.text).contains(&name.as_str());
+            let Some(other) = texts.iter().find(otherwise).filter(|_| !direct) else {
+                continue;
+            };
+            return Err(problem(
+                &Spanned::new(text.place.clone(), ()),
+                format!(
+                    "`{}`: `{}` follows from {name}, which also stands for `{}`, and that `--quick` scales otherwise; take two variables",
+                    text.key, text.text, other.key
+                ),
+            ));
+        }
         for name in variables(&text.text) {
             let scaled = |text: &&Text<'_>| text.scaled() == Some(name);
             let Some(other) = texts.iter().find(scaled) else {

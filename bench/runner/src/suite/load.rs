@@ -6,8 +6,15 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// The variable by which a harness gets the declared loads.
-pub(crate) const LOAD: &str = "LOAD";
+pub(crate) use crate::values::shortcut::LOAD;
+
+/// Why a load, or arguments of k6, take no secret.
+pub(crate) fn of_secret(name: &str, key: &str) -> String {
+    format!(
+        "`{key}`: {name} is a secret, and what stands here can be read in the evidence or on k6's command line; the harness gets \
+         {name} as a variable"
+    )
+}
 
 /// `scenario.load[]`. A number may be a text with placeholders; a duration is a text.
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,5 @@
-//! Which variables have to wait for computed values, because a text that stands for them takes one.
+//! What variables and computed values follow from: which variables have to wait for computed values, because a text that stands
+//! for them takes one, and which variables are behind a text.
 
 use std::collections::BTreeSet;
 
@@ -30,6 +31,36 @@ pub(crate) fn takes_computed(file: &File, expression: &str) -> bool {
         .unwrap_or_default()
         .iter()
         .any(|name| is_computed(file, name) || !computed_for(file, name).is_empty())
+}
+
+/// The variables that a text takes, directly, by computed values, or by what other variables take or become.
+pub(super) fn variables_behind(file: &File, text: &str) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let mut left = taken(text);
+    while let Some(name) = left.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        left.extend(texts(file, &name).iter().flat_map(|text| taken(text)));
+        let becomes = file.env.get(name.as_str());
+        let becomes = becomes.and_then(|table| table.becomes.as_ref());
+        let computed = file.computed().into_iter();
+        let computed = computed.filter(|(known, _)| *known.get_ref() == name);
+        let expressions = computed.map(|(_, text)| text).chain(becomes);
+        left.extend(expressions.flat_map(|text| {
+            let names = expression::names(text.get_ref());
+            names.unwrap_or_default()
+        }));
+    }
+    seen.retain(|name| file.env.contains_key(name.as_str()));
+    seen
+}
+
+/// All names that a text takes.
+fn taken(text: &str) -> Vec<String> {
+    let names = template::variables(text).into_iter();
+    let names = names.chain(template::run_values(text));
+    names.map(str::to_owned).collect()
 }
 
 fn is_computed(file: &File, name: &str) -> bool {
