@@ -40,7 +40,11 @@ impl Sampler {
                 return values;
             }
         };
-        let wanted = |name: &str| self.picks.iter().any(|(_, selector)| selector.name() == name);
+        let wanted = |name: &str| {
+            self.picks
+                .iter()
+                .any(|(_, selector)| selector.name() == name)
+        };
         let samples = match samples(&text, wanted) {
             Ok(samples) => samples,
             Err(why) => {
