@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+pub(crate) use super::Value;
 use super::k6::Series;
-use super::samples::Samples;
+use super::samples::{How as Looked, Samples};
 use super::window::Window;
 use super::{LINES, LOG, Points, Taken};
 use crate::evidence::{Folder, component};
@@ -26,8 +27,7 @@ pub(crate) struct Recorded {
 /// A value over time that is there, or what is missing.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Found {
-    /// With the number of samples.
-    Value(f64, u64),
+    Value(Value),
     /// Nothing was ever added to the metric.
     Absent,
     /// It is there and says nothing; why.
@@ -41,7 +41,15 @@ struct Asked {
     band: Option<[f64; 2]>,
     /// What a gate says that it is.
     kind: Option<MetricKind>,
-    window: Window,
+    part: Part,
+}
+
+/// The part of a run that counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) window: Window,
+    /// Whether it goes up to the end of the run: then monitors count to their last sample.
+    pub(crate) to_the_end: bool,
 }
 
 /// The file of a monitor.
@@ -71,9 +79,13 @@ impl Recorded {
                 let key = key(name, kind);
                 samples.entry(key).or_insert_with(|| {
                     let text = folder.text(&monitor_file(id)).unwrap_or_default();
-                    let grows = over_time::monitor(file, name)
-                        .is_some_and(|table| table.kind == MonitorKind::Log);
-                    Samples::read(&text, name, kind, grows)
+                    let table = over_time::monitor(file, name);
+                    let how = Looked {
+                        kind,
+                        grows: table.is_some_and(|table| table.kind == MonitorKind::Log),
+                        every: table.map(|table| table.every).unwrap_or_default(),
+                    };
+                    Samples::read(&text, name, how)
                 });
             }
         }
@@ -87,13 +99,13 @@ impl Recorded {
     }
 
     /// What a gate judges, over a window; `None` if that is nothing over time.
-    pub(crate) fn value(&self, file: &File, gate: &GateTable, window: Window) -> Option<Found> {
+    pub(crate) fn value(&self, file: &File, gate: &GateTable, part: Part) -> Option<Found> {
         let source = over_time::source(file, gate)?;
         let asked = Asked {
             stat: Stat::parse(gate.stat.get_ref()),
             band: gate.band.as_ref().map(|band| *band.get_ref()),
             kind: gate.kind,
-            window,
+            part,
         };
         Some(self.taken(&source, asked))
     }
@@ -104,7 +116,7 @@ impl Recorded {
         file: &File,
         table: &DeriveTable,
         from: &str,
-        window: Window,
+        counts: Part,
     ) -> Option<Found> {
         let (source, stat) = part(file, from)?;
         let stat = match table.how.get_ref() {
@@ -116,7 +128,7 @@ impl Recorded {
             stat,
             band: table.band.as_ref().map(|band| *band.get_ref()),
             kind: None,
-            window,
+            part: counts,
         };
         Some(self.taken(&source, asked))
     }
@@ -125,19 +137,32 @@ impl Recorded {
         let Some(stat) = asked.stat else {
             return Found::Silent("it has no such statistic".to_owned());
         };
+        let Part { window, to_the_end } = asked.part;
         let taken = match source {
             Source::Monitor { name, kind, .. } => match self.samples.get(&key(name, *kind)) {
-                Some(samples) => samples.stat(stat, asked.window, asked.band),
+                Some(samples) => {
+                    let window = if to_the_end {
+                        samples.up_to_the_last(window)
+                    } else {
+                        window
+                    };
+                    samples.stat(stat, window, asked.band)
+                }
                 None => Err("no samples in the window".to_owned()),
             },
             Source::Series(selector) => match self.of_k6(selector, stat, asked) {
-                Ok(Some(taken)) => taken,
+                Ok(Some(taken)) => taken.map(|(value, samples)| Value {
+                    value,
+                    least: None,
+                    samples,
+                    looks: None,
+                }),
                 Ok(None) => return Found::Absent,
                 Err(why) => Err(why),
             },
         };
         match taken {
-            Ok((value, n)) => Found::Value(value, n),
+            Ok(value) => Found::Value(value),
             Err(why) => Found::Silent(why),
         }
     }
@@ -158,7 +183,7 @@ impl Recorded {
             let [is, declared] = [metric.kind, declared].map(MetricKind::name);
             return Err(format!("it is a {is}, and the gate says a {declared}"));
         }
-        Ok(Some(metric.stat(stat, asked.window, asked.band)))
+        Ok(Some(metric.stat(stat, asked.part.window, asked.band)))
     }
 
     /// What a chart of a gate shows, over a window; empty where there is nothing.

@@ -9,18 +9,55 @@ pub(crate) struct Sample<'a> {
     pub(crate) value: f64,
 }
 
-/// Reads every sample of a text.
+/// So many signs of a line are told, at most.
+const TOLD: usize = 100;
+
+/// Reads the samples of a text whose names are wanted. Of all other lines only the form is looked at, so that a long text with
+/// a few wanted samples costs little.
 ///
 /// # Errors
-/// The first line that is none, with its number.
-pub(crate) fn samples(text: &str) -> Result<Vec<Sample<'_>>, String> {
-    let lines = text.lines().enumerate();
-    let lines = lines.map(|(number, line)| (number + 1, line.trim()));
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let read = |(number, line)| {
-        sample(line).map_err(|why| format!("line {number} is no sample: {why}: `{line}`"))
-    };
-    lines.map(read).collect()
+/// The first line that is none, with its number; or that there is none at all.
+pub(crate) fn samples<'a>(
+    text: &'a str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Sample<'a>>, String> {
+    let (mut found, mut any) = (Vec::new(), false);
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        any = true;
+        let read = name(line, ':').and_then(|(name, _)| {
+            if wanted(name) {
+                sample(line).map(|sample| found.push(sample))
+            } else {
+                ends_in_number(line)
+            }
+        });
+        read.map_err(|why| format!("line {number} is no sample: {why}: `{}`", short(line)))?;
+    }
+    if any {
+        Ok(found)
+    } else {
+        Err("it holds no samples".to_owned())
+    }
+}
+
+/// As every sample does, whether or not it has a time stamp or an example.
+fn ends_in_number(line: &str) -> Result<(), String> {
+    match line.rsplit(char::is_whitespace).next() {
+        Some(last) if last.len() < line.len() && last.parse::<f64>().is_ok() => Ok(()),
+        _ => Err("it has no value".to_owned()),
+    }
+}
+
+/// The beginning of a text.
+fn short(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.char_indices().nth(TOLD) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 fn sample(line: &str) -> Result<Sample<'_>, String> {
@@ -32,13 +69,16 @@ fn sample(line: &str) -> Result<Sample<'_>, String> {
     // Behind the value there may be a time stamp, and behind a `#` an example of the values.
     let (figures, _) = rest.split_once(" # ").unwrap_or((rest, ""));
     let mut figures = figures.split_whitespace();
-    let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number"));
+    let number = |text: &str| {
+        let none = |_| format!("`{}` is no number", short(text));
+        text.parse().map_err(none)
+    };
     let value: f64 = number(figures.next().ok_or("it has no value")?)?;
     if let Some(time) = figures.next() {
         let _: f64 = number(time)?;
     }
     if let Some(more) = figures.next() {
-        return Err(format!("`{more}` stands behind its time"));
+        return Err(format!("`{}` stands behind its time", short(more)));
     }
     Ok(Sample {
         name,
@@ -133,11 +173,16 @@ impl Selector {
         })
     }
 
-    /// The value of the one sample that is meant.
+    /// The name of the samples that it may mean.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value of the one sample that is meant; `None` if there is none.
     ///
     /// # Errors
-    /// There is none, there are several, or it is no finite number.
-    pub(crate) fn value(&self, samples: &[Sample<'_>]) -> Result<f64, String> {
+    /// There are several, or it is no finite number.
+    pub(crate) fn value(&self, samples: &[Sample<'_>]) -> Result<Option<f64>, String> {
         let is_meant = |sample: &&Sample<'_>| {
             let has = |(label, value): &(String, String)| {
                 let mut labels = sample.labels.iter();
@@ -147,8 +192,8 @@ impl Selector {
         };
         let found: Vec<&Sample<'_>> = samples.iter().filter(is_meant).collect();
         match found.as_slice() {
-            [] => Err("no such sample".to_owned()),
-            [one] if one.value.is_finite() => Ok(one.value),
+            [] => Ok(None),
+            [one] if one.value.is_finite() => Ok(Some(one.value)),
             [one] => Err(format!("{} is no finite number", one.value)),
             several => Err(format!(
                 "{} samples have this name; tell one by its labels",
@@ -174,7 +219,10 @@ requests_total 12 # {trace="1"} 0.5 1700000000.1
 "#;
 
     fn value(what: &str) -> Result<f64, String> {
-        Selector::parse(what)?.value(&samples(TEXT)?)
+        let selector = Selector::parse(what)?;
+        let samples = samples(TEXT, |name| name == selector.name())?;
+        let value = selector.value(&samples)?;
+        value.ok_or_else(|| "no such sample".to_owned())
     }
 
     #[test]
@@ -210,11 +258,45 @@ requests_total 12 # {trace="1"} 0.5 1700000000.1
             ("x{a=\"\\x\"} 1", "a backslash"),
             ("<html>", "a name is missing"),
         ] {
-            let told = samples(&format!("\nup 1\n{line}\n")).expect_err(line);
+            let told = samples(&format!("\nup 1\n{line}\n"), |_| true).expect_err(line);
             assert!(
                 told.starts_with("line 3 is no sample: ") && told.contains(why),
                 "{told}"
             );
+        }
+    }
+    #[test]
+    fn a_wrong_page_is_told_in_a_few_words() {
+        let page = format!("<html>{}", "é".repeat(5_000));
+        for (text, wanted) in [(page.as_str(), true), (&page, false)] {
+            let told = samples(text, |_| wanted).expect_err("no samples");
+            assert!(
+                told.starts_with("line 1 is no sample: a name is missing: `<html>é"),
+                "{told}"
+            );
+            assert!(told.chars().count() < 200, "{told}");
+        }
+        let line = format!("up {}", "x".repeat(5_000));
+        let told = samples(&line, |_| true).expect_err("no number");
+        assert!(told.len() < 400, "{told}");
+        for text in ["", "# only a comment\n"] {
+            let told = samples(text, |_| true).expect_err("nothing");
+            assert_eq!(told, "it holds no samples");
+        }
+    }
+
+    #[test]
+    fn only_wanted_lines_are_read() {
+        let read = |text: &str| {
+            samples(text, |name| name == "up")
+                .map(|found| found.iter().map(|one| one.value).collect::<Vec<_>>())
+        };
+        // The labels of the first have no end.
+        assert_eq!(read("other{a=\"1\" 2\nup 1\n"), Ok(vec![1.0]));
+        assert_eq!(read("other 2\n"), Ok(vec![]));
+        // A text of another kind is none of this form.
+        for text in ["down for maintenance", "{\"up\": 1}", "busy", "12"] {
+            read(text).expect_err(text);
         }
     }
 }

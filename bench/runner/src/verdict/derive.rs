@@ -94,7 +94,10 @@ impl Sources<'_> {
             return Some(as_written(number));
         }
         match self.over_time.derived(file, table, from) {
-            Some(recorded::Found::Value(number, _)) => return Some(as_written(number)),
+            // Of what may be more or less nothing follows.
+            Some(recorded::Found::Value(found)) if found.least.is_none() => {
+                return Some(as_written(found.value));
+            }
             Some(_) => return None,
             None => {}
         }

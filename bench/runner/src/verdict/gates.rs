@@ -128,16 +128,37 @@ fn over_time(
     let limit = limit(gate, vars)?;
     let unit = unit(gate);
     let (value, received) = match (found, gate.absent) {
-        (recorded::Found::Value(value, samples), _) => {
+        (recorded::Found::Value(found), _) => {
+            let recorded::Value {
+                value,
+                least: at_least,
+                samples,
+                looks,
+            } = found;
             let least = gate.min_samples.as_ref();
             let least = least.map(|least| evidence.shares.min_samples(*least.get_ref()));
             few = least
                 .filter(|least| samples < *least)
                 .map(|least| format!("; {samples} samples, at least {least} are needed to judge"));
-            let shown = shown(value, |shown| {
-                compare(shown, gate.op, limit) == compare(value, gate.op, limit)
-            });
-            (Some(value), format!("{shown}{unit}"))
+            let holds = compare(value, gate.op, limit);
+            let shown = |value| {
+                shown(value, |shown| {
+                    compare(shown, gate.op, limit) == compare(value, gate.op, limit)
+                })
+            };
+            let looks = looks.map(|looks| format!(" ({looks})")).unwrap_or_default();
+            match at_least.filter(|least| compare(*least, gate.op, limit) != holds) {
+                // A look that would tell is missing.
+                Some(least) => {
+                    let (from, to) = (shown(least), shown(value));
+                    let why = "looks failed or were late just there";
+                    (
+                        None,
+                        format!("from {from} to {to}{unit}{looks}, not known better: {why}"),
+                    )
+                }
+                None => (Some(value), format!("{}{unit}{looks}", shown(value))),
+            }
         }
         (recorded::Found::Absent, Some(value)) => (
             Some(value),

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::evidence::Folder;
 use crate::series::LINES;
-use crate::series::recorded::{Found, Recorded};
+use crate::series::recorded::{Found, Part, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
 use crate::suite::over_time::{Declared, part, source};
@@ -23,6 +23,8 @@ pub(crate) struct OverTime {
     asked: bool,
     /// Or why there is none.
     window: Option<Result<Window, String>>,
+    /// Whether nothing but the end of the run ends it.
+    to_the_end: bool,
 }
 
 /// A run, as far as its window follows from it.
@@ -63,7 +65,15 @@ impl OverTime {
             Some(Ok(series)) => series.extent(),
             _ => None,
         };
-        let window = match of_series.or(ran.k6) {
+        // The last second of k6's values ends where k6 did.
+        let ended = |whole: Window| match ran.k6 {
+            Some(k6) if k6.to_ms > whole.from_ms => Window {
+                to_ms: whole.to_ms.min(k6.to_ms),
+                ..whole
+            },
+            _ => whole,
+        };
+        let window = match of_series.map(ended).or(ran.k6) {
             Some(whole) => window(declared, whole, ran.cut),
             None => Err("k6 left no sample, so no window begins".to_owned()),
         };
@@ -71,6 +81,7 @@ impl OverTime {
             recorded,
             asked,
             window: Some(window),
+            to_the_end: declared.window.is_none(),
         })
     }
 
@@ -79,10 +90,17 @@ impl OverTime {
         self.window.clone()?.ok()
     }
 
+    fn part(&self, window: Window) -> Part {
+        Part {
+            window,
+            to_the_end: self.to_the_end,
+        }
+    }
+
     /// What a gate judges; `None` if that is nothing over time.
     pub(super) fn value(&self, file: &File, gate: &GateTable) -> Option<Found> {
         match self.window.as_ref()? {
-            Ok(window) => self.recorded.value(file, gate, *window),
+            Ok(window) => self.recorded.value(file, gate, self.part(*window)),
             Err(why) => source(file, gate).map(|_| Found::Silent(why.clone())),
         }
     }
@@ -90,7 +108,7 @@ impl OverTime {
     /// What a derived value takes; `None` if that is nothing over time.
     pub(super) fn derived(&self, file: &File, table: &DeriveTable, from: &str) -> Option<Found> {
         match self.window.as_ref()? {
-            Ok(window) => self.recorded.derived(file, table, from, *window),
+            Ok(window) => self.recorded.derived(file, table, from, self.part(*window)),
             Err(why) => match part(file, from) {
                 Ok(Some(_)) => Some(Found::Silent(why.clone())),
                 _ => None,
@@ -135,9 +153,10 @@ fn window(declared: Declared, whole: Window, cut: bool) -> Result<Window, String
             seconds(late)
         ));
     }
+    // Behind the last values nothing stood still: nobody looked.
     Ok(Window {
         from_ms,
-        to_ms: if cut { to_ms.min(whole.to_ms) } else { to_ms },
+        to_ms: to_ms.min(whole.to_ms),
     })
 }
 
@@ -171,8 +190,8 @@ mod tests {
         assert_eq!(of(0, None, false), some(100_000, 160_000));
         assert_eq!(of(10, None, false), some(110_000, 160_000));
         assert_eq!(of(10, Some(30), false), some(110_000, 140_000));
-        // Its last second may have been without a sample.
-        assert_eq!(of(10, Some(51), false), some(110_000, 161_000));
+        // Its last second may have been without a sample, and says nothing.
+        assert_eq!(of(10, Some(51), false), some(110_000, 160_000));
         let early = of(10, Some(55), false).expect_err("it ended early");
         assert!(early.contains("5 s before the end"), "{early}");
         assert_eq!(of(10, Some(55), true), some(110_000, 160_000));

@@ -28,7 +28,9 @@ impl Sampler {
                 return values;
             }
         };
-        let answer: Option<Json> = serde_json::from_str(&text).ok();
+        // What an error or another address says is no state of this one.
+        let good = (200..300).contains(&status);
+        let answer: Option<Json> = serde_json::from_str(&text).ok().filter(|_| good);
         for Pick { name, what } in &self.picks {
             if what == STATUS {
                 values.add(name, f64::from(status));
@@ -37,6 +39,10 @@ impl Sampler {
             let found = answer.as_ref().and_then(|answer| at(answer, what));
             match found.and_then(Json::as_f64) {
                 Some(number) => values.add(name, number),
+                None if !good => values.miss(format!(
+                    "GET {}: status {status}, expected 200 to 299",
+                    self.page.address()
+                )),
                 None => values.miss(format!(
                     "GET {}: status {status}, no number at {what}",
                     self.page.address()

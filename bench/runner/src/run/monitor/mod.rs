@@ -14,7 +14,7 @@ mod sampler;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
@@ -181,10 +181,14 @@ fn watch(
     every: Duration,
     stopped: &Receiver<()>,
 ) -> Option<Machine> {
+    let start = Instant::now();
+    let mut next = Duration::ZERO;
     loop {
         let began = own_time();
         output.add(&format!("{}\n", sampler.sample()));
-        let pause = every.max(own_time().saturating_sub(began) * MOST_OF_TIME);
+        let rest = own_time().saturating_sub(began) * MOST_OF_TIME;
+        next = following(next, every, start.elapsed(), rest);
+        let pause = next.saturating_sub(start.elapsed());
         if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             break;
         }
@@ -195,8 +199,44 @@ fn watch(
     sampler.machine()
 }
 
+/// When to look next, on a schedule that looks that take long do not shift: a time of it that has passed is left out. `rest`:
+/// how long the monitor is to leave the processor to others.
+fn following(last: Duration, every: Duration, now: Duration, rest: Duration) -> Duration {
+    let mut next = last.saturating_add(every);
+    let earliest = now.max(last.saturating_add(rest));
+    if next < earliest {
+        let over = (earliest - next).as_nanos();
+        let times = over.div_ceil(every.as_nanos().max(1));
+        next = next.saturating_add(every.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)));
+    }
+    next
+}
+
 /// Processor time of this thread.
 fn own_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_keep_their_schedule() {
+        let ms = Duration::from_millis;
+        for (last, now, rest, expected) in [
+            (0, 20, 0, 500),
+            // Late, and slow: the next time is where it would have been.
+            (1000, 1499, 50, 1500),
+            (1000, 1500, 50, 1500),
+            (1000, 1501, 0, 2000),
+            (1000, 5200, 0, 5500),
+            // It took much of a processor.
+            (1000, 1030, 1400, 2500),
+        ] {
+            let next = following(ms(last), ms(500), ms(now), ms(rest));
+            assert_eq!(next, ms(expected), "{last} {now} {rest}");
+        }
+    }
 }

@@ -40,7 +40,12 @@ impl Sampler {
                 return values;
             }
         };
-        let samples = match samples(&text) {
+        let wanted = |name: &str| {
+            self.picks
+                .iter()
+                .any(|(_, selector)| selector.name() == name)
+        };
+        let samples = match samples(&text, wanted) {
             Ok(samples) => samples,
             Err(why) => {
                 values.miss(format!("GET {address}: {why}"));
@@ -49,7 +54,11 @@ impl Sampler {
         };
         for (pick, selector) in &self.picks {
             match selector.value(&samples) {
-                Ok(number) => values.add(&pick.name, number),
+                Ok(Some(number)) => values.add(&pick.name, number),
+                Ok(None) => {
+                    let why = format!("GET {address}: {}: no such sample", pick.what);
+                    values.absent(&pick.name, why);
+                }
                 Err(why) => values.miss(format!("GET {address}: {}: {why}", pick.what)),
             }
         }

@@ -25,6 +25,7 @@ pub(super) trait Sampler: Send + 'static {
 pub(super) struct Values {
     values: Map<String, Json>,
     missed: Vec<String>,
+    absent: Vec<String>,
 }
 
 impl Values {
@@ -37,6 +38,12 @@ impl Values {
         self.missed.push(why);
     }
 
+    /// Remembers that whoever was asked has answered, and has no such value (yet).
+    pub(super) fn absent(&mut self, name: &str, why: String) {
+        self.absent.push(name.to_owned());
+        self.miss(why);
+    }
+
     /// Whether nothing is missing.
     pub(super) fn is_whole(&self) -> bool {
         self.missed.is_empty()
@@ -47,6 +54,9 @@ impl Values {
         let mut line = json!({ "t": now_ms(), "values": self.values });
         if !self.missed.is_empty() {
             line["error"] = json!(self.missed.join("; "));
+        }
+        if !self.absent.is_empty() {
+            line["absent"] = json!(self.absent);
         }
         line
     }
