@@ -224,7 +224,7 @@ impl Attempt<'_, '_> {
         );
         call.load(self.run);
         trend_stats::add(&mut call, self.shared.suite, self.inbox, self.stream)?;
-        series::add(&mut call, self.shared.suite, folder)?;
+        series::add(&mut call, self.shared.suite, self.run.scenario, folder)?;
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
