@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use common::series::{Stage, Verdict, gate};
+use common::series::{Recording, Stage, Verdict, gate};
 use common::{finish, text};
 use serde_json::Value as Json;
 
@@ -321,6 +321,40 @@ fn matches_in_the_targets_log_are_counted() {
     let verdict = judged(&stage, 0, "PASS");
     assert_eq!(verdict.gate("errors")["value"], 4.0);
     assert_eq!(verdict.gate("warnings")["value"], 0.0);
+}
+
+#[test]
+fn a_window_of_monitors_begins_with_the_load() {
+    let tables = format!(
+        "warmup = \"2s\"\nwindow = \"5s\"\n{PROM}match = ['loop_hz']\n{}",
+        gate(
+            "g",
+            "metric = \"loop_hz\"\nstat = \"min\"\nop = \">=\"\nlimit = 90"
+        )
+    );
+    let stage = stage(&tables, 2, metrics);
+    // Three seconds of making users and of setup.
+    let mut recording = Recording::new(&["scenario"]);
+    for second in 0..12 {
+        recording.gauge("vus", second, if second < 3 { 0.0 } else { 1.0 });
+        let tags = if second < 3 {
+            serde_json::json!({})
+        } else {
+            serde_json::json!({ "scenario": "load" })
+        };
+        recording.counter("http_reqs", &tags, second, 1.0);
+    }
+    recording.end(0);
+    stage.recorded(&recording);
+    let (_, printed, verdict) = stage.run();
+    let window =
+        serde_json::json!({ "fromMs": 1_700_000_005_000_i64, "toMs": 1_700_000_010_000_i64 });
+    assert_eq!(verdict.0["window"], window, "{printed}");
+    let asked = text(&stage.path("out"));
+    assert!(
+        asked.contains("hdrlog=") && asked.ends_with("?tags=scenario\n"),
+        "{asked}"
+    );
 }
 
 #[test]

@@ -130,9 +130,9 @@ fn each_statistic_is_judged_over_the_window_and_judged_alike_later() {
         ),
         (
             "metric = \"sent\"\ntype = \"counter\"\nstat = \"longest_gap\"\nop = \"<=\"",
-            1.0,
-            "1",
-            "0.5",
+            3.0,
+            "3",
+            "2",
         ),
         (
             "metric = \"sent\"\nstat = \"share_in_band\"\nband = [95, 105]\nop = \">=\"",
@@ -184,9 +184,9 @@ fn each_statistic_is_judged_over_the_window_and_judged_alike_later() {
         ),
         (
             "metric = \"pulse\"\ntype = \"gauge\"\nstat = \"longest_gap\"\nop = \"<\"",
-            3.0,
-            "4",
-            "3",
+            5.0,
+            "6",
+            "5",
         ),
         (
             "metric = \"reply{kind:chat}\"\nstat = \"share_in_band\"\nband = [50, 60]\nop = \"==\"",
@@ -223,7 +223,7 @@ fn each_statistic_is_judged_over_the_window_and_judged_alike_later() {
     // The tags that gates name are asked for.
     let out = text(&stage.path("out"));
     let asked = format!(
-        "hdrlog={}/series.hlog?tags=kind\n",
+        "hdrlog={}/series.hlog?tags=kind,scenario\n",
         stage.run_folder().display()
     );
     assert_eq!(out, asked);
@@ -346,7 +346,7 @@ fn values_are_derived_from_what_was_in_the_window() {
             "['series.load']\nband = [95, 105]",
             json!(0.8),
         ),
-        ("longest_gap", "['series.sent']", json!(1)),
+        ("longest_gap", "['series.sent']", json!(3)),
         ("copy_or_zero", "['series.lost.count']", json!(0)),
         // Of what is missing nothing follows.
         ("copy_or_zero", "['series.early.avg']", Json::Null),

@@ -23,6 +23,7 @@ fn what_cannot_be_judged_over_time_is_refused_with_its_line() {
         (format!("{SERIES}{}", gate("metric = \"checks\"\nstat = \"longest_gap\"")), "stat =", "a rate has no `longest_gap`"),
         (format!("{SERIES}{}", gate("metric = \"http_req_duration\"\nstat = \"longest_gap\"")), "stat =", "a trend has no `longest_gap`"),
         (format!("{SERIES}{}", gate("metric = \"m\"\nstat = \"longest_gap\"")), "stat =", "say `type = \"counter\"`"),
+        (format!("{SERIES}{}", gate("metric = \"http_reqs\"\nstat = \"longest_gap\"")), "limit = 1", "told as 2 s at least"),
         (gate("metric = \"http_reqs\"\nstat = \"longest_gap\""), "stat =", "where the suite has a table [series]"),
         (gate("metric = \"m\"\nstat = \"share_in_band\"\nband = [1, 2]"), "stat =", "where the suite has a table [series]"),
         (gate("metric = \"m\"\nstat = \"count\"\ntag = \"kind:x\""), "tag =", "add a table [series]"),

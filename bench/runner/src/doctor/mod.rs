@@ -13,7 +13,7 @@ use crate::run::redis::client::Server;
 use crate::run::redis::server::{find_program, info_field};
 use crate::run::{probe, target};
 use crate::suite::Suite;
-use crate::suite::over_time::OUTPUT;
+use crate::suite::over_time::{OUTPUT, is_recorded};
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
@@ -31,7 +31,7 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         for need in &suite.file.suite.needs {
             need_met(suite, need.get_ref(), run, &mut report);
         }
-        if suite.file.series.is_some() {
+        if is_recorded(&suite.file, run.scenario) {
             need_met(suite, &format!("k6+{OUTPUT}"), run, &mut report);
         }
         script(suite, "harness", &run.script, &mut report);

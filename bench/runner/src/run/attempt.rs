@@ -233,7 +233,7 @@ impl Attempt<'_, '_> {
         let said = inspect::ask(&call, self.inbox)?;
         declared::check(&self.run.load.scenarios, &said)?;
         trend_stats::add(&mut call, self.shared.suite, said.options(), self.stream);
-        series::add(&mut call, self.shared.suite, folder)?;
+        series::add(&mut call, self.shared.suite, self.run.scenario, folder)?;
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {

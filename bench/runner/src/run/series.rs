@@ -6,22 +6,27 @@ use crate::evidence::Folder;
 use crate::run::k6::Call;
 use crate::series::{LINES, LOG};
 use crate::suite::Suite;
-use crate::suite::over_time::{OUTPUT, tags};
+use crate::suite::over_time::{OUTPUT, is_recorded, tags};
+use crate::suite::scenario::ScenarioTable;
 use crate::values::mask::masked_json_line;
 
-/// Asks k6 for its values over time, if the suite does. k6 writes them where they are kept: what there is of them outlives
+/// Asks k6 for its values over time, if a scenario needs them. k6 writes them where they are kept: what there is of them outlives
 /// whatever ends the run.
 ///
 /// # Errors
 /// The folder of the run has no absolute path.
-pub(super) fn add(call: &mut Call, suite: &Suite, folder: &Folder) -> anyhow::Result<()> {
-    if suite.file.series.is_none() {
+pub(super) fn add(
+    call: &mut Call,
+    suite: &Suite,
+    scenario: &ScenarioTable,
+    folder: &Folder,
+) -> anyhow::Result<()> {
+    if !is_recorded(&suite.file, scenario) {
         return Ok(());
     }
     // k6 works in a folder of its own.
     let path = std::path::absolute(folder.path().join(LOG))
         .with_context(|| format!("resolving {}", folder.path().display()))?;
-    // Also where there is none: k6's output keeps some by itself.
     let tags = tags(&suite.file).join(",");
     call.output(&format!("{OUTPUT}={}?tags={tags}", path.display()));
     Ok(())

@@ -6,9 +6,14 @@ use super::hlog::{self, Log};
 use super::lines::{Bucket, Described, Lines};
 use super::window::{Window, float, seconds};
 use super::{LOG, Points, Taken};
-use crate::suite::over_time::Selector;
+use crate::suite::over_time::{SCENARIO, Selector};
 use crate::suite::schema::MetricKind;
 use crate::suite::stat::Stat;
+
+/// How many users are at work; k6 tells it each second, also before there are any.
+const USERS: &str = "vus";
+/// How many k6 has made, told likewise.
+const MADE: &str = "vus_max";
 
 /// What k6's output wrote in a run.
 #[derive(Debug)]
@@ -42,11 +47,31 @@ impl Series {
         self.lines.ended
     }
 
-    /// From the first sample up to the end of the last interval; `None` without a sample.
+    /// From the first sample of a scenario, or the first second with users at work, up to the end of the last interval; `None`
+    /// without a sample.
+    ///
+    /// k6 tells how many users it has from before it makes them on, and what `setup()` does is no load: neither begins the run.
     pub(crate) fn extent(&self) -> Option<Window> {
+        let first = |counts: &dyn Fn(&Described, &Bucket) -> bool| {
+            let buckets = self.lines.buckets.iter();
+            let counted = buckets.filter(|((number, _), bucket)| {
+                let described = self.lines.described.get(number);
+                described.is_some_and(|series| counts(series, bucket))
+            });
+            counted.map(|((_, t), _)| *t).min()
+        };
+        let of_load = |series: &Described, bucket: &Bucket| {
+            let at_work = series.metric == USERS && bucket.max > 0.0;
+            at_work || series.tags.contains_key(SCENARIO)
+        };
+        let of_work =
+            |series: &Described, _: &Bucket| ![USERS, MADE].contains(&series.metric.as_str());
         let moments = || self.lines.buckets.keys().map(|(_, t)| *t);
+        let from_ms = first(&of_load)
+            .or_else(|| first(&of_work))
+            .or_else(|| moments().min())?;
         Some(Window {
-            from_ms: moments().min()?,
+            from_ms,
             to_ms: moments().max()? + self.lines.interval_ms,
         })
     }
@@ -132,7 +157,7 @@ impl Metric<'_> {
             (Stat::Rate, MetricKind::Rate) | (Stat::Avg, MetricKind::Trend | MetricKind::Gauge) => {
                 total.sum / float(total.n)
             }
-            (Stat::Value, MetricKind::Gauge) => match total.last {
+            (Stat::Value, MetricKind::Gauge) => match self.last(window)? {
                 Some(last) => last,
                 None => return none(),
             },
@@ -143,17 +168,18 @@ impl Metric<'_> {
                 let Some(band) = band else { return none() };
                 let points = self.points(stat, window)?;
                 let inside = points.iter().filter(|(_, value)| in_band(*value, band));
-                let n = points.len() as u64;
-                if n == 0 {
+                let all = self.begins(window).count().max(points.len()) as u64;
+                if all == 0 {
                     return Err("no whole second in the window".to_owned());
                 }
-                return Ok((float(inside.count() as u64) / float(n), n));
+                // A second without a sample is in no band.
+                let share = float(inside.count() as u64) / float(all);
+                return Ok((share, points.len() as u64));
             }
             (Stat::LongestGap, MetricKind::Counter | MetricKind::Gauge) => {
-                let interval = self.of.lines.interval_ms;
                 let intervals = self.intervals(window).into_iter();
                 let covered = intervals.filter(|(_, bucket)| !counter || bucket.sum > 0.0);
-                window.longest_gap(covered.map(|(t, _)| (t, t + interval)))
+                self.longest_gap(window, covered.map(|(t, _)| t))
             }
             _ => return none(),
         };
@@ -161,6 +187,53 @@ impl Metric<'_> {
             Ok((value, total.n))
         } else {
             none()
+        }
+    }
+
+    /// Where the whole intervals of a window begin.
+    fn begins(&self, window: Window) -> impl Iterator<Item = i64> + use<> {
+        let interval = self.of.lines.interval_ms;
+        let behind = self.of.extent().map_or(0, |extent| {
+            (window.from_ms - extent.from_ms).rem_euclid(interval)
+        });
+        let first = window.from_ms + (interval - behind) % interval;
+        let moments = std::iter::successors(Some(first), move |t| Some(t + interval));
+        moments.take_while(move |t| t + interval <= window.to_ms)
+    }
+
+    /// The longest time in seconds between two samples, or from an edge of the window to one: at most so long, for where in its
+    /// interval a sample lies is not known.
+    fn longest_gap(&self, window: Window, moments: impl Iterator<Item = i64>) -> f64 {
+        let (mut longest, mut since) = (0, window.from_ms);
+        for t in moments {
+            let end = (t + self.of.lines.interval_ms).min(window.to_ms);
+            longest = longest.max(end - since);
+            since = t;
+        }
+        seconds(longest.max(window.to_ms - since))
+    }
+
+    /// The last value of a gauge.
+    ///
+    /// # Errors
+    /// In the interval that decides several parts of it have one, and which of them came last is not known.
+    fn last(&self, window: Window) -> Result<Option<f64>, String> {
+        let mut found = Vec::<(i64, f64)>::new();
+        for &number in &self.numbers {
+            let ends = (number, window.from_ms)..(number, window.to_ms);
+            let buckets = self.of.lines.buckets.range(ends).rev();
+            let mut lasts = buckets.filter_map(|((_, t), bucket)| Some((*t, bucket.last?)));
+            found.extend(lasts.next());
+        }
+        let latest = found.iter().map(|(t, _)| *t).max();
+        found.retain(|(t, _)| Some(*t) == latest);
+        match found.as_slice() {
+            [] => Ok(None),
+            [(_, one)] => Ok(Some(*one)),
+            several => Err(format!(
+                "{} sets of tags have a value in its last second, and which of them came last is not known; name one by `tag`",
+                several.len()
+            )),
         }
     }
 
@@ -218,16 +291,7 @@ impl Metric<'_> {
                 .iter()
                 .map(|(t, bucket)| (*t, bucket.sum))
                 .collect();
-            let first = match self.of.extent() {
-                // Where intervals begin.
-                Some(extent) => {
-                    let behind = (window.from_ms - extent.from_ms).rem_euclid(interval);
-                    window.from_ms + (interval - behind) % interval
-                }
-                None => window.from_ms,
-            };
-            let moments = std::iter::successors(Some(first), |t| Some(t + interval));
-            let moments = moments.take_while(|t| t + interval <= window.to_ms);
+            let moments = self.begins(window);
             return Ok(moments
                 .map(|t| (t, grown.get(&t).copied().unwrap_or(0.0) / seconds(interval)))
                 .collect());

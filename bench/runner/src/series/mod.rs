@@ -2,6 +2,8 @@
 
 mod hlog;
 mod k6;
+#[cfg(test)]
+mod k6_tests;
 mod lines;
 pub(crate) mod recorded;
 mod samples;

@@ -18,7 +18,7 @@ use crate::suite::{over_time, stat::Stat};
 /// What k6 and the monitors wrote; nothing where no gate is judged over time.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
-    /// Or why it cannot be read; `None` where the suite asks k6 for nothing.
+    /// Or why it cannot be read; `None` where k6 was asked for nothing.
     series: Option<Result<Series, String>>,
     /// By the name that gates have for a value.
     samples: BTreeMap<String, Samples>,
@@ -60,10 +60,11 @@ pub(crate) fn monitor_file(id: &str) -> String {
 impl Recorded {
     /// Reads what the suite declares for a scenario.
     pub(crate) fn read(folder: &Folder, file: &File, scenario: &str) -> Self {
-        let series = file.series.as_ref().map(|_| {
-            let lines = folder
-                .text(LINES)
-                .ok_or_else(|| format!("{LINES} is missing: k6 wrote no values over time"))?;
+        // Without a table [series] there may be some: monitors are judged from k6's first sample on.
+        let lines = folder.text(LINES);
+        let series = (file.series.is_some() || lines.is_some()).then(|| {
+            let lines =
+                lines.ok_or_else(|| format!("{LINES} is missing: k6 wrote no values over time"))?;
             // A run without a trend has no histograms.
             let log = fs::read(folder.path().join(LOG)).unwrap_or_default();
             Series::read(&lines, &log)
@@ -92,7 +93,7 @@ impl Recorded {
         Self { series, samples }
     }
 
-    /// k6's values, or why they cannot be read; `None` where the suite asks for none.
+    /// k6's values, or why they cannot be read; `None` where k6 was asked for none.
     pub(crate) fn series(&self) -> Option<Result<&Series, &str>> {
         let series = self.series.as_ref()?;
         Some(series.as_ref().map_err(String::as_str))

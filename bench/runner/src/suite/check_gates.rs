@@ -6,7 +6,7 @@ use super::monitor::MonitorTable;
 use super::over_time::{self, Selector, Source};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem};
 use super::scenario::looks_at;
-use super::schema::{Class, File, GateTable, MetricKind};
+use super::schema::{Class, File, GateTable, MetricKind, Op};
 use super::stat::{LONGEST_GAP, Of, SHARE_IN_BAND};
 use crate::values::template::{Part, parts};
 
@@ -20,6 +20,7 @@ pub(super) fn gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<
     over_time(gate, of)?;
     samples(gate, of)?;
     limit(file, gate)?;
+    gap(gate, of)?;
     if let Some(say) = &gate.say {
         placeholders(file, say, &[])?;
     }
@@ -220,6 +221,24 @@ fn limit(file: &File, gate: &GateTable) -> Result<(), Problem> {
             "`limit` must be a number or a text with a variable, as in \"${VUS}\"",
         )),
     }
+}
+
+/// k6's values are known second by second: even where there is a sample in each second, two may be almost two seconds apart.
+fn gap(gate: &GateTable, of: Of) -> Result<(), Problem> {
+    let limit = match gate.limit.get_ref() {
+        toml::Value::Integer(number) => *number < 2 || *number == 2 && gate.op == Op::Less,
+        toml::Value::Float(number) => *number < 2.0 || gate.op == Op::Less && *number <= 2.0,
+        _ => false,
+    };
+    let bounds = matches!(gate.op, Op::Less | Op::AtMost | Op::Equal);
+    if matches!(of, Of::Series(_)) && gate.stat.get_ref() == LONGEST_GAP && bounds && limit {
+        let text = format!(
+            "{}: k6's values are known second by second, so its longest gap is told as 2 s at least; allowed: <= 2 and more",
+            gate.metric.get_ref()
+        );
+        return Err(problem(&gate.limit, text));
+    }
+    Ok(())
 }
 
 /// Whether the text of a limit can become a number.

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::monitor::{MonitorKind, MonitorTable};
 use super::quick::Shares;
-use super::scenario::ScenarioTable;
+use super::scenario::{ScenarioTable, looks_at};
 use super::schema::{File, GateTable, MetricKind};
 use super::vars::Vars;
 use crate::values::duration::parse_time;
@@ -16,6 +16,9 @@ use crate::values::template::RunValues;
 
 /// k6's output that writes values over time.
 pub(crate) const OUTPUT: &str = "hdrlog";
+
+/// The tag of k6 that samples of users have, and those of `setup()` have not.
+pub(crate) const SCENARIO: &str = "scenario";
 
 /// A metric, or the part of it whose samples have these tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,10 +194,27 @@ fn usual_kind(table: &MonitorTable, name: &str) -> MetricKind {
     }
 }
 
-/// The tags that k6's output keeps: those that the suite lists, then those that gates and derived values name.
+/// Whether k6 is to write its values over time in a scenario: where the suite asks for them, and where a monitor's values are
+/// judged over a part of the run, which begins with k6's first sample.
+pub(crate) fn is_recorded(file: &File, scenario: &ScenarioTable) -> bool {
+    if file.series.is_some() {
+        return true;
+    }
+    let partial = scenario.warmup.is_some() || scenario.window.is_some();
+    let mut gates = file.gate.iter();
+    let judged = gates.any(|gate| {
+        looks_at(&gate.scenarios, scenario.id.get_ref()) && source(file, gate).is_some()
+    });
+    let mut derived = file.derive.iter().flat_map(|table| &table.from);
+    let derived = derived.any(|from| matches!(part(file, from.get_ref()), Ok(Some(_))));
+    partial && (judged || derived)
+}
+
+/// The tags that k6's output keeps: those that the suite lists, those that gates and derived values name, and the one that tells
+/// where the load begins.
 pub(crate) fn tags(file: &File) -> Vec<String> {
     let Some(series) = &file.series else {
-        return Vec::new();
+        return vec![SCENARIO.to_owned()];
     };
     let listed = series.tags.iter().map(|name| name.get_ref().clone());
     let named = file
@@ -211,7 +231,7 @@ pub(crate) fn tags(file: &File) -> Vec<String> {
     });
     let named = named.chain(derived).flatten().map(|(name, _)| name);
     let mut tags: Vec<String> = Vec::new();
-    for name in listed.chain(named) {
+    for name in listed.chain(named).chain([SCENARIO.to_owned()]) {
         if !tags.contains(&name) {
             tags.push(name);
         }
@@ -299,7 +319,7 @@ mod tests {
             gate("c", "m{step:pay,status:200}", ""),
         );
         let suite = suite(&text).expect("suite");
-        assert_eq!(tags(&suite.file), ["status", "step", "kind"]);
+        assert_eq!(tags(&suite.file), ["status", "step", "kind", "scenario"]);
     }
 
     #[test]

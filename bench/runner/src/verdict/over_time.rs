@@ -62,8 +62,9 @@ impl OverTime {
             None => Declared::default(),
         };
         let of_series = match recorded.series() {
-            Some(Ok(series)) => series.extent(),
-            _ => None,
+            Some(Ok(series)) => Ok(series.extent()),
+            Some(Err(why)) if !asked => Err(why.to_owned()),
+            _ => Ok(None),
         };
         // The last second of k6's values ends where k6 did.
         let ended = |whole: Window| match ran.k6 {
@@ -73,10 +74,11 @@ impl OverTime {
             },
             _ => whole,
         };
-        let window = match of_series.map(ended).or(ran.k6) {
+        let whole = of_series.map(|found| found.map(ended).or(ran.k6));
+        let window = whole.and_then(|whole| match whole {
             Some(whole) => window(declared, whole, ran.cut),
             None => Err("k6 left no sample, so no window begins".to_owned()),
-        };
+        });
         Ok(Self {
             recorded,
             asked,
