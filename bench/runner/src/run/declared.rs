@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    fn checked(own: Json) -> Result<(), String> {
+    fn checked(own: &Json) -> Result<(), String> {
         let declared = json!({
             "users": {
                 "executor": "ramping-vus", "gracefulStop": "90500ms", "tags": { "by": "x" },
@@ -128,7 +128,7 @@ mod tests {
                 "stages": [{ "duration": "1m0s", "target": 5 }, { "duration": "1.5s", "target": 0 }],
             },
         });
-        assert_eq!(checked(own), Ok(()));
+        assert_eq!(checked(&own), Ok(()));
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
                 "`stages` of `users` is [",
             ),
         ] {
-            let why = checked(own).expect_err(expected);
+            let why = checked(&own).expect_err(expected);
             assert!(
                 why.contains(&format!("declared loads: {expected}")),
                 "{why}"
