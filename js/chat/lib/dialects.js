@@ -29,6 +29,9 @@
  * @property {(frame: any) => Frame | undefined} read what a frame says, given its JSON; undefined where it is none of the dialect
  */
 
+/** A number that a service may add to its frames. @param {unknown} value @returns {number | undefined} */
+const whole = (value) => (Number.isInteger(value) ? /** @type {number} */ (value) : undefined);
+
 /** @type {Dialect} */
 const message = {
   path: '/api/chat',
@@ -57,9 +60,9 @@ const streamEvent = {
     }
     switch (type === 'stream_event' && event?.type) {
       case 'token':
-        return event.data === undefined ? undefined : { kind: 'chunk', id: event.messageId };
+        return event.data === undefined ? undefined : { kind: 'chunk', id: event.messageId, seq: whole(event.seq) };
       case 'complete':
-        return { kind: 'done', id: event.messageId };
+        return { kind: 'done', id: event.messageId, chunks: whole(event.chunks) };
       default:
         // Greetings and the like: right where they say something.
         return type && (event || content) ? { kind: 'other' } : undefined;
@@ -72,14 +75,14 @@ const token = {
   path: '/',
   tokenInQuery: true,
   request: ({ id, content, at }) => ({ type: 'chat', message: content, timestamp: new Date(at).toISOString(), sessionId: id }),
-  read: ({ type, message: code }) => {
+  read: ({ type, message: code, seq, chunks }) => {
     switch (type) {
       case 'token':
       case 'stream':
-        return { kind: 'chunk' };
+        return { kind: 'chunk', seq: whole(seq) };
       case 'complete':
       case 'end':
-        return { kind: 'done' };
+        return { kind: 'done', chunks: whole(chunks) };
       case 'error':
         return { kind: 'error', code };
       default:

@@ -64,7 +64,8 @@ export function take(reply, frame, at) {
   if (frame.kind === 'other') {
     return false;
   }
-  if (frame.id !== undefined && frame.id !== reply.id) {
+  // An error that is about no message of its own may say so by null.
+  if (frame.id !== undefined && frame.id !== null && frame.id !== reply.id) {
     fail('stray_frame');
     return false;
   }

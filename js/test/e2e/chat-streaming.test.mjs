@@ -85,6 +85,15 @@ describe('each fault is seen as what it is', () => {
     });
   }
 
+  for (const DIALECT of ['stream_event', 'token']) {
+    test(`drop-chunk in the dialect ${DIALECT}, whose service adds numbers to its frames`, async (t) => {
+      const chat = await startChat(t);
+      await chat.setFaults({ 'drop-chunk': '2%' });
+      const run = (await chat.run(STREAMING, { ...messages, DIALECT })).expect(THRESHOLDS, /Failed messages +2\.00%/);
+      expectFailures(run, 100, { sequence_gap: 2 });
+    });
+  }
+
   test('refuse-share: a refused connection is one failed attempt, and access was refused', async (t) => {
     const chat = await startChat(t);
     await chat.setFaults({ 'refuse-share': '20%' });

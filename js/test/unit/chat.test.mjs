@@ -181,6 +181,18 @@ test('frames say the same in each dialect', () => {
   assert.equal(readFrame(dialects.message, 'no JSON'), undefined);
 });
 
+test('numbers that a service adds to its frames are read in each dialect', () => {
+  const numbers = (name, frame) => {
+    const { seq, chunks } = readFrame(dialects[name], JSON.stringify(frame));
+    return [seq, chunks];
+  };
+  assert.deepEqual(numbers('stream_event', { type: 'stream_event', event: { type: 'token', data: '', messageId: '1', seq: 3 } }), [3, undefined]);
+  assert.deepEqual(numbers('stream_event', { type: 'stream_event', event: { type: 'complete', messageId: '1', chunks: 4 } }), [undefined, 4]);
+  assert.deepEqual(numbers('token', { type: 'token', seq: 3 }), [3, undefined]);
+  assert.deepEqual(numbers('token', { type: 'complete', chunks: 4 }), [undefined, 4]);
+  assert.deepEqual(numbers('token', { type: 'token', seq: 'third' }), [undefined, undefined]);
+});
+
 const chunk = (seq, id = 'm') => ({ kind: 'chunk', id, seq });
 const done = (chunks, id = 'm') => ({ kind: 'done', id, chunks });
 
@@ -196,6 +208,7 @@ for (const [what, frames, failed] of [
   ['it is not streamed', [chunk(0), done(1)], 'too_few_chunks'],
   ['it is empty', [done(0)], 'too_few_chunks'],
   ['the service fails', [chunk(0), { kind: 'error', id: 'm', code: 'busy' }], 'error_frame'],
+  ['the service fails without saying whose message it was', [chunk(0), { kind: 'error', id: null, code: 'busy' }], 'error_frame'],
   ['a frame is none', [chunk(0), undefined, chunk(1), done(2)], 'bad_frame'],
   ['a frame is about another message', [chunk(0), chunk(0, 'x'), chunk(1), done(2)], 'stray_frame'],
   ['another message ends', [chunk(0), chunk(1), done(2, 'x'), done(2)], 'stray_frame'],
