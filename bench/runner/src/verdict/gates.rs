@@ -536,4 +536,43 @@ mod tests {
             assert_eq!(judge_with(&gate, &completed(50)).holds, holds, "{op}");
         }
     }
+    #[test]
+    fn a_value_that_is_not_known_exactly_is_judged_where_that_makes_no_difference() {
+        let judged = |limit: u32| {
+            let gate = ALL
+                .replace("==", "<")
+                .replace("\"${VUS}\"", &limit.to_string());
+            let suite = suite(&format!("{HEAD}[[gate]]\nid = \"g\"\n{gate}\n")).expect("suite");
+            let evidence = Evidence {
+                summary: None,
+                derived: &Map::new(),
+                over_time: &OverTime::default(),
+                vars: &Vars::default(),
+                shares: Shares::WHOLE,
+            };
+            let value = recorded::Value {
+                value: 2.5,
+                least: Some(1.0),
+                samples: 9,
+                looks: Some("9 of 10 looks".to_owned()),
+            };
+            over_time(
+                &suite.file.gate[0],
+                recorded::Found::Value(value),
+                &evidence,
+            )
+            .expect("judged")
+        };
+        for (limit, holds) in [(3, true), (1, false)] {
+            let gate = judged(limit);
+            assert_eq!((gate.holds, gate.missing), (holds, false), "{gate:?}");
+            assert!(gate.text.contains("2.5 (9 of 10 looks);"), "{gate:?}");
+        }
+        let gate = judged(2);
+        assert!(gate.missing && !gate.holds, "{gate:?}");
+        assert!(
+            gate.text.contains("from 1 to 2.5 (9 of 10 looks)"),
+            "{gate:?}"
+        );
+    }
 }
