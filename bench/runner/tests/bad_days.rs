@@ -214,7 +214,7 @@ fn the_target_dies_during_the_run() {
         "waiting-room",
         "joined the queue",
         108,
-        "target-healthy: GET ",
+        "target-healthy: its program has ended (signal: 9 (SIGKILL))",
     );
 }
 
