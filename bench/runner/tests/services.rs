@@ -4,6 +4,7 @@ mod common;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Child;
 
 use common::bench::{background, signal, until};
 use common::own::{LINES, Own};
@@ -131,6 +132,17 @@ impl Services {
             .env("JOURNAL", &self.journal)
             .env("STORE_URL", self.own.address());
         command
+    }
+
+    /// Starts a run whose store is asked at the listener of the test, and waits until k6 is at work.
+    fn with_a_store_elsewhere(&self) -> (TcpListener, Child, impl Iterator<Item = String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+        let address = format!("http://{}", listener.local_addr().expect("address"));
+        let mut command = self.command(&["DO=ask"]);
+        command.env("STORE_URL", &address);
+        let (child, mut lines) = background(command);
+        until(&mut lines, "time=");
+        (listener, child, lines)
     }
 
     /// Why the run was invalid.
@@ -365,12 +377,7 @@ fn a_service_that_listens_where_the_suite_says_need_not_tell_it() {
 #[test]
 fn a_service_that_goes_away_makes_the_run_invalid_and_is_named() {
     let services = Services::new();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
-    let address = format!("http://{}", listener.local_addr().expect("address"));
-    let mut command = services.command(&["DO=ask"]);
-    command.env("STORE_URL", &address);
-    let (mut child, mut lines) = background(command);
-    until(&mut lines, "time=");
+    let (listener, mut child, lines) = services.with_a_store_elsewhere();
     drop(listener);
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().expect("end").code(), Some(3), "{rest:?}");
@@ -382,13 +389,8 @@ fn a_service_that_goes_away_makes_the_run_invalid_and_is_named() {
 #[test]
 fn a_program_that_ends_during_the_run_is_told_with_its_status() {
     let services = Services::new();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
-    let address = format!("http://{}", listener.local_addr().expect("address"));
-    let mut command = services.command(&["DO=ask"]);
     // Whoever else answers there is not the program.
-    command.env("STORE_URL", &address);
-    let (mut child, mut lines) = background(command);
-    until(&mut lines, "time=");
+    let (listener, mut child, lines) = services.with_a_store_elsewhere();
     let journal = text(&services.journal);
     let begun = journal
         .lines()

@@ -275,13 +275,9 @@ impl Started {
         inbox.check()?;
         let log = logs::own(table);
         let output = folder.begin(&log)?;
-        let started = || {
-            let process = process::start(&table.id, &mut command, output, None, STOP_GRACE)?;
-            let limits = limits::apply(table, process.id())?;
-            Ok((process, limits))
-        };
-        let begun: anyhow::Result<_> = started();
-        let (process, limits) = begun.inspect_err(|_| folder.finish(&log))?;
+        let process = process::start(&table.id, &mut command, output, None, STOP_GRACE);
+        let begun = process.and_then(|process| Ok((limits::apply(table, process.id())?, process)));
+        let (limits, process) = begun.inspect_err(|_| folder.finish(&log))?;
         Ok(Self {
             process,
             limits,
