@@ -85,8 +85,9 @@ const BEFORE_IT_OPENS: &[Case] = &[
 
 /// What happens to those who are in it.
 const WHILE_IT_DRAINS: &[Case] = &[
+    // More of them than there are slots: whoever is let in last, the slots are theirs while others still wait.
     Case {
-        faults: "--fault lose-promotions=20%",
+        faults: "--fault lose-promotions=50%",
         set: &[],
         verdict: INVALID,
         gates: &[
