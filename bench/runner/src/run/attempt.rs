@@ -229,6 +229,7 @@ impl Attempt<'_, '_> {
             &self.run.vars,
             run_id,
         );
+        call.settings(self.run.scenario.k6_settings());
         call.load(&self.run.load.scenarios, &self.run.args);
         let said = inspect::ask(&call, self.inbox)?;
         declared::check(&self.run.load.scenarios, &said)?;

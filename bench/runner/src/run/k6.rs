@@ -32,9 +32,6 @@ const QUIET: [(&str, &str); 3] = [
     ("K6_NO_USAGE_REPORT", "true"),
     ("K6_NO_COLOR", "true"),
 ];
-/// k6 collects garbage when its heap has grown by a fifth instead of when it has doubled. With thousands of users most of
-/// the heap stays, so this takes a third off the peak, for some seconds of processor time in a run of ten thousand.
-const HEAP: (&str, &str) = ("GOGC", "20");
 
 /// A k6 binary.
 #[derive(Debug, Clone)]
@@ -154,7 +151,6 @@ impl Call {
     pub(crate) fn new(binary: &Path, script: &Path, vars: &Vars, run_id: &str) -> Self {
         let mut environment: Vec<(String, String)> = QUIET
             .iter()
-            .chain([&HEAP])
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let mut shown: Vec<String> = environment
@@ -185,6 +181,14 @@ impl Call {
             environment,
             settings: shown,
             more: Vec::new(),
+        }
+    }
+
+    /// Settings of k6's own process.
+    pub(super) fn settings<'a>(&mut self, settings: impl Iterator<Item = (&'a str, &'a str)>) {
+        for (name, value) in settings {
+            self.settings.push(quoted(&format!("{name}={value}")));
+            self.environment.push((name.to_owned(), value.to_owned()));
         }
     }
 
@@ -433,7 +437,7 @@ mod tests {
             parse("TITLE", Kind::String, "it's two").expect("text"),
             Origin::Default,
         );
-        let call = Call::new(Path::new("/bin/k6"), Path::new("/s.js"), &vars, "1-2");
+        let mut call = Call::new(Path::new("/bin/k6"), Path::new("/s.js"), &vars, "1-2");
         assert_eq!(
             call.arguments,
             [
@@ -448,7 +452,8 @@ mod tests {
                 "/s.js"
             ]
         );
-        assert!(call.shown().contains("GOGC=20 "), "{}", call.shown());
+        call.settings([("GOGC", "20")].into_iter());
+        assert!(call.shown().contains(" GOGC=20 "), "{}", call.shown());
         assert!(call.shown().ends_with("/bin/k6 run --include-system-env-vars -e 'TITLE=it'\\''s two' -e VUS=50 -e RUN_ID=1-2 /s.js"));
     }
 

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::load::{self, Count, Executor, LOAD, LoadTable, Time};
 use super::problem::{Problem, placeholders, placeholders_in, problem, unique};
-use super::scenario::ScenarioTable;
+use super::scenario::{K6_SETTINGS, ScenarioTable};
 use super::schema::File;
 use crate::values::duration::parse_duration;
 use crate::values::shortcut;
@@ -73,6 +73,7 @@ pub(super) fn scenario(file: &File, scenario: &ScenarioTable) -> Result<(), Prob
             "needs `limit`, the bound of k6: neither `window` nor a load says how long a run takes",
         ));
     }
+    settings_of_k6(scenario)?;
     arguments(file, scenario)
 }
 
@@ -264,6 +265,22 @@ fn long_enough(table: &LoadTable, time: &Time<'_>) -> Result<(), Problem> {
         return Err(problem(&at, "`time_unit` must be more than 0"));
     }
     Ok(())
+}
+
+/// k6's process gets settings of Go's runtime and no others.
+fn settings_of_k6(scenario: &ScenarioTable) -> Result<(), Problem> {
+    let unknown = |name: &&Spanned<String>| !K6_SETTINGS.contains(&name.get_ref().as_str());
+    match scenario.k6_env.keys().find(unknown) {
+        None => Ok(()),
+        Some(name) => Err(problem(
+            name,
+            format!(
+                "`k6_env`: received `{}`, expected one of {}; options of k6 go by `args`, and what the harness reads by variables of the suite",
+                name.get_ref(),
+                K6_SETTINGS.join(", ")
+            ),
+        )),
+    }
 }
 
 /// Further arguments may not replace what is declared.

@@ -10,6 +10,10 @@ use toml::Spanned;
 use super::load::LoadTable;
 use crate::values::duration::optional;
 
+/// What `k6_env` may set: how k6's runtime collects garbage and takes processors. k6's options go by `args`, and what the
+/// harness reads by variables of the suite.
+pub(crate) const K6_SETTINGS: [&str; 4] = ["GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT"];
+
 /// `[[scenario]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +23,9 @@ pub(crate) struct ScenarioTable {
     pub(crate) script: Spanned<String>,
     /// Further arguments of k6, split at white space.
     pub(crate) args: Option<Spanned<String>>,
+    /// Settings of k6's own process, those of Go's runtime: [`K6_SETTINGS`].
+    #[serde(default)]
+    pub(crate) k6_env: BTreeMap<Spanned<String>, Spanned<String>>,
     /// Other scenarios of the same plan only begin once this one has passed.
     #[serde(default)]
     pub(crate) preflight: bool,
@@ -62,6 +69,12 @@ impl ScenarioTable {
     /// Judged cycles.
     pub(crate) fn cycles(&self) -> u32 {
         self.cycles.as_ref().map_or(1, |cycles| *cycles.get_ref())
+    }
+
+    /// Settings of k6's own process, with their values.
+    pub(crate) fn k6_settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.k6_env.iter();
+        pairs.map(|(name, value)| (name.get_ref().as_str(), value.get_ref().as_str()))
     }
 
     /// Whether the harness gets its loads from the suite: where there is a window, or a load that time ends. Loads of counted
