@@ -41,7 +41,29 @@ impl Suite {
         let path = locate(name)?;
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&path, &text)
+        let suite = Self::parse(&path, &text)?;
+        suite.check_composed()?;
+        Ok(suite)
+    }
+
+    /// Whether the compose files of its targets hold what they name: files that are there when a suite is, but need not be
+    /// beside stored evidence.
+    fn check_composed(&self) -> anyhow::Result<()> {
+        for table in self
+            .file
+            .target
+            .iter()
+            .filter_map(|table| table.compose.as_ref())
+        {
+            let file = self.resolve(table.file.get_ref());
+            let read = std::fs::read_to_string(&file)
+                .map_err(|error| format!("it cannot be read: {error}"));
+            read.and_then(|text| table.check(&text)).map_err(|why| {
+                let text = format!("{}: {why}", from_here(&file).display());
+                located(&self.path, &self.text, Some(table.file.span()), &text)
+            })?;
+        }
+        Ok(())
     }
 
     /// Reads a suite from its text.
