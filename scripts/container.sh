@@ -78,12 +78,15 @@ build() {
   scripts/ensure-tools.sh cargo go buildah debootstrap
   mkdir -p "$home"
   bases
-  # What this machine has fetched already is not fetched again, and its certificates are trusted, also where they are its own.
-  cargo fetch --locked --quiet
-  local registry=${CARGO_HOME:-$HOME/.cargo}/registry modules certificates
-  modules=$(go env GOMODCACHE)
-  certificates=$(readlink -f "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}")
+  # What root has fetched already is not fetched again; others would find files of root in their folders afterwards.
+  local registry=$home/registry modules=$home/modules certificates
+  if ((${#as_root[@]} == 0)); then
+    registry=${CARGO_HOME:-$HOME/.cargo}/registry
+    modules=$(go env GOMODCACHE)
+  fi
   mkdir -p "$registry" "$modules"
+  # The certificates that this machine trusts, also where they are its own.
+  certificates=$(readlink -f "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}")
   say "building $image"
   buildah build --layers --quiet --tag "$image" \
     --build-arg BASE_IMAGE=localhost/system --build-arg RUST_IMAGE=localhost/rust --build-arg GO_IMAGE=localhost/go \
@@ -102,14 +105,18 @@ run() {
     say "there is no $image; scripts/container.sh build makes it"
     return 2
   }
-  local container entry words status=0 options=()
+  local container entry words files status=0 options=()
   mkdir -p "$evidence"
   "${as_root[@]}" chown "$(buildah inspect --type image --format '{{.OCIv1.Config.User}}' "$image")" "$evidence"
-  entry=$(buildah inspect --type image --format '{{join .OCIv1.Config.Entrypoint " "}}' "$image")
+  read -r entry <<<"$(buildah inspect --type image --format '{{range .OCIv1.Config.Entrypoint}}{{.}} {{end}}' "$image")"
   words=("$@")
-  (($#)) || read -ra words <<<"$(buildah inspect --type image --format '{{join .OCIv1.Config.Cmd " "}}' "$image")"
+  (($#)) || read -ra words <<<"$(buildah inspect --type image --format '{{range .OCIv1.Config.Cmd}}{{.}} {{end}}' "$image")"
   for variable in ${FW_K6_ENV-}; do options+=(--env "$variable"); done
-  container=$(buildah from "$image")
+  # As many open files as this machine allows; the engine's own default would carry few users.
+  files=$("${as_root[@]}" bash -c 'ulimit -Hn')
+  container=$(buildah from --ulimit "nofile=$files:$files" "$image")
+  # An engine mounts a folder in the place of the image's own volume; buildah would mount the volume over the folder.
+  buildah config --volume /evidence- "$container"
   buildah run --volume "$evidence:/evidence" "${options[@]}" "$container" -- "$entry" "${words[@]}" || status=$?
   buildah rm "$container" >/dev/null
   return "$status"

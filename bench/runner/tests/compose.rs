@@ -145,11 +145,12 @@ impl Boxed {
             "compose --project-name {project} --file {} ",
             file.display()
         );
+        // How often it is asked until it answers is its own affair, and the first time may be before the start is noted.
         let mut words: Vec<String> = calls
             .iter()
             .map(|call| call.strip_prefix(&head).unwrap_or(call).to_owned())
+            .skip_while(|call| call.starts_with("port "))
             .collect();
-        // How often it is asked until it answers is its own affair.
         words.dedup();
         words
     }
