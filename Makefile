@@ -213,7 +213,7 @@ $(SUITE_RUNS): suite-%:
 .PHONY: container
 container: ## Build the container fw-k6 without a daemon, and run the chat suite in it with 200 users for a minute
 	$(call say,building and trying the container)
-	@scripts/ensure-tools.sh node cargo go buildah debootstrap
+	@scripts/ensure-tools.sh node cargo go
 	@node --test --test-reporter=spec js/test/container/*.test.mjs
 
 .PHONY: fault-runs

@@ -45,7 +45,7 @@ bases() {
   if ! has localhost/system; then
     say "making a system: $suite from $mirror"
     "${as_root[@]}" rm -rf "$home/system"
-    "${as_root[@]}" debootstrap --variant=minbase "$suite" "$home/system" "$mirror" >"$home/debootstrap.log" 2>&1 || {
+    "${as_root[@]}" debootstrap --force-check-gpg --variant=minbase "$suite" "$home/system" "$mirror" >"$home/debootstrap.log" 2>&1 || {
       tail -n 5 "$home/debootstrap.log" >&2
       return 1
     }
@@ -75,7 +75,8 @@ bases() {
 }
 
 build() {
-  scripts/ensure-tools.sh cargo go buildah debootstrap
+  scripts/ensure-tools.sh cargo go
+  "${as_root[@]}" scripts/ensure-tools.sh buildah debootstrap
   mkdir -p "$home"
   bases
   # What root has fetched already is not fetched again; others would find files of root in their folders afterwards.

@@ -299,6 +299,15 @@ fn validate_looks_into_the_compose_file_without_an_engine() {
 }
 
 #[test]
+fn the_projects_own_file_will_do() {
+    let boxed = Boxed::new();
+    let own = text(&common::root().join("compose.yaml"));
+    boxed.own.write("compose.yaml", &own);
+    let (code, said) = finish(&mut boxed.call("validate"));
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn keys_that_mean_nothing_to_a_container_are_refused() {
     let line = "compose = { file = \"compose.yaml\", service = \"chat\", port = 4000, ports = { stream = 8080 } }";
     for (to, expected) in [

@@ -101,9 +101,8 @@ pub(crate) fn file(
     compose: &ComposeTable,
 ) -> anyhow::Result<PathBuf> {
     let file = suite.resolve(compose.file.get_ref());
-    let text = std::fs::read_to_string(&file).map_err(|error| error.to_string());
-    text.and_then(|text| compose.check(&text))
-        .map_err(|why| exit::set_up(format!("target {}: {}: {why}", table.id, file.display())))?;
+    let looked = compose.look(&file);
+    looked.map_err(|why| exit::set_up(format!("target {}: {why}", table.id)))?;
     Ok(file)
 }
 

@@ -2,11 +2,12 @@
 //! pinned, and listens on this machine alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::values::text::suggestion;
+use crate::values::text::{from_here, suggestion};
 
 /// `target.compose`
 #[derive(Debug, Deserialize)]
@@ -64,11 +65,22 @@ enum Published {
 }
 
 impl ComposeTable {
+    /// Reads the compose file and checks it.
+    ///
+    /// # Errors
+    /// As [`Self::check`], with the file.
+    pub(crate) fn look(&self, file: &Path) -> Result<(), String> {
+        let text = std::fs::read_to_string(file);
+        let text = text.map_err(|error| format!("it cannot be read: {error}"));
+        text.and_then(|text| self.check(&text))
+            .map_err(|why| format!("{}: {why}", from_here(file).display()))
+    }
+
     /// Whether the file has the service, publishes its ports, and starts nothing that is not pinned or that others can reach.
     ///
     /// # Errors
     /// The text says what was received and what is allowed.
-    pub(crate) fn check(&self, text: &str) -> Result<(), String> {
+    fn check(&self, text: &str) -> Result<(), String> {
         let file: Composed = serde_saphyr::from_str(text)
             .map_err(|error| format!("it is no compose file: {error}"))?;
         let name = self.service.get_ref().as_str();

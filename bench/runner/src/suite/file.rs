@@ -46,24 +46,14 @@ impl Suite {
         Ok(suite)
     }
 
-    /// Whether the compose files of its targets hold what they name: files that are there when a suite is, but need not be
-    /// beside stored evidence.
+    /// Whether the compose files of its targets hold what they name; beside stored evidence they need not be.
     fn check_composed(&self) -> anyhow::Result<()> {
-        for table in self
-            .file
-            .target
-            .iter()
-            .filter_map(|table| table.compose.as_ref())
-        {
-            let file = self.resolve(table.file.get_ref());
-            let read = std::fs::read_to_string(&file)
-                .map_err(|error| format!("it cannot be read: {error}"));
-            read.and_then(|text| table.check(&text)).map_err(|why| {
-                let text = format!("{}: {why}", from_here(&file).display());
-                located(&self.path, &self.text, Some(table.file.span()), &text)
-            })?;
-        }
-        Ok(())
+        let mut composed = self.file.target.iter().filter_map(|t| t.compose.as_ref());
+        composed.try_for_each(|table| {
+            table
+                .look(&self.resolve(table.file.get_ref()))
+                .map_err(|why| located(&self.path, &self.text, Some(table.file.span()), &why))
+        })
     }
 
     /// Reads a suite from its text.
