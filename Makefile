@@ -28,7 +28,7 @@ HEADER := rust-core/ffi/include/barrier.h
 
 TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
 GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
-SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh scripts/lib/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh)
 
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
@@ -48,7 +48,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs rules perf control-series $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs rules perf control-series container $(SUITE_RUNS)
 
 # A redis-server on the path, wherever it comes from.
 WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVER_BIN PATH="$${REDIS_SERVER_BIN%/*}:$$PATH"
@@ -209,6 +209,13 @@ acceptance: $(ACCEPTANCE_PARTS) ## Run what takes long: fault series, declared d
 $(SUITE_RUNS): suite-%:
 	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*)
 
+# Its images stay below .cache/container, for `scripts/container.sh run`.
+.PHONY: container
+container: ## Build the container fw-k6 without a daemon, and run the chat suite in it with 200 users for a minute
+	$(call say,building and trying the container)
+	@scripts/ensure-tools.sh node cargo go
+	@node --test --test-reporter=spec js/test/container/*.test.mjs
+
 .PHONY: fault-runs
 fault-runs: ## Run 2,000 randomised faults on Redis 6.2 and the one at hand: RUNS=2000 SEED=1
 	$(call say,running $(RUNS) fault runs from seed $(SEED))
@@ -318,6 +325,7 @@ fmt: ## Format Rust and Go
 
 .PHONY: clean
 clean: ## Remove what was built, but not evidence
+	@scripts/container.sh remove
 	@rm -rf bin k6 k6.new .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
 	@cargo clean --quiet
 

@@ -6,6 +6,7 @@ mod machine;
 use std::path::Path;
 
 use crate::plan::{Plan, PlannedRun, points};
+use crate::run::compose::Engine;
 use crate::run::k6::Binary;
 use crate::run::monitor::named;
 use crate::run::redis::access::Access;
@@ -14,7 +15,7 @@ use crate::run::redis::server::{find_program, info_field};
 use crate::run::{probe, target};
 use crate::suite::Suite;
 use crate::suite::over_time::{OUTPUT, is_recorded};
-use crate::suite::schema::TargetTable;
+use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::mask;
@@ -258,6 +259,16 @@ fn target_present(suite: &Suite, run: &PlannedRun<'_>, table: &TargetTable, repo
             answered,
             Some("start its services, or leave out BASE_URL to use the reference target"),
         );
+    }
+    if table.kind == TargetKind::Compose {
+        let engine = Engine::find(table).map(|engine| {
+            format!(
+                "target {}: containers by {}",
+                table.id,
+                engine.program().display()
+            )
+        });
+        report.note(engine, None);
     }
     let given = run.under_test.program.as_ref();
     let program = match given.filter(|_| !table.is_service()) {

@@ -185,6 +185,12 @@ impl Builds {
                     build.name, target.id
                 )));
             }
+            if target.kind == TargetKind::Compose {
+                return Err(exit::set_up(format!(
+                    "--build {}: {} runs in a container, so the runner cannot put another program in its place; give the address of each build as --build NAME=ADDRESS",
+                    build.name, target.id
+                )));
+            }
             if only.as_ref().is_some_and(|only| *only != target.id) {
                 return Err(exit::set_up(format!(
                     "--build {}: it is for the target {}, but the plan also starts {}; name variants with --variant",

@@ -5,6 +5,7 @@ mod attempt;
 mod build;
 pub(crate) mod checks;
 pub(crate) mod clean;
+pub(crate) mod compose;
 mod conclude;
 mod declared;
 mod environment;

@@ -1,5 +1,6 @@
 //! Targets: which one a run uses, starting it, asking whether it answers, ending it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use crate::evidence::Folder;
 use crate::plan::target::ADDRESS;
 use crate::run::ask::ask;
+use crate::run::compose::{self, Containers};
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
 use crate::run::limits;
@@ -20,17 +22,20 @@ use crate::run::process::{self, Supervised, find_on_path, homes, tail};
 use crate::run::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
-use crate::suite::target::{self, Told};
+use crate::suite::target::{self, By, Told};
 use crate::suite::vars::{Origin, RunValues, Value, Vars};
 use crate::values::exit;
 
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// The program of a target that the runner starts.
+/// The program of a target that the runner starts; of containers the compose file, which says all that is started.
 ///
 /// # Errors
 /// It is not there; the text says how to get it.
 pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<PathBuf> {
+    if let Some(table) = &target.compose {
+        return compose::file(suite, target, table);
+    }
     let name = target
         .start
         .first()
@@ -107,6 +112,8 @@ pub(crate) struct Target {
 #[derive(Debug)]
 struct Started {
     process: Supervised,
+    /// They are removed once what shows their output has ended.
+    containers: Option<Containers>,
     limits: Option<limits::Applied>,
     log: String,
     folder: TempDir,
@@ -173,9 +180,10 @@ impl Target {
         self.started.as_ref()?.limits.as_ref()
     }
 
-    /// The process id of a target that the runner started.
+    /// The process id of a target that the runner started. What runs in a container is no child of the runner's.
     pub(crate) fn process(&self) -> Option<u32> {
-        self.started.as_ref().map(|started| started.process.id())
+        let started = self.started.as_ref()?;
+        started.containers.is_none().then(|| started.process.id())
     }
 
     /// Whether it runs, if the runner started it, and answers now.
@@ -246,10 +254,15 @@ impl Started {
         inbox: &mut Inbox,
     ) -> anyhow::Result<Self> {
         let private = scratch::folder("target-").context("making a folder for the target")?;
-        let mut command = Command::new(match given {
+        let program = match given {
             Some(given) => given.to_owned(),
             None => program(suite, table)?,
-        });
+        };
+        let mut containers = match &table.compose {
+            Some(compose) => Some(Containers::new(table, compose, &program, vars)?),
+            None => None,
+        };
+        let mut command = Command::new(program);
         let mut run = RunValues::new();
         for name in table.port_files() {
             run.insert(&name, private.path().join(&name).display().to_string());
@@ -273,6 +286,9 @@ impl Started {
         );
         // After a signal nothing is started any more.
         inbox.check()?;
+        if let Some(containers) = &mut containers {
+            command = containers.up();
+        }
         let log = logs::own(table);
         let output = folder.begin(&log)?;
         let process = process::start(&table.id, &mut command, output, None, STOP_GRACE);
@@ -280,6 +296,7 @@ impl Started {
         let (limits, process) = begun.inspect_err(|_| folder.finish(&log))?;
         Ok(Self {
             process,
+            containers,
             limits,
             log,
             folder: private,
@@ -314,6 +331,13 @@ impl Started {
     /// Ends it and completes its log.
     fn stop(mut self, folder: &Folder) {
         self.process.stop();
+        if let Some(Err(why)) = self.containers.as_mut().map(Containers::down) {
+            let log = std::fs::OpenOptions::new()
+                .append(true)
+                .open(folder.partial(&self.log));
+            // Where nothing can be written, the folder's own faults say so.
+            let _ = log.and_then(|mut log| writeln!(log, "[runner] {why}"));
+        }
         folder.finish(&self.log);
     }
 
@@ -348,17 +372,18 @@ impl Started {
         folder: &Folder,
         inbox: &mut Inbox,
     ) -> anyhow::Result<String> {
-        let file = self.folder.path().join(&place.file);
         loop {
-            let text = std::fs::read_to_string(&file).unwrap_or_default();
-            if let Some(address) = line_of(&text, place.line) {
-                return Ok(address.to_owned());
+            if let Some(address) = self.told(place) {
+                return Ok(address);
             }
             self.still_runs(id, folder)?;
             if Instant::now() >= until.deadline {
-                let what = match place.line {
-                    None => format!("the address of {{{}}}", place.file),
-                    Some(name) => format!("the address of its port `{name}`"),
+                let what = match &place.by {
+                    By::File { file, line: None } => format!("the address of {{{file}}}"),
+                    By::File {
+                        line: Some(name), ..
+                    } => format!("the address of its port `{name}`"),
+                    By::Container(port) => format!("the address of its container's port {port}"),
                 };
                 return Err(exit::set_up(format!(
                     "target {id} did not tell {what}; its last words:\n{}",
@@ -366,6 +391,20 @@ impl Started {
                 )));
             }
             inbox.pause(until.every)?;
+        }
+    }
+
+    /// Where it listens, as it, or who started its container, says by now.
+    fn told(&self, place: &Told<'_>) -> Option<String> {
+        match &place.by {
+            By::File { file, line } => {
+                let text = std::fs::read_to_string(self.folder.path().join(file)).ok()?;
+                line_of(&text, *line).map(str::to_owned)
+            }
+            By::Container(port) => {
+                let outside = self.containers.as_ref()?.outside(*port)?;
+                Some(format!("http://{outside}"))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use toml::Spanned;
 use super::check_plan;
 use super::problem::{Problem, RUN_VALUES, placeholders, problem, variable};
 use super::process::Named;
-use super::schema::{File, TargetTable};
+use super::schema::{File, TargetKind, TargetTable};
 use crate::values::value::Kind;
 
 /// What a process monitor calls something else.
@@ -25,7 +25,8 @@ pub(super) fn targets(file: &File) -> Result<(), Problem> {
 
 /// A fault of a target as a whole, told where it begins to say what it starts.
 fn refuse(target: &TargetTable, what: &str) -> Result<(), Problem> {
-    let place = target.start.first().map_or(0..0, Spanned::span);
+    let file = target.compose.as_ref().map(|compose| &compose.file);
+    let place = target.start.first().or(file).map_or(0..0, Spanned::span);
     Err(Problem {
         span: place,
         text: format!("target {} {what}", target.id),
@@ -33,6 +34,7 @@ fn refuse(target: &TargetTable, what: &str) -> Result<(), Problem> {
 }
 
 fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
+    compose(target)?;
     for (name, value) in &target.defaults {
         check_plan::level(file, name, value)?;
         if file.env[name.get_ref().as_str()].default.is_some() {
@@ -85,13 +87,51 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
             });
         }
     }
-    match (target.is_started(), target.start.is_empty()) {
+    let by_compose = target.kind == TargetKind::Compose;
+    match (target.is_started() && !by_compose, target.start.is_empty()) {
         (true, true) => return refuse(target, "needs `start`"),
-        (false, false) => return refuse(target, "is external and has no `start`"),
+        (false, false) if !by_compose => {
+            return refuse(target, "is external and has no `start`");
+        }
         _ => {}
     }
     limits(target)?;
     service(target)
+}
+
+/// That a service of a compose file has what starts it, and nothing that only a program has.
+fn compose(target: &TargetTable) -> Result<(), Problem> {
+    let by_compose = target.kind == TargetKind::Compose;
+    match &target.compose {
+        None if by_compose => {
+            return refuse(
+                target,
+                "needs `compose`: its file, its service and its port, as in { file = \"compose.yaml\", service = \"chat\", port = 4000 }",
+            );
+        }
+        Some(table) if !by_compose => {
+            let text = "only a target of kind `compose` has `compose`";
+            return Err(problem(&table.file, text));
+        }
+        _ => {}
+    }
+    if !by_compose {
+        return Ok(());
+    }
+    let limits = target.limits.as_ref();
+    let limits = limits.and_then(|limits| limits.cpu.as_ref().or(limits.memory.as_ref()));
+    let only = "belongs to a program; the compose file says this of a container";
+    for (place, name) in [
+        (target.start.first(), "start"),
+        (target.faults.as_ref(), "faults"),
+        (target.ports.first(), "ports"),
+        (limits, "limits"),
+    ] {
+        if let Some(place) = place {
+            return Err(problem(place, format!("`{name}` {only}")));
+        }
+    }
+    Ok(())
 }
 
 /// What a program may take, and that it is one that the runner starts.
@@ -118,7 +158,7 @@ fn limits(target: &TargetTable) -> Result<(), Problem> {
 /// The names of the further places where it listens.
 fn ports<'f>(file: &File, target: &'f TargetTable) -> Result<Vec<&'f str>, Problem> {
     let mut names: Vec<&str> = Vec::new();
-    for port in &target.ports {
+    for port in target.port_names() {
         let name = port.get_ref().as_str();
         let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let computed = file.computed();

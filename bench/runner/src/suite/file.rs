@@ -41,7 +41,19 @@ impl Suite {
         let path = locate(name)?;
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&path, &text)
+        let suite = Self::parse(&path, &text)?;
+        suite.check_composed()?;
+        Ok(suite)
+    }
+
+    /// Whether the compose files of its targets hold what they name; beside stored evidence they need not be.
+    fn check_composed(&self) -> anyhow::Result<()> {
+        let mut composed = self.file.target.iter().filter_map(|t| t.compose.as_ref());
+        composed.try_for_each(|table| {
+            table
+                .look(&self.resolve(table.file.get_ref()))
+                .map_err(|why| located(&self.path, &self.text, Some(table.file.span()), &why))
+        })
     }
 
     /// Reads a suite from its text.

@@ -1,6 +1,7 @@
 //! Suite files: their tables, reading and checking them, and the variables of a run.
 
 pub(crate) mod answer;
+pub(crate) mod compose;
 pub(crate) mod each;
 pub(crate) mod expression;
 pub(crate) mod gate;

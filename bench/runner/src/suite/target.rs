@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::compose::ComposeTable;
 use crate::values::duration;
 use crate::values::template::{RunValues, run_values};
 
@@ -20,6 +21,8 @@ pub(crate) struct TargetTable {
     /// Values for variables that have none.
     #[serde(default)]
     pub(crate) defaults: BTreeMap<Spanned<String>, toml::Value>,
+    /// A service in a container.
+    pub(crate) compose: Option<ComposeTable>,
     /// Program and arguments.
     #[serde(default)]
     pub(crate) start: Vec<Spanned<String>>,
@@ -57,8 +60,17 @@ impl TargetTable {
         self.role == TargetRole::Service
     }
 
+    /// What texts take its further places by.
+    pub(crate) fn port_names(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let inside = self.compose.iter().flat_map(|compose| compose.ports.keys());
+        self.ports.iter().chain(inside)
+    }
+
     /// What its arguments may take that is not known before its start: the files by which it tells where it listens.
     pub(crate) fn port_files(&self) -> Vec<String> {
+        if self.compose.is_some() {
+            return Vec::new();
+        }
         let own = self.ports.iter().map(|name| own_file(name.get_ref()));
         std::iter::once(PORT_FILE.to_owned()).chain(own).collect()
     }
@@ -71,11 +83,24 @@ impl TargetTable {
 
     /// Where it tells each place where it listens.
     pub(crate) fn told(&self) -> Vec<Told<'_>> {
+        if let Some(compose) = &self.compose {
+            let further = compose.ports.iter();
+            let further = further.map(|(name, port)| (name.get_ref().as_str(), *port));
+            return std::iter::once((ADDRESS, *compose.port.get_ref()))
+                .chain(further)
+                .map(|(name, port)| Told {
+                    name,
+                    by: By::Container(port),
+                })
+                .collect();
+        }
         // A service may listen where the suite says, and tell nothing; what is under test has an address.
         let first = (self.takes(PORT_FILE) || !self.is_service()).then(|| Told {
             name: ADDRESS,
-            file: PORT_FILE.to_owned(),
-            line: None,
+            by: By::File {
+                file: PORT_FILE.to_owned(),
+                line: None,
+            },
         });
         let further = self.ports.iter().map(|name| {
             let name = name.get_ref().as_str();
@@ -83,8 +108,10 @@ impl TargetTable {
             let alone = self.takes(&own);
             Told {
                 name,
-                file: if alone { own } else { PORT_FILE.to_owned() },
-                line: (!alone).then_some(name),
+                by: By::File {
+                    file: if alone { own } else { PORT_FILE.to_owned() },
+                    line: (!alone).then_some(name),
+                },
             }
         });
         first.into_iter().chain(further).collect()
@@ -105,10 +132,22 @@ impl TargetTable {
 pub(crate) struct Told<'a> {
     /// What texts take it by.
     pub(crate) name: &'a str,
-    /// The file.
-    pub(crate) file: String,
-    /// The name that the line begins with; the first line has none.
-    pub(crate) line: Option<&'a str>,
+    /// Who says it.
+    pub(crate) by: By<'a>,
+}
+
+/// Who says where a target listens.
+#[derive(Debug)]
+pub(crate) enum By<'a> {
+    /// The target, in a file.
+    File {
+        /// The file.
+        file: String,
+        /// The name that the line begins with; the first line has none.
+        line: Option<&'a str>,
+    },
+    /// The container engine, of this port inside.
+    Container(u16),
 }
 
 /// What texts take the first address by.
@@ -200,6 +239,8 @@ pub(crate) enum TargetKind {
     Builtin,
     /// Any other program, started by the runner.
     Process,
+    /// A service of a compose file, started by the runner where there is a container engine.
+    Compose,
     /// Started by a person; the runner only looks whether it answers.
     External,
 }

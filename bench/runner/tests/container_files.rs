@@ -1,0 +1,160 @@
+//! The files that containers are made of, as far as they can be looked at without an engine: what is pinned, who can reach it,
+//! who it runs as.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{root, text};
+use serde_json::Value as Json;
+
+fn compose() -> Json {
+    serde_saphyr::from_str(&text(&root().join("compose.yaml"))).expect("YAML")
+}
+
+fn object(value: &Json) -> impl Iterator<Item = (&String, &Json)> {
+    value.as_object().expect("a table").iter()
+}
+
+/// The instructions of the Dockerfile, each with its words.
+fn dockerfile() -> Vec<(String, String)> {
+    let text = text(&root().join("Dockerfile")).replace("\\\n", " ");
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (name, words) = line.split_once(' ').expect("an instruction");
+            (name.to_owned(), words.trim().to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn services_are_pinned_labelled_and_reached_from_this_machine_alone() {
+    let compose = compose();
+    let services: Vec<_> = object(&compose["services"]).collect();
+    let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
+    for expected in [
+        "k6-websocket-streaming",
+        "k6-health-check",
+        "k6-comprehensive",
+        "chat",
+        "prometheus",
+        "grafana",
+    ] {
+        assert!(names.contains(&expected), "{expected}: {names:?}");
+    }
+    for (name, service) in services {
+        let image = service["image"].as_str().expect("an image");
+        let tag = image.rsplit_once(':').map(|(_, tag)| tag);
+        let built = service["build"].is_string();
+        assert!(
+            built || tag.is_some_and(|tag| tag.chars().any(|c| c.is_ascii_digit())),
+            "{name}: {image}"
+        );
+        assert_eq!(service["labels"]["io.k6-barrier.suite"], "chat", "{name}");
+        assert!(
+            service["profiles"].is_array(),
+            "{name} starts on request alone"
+        );
+        assert!(
+            service["network_mode"].is_null() && service["privileged"].is_null(),
+            "{name}"
+        );
+        for port in service["ports"].as_array().into_iter().flatten() {
+            let port = port.as_str().expect("a port");
+            assert!(port.starts_with("127.0.0.1:"), "{name}: {port}");
+        }
+    }
+    for kind in ["networks", "volumes"] {
+        for (name, table) in object(&compose[kind]) {
+            assert_eq!(table["labels"]["io.k6-barrier.suite"], "chat", "{name}");
+        }
+    }
+}
+
+#[test]
+fn passwords_are_given_and_never_written_down() {
+    let compose = compose();
+    let variables: BTreeMap<&String, &Json> = object(&compose["services"])
+        .filter_map(|(_, service)| service["environment"].as_object())
+        .flatten()
+        .filter(|(name, _)| name.contains("PASSWORD"))
+        .collect();
+    assert!(!variables.is_empty());
+    for (name, value) in variables {
+        let value = value.as_str().expect("a text");
+        assert!(
+            value.starts_with("${") && value.contains(":?"),
+            "{name} has no default: {value}"
+        );
+    }
+}
+
+#[test]
+fn what_the_containers_run_is_what_the_suite_has() {
+    let compose = compose();
+    let suite = text(&root().join("bench/suites/chat.toml"));
+    for (name, service) in object(&compose["services"]) {
+        let command = service["command"].as_array().into_iter().flatten();
+        let words: Vec<&str> = command.filter_map(Json::as_str).collect();
+        for scenario in words
+            .iter()
+            .skip_while(|word| **word != "--scenario")
+            .skip(1)
+            .take(1)
+        {
+            assert!(
+                suite.contains(&format!("id = \"{scenario}\"")),
+                "{name}: {scenario}"
+            );
+        }
+        if name.starts_with("k6-") {
+            for (variable, _) in object(&service["environment"]) {
+                assert!(
+                    suite.contains(&format!("[env.{variable}]")),
+                    "{name}: {variable}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_image_is_built_from_pinned_bases_and_runs_as_nobody_in_particular() {
+    let instructions = dockerfile();
+    let of = |name: &str| -> Vec<&str> {
+        let own = instructions.iter().filter(|(own, _)| own == name);
+        own.map(|(_, words)| words.as_str()).collect()
+    };
+    for argument in of("ARG") {
+        let (_, image) = argument.split_once('=').expect("a default");
+        let (_, tag) = image.rsplit_once(':').expect("a tag");
+        assert!(tag.chars().any(|c| c.is_ascii_digit()), "{image}");
+    }
+    assert!(
+        of("FROM").iter().all(|from| from.starts_with("${")),
+        "each base is an argument"
+    );
+    let user = of("USER");
+    let id = user
+        .first()
+        .and_then(|user| user.split(':').next()?.parse::<u32>().ok());
+    assert!(user.len() == 1 && id.is_some_and(|id| id > 0), "{user:?}");
+    assert_eq!(of("ENTRYPOINT"), ["[\"barrier-bench\"]"]);
+    assert_eq!(of("VOLUME"), ["/evidence"]);
+    // The last stage runs nothing, so that any base will do.
+    let last = instructions.iter().rposition(|(name, _)| name == "FROM");
+    let last = &instructions[last.expect("a stage")..];
+    assert!(last.iter().all(|(name, _)| name != "RUN" && name != "ADD"));
+    let toolchain = text(&root().join("rust-toolchain.toml"));
+    let (_, channel) = toolchain.split_once("channel = \"").expect("a channel");
+    let channel = channel.split('"').next().expect("a version");
+    let whole = text(&root().join("Dockerfile"));
+    for expected in [
+        format!("RUSTUP_TOOLCHAIN={channel} "),
+        format!("RUST_IMAGE=rust:{channel}-"),
+    ] {
+        assert!(whole.contains(&expected), "{expected}");
+    }
+}
