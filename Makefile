@@ -92,12 +92,15 @@ k6: $(XK6) $(CORE) $(GO_SOURCES) ## Build ./k6 with all modules of this project
 	@mv $@.new $@
 	@./$@ version
 
+# What the programs in bin/ are built with. Beside tests, `dev` compiles what both need once.
+PROFILE ?= release
+
 # Builds packages, by the profile that is named second, and puts their programs, which have the same names, into bin/.
 define programs
 	$(call say,building $(addprefix bin/,$(1)))
 	@scripts/ensure-tools.sh gcc cargo
-	@cargo build --profile $(or $(2),release) --locked --quiet $(addprefix --package ,$(1))
-	@install -D -t bin $(addprefix $(CARGO_TARGET_DIR)/$(or $(2),release)/,$(1))
+	@cargo build --profile $(or $(2),$(PROFILE)) --locked --quiet $(addprefix --package ,$(1))
+	@install -D -t bin $(addprefix $(CARGO_TARGET_DIR)/$(patsubst dev,debug,$(or $(2),$(PROFILE)))/,$(1))
 endef
 
 .PHONY: binaries
