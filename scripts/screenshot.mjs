@@ -45,17 +45,19 @@ function whole(name) {
   return number;
 }
 
-/** In the page: a numbered disc at the top left corner of the first element of each selector. */
+/** In the page: a numbered disc at the first element of each selector, beside it where the page begins, else on its corner. */
 function mark(selectors) {
+  document.body.style.paddingLeft = '36px';
   selectors.forEach((selector, at) => {
     const element = document.querySelector(selector);
     if (!element) {
       throw new Error(`nothing on the page is ${selector}`);
     }
     const box = element.getBoundingClientRect();
+    const beside = box.left < 100;
     const disc = document.createElement('div');
     disc.textContent = String(at + 1);
-    disc.style.cssText = `position:absolute;left:${Math.max(2, box.left + scrollX - 34)}px;top:${box.top + scrollY - 2}px;
+    disc.style.cssText = `position:absolute;left:${box.left + scrollX - (beside ? 40 : 14)}px;top:${box.top + scrollY - (beside ? 0 : 14)}px;
       width:28px;height:28px;border-radius:50%;background:#bf3989;color:#fff;font:700 16px/28px sans-serif;text-align:center;z-index:9999`;
     document.body.append(disc);
   });

@@ -26,7 +26,9 @@ const anchor = (heading) =>
 test('links lead somewhere', () => {
   const amiss = [];
   for (const { path, text } of book) {
-    for (const target of matches(prose(text), /\]\(([^)\s]+)\)/g).filter((link) => !/^[a-z]+:/.test(link))) {
+    const pictures = matches(prose(text), /<(?:img|source)\b[^>]*? src(?:set)?="([^"\s]+)"/g);
+    const links = [...pictures, ...matches(prose(text), /\]\(([^)\s]+)\)/g)];
+    for (const target of links.filter((link) => !/^[a-z]+:/.test(link))) {
       const [file, fragment] = target.split('#');
       const page = file === '' ? path : normalize(join(dirname(path), file));
       const known = existsSync(join(ROOT, page));
