@@ -92,6 +92,6 @@ async function main() {
 }
 
 main().catch((error) => {
-  console.error(`screenshot: ${error.message}`);
+  console.error(`screenshot: ${error.message.split('\n')[0]}`);
   process.exitCode = 1;
 });
