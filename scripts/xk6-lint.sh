@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs xk6's own linter on the extension, with all of its checks but those that cannot pass here; docs/explanation/xk6-lint.md
+# Runs xk6's own linter on the extension, with all of its checks but those that cannot pass here; CONTRIBUTING.md
 # says why. Where the database of vulnerabilities cannot be reached, that check is skipped with a line that says so.
 set -euo pipefail
 

@@ -1,15 +1,17 @@
 /**
  * The project's pages, read as a test reads them: fenced blocks, and the marks above them.
  *
- * A mark is an HTML comment directly above a block. Without one, a block must run as it stands. CONTRIBUTING.md explains
- * them to those who write pages.
+ * A mark is an HTML comment directly above a block, or stands in a file beside the page (marks.mjs). Without one, a block must
+ * run as it stands. CONTRIBUTING.md explains them to those who write pages.
  */
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { expectPlaced, marksBeside } from './marks.mjs';
 
 export const ROOT = resolve(fileURLToPath(import.meta.url), '../../../..');
 
@@ -42,11 +44,15 @@ export const readText = (path) => readFileSync(join(ROOT, path), 'utf8');
 export function readBook() {
   return FILES.filter((path) => path.endsWith('.md')).map((path) => {
     const text = readText(path);
-    return { path, text, blocks: [...blocksOf(path, text)] };
+    const file = path.replace(/\.md$/, '.marks.yaml');
+    const beside = marksBeside(path, existsSync(join(ROOT, file)) ? readText(file) : undefined);
+    const blocks = [...blocksOf(path, text, beside)];
+    expectPlaced(path, beside, blocks);
+    return { path, text, blocks };
   });
 }
 
-function* blocksOf(page, text) {
+function* blocksOf(page, text, beside) {
   const lines = text.split('\n');
   let section = 0;
   for (let at = 0; at < lines.length; at++) {
@@ -60,20 +66,29 @@ function* blocksOf(page, text) {
     assert.ok(end > at, `${page}:${at + 1}: the block does not end`);
     const body = lines.slice(at + 1, end).map((line) => (line.startsWith(indent) ? line.slice(indent.length) : line));
     assert.notEqual(language, '', `${page}:${at + 1}: the block has no language; text is one`);
-    yield { page, line: at + 1, section, language: language === 'bash' ? 'sh' : language, text: `${body.join('\n')}\n`, ...marksOf(page, lines, at) };
+    yield { page, line: at + 1, section, language: language === 'bash' ? 'sh' : language, text: `${body.join('\n')}\n`, ...readMarks([...marksAbove(page, lines, at), ...(beside.get(body[0]) ?? [])]) };
     at = end;
   }
 }
 
-function marksOf(page, lines, fence) {
-  const marks = { note: '', parsed: false, sample: false, exits: 0, file: undefined, source: undefined, save: undefined, replaced: [] };
+/** The marks of the comments above a fence, from the first to the last. */
+function marksAbove(page, lines, fence) {
+  const found = [];
   for (let at = fence - 1; at >= 0; at--) {
-    const mark = /^\s*<!-- docs-test: (`[^`]+` as `[^`]*`|[^`]*?)(?:; (.*))? -->$/.exec(lines[at]);
+    const mark = /^\s*<!-- docs-test: (.*) -->$/.exec(lines[at]);
     if (!mark) {
       break;
     }
-    const [, what, note = ''] = mark;
-    const where = `${page}:${at + 1}: ${what}`;
+    found.unshift({ at: `${page}:${at + 1}`, what: mark[1] });
+  }
+  return found;
+}
+
+function readMarks(found) {
+  const marks = { note: '', parsed: false, sample: false, exits: 0, file: undefined, source: undefined, save: undefined, replaced: [] };
+  for (const { at, what: mark } of found) {
+    const [, what, note = ''] = /^(`[^`]+` as `[^`]*`|[^`]*?)(?:; (.*))?$/.exec(mark) ?? assert.fail(`${at}: ${mark}: unknown mark`);
+    const where = `${at}: ${what}`;
     const exits = /^exits (\d+)$/.exec(what);
     const file = /^(file|source|save) (\S+)$/.exec(what);
     const replaced = /^`(.+)` as `(.*)`$/.exec(what);
@@ -82,7 +97,7 @@ function marksOf(page, lines, fence) {
     } else if (file) {
       marks[file[1]] = file[2];
     } else if (replaced) {
-      marks.replaced.unshift([replaced[1], replaced[2]]);
+      marks.replaced.push([replaced[1], replaced[2]]);
     } else {
       assert.ok(what === 'parsed' || what === 'sample', `${where}: unknown mark`);
       marks[what] = true;

@@ -1,0 +1,16 @@
+import { sleep } from 'k6';
+import { Barrier } from 'k6/x/barrier';
+
+const barrier = new Barrier('start', { parties: 10 });
+
+export const options = { scenarios: { users: { executor: 'per-vu-iterations', vus: 10, iterations: 1 } } };
+
+export default function () {
+  sleep(Math.random());
+  if (__VU === 3) {
+    barrier.fail('login'); // accounted for, and waited for no more
+    return;
+  }
+  const met = barrier.arriveAndWait();
+  console.log(`user ${__VU} goes on: ${met.arrived} arrived, failed: ${JSON.stringify(met.failed)}`);
+}
