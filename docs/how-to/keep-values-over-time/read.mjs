@@ -87,11 +87,13 @@ export function percentile(counts, percent) {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [, , file, metric] = process.argv;
   const { series, end } = readSeries(file);
-  for (const one of series.filter(({ metric: name, type }) => type === 'trend' && (!metric || name === metric))) {
-    const tags = Object.entries(one.tags).map(([name, value]) => `${name}=${value}`);
+  const told = series.filter(({ metric: name, type }) => type === 'trend' && (!metric || name === metric));
+  // Numbers follow whichever series had a sample first, and that is another one each time.
+  const named = told.map((one) => ({ ...one, tags: Object.entries(one.tags).map(([name, value]) => `${name}=${value}`) }));
+  for (const one of named.sort((a, b) => `${a.metric} ${a.tags}`.localeCompare(`${b.metric} ${b.tags}`))) {
     for (const [t, { n, sum, max }] of [...one.values].sort(([a], [b]) => a - b)) {
       const p95 = percentile(one.histograms.get(t), 95).toFixed(1);
-      console.log(new Date(t).toISOString(), one.metric, ...tags, `n=${n} mean=${(sum / n).toFixed(1)} p95=${p95} max=${max.toFixed(1)}`);
+      console.log(new Date(t).toISOString(), one.metric, ...one.tags, `n=${n} mean=${(sum / n).toFixed(1)} p95=${p95} max=${max.toFixed(1)}`);
     }
   }
   console.log(end ? `${end.samples} samples, nothing is missing` : 'k6 did not come to its end: the last seconds are missing');
