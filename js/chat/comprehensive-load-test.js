@@ -13,7 +13,7 @@ import { Counter, Rate, Trend } from 'k6/metrics';
 import { declared } from '../lib/load.js';
 import { addressOf } from './lib/dialects.js';
 import { draw, promptOf, within } from './lib/prompts.js';
-import { attempt, connect, judge } from './lib/session.js';
+import { attempt, judge, SYSTEM_TAGS, talk } from './lib/session.js';
 import { readConfig, stagesOf } from './lib/settings.js';
 import { dialectOf, prompts, settled } from './lib/start.js';
 import { thresholdsText } from './lib/summary.js';
@@ -42,6 +42,7 @@ export const options = {
   scenarios: settled(() =>
     declared({ application: { executor: 'ramping-vus', stages: stagesOf(COURSE, config), gracefulRampDown: '45s', gracefulStop: '45s' } }),
   ),
+  systemTags: SYSTEM_TAGS,
   thresholds: {
     http_req_duration: ['p(95)<2000'],
     http_req_failed: ['rate<0.05'],
@@ -55,7 +56,7 @@ export const options = {
 
 const PASSWORD = __ENV.TEST_PASSWORD || 'password123';
 /** What users do, and in which share of iterations. */
-const WAYS = /** @type {[share: number, way: (user: Account) => void | Promise<void>][]} */ ([
+const WAYS = /** @type {[share: number, way: (user: Account) => void][]} */ ([
   [0.3, seeProfile],
   [0.25, uploadFile],
   [0.35, chatOverHttp],
@@ -79,11 +80,11 @@ export function setup() {
 }
 
 /** @param {Account[]} users */
-export default async function (users) {
+export default function (users) {
   const { idInTest: vu, iterationInScenario: iteration } = exec.vu;
   let drawn = draw(vu, iteration, 3);
   const [, way] = WAYS.find(([share]) => (drawn -= share) < 0) ?? WAYS[0];
-  await way(users[(vu - 1) % users.length]);
+  way(users[(vu - 1) % users.length]);
   sleep(within(config.pause, draw(vu, iteration, 2)) / 1000);
 }
 
@@ -174,22 +175,22 @@ function chatOverHttp(user) {
 }
 
 /** @param {Account} user */
-async function chatOverSocket(user) {
+function chatOverSocket(user) {
   const token = logIn(user);
   if (token === undefined) {
     return;
   }
   const { idInTest: vu, iterationInScenario: iteration } = exec.vu;
   attempt();
-  const connection = await connect(addressOf(config.wsUrl, dialect, token), { dialect, token, replyLimitMs: config.replyLimitMs });
-  if (!connection.isOpen()) {
+  const options = { dialect, token, replyLimitMs: config.replyLimitMs };
+  const { connected } = talk(addressOf(config.wsUrl, dialect, token), options, function* (connection) {
+    const { failed } = yield connection.ask({ id: `${vu}-${iteration}`, content: promptOf(prompts, vu, iteration), user: vu });
+    judge(failed);
+  });
+  if (!connected) {
     wsConnectionErrors.add(1);
     judge('refused');
-    return;
   }
-  const { failed } = await connection.ask({ id: `${vu}-${iteration}`, content: promptOf(prompts, vu, iteration), user: vu });
-  judge(failed);
-  await connection.close();
 }
 
 /** @param {string} token */

@@ -13,7 +13,7 @@ import { Counter, Rate, Trend } from 'k6/metrics';
 import { declared } from '../lib/load.js';
 import { addressOf, dialects } from './lib/dialects.js';
 import { draw, promptOf, within } from './lib/prompts.js';
-import { attempt, connect, judge } from './lib/session.js';
+import { attempt, judge, SYSTEM_TAGS, talk } from './lib/session.js';
 import { readConfig, stagesOf } from './lib/settings.js';
 import { dialectOf, prompts, settled } from './lib/start.js';
 import { thresholdsText } from './lib/summary.js';
@@ -40,6 +40,7 @@ export const options = {
   scenarios: settled(() =>
     declared({ api: { executor: 'ramping-vus', stages: stagesOf(COURSE, config), gracefulRampDown: '45s', gracefulStop: '45s' } }),
   ),
+  systemTags: SYSTEM_TAGS,
   thresholds: {
     errors: ['rate<0.01'],
     http_req_duration: ['p(95)<2000'],
@@ -51,7 +52,7 @@ export const options = {
 const PASSWORD = __ENV.TEST_PASSWORD || 'password123';
 const USERS = 3;
 
-export default async function () {
+export default function () {
   const { idInTest: vu, iterationInScenario: iteration } = exec.vu;
   const email = `load-test-${(vu % USERS) + 1}@example.com`;
 
@@ -65,7 +66,7 @@ export default async function () {
 
   call('conversations', (params) => http.get(`${config.baseUrl}/api/chat/conversations`, { ...params, headers }), [200, 401, 404]);
   if (vu % 3 === 0) {
-    await stream(vu, iteration, token);
+    stream(vu, iteration, token);
   }
   if (vu % 5 === 0) {
     const body = { file: http.file(`notes of ${email}`, 'notes.txt', 'text/plain') };
@@ -96,24 +97,23 @@ function call(name, request, expected) {
  * @param {number} iteration
  * @param {string | undefined} token
  */
-async function stream(vu, iteration, token) {
+function stream(vu, iteration, token) {
   attempt();
-  const connection = await connect(addressOf(config.wsUrl, dialect, token), { dialect, token, replyLimitMs: config.replyLimitMs });
-  if (!connection.isOpen()) {
+  const options = { dialect, token, replyLimitMs: config.replyLimitMs };
+  const { connected } = talk(addressOf(config.wsUrl, dialect, token), options, function* (connection) {
+    if (dialect === dialects.token) {
+      connection.send({ type: 'auth', token: token ?? '' });
+    }
+    messagesSent.add(1);
+    const { failed } = yield connection.ask({ id: `${vu}-${iteration}`, content: promptOf(prompts, vu, iteration), user: vu });
+    judge(failed);
+    errors.add(failed === undefined ? 0 : 1);
+  });
+  if (!connected) {
     wsConnectionErrors.add(1);
     judge('refused');
     errors.add(1);
-    return;
   }
-  if (dialect === dialects.token) {
-    connection.send({ type: 'auth', token: token ?? '' });
-  }
-  const answer = connection.ask({ id: `${vu}-${iteration}`, content: promptOf(prompts, vu, iteration), user: vu });
-  messagesSent.add(1);
-  const { failed } = await answer;
-  judge(failed);
-  errors.add(failed === undefined ? 0 : 1);
-  await connection.close();
 }
 
 /** @param {import('k6/http').RefinedResponse<any>} answer */

@@ -20,7 +20,7 @@ import { declared } from '../lib/load.js';
 import { addressOf } from './lib/dialects.js';
 import { namesWith, sampleOf } from './lib/pace.js';
 import { draw, promptOf, within } from './lib/prompts.js';
-import { attempt, connect, failureText, judge, pause } from './lib/session.js';
+import { attempt, failureText, judge, SYSTEM_TAGS, talk } from './lib/session.js';
 import { lengthOf, readConfig, stagesOf } from './lib/settings.js';
 import { dialectOf, enoughTokens, prompts, settled, tokensOf } from './lib/start.js';
 import { addCutOff, PARTS, summaryText } from './lib/summary.js';
@@ -49,6 +49,7 @@ const meeting = config.together ? settled(() => require('./lib/meeting.js').open
 
 export const options = {
   scenarios,
+  systemTags: SYSTEM_TAGS,
   summaryTrendStats: ['count', 'avg', 'min', 'med', 'max', 'p(90)', 'p(95)', 'p(99)'],
   thresholds: {
     error_rate: [`rate<${config.errorRateLimit}`],
@@ -66,23 +67,23 @@ export function setup() {
 }
 
 /** A session. */
-export default async function () {
+export default function () {
   const user = exec.vu.idInTest;
   const session = exec.vu.iterationInScenario;
   const token = tokens?.[(user - 1) % tokens.length];
 
   attempt();
-  const connection = await connect(addressOf(config.wsUrl, dialect, token), { dialect, token, replyLimitMs: config.replyLimitMs });
-  if (connection.isOpen()) {
+  const options = { dialect, token, replyLimitMs: config.replyLimitMs };
+  const { connected, why } = talk(addressOf(config.wsUrl, dialect, token), options, function* (connection) {
     if (session === 0) {
-      await meeting?.meet();
+      meeting?.meet();
     }
-    await converse(connection, user, session);
-    await connection.close();
-  } else {
-    conclude(user, 'refused', connection);
+    yield* converse(connection, user, session);
+  });
+  if (!connected) {
+    conclude(user, 'refused', { why });
     if (session === 0) {
-      await meeting?.miss();
+      meeting?.miss();
     }
   }
   sleep(within(config.pause, draw(user, session, 2)) / 1000);
@@ -94,18 +95,19 @@ export default async function () {
  * @param {import('./lib/session.js').Connection} connection
  * @param {number} user
  * @param {number} session
+ * @returns {Generator<import('./lib/session.js').Wait<any>, void, any>}
  */
-async function converse(connection, user, session) {
+function* converse(connection, user, session) {
   const content = promptOf(prompts, user, session);
   const endsAt = Date.now() + within(config.session, draw(user, session, 1));
   for (let number = 1; ; number++) {
-    const { failed, code } = await connection.ask({ id: `${user}-${session}-${number}`, content, user });
-    conclude(user, failed, { why: connection.why, code });
+    const { failed, code } = yield connection.ask({ id: `${user}-${session}-${number}`, content, user });
+    conclude(user, failed, { why: connection.why(), code });
     // What still comes of a reply that is late could be taken for the next one.
     if (!connection.isOpen() || failed === 'timeout' || number === config.messages) {
       return;
     }
-    await pause(config.thinkMs);
+    yield connection.pause(config.thinkMs);
     // A connection that was lost meanwhile fails a message, also where none was due.
     if (config.messages === 0 && Date.now() >= endsAt && connection.isOpen()) {
       return;

@@ -49,6 +49,10 @@ fn what_cannot_be_judged_over_time_is_refused_with_its_line() {
         ("[[monitor]]\nid = \"l\"\nkind = \"log\"\nevery = \"1s\"\nmatch = { e = '(' }\n".to_owned(), "match =", "`(`: regex parse error"),
         ("[[monitor]]\nid = \"l\"\nkind = \"http\"\nevery = \"1s\"\nmatch = ['status']\n".to_owned(), "id = \"l\"", "needs `source`"),
         ("[[monitor]]\nid = \"l\"\nkind = \"http\"\nevery = \"1s\"\nsource = \"${BASE_URL}\"\nmatch = ['a..b']\n".to_owned(), "match =", "names in the JSON joined by dots"),
+        ("[[monitor]]\nid = \"l\"\nkind = \"machine\"\nevery = \"1s\"\nmatch = ['load']\n".to_owned(), "match =", "allowed: busy_percent, steal_percent"),
+        ("[[monitor]]\nid = \"l\"\nkind = \"machine\"\nevery = \"1s\"\nsource = \"${BASE_URL}\"\nmatch = ['busy_percent']\n".to_owned(), "source =", "has no `source`"),
+        (format!("{SERIES}{}excuses = [\"g\"]\n", gate("metric = \"ok\"\nstat = \"rate\"")), "excuses =", "an objective excuses nothing"),
+        (format!("{SERIES}{}excuses = [\"other\"]\n", gate("metric = \"ok\"\nstat = \"rate\"").replace("\"slo\"", "\"validity\"")), "excuses =", "gate of class slo"),
         ("[[monitor]]\nid = \"l\"\nkind = \"process\"\nevery = \"1s\"\nof = [\"k6\"]\nmatch = ['a']\n".to_owned(), "match =", "`match` is of monitors of kind http"),
     ] {
         let stage = Stage::new(&format!("{SCENARIO}{tables}"));
@@ -67,6 +71,19 @@ fn what_cannot_be_judged_over_time_is_refused_with_its_line() {
     let (code, printed) = finish(stage.call(&["run", &stage.suite()]).env("LONG", "a while"));
     let why = "scenario load: `window`: not a duration: `a while`";
     assert!(code == 2 && printed.contains(why), "{printed}");
+    let short = "[env.MOST]\ntype = \"float\"\n[series]\n[[gate]]\nid = \"g\"\nclass = \"slo\"\nmetric = \"http_reqs\"\nstat = \"longest_gap\"\nop = \"<\"\nlimit = \"${MOST}\"\n";
+    let stage = Stage::new(&format!("{SCENARIO}{short}"));
+    let call = |most| {
+        finish(
+            stage
+                .call(&["run", "--dry-run", &stage.suite()])
+                .env("MOST", most),
+        )
+    };
+    let (code, printed) = call("1.5");
+    let why = "gate g: the limit is 1.5: http_reqs: k6's values are known second by second";
+    assert!(code == 2 && printed.contains(why), "{printed}");
+    assert!(!call("3").1.contains("second by second"), "{printed}");
     for key in ["warmup = \"soon\"", "window = \"long\""] {
         let tables = SCENARIO.replace("warmup = \"2s\"\nwindow = \"5s\"", key);
         let stage = Stage::new(&tables);

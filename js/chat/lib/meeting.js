@@ -20,20 +20,20 @@ export function openMeeting({ vus, barrierTimeoutMs }, scenarios) {
     timeout: barrierTimeoutMs,
   });
 
-  /** A meeting that cannot come about ends the run: it would measure something else. @param {Promise<unknown>} outcome */
-  const orEnd = async (outcome) => {
+  /** A meeting that cannot come about ends the run: it would measure something else. @param {() => unknown} step */
+  const orEnd = (step) => {
     try {
-      await outcome;
+      step();
     } catch (error) {
       exec.test.abort(`START=together: ${/** @type {any} */ (error)?.message ?? error}`);
     }
   };
 
   return {
-    /** Fulfilled when all are connected, or known to have failed. */
-    meet: () => orEnd(barrier.asyncArriveAndWait()),
+    /** Returns when all are connected, or known to have failed. */
+    meet: () => orEnd(() => barrier.arriveAndWait()),
     /** Nobody waits for this user: there is no connection. */
-    miss: () => orEnd(barrier.asyncFail('refused')),
+    miss: () => orEnd(() => barrier.fail('refused')),
     /** How it went, also in the summary. */
     status: () => barrier.status(),
   };

@@ -1,10 +1,14 @@
 // @ts-check
-/** A connection to a chat service over k6/websockets: messages one after another, and what became of each. */
+/**
+ * A connection to a chat service: messages one after another, and what became of each.
+ *
+ * Over k6/ws, which ends a connection by itself. k6/websockets leaves the end to the service, whose process may stand still:
+ * then an iteration never ends, and neither does k6.
+ */
 
 import { check } from 'k6';
 import { Counter, Rate, Trend } from 'k6/metrics';
-import { clearTimeout, setTimeout } from 'k6/timers';
-import { WebSocket } from 'k6/websockets';
+import ws from 'k6/ws';
 
 import { readFrame } from './dialects.js';
 import { expectReply, REASONS, take } from './replies.js';
@@ -32,14 +36,31 @@ const responseTime = new Trend('message_response_time', true);
 const firstChunkTime = new Trend('message_first_chunk_time', true);
 
 /**
+ * Something that takes time. The connection is listened to meanwhile; `goOn` is called once, with what came of it.
+ *
+ * @template T
+ * @typedef {(goOn: (result: T) => void) => void} Wait
+ */
+
+/**
  * @typedef {object} Connection
  * @property {() => boolean} isOpen
- * @property {string} why there is none
- * @property {(message: { id: string, content: string, user: number }) => Promise<Reply>} ask sends a message; fulfilled when its
+ * @property {() => string} why it was lost, where that is known
+ * @property {(message: { id: string, content: string, user: number }) => Wait<Reply>} ask sends a message, and waits until its
  *   reply is over, whatever became of it. One at a time
+ * @property {(ms: number) => Wait<void>} pause lets time pass; less where the connection is lost
  * @property {(frame: object) => void} send sends a frame that is not answered
- * @property {() => Promise<void>} close fulfilled when the service has agreed
  */
+
+/**
+ * Settings for all scripts that connect: an address may hold a token, and k6 would tell it with each sample as the tag `url`.
+ *
+ * @type {string[]}
+ */
+export const SYSTEM_TAGS = [
+  'proto', 'subproto', 'status', 'method', 'name', 'group', 'check', 'error', 'error_code', 'tls_version', 'scenario', 'service',
+  'expected_response',
+];
 
 /** An attempt to get a message answered begins. Each is followed by `judge`, unless k6 ends the iteration before. */
 export function attempt() {
@@ -60,115 +81,132 @@ export function judge(failed) {
 }
 
 /**
- * Connects. Fulfilled when the connection is open or has failed.
+ * Connects, does what `steps` say with the connection, and closes it. Returns when it is closed.
  *
  * @param {string} url
  * @param {{ dialect: Dialect, token?: string, replyLimitMs: number }} options
- * @returns {Promise<Connection>}
+ * @param {(connection: Connection) => Generator<Wait<any>, void, any>} steps each `yield` of theirs waits for something, and
+ *   is worth what came of it
+ * @returns {{ connected: boolean, why: string }} whether there was a connection, and what is known of its end
  */
-export function connect(url, { dialect, token, replyLimitMs }) {
+export function talk(url, { dialect, token, replyLimitMs }, steps) {
   const began = Date.now();
-  const socket = new WebSocket(url, null, {
-    headers: token === undefined ? {} : { Authorization: `Bearer ${token}` },
-    tags: { name: 'chat' }, // k6 would take the address, and with it a token
-  });
+  let connected = false;
   let open = false;
   let why = '';
-  /** What is awaited now. @type {{ reply: Reply, over: () => void } | undefined} */
+  /** What is awaited now, a reply or the end of a pause. @type {{ reply?: Reply, over: () => void } | undefined} */
   let awaited;
-  const done = { opened: () => {}, closed: () => {} };
-  const closed = new Promise((fulfil) => (done.closed = () => fulfil(undefined)));
 
-  /** @type {Connection} */
-  const connection = {
-    isOpen: () => open,
-    why,
-    ask: ({ id, content, user }) =>
-      new Promise((fulfil) => {
+  const params = {
+    headers: /** @type {Record<string, string>} */ (token === undefined ? {} : { Authorization: `Bearer ${token}` }),
+    tags: { name: 'chat' },
+  };
+  const answer = ws.connect(url, params, (socket) => {
+    /** @template T @param {T} result @param {(result: T) => void} goOn @param {Reply} [reply] */
+    const wait = (result, goOn, reply) => {
+      const mine = {
+        reply,
+        over: () => {
+          if (awaited === mine) {
+            awaited = undefined;
+            goOn(result);
+          }
+        },
+      };
+      awaited = mine;
+      return mine;
+    };
+
+    /** @type {Connection} */
+    const connection = {
+      isOpen: () => open,
+      why: () => why,
+      ask: ({ id, content, user }) => (goOn) => {
         const reply = expectReply(id, Date.now());
         if (!open) {
           reply.failed = 'broken';
-          fulfil(reply);
+          goOn(reply);
           return;
         }
-        const timer = setTimeout(() => {
-          reply.failed ??= 'timeout';
-          awaited?.over();
+        const mine = wait(reply, (over) => (recordTimes(over), goOn(over)), reply);
+        socket.setTimeout(() => {
+          if (awaited === mine) {
+            reply.failed ??= 'timeout';
+            mine.over();
+          }
         }, replyLimitMs);
-        const over = () => {
-          clearTimeout(timer);
-          awaited = undefined;
-          recordTimes(reply);
-          fulfil(reply);
-        };
-        awaited = { reply, over };
         socket.send(JSON.stringify(dialect.request({ id, content, user, at: reply.sentAt })));
-      }),
-    send: (frame) => socket.send(JSON.stringify(frame)),
-    close: async () => {
-      if (open) {
-        open = false;
-        socket.close();
-        await closed;
-      }
-    },
-  };
-
-  socket.onmessage = (event) => {
-    const { data, timestamp } = /** @type {import('k6/websockets').MessageEvent} */ (event);
-    if (awaited === undefined) {
-      strayFrames.add(1);
-    } else if (take(awaited.reply, readFrame(dialect, data), timestamp)) {
-      awaited.over();
-    }
-  };
-  socket.onerror = (event) => {
-    connection.why = event?.error ?? '';
-  };
-  socket.onclose = () => {
-    open = false;
-    if (awaited !== undefined) {
-      awaited.reply.failed ??= 'broken';
-      awaited.over();
-    }
-    done.opened();
-    done.closed();
-  };
-
-  return new Promise((fulfil) => {
-    done.opened = () => {
-      done.opened = () => {};
-      check(open, { 'WebSocket connection established': (established) => established });
-      connectedOk.add(open ? 1 : 0);
-      fulfil(connection);
+      },
+      pause: (ms) => (goOn) => {
+        if (ms > 0 && open) {
+          socket.setTimeout(wait(undefined, goOn).over, ms);
+        } else {
+          goOn(undefined);
+        }
+      },
+      send: (frame) => socket.send(JSON.stringify(frame)),
     };
-    socket.onopen = () => {
+
+    const course = steps(connection);
+    const goOn = (/** @type {any} */ result) => {
+      const { done, value } = course.next(result);
+      if (!done) {
+        value(goOn);
+      } else if (open) {
+        open = false;
+        socket.close(1000);
+      }
+    };
+
+    socket.on('open', () => {
+      connected = true;
       open = true;
       connectionTime.add(Date.now() - began);
-      done.opened();
-    };
+      established(true);
+      goOn(undefined);
+    });
+    socket.on('message', (data) => {
+      const reply = awaited?.reply;
+      if (reply === undefined) {
+        strayFrames.add(1);
+      } else if (take(reply, readFrame(dialect, data), Date.now())) {
+        awaited?.over();
+      }
+    });
+    socket.on('error', (error) => {
+      why = error.error();
+    });
+    socket.on('close', () => {
+      open = false;
+      if (awaited?.reply !== undefined) {
+        awaited.reply.failed ??= 'broken';
+      }
+      awaited?.over();
+    });
   });
+  if (!connected) {
+    established(false);
+    // Without an answer there is only an error, and with one that is no connection only its status.
+    why = /** @type {any} */ (answer).error || `status ${answer.status}`;
+  }
+  return { connected, why };
+}
+
+/** @param {boolean} open */
+function established(open) {
+  check(open, { 'WebSocket connection established': (is) => is });
+  connectedOk.add(open ? 1 : 0);
 }
 
 /** @param {Reply} reply */
 function recordTimes({ sentAt, firstAt, doneAt }) {
-  // The clock of frames has fractions, that of sending has not: a reply within the same millisecond took 0.
+  // The clock may be set back meanwhile.
   if (firstAt !== undefined) {
     firstChunkTime.add(Math.max(firstAt - sentAt, 0));
   }
   if (doneAt !== undefined) {
     responseTime.add(Math.max(doneAt - sentAt, 0));
   }
-}
-
-/**
- * Lets time pass in which the connection is listened to.
- *
- * @param {number} ms
- * @returns {Promise<void>}
- */
-export function pause(ms) {
-  return new Promise((fulfil) => setTimeout(() => fulfil(undefined), ms));
 }
 
 /**

@@ -20,6 +20,18 @@ describe('the health check', () => {
     assert.equal(run.value('http_reqs'), 4, 'one pass');
   });
 
+  test('lets a slow second of the loop pass, which the streaming test judges', async (t) => {
+    const chat = await startChat(t, ['--fault', 'loop-hz=20']);
+    (await chat.run(HEALTH)).expect(0, 'Chat health: 6 of 6 checks passed', /healthz: the loop is slow: \d+ Hz in the last second/);
+  });
+
+  test('ends by itself where the service stands still', async (t) => {
+    const chat = await startChat(t, FAST);
+    chat.child.kill('SIGSTOP');
+    t.after(() => chat.child.kill('SIGCONT'));
+    (await chat.run(HEALTH)).expect(THRESHOLDS, `${chat.api}/health: not so: status is 2xx; received no answer:`, 'Chat health: 0 of 6 checks passed');
+  });
+
   test('names the address that does not answer', async (t) => {
     const chat = await startChat(t, FAST);
     const port = await freePort();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
@@ -102,7 +102,7 @@ describe('each fault is seen as what it is', () => {
       /thresholds on metrics 'error_rate, ws_connected_ok' have been crossed/,
       /Connections made +80\.00%/,
       'Refused access (401 or 403): 2 connections; no token was sent',
-      /user \d+: refused: no connection \(websocket: bad handshake\)/,
+      /user \d+: refused: no connection \(status 403\)/,
     );
     expectFailures(run, 82, { refused: 2 });
     assert.equal(run.value('ws_connection_time'), 8);
@@ -164,6 +164,20 @@ test('a service that goes away between two messages fails the second one', async
   expectFailures((await running).expect(THRESHOLDS), 6, { broken: 3 });
 });
 
+test('a service that stands still does not keep k6 from ending', async (t) => {
+  const chat = await startChat(t);
+  const LOAD = JSON.stringify({ streaming: { executor: 'constant-vus', vus: 5, duration: '4s', gracefulStop: '2s' } });
+  // Some wait for a reply, some are to close, some are to connect: to each of them the service owes something.
+  const running = chat.run(STREAMING, { VUS: 5, HZ: 'off', LOAD, SESSION_MS: '100-900', PAUSE_MS: '100-300', THINK_MS: 200, REPLY_TIMEOUT_MS: 1000 });
+  while ((await chat.counters()).replies < 5) {
+    // until each user may have a reply
+  }
+  chat.child.kill('SIGSTOP');
+  t.after(() => chat.child.kill('SIGCONT'));
+  const run = (await running).expect(THRESHOLDS);
+  assert.ok(run.value('message_errors{reason:timeout}') > 0, run.output);
+});
+
 test('what the end of the test cuts off is no error of the service, and is told', async (t) => {
   const chat = await startChat(t);
   await chat.setFaults({ 'chunk-delay-ms': 600000 });
@@ -188,6 +202,10 @@ test('a token for each user is shown, and without the right one access is refuse
   const wrong = (await run(await file('wrong', 'nobodys-token', 'first-token'))).expect(THRESHOLDS, '1 connections; the tokens in TOKENS were not accepted');
   expectFailures(wrong, 2, { refused: 1 });
   assert.doesNotMatch(wrong.output, /nobodys-token|first-token/);
+  const samples = join(folder, 'samples.json');
+  const inAddress = { ...exactly(1, 1), DIALECT: 'token', TOKENS: await file('one', 'first-token'), K6_OUT: `json=${samples}` };
+  (await chat.run(STREAMING, inAddress)).expect(0);
+  assert.doesNotMatch(await readFile(samples, 'utf8'), /first-token/, 'not in a tag of a sample, though it is in the address');
   (await run(await file('few', 'first-token'))).expect(REFUSED, 'TOKENS must have a line with a token for each of 2 VUs, got 1');
 });
 

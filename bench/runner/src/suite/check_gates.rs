@@ -2,11 +2,12 @@
 
 use toml::Spanned;
 
+use super::gate::too_short;
 use super::monitor::MonitorTable;
 use super::over_time::{self, Selector, Source};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem};
 use super::scenario::looks_at;
-use super::schema::{Class, File, GateTable, MetricKind, Op};
+use super::schema::{Class, File, GateTable, MetricKind};
 use super::stat::{LONGEST_GAP, Of, SHARE_IN_BAND};
 use crate::values::template::{Part, parts};
 
@@ -21,6 +22,7 @@ pub(super) fn gate(file: &File, gate: &GateTable, scenarios: &[&str]) -> Result<
     samples(gate, of)?;
     limit(file, gate)?;
     gap(gate, of)?;
+    excuses(file, gate)?;
     if let Some(say) = &gate.say {
         placeholders(file, say, &[])?;
     }
@@ -223,22 +225,33 @@ fn limit(file: &File, gate: &GateTable) -> Result<(), Problem> {
     }
 }
 
-/// k6's values are known second by second: even where there is a sample in each second, two may be almost two seconds apart.
+/// A gate that excuses names objectives, and is none.
+fn excuses(file: &File, gate: &GateTable) -> Result<(), Problem> {
+    let Some(first) = gate.excuses.first() else {
+        return Ok(());
+    };
+    if gate.class != Class::Validity {
+        let text = "`excuses` is of gates of class validity: an objective excuses nothing";
+        return Err(problem(first, text));
+    }
+    let objectives = file.gate.iter().filter(|gate| gate.class == Class::Slo);
+    let objectives: Vec<&str> = objectives.map(|gate| gate.id.get_ref().as_str()).collect();
+    let mut named = gate.excuses.iter();
+    named.try_for_each(|name| known(name, &objectives, "gate of class slo"))
+}
+
+/// A longest gap that k6's values cannot show. That of a variable is known before a run, and refused then.
 fn gap(gate: &GateTable, of: Of) -> Result<(), Problem> {
     let limit = match gate.limit.get_ref() {
-        toml::Value::Integer(number) => *number < 2 || *number == 2 && gate.op == Op::Less,
-        toml::Value::Float(number) => *number < 2.0 || gate.op == Op::Less && *number <= 2.0,
-        _ => false,
+        toml::Value::Integer(number) => number.to_string().parse().ok(),
+        toml::Value::Float(number) => Some(*number),
+        _ => None,
     };
-    let bounds = matches!(gate.op, Op::Less | Op::AtMost | Op::Equal);
-    if matches!(of, Of::Series(_)) && gate.stat.get_ref() == LONGEST_GAP && bounds && limit {
-        let text = format!(
-            "{}: k6's values are known second by second, so its longest gap is told as 2 s at least; allowed: <= 2 and more",
-            gate.metric.get_ref()
-        );
-        return Err(problem(&gate.limit, text));
+    let refused = limit.and_then(|limit| too_short(gate, limit));
+    match refused.filter(|_| matches!(of, Of::Series(_))) {
+        Some(text) => Err(problem(&gate.limit, text)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether the text of a limit can become a number.

@@ -4,7 +4,7 @@ use regex::Regex;
 use toml::Spanned;
 
 use super::check_gates::kind_of;
-use super::monitor::{MonitorKind, MonitorTable};
+use super::monitor::{MACHINE, MonitorKind, MonitorTable};
 use super::over_time::is_tag_name;
 use super::problem::{Problem, each, known, placeholders, problem, unique};
 use super::schema::File;
@@ -33,7 +33,7 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         }
         match monitor.kind {
             MonitorKind::Process | MonitorKind::Redis => watches(file, monitor)?,
-            MonitorKind::Http | MonitorKind::Prom | MonitorKind::Log => {
+            MonitorKind::Http | MonitorKind::Prom | MonitorKind::Log | MonitorKind::Machine => {
                 picks(file, monitor, &mut names)?;
             }
         }
@@ -60,7 +60,7 @@ fn watches(file: &File, monitor: &MonitorTable) -> Result<(), Problem> {
     if let Some(picked) = &monitor.picked {
         return Err(problem(
             picked,
-            "`match` is of monitors of kind http, prom and log",
+            "`match` is of monitors of kind http, prom, log and machine",
         ));
     }
     match (monitor.kind, &monitor.source) {
@@ -101,7 +101,11 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
             let text = "a log monitor reads the logs of the run's target and has no `source`";
             return Err(problem(source, text));
         }
-        (MonitorKind::Log, None) => {}
+        (MonitorKind::Machine, Some(source)) => {
+            let text = "a machine monitor reads /proc/stat and has no `source`";
+            return Err(problem(source, text));
+        }
+        (MonitorKind::Log | MonitorKind::Machine, None) => {}
         (_, Some(source)) => placeholders(file, source, &["address"])?,
         (_, None) => {
             let text = "needs `source`, the address that is read";
@@ -122,6 +126,11 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
         let valid = match monitor.kind {
             MonitorKind::Log => Regex::new(what).map(drop).map_err(|why| why.to_string()),
             MonitorKind::Prom => exposition::Selector::parse(what).map(drop),
+            MonitorKind::Machine if MACHINE.contains(&what.as_str()) => Ok(()),
+            MonitorKind::Machine => Err(format!(
+                "the machine has no such value; allowed: {}",
+                MACHINE.join(", ")
+            )),
             _ if what.split('.').any(str::is_empty) => {
                 Err("no path; allowed: status, or names in the JSON joined by dots".to_owned())
             }

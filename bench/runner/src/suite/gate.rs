@@ -1,7 +1,9 @@
 //! The limits of gates, as far as they follow from the suite and the variables of a run.
 
+use super::over_time::{self, Source};
 use super::scenario::looks_at;
-use super::schema::{DeriveTable, File, GateTable, How};
+use super::schema::{DeriveTable, File, GateTable, How, Op};
+use super::stat::LONGEST_GAP;
 use super::vars::{Value, Vars};
 use crate::values::exit;
 use crate::values::template::RunValues;
@@ -21,13 +23,36 @@ pub(crate) fn of_scenario<'a>(
 /// A limit, or a derived value that a gate judges, takes a variable without a value, or is not a number.
 pub(crate) fn check_limits(file: &File, scenario: &str, vars: &Vars) -> anyhow::Result<()> {
     of_scenario(&file.gate, scenario).try_for_each(|gate| {
-        limit(gate, vars)?;
+        let limit = limit(gate, vars)?;
+        let refused = too_short(gate, limit);
+        if let (Some(Source::Series(_)), Some(why)) = (over_time::source(file, gate), refused) {
+            let id = gate.id.get_ref();
+            return Err(exit::set_up(format!(
+                "gate {id}: the limit is {limit}: {why}"
+            )));
+        }
         let metric = gate.metric.get_ref();
         let table = file
             .derive
             .iter()
             .find(|table| table.id.get_ref() == metric);
         table.map_or(Ok(()), |table| of_variables(gate, table, vars))
+    })
+}
+
+/// Why a limit of the longest gap is too short for k6's values. They are known second by second: even where there is a sample
+/// in each second, two may be almost two seconds apart.
+pub(super) fn too_short(gate: &GateTable, limit: f64) -> Option<String> {
+    let never = match gate.op {
+        Op::Less => limit <= 2.0,
+        Op::AtMost | Op::Equal => limit < 2.0,
+        Op::Greater | Op::AtLeast => false,
+    };
+    (gate.stat.get_ref() == LONGEST_GAP && never).then(|| {
+        format!(
+            "{}: k6's values are known second by second, so its longest gap is told as 2 s at least; allowed: <= 2 and more",
+            gate.metric.get_ref()
+        )
     })
 }
 

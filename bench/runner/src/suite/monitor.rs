@@ -40,21 +40,26 @@ pub(crate) enum MonitorKind {
     Prom,
     /// Matches in what the target's logs grew by.
     Log,
+    /// What the machine's processors did.
+    Machine,
 }
 
 impl MonitorKind {
     /// Whether it picks values that gates can judge.
     pub(crate) fn picks(self) -> bool {
-        matches!(self, Self::Http | Self::Prom | Self::Log)
+        matches!(self, Self::Http | Self::Prom | Self::Log | Self::Machine)
     }
 }
+
+/// What a machine monitor can pick, each in percent of the time of all processors.
+pub(crate) const MACHINE: [&str; 2] = ["busy_percent", "steal_percent"];
 
 /// A value that a monitor picks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pick {
     /// What the samples and gates call it.
     pub(crate) name: String,
-    /// A path, a sample or a regular expression.
+    /// A path, a sample, a regular expression, or a name of [`MACHINE`].
     pub(crate) what: String,
 }
 

@@ -358,6 +358,10 @@ pub(crate) struct GateTable {
     pub(crate) absent: Option<f64>,
     /// What it means that the gate does not hold, and what helps; takes placeholders.
     pub(crate) say: Option<Spanned<String>>,
+    /// Gates of class slo. This one counts only where some of them were missed and no other was: what it tells of cannot
+    /// have made the target look better than it is.
+    #[serde(default)]
+    pub(crate) excuses: Vec<Spanned<String>>,
 }
 
 /// What a failed gate means.

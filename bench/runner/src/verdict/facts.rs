@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::suite::schema::Class;
 use crate::values::exit::Policy;
 use crate::verdict::gates::Judged;
+use crate::verdict::thresholds::Crossed;
 
 /// k6's exit code where a threshold was crossed.
 const CROSSED: i32 = 99;
@@ -113,10 +114,10 @@ pub(crate) fn aborted(output: &str) -> Option<String> {
 }
 
 impl Facts {
-    /// The gates that hold for every run without being declared.
-    pub(crate) fn judge(&self) -> Vec<Judged> {
+    /// The gates that hold for every run without being declared. `crossed`: by the summary.
+    pub(crate) fn judge(&self, crossed: &Crossed) -> Vec<Judged> {
         let mut gates = vec![
-            self.exit(),
+            self.exit(crossed),
             Judged::built_in(
                 "k6-in-time",
                 self.cause != Cause::Limit,
@@ -162,15 +163,30 @@ impl Facts {
     }
 
     /// A crossed threshold is an objective that the target missed; every other code says that k6 did not do its work.
-    fn exit(&self) -> Judged {
+    ///
+    /// Where gates of the run say the same as all that were crossed, they judge that, each over the part of the run that counts.
+    fn exit(&self, crossed: &Crossed) -> Judged {
+        let mirrored = crossed.alone.is_empty() && !crossed.mirrored.is_empty() && !self.cut;
+        if self.k6_exit_code == Some(CROSSED) && mirrored {
+            let text = format!(
+                "k6's exit code: {CROSSED}, over the whole run thresholds were crossed that gates judge over the part that counts: {}",
+                crossed.mirrored.join(", ")
+            );
+            return Judged::built_in("k6-exit", true, text);
+        }
         if self.k6_exit_code == Some(CROSSED) {
             let how = if self.cut {
                 " and ended the run early (abortOnFail), which leaves comparisons"
             } else {
                 ""
             };
-            let text =
-                format!("k6's exit code: {CROSSED}, a threshold was crossed{how}; expected 0");
+            let which = match crossed.alone.as_slice() {
+                [] => String::new(),
+                alone => format!(" ({})", alone.join(", ")),
+            };
+            let text = format!(
+                "k6's exit code: {CROSSED}, a threshold was crossed{which}{how}; expected 0"
+            );
             return Judged {
                 class: Class::Slo,
                 ..Judged::built_in("k6-exit", false, text)
@@ -209,7 +225,11 @@ mod tests {
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
         };
-        assert!(good.judge().iter().all(|gate| gate.holds));
+        assert!(
+            good.judge(&Crossed::default())
+                .iter()
+                .all(|gate| gate.holds)
+        );
         let cases: [(&str, Facts); 6] = [
             (
                 "k6-exit",
@@ -256,7 +276,7 @@ mod tests {
         ];
         for (id, facts) in cases {
             let failed: Vec<Judged> = facts
-                .judge()
+                .judge(&Crossed::default())
                 .into_iter()
                 .filter(|gate| !gate.holds)
                 .collect();
@@ -306,7 +326,7 @@ mod tests {
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
             };
-            verdict(&facts.judge())
+            verdict(&facts.judge(&Crossed::default()))
         };
         assert_eq!(judged(99), Verdict::Fail);
         assert_eq!(judged(107), Verdict::Invalid);

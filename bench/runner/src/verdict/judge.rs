@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use crate::events::JudgedRun;
 use crate::suite::Suite;
 use crate::suite::quick::Shares;
-use crate::suite::schema::Class;
+use crate::suite::schema::{Class, File};
 use crate::suite::vars::Vars;
 use crate::values::exit::{self, RunOutcome};
 use crate::values::mask::masked;
@@ -17,6 +17,7 @@ use crate::verdict::gates::{self, Judged, Verdict};
 use crate::verdict::health::{self, Health};
 use crate::verdict::metric::statistic;
 use crate::verdict::over_time::OverTime;
+use crate::verdict::thresholds::Crossed;
 
 /// Everything that a verdict follows from.
 #[derive(Debug)]
@@ -52,7 +53,11 @@ impl Evidence {
     /// # Errors
     /// A limit names a variable without a value, or is not a number.
     pub(crate) fn judge(&self, suite: &Suite) -> anyhow::Result<Judgement> {
-        let mut gates = self.facts.judge();
+        let crossed = match &self.summary {
+            Some(summary) => Crossed::read(summary, &suite.file, &self.scenario, &self.vars),
+            None => Crossed::default(),
+        };
+        let mut gates = self.facts.judge(&crossed);
         let lasted = self.summary.as_ref().and_then(health::lasted);
         gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
         let measured = self.health.as_ref().is_some_and(Health::is_measured);
@@ -89,6 +94,7 @@ impl Evidence {
                 .text
                 .push_str("; all users that k6 may have were waiting for the target");
         }
+        excuse(&suite.file, &mut gates);
         if !self.doubts.is_empty() {
             gates.push(Judged::built_in(
                 "evidence-consistent",
@@ -123,6 +129,30 @@ impl Evidence {
             reasons,
             code: exit::of_run(suite.file.suite.exit, outcome),
         })
+    }
+}
+
+/// Leaves gates that excuse objectives out where there is nothing to excuse: no objective was missed, or another one as well.
+fn excuse(file: &File, gates: &mut [Judged]) {
+    let missed = gates
+        .iter()
+        .filter(|gate| gate.class == Class::Slo && !gate.holds);
+    let missed: Vec<String> = missed.map(|gate| gate.id.clone()).collect();
+    for table in file.gate.iter().filter(|table| !table.excuses.is_empty()) {
+        let excuses = |id: &String| table.excuses.iter().any(|name| name.get_ref() == id);
+        if !missed.is_empty() && missed.iter().all(excuses) {
+            continue;
+        }
+        let id = table.id.get_ref();
+        let gate = gates.iter_mut().find(|gate| gate.id == *id && !gate.holds);
+        if let Some(gate) = gate {
+            gate.class = Class::Watch;
+            gate.text.push_str(if missed.is_empty() {
+                "; no objective was missed for all that"
+            } else {
+                "; an objective was missed that this does not explain"
+            });
+        }
     }
 }
 

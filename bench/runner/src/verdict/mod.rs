@@ -8,3 +8,4 @@ pub(crate) mod judge;
 pub(crate) mod metric;
 pub(crate) mod over_time;
 pub(crate) mod stored;
+pub(crate) mod thresholds;

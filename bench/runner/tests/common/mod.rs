@@ -48,6 +48,12 @@ pub(crate) fn waiting_room() -> PathBuf {
     program("WAITING_ROOM_BIN", &[beside, installed], "make binaries")
 }
 
+/// The reference chat service: `CHAT_SERVICE_BIN`, else the one in `bin/`, which is built to be fast.
+pub(crate) fn chat_service() -> PathBuf {
+    let installed = root().join("bin/chat-service");
+    program("CHAT_SERVICE_BIN", &[installed], "make binaries")
+}
+
 fn program(variable: &str, places: &[PathBuf], build: &str) -> PathBuf {
     let given = std::env::var_os(variable)
         .filter(|given| !given.is_empty())

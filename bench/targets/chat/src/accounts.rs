@@ -11,6 +11,12 @@ pub(crate) const ACCOUNTS: usize = 100_000;
 /// An account keeps so many of its newest messages and replies.
 const HISTORY: usize = 20;
 
+/// Longer texts of an account (its address, its name, its password) are refused, for the same reason.
+const TEXT_LIMIT: usize = 1024;
+
+/// Of a longer message, and of a longer reply, this much is kept, in bytes.
+const SAID_LIMIT: usize = 2048;
+
 /// A message, or the reply to one.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Said {
@@ -34,6 +40,8 @@ pub(crate) enum Refused {
     Taken,
     /// There are too many accounts.
     Full,
+    /// A text is longer than `TEXT_LIMIT`.
+    Long,
 }
 
 #[derive(Debug)]
@@ -103,6 +111,7 @@ impl Accounts {
         name: Option<&str>,
         password: &str,
     ) -> Result<Profile, Refused> {
+        short(&[email, name.unwrap_or_default(), password])?;
         let mut state = self.lock();
         if state.by_email.contains_key(email) {
             return Err(Refused::Taken);
@@ -114,6 +123,7 @@ impl Accounts {
 
     /// The token of an account. Who has not registered gets an account by asking, whatever the password is.
     pub(crate) fn log_in(&self, email: &str, password: &str) -> Result<String, Refused> {
+        short(&[email, password])?;
         let mut state = self.lock();
         match state.by_email.get(email) {
             None => state.add(profile(email, None), None, new_token()),
@@ -148,7 +158,12 @@ impl Accounts {
             .get(token)
             .and_then(|email| by_email.get_mut(email));
         if let Some(account) = account {
-            account.history.extend(said);
+            account.history.extend(said.into_iter().map(|mut said| {
+                said.content
+                    .truncate(said.content.floor_char_boundary(SAID_LIMIT));
+                said.content.shrink_to_fit();
+                said
+            }));
             while account.history.len() > HISTORY {
                 account.history.pop_front();
             }
@@ -164,6 +179,12 @@ impl Accounts {
             account.history.iter().cloned().collect()
         })
     }
+}
+
+/// Refuses texts that are too long to be kept.
+fn short(texts: &[&str]) -> Result<(), Refused> {
+    let long = texts.iter().any(|text| text.len() > TEXT_LIMIT);
+    if long { Err(Refused::Long) } else { Ok(()) }
 }
 
 fn profile(email: &str, name: Option<&str>) -> Profile {
@@ -200,6 +221,30 @@ mod tests {
         );
         assert_ne!(accounts.log_in("bob@example.com", "any"), Ok(token));
         assert!(accounts.log_in("bob@example.com", "other").is_ok());
+    }
+
+    #[test]
+    fn what_an_account_keeps_is_bounded() {
+        let accounts = Accounts::default();
+        let long = "x".repeat(TEXT_LIMIT + 1);
+        for [email, name, password] in [
+            [long.as_str(), "Ann", "p"],
+            ["ann@example.com", &long, "p"],
+            ["ann@example.com", "Ann", &long],
+        ] {
+            let refused = accounts.register(email, Some(name), password);
+            assert_eq!(refused.err(), Some(Refused::Long));
+        }
+        assert_eq!(accounts.log_in(&long, "p"), Err(Refused::Long));
+        let email = "b".repeat(TEXT_LIMIT);
+        let token = accounts.log_in(&email, "p").expect("not too long");
+        let content = "é".repeat(SAID_LIMIT);
+        let role = "user";
+        accounts.remember(&token, [Said { role, content }]);
+        assert_eq!(
+            accounts.history(&token)[0].content,
+            "é".repeat(SAID_LIMIT / 2)
+        );
     }
 
     #[test]

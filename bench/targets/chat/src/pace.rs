@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use target_kit::Rounds;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::App;
 
@@ -74,7 +73,7 @@ impl Pace {
 
     /// Waits until there is a full second to tell of.
     pub(crate) async fn first_second(&self) {
-        tokio::time::sleep_until(self.started + Duration::from_secs(1)).await;
+        sleep_until(self.started + Duration::from_secs(1)).await;
     }
 
     /// Since the loop was started.
@@ -83,12 +82,47 @@ impl Pace {
     }
 }
 
-/// The loop. Ticks that were missed are not made up for.
+/// Ticks of the last while that may be overdue. Those before are lost for good: the loop would only hurry.
+const OVERDUE: Duration = Duration::from_secs(5);
+
+/// When ticks are due: at an even distance, whatever happened to those before.
+///
+/// A late tick does not shift the ones after it, and those that are overdue come at once, so that the number of ticks is that
+/// of the clock. A timer wakes up to a millisecond late, and a machine with other work later still: each such delay would
+/// slow the loop down for good if the distance were counted from the tick before.
+#[derive(Debug, Default)]
+struct Schedule {
+    next: Option<Instant>,
+}
+
+impl Schedule {
+    /// Waits until the next tick is due, `period` after the one before; the first is due at once.
+    async fn tick(&mut self, period: Duration) {
+        let now = Instant::now();
+        let due = match self.next {
+            None => now,
+            Some(due) => now
+                .checked_sub(OVERDUE)
+                .map_or(due, |oldest| due.max(oldest)),
+        };
+        if due > now {
+            sleep_until(due).await;
+        } else {
+            // Ticks in a row leave the others on this thread their turn.
+            tokio::task::yield_now().await;
+        }
+        self.next = Some(due + period);
+    }
+}
+
+/// The loop: a task among those of the streams, which they can slow down and which can slow them down.
 pub(crate) async fn run(app: Arc<App>) {
-    let mut rounds = Rounds::default();
+    let mut schedule = Schedule::default();
     loop {
         let pace = app.faults.with(|faults| faults.loop_hz);
-        rounds.next(pace.unwrap_or(app.config.pace).period()).await;
+        schedule
+            .tick(pace.unwrap_or(app.config.pace).period())
+            .await;
         app.pace.tick();
         app.metrics.ticks.inc();
         let mut stall = app.faults.with(|faults| faults.loop_stall);
@@ -97,7 +131,7 @@ pub(crate) async fn run(app: Arc<App>) {
             app.faults
                 .update(|faults| stall = std::mem::take(&mut faults.loop_stall));
             tracing::info!(?stall, "the loop stalls");
-            tokio::time::sleep(stall).await;
+            sleep(stall).await;
         }
     }
 }
@@ -106,14 +140,15 @@ pub(crate) async fn run(app: Arc<App>) {
 mod tests {
     use super::*;
 
+    const PERIOD: Duration = Duration::from_millis(10);
+
     #[tokio::test(start_paused = true)]
     async fn each_full_second_is_told_in_the_next_one() {
         let pace = Pace::default();
-        let mut rounds = Rounds::default();
-        let period = Duration::from_millis(10);
+        let mut schedule = Schedule::default();
         let mut told = Vec::new();
         while told.len() < 250 {
-            rounds.next(period).await;
+            schedule.tick(PERIOD).await;
             pace.tick();
             told.push(pace.last_second());
         }
@@ -122,28 +157,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_stands_still_is_seen_while_it_does() {
+    async fn a_loop_that_stands_still_is_seen_while_it_does_and_hurries_afterwards() {
         let pace = Pace::default();
-        let mut rounds = Rounds::default();
+        let mut schedule = Schedule::default();
         for _ in 0..150 {
-            rounds.next(Duration::from_millis(10)).await;
+            schedule.tick(PERIOD).await;
             pace.tick();
         }
         let mut told = Vec::new();
         for _ in 0..3 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             told.push(pace.hz());
         }
         // At 2.49 s the loop stood since 1.49 s.
         assert_eq!(told, [50.0, 0.0, 0.0]);
-        rounds.next(Duration::from_millis(10)).await;
-        pace.tick();
-        assert_eq!(pace.hz(), 0.0);
-        for _ in 0..100 {
-            rounds.next(Duration::from_millis(10)).await;
+        while pace.uptime() < Duration::from_secs(5) {
+            schedule.tick(PERIOD).await;
             pace.tick();
         }
-        // From 4.49 s on, and none of those that were missed.
-        assert_eq!(pace.hz(), 51.0);
+        // Those of 1.5 s to 5 s, all between 4.49 s and 5 s: the average is right, and no second was.
+        assert_eq!(pace.hz(), 350.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_tick_does_not_slow_the_loop_down() {
+        let began = Instant::now();
+        let mut schedule = Schedule::default();
+        for tick in 0..1000 {
+            schedule.tick(PERIOD).await;
+            // The tick's own work, and a machine that has others.
+            sleep(Duration::from_millis(if tick % 10 == 5 { 35 } else { 1 })).await;
+        }
+        assert!(began.elapsed() <= PERIOD * 1000, "{:?}", began.elapsed());
+        sleep(PERIOD * 5000).await;
+        let behind = Instant::now();
+        let mut at_once = 0;
+        while behind.elapsed().is_zero() {
+            schedule.tick(PERIOD).await;
+            at_once += 1;
+        }
+        assert!(
+            (500..=502).contains(&at_once),
+            "{at_once}: the rest is lost"
+        );
     }
 }

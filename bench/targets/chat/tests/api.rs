@@ -398,3 +398,38 @@ async fn answers_are_counted_by_route_and_code() {
     let latencies = service.tells("/latencies").await;
     assert_eq!(latencies["POST /api/auth/login"]["count"], 2);
 }
+
+#[tokio::test]
+async fn data_sets_and_researchers_are_taken_whatever_the_body_is() {
+    let service = Service::start(&EVERYWHERE);
+    let bodies: [&[u8]; 5] = [b"", b"{\"broken", b"[1, 2]", b"\xff\x00", b"type=t"];
+    for (socket, path, field) in [
+        ("research-api", "/datasets/upload", "processing_id"),
+        ("api", "/api/auth/research-login", "token"),
+    ] {
+        for body in bodies {
+            for kind in ["application/json", "multipart/form-data"] {
+                let request = reqwest::Client::new()
+                    .post(service.url(socket, path))
+                    .header("Content-Type", kind)
+                    .body(body.to_vec());
+                let answer = request.send().await.expect("service answers");
+                assert!(answer.status().is_success(), "{path}: {body:?}");
+                let answer: Value = answer.json().await.expect("body is JSON");
+                assert!(answer[field].is_string(), "{path}: {body:?}: {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_without_end_are_refused() {
+    let service = Service::start(&[]);
+    for path in ["login", "register", "research-login"] {
+        let body = format!("email={}&password=p", "x".repeat(2000));
+        let url = service.url("api", &format!("/api/auth/{path}"));
+        let request = reqwest::Client::new().post(url).body(body);
+        let answer = request.send().await.expect("service answers");
+        assert_eq!(answer.status(), 413, "{path}");
+    }
+}

@@ -5,6 +5,7 @@
 mod generator;
 mod grown;
 mod http;
+mod machine;
 pub(crate) mod named;
 mod page;
 mod process;
@@ -152,6 +153,7 @@ fn sampler(
         )),
         MonitorKind::Http => Box::new(http::Sampler::new(page()?, picks)),
         MonitorKind::Prom => Box::new(prom::Sampler::new(page()?, picks).map_err(refused)?),
+        MonitorKind::Machine => Box::new(machine::Sampler::new(picks)),
         MonitorKind::Log => {
             let logs = logs::of_target(suite, run.target, &run.vars, folder);
             let sampler = grown::Sampler::new(logs, picks);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +19,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let api = common()
         .route("/api/health", get(health))
         .route("/api/auth/login", post(log_in))
-        .route("/api/auth/research-login", post(log_in))
+        .route("/api/auth/research-login", post(log_in_anybody))
         .route("/api/auth/register", post(register))
         .route("/api/user/profile", get(profile))
         .route("/api/upload", post(upload))
@@ -45,6 +46,10 @@ fn refused(why: Refused) -> Failure {
             StatusCode::SERVICE_UNAVAILABLE,
             "there is no room for more accounts",
         ),
+        Refused::Long => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the address, the name or the password has more than 1024 bytes",
+        ),
     };
     failure(status, error)
 }
@@ -52,6 +57,20 @@ fn refused(why: Refused) -> Failure {
 async fn log_in(State(app): State<Arc<App>>, fields: Fields) -> Result<Response, Failure> {
     let email = fields.require(&["email", "username"])?;
     let password = fields.require(&["password"])?;
+    logged_in(&app, email, password)
+}
+
+/// Who does research is let in whatever the body is; where it names nobody, as this one.
+const RESEARCHER: &str = "researcher@example.com";
+
+async fn log_in_anybody(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Failure> {
+    let fields = Fields::of_any(&body);
+    let email = fields.any(&["email", "username"]).unwrap_or(RESEARCHER);
+    let password = fields.any(&["password"]).unwrap_or_default();
+    logged_in(&app, email, password)
+}
+
+fn logged_in(app: &App, email: &str, password: &str) -> Result<Response, Failure> {
     let token = app.accounts.log_in(email, password).map_err(refused)?;
     let user = app.accounts.profile(&token);
     Ok(Json(json!({ "token": token, "accessToken": token, "user": user })).into_response())

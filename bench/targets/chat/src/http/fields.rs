@@ -43,6 +43,11 @@ impl Fields {
         })
     }
 
+    /// Those of a body that may be anything: none where it cannot be read.
+    pub(super) fn of_any(body: &[u8]) -> Self {
+        Self::read(body).unwrap_or_default()
+    }
+
     fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
         if body.trim_ascii_start().starts_with(b"{") {
             let object: Map<String, Value> = serde_json::from_slice(body)?;

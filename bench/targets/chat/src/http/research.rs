@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -47,11 +48,12 @@ async fn state(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({ "hz": app.hz(), "analyses": app.analyses.count() }))
 }
 
-async fn upload(State(app): State<Arc<App>>, fields: Fields) -> Result<Response, Failure> {
-    let name = fields.require(&["name"])?;
+/// A data set is whatever the body is; a name is handed back where there is one.
+async fn upload(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    let fields = Fields::of_any(&body);
     let id = format!("dataset-{}", app.datasets.next());
-    let body = json!({ "processing_id": id, "name": name });
-    Ok((StatusCode::CREATED, Json(body)).into_response())
+    let body = json!({ "processing_id": id, "name": fields.any(&["name"]) });
+    (StatusCode::CREATED, Json(body)).into_response()
 }
 
 /// There is nothing to be done with a data set.

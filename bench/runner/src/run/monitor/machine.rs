@@ -1,0 +1,88 @@
+//! What the processors of the machine did over time, and what its host did with them meanwhile.
+
+use procfs::{CurrentSI as _, KernelStats};
+use serde_json::Value as Json;
+
+use super::process::percent;
+use super::sampler::{self, Values};
+use crate::suite::monitor::Pick;
+
+pub(super) struct Sampler {
+    picks: Vec<Pick>,
+    before: Option<Spent>,
+}
+
+/// Time of all processors so far, in clock ticks.
+#[derive(Debug, Clone, Copy)]
+struct Spent {
+    all: u64,
+    /// At work, for whomever, and stolen.
+    busy: u64,
+    /// When the machine had work for a processor, and its host gave that to another machine.
+    stolen: u64,
+}
+
+impl Spent {
+    fn now() -> Result<Self, String> {
+        let stats = KernelStats::current().map_err(|error| format!("/proc/stat: {error}"))?;
+        let total = stats.total;
+        let optional = [total.irq, total.softirq, total.steal].map(Option::unwrap_or_default);
+        let [irq, softirq, stolen] = optional;
+        let busy = total.user + total.nice + total.system + irq + softirq + stolen;
+        let all = busy + total.idle + total.iowait.unwrap_or_default();
+        Ok(Self { all, busy, stolen })
+    }
+
+    /// Percent of the time since then, by the names that suites have for them; `None` if there was none.
+    fn since(self, before: Self) -> Option<[(&'static str, f64); 2]> {
+        let all = self.all.checked_sub(before.all).filter(|all| *all > 0)?;
+        let share = |now: u64, then: u64| percent(now.saturating_sub(then), all);
+        Some([
+            ("busy_percent", share(self.busy, before.busy)),
+            ("steal_percent", share(self.stolen, before.stolen)),
+        ])
+    }
+}
+
+impl Sampler {
+    /// From now on.
+    pub(super) fn new(picks: Vec<Pick>) -> Self {
+        let before = Spent::now().ok();
+        Self { picks, before }
+    }
+}
+
+impl sampler::Sampler for Sampler {
+    fn sample(&mut self) -> Json {
+        let mut values = Values::default();
+        match Spent::now() {
+            Ok(now) => {
+                let shares = self.before.replace(now).and_then(|then| now.since(then));
+                for pick in &self.picks {
+                    let share = shares.iter().flatten().find(|(name, _)| *name == pick.what);
+                    if let Some((_, share)) = share {
+                        values.add(&pick.name, *share);
+                    }
+                }
+            }
+            Err(why) => values.miss(why),
+        }
+        values.line()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::monitor::MACHINE;
+
+    #[test]
+    fn shares_are_of_the_time_between_two_looks() {
+        let spent = |all, busy, stolen| Spent { all, busy, stolen };
+        let before = spent(1000, 500, 100);
+        let shares = spent(1200, 600, 130).since(before).expect("time went by");
+        assert_eq!(shares, [("busy_percent", 50.0), ("steal_percent", 15.0)]);
+        assert_eq!(shares.map(|(name, _)| name), MACHINE);
+        assert!(before.since(before).is_none(), "no time, no share");
+    }
+}

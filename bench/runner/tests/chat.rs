@@ -1,0 +1,395 @@
+//! The chat suite at a service with faults that are changed while it runs: each fault has its verdict, in compressed time.
+//!
+//! | Acceptance check of the suite | Test |
+//! |---|---|
+//! | 3, an address is down | `check_03_…` |
+//! | 4, a healthy target; 10, a smaller load; 15, reads of `/metrics` | `check_04_10_15_…` |
+//! | 5, a slow loop | `check_05_…` |
+//! | 6, a stall amid the right average | `check_06_…` |
+//! | 7, no sample of the pace | `check_07_…` |
+//! | 8, errors, and a higher limit | `check_08_…` |
+//! | 9, lost chunks | `check_09_…` |
+//! | 11, a host that is not allowed | `check_11_…` |
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Place, chat_service, finish, json, k6, pause, wait};
+use serde_json::{Value as Json, json};
+
+/// A chat service that a person started.
+struct Chat {
+    place: Place,
+    child: Child,
+    api: String,
+    stream: String,
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a run came to.
+struct Ran {
+    code: i32,
+    printed: String,
+    folder: PathBuf,
+    verdict: Json,
+}
+
+impl Ran {
+    fn gate(&self, id: &str) -> &Json {
+        let gates = self.verdict["gates"].as_array().expect("gates");
+        let found = gates.iter().find(|gate| gate["id"] == id);
+        found.unwrap_or_else(|| panic!("no gate {id}: {}", self.printed))
+    }
+
+    fn holds(&self, id: &str) -> bool {
+        self.gate(id)["holds"] == true
+    }
+
+    /// Fails unless this is the verdict, and these gates of others than the loop are all that do not hold.
+    ///
+    /// Where other programs leave this machine no processor for ten seconds, the run says so, and its verdict is that: `INVALID`
+    /// whatever the service did. The gates are judged all the same.
+    fn expect(&self, verdict: &str, missed: &[&str]) {
+        let verdict = if self.holds("generator-health") {
+            verdict
+        } else {
+            "INVALID"
+        };
+        assert_eq!(self.verdict["verdict"], verdict, "{}", self.printed);
+        let code = if verdict == "SMOKE" { 0 } else { 3 };
+        assert_eq!(self.code, code, "{}", self.printed);
+        let gates = self.verdict["gates"].as_array().expect("gates").iter();
+        let gates = gates.filter(|gate| gate["holds"] == false);
+        let ids = gates.map(|gate| gate["id"].as_str().expect("an id"));
+        let of_others = |id: &&str| !id.starts_with("hz-") && *id != "generator-health";
+        let ids: Vec<&str> = ids.filter(of_others).collect();
+        assert_eq!(ids, missed, "{}", self.printed);
+    }
+}
+
+/// Limits that a loop keeps on a machine that does other things as well: only a fault misses them.
+const BUSY_MACHINE: [(&str, &str); 5] = [
+    ("HZ_AVERAGE_THRESHOLD", "60"),
+    ("HZ_BAND_THRESHOLD", "0.2"),
+    ("HZ_MIN_THRESHOLD", "5"),
+    ("HOST_STEAL_MAX", "100"),
+    ("MACHINE_BUSY_MAX", "100"),
+];
+
+impl Chat {
+    /// Replies of five chunks in 80 ms: hundreds of them in a few seconds of a few users.
+    fn start() -> Self {
+        let place = Place::new();
+        let port_file = place.evidence().with_file_name("ports");
+        let mut child = Command::new(chat_service())
+            .args(["--listen", "127.0.0.1:0", "--stream-listen", "127.0.0.1:0"])
+            .args(["--chunks", "5", "--first-chunk-ms", "20"])
+            .args(["--chunk-interval-ms", "15", "--port-file"])
+            .arg(&port_file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the chat service starts");
+        loop {
+            if let Ok(text) = std::fs::read_to_string(&port_file)
+                && let Some((api, stream)) = text.trim().split_once("\nstream ")
+            {
+                let (api, stream) = (api.to_owned(), stream.to_owned());
+                let of = |address: String| match address.split_once("://") {
+                    Some((_, rest)) => rest.to_owned(),
+                    None => address,
+                };
+                let (api, stream) = (of(api), of(stream));
+                return Self {
+                    place,
+                    child,
+                    api,
+                    stream,
+                };
+            }
+            let ended = child.try_wait().expect("state");
+            assert!(ended.is_none(), "the chat service runs");
+            pause();
+        }
+    }
+
+    fn set_faults(&self, faults: &Json) {
+        let address = format!("http://{}/faults", self.api);
+        let sent = ureq::put(&address).send(faults.to_string());
+        sent.expect("the service takes the faults");
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let address = format!("http://{}/counters", self.api);
+        let mut answer = ureq::get(&address).call().expect("an answer");
+        let text = answer.body_mut().read_to_string().expect("a text");
+        let counters: Json = serde_json::from_str(&text).expect("JSON");
+        counters[name].as_u64().expect("a number")
+    }
+
+    /// Four users, 12 s of ramps, then 9 s that count; all of the suite's order where no scenario is named.
+    fn command(&self, scenario: &str, set: &[&str]) -> Command {
+        let mut command = self.place.runner();
+        command.args(["run", "chat", "--quick"]);
+        if !scenario.is_empty() {
+            command.args(["--scenario", scenario]);
+        }
+        for value in set {
+            command.args(["--set", value]);
+        }
+        command
+            .envs(BUSY_MACHINE)
+            .env("K6_BIN", k6())
+            .env("BASE_URL", format!("http://{}", self.api))
+            .env("WS_URL", format!("ws://{}", self.stream))
+            .env("VUS", "80")
+            .env("DURATION", "90s")
+            .env("SESSION_MS", "2000-4000")
+            .env("PAUSE_MS", "0")
+            .env("THINK_MS", "50");
+        command
+    }
+
+    /// Runs a scenario to its end. `change`: what happens to the service once users talk to it.
+    fn run(&self, scenario: &str, set: &[&str], change: impl FnOnce(&Self)) -> Ran {
+        let mut running = self
+            .command(scenario, set)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the runner starts");
+        let begun = || self.counter("messages") + self.counter("refusedUpgrades") > 0;
+        let ended = loop {
+            let ended = running.try_wait().expect("state").is_some();
+            if ended || begun() {
+                break ended;
+            }
+            pause();
+        };
+        if !ended {
+            change(self);
+        }
+        let (code, printed) = wait(running);
+        assert!(!ended, "it ended before it began: {printed}");
+        let folder = self.place.run_folder("service").join(scenario);
+        let verdict = json(&folder.join("verdict.json"));
+        Ran {
+            code,
+            printed,
+            folder,
+            verdict,
+        }
+    }
+
+    /// The scenario that the suite is about.
+    fn judged(&self, set: &[&str], change: impl FnOnce(&Self)) -> Ran {
+        self.run("websocket-streaming", set, change)
+    }
+
+    /// Waits, after the first message, until the window is a second old: it is a part of the run's own time.
+    fn in_the_window() {
+        let first = Instant::now();
+        while first.elapsed() < Duration::from_secs(13) {
+            pause();
+        }
+    }
+}
+
+fn value(gate: &Json) -> f64 {
+    gate["value"].as_f64().expect("a value")
+}
+
+#[test]
+fn check_03_no_load_where_an_address_is_down() {
+    let mut chat = Chat::start();
+    // Nobody listens there: it was taken, and given back.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    chat.stream = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let (code, printed) = finish(&mut chat.command("", &[]));
+    assert_eq!(code, 2, "the preflight did not pass: {printed}");
+    let named = format!("http://{}/health: not so: status is 2xx", chat.stream);
+    let folder = chat.place.run_folder("service/health");
+    let told = common::text(&folder.join("stdout.txt"));
+    assert!(told.contains(&named), "{told}");
+    assert_eq!(json(&folder.join("verdict.json"))["verdict"], "FAIL");
+    assert_eq!(chat.counter("upgrades"), 0, "no load was sent: {printed}");
+}
+
+#[test]
+fn check_04_10_15_a_healthy_service_is_smoke_and_is_read_twice_a_second() {
+    let chat = Chat::start();
+    let ran = chat.judged(&[], |_| {});
+    ran.expect("SMOKE", &[]);
+    for id in [
+        "errors",
+        "connected",
+        "connect-time",
+        "reply-time",
+        "hz-average",
+        "hz-band",
+        "hz-stall",
+        "hz-lowest",
+        "host-steal",
+        "machine-busy",
+    ] {
+        assert!(ran.holds(id), "{id}: {}", ran.printed);
+    }
+    let meta = json(&ran.folder.join("meta.json"));
+    assert_eq!(meta["ofRecord"], false, "four users, and no thousand");
+    // Twice a second by the monitor, and once by the health check; on a machine that is slow less.
+    let seconds = meta["k6Run"]["wallClockMs"].as_f64().expect("a time") / 1000.0;
+    let reads = chat.counter("metricsReads");
+    assert!(
+        reads as f64 <= 2.0 * seconds + 4.0,
+        "{reads} reads in {seconds} s"
+    );
+    assert!(reads >= 9, "{reads} reads in {seconds} s");
+}
+
+#[test]
+fn check_05_a_slow_loop_fails_on_its_pace_alone() {
+    let chat = Chat::start();
+    let slow = json!({ "loop-hz": 90 });
+    let usual = "HZ_AVERAGE_THRESHOLD=95";
+    let ran = chat.judged(&[usual], |chat| chat.set_faults(&slow));
+    ran.expect("FAIL", &[]);
+    let average = ran.gate("hz-average");
+    assert_eq!(average["holds"], false, "{average}");
+    assert!(value(average) < 95.0, "{average}");
+}
+
+#[test]
+fn a_slow_loop_on_a_machine_without_a_free_processor_is_invalid() {
+    let chat = Chat::start();
+    let slow = json!({ "loop-hz": 90 });
+    let set = ["HZ_AVERAGE_THRESHOLD=95", "MACHINE_BUSY_MAX=0"];
+    let ran = chat.judged(&set, |chat| chat.set_faults(&slow));
+    ran.expect("INVALID", &["machine-busy"]);
+    let reasons = ran.verdict["reasons"].to_string();
+    assert!(
+        reasons.contains("machine-busy: busy_percent avg: ")
+            && reasons.contains("the machine had no processor free"),
+        "{reasons}"
+    );
+}
+
+#[test]
+fn check_06_a_stall_fails_though_the_average_is_right() {
+    let chat = Chat::start();
+    let ran = chat.judged(&["HZ_BAND_THRESHOLD=0.99"], |chat| {
+        Chat::in_the_window();
+        chat.set_faults(&json!({ "loop-stall-ms": 2000 }));
+    });
+    ran.expect("FAIL", &[]);
+    assert!(ran.holds("hz-average"), "{}", ran.printed);
+    for id in ["hz-band", "hz-stall", "hz-lowest"] {
+        assert!(!ran.holds(id), "{id}: {}", ran.printed);
+    }
+    assert!(value(ran.gate("hz-stall")) >= 1.4, "{}", ran.printed);
+}
+
+#[test]
+fn check_07_a_pace_that_is_not_told_is_invalid() {
+    let chat = Chat::start();
+    let ran = chat.judged(&[], |chat| chat.set_faults(&json!({ "no-hz": true })));
+    ran.expect("INVALID", &[]);
+    let reasons = ran.verdict["reasons"].to_string();
+    assert!(reasons.contains("backend_loop_hz"), "{reasons}");
+}
+
+#[test]
+fn check_08_errors_beyond_their_limit_fail_whatever_the_machine_does() {
+    let chat = Chat::start();
+    let errors = json!({ "error-share": "2%" });
+    // That all processors are at work explains no error.
+    let ran = chat.judged(&["MACHINE_BUSY_MAX=0"], |chat| chat.set_faults(&errors));
+    ran.expect("FAIL", &["errors", "machine-busy"]);
+    assert_eq!(ran.gate("machine-busy")["class"], "watch");
+    let rate = value(ran.gate("errors"));
+    assert!((0.01..0.03).contains(&rate), "{rate}");
+}
+
+#[test]
+fn check_08_below_another_limit_they_pass_and_what_failed_before_the_window_does_not_count() {
+    let chat = Chat::start();
+    chat.set_faults(&json!({ "error-share": "2%", "refuse-share": "100%" }));
+    let ran = chat.judged(&["ERROR_RATE_THRESHOLD=0.05"], |chat| {
+        assert!(chat.counter("refusedUpgrades") > 0);
+        chat.set_faults(&json!({ "refuse-share": null }));
+    });
+    ran.expect("SMOKE", &[]);
+    let rate = value(ran.gate("errors"));
+    assert!((0.01..0.03).contains(&rate), "{rate}");
+    assert_eq!(ran.verdict["k6ExitCode"], 99, "over the whole run");
+    let exit = ran.gate("k6-exit")["text"].as_str().expect("a text");
+    assert!(exit.contains("ws_connected_ok: rate==1"), "{exit}");
+}
+
+#[test]
+fn check_09_lost_chunks_are_errors() {
+    let chat = Chat::start();
+    let lost = json!({ "drop-chunk": "2%" });
+    let ran = chat.judged(&[], |chat| chat.set_faults(&lost));
+    ran.expect("FAIL", &["errors"]);
+    let rate = value(ran.gate("errors"));
+    assert!((0.01..0.03).contains(&rate), "{rate}");
+    let told = common::text(&ran.folder.join("stdout.txt"));
+    assert!(told.contains("sequence_gap: chunks were missing"), "{told}");
+}
+
+#[test]
+fn check_11_other_hosts_get_no_load() {
+    let place = Place::new();
+    let mut command = place.runner();
+    command
+        .args(["run", "chat"])
+        .env("K6_BIN", k6())
+        .env("BASE_URL", "http://production-api:4000");
+    let (code, printed) = finish(&mut command);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("production-api") && printed.contains("allow"),
+        "{printed}"
+    );
+    assert!(!place.evidence().exists());
+}
+
+#[test]
+fn users_who_did_not_meet_fail_a_start_together() {
+    let chat = Chat::start();
+    chat.set_faults(&json!({ "refuse-share": "4" }));
+    let ran = chat.run("together", &["DURATION=60s"], |chat| {
+        chat.set_faults(&json!({ "refuse-share": null }));
+    });
+    ran.expect("FAIL", &["met"]);
+    assert_eq!(value(ran.gate("met")), 3.0, "{}", ran.printed);
+}
+
+#[test]
+fn a_start_together_has_a_scenario_of_its_own() {
+    let place = Place::new();
+    let mut command = place.runner();
+    command
+        .args([
+            "run",
+            "chat",
+            "--dry-run",
+            "--scenario",
+            "websocket-streaming",
+        ])
+        .args(["--set", "START=together"])
+        .env("K6_BIN", k6());
+    let (code, printed) = finish(&mut command);
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("--scenario together"), "{printed}");
+}
