@@ -24,6 +24,7 @@ const FOR_ALL: u32 = 0o1007;
 pub struct MachineLock {
     file: File,
     what: String,
+    earlier: Option<PathBuf>,
     /// The file may be written to.
     own: bool,
 }
@@ -35,6 +36,8 @@ pub struct LastHolder {
     pub holder: String,
     /// Where it keeps what it measures, if it said so.
     pub place: Option<PathBuf>,
+    /// The same of the last one before it that said so.
+    pub earlier: Option<PathBuf>,
 }
 
 impl MachineLock {
@@ -66,19 +69,21 @@ impl MachineLock {
             Err(error) => return doing(opening, Err(error)),
         };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let LastHolder { holder, place } = read(file);
+            let LastHolder { holder, place, .. } = read(&file);
             return Err(Error::Busy { holder, place });
         }
         if own {
             // Whatever the umask says, other users have to open it.
             let _ = file.set_permissions(Permissions::from_mode(0o644));
         }
+        let last = read(&file);
         let mut lock = Self {
             file,
             what: what.to_owned(),
+            earlier: last.place.or(last.earlier),
             own,
         };
-        lock.write("")?;
+        lock.write(None)?;
         Ok(lock)
     }
 
@@ -87,21 +92,29 @@ impl MachineLock {
     /// # Errors
     /// [`Error::System`] if the file cannot be written.
     pub fn tell(&mut self, place: &Path) -> Result<(), Error> {
-        self.write(&format!("{}\n", place.display()))
+        self.write(Some(place))
     }
 
     /// Who took the lock last; `None` if nobody has, or the file cannot be read.
     #[must_use]
     pub fn last() -> Option<LastHolder> {
         let file = File::open(place(std::env::var_os(LOCK_VARIABLE))).ok()?;
-        Some(read(file)).filter(|last| !last.holder.is_empty())
+        Some(read(&file)).filter(|last| !last.holder.is_empty())
     }
 
-    fn write(&mut self, more: &str) -> Result<(), Error> {
+    fn write(&mut self, place: Option<&Path>) -> Result<(), Error> {
         if !self.own {
             return Ok(());
         }
-        let text = format!("{}, process {}\n{more}", self.what, std::process::id());
+        let shown =
+            |path: Option<&Path>| path.map_or_else(String::new, |path| path.display().to_string());
+        let text = format!(
+            "{}, process {}\n{}\n{}\n",
+            self.what,
+            std::process::id(),
+            shown(place),
+            shown(self.earlier.as_deref())
+        );
         let written = self
             .file
             .set_len(0)
@@ -111,17 +124,22 @@ impl MachineLock {
     }
 }
 
-/// The first line says who, the second where.
-fn read(mut file: File) -> LastHolder {
+/// The first line says who, the second where, the third where somebody was before.
+fn read(mut file: &File) -> LastHolder {
     let mut text = String::new();
-    let _ = file.read_to_string(&mut text);
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
     let mut lines = text.lines().map(str::trim);
-    LastHolder {
-        holder: lines.next().unwrap_or_default().to_owned(),
-        place: lines
+    let holder = lines.next().unwrap_or_default().to_owned();
+    let mut path = || {
+        lines
             .next()
             .filter(|line| !line.is_empty())
-            .map(PathBuf::from),
+            .map(PathBuf::from)
+    };
+    LastHolder {
+        holder,
+        place: path(),
+        earlier: path(),
     }
 }
 
@@ -161,7 +179,13 @@ mod tests {
         };
         assert_eq!((told, place), (holder, Some(PathBuf::from("/evidence/1"))));
         drop(first);
-        MachineLock::at(&path, "other").expect("free again");
+        let next = MachineLock::at(&path, "other").expect("free again");
+        let last = read(&File::open(&path).expect("the file"));
+        assert_eq!(
+            (last.place, last.earlier),
+            (None, Some(PathBuf::from("/evidence/1")))
+        );
+        drop(next);
         assert_eq!(
             fs::metadata(&path).expect("it").permissions().mode() & 0o777,
             0o644

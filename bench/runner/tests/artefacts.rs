@@ -211,3 +211,40 @@ fn evidence_that_is_not_as_it_was_judged_is_not_exported() {
     );
     assert!(!out.exists());
 }
+
+#[test]
+fn evidence_that_tells_a_secret_is_not_exported() {
+    let own = waits();
+    let mut command = call(&own, "run", &["--set", "SECONDS=1"]);
+    let (code, printed) = finish(command.env("PASSWORD", "hunter2-of-export"));
+    assert_eq!(code, 0, "{printed}");
+    let plan = plan(&own.place.evidence());
+    let out = own.place.evidence().with_file_name("out.tar.gz");
+    let export = |password: &str| {
+        let mut command = own.place.runner();
+        command.arg("export").arg(&plan).arg("--out").arg(&out);
+        finish(command.env("PASSWORD", password))
+    };
+    let notes = plan.join("notes.txt");
+    std::fs::write(&notes, "the password is hunter2-of-export\n").expect("written");
+    let (code, printed) = export("hunter2-of-export");
+    assert_eq!(code, 3, "{printed}");
+    assert!(
+        printed.contains("notes.txt: it holds the value of a secret"),
+        "{printed}"
+    );
+    assert!(!printed.contains("hunter2") && !out.exists(), "{printed}");
+    std::fs::remove_file(notes).expect("removed");
+    let (code, printed) = export("");
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("not searched for, as not given: the values of PASSWORD"),
+        "{printed}"
+    );
+    std::fs::remove_file(&out).expect("removed");
+    let (code, printed) = export("hunter2-of-export");
+    assert!(
+        code == 0 && !printed.contains("not searched for"),
+        "{printed}"
+    );
+}

@@ -279,3 +279,30 @@ fn a_runner_that_was_killed_is_told_by_whoever_asks_and_by_the_next_run() {
     );
     assert!(code == 0 && printed.contains(&expected), "{printed}");
 }
+
+#[test]
+fn whoever_has_hangups_ignored_is_not_ended_by_one() {
+    let own = waits();
+    let inner = call(&own, "run", &[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear();
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.current_dir(inner.get_current_dir().expect("a folder"));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut runner = Ends(command.spawn().expect("the runner starts"));
+    let plan = plan(&own.place.evidence());
+    wait_for("k6 runs", || (looks(&plan) > 0).then_some(()));
+    let id = i32::try_from(runner.0.id()).expect("an id");
+    send(id, Signal::HUP);
+    let before = looks(&plan);
+    wait_for("it goes on", || (looks(&plan) > before + 3).then_some(()));
+    let (code, printed) = verb(&own, &["stop"]);
+    assert_eq!(code, 0, "{printed}");
+    assert_eq!(runner.0.wait().expect("end").code(), Some(4));
+}

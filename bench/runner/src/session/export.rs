@@ -7,12 +7,14 @@ use anyhow::Context as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
+use url::Url;
 
 use super::record::{Record, State};
 use crate::evidence::{Invocation, MANIFEST, copy};
 use crate::plan::file::{Beside, PlanFile};
 use crate::suite::given::Given;
 use crate::values::exit;
+use crate::values::mask;
 
 /// What such a file is called at its end.
 const PACKED: &str = ".tar.gz";
@@ -92,23 +94,26 @@ fn sound(plan: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Looks for the plan's secrets in every file. Returns those that nobody gave.
 fn without_secrets(plan: &Path, names: &[PathBuf], given: &Given) -> anyhow::Result<Vec<String>> {
-    let (mut known, mut unsearched) = (Vec::new(), Vec::new());
-    for name in PlanFile::read(plan)?.secrets {
-        match given.first(&name) {
-            Some(value) => known.push((name, value.to_owned())),
-            None => unsearched.push(name),
+    let file = PlanFile::read(plan)?;
+    // It says which words are none, whatever somebody chose as a password.
+    file.copy(plan)?;
+    let mut unsearched = Vec::new();
+    for name in file.secrets {
+        let Some(value) = given.first(&name) else {
+            unsearched.push(name);
+            continue;
+        };
+        let in_address = Url::parse(value).is_ok_and(|address| mask::register_url(&address));
+        if !in_address {
+            mask::register(value);
         }
     }
     for file in names {
         let path = plan.join(file);
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        let holds = |value: &str| {
-            text.windows(value.len())
-                .any(|part| part == value.as_bytes())
-        };
-        if let Some((name, _)) = known.iter().find(|(_, value)| holds(value)) {
+        if mask::is_told(&String::from_utf8_lossy(&text)) {
             return Err(exit::gate(format!(
-                "{}: it holds the value of {name}, which is a secret, so nothing is exported",
+                "{}: it holds the value of a secret, so nothing is exported; remove the file, or the value",
                 path.display()
             )));
         }

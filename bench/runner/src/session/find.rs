@@ -18,8 +18,8 @@ use crate::values::exit;
 /// There is none; the text says where it was looked for.
 pub(crate) fn plan(what: Option<&str>) -> anyhow::Result<PathBuf> {
     let last = || {
-        let place = MachineLock::last()?.place?;
-        is_plan(&place).then_some(place)
+        let last = MachineLock::last()?;
+        last.place.or(last.earlier).filter(|place| is_plan(place))
     };
     let Some(what) = what else {
         return last().ok_or_else(|| {

@@ -112,7 +112,7 @@ fn told(stream: &Stream, work: impl FnOnce() -> anyhow::Result<i32>) -> anyhow::
 
 /// Says so where something ended the runner that measured before: nobody may have seen it.
 fn tell_of_killed(before: Option<LastHolder>, stream: &Stream) {
-    let place = before.and_then(|last| last.place);
+    let place = before.and_then(|last| last.place.or(last.earlier));
     let record = place.and_then(|place| Record::read(&place).ok());
     if let Some(record) = record.filter(|record| record.state == State::Killed) {
         let folder = shown(&record.folder);

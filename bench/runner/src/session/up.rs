@@ -104,7 +104,7 @@ pub(crate) fn up(
     )
     .and_then(|()| {
         drop(lock);
-        until_end(targets.watch(&inbox), &mut inbox)
+        until_end(&targets.watch(&inbox), &mut inbox)
     });
     let mut targets = targets;
     let health = targets.healthy();
@@ -193,7 +193,7 @@ enum Ended {
     ByItself,
 }
 
-fn until_end(started: Vec<u32>, inbox: &mut Inbox) -> anyhow::Result<Ended> {
+fn until_end(started: &[u32], inbox: &mut Inbox) -> anyhow::Result<Ended> {
     // One that came while they started counts.
     if inbox.check().is_err() {
         return Ok(Ended::Asked);

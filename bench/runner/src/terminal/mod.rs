@@ -154,7 +154,6 @@ fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
             ..
         } => one(format!("going on: {complete} of {runs} runs are complete")),
         Event::NothingLeft { runs } => one(format!("all {runs} runs are complete")),
-        Event::Stored { title, verdict } => one(format!("verdict  {verdict}  {title}")),
         Event::RunBegan {
             number,
             title,
@@ -186,7 +185,9 @@ fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
             lines.extend(judged(run));
             lines
         }
-        Event::NotJudged { verdict, title } => one(format!("verdict  {verdict}  {title}")),
+        Event::NotJudged { verdict, title } | Event::Stored { verdict, title } => {
+            one(format!("verdict  {verdict}  {title}"))
+        }
         Event::RunFailed { text } => one(format!("         {text}")),
         Event::PreflightFailed => {
             one("preflight: it did not pass, so nothing else is run".to_owned())

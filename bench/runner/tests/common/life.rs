@@ -110,7 +110,7 @@ impl Drop for Ends {
 /// A harness that waits for as long as it is told, and what a gate says of it.
 pub(crate) fn waits() -> Own {
     let suite = format!(
-        "{EXTERNAL}\n[env.SECONDS]\ntype = \"int\"\ndefault = 900\n[env.DOES]\ntype = \"string\"\ndefault = \"\"\n\
+        "{EXTERNAL}\n[env.SECONDS]\ntype = \"int\"\ndefault = 900\n[env.PASSWORD]\ntype = \"string\"\nsecret = true\n[env.DOES]\ntype = \"string\"\ndefault = \"\"\n\
          [[scenario]]\nid = \"main\"\nscript = \"run.js\"\nlimit = \"20m\"\nestimate = \"20m\"\n\
          [[gate]]\nid = \"done\"\nclass = \"slo\"\nmetric = \"done\"\nstat = \"count\"\nop = \"<\"\nlimit = 2\n\
          [[gate]]\nid = \"seen\"\nclass = \"watch\"\nmetric = \"done\"\nstat = \"count\"\nop = \"<\"\nlimit = 1\n"
