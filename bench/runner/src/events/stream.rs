@@ -180,7 +180,8 @@ impl Stream {
     pub(crate) fn tell(&self, event: Event) {
         let now = Timestamp::now();
         let mut inner = self.inner();
-        for listener in &mut inner.listeners {
+        // The newest first: what is kept is there before a person, who may ask for it at once, is told.
+        for listener in inner.listeners.iter_mut().rev() {
             listener.hear(now, &event);
         }
         // Output is kept in a file of its own, and there may be much of it.

@@ -89,13 +89,14 @@ fn begin(
     stream: &Stream,
 ) -> anyhow::Result<()> {
     let folder = resolved(invocation.path())?;
+    // First of all: who hears that it has begun may ask for it at once.
+    lock.tell(&folder)?;
     stream.attach(Log::to(invocation.shared().append(record::EVENTS)?));
     stream.tell(Event::SessionBegan {
         folder: folder.display().to_string(),
         runner: Identity::own()?,
         detached: manner.detached,
     });
-    lock.tell(&folder)?;
     Ok(())
 }
 
