@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::told;
+use super::told::told;
 use crate::events::{Event, Listener, Stream};
 use crate::evidence::Folder;
 use crate::report::artefacts::{self, Ending};

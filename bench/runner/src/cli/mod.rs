@@ -6,7 +6,9 @@ mod judge;
 mod life;
 mod list;
 pub(crate) mod show;
+mod told;
 mod up;
+mod what;
 
 use std::path::PathBuf;
 
@@ -14,9 +16,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::{self, baseline};
-use crate::events::{Aside, Listener, Stream};
-use crate::plan::build::Builds;
-use crate::plan::{Plan, Selection};
+use crate::events::{Listener, Stream};
+use crate::plan::Plan;
 use crate::report;
 use crate::run::clean;
 use crate::run::settle::settle;
@@ -28,6 +29,8 @@ use crate::suite::schema::TargetKind;
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
+use told::told;
+use what::{How, What};
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -253,60 +256,6 @@ enum BaselineVerb {
     },
 }
 
-#[derive(Debug, Args)]
-struct What {
-    /// Suite file, or the name of one in bench/suites/
-    suite: String,
-    /// Scenario to run; may be repeated or a comma list
-    ///
-    /// Without it the environment variable that the suite names for that counts, else the suite's own order.
-    #[arg(long, short, value_name = "ID", value_delimiter = ',')]
-    scenario: Vec<String>,
-    /// Variant to run; may be repeated or a comma list
-    #[arg(long, short = 'V', value_name = "NAME", value_delimiter = ',')]
-    variant: Vec<String>,
-    /// Value of a variable of the suite; may be repeated
-    ///
-    /// Order: --set, the level of an axis, the scenario's own value, the environment variable NAME, --env-file, the suite's
-    /// default. An empty value counts as not given.
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// File with NAME=VALUE lines for variables of the suite
-    #[arg(long, value_name = "FILE")]
-    env_file: Option<PathBuf>,
-    /// Only the points with these levels of a scenario's axes
-    ///
-    /// Several levels of one axis are alternatives: --level NAME=1,NAME=2,OTHER=0.
-    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
-    level: Vec<String>,
-}
-
-#[derive(Debug, Default, Args)]
-struct How {
-    /// Judged cycles; in each, every variant runs once
-    #[arg(long, value_name = "N")]
-    cycles: Option<u32>,
-    /// Cycles before the judged ones that only warm up the machine
-    #[arg(long, value_name = "N")]
-    discard: Option<u32>,
-    /// Scale the loads down to see that everything works; such runs are SMOKE and never compared
-    #[arg(long)]
-    quick: bool,
-    /// A word for the evidence
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    label: String,
-    /// A build of the thing under test; may be repeated, and the others are compared with the first
-    ///
-    /// NAME=PATH puts a program in the place of the one that the target starts, with its arguments; NAME=TARGET:PATH where
-    /// several targets have a program. NAME=http://HOST:PORT is a target that a person started. NAME alone says what it is that
-    /// runs there.
-    #[arg(long, value_name = "NAME=PLACE")]
-    build: Vec<String>,
-    /// Draw random orders from this number, to repeat those of another plan
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-}
-
 /// Who is told what a call does.
 #[derive(Debug, Args)]
 struct Watched {
@@ -357,47 +306,6 @@ impl Watched {
             Some(folder) => ci::kept(folder, suite, listeners, work),
             None => told(listeners, work),
         }
-    }
-}
-
-impl What {
-    fn load(self, how: How) -> anyhow::Result<(Suite, Selection)> {
-        let suite = Suite::load(&self.suite)?;
-        let given = Given::new(&self.set, self.env_file.as_deref())?;
-        let levels = self
-            .level
-            .iter()
-            .map(|item| match item.split_once('=') {
-                Some((name, value)) if !name.is_empty() => {
-                    Ok((name.trim().to_owned(), value.trim().to_owned()))
-                }
-                _ => Err(exit::set_up(format!(
-                    "--level {item}: not of the form NAME=VALUE"
-                ))),
-            })
-            .collect::<anyhow::Result<_>>()?;
-        let mut scenarios = self.scenario;
-        if scenarios.is_empty() {
-            scenarios = suite.scenarios_of(&given.environment);
-        }
-        scenarios.retain(|name| !name.is_empty());
-        let builds = Builds::new(&suite, &how.build, &given, &how.label)?;
-        Ok((
-            suite,
-            Selection {
-                builds,
-                scenarios,
-                variants: self.variant,
-                levels,
-                cycles: how.cycles,
-                discard: how.discard,
-                quick: how.quick,
-                label: how.label,
-                // Small enough for readers of JSON that know no whole numbers beyond 2^53.
-                seed: how.seed.unwrap_or_else(|| rand::random::<u32>().into()),
-                given,
-            },
-        ))
     }
 }
 
@@ -532,26 +440,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             Ok(exit::OK)
         }
     }
-}
-
-/// Does what tells listeners of itself. All of it is heard when this returns, also where it panics.
-fn told(
-    listeners: Vec<Box<dyn Listener>>,
-    work: impl FnOnce(&Stream) -> anyhow::Result<i32>,
-) -> anyhow::Result<i32> {
-    struct Said(Stream);
-    impl Drop for Said {
-        fn drop(&mut self) {
-            self.0.close();
-        }
-    }
-    let stream = Said(Stream::default());
-    for listener in listeners {
-        let aside = Aside::of(listener)
-            .map_err(|error| anyhow::anyhow!("the terminal needs a thread: {error}"))?;
-        stream.0.attach(aside);
-    }
-    work(&stream.0)
 }
 
 fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {

@@ -1,6 +1,8 @@
 //! The verbs `up` and `down`: what a suite's runs are made with, without a run.
 
-use super::{How, What, detach, told};
+use super::detach;
+use super::told::told;
+use super::what::{How, What};
 use crate::events::Listener;
 use crate::plan::Plan;
 use crate::session::up as services;
