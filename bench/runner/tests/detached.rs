@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::life::{
-    Ends, call, child, plan, plans, process_in, processes, send, verb, wait_for, waits,
+    Ends, Stops, call, child, plan, plans, process_in, processes, send, verb, wait_for, waits,
 };
 use common::own::Own;
 use common::{finish, text};
@@ -48,6 +48,7 @@ fn looks(plan: &Path) -> usize {
 #[test]
 fn a_run_outlives_its_terminal_and_is_watched_and_ended_from_another_one() {
     let own = waits();
+    let _stops = Stops(&own.place, &["stop"]);
     let printed = in_a_terminal(&own);
     let plan = plan(&own.place.evidence());
     let runner = process_in(&printed);
@@ -150,6 +151,7 @@ fn a_run_outlives_its_terminal_and_is_watched_and_ended_from_another_one() {
 #[test]
 fn a_run_in_the_background_ends_with_its_own_code_for_whoever_watches() {
     let own = waits();
+    let _stops = Stops(&own.place, &["stop"]);
     let set = ["--set", "SECONDS=4", "--detach"];
     let (code, printed) = finish(&mut call(&own, "run", &set));
     assert_eq!(code, 0, "{printed}");
@@ -187,6 +189,7 @@ fn a_run_in_the_background_ends_with_its_own_code_for_whoever_watches() {
 #[test]
 fn whoever_watches_may_begin_with_the_last_lines() {
     let own = waits();
+    let _stops = Stops(&own.place, &["stop"]);
     let (code, printed) = finish(&mut call(&own, "run", &["--detach"]));
     assert_eq!(code, 0, "{printed}");
     let plan = plan(&own.place.evidence());
@@ -253,6 +256,7 @@ fn what_cannot_begin_in_the_background_says_why_to_whoever_asked() {
 #[test]
 fn a_runner_that_was_killed_is_told_by_whoever_asks_and_by_the_next_run() {
     let own = waits();
+    let _stops = Stops(&own.place, &["stop"]);
     let (code, printed) = finish(&mut call(&own, "run", &["--detach"]));
     assert_eq!(code, 0, "{printed}");
     let plan = plan(&own.place.evidence());

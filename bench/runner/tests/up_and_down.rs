@@ -6,7 +6,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use common::life::{Ends, all_end, chat_service, children, process_in, send, verb_in, wait_for};
+use common::life::{
+    Ends, Stops, all_end, chat_service, children, process_in, send, verb_in, wait_for,
+};
 use common::{Place, finish, json};
 use rustix::process::Signal;
 
@@ -50,6 +52,7 @@ fn services_in_the_background_are_ended_by_name() {
             .spawn()
             .expect("the service starts"),
     );
+    let _stops = Stops(&place, &["down", "chat"]);
     let (code, printed) = finish(&mut up(&place, &["--detach"]));
     assert_eq!(code, 0, "{printed}");
     for expected in [
@@ -129,6 +132,7 @@ fn services_end_with_their_terminal_and_have_the_faults_of_a_run() {
 #[test]
 fn services_of_a_killed_runner_are_gone_or_ended() {
     let place = Place::new();
+    let _stops = Stops(&place, &["down", "chat"]);
     let (code, printed) = finish(&mut up(&place, &["--detach"]));
     assert_eq!(code, 0, "{printed}");
     let runner = process_in(&printed);

@@ -162,3 +162,17 @@ pub(crate) fn plans(evidence: &Path) -> usize {
 pub(crate) fn verb_in(place: &super::Place, arguments: &[&str]) -> (i32, String) {
     finish(place.runner().args(arguments))
 }
+
+/// Ends what a test began in the background, where the test fails before it does.
+pub(crate) struct Stops<'a>(
+    pub(crate) &'a super::Place,
+    pub(crate) &'static [&'static str],
+);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.runner().args(self.1).output();
+        }
+    }
+}
