@@ -2,9 +2,10 @@
 //!
 //! What the runner and the benchmark of the barrier start besides themselves (k6, targets, servers) they start here:
 //! [`Supervised`] is any child, [`PrivateRedis`] a server that is ready and gone with its guard; [`MachineLock`] keeps
-//! two measurements from running at once. Signals are the
+//! two measurements from running at once, and an [`Identity`] tells whether a process is still the one that it was. Signals are the
 //! caller's to catch: children have process groups of their own, so that a Ctrl-C in a terminal does not reach them.
 
+mod identity;
 mod limits;
 mod lock;
 mod redis;
@@ -14,8 +15,9 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use identity::Identity;
 pub use limits::{Applied, Limited, Limits};
-pub use lock::{LOCK_VARIABLE, MachineLock};
+pub use lock::{LOCK_VARIABLE, LastHolder, MachineLock};
 pub use redis::PrivateRedis;
 pub use supervised::{EachLine, Output, Supervised};
 
@@ -44,6 +46,8 @@ pub enum Error {
     Busy {
         /// What it says about itself.
         holder: String,
+        /// Where it keeps what it measures, once it has said so.
+        place: Option<PathBuf>,
     },
     /// The program was started, and ended or did not answer.
     #[error("{} did not start; its last words:\n{last_words}", program.display())]

@@ -22,7 +22,22 @@ const FOR_ALL: u32 = 0o1007;
 /// The right to measure on this machine; the kernel takes it back when the process ends, however it ends.
 #[derive(Debug)]
 pub struct MachineLock {
-    _file: File,
+    file: File,
+    what: String,
+    earlier: Option<PathBuf>,
+    /// The file may be written to.
+    own: bool,
+}
+
+/// Who took the lock last, as the file says it. That process may have ended since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastHolder {
+    /// What it said about itself.
+    pub holder: String,
+    /// Where it keeps what it measures, if it said so.
+    pub place: Option<PathBuf>,
+    /// The same of the last one before it that said so.
+    pub earlier: Option<PathBuf>,
 }
 
 impl MachineLock {
@@ -45,7 +60,7 @@ impl MachineLock {
             .create(true)
             .truncate(false)
             .open(path);
-        let (mut file, own) = match writable {
+        let (file, own) = match writable {
             Ok(file) => (file, true),
             // Another user's file: it locks just as well, it only cannot be told who holds it.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -54,22 +69,77 @@ impl MachineLock {
             Err(error) => return doing(opening, Err(error)),
         };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(Error::Busy {
-                holder: holder.trim().to_owned(),
-            });
+            let LastHolder { holder, place, .. } = read(&file);
+            return Err(Error::Busy { holder, place });
         }
         if own {
             // Whatever the umask says, other users have to open it.
             let _ = file.set_permissions(Permissions::from_mode(0o644));
-            let written = file
-                .set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| writeln!(file, "{what}, process {}", std::process::id()));
-            doing(|| "writing the lock".to_owned(), written)?;
         }
-        Ok(Self { _file: file })
+        let last = read(&file);
+        let mut lock = Self {
+            file,
+            what: what.to_owned(),
+            earlier: last.place.or(last.earlier),
+            own,
+        };
+        lock.write(None)?;
+        Ok(lock)
+    }
+
+    /// Tells others where the holder keeps what it measures.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the file cannot be written.
+    pub fn tell(&mut self, place: &Path) -> Result<(), Error> {
+        self.write(Some(place))
+    }
+
+    /// Who took the lock last; `None` if nobody has, or the file cannot be read.
+    #[must_use]
+    pub fn last() -> Option<LastHolder> {
+        let file = File::open(place(std::env::var_os(LOCK_VARIABLE))).ok()?;
+        Some(read(&file)).filter(|last| !last.holder.is_empty())
+    }
+
+    fn write(&mut self, place: Option<&Path>) -> Result<(), Error> {
+        if !self.own {
+            return Ok(());
+        }
+        let shown =
+            |path: Option<&Path>| path.map_or_else(String::new, |path| path.display().to_string());
+        let text = format!(
+            "{}, process {}\n{}\n{}\n",
+            self.what,
+            std::process::id(),
+            shown(place),
+            shown(self.earlier.as_deref())
+        );
+        let written = self
+            .file
+            .set_len(0)
+            .and_then(|()| self.file.rewind())
+            .and_then(|()| self.file.write_all(text.as_bytes()));
+        doing(|| "writing the lock".to_owned(), written)
+    }
+}
+
+/// The first line says who, the second where, the third where somebody was before.
+fn read(mut file: &File) -> LastHolder {
+    let mut text = String::new();
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    let mut lines = text.lines().map(str::trim);
+    let holder = lines.next().unwrap_or_default().to_owned();
+    let mut path = || {
+        lines
+            .next()
+            .filter(|line| !line.is_empty())
+            .map(PathBuf::from)
+    };
+    LastHolder {
+        holder,
+        place: path(),
+        earlier: path(),
     }
 }
 
@@ -97,8 +167,25 @@ mod tests {
         let error = MachineLock::at(&path, "other").expect_err("taken");
         let holder = format!("suite probe, process {}", std::process::id());
         assert!(error.to_string().contains(&holder), "{error}");
+        let mut first = first;
+        first.tell(Path::new("/evidence/1")).expect("written");
+        let error = MachineLock::at(&path, "other").expect_err("taken");
+        let Error::Busy {
+            holder: told,
+            place,
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((told, place), (holder, Some(PathBuf::from("/evidence/1"))));
         drop(first);
-        MachineLock::at(&path, "other").expect("free again");
+        let next = MachineLock::at(&path, "other").expect("free again");
+        let last = read(&File::open(&path).expect("the file"));
+        assert_eq!(
+            (last.place, last.earlier),
+            (None, Some(PathBuf::from("/evidence/1")))
+        );
+        drop(next);
         assert_eq!(
             fs::metadata(&path).expect("it").permissions().mode() & 0o777,
             0o644

@@ -168,7 +168,7 @@ fn three_of_fifty_users_cannot_log_in() {
 }
 
 /// Kills a service when a line appears, and expects the run to end in time, invalid, with its evidence.
-fn service_dies(program: &str, when: &str, code: i32, expected: &str) {
+fn service_dies(program: &str, when: &str, codes: &[i32], expected: &str) {
     let place = Place::new();
     let mut command = bench(&place, TWO_BATCHES);
     command.args(["--set", &format!("BARRIER_TIMEOUT_MS={BARRIER_TIMEOUT_MS}")]);
@@ -178,7 +178,8 @@ fn service_dies(program: &str, when: &str, code: i32, expected: &str) {
     let killed = Instant::now();
     let (ended, printed) = active.end();
     assert!(killed.elapsed() < MOST, "{printed}");
-    assert_eq!(ended, Some(code), "{printed}");
+    let code = ended.expect("an exit code");
+    assert!(codes.contains(&code), "{code}: {printed}");
     assert!(printed.contains(expected), "{expected}: {printed}");
     let folder = folder(&place);
     let verdict = json(&folder.join("verdict.json"));
@@ -200,12 +201,22 @@ fn service_dies(program: &str, when: &str, code: i32, expected: &str) {
 
 #[test]
 fn redis_dies_before_all_users_have_met() {
-    service_dies("redis-server", "joined the queue", 108, "Barrier failed: ");
+    service_dies(
+        "redis-server",
+        "joined the queue",
+        &[108],
+        "Barrier failed: ",
+    );
 }
 
 #[test]
 fn redis_dies_after_the_events_have_opened() {
-    service_dies("redis-server", "all events are OPEN", 99, "lost the place");
+    service_dies(
+        "redis-server",
+        "all events are OPEN",
+        &[99],
+        "lost the place",
+    );
 }
 
 #[test]
@@ -213,7 +224,8 @@ fn the_target_dies_during_the_run() {
     service_dies(
         "waiting-room",
         "joined the queue",
-        108,
+        // The runner interrupts k6 at once, unless the harness has seen before that all users are lost.
+        &[105, 108],
         "target-healthy: its program has ended (signal: 9 (SIGKILL))",
     );
 }

@@ -1,30 +1,36 @@
 //! The command line.
 
+mod ci;
+mod detach;
+mod judge;
+mod life;
+mod list;
 pub(crate) mod show;
+mod told;
+mod up;
+mod what;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::{self, baseline};
-use crate::events::{Aside, Stream};
-use crate::plan::build::Builds;
-use crate::plan::{Plan, Selection};
+use crate::events::{Listener, Stream};
+use crate::plan::Plan;
 use crate::report;
 use crate::run::clean;
 use crate::run::settle::settle;
 use crate::session;
-use crate::session::lock;
+use crate::session::{Manner, lock};
+use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::schema::TargetKind;
-use crate::suite::{self, Suite};
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
-use crate::values::text::from_here;
-use crate::values::value::plain;
-use crate::verdict::stored::Now;
+use told::told;
+use what::{How, What};
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -39,7 +45,7 @@ pub(crate) struct Cli {
 }
 
 const AFTER: &str = "Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong use or set-up, nothing judged; \
-    3 a gate failed; 4 interrupted; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted \
+    3 a gate failed; 4 interrupted; 5 of status and attach: it goes on; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted \
     by the script), handed on where the suite says exit = \"k6_first\".\n\n\
     Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what \
     scripts/ensure-redis.sh unpacked. A target that comes with the project: NAME_BIN, else NAME beside this program or in bin/.";
@@ -68,9 +74,8 @@ enum Verb {
         /// Print the plan with its time; start, clean and write nothing
         #[arg(long)]
         dry_run: bool,
-        /// Go on with the other runs even if one could not be started
-        #[arg(long)]
-        keep_going: bool,
+        #[command(flatten)]
+        manner: Watched,
     },
     /// Go on where an interrupted plan stopped
     ///
@@ -86,9 +91,75 @@ enum Verb {
         /// File with NAME=VALUE lines, for secrets
         #[arg(long, value_name = "FILE")]
         env_file: Option<PathBuf>,
-        /// Go on with the other runs even if one could not be started
+        #[command(flatten)]
+        manner: Watched,
+    },
+    /// Say what became of a run: it goes on, it has ended, or something ended its runner
+    ///
+    /// Which run of the plan is made, how much time is left, the verdicts so far. The exit code is that of the run once it has ended,
+    /// 4 where its runner was killed, and 5 while it goes on. Nothing is started or written.
+    Status {
+        #[command(flatten)]
+        which: life::Which,
+        /// Print it as JSON
         #[arg(long)]
-        keep_going: bool,
+        json: bool,
+    },
+    /// Watch a run that another terminal has started, or none
+    ///
+    /// What it has said so far, then what it says, until it ends; the exit code is its own. Ctrl-C lets it go on (exit code 5). Of a
+    /// run that has ended, it says the verdict. Nothing is started.
+    Attach {
+        #[command(flatten)]
+        which: life::Which,
+        /// Begin with the last N lines of what it has said; with all of them when left out
+        #[arg(long, value_name = "N")]
+        lines: Option<usize>,
+    },
+    /// End a run as Ctrl-C in its terminal does, and wait for that
+    ///
+    /// k6 ends its run and writes its summary; what is complete is kept. A second call ends k6 at once.
+    Stop {
+        #[command(flatten)]
+        which: life::Which,
+    },
+    /// Pack the evidence of a run, to judge and report it elsewhere
+    ///
+    /// The manifests are checked first (exit code 3 where something was changed), and the secrets of the plan, as far as they are
+    /// given again, are looked for in every file. Unpacked, the folder is one for `judge`, `compare` and `report`.
+    Export {
+        /// Folder of the plan, as `run` printed it, or one in it
+        folder: String,
+        /// File to write if its name ends in .tar.gz, else a folder
+        #[arg(long, value_name = "PLACE")]
+        out: PathBuf,
+        /// Secret that was given when the plan began; may be repeated
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// File with NAME=VALUE lines, for secrets
+        #[arg(long, value_name = "FILE")]
+        env_file: Option<PathBuf>,
+    },
+    /// Start what a suite's runs are made with, without a run
+    ///
+    /// Its services and its target as in a run: the same arguments, faults and limits, and a private Redis where one is needed.
+    /// Their addresses and logs are printed when all of them answer. They end by Ctrl-C, or by `down`. The machine is free for other
+    /// runs meanwhile.
+    Up {
+        #[command(flatten)]
+        what: What,
+        /// Go on without this terminal: returns once all of them answer
+        #[arg(long)]
+        detach: bool,
+        /// This is the call that has no terminal
+        #[arg(long, hide = true)]
+        in_background: bool,
+    },
+    /// End what `up` started, and nothing else
+    Down {
+        /// Suite, or the folder that `up` printed
+        #[arg(value_name = "SUITE|FOLDER")]
+        what: String,
     },
     /// Judge stored evidence again
     ///
@@ -185,98 +256,56 @@ enum BaselineVerb {
     },
 }
 
+/// Who is told what a call does.
 #[derive(Debug, Args)]
-struct What {
-    /// Suite file, or the name of one in bench/suites/
-    suite: String,
-    /// Scenario to run; may be repeated or a comma list
-    ///
-    /// Without it the environment variable that the suite names for that counts, else the suite's own order.
-    #[arg(long, short, value_name = "ID", value_delimiter = ',')]
-    scenario: Vec<String>,
-    /// Variant to run; may be repeated or a comma list
-    #[arg(long, short = 'V', value_name = "NAME", value_delimiter = ',')]
-    variant: Vec<String>,
-    /// Value of a variable of the suite; may be repeated
-    ///
-    /// Order: --set, the level of an axis, the scenario's own value, the environment variable NAME, --env-file, the suite's
-    /// default. An empty value counts as not given.
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// File with NAME=VALUE lines for variables of the suite
-    #[arg(long, value_name = "FILE")]
-    env_file: Option<PathBuf>,
-    /// Only the points with these levels of a scenario's axes
-    ///
-    /// Several levels of one axis are alternatives: --level NAME=1,NAME=2,OTHER=0.
-    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
-    level: Vec<String>,
-}
-
-#[derive(Debug, Default, Args)]
-struct How {
-    /// Judged cycles; in each, every variant runs once
-    #[arg(long, value_name = "N")]
-    cycles: Option<u32>,
-    /// Cycles before the judged ones that only warm up the machine
-    #[arg(long, value_name = "N")]
-    discard: Option<u32>,
-    /// Scale the loads down to see that everything works; such runs are SMOKE and never compared
+struct Watched {
+    /// Go on with the other runs even if one could not be started
     #[arg(long)]
-    quick: bool,
-    /// A word for the evidence
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    label: String,
-    /// A build of the thing under test; may be repeated, and the others are compared with the first
+    keep_going: bool,
+    /// Go on without this terminal: returns once the first run may begin
     ///
-    /// NAME=PATH puts a program in the place of the one that the target starts, with its arguments; NAME=TARGET:PATH where
-    /// several targets have a program. NAME=http://HOST:PORT is a target that a person started. NAME alone says what it is that
-    /// runs there.
-    #[arg(long, value_name = "NAME=PLACE")]
-    build: Vec<String>,
-    /// Draw random orders from this number, to repeat those of another plan
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    /// `status`, `attach` and `stop` see to it from then on. Exit code 0 says that it has begun; where it cannot, the call ends as it
+    /// does without this option.
+    #[arg(long)]
+    detach: bool,
+    /// This is the call that has no terminal
+    #[arg(long, hide = true)]
+    in_background: bool,
+    /// Leave everything that a person or a CI service wants to see in this new folder, however the call ends
+    ///
+    /// junit.xml (a suite per run, a case per gate), verdicts.json, stdout.txt, the report, and the evidence.
+    #[arg(long, value_name = "FOLDER")]
+    ci: Option<PathBuf>,
 }
 
-impl What {
-    fn load(self, how: How) -> anyhow::Result<(Suite, Selection)> {
-        let suite = Suite::load(&self.suite)?;
-        let given = Given::new(&self.set, self.env_file.as_deref())?;
-        let levels = self
-            .level
-            .iter()
-            .map(|item| match item.split_once('=') {
-                Some((name, value)) if !name.is_empty() => {
-                    Ok((name.trim().to_owned(), value.trim().to_owned()))
-                }
-                _ => Err(exit::set_up(format!(
-                    "--level {item}: not of the form NAME=VALUE"
-                ))),
-            })
-            .collect::<anyhow::Result<_>>()?;
-        let mut scenarios = self.scenario;
-        if scenarios.is_empty() {
-            scenarios = suite.scenarios_of(&given.environment);
+impl Watched {
+    fn manner(&self) -> Manner {
+        Manner {
+            keep_going: self.keep_going,
+            detached: self.in_background,
         }
-        scenarios.retain(|name| !name.is_empty());
-        let builds = Builds::new(&suite, &how.build, &given, &how.label)?;
-        Ok((
-            suite,
-            Selection {
-                builds,
-                scenarios,
-                variants: self.variant,
-                levels,
-                cycles: how.cycles,
-                discard: how.discard,
-                quick: how.quick,
-                label: how.label,
-                // Small enough for readers of JSON that know no whole numbers beyond 2^53.
-                seed: how.seed.unwrap_or_else(|| rand::random::<u32>().into()),
-                given,
-            },
-        ))
+    }
+
+    /// Does the work here, or has it done in the background.
+    fn see_to(
+        &self,
+        suite: &str,
+        work: impl FnOnce(&Stream) -> anyhow::Result<i32>,
+    ) -> anyhow::Result<i32> {
+        if self.detach && !self.in_background {
+            return detach::start(life::hints);
+        }
+        let mut listeners: Vec<Box<dyn Listener>> = Vec::new();
+        if self.in_background {
+            detach::leave_terminal()?;
+            listeners.push(Box::new(detach::Handover(Terminal::new())));
+        } else {
+            listeners.push(Box::new(Terminal::new()));
+        }
+        match &self.ci {
+            Some(folder) => ci::kept(folder, suite, listeners, work),
+            None => told(listeners, work),
+        }
     }
 }
 
@@ -306,26 +335,46 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             what,
             how,
             dry_run,
-            keep_going,
+            manner,
         } => {
-            let (suite, selection) = what.load(how)?;
-            let plan = Plan::new(&suite, &selection)?;
             if dry_run {
+                let (suite, selection) = what.load(how)?;
+                let plan = Plan::new(&suite, &selection)?;
                 show::plan(&suite, &plan, &selection)?;
                 return Ok(exit::OK);
             }
-            told(|stream| session::run(&suite, plan, &selection, keep_going, stream))
+            let name = what.suite.clone();
+            manner.see_to(&name, |stream| {
+                let (suite, selection) = what.load(how)?;
+                let plan = Plan::new(&suite, &selection)?;
+                session::run(&suite, plan, &selection, manner.manner(), stream)
+            })
         }
         Verb::Resume {
             folder,
             set,
             env_file,
-            keep_going,
-        } => {
+            manner,
+        } => manner.see_to(&folder.display().to_string(), |stream| {
             let given = Given::new(&set, env_file.as_deref())?;
-            told(|stream| session::resume(&folder, &given, keep_going, stream))
-        }
-        Verb::Judge { folder, suite } => judge(&folder, suite.as_deref()),
+            session::resume(&folder, &given, manner.manner(), stream)
+        }),
+        Verb::Status { which, json } => life::status(&which, json),
+        Verb::Attach { which, lines } => life::attach(&which, lines),
+        Verb::Stop { which } => life::stop(&which),
+        Verb::Export {
+            folder,
+            out,
+            set,
+            env_file,
+        } => life::export(&folder, &out, &Given::new(&set, env_file.as_deref())?),
+        Verb::Up {
+            what,
+            detach,
+            in_background,
+        } => up::up(what, detach, in_background),
+        Verb::Down { what } => up::down(&what),
+        Verb::Judge { folder, suite } => judge::judge(&folder, suite.as_deref()),
         Verb::Clean { what, dry_run } => clean(what, dry_run),
         Verb::Doctor { what } => {
             let (suite, selection) = what.load(How::default())?;
@@ -369,17 +418,19 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
         Verb::Report {
             folder,
             allow_differences,
-        } => told(|stream| report::report(&folder, &allow_differences, stream)),
+        } => told(vec![Box::new(Terminal::new())], |stream| {
+            report::report(&folder, &allow_differences, stream)
+        }),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],
-                None => load_all(&[])?,
+                None => list::load_all(&[])?,
             };
-            suites.iter().for_each(list);
+            suites.iter().for_each(list::list);
             Ok(exit::OK)
         }
         Verb::Validate { files } => {
-            for suite in load_all(&files)? {
+            for suite in list::load_all(&files)? {
                 say(&format!(
                     "{}: valid, {} scenarios",
                     suite.path.display(),
@@ -388,141 +439,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             }
             Ok(exit::OK)
         }
-    }
-}
-
-/// Does what tells the terminal of itself. All of it is said when this returns, also where it panics.
-fn told(work: impl FnOnce(&Stream) -> anyhow::Result<i32>) -> anyhow::Result<i32> {
-    struct Said(Stream);
-    impl Drop for Said {
-        fn drop(&mut self) {
-            self.0.close();
-        }
-    }
-    let terminal = Aside::of(Terminal::new())
-        .map_err(|error| anyhow::anyhow!("the terminal needs a thread: {error}"))?;
-    let stream = Said(Stream::to(terminal));
-    work(&stream.0)
-}
-
-fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
-    let again = session::again::judge(folder, suite)?;
-    for run in &again.judged.runs {
-        match &run.now {
-            Now::Nothing { title, doubts } if doubts.is_empty() => say(&format!(
-                "verdict  {}  {title}\n         k6 did not come to its end, so there is nothing to judge",
-                run.before.as_deref().unwrap_or("NOT_RUN")
-            )),
-            Now::Nothing { title, doubts } => say(&format!(
-                "verdict  INVALID  {title}\n         {}",
-                doubts.join("\n         ")
-            )),
-            Now::Judged {
-                run: now, notes, ..
-            } => {
-                terminal::judged(now).iter().for_each(|line| say(line));
-                for note in notes {
-                    say(&format!("beware   {note}; the verdict does not rest on it"));
-                }
-                say(&match &run.before {
-                    Some(before) if *before == now.verdict => {
-                        format!("stored   the same verdict, {before}")
-                    }
-                    Some(before) => format!(
-                        "stored   differs: the stored verdict is {before}, judged again it is {}",
-                        now.verdict
-                    ),
-                    None => "stored   no verdict".to_owned(),
-                });
-            }
-        }
-    }
-    let (begun, never) = (again.judged.runs.len(), &again.judged.never_begun);
-    for folder in never {
-        say(&format!("verdict  NOT_RUN  {folder}\n         never begun"));
-    }
-    for folder in &again.judged.strangers {
-        say(&format!(
-            "verdict  INVALID  {folder}\n         its folder is not in the plan"
-        ));
-    }
-    if !never.is_empty() {
-        say(&format!(
-            "plan     not whole: {begun} of {} runs were begun; `barrier-bench resume` goes on",
-            begun + never.len()
-        ));
-    }
-    for folder in &again.torn {
-        say(&format!(
-            "plan     {folder}: of an earlier attempt at its block than the runs beside it; `barrier-bench resume` makes the block again"
-        ));
-    }
-    if let Some(verdict) = &again.verdict {
-        say(&verdict.to_string());
-    }
-    Ok(again.code)
-}
-
-fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
-    let found = if files.is_empty() {
-        suite::in_folder(Path::new(suite::FOLDER)).map_err(|_| {
-            exit::set_up(format!(
-                "no folder {}; call from the root of a checkout, or name the files",
-                from_here(Path::new(suite::FOLDER)).display()
-            ))
-        })?
-    } else {
-        files.to_vec()
-    };
-    found
-        .iter()
-        .map(|path| Suite::load(&path.display().to_string()))
-        .collect()
-}
-
-fn list(suite: &Suite) {
-    let head = &suite.file.suite;
-    let order: Vec<&str> = head
-        .order
-        .iter()
-        .map(|name| name.get_ref().as_str())
-        .collect();
-    say(&format!(
-        "{}  {} ({})",
-        head.id,
-        head.title,
-        suite.path.display()
-    ));
-    for scenario in &suite.file.scenario {
-        let variants: Vec<&str> = scenario
-            .variants
-            .iter()
-            .map(|variant| variant.get_ref().as_str())
-            .collect();
-        let set: Vec<String> = scenario
-            .set
-            .iter()
-            .map(|(name, value)| format!("{}={}", name.get_ref(), plain(value)))
-            .collect();
-        let id = scenario.id.get_ref().as_str();
-        let axes: Vec<String> = scenario
-            .axis
-            .iter()
-            .map(|axis| {
-                let levels: Vec<String> = axis.levels.iter().map(plain).collect();
-                format!("{}={}", axis.env.get_ref(), levels.join("|"))
-            })
-            .collect();
-        let by_default = if order.contains(&id) {
-            "  (runs by default)"
-        } else {
-            ""
-        };
-        say(&format!(
-            "  {id:<10} variants {:<12} {}{by_default}",
-            variants.join(", "),
-            [axes, set].concat().join(" ")
-        ));
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use barrier_procs::Identity;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 /// Something that happened. Texts may still hold secrets: listeners mask what they write.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(
     tag = "event",
     rename_all = "camelCase",
@@ -19,6 +20,14 @@ pub(crate) enum Event {
     Finding { text: String },
     /// A private Redis answers.
     RedisStarted { version: String, address: String },
+    /// A call of the runner begins to work in a folder of evidence.
+    SessionBegan {
+        /// Absolute.
+        folder: String,
+        runner: Identity,
+        /// It has no terminal, and ends with none.
+        detached: bool,
+    },
     /// The work on a plan begins.
     PlanBegan {
         /// Runs of the whole plan.
@@ -32,11 +41,16 @@ pub(crate) enum Event {
     },
     /// Every run of the plan has sound evidence already.
     NothingLeft { runs: usize },
+    /// The verdict that a run of an earlier call has.
+    Stored { title: String, verdict: String },
     /// A run begins.
     RunBegan {
         number: usize,
         title: String,
         estimate_ms: Option<u64>,
+        /// Below that of the plan.
+        #[serde(default)]
+        folder: String,
     },
     /// A run is left out because of one before it.
     RunSkipped { number: usize, title: String },
@@ -79,20 +93,27 @@ pub(crate) enum Event {
     AllGood,
     /// Where the evidence is.
     EvidenceKept { folder: String },
+    /// The call has ended with this exit code, and why if that was no verdict. Where this is missing, something ended the runner.
+    SessionEnded {
+        exit_code: i32,
+        error: Option<String>,
+    },
 }
 
 /// Why k6 is asked to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Ending {
     /// A signal reached the runner; `limit_s` is what k6 has for its teardown.
     Interrupted,
     /// It runs longer than its bound, `limit_s`.
     OverLimit,
+    /// A target that the runner started has ended, so that nothing more can be measured.
+    TargetEnded,
 }
 
 /// A judged run, as it is told.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JudgedRun {
     pub(crate) title: String,
@@ -114,6 +135,12 @@ pub(crate) trait Listener: Send {
     fn hear(&mut self, at: Timestamp, event: &Event);
 }
 
+impl Listener for Box<dyn Listener> {
+    fn hear(&mut self, at: Timestamp, event: &Event) {
+        self.as_mut().hear(at, event);
+    }
+}
+
 /// The stream; clones are the same stream, and any thread may tell.
 #[derive(Clone, Default)]
 pub(crate) struct Stream(Arc<Mutex<Inner>>);
@@ -126,6 +153,7 @@ struct Inner {
 
 impl Stream {
     /// A stream to which somebody listens from the first event on.
+    #[cfg(test)]
     pub(crate) fn to(listener: impl Listener + 'static) -> Self {
         let stream = Self::default();
         stream.attach(listener);
@@ -152,7 +180,8 @@ impl Stream {
     pub(crate) fn tell(&self, event: Event) {
         let now = Timestamp::now();
         let mut inner = self.inner();
-        for listener in &mut inner.listeners {
+        // The newest first: what is kept is there before a person, who may ask for it at once, is told.
+        for listener in inner.listeners.iter_mut().rev() {
             listener.hear(now, &event);
         }
         // Output is kept in a file of its own, and there may be much of it.

@@ -4,10 +4,12 @@
 //! report is derived from evidence, so unlike evidence it may be written again.
 
 mod answer;
+pub(crate) mod artefacts;
 mod chart;
 mod figures;
 mod hover;
 mod html;
+mod junit;
 mod markdown;
 mod over_time;
 mod series;

@@ -243,10 +243,12 @@ impl Attempt<'_, '_> {
             monitors: Some(monitors),
             machine: Machine::default(),
         };
+        let needs = targets.watch(self.inbox);
         self.inbox.check()?;
         let finished = call.run(
             folder,
             self.run.bound,
+            &needs,
             self.inbox,
             self.stream,
             &mut watched,

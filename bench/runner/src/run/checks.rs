@@ -69,6 +69,7 @@ pub(crate) fn run(
     let cause = k6::wait(
         &mut process,
         probe.limit,
+        &[],
         inbox,
         &crate::events::Stream::default(),
     );

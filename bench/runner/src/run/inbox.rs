@@ -1,11 +1,39 @@
 //! Signals and child exits in one queue, so that every wait can be interrupted and has a bound.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::values::exit::Stop;
+
+/// Whether [`ignore_hangups`] has been called.
+static DEAF: AtomicBool = AtomicBool::new(false);
+
+/// From now on a terminal that goes away ends nothing. Call it before [`Inbox::install`].
+///
+/// # Errors
+/// The system refuses a handler.
+pub(crate) fn ignore_hangups() -> anyhow::Result<()> {
+    DEAF.store(true, Ordering::Relaxed);
+    // A handler that does nothing that anybody looks at: without one the signal would end the process.
+    let unread = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, unread).context("ignoring SIGHUP")?;
+    Ok(())
+}
+
+/// Whether a terminal that goes away ends nothing, by us or by whoever started us.
+fn hangups_are_ignored() -> bool {
+    let ignored = |status: procfs::process::Status| status.sigign & 1 << (SIGHUP - 1) != 0;
+    DEAF.load(Ordering::Relaxed)
+        || procfs::process::Process::myself()
+            .and_then(|own| own.status())
+            .is_ok_and(ignored)
+}
 
 /// Something the main thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +53,29 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Installs the signal handler of the process. Call once.
+    /// Has the signals of the process come here. Call once.
+    ///
+    /// A terminal that goes away (SIGHUP) interrupts, unless whoever started the runner had that ignored, as `nohup` does, or
+    /// [`ignore_hangups`] has been called.
     ///
     /// # Errors
-    /// A handler exists already, or the system refuses one.
+    /// The system refuses a handler, or a thread.
     pub(crate) fn install() -> anyhow::Result<Self> {
         let inbox = Self::without_signals();
         let sender = inbox.sender.clone();
-        ctrlc::set_handler(move || {
-            // The receiver lives until the process ends; a failed send means that there is nothing left to stop.
-            let _ = sender.send(Message::Interrupt);
-        })
-        .context("installing the signal handler")?;
+        let mut wanted = vec![SIGINT, SIGTERM];
+        if !hangups_are_ignored() {
+            wanted.push(SIGHUP);
+        }
+        let mut signals = Signals::new(wanted).context("installing the signal handler")?;
+        let hear = move || {
+            for _ in &mut signals {
+                // The receiver lives until the process ends; a failed send means that there is nothing left to stop.
+                let _ = sender.send(Message::Interrupt);
+            }
+        };
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        thread.spawn(hear).context("listening to signals")?;
         Ok(inbox)
     }
 

@@ -282,7 +282,8 @@ impl Call {
     }
 
     /// Runs k6 in a fresh working directory, so that a summary found there is of this run. Its output is told as it
-    /// comes, and kept in `stdout.txt`.
+    /// comes, and kept in `stdout.txt`. It is asked to end where one of the processes that it `needs`, which the inbox hears of,
+    /// has ended.
     ///
     /// # Errors
     /// k6 cannot be started or its output cannot be kept.
@@ -290,6 +291,7 @@ impl Call {
         &self,
         folder: &Folder,
         limit: Duration,
+        needs: &[u32],
         inbox: &mut Inbox,
         stream: &Stream,
         watch: &mut dyn Watch,
@@ -302,7 +304,7 @@ impl Call {
         let mut k6 = process::start("k6", &mut command, output, Some(stream), KILL_GRACE)?;
         process::watch(&k6, inbox);
         watch.began(k6.id());
-        let cause = wait(&mut k6, limit, inbox, stream);
+        let cause = wait(&mut k6, limit, needs, inbox, stream);
         let ended = jiff::Zoned::now();
         watch.ended()?;
         let status = k6.end()?;
@@ -353,11 +355,12 @@ impl Finished {
     }
 }
 
-/// Waits for the end. One interrupt is handed on to k6 (a second would keep it from its teardown); a further one, or the
-/// end of its time, kills it.
+/// Waits for the end. One interrupt is handed on to k6 (a second would keep it from its teardown), and the end of a process that
+/// it `needs` is one; a further one, or the end of its time, kills it.
 pub(super) fn wait(
     process: &mut Supervised,
     limit: Duration,
+    needs: &[u32],
     inbox: &mut Inbox,
     stream: &Stream,
 ) -> Cause {
@@ -366,6 +369,15 @@ pub(super) fn wait(
     loop {
         match inbox.next(deadline) {
             Some(Message::Exited(id)) if id == process.id() => return cause,
+            Some(Message::Exited(id)) if needs.contains(&id) && cause == Cause::Own => {
+                stream.tell(Event::Ending {
+                    reason: Ending::TargetEnded,
+                    limit_s: END_LIMIT.as_secs(),
+                });
+                cause = Cause::TargetEnded;
+                process.signal(Signal::INT);
+                deadline = Instant::now() + END_LIMIT;
+            }
             Some(Message::Exited(_)) => {}
             Some(Message::Interrupt) if cause == Cause::Own => {
                 stream.tell(Event::Ending {
@@ -504,7 +516,7 @@ mod tests {
             more: Vec::new(),
         };
         let finished = call
-            .run(&folder, limit, inbox, &Stream::default(), &mut Nobody)
+            .run(&folder, limit, &[], inbox, &Stream::default(), &mut Nobody)
             .expect("run");
         (
             finished,

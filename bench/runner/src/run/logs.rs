@@ -44,7 +44,7 @@ pub(super) fn of_target(
 }
 
 /// What the output of a program is kept as that the runner starts.
-pub(super) fn own(target: &TargetTable) -> String {
+pub(crate) fn own(target: &TargetTable) -> String {
     format!("{}.log", component(&target.id))
 }
 

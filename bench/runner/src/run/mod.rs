@@ -13,7 +13,7 @@ pub(crate) mod inbox;
 mod inspect;
 pub(crate) mod k6;
 mod limits;
-mod logs;
+pub(crate) mod logs;
 pub(crate) mod meta;
 pub(crate) mod monitor;
 pub(crate) mod probe;

@@ -186,6 +186,13 @@ impl Target {
         started.containers.is_none().then(|| started.process.id())
     }
 
+    /// Has the inbox hear of the end of a program that the runner started.
+    pub(super) fn watch(&self, inbox: &Inbox) {
+        if let Some(started) = &self.started {
+            process::watch(&started.process, inbox);
+        }
+    }
+
     /// Whether it runs, if the runner started it, and answers now.
     ///
     /// # Errors

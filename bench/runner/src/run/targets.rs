@@ -65,6 +65,15 @@ impl Targets {
             .filter_map(|target| Some((target.id(), target.process()?)))
     }
 
+    /// Has the inbox hear of the end of each program that the runner started. Returns their processes.
+    pub(crate) fn watch(&self, inbox: &Inbox) -> Vec<u32> {
+        let started = self.0.iter().filter_map(|target| {
+            target.watch(inbox);
+            target.process()
+        });
+        started.collect()
+    }
+
     /// What each may take, by its id, as `meta.json` holds it; empty where nothing is limited.
     pub(super) fn limits(&self) -> Map<String, Json> {
         let limited = self.0.iter();
@@ -74,7 +83,7 @@ impl Targets {
     }
 
     /// Limits that were not applied as they are declared.
-    pub(super) fn labels(&self) -> Vec<String> {
+    pub(crate) fn labels(&self) -> Vec<String> {
         let limited = self.0.iter().filter_map(Target::limits);
         limited.flat_map(limits::Applied::labels).collect()
     }

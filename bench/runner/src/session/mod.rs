@@ -1,19 +1,25 @@
 //! Working off a plan: all of it, or what an earlier call left over.
 
 pub(crate) mod again;
+pub(crate) mod export;
+pub(crate) mod find;
+pub(crate) mod follow;
 pub(crate) mod lock;
 mod private_redis;
 mod ready;
+pub(crate) mod record;
 mod state;
 pub(crate) mod trial;
+pub(crate) mod up;
 mod work;
 
 use std::path::Path;
 
 use anyhow::Context as _;
+use barrier_procs::{Identity, LastHolder, MachineLock};
 
-use crate::events::{Event, Stream};
-use crate::evidence::Invocation;
+use crate::events::{Event, Log, Stream};
+use crate::evidence::{Invocation, resolved};
 use crate::plan::file::{Beside, PlanFile};
 use crate::plan::{Plan, Selection};
 use crate::report;
@@ -21,10 +27,22 @@ use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
+use crate::values::mask::masked;
 use crate::values::text::shown;
+use crate::verdict::gates::Verdict;
 use ready::Ready;
+use record::{Record, State};
 use state::{Planned, standing};
 use work::Session;
+
+/// How somebody wants the work on a plan done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// Go on with the other runs even if one could not be started.
+    pub(crate) keep_going: bool,
+    /// There is no terminal, so that none can go away.
+    pub(crate) detached: bool,
+}
 
 /// Runs a plan and returns the exit code.
 ///
@@ -35,10 +53,12 @@ pub(crate) fn run(
     suite: &Suite,
     plan: Plan<'_>,
     selection: &Selection,
-    keep_going: bool,
+    manner: Manner,
     stream: &Stream,
 ) -> anyhow::Result<i32> {
-    let _lock = lock::take(&suite.file.suite.id)?;
+    let before = MachineLock::last();
+    let mut lock = lock::take(&suite.file.suite.id)?;
+    tell_of_killed(before, stream);
     let ready = Ready::new(suite, &plan, stream)?;
     let first = plan.runs.first().context("a plan holds a run")?;
     let root = suite.resolve(
@@ -52,7 +72,56 @@ pub(crate) fn run(
     file.write(suite, &invocation)?;
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
     let stands = standing(&invocation, &planned);
-    Session::new(suite, ready, invocation, &file, keep_going, stream)?.work(plan, stands)
+    begin(&mut lock, &invocation, manner, stream)?;
+    told(stream, || {
+        Session::new(suite, ready, invocation, &file, manner.keep_going, stream)?.work(plan, stands)
+    })
+}
+
+/// Says who works in a folder from now on, to those who wait for the machine as well.
+///
+/// # Errors
+/// The lock or the log of the events cannot be written, or the system tells nothing about this process.
+fn begin(
+    lock: &mut MachineLock,
+    invocation: &Invocation,
+    manner: Manner,
+    stream: &Stream,
+) -> anyhow::Result<()> {
+    let folder = resolved(invocation.path())?;
+    // First of all: who hears that it has begun may ask for it at once.
+    lock.tell(&folder)?;
+    stream.attach(Log::to(invocation.shared().append(record::EVENTS)?));
+    stream.tell(Event::SessionBegan {
+        folder: folder.display().to_string(),
+        runner: Identity::own()?,
+        detached: manner.detached,
+    });
+    Ok(())
+}
+
+/// Tells how the work ended that was begun.
+fn told(stream: &Stream, work: impl FnOnce() -> anyhow::Result<i32>) -> anyhow::Result<i32> {
+    let result = work();
+    let error = result.as_ref().err();
+    stream.tell(Event::SessionEnded {
+        exit_code: error.map_or_else(|| *result.as_ref().unwrap_or(&exit::FAULT), exit::code_of),
+        error: error.map(|error| masked(&format!("{error:#}"))),
+    });
+    result
+}
+
+/// Says so where something ended the runner that measured before: nobody may have seen it.
+fn tell_of_killed(before: Option<LastHolder>, stream: &Stream) {
+    let place = before.and_then(|last| last.place.or(last.earlier));
+    let record = place.and_then(|place| Record::read(&place).ok());
+    if let Some(record) = record.filter(|record| record.state == State::Killed) {
+        let folder = shown(&record.folder);
+        let text = format!(
+            "warning  the run before this one was ended before it could judge, in {folder}: see `barrier-bench status {folder}`"
+        );
+        stream.tell(Event::Finding { text });
+    }
 }
 
 /// Refuses a plan that is not the one that its runs were made with: new ones could not be compared with them.
@@ -79,7 +148,7 @@ fn unchanged(folder: &Path, invocation: &Invocation, file: &PlanFile) -> anyhow:
 pub(crate) fn resume(
     folder: &Path,
     given: &Given,
-    keep_going: bool,
+    manner: Manner,
     stream: &Stream,
 ) -> anyhow::Result<i32> {
     let file = PlanFile::read(folder)?;
@@ -87,7 +156,7 @@ pub(crate) fn resume(
     let mut selection = file.selection.clone();
     selection.given = selection.given.with_secrets(given, &file.secrets)?;
     let mut plan = Plan::new(&suite, &selection)?;
-    let _lock = lock::take(&suite.file.suite.id)?;
+    let mut lock = lock::take(&suite.file.suite.id)?;
     let invocation = Invocation::open(folder);
     unchanged(folder, &invocation, &file)?;
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
@@ -96,6 +165,12 @@ pub(crate) fn resume(
         stream.tell(Event::NothingLeft {
             runs: plan.runs.len(),
         });
+        for (run, stands) in plan.runs.iter().zip(&stands) {
+            stream.tell(Event::Stored {
+                title: run.title(),
+                verdict: stands.state.verdict.unwrap_or(Verdict::NotRun).to_string(),
+            });
+        }
         stream.tell(Event::EvidenceKept {
             folder: shown(folder),
         });
@@ -110,5 +185,9 @@ pub(crate) fn resume(
     }
     let ready = Ready::new(&suite, &plan, stream)?;
     file.align(&suite, &mut plan, &ready.k6.version)?;
-    Session::new(&suite, ready, invocation, &file, keep_going, stream)?.work(plan, stands)
+    begin(&mut lock, &invocation, manner, stream)?;
+    told(stream, || {
+        Session::new(&suite, ready, invocation, &file, manner.keep_going, stream)?
+            .work(plan, stands)
+    })
 }

@@ -8,8 +8,8 @@ use barrier_procs::PrivateRedis;
 
 use super::ready::Ready;
 use super::state::{Planned, Standing, standing};
-use crate::events::{Event, Log, Stream};
-use crate::evidence::Invocation;
+use crate::events::{Event, Stream};
+use crate::evidence::{Invocation, attempt};
 use crate::plan::file::{self, PlanFile};
 use crate::plan::{Plan, PlannedRun};
 use crate::report;
@@ -28,9 +28,6 @@ use crate::values::exit::{self, Stop};
 use crate::values::hash;
 use crate::values::text::shown;
 use crate::verdict::gates::Verdict;
-
-/// What happens in all calls that work on a plan, beside it.
-const EVENTS: &str = "events.jsonl";
 
 /// What the runs of one call share.
 pub(super) struct Session<'a> {
@@ -63,10 +60,10 @@ struct Worked {
 }
 
 impl<'a> Session<'a> {
-    /// Begins to keep what happens beside the plan.
+    /// A session that has done nothing yet.
     ///
     /// # Errors
-    /// The file for it cannot be written to.
+    /// The plan or the suite beside it cannot be read.
     pub(super) fn new(
         suite: &'a Suite,
         ready: Ready,
@@ -75,7 +72,6 @@ impl<'a> Session<'a> {
         keep_going: bool,
         stream: &Stream,
     ) -> anyhow::Result<Self> {
-        stream.attach(Log::to(invocation.shared().append(EVENTS)?));
         let [copy_sha256, plan_sha256] = file::sums(invocation.path())?;
         Ok(Self {
             shared: Shared {
@@ -187,6 +183,7 @@ impl<'a> Session<'a> {
                 number,
                 title,
                 estimate_ms: run.estimate.map(millis),
+                folder: attempt(&run.folder, state.attempts + 1),
             });
             let outcome = self.one(run, state.attempts + 1)?;
             let more = left.peek().is_some();

@@ -61,6 +61,12 @@ impl Given {
             .map(|place| place.get(name).filter(|text| !text.trim().is_empty()))
     }
 
+    /// The text for a variable that counts.
+    pub(crate) fn first(&self, name: &str) -> Option<&str> {
+        let texts = self.text(name).into_iter();
+        texts.flatten().next().map(String::as_str)
+    }
+
     /// What a plan keeps, so that it can be gone on with: the declared variables without secrets, and the names of the
     /// secrets that were given.
     pub(crate) fn kept(&self, suite: &File) -> (Self, Vec<String>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::clock::Clock;
+use crate::events::Clock;
 
 /// The line; nothing without a terminal.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Bar {
                 "left",
                 move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
                     // Writing to the line cannot fail.
-                    let _ = out.write_str(&left.shown());
+                    let _ = out.write_str(&left.shown(jiff::Timestamp::now()));
                 },
             );
         let line = ProgressBar::new(runs as u64).with_style(style);

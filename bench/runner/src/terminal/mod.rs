@@ -1,21 +1,29 @@
 //! The terminal: what the runner says to the person who called it.
 
 mod bar;
-mod clock;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::events::{Ending, Event, JudgedRun, Listener};
+use crate::events::{Clock, Ending, Event, JudgedRun, Listener};
 use crate::values::mask::masked;
 use crate::values::text::words;
+use crate::values::writer::Writer;
 use bar::Bar;
-use clock::Clock;
 
 /// Prints one masked line, or block of lines.
 pub(crate) fn say(text: &str) {
     Bar::default().print(&format!("{}\n", masked(text)));
+}
+
+/// Where it is said.
+#[derive(Debug)]
+enum To {
+    Screen(Bar),
+    File(Writer),
+    /// Kept until it is known how much of it somebody wants to see.
+    Held(Vec<String>),
 }
 
 /// Says what happens, with a line of progress below it where somebody watches.
@@ -25,67 +33,115 @@ pub(crate) struct Terminal {
     runs: usize,
     /// How many of them are over.
     over: usize,
+    /// The run that is made.
+    title: String,
     clock: Clock,
-    bar: Bar,
+    to: To,
 }
 
 impl Terminal {
     /// One that has said nothing yet.
     pub(crate) fn new() -> Self {
+        Self::to(To::Screen(Bar::default()))
+    }
+
+    /// One that says the same into a file.
+    pub(crate) fn into_file(file: Writer) -> Self {
+        Self::to(To::File(file))
+    }
+
+    /// One that says nothing before it is released.
+    pub(crate) fn held() -> Self {
+        Self::to(To::Held(Vec::new()))
+    }
+
+    fn to(to: To) -> Self {
         Self {
             runs: 0,
             over: 0,
-            clock: Clock::new([]),
-            bar: Bar::default(),
+            title: String::new(),
+            clock: Clock::default(),
+            to,
         }
     }
 
-    fn line(&self, text: &str) {
-        self.bar.print(&format!("{}\n", masked(text)));
+    /// Says the last lines of what it was held back from saying, or all of them, and whatever follows.
+    pub(crate) fn release(&mut self, last: Option<usize>) {
+        let screen = To::Screen(Bar::default());
+        if let To::Held(texts) = std::mem::replace(&mut self.to, screen) {
+            let all = texts.concat();
+            let lines: Vec<&str> = all.split_inclusive('\n').collect();
+            let from = last.map_or(0, |last| lines.len().saturating_sub(last));
+            self.print(&lines[from..].concat());
+        }
+        if self.over < self.runs {
+            self.begin_bar();
+        }
+    }
+
+    fn begin_bar(&mut self) {
+        if let To::Screen(bar) = &mut self.to {
+            *bar = Bar::begin(self.runs, &self.clock);
+            bar.at(self.over, &self.title);
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.print(&format!("{}\n", masked(text)));
+    }
+
+    fn print(&mut self, text: &str) {
+        match &mut self.to {
+            To::Screen(bar) => bar.print(text),
+            To::File(file) => drop(file.add(text)),
+            To::Held(texts) => texts.push(text.to_owned()),
+        }
     }
 }
 
 impl Listener for Terminal {
-    fn hear(&mut self, _: Timestamp, event: &Event) {
+    fn hear(&mut self, at: Timestamp, event: &Event) {
         match event {
-            Event::PlanBegan {
-                runs,
-                complete,
-                estimates_ms,
-                ..
-            } => {
+            Event::PlanBegan { runs, complete, .. } => {
                 (self.runs, self.over) = (*runs, *complete);
-                let estimates = estimates_ms.iter().map(|ms| ms.map(Duration::from_millis));
-                self.clock = Clock::new(estimates);
-                self.bar = Bar::begin(*runs, &self.clock);
+                self.clock.hear(at, event);
+                self.begin_bar();
             }
-            Event::RunBegan { title, .. } => self.bar.at(self.over, title),
-            Event::RunSkipped { .. } => {
-                self.clock.skip();
-                self.over += 1;
+            Event::RunBegan { title, .. } => {
+                self.title.clone_from(title);
+                if let To::Screen(bar) = &self.to {
+                    bar.at(self.over, title);
+                }
             }
-            Event::RunEnded => {
-                self.clock.end();
+            Event::RunSkipped { .. } | Event::RunEnded => {
+                self.clock.hear(at, event);
                 self.over += 1;
             }
             // Nothing follows but words.
-            Event::PlanEnded { .. } => self.bar = Bar::default(),
+            Event::PlanEnded { .. } => {
+                if let To::Screen(bar) = &mut self.to {
+                    *bar = Bar::default();
+                }
+            }
             _ => {}
         }
         match event {
-            Event::Output { text, .. } => self.bar.print(&masked(text)),
-            event => said(event, self.runs, &self.clock)
-                .iter()
-                .for_each(|line| self.line(line)),
+            Event::Output { text, .. } => self.print(&masked(text)),
+            event => {
+                for line in said(event, self.runs, &self.clock.shown(at)) {
+                    self.line(&line);
+                }
+            }
         }
+        // Not before its estimate has been told beside that of all.
         if let Event::RunBegan { .. } = event {
-            self.clock.begin();
+            self.clock.hear(at, event);
         }
     }
 }
 
-/// What is said of an event.
-fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
+/// What is said of an event. `left`: how much time the plan has left then, in words.
+fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
     let one = |text: String| vec![text];
     match event {
         Event::Finding { text } => one(text.clone()),
@@ -102,9 +158,10 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
             number,
             title,
             estimate_ms,
+            ..
         } => {
             let time = match estimate_ms.map(|ms| words(Duration::from_millis(ms))) {
-                Some(time) if runs > 1 => format!(" (about {time}; {} in all)", clock.shown()),
+                Some(time) if runs > 1 => format!(" (about {time}; {left} in all)"),
                 Some(time) => format!(" (about {time})"),
                 None => String::new(),
             };
@@ -119,25 +176,30 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
             Ending::OverLimit => {
                 format!("k6 runs longer than its bound of {limit_s} s: interrupting it")
             }
+            Ending::TargetEnded => format!(
+                "a target has ended: k6 ends its run and writes its summary (at most {limit_s} s)"
+            ),
         }),
         Event::Judged(run) => {
             let mut lines = vec![String::new()];
             lines.extend(judged(run));
             lines
         }
-        Event::NotJudged { verdict, title } => one(format!("verdict  {verdict}  {title}")),
+        Event::NotJudged { verdict, title } | Event::Stored { verdict, title } => {
+            one(format!("verdict  {verdict}  {title}"))
+        }
         Event::RunFailed { text } => one(format!("         {text}")),
         Event::PreflightFailed => {
             one("preflight: it did not pass, so nothing else is run".to_owned())
         }
         Event::CoolingDown { ms } => one(format!(
-            "cooling down for {}",
+            "cooling down for {}; {left} in all",
             words(Duration::from_millis(*ms))
         )),
         Event::PlanEnded {
             runs,
             verdicts,
-            left,
+            left: unsound,
             folder,
         } => {
             let counts: Vec<String> = verdicts
@@ -148,9 +210,9 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
             if *runs > 1 {
                 lines.push(format!("\nplan     {runs} runs: {}", counts.join(", ")));
             }
-            if *left > 0 {
+            if *unsound > 0 {
                 lines.push(format!(
-                    "left     {left} in cycles without sound evidence; go on with: barrier-bench resume {folder}"
+                    "left     {unsound} in cycles without sound evidence; go on with: barrier-bench resume {folder}"
                 ));
             }
             lines
@@ -165,6 +227,8 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
         Event::AllGood => one("OK".to_owned()),
         Event::EvidenceKept { folder } => one(format!("evidence: {folder}")),
         Event::Output { .. }
+        | Event::SessionBegan { .. }
+        | Event::SessionEnded { .. }
         | Event::PlanBegan { .. }
         | Event::RunSkipped { .. }
         | Event::RunEnded => Vec::new(),

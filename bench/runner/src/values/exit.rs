@@ -10,6 +10,8 @@ pub(crate) const SET_UP: i32 = 2;
 pub(crate) const GATE: i32 = 3;
 /// Interrupted by a signal, or ended by the harness.
 pub(crate) const INTERRUPTED: i32 = 4;
+/// It runs still.
+pub(crate) const RUNS: i32 = 5;
 
 /// Errors that have an exit code of their own; every other error is a fault of the runner.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,9 @@ pub(crate) enum Stop {
     /// The user or the machine has to change something before a run is possible.
     #[error("{0}")]
     SetUp(String),
+    /// Stored evidence is not what it was, or not what it may be.
+    #[error("{0}")]
+    Gate(String),
     /// A signal asked the runner to end.
     #[error("interrupted")]
     Interrupted,
@@ -27,10 +32,16 @@ pub(crate) fn set_up(text: impl Into<String>) -> anyhow::Error {
     Stop::SetUp(text.into()).into()
 }
 
+/// An error with exit code 3.
+pub(crate) fn gate(text: impl Into<String>) -> anyhow::Error {
+    Stop::Gate(text.into()).into()
+}
+
 /// The exit code for an error that ended the program.
 pub(crate) fn code_of(error: &anyhow::Error) -> i32 {
     match error.downcast_ref::<Stop>() {
         Some(Stop::SetUp(_)) => SET_UP,
+        Some(Stop::Gate(_)) => GATE,
         Some(Stop::Interrupted) => INTERRUPTED,
         None => FAULT,
     }

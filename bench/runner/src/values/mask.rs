@@ -174,6 +174,12 @@ pub(crate) fn masked(text: &str) -> String {
     without_passwords(&without_tokens(text), MASK)
 }
 
+/// Whether a registered secret stands in the text.
+pub(crate) fn is_told(text: &str) -> bool {
+    let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    secrets.iter().any(|secret| text.contains(secret.as_str()))
+}
+
 /// How every JSON web token begins: the encoded `{"`.
 const TOKEN: &str = "eyJ";
 

@@ -32,6 +32,8 @@ pub(crate) enum Cause {
     Interrupt,
     /// The wall-clock bound was reached.
     Limit,
+    /// A target that the runner started had ended.
+    TargetEnded,
 }
 
 /// What the machine did while k6 ran, in percent of all its processors.
@@ -200,6 +202,9 @@ impl Facts {
             "k6-exit",
             self.k6_exit_code == Some(0),
             match &self.aborted {
+                None if self.cause == Cause::TargetEnded => format!(
+                    "k6's exit code: {code}; expected 0: the runner asked it to end, as a target had ended"
+                ),
                 Some(why) => format!("k6's exit code: {code}; expected 0: {why}"),
                 None => format!("k6's exit code: {code}; expected 0"),
             },

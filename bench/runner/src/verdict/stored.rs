@@ -60,7 +60,12 @@ pub(crate) enum Now {
         derived: Map<String, Json>,
     },
     /// k6 did not come to its end, so there is nothing to judge; or what says so was changed.
-    Nothing { title: String, doubts: Vec<String> },
+    Nothing {
+        title: String,
+        doubts: Vec<String>,
+        /// Something ended the runner before it could judge: there is neither a verdict nor a seal.
+        killed: bool,
+    },
 }
 
 /// Judges the run of a folder, or the last attempt at every run of the plan of a folder. Nothing is written.
@@ -171,16 +176,23 @@ fn one(
         unsound.extend(judged.map(|before| {
             format!("verdict.json says {before}, and meta.json tells of no run that it could follow from")
         }));
+        let killed = folder.was_killed();
+        let nothing = if killed {
+            exit::INTERRUPTED
+        } else {
+            exit::SET_UP
+        };
         return Ok(Again {
             before,
             code: if unsound.is_empty() {
-                code.unwrap_or(exit::SET_UP)
+                code.unwrap_or(nothing)
             } else {
                 exit::GATE
             },
             now: Now::Nothing {
                 title,
                 doubts: unsound,
+                killed,
             },
             discarded,
             preflight,

@@ -4,6 +4,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod evidence;
+pub(crate) mod life;
 pub(crate) mod own;
 pub(crate) mod series;
 pub(crate) mod services;
@@ -54,7 +55,7 @@ pub(crate) fn chat_service() -> PathBuf {
     program("CHAT_SERVICE_BIN", &[installed], "make binaries")
 }
 
-fn program(variable: &str, places: &[PathBuf], build: &str) -> PathBuf {
+pub(crate) fn program(variable: &str, places: &[PathBuf], build: &str) -> PathBuf {
     let given = std::env::var_os(variable)
         .filter(|given| !given.is_empty())
         .map(PathBuf::from);

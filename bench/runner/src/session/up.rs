@@ -1,0 +1,295 @@
+//! What the runs of a suite are made with, without a run: its services and its target, from their start to their end.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use barrier_procs::{Identity, PrivateRedis};
+use barrier_stats::host;
+use jiff::Timestamp;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::private_redis::start_redis;
+use super::{find, lock};
+use crate::events::{Event, Stream};
+use crate::evidence::{Folder, Invocation, resolved};
+use crate::plan::{Plan, PlannedRun};
+use crate::run::inbox::{Inbox, Message};
+use crate::run::logs;
+use crate::run::scratch::Scratch;
+use crate::run::targets::Targets;
+use crate::suite::Suite;
+use crate::suite::vars::{Origin, RunValues, Value, Vars};
+use crate::values::exit;
+use crate::values::mask::masked_address;
+use crate::values::text::shown;
+
+/// What was started, in the folder of the logs.
+const SERVICES: &str = "services.json";
+/// What such a folder is called, before its instant.
+const FOLDER: &str = "services-";
+/// How long whoever started them may take to end them.
+const END_LIMIT: Duration = Duration::from_secs(120);
+/// How long one may take to end that nobody looks after any more.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at nothing but messages.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// What was started. It is written once.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Services {
+    schema_version: u32,
+    suite: String,
+    began: Timestamp,
+    /// Who looks after them.
+    runner: Identity,
+    services: Vec<Service>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Service {
+    id: String,
+    /// Where it listens; without secrets.
+    address: String,
+    /// `None` if a person started it.
+    process: Option<Identity>,
+}
+
+/// Starts what the first run of a plan needs, and looks after it until a signal comes. Returns the exit code.
+///
+/// # Errors
+/// Something does not start or does not answer, all of it was started by a person, or one ends by itself meanwhile.
+pub(crate) fn up(
+    suite: &Suite,
+    plan: &Plan<'_>,
+    detached: bool,
+    stream: &Stream,
+) -> anyhow::Result<i32> {
+    // While they start they would disturb a run; later it is for the person to see what runs beside them.
+    let lock = lock::take(&format!("{}, services", suite.file.suite.id))?;
+    let run = plan.runs.first().context("a plan holds a run")?;
+    if !run.targets().iter().any(|table| table.is_started()) {
+        return Err(exit::set_up(format!(
+            "target {} was started by a person, so there is nothing to start; leave out its address to use the reference target",
+            run.target.id
+        )));
+    }
+    host::raise_open_files();
+    let mut inbox = Inbox::install()?;
+    let _scratch = Scratch::open()?;
+    let mut vars = run.vars.clone();
+    let redis = start_redis(suite, plan, &mut inbox, stream)?;
+    if let Some(redis) = &redis {
+        let address = Value::Text(redis.address().to_owned());
+        vars.supply("REDIS_URL", address, Origin::Started);
+    }
+    run.check_hosts(suite, &RunValues::new())?;
+    let root = suite.resolve(&vars.expand(suite.file.evidence.root.get_ref(), &RunValues::new())?);
+    let timestamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let invocation = Invocation::create(&root, &format!("{FOLDER}{timestamp}"))?;
+    let folder = invocation.shared();
+    let program = run.under_test.program.as_deref();
+    let targets = Targets::start(suite, run, program, &mut vars, &folder, &mut inbox)?;
+    let ended = with(
+        suite,
+        (run, &vars),
+        &targets,
+        redis.as_ref(),
+        &folder,
+        detached,
+        stream,
+    )
+    .and_then(|()| {
+        drop(lock);
+        until_end(&targets.watch(&inbox), &mut inbox)
+    });
+    let mut targets = targets;
+    let health = targets.healthy();
+    targets.stop(&folder);
+    keep_log(redis, &folder)?;
+    if let Ended::ByItself = ended? {
+        let why = health.err().unwrap_or_else(|| "one has ended".to_owned());
+        return Err(exit::set_up(format!("{why}; all others were ended, too")));
+    }
+    Ok(exit::OK)
+}
+
+/// Keeps and tells what was started.
+fn with(
+    suite: &Suite,
+    (run, vars): (&PlannedRun<'_>, &Vars),
+    targets: &Targets,
+    redis: Option<&PrivateRedis>,
+    folder: &Folder,
+    detached: bool,
+    stream: &Stream,
+) -> anyhow::Result<()> {
+    for text in targets.labels() {
+        let text = format!("warning  {text}");
+        stream.tell(Event::Finding { text });
+    }
+    let mut services = Vec::new();
+    if let Some(redis) = redis {
+        services.push(Service {
+            id: "redis".to_owned(),
+            address: masked_address(redis.address()),
+            process: Some(Identity::of(redis.id())?),
+        });
+    }
+    let tables = run.targets();
+    for target in targets.iter() {
+        let address = masked_address(target.address());
+        stream.tell(Event::TargetReady {
+            target: target.id().to_owned(),
+            address: address.clone(),
+        });
+        let mut tables = tables.iter();
+        if let Some(table) = tables.find(|table| table.id == target.id()) {
+            for name in table.addresses.keys() {
+                let shown = vars.shown(name.get_ref()).unwrap_or_default();
+                let text = format!("         {}={shown}", name.get_ref());
+                stream.tell(Event::Finding { text });
+            }
+            if target.process().is_some() {
+                let log = folder.partial(&logs::own(table));
+                let text = format!("         its log: {}", shown(&log));
+                stream.tell(Event::Finding { text });
+            }
+        }
+        services.push(Service {
+            id: target.id().to_owned(),
+            address,
+            process: target.process().map(Identity::of).transpose()?,
+        });
+    }
+    let path = resolved(folder.path())?;
+    let own = Services {
+        schema_version: 1,
+        suite: suite.file.suite.id.clone(),
+        began: Timestamp::now(),
+        runner: Identity::own()?,
+        services,
+    };
+    folder.write_json(SERVICES, &serde_json::to_value(&own)?)?;
+    if !detached {
+        let shown = shown(&path);
+        let text = format!("up       end it by Ctrl-C, or: barrier-bench down {shown}");
+        stream.tell(Event::Finding { text });
+    }
+    stream.tell(Event::SessionBegan {
+        folder: path.display().to_string(),
+        runner: own.runner,
+        detached,
+    });
+    Ok(())
+}
+
+/// Why they end.
+enum Ended {
+    Asked,
+    ByItself,
+}
+
+fn until_end(started: &[u32], inbox: &mut Inbox) -> anyhow::Result<Ended> {
+    // One that came while they started counts.
+    if inbox.check().is_err() {
+        return Ok(Ended::Asked);
+    }
+    loop {
+        match inbox.next(Instant::now() + LONG) {
+            Some(Message::Interrupt) => return Ok(Ended::Asked),
+            Some(Message::Exited(id)) if started.contains(&id) => return Ok(Ended::ByItself),
+            Some(Message::Exited(_)) | None => {}
+        }
+    }
+}
+
+fn keep_log(redis: Option<PrivateRedis>, folder: &Folder) -> anyhow::Result<()> {
+    let Some(redis) = redis else {
+        return Ok(());
+    };
+    let log = std::fs::read(redis.log()).context("reading the log of Redis")?;
+    drop(redis);
+    folder.write("redis.log", &log)
+}
+
+/// What [`down`] did.
+#[derive(Debug)]
+pub(crate) struct Down {
+    pub(crate) folder: PathBuf,
+    /// What it ended, by its id in the suite and its process.
+    pub(crate) ended: Vec<(String, u32)>,
+}
+
+/// Ends what [`up`] started, by the recorded processes: whoever looks after them does it, or, where that one was killed, this call.
+///
+/// # Errors
+/// There is no such folder, or something does not end.
+pub(crate) fn down(what: &str) -> anyhow::Result<Down> {
+    let (folder, services) = find_services(what)?;
+    let living = |service: &Service| {
+        let process = service.process.as_ref().filter(|process| process.lives())?;
+        Some((service.id.clone(), process.process()))
+    };
+    let ended: Vec<(String, u32)> = services.services.iter().filter_map(living).collect();
+    if services.runner.signal(Signal::TERM)? && !services.runner.ends_within(END_LIMIT) {
+        anyhow::bail!(
+            "process {}, which looks after them, does not end; see its log in {}",
+            services.runner.process(),
+            folder.display()
+        );
+    }
+    for service in &services.services {
+        let Some(process) = &service.process else {
+            continue;
+        };
+        for signal in [Signal::TERM, Signal::KILL] {
+            if process.lives() {
+                process.signal(signal)?;
+                let _ = process.ends_within(GRACE);
+            }
+        }
+        if process.lives() {
+            anyhow::bail!(
+                "{}, process {}, does not end",
+                service.id,
+                process.process()
+            );
+        }
+    }
+    Ok(Down { folder, ended })
+}
+
+fn find_services(what: &str) -> anyhow::Result<(PathBuf, Services)> {
+    let read = |folder: PathBuf| {
+        let services = Folder::open(&folder).json(SERVICES)?;
+        let services: Services = serde_json::from_value(services).ok()?;
+        Some((folder, services))
+    };
+    let path = Path::new(what);
+    if path.is_dir() {
+        return read(resolved(path)?).ok_or_else(|| {
+            exit::set_up(format!(
+                "{what}: no {SERVICES} of this runner lies there; name the folder that `up` printed"
+            ))
+        });
+    }
+    let suite = Suite::load(what)?;
+    let root = find::root(&suite)?;
+    let entries = std::fs::read_dir(&root).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER));
+    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
+    folders.sort();
+    let own = folders.into_iter().rev().filter_map(read);
+    let mut own = own.filter(|(_, services)| services.suite == suite.file.suite.id);
+    own.next().ok_or_else(|| {
+        exit::set_up(format!(
+            "suite {}: nothing of it is up, as far as {} tells; name the folder that `up` printed",
+            suite.file.suite.id,
+            root.display()
+        ))
+    })
+}
