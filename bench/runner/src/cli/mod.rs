@@ -1,5 +1,6 @@
 //! The command line.
 
+mod monitor;
 pub(crate) mod show;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::{self, baseline};
 use crate::events::{Aside, Stream};
+use crate::monitoring::place::Place;
+use crate::monitoring::serve;
 use crate::plan::build::Builds;
 use crate::plan::{Plan, Selection};
 use crate::report;
@@ -23,8 +26,8 @@ use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
 use crate::values::text::from_here;
-use crate::values::value::plain;
 use crate::verdict::stored::Now;
+use monitor::MonitorVerb;
 
 /// Runs benchmark suites with k6 and keeps evidence of every run.
 ///
@@ -71,6 +74,9 @@ enum Verb {
         /// Go on with the other runs even if one could not be started
         #[arg(long)]
         keep_going: bool,
+        /// End the suite's monitor after a plan that does not pass; its evidence is complete by then
+        #[arg(long)]
+        stop_monitoring_on_fail: bool,
     },
     /// Go on where an interrupted plan stopped
     ///
@@ -154,6 +160,28 @@ enum Verb {
         #[arg(long, value_name = "NAME", value_delimiter = ',')]
         allow_differences: Vec<String>,
     },
+    /// Watch runs of a suite live: Prometheus, the suite's alerts, and its panels in Grafana or on a page
+    ///
+    /// `start` leaves a monitor running, `stop` ends it; runs that begin in between are watched, and keep in alerts.json which
+    /// alerts fired. What the monitor keeps is in the folder monitoring/ beside the evidence.
+    Monitor {
+        /// Suite file, or the name of one in bench/suites/
+        suite: String,
+        /// Value of a variable of the suite; may be repeated
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// File with NAME=VALUE lines for variables of the suite
+        #[arg(long, value_name = "FILE")]
+        env_file: Option<PathBuf>,
+        #[command(subcommand)]
+        what: MonitorVerb,
+    },
+    /// The process that `monitor start` leaves behind
+    #[command(hide = true)]
+    ServeMonitor {
+        /// Folder of the monitor
+        folder: PathBuf,
+    },
     /// List suites with their scenarios and variants
     List {
         /// Suite file, or the name of one in bench/suites/; all when left out
@@ -185,7 +213,7 @@ enum BaselineVerb {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct What {
     /// Suite file, or the name of one in bench/suites/
     suite: String,
@@ -307,6 +335,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             how,
             dry_run,
             keep_going,
+            stop_monitoring_on_fail,
         } => {
             let (suite, selection) = what.load(how)?;
             let plan = Plan::new(&suite, &selection)?;
@@ -314,7 +343,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 show::plan(&suite, &plan, &selection)?;
                 return Ok(exit::OK);
             }
-            told(|stream| session::run(&suite, plan, &selection, keep_going, stream))
+            let place = Place::of_plan(&suite, &plan)?;
+            let ended = told(|stream| session::run(&suite, plan, &selection, keep_going, stream));
+            if stop_monitoring_on_fail && !matches!(ended, Ok(exit::OK)) {
+                monitor::stop(&suite, &place)?;
+            }
+            ended
         }
         Verb::Resume {
             folder,
@@ -370,12 +404,28 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             folder,
             allow_differences,
         } => told(|stream| report::report(&folder, &allow_differences, stream)),
+        Verb::Monitor {
+            suite,
+            set,
+            env_file,
+            what,
+        } => {
+            let with = What {
+                suite,
+                set,
+                env_file,
+                ..What::default()
+            };
+            let (suite, selection) = with.load(How::default())?;
+            monitor::monitor(&suite, &Plan::new(&suite, &selection)?, &what)
+        }
+        Verb::ServeMonitor { folder } => serve::serve(&Place::at(&folder)).map(|()| exit::OK),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],
                 None => load_all(&[])?,
             };
-            suites.iter().for_each(list);
+            suites.iter().for_each(show::suite);
             Ok(exit::OK)
         }
         Verb::Validate { files } => {
@@ -478,52 +528,6 @@ fn load_all(files: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
         .iter()
         .map(|path| Suite::load(&path.display().to_string()))
         .collect()
-}
-
-fn list(suite: &Suite) {
-    let head = &suite.file.suite;
-    let order: Vec<&str> = head
-        .order
-        .iter()
-        .map(|name| name.get_ref().as_str())
-        .collect();
-    say(&format!(
-        "{}  {} ({})",
-        head.id,
-        head.title,
-        suite.path.display()
-    ));
-    for scenario in &suite.file.scenario {
-        let variants: Vec<&str> = scenario
-            .variants
-            .iter()
-            .map(|variant| variant.get_ref().as_str())
-            .collect();
-        let set: Vec<String> = scenario
-            .set
-            .iter()
-            .map(|(name, value)| format!("{}={}", name.get_ref(), plain(value)))
-            .collect();
-        let id = scenario.id.get_ref().as_str();
-        let axes: Vec<String> = scenario
-            .axis
-            .iter()
-            .map(|axis| {
-                let levels: Vec<String> = axis.levels.iter().map(plain).collect();
-                format!("{}={}", axis.env.get_ref(), levels.join("|"))
-            })
-            .collect();
-        let by_default = if order.contains(&id) {
-            "  (runs by default)"
-        } else {
-            ""
-        };
-        say(&format!(
-            "  {id:<10} variants {:<12} {}{by_default}",
-            variants.join(", "),
-            [axes, set].concat().join(" ")
-        ));
-    }
 }
 
 fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {

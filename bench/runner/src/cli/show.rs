@@ -1,4 +1,4 @@
-//! `run --dry-run`: the whole plan, with its time, before anything starts.
+//! What is shown before anything starts: suites, and by `run --dry-run` the whole plan with its time.
 
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;
@@ -7,6 +7,7 @@ use crate::suite::vars::{Origin, Value};
 use crate::terminal::say;
 use crate::values::duration::written;
 use crate::values::text::words;
+use crate::values::value::plain;
 use barrier_stats::order::{self, CycleOrder};
 use barrier_stats::ratio::MIN_CYCLES;
 
@@ -155,4 +156,51 @@ fn planned_cleaning(suite: &Suite, run: &PlannedRun<'_>) -> anyhow::Result<Optio
         Origin::Started,
     );
     clean::Plan::new(suite, &vars, &[])
+}
+
+/// A suite with its scenarios and variants.
+pub(super) fn suite(suite: &Suite) {
+    let head = &suite.file.suite;
+    let order: Vec<&str> = head
+        .order
+        .iter()
+        .map(|name| name.get_ref().as_str())
+        .collect();
+    say(&format!(
+        "{}  {} ({})",
+        head.id,
+        head.title,
+        suite.path.display()
+    ));
+    for scenario in &suite.file.scenario {
+        let variants: Vec<&str> = scenario
+            .variants
+            .iter()
+            .map(|variant| variant.get_ref().as_str())
+            .collect();
+        let set: Vec<String> = scenario
+            .set
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.get_ref(), plain(value)))
+            .collect();
+        let id = scenario.id.get_ref().as_str();
+        let axes: Vec<String> = scenario
+            .axis
+            .iter()
+            .map(|axis| {
+                let levels: Vec<String> = axis.levels.iter().map(plain).collect();
+                format!("{}={}", axis.env.get_ref(), levels.join("|"))
+            })
+            .collect();
+        let by_default = if order.contains(&id) {
+            "  (runs by default)"
+        } else {
+            ""
+        };
+        say(&format!(
+            "  {id:<10} variants {:<12} {}{by_default}",
+            variants.join(", "),
+            [axes, set].concat().join(" ")
+        ));
+    }
 }

@@ -4,14 +4,14 @@
 //! report is derived from evidence, so unlike evidence it may be written again.
 
 mod answer;
-mod chart;
+pub(crate) mod chart;
 mod figures;
 mod hover;
 mod html;
 mod markdown;
 mod over_time;
 mod series;
-mod template;
+pub(crate) mod template;
 mod view;
 
 use std::path::Path;

@@ -120,6 +120,10 @@ fn said(event: &Event, runs: usize, clock: &Clock) -> Vec<String> {
                 format!("k6 runs longer than its bound of {limit_s} s: interrupting it")
             }
         }),
+        Event::Alerts { lines } => lines
+            .iter()
+            .map(|line| format!("alert    {line}"))
+            .collect(),
         Event::Judged(run) => {
             let mut lines = vec![String::new()];
             lines.extend(judged(run));
