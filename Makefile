@@ -45,10 +45,13 @@ SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml
 PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 
 # What continuous integration runs, part by part, and what takes longer than a change can wait for.
-TEST_PARTS := unit test-rust test-go e2e docs-test test-install
+TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
 ACCEPTANCE_PARTS := fault-runs rules perf control-series container $(SUITE_RUNS)
+
+# A Prometheus, for what watches runs.
+WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
 
 # A redis-server on the path, wherever it comes from.
 WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVER_BIN PATH="$${REDIS_SERVER_BIN%/*}:$$PATH"
@@ -153,7 +156,7 @@ integration: test-rust test-go ## Run the tests of the Rust crates and of the Go
 test-rust: build
 	$(call say,testing the Rust crates)
 	@scripts/ensure-tools.sh gcc cargo
-	@$(WITH_REDIS) && cargo test --workspace --locked
+	@$(WITH_REDIS) && $(WITH_PROMETHEUS) && cargo test --workspace --locked
 	$(call say,testing the core with Redis 6.2)
 	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model --test operator -- --skip refusals::loading
 
@@ -182,6 +185,11 @@ e2e: build $(NODE_MODULES) ## Run harness, examples and a report with the built 
 	@scripts/ensure-tools.sh node
 	@$(WITH_REDIS) && CHROMIUM_BIN=$$(scripts/ensure-browser.sh) && export CHROMIUM_BIN && node --test --test-reporter=spec js/test/e2e/*.test.mjs
 
+.PHONY: alerts-test
+alerts-test: binaries ## Check the suites' alerts and run their unit tests with promtool
+	$(call say,testing the alerts of the suites)
+	@$(WITH_PROMETHEUS) && scripts/test-alerts.sh
+
 # For the inner loop: what tells most in seconds, once everything is built.
 .PHONY: quick-core
 quick-core: ## Test the Rust core in under 10 s: without models, faults and clusters
@@ -201,7 +209,7 @@ test-install: $(XK6) $(CORE)
 docs-test: build $(NODE_MODULES) ## Run every command and script of the documentation
 	$(call say,running the commands and scripts of the documentation)
 	@scripts/ensure-tools.sh node git curl openssl redis-cli
-	@$(WITH_REDIS) && node --test --test-reporter=spec js/test/docs/*.test.mjs
+	@$(WITH_REDIS) && $(WITH_PROMETHEUS) && node --test --test-reporter=spec js/test/docs/*.test.mjs
 
 # --- Longer checks, not part of `make test`
 

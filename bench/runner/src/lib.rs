@@ -13,6 +13,7 @@ mod compare;
 mod doctor;
 mod events;
 mod evidence;
+mod monitoring;
 mod plan;
 mod report;
 mod run;

@@ -7,9 +7,22 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemUse, Meta, UseTree, Visibility};
 
 /// From the bottom up.
-const ROOMS: [&str; 14] = [
-    "values", "events", "suite", "evidence", "series", "plan", "verdict", "compare", "report",
-    "run", "doctor", "session", "terminal", "cli",
+const ROOMS: [&str; 15] = [
+    "values",
+    "events",
+    "suite",
+    "evidence",
+    "series",
+    "plan",
+    "verdict",
+    "compare",
+    "report",
+    "monitoring",
+    "run",
+    "doctor",
+    "session",
+    "terminal",
+    "cli",
 ];
 
 /// A module by its path from the root of the crate; the root is empty.

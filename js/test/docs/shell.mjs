@@ -115,6 +115,7 @@ export async function runShell(t, world, blocks, ports) {
       K6_NO_USAGE_REPORT: 'true',
       K6_NO_COLOR: 'true',
       ...(process.env.REDIS_SERVER_BIN ? { REDIS_SERVER_BIN: process.env.REDIS_SERVER_BIN } : {}),
+      ...(process.env.PROMETHEUS_BIN ? { PROMETHEUS_BIN: process.env.PROMETHEUS_BIN } : {}),
     },
   });
   const end = () => {

@@ -5,6 +5,7 @@ mod detach;
 mod judge;
 mod life;
 mod list;
+mod monitor;
 pub(crate) mod show;
 mod told;
 mod up;
@@ -17,6 +18,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::plan_verdict::PlanVerdict;
 use crate::compare::{self, baseline};
 use crate::events::{Listener, Stream};
+use crate::monitoring::place::Place;
+use crate::monitoring::serve;
 use crate::plan::Plan;
 use crate::report;
 use crate::run::clean;
@@ -29,6 +32,7 @@ use crate::suite::schema::TargetKind;
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
+use monitor::MonitorVerb;
 use told::told;
 use what::{How, What};
 
@@ -74,6 +78,9 @@ enum Verb {
         /// Print the plan with its time; start, clean and write nothing
         #[arg(long)]
         dry_run: bool,
+        /// End the suite's monitor after a plan that does not pass; its evidence is complete by then
+        #[arg(long)]
+        stop_monitoring_on_fail: bool,
         #[command(flatten)]
         manner: Watched,
     },
@@ -225,6 +232,28 @@ enum Verb {
         #[arg(long, value_name = "NAME", value_delimiter = ',')]
         allow_differences: Vec<String>,
     },
+    /// Watch runs of a suite live: Prometheus, the suite's alerts, and its panels in Grafana or on a page
+    ///
+    /// `start` leaves a monitor running, `stop` ends it; runs that begin in between are watched, and keep in alerts.json which
+    /// alerts fired. What the monitor keeps is in the folder monitoring/ beside the evidence.
+    Monitor {
+        /// Suite file, or the name of one in bench/suites/
+        suite: String,
+        /// Value of a variable of the suite; may be repeated
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// File with NAME=VALUE lines for variables of the suite
+        #[arg(long, value_name = "FILE")]
+        env_file: Option<PathBuf>,
+        #[command(subcommand)]
+        what: MonitorVerb,
+    },
+    /// The process that `monitor start` leaves behind
+    #[command(hide = true)]
+    ServeMonitor {
+        /// Folder of the monitor
+        folder: PathBuf,
+    },
     /// List suites with their scenarios and variants
     List {
         /// Suite file, or the name of one in bench/suites/; all when left out
@@ -335,6 +364,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             what,
             how,
             dry_run,
+            stop_monitoring_on_fail,
             manner,
         } => {
             if dry_run {
@@ -347,7 +377,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             manner.see_to(&name, |stream| {
                 let (suite, selection) = what.load(how)?;
                 let plan = Plan::new(&suite, &selection)?;
-                session::run(&suite, plan, &selection, manner.manner(), stream)
+                let place = Place::of_plan(&suite, &plan)?;
+                let ended = session::run(&suite, plan, &selection, manner.manner(), stream);
+                if stop_monitoring_on_fail && !matches!(ended, Ok(exit::OK)) {
+                    monitor::stop(&suite, &place)?;
+                }
+                ended
             })
         }
         Verb::Resume {
@@ -421,6 +456,17 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
         } => told(vec![Box::new(Terminal::new())], |stream| {
             report::report(&folder, &allow_differences, stream)
         }),
+        Verb::Monitor {
+            suite,
+            set,
+            env_file,
+            what,
+        } => {
+            let with = What::whole(suite, set, env_file);
+            let (suite, selection) = with.load(How::default())?;
+            monitor::monitor(&suite, &Plan::new(&suite, &selection)?, &what)
+        }
+        Verb::ServeMonitor { folder } => serve::serve(&Place::at(&folder)).map(|()| exit::OK),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],

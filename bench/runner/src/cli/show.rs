@@ -1,4 +1,4 @@
-//! `run --dry-run`: the whole plan, with its time, before anything starts.
+//! What is shown before anything starts: suites, and by `run --dry-run` the whole plan with its time.
 
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;

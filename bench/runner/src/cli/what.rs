@@ -11,7 +11,7 @@ use crate::suite::given::Given;
 use crate::values::exit;
 
 /// Which runs of a suite are meant.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct What {
     /// Suite file, or the name of one in bench/suites/
     pub(super) suite: String,
@@ -67,6 +67,16 @@ pub(super) struct How {
 }
 
 impl What {
+    /// All that a suite runs by itself, by these values of its variables.
+    pub(super) fn whole(suite: String, set: Vec<String>, env_file: Option<PathBuf>) -> Self {
+        Self {
+            suite,
+            set,
+            env_file,
+            ..Self::default()
+        }
+    }
+
     /// The suite, and what is asked of it.
     ///
     /// # Errors

@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Output { process: String, text: String },
     /// k6 is asked to end.
     Ending { reason: Ending, limit_s: u64 },
+    /// Which alerts fired while a run was watched.
+    Alerts { lines: Vec<String> },
     /// A run has a verdict that follows from its evidence.
     Judged(Box<JudgedRun>),
     /// A run ended without evidence that could be judged.

@@ -1,5 +1,6 @@
 //! Evidence: folders whose files appear whole or not at all, are never overwritten, and are sealed when a run is judged.
 
+pub(crate) mod alerts;
 pub(crate) mod copy;
 mod folder;
 mod manifest;

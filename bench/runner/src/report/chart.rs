@@ -32,7 +32,7 @@ pub(crate) struct Line {
 }
 
 /// The name under which the page knows a variant's colour.
-pub(super) fn colour_name(variant: usize) -> String {
+pub(crate) fn colour_name(variant: usize) -> String {
     format!("v{}", variant % COLOURS)
 }
 

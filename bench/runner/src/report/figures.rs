@@ -10,6 +10,8 @@ use crate::compare::cells::Cell;
 use crate::compare::plan_verdict::{self, PlanVerdict, Said};
 use crate::compare::stored::{Setting, Stored, StoredRun};
 use crate::compare::words::Outcome;
+use crate::evidence::Folder;
+use crate::evidence::alerts::Alerts;
 use crate::values::exit;
 
 /// Everything that a report says in numbers.
@@ -67,6 +69,9 @@ pub(crate) struct RunRow {
     /// What else the machine did.
     pub(crate) note: String,
     pub(crate) derived: Map<String, Json>,
+    /// Which alerts fired, where somebody watched it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alerts: Option<Alerts>,
 }
 
 /// A planned run without evidence.
@@ -166,6 +171,7 @@ fn row(run: &StoredRun) -> RunRow {
         busy: run.meta.machine.busy,
         note: run.meta.machine.note.clone(),
         derived: run.derived.clone(),
+        alerts: Alerts::of(&Folder::open(&run.path)),
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod answer;
 pub(crate) mod artefacts;
-mod chart;
+pub(crate) mod chart;
 mod figures;
 mod hover;
 mod html;
@@ -13,7 +13,7 @@ mod junit;
 mod markdown;
 mod over_time;
 mod series;
-mod template;
+pub(crate) mod template;
 mod view;
 
 use std::path::Path;

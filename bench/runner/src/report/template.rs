@@ -1,7 +1,7 @@
 //! How the templates of the reports are read.
 
 /// Statements on lines of their own leave nothing behind.
-pub(super) fn syntax() -> Result<minijinja::syntax::SyntaxConfig, minijinja::Error> {
+pub(crate) fn syntax() -> Result<minijinja::syntax::SyntaxConfig, minijinja::Error> {
     minijinja::syntax::SyntaxConfig::builder()
         .trim_blocks(true)
         .lstrip_blocks(true)

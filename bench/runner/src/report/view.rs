@@ -29,6 +29,8 @@ pub(crate) struct View<'a> {
     run_columns: Vec<String>,
     run_rows: Vec<Row>,
     gates: Vec<Row>,
+    /// The alerts of runs that were watched.
+    alerts: Vec<Row>,
     left_out: Vec<String>,
     anomalies: &'a [String],
     facts: Vec<(&'a str, &'a str)>,
@@ -96,6 +98,7 @@ impl<'a> View<'a> {
                 .collect(),
             run_columns: run_columns(&columns),
             gates: figures.runs.iter().map(gates).collect(),
+            alerts: figures.runs.iter().flat_map(alerts).collect(),
             left_out: left_out(figures),
             anomalies: &figures.anomalies,
             facts: pairs(&figures.facts),
@@ -321,6 +324,30 @@ fn gates(run: &RunRow) -> Row {
         weak: !run.counts,
         bad: !run.failed_gates.is_empty(),
     }
+}
+
+/// A row for each alert, and one for what nobody knows.
+fn alerts(run: &RunRow) -> Vec<Row> {
+    let Some(own) = &run.alerts else {
+        return Vec::new();
+    };
+    let row = |cells: [String; 3], bad| Row {
+        head: run_name(run),
+        cells: cells.to_vec(),
+        weak: false,
+        bad,
+    };
+    let known = own.alerts.iter().map(|alert| {
+        let cells = [
+            alert.title.clone(),
+            own.fired(alert),
+            alert.severity.clone(),
+        ];
+        row(cells, !alert.fired.is_empty())
+    });
+    let unknown = own.told_unknown();
+    let unknown = unknown.map(|text| row(["all".to_owned(), text, "–".to_owned()], true));
+    known.chain(unknown).collect()
 }
 
 /// Each run that does not count, once, and the values that a comparison could not use.

@@ -22,6 +22,7 @@ use crate::run::settle::settle;
 use crate::run::target;
 use crate::run::targets::Targets;
 use crate::run::trend_stats;
+use crate::run::watched::Watched as Live;
 use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
@@ -235,6 +236,14 @@ impl Attempt<'_, '_> {
         declared::check(&self.run.load.scenarios, &said)?;
         trend_stats::add(&mut call, self.shared.suite, said.options(), self.stream);
         series::add(&mut call, self.shared.suite, self.run.scenario, folder)?;
+        let live = Live::begin(
+            self.shared.suite,
+            self.run,
+            run_id,
+            said.options(),
+            &mut call,
+            self.stream,
+        )?;
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {
@@ -242,6 +251,8 @@ impl Attempt<'_, '_> {
             processes,
             monitors: Some(monitors),
             machine: Machine::default(),
+            live,
+            stream: self.stream,
         };
         let needs = targets.watch(self.inbox);
         self.inbox.check()?;
@@ -339,16 +350,27 @@ struct Watched<'a> {
     processes: &'a Processes,
     monitors: Option<Monitors>,
     machine: Machine,
+    /// Where somebody watches the run.
+    live: Option<Live>,
+    stream: &'a Stream,
 }
 
 impl Watch for Watched<'_> {
     fn began(&mut self, id: u32) {
         self.processes.add("k6", id);
+        // Without it the run is as good.
+        if let Some(Err(error)) = self.live.as_mut().map(Live::began) {
+            let text = format!("warning  the run cannot be watched: {error:#}");
+            self.stream.tell(Event::Finding { text });
+        }
     }
 
     fn ended(&mut self) -> anyhow::Result<()> {
         if let Some(monitors) = self.monitors.take() {
             self.machine = monitors.stop(self.folder)?;
+        }
+        if let Some(live) = self.live.take() {
+            live.ended(self.folder, self.stream);
         }
         Ok(())
     }

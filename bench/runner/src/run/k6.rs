@@ -227,6 +227,19 @@ impl Call {
             .splice(1..1, ["--out".to_owned(), output.to_owned()]);
     }
 
+    /// Gives all of k6's values a tag.
+    pub(super) fn tag(&mut self, name: &str, value: &str) {
+        self.arguments
+            .splice(1..1, ["--tag".to_owned(), format!("{name}={value}")]);
+    }
+
+    /// Sets a variable of k6's process; `shown` is what is told of its value where that is another one.
+    pub(super) fn setting(&mut self, name: &str, value: &str, shown: Option<&str>) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        let shown = quoted(&format!("{name}={}", shown.unwrap_or(value)));
+        self.settings.push(shown);
+    }
+
     /// The binary.
     pub(super) fn program(&self) -> &Path {
         &self.program

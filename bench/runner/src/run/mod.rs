@@ -25,5 +25,6 @@ pub(crate) mod settle;
 pub(crate) mod target;
 pub(crate) mod targets;
 mod trend_stats;
+mod watched;
 
 pub(crate) use attempt::{Attempt, Outcome};

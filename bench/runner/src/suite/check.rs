@@ -10,8 +10,8 @@ use super::schema::{File, MACHINE_VALUES};
 use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
 use super::section::Section;
 use super::{
-    check_derive, check_gates, check_monitors, check_names, check_plan, check_quick, check_targets,
-    schema1,
+    check_alerts, check_derive, check_gates, check_monitors, check_names, check_plan, check_quick,
+    check_targets, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -114,6 +114,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_quick::quick(file)?;
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
+    check_alerts::alerts(file)?;
     for derive in &file.derive {
         check_derive::derive(file, derive)?;
         for from in &derive.from {

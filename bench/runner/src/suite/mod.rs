@@ -1,5 +1,6 @@
 //! Suite files: their tables, reading and checking them, and the variables of a run.
 
+pub(crate) mod alert;
 pub(crate) mod answer;
 pub(crate) mod compose;
 pub(crate) mod each;
@@ -22,6 +23,7 @@ pub(crate) mod vars;
 pub(crate) mod waits;
 
 mod check;
+mod check_alerts;
 mod check_derive;
 mod check_gates;
 mod check_load;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::alert::{AlertTable, DashboardTable};
 use super::monitor::MonitorTable;
 use super::scenario::ScenarioTable;
 pub(crate) use super::target::{TargetKind, TargetTable};
@@ -54,6 +55,9 @@ pub(crate) struct File {
     pub(crate) gate: Vec<GateTable>,
     #[serde(default)]
     pub(crate) compare: Vec<CompareTable>,
+    #[serde(default)]
+    pub(crate) alert: Vec<AlertTable>,
+    pub(crate) dashboard: Option<DashboardTable>,
     pub(crate) report: Option<ReportTable>,
     pub(crate) quick: Option<QuickTable>,
 }

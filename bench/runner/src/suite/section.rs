@@ -19,6 +19,8 @@ pub(crate) enum Section {
     Resources,
     /// What gates judged over time, each with its limit.
     OverTime,
+    /// Which alerts fired while a run was watched.
+    Alerts,
 }
 
 const PLAIN: &[(&str, Section)] = &[
@@ -29,6 +31,7 @@ const PLAIN: &[(&str, Section)] = &[
     ("queues", Section::Queues),
     ("resources", Section::Resources),
     ("over_time", Section::OverTime),
+    ("alerts", Section::Alerts),
 ];
 
 impl Section {

@@ -180,6 +180,10 @@ fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
                 "a target has ended: k6 ends its run and writes its summary (at most {limit_s} s)"
             ),
         }),
+        Event::Alerts { lines } => lines
+            .iter()
+            .map(|line| format!("alert    {line}"))
+            .collect(),
         Event::Judged(run) => {
             let mut lines = vec![String::new()];
             lines.extend(judged(run));

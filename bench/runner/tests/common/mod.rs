@@ -5,6 +5,7 @@
 pub(crate) mod bench;
 pub(crate) mod evidence;
 pub(crate) mod life;
+pub(crate) mod monitor;
 pub(crate) mod own;
 pub(crate) mod series;
 pub(crate) mod services;

@@ -1,0 +1,260 @@
+//! The folder of a suite's monitor, and what is in it.
+//!
+//! | File | Written by | Holds |
+//! |---|---|---|
+//! | `monitor.json` | the monitor, once everything answers | [`Record`] |
+//! | `settings.json` | `monitor start` | what the monitor is to start |
+//! | `alerting-rules.yml` | `monitor start` | the suite's alerts |
+//! | `targets.json` | `monitor start`, runs | what is scraped now |
+//! | `standing-targets.json` | `monitor start` | what is scraped between runs |
+//! | `runs/ID.json` | runs | [`Run`] |
+//! | `prometheus.yml`, `data/`, `*.log` | the monitor, Prometheus | |
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use procfs::process::{ProcState, Process};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Plan;
+use crate::suite::Suite;
+use crate::suite::vars::{RunValues, Vars};
+use crate::values::writer;
+
+/// Beside the folders of evidence.
+const FOLDER: &str = "monitoring";
+
+/// A process that cannot be taken for a later one with its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Identity {
+    pub(crate) process: i32,
+    /// When it began, in ticks since the machine's start.
+    pub(crate) started_ticks: u64,
+}
+
+impl Identity {
+    /// This process.
+    ///
+    /// # Errors
+    /// `/proc` does not tell.
+    pub(crate) fn own() -> anyhow::Result<Self> {
+        let stat = Process::myself()
+            .and_then(|own| own.stat())
+            .context("reading /proc/self/stat")?;
+        Ok(Self {
+            process: stat.pid,
+            started_ticks: stat.starttime,
+        })
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn lives(self) -> bool {
+        let stat = Process::new(self.process).and_then(|process| process.stat());
+        stat.is_ok_and(|stat| {
+            let over = matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead));
+            stat.starttime == self.started_ticks && !over
+        })
+    }
+}
+
+/// A monitor that is up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) schema_version: u32,
+    #[serde(flatten)]
+    pub(crate) identity: Identity,
+    /// The address of Prometheus.
+    pub(crate) prometheus: String,
+    /// The address to look at: Grafana's dashboard, or our page.
+    pub(crate) dashboard: String,
+    /// The address of our page.
+    pub(crate) page: String,
+    /// How Grafana runs, or why it does not.
+    pub(crate) grafana: String,
+}
+
+/// A run, as far as panels show it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Run {
+    pub(crate) run_id: String,
+    pub(crate) title: String,
+    pub(crate) scenario: String,
+    /// When k6 began, epoch ms.
+    pub(crate) start_ms: i64,
+    /// What is measured of it, epoch ms; `to` is open where the suite declares no window.
+    pub(crate) window_from_ms: i64,
+    pub(crate) window_to_ms: Option<i64>,
+    /// When k6 ended.
+    pub(crate) end_ms: Option<i64>,
+    pub(crate) limits: BTreeMap<String, Limit>,
+    #[serde(flatten)]
+    pub(crate) runner: Identity,
+}
+
+/// The limit of a gate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Limit {
+    pub(crate) metric: String,
+    pub(crate) stat: String,
+    pub(crate) op: String,
+    pub(crate) limit: f64,
+}
+
+impl Run {
+    /// Whether a moment, epoch ms, is measured.
+    pub(crate) fn measures(&self, now_ms: i64) -> bool {
+        let end = self.window_to_ms.into_iter().chain(self.end_ms).min();
+        now_ms >= self.window_from_ms && end.is_none_or(|end| now_ms < end)
+    }
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(PathBuf);
+
+impl Place {
+    /// That of a suite, beside its evidence.
+    ///
+    /// # Errors
+    /// The root of the evidence names a variable without a value.
+    pub(crate) fn of(suite: &Suite, vars: &Vars) -> anyhow::Result<Self> {
+        let root = vars.expand(suite.file.evidence.root.get_ref(), &RunValues::new())?;
+        let root = suite.resolve(&root);
+        Ok(Self(root.join(FOLDER).join(&suite.file.suite.id)))
+    }
+
+    /// That of the suite of a plan.
+    ///
+    /// # Errors
+    /// As [`Self::of`]; or the plan holds no run.
+    pub(crate) fn of_plan(suite: &Suite, plan: &Plan<'_>) -> anyhow::Result<Self> {
+        let run = plan.runs.last().context("a plan holds a run")?;
+        Self::of(suite, &run.vars)
+    }
+
+    /// A folder that is known.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self(folder.to_owned())
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The record of the monitor, whether it lives or not.
+    pub(crate) fn record(&self) -> Option<Record> {
+        read(&self.file("monitor.json"))
+    }
+
+    /// The monitor, if it is up.
+    pub(crate) fn up(&self) -> Option<Record> {
+        self.record().filter(|record| record.identity.lives())
+    }
+
+    /// Writes a file that appears whole.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.file(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("making the folder {}", folder.display()))?;
+        }
+        writer::whole(&path, text.as_bytes(), true)
+            .with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// The same of JSON.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(value).context("JSON")?;
+        self.write(name, &format!("{text}\n"))
+    }
+
+    /// A file of JSON, if it is there and sound.
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        read(&self.file(name))
+    }
+
+    /// Keeps what is known of a run.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(crate) fn keep(&self, run: &Run) -> anyhow::Result<()> {
+        self.write_json(&format!("runs/{}.json", run.run_id), run)
+    }
+
+    /// The runs that were watched here, the newest last.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        let Ok(entries) = std::fs::read_dir(self.file("runs")) else {
+            return Vec::new();
+        };
+        let mut runs: Vec<Run> = entries
+            .filter_map(|entry| read(&entry.ok()?.path()))
+            .collect();
+        runs.sort_by_key(|run| run.start_ms);
+        runs
+    }
+
+    /// What is scraped between runs.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn restore_targets(&self) -> anyhow::Result<()> {
+        let standing = std::fs::read_to_string(self.file("standing-targets.json"));
+        self.write("targets.json", &standing.unwrap_or_else(|_| "[]\n".into()))
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_number_and_its_begin() {
+        let own = Identity::own().expect("this one");
+        assert!(own.lives());
+        let other = Identity {
+            started_ticks: own.started_ticks + 1,
+            ..own
+        };
+        assert!(!other.lives(), "another one with its number");
+    }
+
+    #[test]
+    fn a_run_is_measured_from_the_end_of_its_warm_up_on() {
+        let mut run = Run {
+            run_id: "1".into(),
+            title: "t".into(),
+            scenario: "s".into(),
+            start_ms: 1000,
+            window_from_ms: 2000,
+            window_to_ms: Some(5000),
+            end_ms: None,
+            limits: BTreeMap::new(),
+            runner: Identity::own().expect("this one"),
+        };
+        let measured = |run: &Run| [1999, 2000, 4999, 5000].map(|now| run.measures(now));
+        assert_eq!(measured(&run), [false, true, true, false]);
+        run.end_ms = Some(3000);
+        assert_eq!(measured(&run), [false, true, false, false]);
+        (run.window_to_ms, run.end_ms) = (None, None);
+        assert_eq!(measured(&run), [false, true, true, true]);
+    }
+}
