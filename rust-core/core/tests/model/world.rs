@@ -13,6 +13,10 @@ use rand::{RngExt, SeedableRng};
 
 use crate::stores::Store;
 
+/// Instants before and after any time of a store's clock, in ms since the epoch: in 2001 and in 2096.
+const PAST: i64 = 1_000_000_000_000;
+const AHEAD: i64 = 4_000_000_000_000;
+
 /// What one run is made of, drawn from its seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -28,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) ends: bool,
     pub(crate) max_failures: Option<u32>,
     pub(crate) on_timeout: OnTimeout,
+    /// In ms since the epoch: long past, or long ahead.
+    pub(crate) release_at: Option<i64>,
     pub(crate) steps: u32,
     /// Small ones, so that several are on their way at once.
     pub(crate) batch_max: usize,
@@ -57,6 +63,9 @@ impl Plan {
             max_failures: rng.random_bool(0.1).then(|| rng.random_range(0..3)),
             on_timeout: [OnTimeout::Throw, OnTimeout::Release, OnTimeout::Abort]
                 [rng.random_range(0..3)],
+            // From a sequence of its own: those of the seeds that are known stay what they are.
+            release_at: [None, None, Some(PAST), Some(AHEAD)]
+                [StdRng::seed_from_u64(!seed).random_range(0..4)],
             steps: rng.random_range(50..400),
             batch_max: rng.random_range(1..=4),
         }
@@ -76,10 +85,13 @@ impl Plan {
         let max = self
             .max_failures
             .map_or(String::new(), |n| format!(r#","maxFailures":{n}"#));
+        let release_at = self
+            .release_at
+            .map_or(String::new(), |ms| format!(r#","releaseAt":{ms}"#));
         let on_timeout = format!("{:?}", self.on_timeout).to_lowercase();
         let json = format!(
             r#"{{"name":"model","parties":{},"cyclic":{},"store":"redis://127.0.0.1","runId":"r","reasons":["login"],
-               "onTimeout":"{on_timeout}"{release}{max}}}"#,
+               "onTimeout":"{on_timeout}"{release}{max}{release_at}}}"#,
             self.parties, self.cyclic
         );
         let mut options = BarrierOptions::from_json(json.as_bytes()).expect("valid options");
@@ -113,6 +125,8 @@ pub(crate) struct World<'a> {
     /// What the ledgers decided, as nothing but the test knows it: per phase, who and what.
     truth: BTreeMap<Phase, HashMap<Participant, Outcome>>,
     truth_left: HashMap<Participant, Phase>,
+    /// The indices of arrivals that were told, by phase.
+    indices: BTreeMap<Phase, BTreeSet<u32>>,
     /// The newest phase that any process knew to be open.
     furthest: Phase,
     traced: bool,
@@ -145,6 +159,7 @@ impl<'a> World<'a> {
             next_token: 0,
             truth: BTreeMap::new(),
             truth_left: HashMap::new(),
+            indices: BTreeMap::new(),
             furthest: Phase(0),
             traced: std::env::var_os("K6_BARRIER_MODEL_TRACE").is_some(),
         }
@@ -348,14 +363,21 @@ impl<'a> World<'a> {
                 let token = ticket.redeem();
                 let known = self.processes[p].pending.remove(&token);
                 assert!(known, "call {token} was completed twice");
-                if let Ok(Done::Outcome(answer)) = result
-                    && self.plan.exact()
-                {
+                let Ok(Done::Outcome(answer)) = result else {
+                    return;
+                };
+                if self.plan.exact() {
                     let over = !self.plan.cyclic;
                     assert!(
                         answer.outcome != Outcome::Late || over,
                         "nobody can be late where all are waited for: {answer:?}"
                     );
+                }
+                // Of an arrival that the store found to be behind a release nobody tells an index.
+                if answer.outcome == Outcome::Arrived && answer.first && answer.index > 0 {
+                    let told = self.indices.entry(answer.phase).or_default();
+                    let unheard = told.insert(answer.index);
+                    assert!(unheard || self.plan.amnesia, "an index twice: {answer:?}");
                 }
             }
             Event::Released(release) => self.check_release(p, release),
@@ -404,6 +426,24 @@ impl<'a> World<'a> {
             }
             Why::Timeout => assert_eq!(self.plan.on_timeout, OnTimeout::Release, "{text}"),
             Why::Operator => panic!("nobody released by hand: {text}"),
+        }
+        if let (Some(AHEAD), Why::All | Why::Quorum, false) =
+            (self.plan.release_at, release.why, lost)
+        {
+            let instant = release.at.0 + release.delay.0;
+            assert!(instant >= AHEAD * 1000, "before its instant: {text}");
+        } else if !lost {
+            assert!(release.delay.0 < AHEAD, "held for no reason: {text}");
+        }
+        if !lost && !self.plan.amnesia {
+            let told = self.indices.get(&n).into_iter().flatten();
+            for index in told {
+                let place = index.checked_sub(release.before);
+                assert!(
+                    place.is_some_and(|place| (1..=counts.arrived).contains(&place)),
+                    "index {index} is of another phase: {text}"
+                );
+            }
         }
         if !lost {
             assert!(
