@@ -79,7 +79,7 @@ func TestUsersOfTwoProcessesTakeTurns(t *testing.T) {
 func TestAnArrivalHasItsInstantWhetherOrNotItWaits(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
-	const script = `const b = new Barrier('default', { parties: 2, cyclic: true, release: { spread: '200ms' } })`
+	const script = `const b = new Barrier('default', { parties: 2, release: { spread: '200ms' } })`
 	one, two := p.user(1, script), p.user(2, script)
 	assert.Equal(t, `1`, one.json(`b.arrive().index`))
 	went := wentInTurn(t, []*virtualUser{one, two}, `b.arriveAndWait()`)
