@@ -211,7 +211,7 @@ declare module 'k6/x/barrier' {
     serverReleasedAt: number;
     /**
      * With `spread` or `rate`, for who arrived: the own instant of this participant by the clock of this process, in milliseconds
-     * since the epoch.
+     * since the epoch. It may be missing for who asks after the last one has gone.
      */
     dueAt?: number;
   }

@@ -188,6 +188,10 @@ func (t *turn) dueAt() float64 { return float64(t.at.UnixMicro()) / 1000 }
 
 // pushTurn records how long a wait took, and how far from its own instant its user woke.
 func (c *call) pushTurn(phase uint32, waited time.Duration) {
+	if c.started.After(c.turn.at) { // who comes after its instant did not sleep until then
+		c.pushWait(phase, waited, nil)
+		return
+	}
 	m := c.inst.metrics
 	c.push(c.reading(m.waitDuration, metrics.D(waited), phase), c.reading(m.spreadSkewDuration, metrics.D(c.turn.off()), phase))
 }

@@ -56,7 +56,7 @@ func (t *turns) set() {
 	case t.next.IsZero() || first.Before(t.next):
 		t.timer.Reset(time.Until(first))
 	default:
-		return // as it is, or a turn is being taken, after which it is set again
+		return // it fires in time
 	}
 	t.next = first
 }

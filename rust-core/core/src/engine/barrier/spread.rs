@@ -26,14 +26,19 @@ impl Barrier {
         let Some(spread) = self.options.shared.spread else {
             return;
         };
-        let now = epoch_micros(Instant::now());
-        state.timetables.retain(|_, table| table.last() > now);
+        state.forget_turns();
         let table = Timetable::new(spread, release, at, self.options.shared.parties);
         state.timetables.insert(release.phase, table);
     }
 }
 
 impl State {
+    /// Nobody has to wait for an instant that has passed.
+    pub(super) fn forget_turns(&mut self) {
+        let now = epoch_micros(Instant::now());
+        self.timetables.retain(|_, table| table.last() > now);
+    }
+
     /// What a participant is told that arrived in a released phase: its instant, where its release is spread. One that lies
     /// behind is told as well, since whoever measures wants to know it.
     pub(super) fn outcome_of(&self, participant: &Participant, answered: Answered) -> Done {
