@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"slices"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -102,6 +103,8 @@ func (c *call) awaitTurn(s *openBarrier, phase uint32, d deadlines) (jsValue, er
 	if c.here != nil {
 		result = newWaitResult(c.here, waited{release: s.expected(phase), outcome: core.OutcomeArrived})
 	}
+	s.joinProgress()
+	defer s.leaveProgress()
 	at := c.at
 	for at == 0 {
 		if c.stay.IsOver() {
@@ -129,9 +132,6 @@ func (c *call) awaitTurn(s *openBarrier, phase uint32, d deadlines) (jsValue, er
 
 // sleepForTurn returns with the instant once it has come, or with 0 where the time was over and the store has another look.
 func (c *call) sleepForTurn(s *openBarrier, phase uint32, d deadlines) (uint64, error) {
-	s.joinProgress()
-	defer s.leaveProgress()
-
 	ending := s.Ending()
 	for {
 		select {
@@ -185,6 +185,27 @@ func (t *turn) off() time.Duration { return t.woke.Round(0).Sub(t.at).Abs() }
 
 // dueAt is the intended instant in milliseconds since the epoch.
 func (t *turn) dueAt() float64 { return float64(t.at.UnixMicro()) / 1000 }
+
+// turnsLeft is how long the users of the newest release still go one after the other; with a random rate about so long.
+func (s *openBarrier) turnsLeft() time.Duration {
+	if s.config.Spread == nil {
+		return 0
+	}
+	status, err := s.Status()
+	if err != nil || status.ReleasedAt == nil || len(status.Released) == 0 {
+		return 0
+	}
+	release := s.Release(slices.Max(status.Released))
+	if release == nil {
+		return 0
+	}
+	pace := s.config.Spread.Pace
+	span := time.Duration(pace.SpanMs) * time.Millisecond
+	if pace.Rate > 0 {
+		span = time.Duration(float64(release.Arrived) / float64(pace.Rate) * float64(time.Second))
+	}
+	return time.Until(time.UnixMicro(int64(release.ReleasedAt * 1000)).Add(span))
+}
 
 // pushTurn records how long a wait took, and how far from its own instant its user woke.
 func (c *call) pushTurn(phase uint32, waited time.Duration) {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -97,16 +99,20 @@ func TestATimeOutDoesNotEndTheWaitForAnInstant(t *testing.T) {
 func TestAnEndedUserDoesNotWaitForItsInstant(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
+	p.root.progressEvery = time.Millisecond
 	const script = `const b = new Barrier('default', { parties: 2, release: { spread: '20h' } })`
 	one, two := p.user(1, script), p.user(2, script)
-	assert.Equal(t, `1`, two.json(`b.arrive().index`))
+	assert.Equal(t, `1`, one.json(`b.arrive().index`))
 	ended := make(chan error, 1)
 	go func() {
-		_, err := one.run(`b.arriveAndWait()`)
+		_, err := two.run(`b.arriveAndWait()`) // in ten hours
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return two.json(`b.status().released.length`) == "1" }, wakeLimit, wakeTick)
-	one.cancel()
+	says := func(line string) bool {
+		return strings.Contains(line, "released (all): 2 of 2 arrived; the last of them goes in about 20h0m0s")
+	}
+	require.Eventually(t, func() bool { return slices.ContainsFunc(p.messages(), says) }, wakeLimit, wakeTick)
+	two.cancel()
 	require.Error(t, <-ended)
 }
 
@@ -144,7 +150,8 @@ func TestNobodyGoesBeforeTheInstant(t *testing.T) {
 	for _, store := range []string{"memory", server.URL()} {
 		v := p.user(1, fmt.Sprintf(`const at = Date.now() + 300, b = new Barrier('%d', { parties: 1, store: '%s', timeout: 100,
 			releaseAt: new Date(at).toISOString() })`, len(store), store))
+		// Of a server's clock a process knows what time it is with an error that is known too.
 		assert.Equal(t, `["all",true,true]`, v.json(`(({ reason, serverReleasedAt }) =>
-			[reason, serverReleasedAt >= at, Date.now() >= at])(b.arriveAndWait())`))
+			[reason, serverReleasedAt >= at, Date.now() + 1 + (b.status().clockBoundMs ?? 0) >= at])(b.arriveAndWait())`))
 	}
 }

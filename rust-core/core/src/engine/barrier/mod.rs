@@ -278,7 +278,7 @@ impl Barrier {
                 return self.arrive_and_wait(state, &participant, &arrival, explicit, limit, token);
             }
             Call::Wait(phase, participant, limit) => {
-                return self.wait(state, phase, participant, limit, token);
+                return self.wait(state, phase, participant.as_ref(), limit, token);
             }
             Call::Report {
                 participant,

@@ -223,14 +223,14 @@ impl Barrier {
         &self,
         state: &mut State,
         phase: Phase,
-        participant: Option<Participant>,
+        participant: Option<&Participant>,
         limit: Limit,
         token: Token,
     ) -> Submitted {
         if let Err(error) = self.context.runtime() {
             return Submitted::Done(Err(error));
         }
-        if let Some(own) = participant.as_ref().filter(|_| state.has_fired(phase))
+        if let Some(own) = participant.filter(|_| state.has_fired(phase))
             && let Some(done) = state.turn_of(own, phase)
         {
             return Submitted::Done(Ok(done));
@@ -247,7 +247,7 @@ impl Barrier {
             ticket: Some(self.context.ticket(token, None)),
             impatient: false,
             first: None,
-            own: self.in_turn(participant.as_ref()),
+            own: self.in_turn(participant),
         };
         self.stay(state, token, wait);
         Submitted::Pending(None)
