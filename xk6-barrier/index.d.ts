@@ -143,10 +143,7 @@ declare module 'k6/x/barrier' {
     spread?: Duration;
     /** So many go each second: a whole number from 1 to 1,000,000. Instead of `spread`. */
     rate?: number;
-    /**
-     * One as far from the next as the other, or at random, as independent users come.
-     * @default 'even'
-     */
+    /** One as far from the next as the other (the default), or at random, as independent users come. */
     shape?: 'even' | 'poisson';
     /**
      * The same seed gives the same random instants again: a whole number from 0 to 4,294,967,295.
@@ -209,10 +206,7 @@ declare module 'k6/x/barrier' {
     releasedAt: number;
     /** The same by the clock of the store's server; with the memory store that is this process. */
     serverReleasedAt: number;
-    /**
-     * With `spread` or `rate`, for who arrived: the own instant of this participant by the clock of this process, in milliseconds
-     * since the epoch. It may be missing for who asks after the last one has gone.
-     */
+    /** With `spread` or `rate`, for who arrived: its own instant as `releasedAt` is. Missing once the last one has gone. */
     dueAt?: number;
   }
 
