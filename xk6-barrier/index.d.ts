@@ -29,7 +29,7 @@ declare module 'k6/x/barrier' {
 
   /**
    * Options of a barrier. A process, and all processes that share a barrier, must agree on `parties`, `cyclic`,
-   * `release`, `maxFailures`, `late`, `onTimeout` and `failUnaccounted`. An option that is `null` or `undefined` has its
+   * `release`, `releaseAt`, `maxFailures`, `late`, `onTimeout` and `failUnaccounted`. An option that is `null` or `undefined` has its
    * default; one that does not exist is an error.
    */
   export interface BarrierOptions {
@@ -81,9 +81,17 @@ declare module 'k6/x/barrier' {
 
     /**
      * Release before all are accounted for: at this many arrivals, or at this whole percentage of the participants that
-     * have not left, such as `'90%'`. Unset: only when all are accounted for.
+     * have not left, such as `'90%'`. Unset: only when all are accounted for. An object says how users go as well: one after
+     * the other, see {@link Release}.
      */
-    release?: number | string;
+    release?: number | string | Release;
+
+    /**
+     * Not before this instant, by the clock of the store's server: milliseconds since the epoch, or a string such as
+     * `'2027-01-01T00:00:00Z'`. All have to be accounted for, or a quorum to have arrived, as well. One that has passed holds nobody
+     * up, and a release by a time-out or by an operator does not wait for it.
+     */
+    releaseAt?: number | string;
 
     /**
      * The barrier breaks for everyone when more than this many fail in a phase: a whole number from 0 to `parties`.
@@ -122,6 +130,26 @@ declare module 'k6/x/barrier' {
 
     /** The same as `register({ participant })` right after construction. */
     participant?: Participant;
+  }
+
+  /**
+   * How a release comes about, and how its users go. With `spread` or `rate` each arrival has an instant of its own, in the order
+   * of their indices, and `arriveAndWait` returns at that. Who waits without an arrival goes at the instant of release.
+   */
+  export interface Release {
+    /** At how many arrivals, as the option `release`. */
+    quorum?: number | string;
+    /** They go within this time: above 0, at most 24 h. */
+    spread?: Duration;
+    /** So many go each second: a whole number from 1 to 1,000,000. Instead of `spread`. */
+    rate?: number;
+    /** One as far from the next as the other (the default), or at random, as independent users come. */
+    shape?: 'even' | 'poisson';
+    /**
+     * The same seed gives the same random instants again: a whole number from 0 to 4,294,967,295.
+     * @default 1
+     */
+    seed?: number;
   }
 
   /** Options of calls that are about a participant. */
@@ -178,6 +206,8 @@ declare module 'k6/x/barrier' {
     releasedAt: number;
     /** The same by the clock of the store's server; with the memory store that is this process. */
     serverReleasedAt: number;
+    /** With `spread` or `rate`, for who arrived: its own instant as `releasedAt` is. Missing once the last one has gone. */
+    dueAt?: number;
   }
 
   /** A barrier as this process knows it. */

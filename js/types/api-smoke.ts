@@ -28,6 +28,7 @@ import both, {
   type QueueTypeError,
   type QueueWaitOptions,
   type QueueWaitResult,
+  type Release,
   type ReleaseReason,
   type TlsOptions,
   type WaitOptions,
@@ -38,6 +39,10 @@ const timeout: Duration = '30s';
 const participant: Participant = 7;
 
 const tls: Required<TlsOptions> = { ca: 'PEM', cert: 'PEM', key: 'PEM', serverName: 'redis.test' };
+const turns: Required<Omit<Release, 'rate'>> = { quorum: '90%', spread: '2s', shape: 'poisson', seed: 7 };
+const pace: Release = { quorum: 90, rate: 500 };
+new Barrier('turns', { parties: 100, release: turns, releaseAt: 1_800_000_000_000 });
+new Barrier('pace', { parties: 100, release: pace });
 const options: Required<BarrierOptions> = {
   parties: 10,
   store: 'rediss://127.0.0.1:6379',
@@ -48,6 +53,7 @@ const options: Required<BarrierOptions> = {
   ttl: 3_600_000,
   cyclic: true,
   release: '90%',
+  releaseAt: '2027-01-01T00:00:00Z',
   maxFailures: 1,
   late: 'pass',
   onTimeout: 'throw',
@@ -105,6 +111,7 @@ const failed: FailedByReason = result.failed;
 const ended: ReleaseReason | 'late' = result.reason;
 const of: Outcome | undefined = result.outcome;
 numbers.push(result.arrived, result.failedTotal, result.left, result.parties, result.phase, result.waitedMs, result.releasedAt, result.serverReleasedAt);
+numbers.push(result.dueAt ?? 0);
 
 const status: Required<BarrierStatus> = barrier.status();
 const texts: string[] = [status.name, status.runId, status.store];

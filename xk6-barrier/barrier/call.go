@@ -38,6 +38,8 @@ type call struct {
 	token       uint64         // the same: its number
 	before      noted          // the same: what was known of the virtual user before it
 	counted     atomic.Bool    // the same: whether it is counted, or is not to be
+	at          uint64         // its own instant where that was told at once, in microseconds since the epoch
+	turn        *turn          // how it went at that
 	settled     bool           // whether its outcome is remembered
 }
 

@@ -37,7 +37,9 @@ type (
 		Name            string           `json:"name"`
 		Parties         int64            `json:"parties"`
 		Cyclic          bool             `json:"cyclic,omitempty"`
-		Release         *release         `json:"release,omitempty"`
+		Release         *quorum          `json:"release,omitempty"`
+		Spread          *spread          `json:"spread,omitempty"`
+		ReleaseAt       *int64           `json:"releaseAt,omitempty"`
 		MaxFailures     *int64           `json:"maxFailures,omitempty"`
 		Late            string           `json:"late,omitempty"`
 		OnTimeout       string           `json:"onTimeout,omitempty"`
@@ -48,7 +50,7 @@ type (
 		RandomRunID     bool             `json:"randomRunId,omitempty"`
 	}
 
-	release struct {
+	quorum struct {
 		Count   int64 `json:"count,omitempty"`
 		Percent int64 `json:"percent,omitempty"`
 	}
@@ -66,7 +68,7 @@ func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID,
 		Name:            o.text("name", name),
 		Parties:         o.required("parties").whole(o, "parties"),
 		Cyclic:          o.boolean("cyclic"),
-		Release:         o.release("release"),
+		ReleaseAt:       o.instant("releaseAt"),
 		MaxFailures:     o.optionalWhole("maxFailures"),
 		Late:            o.choice("late", "pass", "error"),
 		OnTimeout:       o.choice("onTimeout", "throw", "release", "abort"),
@@ -75,6 +77,7 @@ func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID,
 		RunID:           o.string("runId"),
 		TLS:             o.tls(),
 	}
+	c.Release, c.Spread = o.release("release")
 	if store := o.string("store"); store != "" {
 		c.Store = store
 		if store != memoryStore && !strings.Contains(store, "://") {

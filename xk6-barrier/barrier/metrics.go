@@ -16,6 +16,8 @@ type barrierMetrics struct {
 	failures     *metrics.Metric // the same, tag reason
 	skewDuration *metrics.Metric // from the release instant to the wake of this virtual user
 	timeouts     *metrics.Metric
+	// how far from its own instant a virtual user woke that a release let go in its turn
+	spreadSkewDuration *metrics.Metric
 }
 
 func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
@@ -31,6 +33,8 @@ func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
 		failures:     register("barrier_failures", metrics.Counter),
 		skewDuration: register("barrier_skew_duration", metrics.Trend, metrics.Time),
 		timeouts:     register("barrier_timeouts", metrics.Counter),
+
+		spreadSkewDuration: register("barrier_spread_skew_duration", metrics.Trend, metrics.Time),
 	}
 	return m, errors.Join(failed...)
 }

@@ -30,7 +30,8 @@ const (
 	allowedWhole       = "a whole number"
 	allowedParticipant = "a string of 1 to 128 bytes or a whole number from 0 to 2^53 - 1"
 	allowedRedisURL    = "redis[s][+cluster]://[[user]:password@]host[:port][/database]"
-	allowedRelease     = `a number of arrivals such as 90, or a whole percentage such as "90%"`
+	allowedQuorum      = `a number of arrivals such as 90, or a whole percentage such as "90%"`
+	allowedRelease     = allowedQuorum + `, or an object such as { spread: "2s" }`
 )
 
 // options reads an options object and keeps the first thing that is wrong with it.
@@ -66,6 +67,11 @@ func (o *options) fail(option string, got sobek.Value, allowed string) {
 // get reads an option; nullish is nil, which means the default.
 func (o *options) get(option string) sobek.Value {
 	o.known = append(o.known, option)
+	return o.peek(option)
+}
+
+// peek is an option's value, whether or not it is one of those that are allowed.
+func (o *options) peek(option string) sobek.Value {
 	if o.object == nil {
 		return nil
 	}
@@ -204,20 +210,21 @@ func (o *options) duration(option, allowed string, least time.Duration) *time.Du
 
 var percentage = regexp.MustCompile(`^[0-9]{1,9}%$`)
 
-func (o *options) release(option string) *release {
+// quorum is how many arrivals are enough; nil where all are waited for.
+func (o *options) quorum(option, allowed string) *quorum {
 	v := o.get(option)
 	if v == nil {
 		return nil
 	}
 	if n, ok := wholeNumber(v); ok && n > 0 {
-		return &release{Count: n}
+		return &quorum{Count: n}
 	}
 	if s, ok := v.Export().(string); ok && percentage.MatchString(s) {
 		if n, err := strconv.ParseInt(strings.TrimSuffix(s, "%"), 10, 64); err == nil && n > 0 {
-			return &release{Percent: n}
+			return &quorum{Percent: n}
 		}
 	}
-	o.fail(option, v, allowedRelease)
+	o.fail(option, v, allowed)
 	return nil
 }
 

@@ -16,7 +16,7 @@ func TestBadOptions(t *testing.T) {
 		duration  = `a duration above 0: milliseconds, or a string such as "30s" or "5m"`
 		ids       = `a string of 1 to 128 bytes or a whole number from 0 to 2^53 - 1`
 		names     = `1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'`
-		release   = `a number of arrivals such as 90, or a whole percentage such as "90%"`
+		release   = `a number of arrivals such as 90, or a whole percentage such as "90%", or an object such as { spread: "2s" }`
 		redisURLs = `redis[s][+cluster]://[[user]:password@]host[:port][/database]`
 		pemText   = `PEM text, as open() reads it from a file`
 		certs     = `the PEM text of one or more certificates, as open() reads it from a file`
@@ -149,7 +149,7 @@ func TestUnknownOptions(t *testing.T) {
 	v := p.user(1, `const b = new Barrier('default', { parties: 1 }), q = new QueueCounter({ redis: 'redis://localhost', keys: ['k'] })`)
 	for code, known := range map[string]string{
 		`new Barrier('x', { parties: 1, nope: 5 })`: "cyclic, failUnaccounted, late, maxFailures, onTimeout, participant, " +
-			"parties, reasons, release, releaseDelay, runId, store, timeout, tls, ttl",
+			"parties, reasons, release, releaseAt, releaseDelay, runId, store, timeout, tls, ttl",
 		`new Barrier('x', { parties: 1, tls: { nope: 5 } })`:                     "ca, cert, key, serverName",
 		`b.arrive({ nope: 5 })`:                                                  "participant",
 		`b.fail('x', { nope: 5 })`:                                               "participant",

@@ -77,8 +77,11 @@ func (s *openBarrier) reportProgress(stop <-chan struct{}) {
 	}
 }
 
-// describeProgress is the counts and who is missing.
+// describeProgress is the counts and who is missing, or that the users of a release are going.
 func (s *openBarrier) describeProgress(ctx context.Context) (string, error) {
+	if left := s.turnsLeft(); left > 0 {
+		return fmt.Sprintf("%s; the last of them goes in about %s", s.describeEnd(), left.Round(time.Second)), nil
+	}
 	status, err := s.Status()
 	if err != nil {
 		return "", err

@@ -67,6 +67,9 @@ func (r *waitResult) tell(w waited) sobek.Value {
 	if r.told == nil || is.ServerReleasedAt != was.ServerReleasedAt {
 		r.data.Put("serverReleasedAt", orNull(is.ServerReleasedAt))
 	}
+	if w.turn != nil {
+		r.data.Put("dueAt", w.turn.dueAt())
+	}
 	r.told = &w
 	return r.data.Object
 }

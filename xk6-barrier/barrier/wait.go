@@ -17,6 +17,7 @@ type waited struct {
 	release *core.Release
 	outcome core.Outcome // of the participant that waited; none for a spectator
 	lasted  time.Duration
+	turn    *turn // of a user that went at an instant of its own; else nil
 }
 
 // reason is the release's, or that the participant was late for it.
@@ -174,6 +175,7 @@ func (o *otherAnswer) Error() string { return "the arrival has another answer" }
 // answered goes on with the final answer to an arrival.
 func (c *call) answered(s *openBarrier, answer core.Answer, err error, d deadlines) (jsValue, error) {
 	c.settle(answer)
+	c.at = answer.At
 	if err = c.orLate(answer, err); err != nil {
 		if answer.Outcome == core.OutcomeArrived {
 			c.user.timedOut(answer.Phase, c.participant)
@@ -192,6 +194,9 @@ func (c *call) answered(s *openBarrier, answer core.Answer, err error, d deadlin
 
 // await parks the goroutine until the phase is released, the barrier broken, the time over, or k6 ends the iteration.
 func (c *call) await(s *openBarrier, phase uint32, outcome core.Outcome, d deadlines) (jsValue, error) {
+	if c.inTurn(outcome) {
+		return c.awaitTurn(s, phase, d)
+	}
 	var woke time.Time
 	gate := s.Gate(phase)
 	var result *waitResult
@@ -380,15 +385,18 @@ func (c *call) released(
 			reason: fmt.Sprintf("phase %d is released, but its record is not kept any more: only the last 16 are", phase),
 		}
 	}
-	w := waited{release: release, outcome: outcome, lasted: time.Since(c.started)}
-	var skew *time.Duration
-	if !woke.IsZero() {
+	w := waited{release: release, outcome: outcome, lasted: time.Since(c.started), turn: c.turn}
+	switch {
+	case c.turn != nil:
+		c.pushTurn(phase, w.lasted)
+	case woke.IsZero():
+		c.pushWait(phase, w.lasted, nil)
+	default:
 		after := time.Duration(float64(woke.UnixNano()) - release.ReleasedAt*float64(time.Millisecond))
 		s.noteWake(phase, after)
 		after = max(0, after)
-		skew = &after
+		c.pushWait(phase, w.lasted, &after)
 	}
-	c.pushWait(phase, w.lasted, skew)
 	return func(rt *sobek.Runtime) sobek.Value {
 		if result == nil {
 			result = newWaitResult(rt, w)

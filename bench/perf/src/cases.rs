@@ -12,7 +12,7 @@ use crate::core::{by_redis_benchmark, through_the_core};
 use crate::k6::{K6, Round, Trend, read, rounds};
 use crate::many::many;
 use crate::processes::{processes, segments};
-use crate::rendezvous::{arrive, memory, release};
+use crate::rendezvous::{arrive, memory, release, turns};
 use crate::series::series;
 use crate::server::{Server, built};
 use crate::suite::scenario;
@@ -176,6 +176,13 @@ pub(crate) const CASES: &[Case] = &[
         variants: &[seldom("plain", 3), seldom("memory", 3), seldom("redis", 3)],
         plot: ("release_ms", "ms"),
         run: |bench, variant| release(bench, variant, bench.scale.crowd(), 3),
+    },
+    Case {
+        name: "turns",
+        about: "a release that is spread over two seconds: how late each user's next statement is, beside users that sleep until the same instants",
+        variants: &[seldom("plain", 2), seldom("memory", 2), seldom("redis", 2)],
+        plot: ("off_ms", "ms"),
+        run: turns,
     },
     Case {
         name: "core",

@@ -156,6 +156,20 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
     rows.push(large("crowd/memory", "memory"));
     rows.push(large("crowd/redis", "Redis"));
 
+    let turns = |of, name: &str, goal| {
+        let title = format!(
+            "a release of {users} users over 2 s, {name}: how late the next statement is, 99th percentile"
+        );
+        Row {
+            peer: Some(("turns/plain", "plain k6, sleeping until the same instants")),
+            compare: Compare::Ratio,
+            goal,
+            ..row(title, of, "off_ms", "ms")
+        }
+    };
+    rows.push(turns("turns/memory", "memory", Some(Goal::AtMost(1.5))));
+    rows.push(turns("turns/redis", "Redis", Some(Goal::AtMost(1.5))));
+
     let count = |keys: u32, figure, peer_figure, goal| Row {
         peer: Some(("queues/both", "TYPE, then ZCARD or HLEN, in the script")),
         peer_figure: Some(peer_figure),

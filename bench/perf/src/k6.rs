@@ -56,6 +56,9 @@ pub(crate) struct Trend {
     pub(crate) min: f64,
     /// The one in the middle.
     pub(crate) med: f64,
+    /// The 99th percentile, of scripts that tell it.
+    #[serde(default, rename = "p(99)")]
+    pub(crate) p99: f64,
     /// The last.
     pub(crate) max: f64,
 }

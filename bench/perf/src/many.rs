@@ -174,6 +174,7 @@ mod tests {
             count,
             min: max,
             med: max,
+            p99: max,
             max,
         };
         let mut round = Round::from([

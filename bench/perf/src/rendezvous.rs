@@ -82,6 +82,29 @@ pub(crate) fn release(
     Ok(figures)
 }
 
+/// How late the users of a spread release make their next statements: the 99th percentile of each round.
+///
+/// # Errors
+/// As [`release`].
+pub(crate) fn turns(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
+    let users = bench.scale.users;
+    let scripts = ["turns-plain.js", "turns-barrier.js", "turns-barrier.js"];
+    let seen = with_peers(bench, scripts, variant, users, 3, false)?;
+    let mut off = Vec::new();
+    for round in &seen.rounds {
+        let late = trend(round, "off")?;
+        all_of(users, late.count)?;
+        // Of a barrier the script tells the difference of two clocks and how far these are apart.
+        let apart = round.get("wall").map_or(0.0, |wall| wall.med);
+        let ready = round.get("ready").zip(round.get("last"));
+        if ready.is_none_or(|(ready, first)| ready.max < first.max) {
+            off.push(late.p99 - apart);
+        }
+    }
+    some_of(&off, seen.rounds.len())?;
+    Ok(vec![("off_ms", off)])
+}
+
 /// A round counts only if all users were ready when it began.
 fn some_of(counted: &[f64], rounds: usize) -> anyhow::Result<()> {
     ensure!(

@@ -291,6 +291,18 @@ impl Ledger {
         Ok(Decision::Later(answer))
     }
 
+    /// The index of a participant's arrival in this phase, 0 where the store has not told it; none where it did not arrive.
+    #[must_use]
+    pub fn arrival(&self, participant: &Participant, phase: Phase) -> Option<u32> {
+        if let Some(kept) = self.kept.get(participant) {
+            let arrived = kept.outcome == Outcome::Arrived && kept.phase == phase;
+            return arrived.then_some(kept.index);
+        }
+        let own = self.entries.get(participant)?.outcome.as_ref()?;
+        let arrived = own.outcome == Outcome::Arrived && own.phase == phase;
+        arrived.then_some(own.index)
+    }
+
     /// The next batch to send: items of one phase that all are, or all are not, sent again.
     pub fn next_batch(&mut self) -> Option<(Batch, Vec<Item>)> {
         let first = self.queue.front()?;

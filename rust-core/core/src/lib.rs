@@ -26,6 +26,7 @@ pub mod options;
 pub mod panics;
 pub mod protocol;
 pub mod session;
+pub mod spread;
 pub mod store;
 pub mod ticket;
 pub mod tls;

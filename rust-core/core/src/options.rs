@@ -9,6 +9,7 @@ use crate::address::RedisAddress;
 use crate::error::OptionError;
 use crate::ids::{BarrierName, Reason, RunId, quoted};
 use crate::ledger::BATCH_MAX;
+use crate::spread::Spread;
 use crate::tls::TlsOptions;
 
 /// Most participants that a barrier can expect.
@@ -18,6 +19,9 @@ pub const TTL_MIN: Duration = Duration::from_secs(60);
 const TTL_DEFAULT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 const OP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The instants that can be given for a release, in ms since the epoch: from 2001 to 2100. What lies before was given in seconds.
+pub const RELEASE_AT: std::ops::RangeInclusive<u64> = 1_000_000_000_000..=4_102_444_800_000;
 
 /// When a phase is released before all are accounted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +89,12 @@ pub struct SharedOptions {
     pub on_timeout: OnTimeout,
     /// Scenarios whose users are participants.
     pub fail_unaccounted: BTreeSet<String>,
+    /// Lets users go one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+    /// No phase that is complete takes effect before this instant of the store's clock, in ms since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_at: Option<u64>,
 }
 
 impl SharedOptions {
@@ -97,6 +107,13 @@ impl SharedOptions {
         serde_json::to_string(self).expect("plain data always has a JSON form")
     }
 
+    /// The instant before which no complete phase takes effect, in microseconds.
+    #[must_use]
+    pub fn release_at_micros(&self) -> Option<i64> {
+        let ms = i64::try_from(self.release_at?).ok()?;
+        Some(ms.saturating_mul(1000))
+    }
+
     /// The first option in which two openers differ, as an error that shows both values.
     #[must_use]
     pub fn difference(mine: &str, theirs: &str) -> OptionError {
@@ -105,8 +122,10 @@ impl SharedOptions {
                 .unwrap_or_default()
         };
         let (mine, theirs) = (parse(mine), parse(theirs));
-        for (option, got) in &mine {
-            let there = theirs.get(option).unwrap_or(&serde_json::Value::Null);
+        for option in mine.keys().chain(theirs.keys()) {
+            let nothing = &serde_json::Value::Null;
+            let got = mine.get(option).unwrap_or(nothing);
+            let there = theirs.get(option).unwrap_or(nothing);
             if got != there {
                 return OptionError::new(
                     option,
@@ -175,6 +194,8 @@ struct Raw {
     #[serde(default)]
     cyclic: bool,
     release: Option<Quorum>,
+    spread: Option<Spread>,
+    release_at: Option<u64>,
     max_failures: Option<serde_json::Number>,
     late: Option<Late>,
     on_timeout: Option<OnTimeout>,
@@ -202,6 +223,16 @@ impl BarrierOptions {
         let parties = whole("parties", &raw.parties, 1, PARTIES_MAX)?;
         if let Some(quorum) = raw.release {
             check_quorum(quorum, parties)?;
+        }
+        if let Some(spread) = raw.spread {
+            spread.check()?;
+        }
+        if let Some(ms) = raw.release_at.filter(|ms| !RELEASE_AT.contains(ms)) {
+            return Err(OptionError::new(
+                "releaseAt",
+                ms.to_string(),
+                "an instant from 2001 to 2100, in milliseconds since the epoch",
+            ));
         }
         let max_failures = raw
             .max_failures
@@ -256,6 +287,8 @@ impl BarrierOptions {
                 late: raw.late.unwrap_or_default(),
                 on_timeout: raw.on_timeout.unwrap_or_default(),
                 fail_unaccounted: raw.fail_unaccounted,
+                spread: raw.spread,
+                release_at: raw.release_at,
             },
             late_is_explicit: raw.late == Some(Late::Pass),
             reasons: raw
@@ -365,6 +398,18 @@ mod tests {
                 r#"{"name":"d","parties":2,"connectTimeoutMs":0}"#,
                 "connectTimeout",
             ),
+            (
+                r#"{"name":"d","parties":2,"spread":{"pace":{"spanMs":0}}}"#,
+                "release.spread",
+            ),
+            (
+                r#"{"name":"d","parties":2,"spread":{"pace":{"rate":0}}}"#,
+                "release.rate",
+            ),
+            (
+                r#"{"name":"d","parties":2,"releaseAt":1800000000}"#,
+                "releaseAt",
+            ),
             (r#"{"name":"d","parties":2,"partys":2}"#, "options"),
         ] {
             let error = parse(json).expect_err(json);
@@ -387,5 +432,10 @@ mod tests {
         let e = SharedOptions::difference(&b.canonical(), &a.canonical());
         assert_eq!((e.option.as_str(), e.got.as_str()), ("parties", "3"));
         assert!(e.allowed.starts_with('2'), "{e}");
+        let c = parse(r#"{"name":"d","parties":2,"spread":{"pace":{"rate":5}}}"#);
+        let c = c.expect("valid").shared;
+        let e = SharedOptions::difference(&a.canonical(), &c.canonical());
+        assert_eq!((e.option.as_str(), e.got.as_str()), ("spread", "null"));
+        assert!(e.allowed.contains("rate"), "{e}");
     }
 }

@@ -99,6 +99,9 @@ pub struct Release {
     /// Its counts at the decision.
     #[serde(flatten)]
     pub counts: Counts,
+    /// How many had arrived in earlier phases: their indices come first.
+    #[serde(default)]
+    pub before: u32,
     /// When it was decided.
     pub at: StoreTime,
     /// How long after the decision everyone is let go.

@@ -144,6 +144,7 @@
  * KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already, an error where nothing can end it any
  * more. Else KBAR_PENDING, and a completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine
  * ends: KBAR_CLOSED. The news is KBAR_FRAME_RELEASE of this or a later phase, KBAR_FRAME_BROKEN or KBAR_FRAME_FORGOTTEN.
+ * With a participant, which has arrived in .phase, and a release that is spread, it ends as KBAR_AND_WAIT does.
  */
 #define KBAR_WAIT 8
 
@@ -156,7 +157,8 @@
  * KbarRequest.flags, of KBAR_ARRIVE: and waits for the release. KBAR_PENDING with the outcome KBAR_OUTCOME_ARRIVED: the
  * news of the release is for this call too (see KBAR_FRAME_OWED for the exception). A completion comes only where the
  * outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
- * later if the store has not even acknowledged the arrival, which stands.
+ * later if the store has not even acknowledged the arrival, which stands. Where the release is spread, a completion with
+ * .time_us comes after its news, and tells when the call goes on.
  */
 #define KBAR_AND_WAIT 2
 
@@ -343,7 +345,8 @@ typedef struct KbarFrame {
    */
   uint32_t index;
   /**
-   * Of KBAR_FRAME_RELEASE: the release's instant in microseconds since the epoch, on this process's clock.
+   * Of KBAR_FRAME_RELEASE: the release's instant in microseconds since the epoch, on this process's clock. The same of a call
+   * that waits with an arrival whose release is spread: its own instant, which may lie ahead and is the host's to wait for.
    */
   uint64_t time_us;
 } KbarFrame;

@@ -58,6 +58,7 @@ pub const KBAR_CLOSE: u16 = 7;
 /// KbarRequest.kind: wait for .phase. KBAR_OK where the news of its end is told already, an error where nothing can end it any
 /// more. Else KBAR_PENDING, and a completion only where .wait_us are over before that news: KBAR_TIMEOUT, or where the engine
 /// ends: KBAR_CLOSED. The news is KBAR_FRAME_RELEASE of this or a later phase, KBAR_FRAME_BROKEN or KBAR_FRAME_FORGOTTEN.
+/// With a participant, which has arrived in .phase, and a release that is spread, it ends as KBAR_AND_WAIT does.
 pub const KBAR_WAIT: u16 = 8;
 
 /// KbarRequest.flags: the participant was given by the caller rather than derived from it.
@@ -65,7 +66,8 @@ pub const KBAR_EXPLICIT: u16 = 1;
 /// KbarRequest.flags, of KBAR_ARRIVE: and waits for the release. KBAR_PENDING with the outcome KBAR_OUTCOME_ARRIVED: the
 /// news of the release is for this call too (see KBAR_FRAME_OWED for the exception). A completion comes only where the
 /// outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
-/// later if the store has not even acknowledged the arrival, which stands.
+/// later if the store has not even acknowledged the arrival, which stands. Where the release is spread, a completion with
+/// .time_us comes after its news, and tells when the call goes on.
 pub const KBAR_AND_WAIT: u16 = 2;
 /// KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory, which answer at once, and
 /// for calls that do not wait: others are refused.
@@ -136,7 +138,8 @@ pub struct KbarFrame {
     /// Arrival index (0 where the arrival is promised, or was acknowledged without a frame), or length of the text that
     /// kbar_take_text gives.
     pub index: u32,
-    /// Of KBAR_FRAME_RELEASE: the release's instant in microseconds since the epoch, on this process's clock.
+    /// Of KBAR_FRAME_RELEASE: the release's instant in microseconds since the epoch, on this process's clock. The same of a call
+    /// that waits with an arrival whose release is spread: its own instant, which may lie ahead and is the host's to wait for.
     pub time_us: u64,
 }
 

@@ -173,6 +173,10 @@ fn describe(frame: &mut KbarFrame, done: Done) -> Option<String> {
                 return Some(serde_json::json!({ "reason": reason }).to_string());
             }
         }
+        Done::OutcomeAt(answered, at) => {
+            describe_outcome(frame, &answered);
+            frame.time_us = u64::try_from(at).unwrap_or(0);
+        }
         Done::BrokenNow(phase) => {
             frame.outcome = KBAR_OUTCOME_BROKEN;
             frame.phase = phase.0;

@@ -386,7 +386,11 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
     };
     let explicit = request.flags & KBAR_EXPLICIT != 0;
     let report = match request.kind {
-        KBAR_WAIT => return Ok(Call::Wait(Phase(request.phase), limit)),
+        KBAR_WAIT => {
+            let own = (!participant.is_empty()).then(|| Participant::new(participant));
+            let own = own.transpose().map_err(Parse::Option)?;
+            return Ok(Call::Wait(Phase(request.phase), own, limit));
+        }
         KBAR_ARRIVE if request.flags & KBAR_AND_WAIT != 0 => {
             return Ok(Call::ArriveAndWait {
                 participant: Participant::new(participant).map_err(Parse::Option)?,

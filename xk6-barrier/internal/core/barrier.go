@@ -143,6 +143,8 @@ type Answer struct {
 	Index   uint32 // of an arrival: 1 for the first one
 	First   bool   // the outcome is new; otherwise it stood already
 	Reason  string // of a failure that stood already, where the core tells
+	// At is when an arrival whose release is spread goes on, in microseconds since the epoch; 0 for all others.
+	At uint64
 	// Acknowledged is set where a call waits whose arrival the store knows already.
 	Acknowledged bool
 }
@@ -166,6 +168,7 @@ func (b *Barrier) Do(ctx context.Context, request Request, participant, reason s
 func answerOf(frame Frame, text []byte, err error) (Answer, error) {
 	answer := Answer{
 		Outcome: frame.Outcome, Phase: frame.Phase, Index: frame.Index, First: frame.Flags&First != 0,
+		At: frame.TimeMicros,
 	}
 	if len(text) > 0 {
 		var standing struct {
@@ -184,6 +187,10 @@ func (b *Barrier) Gate(phase uint32) <-chan struct{} { return b.gates.gate(phase
 
 // IsReleased reports whether a release opened the gate of the phase.
 func (b *Barrier) IsReleased(phase uint32) bool { return b.gates.isReleased(phase) }
+
+// Ending is closed once nothing can release a phase any more that is not released by then. Unlike a gate it is not closed by a
+// release: who goes at an instant of its own hears of that by its frame.
+func (b *Barrier) Ending() <-chan struct{} { return b.gates.ending }
 
 // Broken is closed once the barrier is broken.
 func (b *Barrier) Broken() <-chan struct{} { return b.gates.broken }

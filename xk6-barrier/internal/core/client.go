@@ -47,6 +47,7 @@ type Client struct {
 	engine   Engine
 	pipe     io.Closer
 	tokens   *tokens
+	turns    *turns
 	barriers sync.Map // handle -> *gates; made by whoever names a handle first, the reader included
 	log      func(LogLine)
 	resolve  Resolver
@@ -88,6 +89,7 @@ func NewClient(engine Engine, log func(LogLine), resolve Resolver) (*Client, err
 		logs:    make(chan struct{}, 1),
 		lost:    make(chan struct{}),
 	}
+	c.turns = newTurns(func(frame Frame) { c.tokens.deliver(frame) }) // nobody is there any more whom k6 ended meanwhile
 	c.done.Add(2)
 	go c.read(pipe)
 	go c.drainLogs()
@@ -105,6 +107,7 @@ func (c *Client) read(pipe io.ReadCloser) {
 		c.lostError = &Error{Status: Closed, Message: "the core is lost: " + err.Error()}
 	}
 	close(c.lost)
+	c.turns.end()
 	c.barriers.Range(func(_, g any) bool {
 		g.(*gates).lose() //nolint:forcetypeassert // the map holds nothing else
 		return true
@@ -115,7 +118,9 @@ func (c *Client) read(pipe io.ReadCloser) {
 func (c *Client) handle(frame Frame) {
 	switch frame.Kind {
 	case FrameDone:
-		if !c.tokens.deliver(frame) {
+		if frame.TimeMicros > 0 {
+			c.turns.add(frame)
+		} else if !c.tokens.deliver(frame) {
 			c.strays.Add(1)
 		}
 	case FrameOwed:

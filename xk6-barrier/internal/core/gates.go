@@ -23,6 +23,7 @@ type gates struct {
 	broken   chan struct{}
 	isBroken bool
 	ended    bool // nobody has to wait at any gate any more
+	ending   chan struct{}
 	gone     chan struct{}
 }
 
@@ -49,7 +50,9 @@ var passed = func() chan struct{} { //nolint:gochecknoglobals // a constant that
 }()
 
 func newGates() *gates {
-	g := &gates{open: make(map[uint32]*waiters), broken: make(chan struct{}), gone: make(chan struct{})}
+	g := &gates{
+		open: make(map[uint32]*waiters), broken: make(chan struct{}), ending: make(chan struct{}), gone: make(chan struct{}),
+	}
 	g.released.Store(-1)
 	return g
 }
@@ -135,6 +138,9 @@ func (g *gates) forget() {
 }
 
 func (g *gates) endAll() {
+	if !g.ended {
+		close(g.ending)
+	}
 	g.ended = true
 	for _, w := range g.open {
 		for _, group := range w.groups {

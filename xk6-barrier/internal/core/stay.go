@@ -23,6 +23,12 @@ func (b *Barrier) Wait(phase uint32, limit Limit) (Stay, error) {
 	return stay, err
 }
 
+// WaitInTurn begins to wait for the own instant of a participant that has arrived in a phase whose release is spread. Where the
+// answer does not stay, its instant is told, or the gate opens without more ado.
+func (b *Barrier) WaitInTurn(phase uint32, participant string, limit Limit) (Answer, Stay, error) {
+	return b.stay(Request{Kind: Wait, Phase: phase, Limit: limit}, participant)
+}
+
 func (b *Barrier) stay(request Request, participant string) (Answer, Stay, error) {
 	request.Handle = b.handle
 	c := b.client

@@ -17,6 +17,9 @@ export const REDIS_URL = __ENV.REDIS_URL;
 /** How often a peer polls, in s. */
 export const INTERVAL = Number(__ENV.INTERVAL_MS) / 1000;
 
+/** Over how long a release is spread, in ms. */
+export const SPREAD_MS = 2000;
+
 /** When the first round opens, in ms since the test began. */
 const START = Number(__ENV.START_MS);
 /** From the opening of a round to its instant, at least, in ms: until then all but the last user are to have come. */
@@ -28,7 +31,7 @@ const QUIET = 0.3;
 /** How long the tool may take to look at the process while all wait, in s. */
 export const LOOK = Number(__ENV.LOOK_MS || 500) / 1000;
 
-const trends = Object.fromEntries(['ready', 'began', 'decided', 'ended', 'last', 'woke'].map((name) => [name, new Trend(name)]));
+const trends = Object.fromEntries(['ready', 'began', 'decided', 'ended', 'last', 'woke', 'off', 'wall'].map((name) => [name, new Trend(name)]));
 
 /**
  * Options of a run: a scenario of users who go through all rounds once, and perhaps others.

@@ -128,6 +128,7 @@ impl Session {
                     Some(_) => Why::Quorum,
                 },
                 counts: Counts::default(),
+                before: 0,
                 at: reply.now,
                 delay: Micros(0),
                 crowded: Vec::new(),

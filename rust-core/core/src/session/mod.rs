@@ -31,6 +31,9 @@ pub enum Done {
     Opened(Phase),
     /// The outcome that stands.
     Outcome(Answered),
+    /// The same of an arrival whose release is spread: its call returns at this instant, in microseconds since the epoch on this
+    /// process's clock.
+    OutcomeAt(Answered, i64),
     /// The phase asked for is over.
     Over,
     /// The barrier is broken now, in this phase.

@@ -466,12 +466,18 @@ impl Record {
                 .max()
                 .unwrap_or_default(),
         };
+        let instant = match why {
+            Why::All | Why::Quorum => self.options.release_at_micros(),
+            Why::Timeout | Why::Operator => None, // they say that it is enough
+        };
+        let ahead = instant.map_or(0, |instant| instant.saturating_sub(now.0));
         let release = Release {
             phase: self.open,
             why,
             counts: self.counts.clone(),
+            before: self.index.saturating_sub(self.counts.arrived),
             at: now,
-            delay,
+            delay: delay.max(Micros(ahead)),
             crowded,
         };
         self.keep_release(release, effects);

@@ -20,6 +20,7 @@ mod load;
 mod missing;
 mod panics;
 mod refusals;
+mod spread;
 mod telling;
 mod waits;
 

@@ -47,7 +47,7 @@ fn answered(barrier: &Barrier, token: Token) -> Arrival {
     }
 }
 
-fn acknowledged(barrier: &Barrier, token: Token) {
+pub(super) fn acknowledged(barrier: &Barrier, token: Token) {
     assert_eq!(answered(barrier, token), Arrival::Acknowledged);
 }
 
@@ -61,7 +61,7 @@ fn all_go_by_the_news(json: &str) {
         acknowledged(&barrier, *token);
     }
     assert_eq!(barrier.status().arrived, 99);
-    tokens.push(process.submit(&barrier, Call::Wait(Phase(0), LONG)));
+    tokens.push(process.submit(&barrier, Call::Wait(Phase(0), None, LONG)));
     let last = process.submit(&barrier, waiting(100, LONG));
     process.released(&barrier, 0);
     for token in tokens {
@@ -71,7 +71,7 @@ fn all_go_by_the_news(json: &str) {
     }
     // The last one may hear of the release before its own answer, or in it.
     assert_eq!(answered(&barrier, last), Arrival::Over);
-    let Submitted::Done(Ok(Done::Over)) = barrier.submit(Call::Wait(Phase(0), LONG), 1 << 40)
+    let Submitted::Done(Ok(Done::Over)) = barrier.submit(Call::Wait(Phase(0), None, LONG), 1 << 40)
     else {
         panic!("the news has been told");
     };
@@ -115,7 +115,7 @@ fn a_wait_whose_time_is_over_is_told_and_the_others_go_on() {
             ..LONG
         };
         let hasty = process.submit(&barrier, waiting(2, short));
-        let watching = process.submit(&barrier, Call::Wait(Phase(0), SHORT));
+        let watching = process.submit(&barrier, Call::Wait(Phase(0), None, SHORT));
         for token in [hasty, watching] {
             assert!(matches!(process.done(token), Err(Error::Timeout(_))));
             assert_eq!(process.standing(token), None);
@@ -260,7 +260,7 @@ fn nobody_waits_at_a_barrier_that_its_store_has_with_other_options() {
     let mine = here.open(&options(&server, "r", 3)).expect("open");
     let arrived = here.submit(&mine, waiting(1, LONG));
     acknowledged(&mine, arrived);
-    let watching = here.submit(&mine, Call::Wait(Phase(0), LONG));
+    let watching = here.submit(&mine, Call::Wait(Phase(0), None, LONG));
     let _: String = server.ask(&["FLUSHALL"]);
     let _theirs = there.open(&options(&server, "r", 2)).expect("open");
     let next = here.submit(&mine, waiting(2, LONG));
@@ -309,7 +309,7 @@ fn a_break_and_an_end_are_told_to_all_who_wait_at_once() {
     }
     let refused = process.submit(&barrier, waiting(4, LONG));
     assert!(matches!(process.done(refused), Err(Error::Broken(_))));
-    let late = barrier.submit(Call::Wait(Phase(0), LONG), 1 << 40);
+    let late = barrier.submit(Call::Wait(Phase(0), None, LONG), 1 << 40);
     assert!(matches!(late, Submitted::Done(Ok(Done::Over))));
 
     let process = Process::start();
@@ -329,7 +329,7 @@ fn whoever_waits_at_a_barrier_that_is_let_go_of_ends_with_it() {
         let barrier = process.open(&json).expect("open");
         let arrived = process.submit(&barrier, waiting(1, LONG));
         acknowledged(&barrier, arrived);
-        let watching = process.submit(&barrier, Call::Wait(Phase(0), LONG));
+        let watching = process.submit(&barrier, Call::Wait(Phase(0), None, LONG));
         assert_eq!(process.close(&barrier), Ok(Done::Over));
         process.forgotten(&barrier);
         for token in [arrived, watching] {
@@ -337,7 +337,7 @@ fn whoever_waits_at_a_barrier_that_is_let_go_of_ends_with_it() {
             assert!(process.silent(token));
         }
         assert_eq!(barrier.arrivals([arrived]), [Arrival::Over]);
-        let refused = process.submit(&barrier, Call::Wait(Phase(0), LONG));
+        let refused = process.submit(&barrier, Call::Wait(Phase(0), None, LONG));
         assert_eq!(process.done(refused), Err(Error::Gone));
         process.check();
     }
@@ -356,7 +356,7 @@ fn an_arrival_that_is_owed_at_the_end_hears_of_it_by_itself() {
     process.engine.close(Duration::ZERO);
     assert_eq!(process.done(owed), Err(Error::Closed));
     assert_eq!(barrier.arrivals([owed]), [Arrival::Over]);
-    let late = process.submit(&barrier, Call::Wait(Phase(0), LONG));
+    let late = process.submit(&barrier, Call::Wait(Phase(0), None, LONG));
     assert_eq!(process.done(late), Err(Error::Closed));
     process.check();
 }

@@ -31,10 +31,16 @@ pub(crate) struct Heard {
     pub(crate) owed: Vec<Token>,
     /// Tokens that were completed again.
     pub(crate) twice: Vec<Token>,
+    /// Instants of their own that arrivals were told, in microseconds since the epoch.
+    pub(crate) turns: Vec<(Answered, i64)>,
 }
 
 impl Heard {
-    fn end(&mut self, token: Token, ended: Ended) {
+    fn end(&mut self, token: Token, mut ended: Ended) {
+        if let Ok(Done::OutcomeAt(answered, at)) = ended.result {
+            self.turns.push((answered.clone(), at));
+            ended.result = Ok(Done::Outcome(answered));
+        }
         if self.ended.insert(token, ended).is_some() {
             self.twice.push(token);
         }
@@ -195,7 +201,9 @@ impl Process {
             Submitted::Waits(answered) => Some(answered),
             Submitted::Done(result) => {
                 let decision = match &result {
-                    Ok(Done::Outcome(answered)) => Some(answered.clone()),
+                    Ok(Done::Outcome(answered) | Done::OutcomeAt(answered, _)) => {
+                        Some(answered.clone())
+                    }
                     _ => None,
                 };
                 let ended = Ended {

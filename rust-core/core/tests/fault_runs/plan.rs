@@ -8,6 +8,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+/// The time over which users go.
+pub(crate) const SPREAD_MS: i64 = 1000;
+
 /// Where the barrier's record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -147,6 +150,8 @@ pub(crate) struct Plan {
     /// 1 for a one-shot barrier.
     pub(crate) phases: u32,
     pub(crate) quorum: Option<Quorum>,
+    /// Users of a release go one after the other, within [`SPREAD_MS`].
+    pub(crate) spread: bool,
     pub(crate) leaves: bool,
     pub(crate) expiry: Expiry,
     /// More failures break the barrier.
@@ -211,6 +216,8 @@ impl Plan {
             parties,
             phases,
             quorum,
+            // From a sequence of its own: the faults of the seeds that are known stay what they are.
+            spread: StdRng::seed_from_u64(!seed).random_bool(0.3),
             leaves: rng.random_bool(0.3),
             expiry,
             max_failures: rng
@@ -358,9 +365,14 @@ impl Plan {
         let max_failures = self
             .max_failures
             .map_or(String::new(), |n| format!(r#","maxFailures":{n}"#));
+        let spread = if self.spread {
+            format!(r#","spread":{{"pace":{{"spanMs":{SPREAD_MS}}}}}"#)
+        } else {
+            String::new()
+        };
         format!(
             r#"{{"store":"{store}","runId":"{}","name":"default","parties":{},"cyclic":{},
-                "reasons":["login"],"ttlMs":{TTL_MS},"connectTimeoutMs":1000,"opTimeoutMs":{}{release}{on_timeout}{max_failures}}}"#,
+                "reasons":["login"],"ttlMs":{TTL_MS},"connectTimeoutMs":1000,"opTimeoutMs":{}{release}{spread}{on_timeout}{max_failures}}}"#,
             self.run_id(),
             self.parties,
             self.cyclic(),

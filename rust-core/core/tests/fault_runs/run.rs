@@ -72,6 +72,7 @@ pub(crate) fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> Figures
     });
     settle(plan, &processes, &calm, &mut figures.found);
     let truth = verdict::calls(plan, &processes, &mut figures.found);
+    verdict::turns(plan, &processes, &mut figures.found);
     let forgot = figures.trouble.amnesia;
     let seen = verdict::releases(plan, &processes, &truth, forgot, &mut figures.found);
     let live = || processes.iter().filter(|p| !p.is_dead());

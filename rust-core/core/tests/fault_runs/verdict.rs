@@ -10,7 +10,7 @@ use barrier_core::protocol::{Outcome, Why};
 use barrier_core::session::Done;
 
 use crate::host::{Ended, Heard, Made, Process};
-use crate::plan::{Expiry, Plan};
+use crate::plan::{Expiry, Plan, SPREAD_MS};
 
 /// In what way a run went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,6 +219,28 @@ fn wrong_wait(at: usize, heard: &Heard, call: &Made, ended: &Ended) -> Option<Fi
     };
     let text = format!("process {at}: {call:?} ended with {ended:?}, released: {released}");
     Some((wrong, text))
+}
+
+/// Whoever arrived and hears of an instant of its own goes after the release and within the time; where the store forgot nothing
+/// and no phase was before, in the order of the arrivals, one as far from the next as the other.
+pub(crate) fn turns(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>) {
+    let span = SPREAD_MS * 1000;
+    for (at, process) in processes.iter().enumerate() {
+        let turns = process.heard().turns.clone();
+        for (answered, instant) in turns {
+            let Some(info) = process.barrier().release_info(answered.phase) else {
+                continue; // it is too long ago
+            };
+            #[expect(clippy::cast_possible_truncation)] // whole microseconds
+            let after = instant - (info.released_at * 1000.0).round() as i64;
+            let (n, place) = (i64::from(info.arrived), i64::from(answered.index) - 1);
+            let exact = !plan.cyclic() && !plan.forgets() && (0..n).contains(&place);
+            if !(0..span).contains(&after) || exact && after != place * span / n {
+                let text = format!("process {at}: {answered:?} goes after {after} µs: {info:?}");
+                found.push((Wrong::Early, text));
+            }
+        }
+    }
 }
 
 /// Several processes have spoken for the participant, for whom the barrier waited: one that does not may be over before it

@@ -7,6 +7,7 @@
 mod support;
 
 mod batches;
+mod plan;
 mod stores;
 mod world;
 
@@ -14,9 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use barrier_core::store::redis::SCRIPT;
+use plan::Plan;
 use serde::Deserialize;
 use stores::{Memory, Real, Store};
-use world::{Plan, World};
+use world::World;
 
 fn number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {

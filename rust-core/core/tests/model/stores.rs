@@ -20,6 +20,9 @@ pub(crate) trait Store {
     }
 }
 
+/// In microseconds since the epoch: in 2026.
+const TODAY: i64 = 1_790_000_000_000_000;
+
 /// The memory store, with a clock that ticks at every operation.
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -31,7 +34,8 @@ pub(crate) struct Memory {
 impl Store for Memory {
     fn apply(&mut self, request: &Request, pushes: &mut Vec<Push>) -> Reply {
         self.now += 1;
-        self.store.apply(request, StoreTime(self.now), pushes)
+        self.store
+            .apply(request, StoreTime(TODAY + self.now), pushes)
     }
 
     fn wipe(&mut self) {

@@ -4,89 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use barrier_core::ids::{Participant, Phase, ProcessId, Reason};
 use barrier_core::ledger::{Decision, Report, Token};
-use barrier_core::options::{BarrierOptions, OnTimeout, Quorum};
+use barrier_core::options::{OnTimeout, Quorum};
 use barrier_core::protocol::{Counts, Outcome, Push, Release, Reply, Request, Why};
 use barrier_core::session::{Done, Event, Session};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use crate::plan::{AHEAD, Plan};
 use crate::stores::Store;
-
-/// What one run is made of, drawn from its seed.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) seed: u64,
-    pub(crate) processes: usize,
-    pub(crate) participants: u32,
-    pub(crate) parties: u32,
-    pub(crate) cyclic: bool,
-    pub(crate) quorum: Option<Quorum>,
-    pub(crate) leaves: bool,
-    pub(crate) losses: bool,
-    pub(crate) amnesia: bool,
-    pub(crate) ends: bool,
-    pub(crate) max_failures: Option<u32>,
-    pub(crate) on_timeout: OnTimeout,
-    pub(crate) steps: u32,
-    /// Small ones, so that several are on their way at once.
-    pub(crate) batch_max: usize,
-}
-
-impl Plan {
-    pub(crate) fn from_seed(seed: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let participants = rng.random_range(2..=12);
-        let quorum = match rng.random_range(0..6) {
-            0 => Some(Quorum::Count(rng.random_range(1..=participants))),
-            1 => Some(Quorum::Percent(rng.random_range(30..=100))),
-            _ => None,
-        };
-        let ends = rng.random_bool(0.2);
-        Self {
-            seed,
-            processes: rng.random_range(1..=3),
-            participants,
-            parties: participants,
-            cyclic: rng.random_bool(0.5),
-            quorum,
-            leaves: rng.random_bool(0.3),
-            losses: rng.random_bool(0.7),
-            amnesia: rng.random_bool(0.4),
-            ends,
-            max_failures: rng.random_bool(0.1).then(|| rng.random_range(0..3)),
-            on_timeout: [OnTimeout::Throw, OnTimeout::Release, OnTimeout::Abort]
-                [rng.random_range(0..3)],
-            steps: rng.random_range(50..400),
-            batch_max: rng.random_range(1..=4),
-        }
-    }
-
-    /// Every participant is waited for and nothing else ends a phase: then nobody can be late, and counts are exact.
-    fn exact(&self) -> bool {
-        self.quorum.is_none() && !self.ends && self.max_failures.is_none()
-    }
-
-    pub(crate) fn options(&self) -> BarrierOptions {
-        let release = match self.quorum {
-            Some(Quorum::Count(n)) => format!(r#","release":{{"count":{n}}}"#),
-            Some(Quorum::Percent(p)) => format!(r#","release":{{"percent":{p}}}"#),
-            None => String::new(),
-        };
-        let max = self
-            .max_failures
-            .map_or(String::new(), |n| format!(r#","maxFailures":{n}"#));
-        let on_timeout = format!("{:?}", self.on_timeout).to_lowercase();
-        let json = format!(
-            r#"{{"name":"model","parties":{},"cyclic":{},"store":"redis://127.0.0.1","runId":"r","reasons":["login"],
-               "onTimeout":"{on_timeout}"{release}{max}}}"#,
-            self.parties, self.cyclic
-        );
-        let mut options = BarrierOptions::from_json(json.as_bytes()).expect("valid options");
-        options.batch_max = self.batch_max;
-        options
-    }
-}
 
 struct Process {
     session: Session,
@@ -113,6 +39,8 @@ pub(crate) struct World<'a> {
     /// What the ledgers decided, as nothing but the test knows it: per phase, who and what.
     truth: BTreeMap<Phase, HashMap<Participant, Outcome>>,
     truth_left: HashMap<Participant, Phase>,
+    /// The indices of arrivals that were told, by phase.
+    indices: BTreeMap<Phase, BTreeSet<u32>>,
     /// The newest phase that any process knew to be open.
     furthest: Phase,
     traced: bool,
@@ -145,6 +73,7 @@ impl<'a> World<'a> {
             next_token: 0,
             truth: BTreeMap::new(),
             truth_left: HashMap::new(),
+            indices: BTreeMap::new(),
             furthest: Phase(0),
             traced: std::env::var_os("K6_BARRIER_MODEL_TRACE").is_some(),
         }
@@ -348,14 +277,21 @@ impl<'a> World<'a> {
                 let token = ticket.redeem();
                 let known = self.processes[p].pending.remove(&token);
                 assert!(known, "call {token} was completed twice");
-                if let Ok(Done::Outcome(answer)) = result
-                    && self.plan.exact()
-                {
+                let Ok(Done::Outcome(answer)) = result else {
+                    return;
+                };
+                if self.plan.exact() {
                     let over = !self.plan.cyclic;
                     assert!(
                         answer.outcome != Outcome::Late || over,
                         "nobody can be late where all are waited for: {answer:?}"
                     );
+                }
+                // Of an arrival that the store found to be behind a release nobody tells an index.
+                if answer.outcome == Outcome::Arrived && answer.first && answer.index > 0 {
+                    let told = self.indices.entry(answer.phase).or_default();
+                    let unheard = told.insert(answer.index);
+                    assert!(unheard || self.plan.amnesia, "an index twice: {answer:?}");
                 }
             }
             Event::Released(release) => self.check_release(p, release),
@@ -404,6 +340,24 @@ impl<'a> World<'a> {
             }
             Why::Timeout => assert_eq!(self.plan.on_timeout, OnTimeout::Release, "{text}"),
             Why::Operator => panic!("nobody released by hand: {text}"),
+        }
+        if let (Some(AHEAD), Why::All | Why::Quorum, false) =
+            (self.plan.release_at, release.why, lost)
+        {
+            let instant = release.at.0 + release.delay.0;
+            assert!(instant >= AHEAD * 1000, "before its instant: {text}");
+        } else if !lost {
+            assert!(release.delay.0 < AHEAD, "held for no reason: {text}");
+        }
+        if !lost && !self.plan.amnesia {
+            let told = self.indices.get(&n).into_iter().flatten();
+            for index in told {
+                let place = index.checked_sub(release.before);
+                assert!(
+                    place.is_some_and(|place| (1..=counts.arrived).contains(&place)),
+                    "index {index} is of another phase: {text}"
+                );
+            }
         }
         if !lost {
             assert!(

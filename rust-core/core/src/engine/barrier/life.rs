@@ -70,6 +70,7 @@ impl Barrier {
     fn retire_now(&self, state: &mut State) -> usize {
         state.session.retire();
         state.held = Vec::new();
+        state.forget_turns();
         if let Backend::Memory(store) = &self.backend {
             store.lock().retire();
         }

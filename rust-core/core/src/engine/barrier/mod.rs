@@ -6,6 +6,7 @@ mod beats;
 mod life;
 mod release;
 mod roll;
+mod spread;
 mod state;
 mod status;
 mod tenant;
@@ -77,8 +78,9 @@ pub enum Call {
         /// How long: it ends with [`Error::Timeout`].
         limit: Limit,
     },
-    /// The same without an arrival; [`Done::Over`] at once where the news has been told already.
-    Wait(Phase, Limit),
+    /// The same without an arrival; [`Done::Over`] at once where the news has been told already. Of a spread release a
+    /// participant that has arrived is let go at its own instant, which a completion tells.
+    Wait(Phase, Option<Participant>, Limit),
     /// A wait for the phase has expired.
     Expire(Phase),
     /// Release the phase by hand.
@@ -275,7 +277,9 @@ impl Barrier {
                 let arrival = Report::Arrive { owner };
                 return self.arrive_and_wait(state, &participant, &arrival, explicit, limit, token);
             }
-            Call::Wait(phase, limit) => return self.wait(state, phase, limit, token),
+            Call::Wait(phase, participant, limit) => {
+                return self.wait(state, phase, participant.as_ref(), limit, token);
+            }
             Call::Report {
                 participant,
                 report,

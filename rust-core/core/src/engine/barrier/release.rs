@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::epoch_micros;
 use crate::ledger::Answered;
-use crate::protocol::{Outcome, Release, StoreTime};
+use crate::protocol::{Micros, Outcome, Release, StoreTime};
 use crate::session::Done;
 use crate::store::memory::RELEASES_KEPT;
 use crate::ticket::Ticket;
@@ -15,18 +15,17 @@ use super::state::State;
 use super::status::ReleaseInfo;
 use super::{Backend, Barrier};
 
+/// An instant further off than this is looked at again.
+const DISTANT: Duration = Duration::from_secs(1);
+
 impl Barrier {
     /// A release became known: it fires at its instant, but no later than its delay after it became known, so that a step
     /// of the server's clock can hold nobody.
     pub(super) fn released(&self, state: &mut State, release: Release, news: &mut Vec<Emission>) {
         let now = Instant::now();
         let delay: Duration = release.delay.into();
-        let instant = StoreTime(release.at.0.saturating_add(release.delay.0));
-        let due = match &self.backend {
-            Backend::Redis(remote) => remote.hub.clock().instant(instant, now).unwrap_or(now),
-            Backend::Memory(_) => now,
-        };
-        let due = due.min(now + delay);
+        let latest = now + delay;
+        let mut due = self.due(&release, now).min(latest);
         if due <= now && state.due == 0 {
             self.fire(state, &release, now, due, news);
             return;
@@ -34,6 +33,15 @@ impl Barrier {
         state.due += 1;
         let (me, given_up) = (self.me.clone(), self.me.clone());
         let fired = async move {
+            // Two clocks drift apart: how far off a distant instant is, is asked again on the way.
+            while due.saturating_duration_since(Instant::now()) > DISTANT {
+                let half = due.saturating_duration_since(Instant::now()) / 2;
+                tokio::time::sleep(half).await;
+                let Some(me) = me.upgrade() else {
+                    return;
+                };
+                due = me.due(&release, Instant::now()).min(latest);
+            }
             // Tokio's timer has whole milliseconds and rounds up: the last one is waited for with a finer clock.
             tokio::time::sleep_until((due - Duration::from_millis(2).min(delay)).into()).await;
             while Instant::now() < due {
@@ -59,6 +67,19 @@ impl Barrier {
         });
     }
 
+    /// A release's instant on this process's clock.
+    fn due(&self, release: &Release, now: Instant) -> Instant {
+        let instant = StoreTime(release.at.0.saturating_add(release.delay.0));
+        match &self.backend {
+            Backend::Redis(remote) => remote.hub.clock().instant(instant, now).unwrap_or(now),
+            Backend::Memory(_) if release.delay.0 <= 0 => now,
+            Backend::Memory(_) => {
+                let ahead = instant.0.saturating_sub(epoch_micros(now));
+                now + Duration::from(Micros(ahead))
+            }
+        }
+    }
+
     fn fire(
         &self,
         state: &mut State,
@@ -81,6 +102,7 @@ impl Barrier {
         );
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
+        self.draw_up(state, release, at);
         // Before the news for all: who wakes by that has no answer of its own to wait for.
         for (ticket, answered) in std::mem::take(&mut state.held) {
             news.extend(state.now_or_held(ticket, answered).now());

@@ -7,6 +7,7 @@ use crate::engine::news::Emission;
 use crate::ids::Phase;
 use crate::ledger::Answered;
 use crate::session::Session;
+use crate::spread::Timetable;
 use crate::ticket::Ticket;
 
 use super::status::{BrokenInfo, ReleaseInfo};
@@ -19,6 +20,8 @@ pub(super) struct State {
     pub(super) outbox: Vec<Emission>,
     /// Phases whose release instant has come.
     pub(super) fired: BTreeMap<Phase, ReleaseInfo>,
+    /// When the arrivals of a spread release go, as long as the last one has not gone.
+    pub(super) timetables: BTreeMap<Phase, Timetable>,
     /// Releases whose instant lies ahead.
     pub(super) due: u32,
     /// Late participants that wait for that instant.
@@ -54,6 +57,7 @@ impl State {
             session,
             outbox: Vec::new(),
             fired: BTreeMap::new(),
+            timetables: BTreeMap::new(),
             due: 0,
             held: Vec::new(),
             waiting: Waiting::default(),

@@ -44,6 +44,26 @@ struct Wait {
     impatient: bool,
     /// Whether the arrival is a new one; none of a call that only waits.
     first: Option<bool>,
+    /// Whose own instant it waits for, where the release is spread.
+    own: Option<Participant>,
+}
+
+/// A call that goes at an instant of its own.
+pub(super) struct InTurn {
+    pub(super) ticket: Ticket,
+    pub(super) participant: Participant,
+    pub(super) phase: Phase,
+    pub(super) first: bool,
+}
+
+/// What a release does to those who wait.
+#[derive(Default)]
+struct Freed {
+    /// They have nothing more to hear than that.
+    at_once: Vec<Ticket>,
+    in_turn: Vec<InTurn>,
+    /// The store still owes an answer to their arrivals.
+    owed: Vec<Token>,
 }
 
 /// Calls that wait for the release of a phase.
@@ -60,10 +80,25 @@ impl Waiting {
     }
 
     /// The phase is released: who has nothing more to hear than that, and whose arrival the store still owes an answer.
-    fn release(&mut self, phase: Phase) -> (Vec<Ticket>, Vec<Token>) {
-        let over = self.take(|wait| wait.phase <= phase);
+    fn release(&mut self, phase: Phase) -> Freed {
+        let mut freed = Freed::default();
+        for wait in self.take_waits(|wait| wait.phase <= phase) {
+            let Some(ticket) = wait.ticket else {
+                continue; // it was not taken
+            };
+            match wait.own {
+                Some(participant) => freed.in_turn.push(InTurn {
+                    ticket,
+                    participant,
+                    phase: wait.phase,
+                    first: wait.first.unwrap_or(false),
+                }),
+                None => freed.at_once.push(ticket),
+            }
+        }
         let left = self.0.iter().filter(|(_, wait)| wait.phase <= phase);
-        (over, left.map(|(token, _)| *token).collect())
+        freed.owed = left.map(|(token, _)| *token).collect();
+        freed
     }
 
     /// Those whose arrival is acknowledged, of which this holds.
@@ -142,10 +177,17 @@ impl Barrier {
             Err(error) => return Submitted::Done(Err(error)),
             Ok(Decision::Now(answered)) if answered.outcome == Outcome::Arrived => {
                 if state.has_fired(answered.phase) {
-                    return Submitted::Done(Ok(Done::Outcome(answered)));
+                    return Submitted::Done(Ok(state.outcome_of(participant, answered)));
                 }
-                let ticket = self.context.ticket(token, None);
-                self.stay(state, ticket, answered.phase, until, Some(false));
+                let wait = Wait {
+                    phase: answered.phase,
+                    until,
+                    ticket: Some(self.context.ticket(token, None)),
+                    impatient: false,
+                    first: Some(false),
+                    own: self.in_turn(Some(participant)),
+                };
+                self.stay(state, token, wait);
                 return Submitted::Waits(answered);
             }
             Ok(Decision::Now(answered)) => return self.known(state, token, answered),
@@ -159,6 +201,7 @@ impl Barrier {
                 ticket: None,
                 impatient,
                 first: Some(answered.first),
+                own: self.in_turn(Some(participant)),
             };
             state.waiting.0.insert(token, wait);
         }
@@ -180,11 +223,17 @@ impl Barrier {
         &self,
         state: &mut State,
         phase: Phase,
+        participant: Option<&Participant>,
         limit: Limit,
         token: Token,
     ) -> Submitted {
         if let Err(error) = self.context.runtime() {
             return Submitted::Done(Err(error));
+        }
+        if let Some(own) = participant.filter(|_| state.has_fired(phase))
+            && let Some(done) = state.turn_of(own, phase)
+        {
+            return Submitted::Done(Ok(done));
         }
         if state.has_fired(phase) || state.broken_told || state.bug.is_some() {
             return Submitted::Done(Ok(Done::Over));
@@ -192,27 +241,20 @@ impl Barrier {
         if let Some(error) = state.session.refused() {
             return Submitted::Done(Err(error.clone()));
         }
-        let ticket = self.context.ticket(token, None);
-        self.stay(state, ticket, phase, Instant::now() + limit.wait, None);
+        let wait = Wait {
+            phase,
+            until: Instant::now() + limit.wait,
+            ticket: Some(self.context.ticket(token, None)),
+            impatient: false,
+            first: None,
+            own: self.in_turn(participant),
+        };
+        self.stay(state, token, wait);
         Submitted::Pending(None)
     }
 
-    fn stay(
-        &self,
-        state: &mut State,
-        ticket: Ticket,
-        phase: Phase,
-        until: Instant,
-        first: Option<bool>,
-    ) {
-        let token = ticket.token();
-        let wait = Wait {
-            phase,
-            until,
-            ticket: Some(ticket),
-            impatient: false,
-            first,
-        };
+    fn stay(&self, state: &mut State, token: Token, wait: Wait) {
+        let until = wait.until;
         state.waiting.0.insert(token, wait);
         self.appoint(state, Some(until));
     }
@@ -243,7 +285,11 @@ impl Barrier {
             self.appoint(state, Some(until));
             return None;
         }
-        state.waiting.0.remove(&ticket.token());
+        let own = state.waiting.0.remove(&ticket.token()).and_then(|w| w.own);
+        let result = match (own, result) {
+            (Some(own), Ok(Done::Outcome(answered))) => Ok(state.outcome_of(&own, answered)),
+            (_, result) => result,
+        };
         Some((ticket, result))
     }
 }
@@ -260,10 +306,12 @@ impl State {
         phase: Phase,
         news: &mut Vec<Emission>,
     ) {
-        let (over, owed) = self.waiting.release(phase);
-        news.extend(owed.into_iter().map(|token| Emission::Owed { token }));
+        let freed = self.waiting.release(phase);
+        let owed = freed.owed.into_iter();
+        news.extend(owed.map(|token| Emission::Owed { token }));
         news.push(released);
-        news.extend(Emission::over(over));
+        news.extend(Emission::over(freed.at_once));
+        self.take_turns(freed.in_turn, news);
     }
 
     /// Nobody will be released any more: whoever waits hears why, each by itself. What was acknowledged stands.
@@ -320,7 +368,7 @@ mod tests {
             ..Limit::default()
         };
         assert!(matches!(
-            barrier.submit(Call::Wait(Phase(0), limit), 7),
+            barrier.submit(Call::Wait(Phase(0), None, limit), 7),
             Submitted::Pending(None)
         ));
         let error = Error::store("other options");

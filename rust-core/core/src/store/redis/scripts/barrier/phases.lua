@@ -45,8 +45,12 @@ end
 
 local function release(why)
   local delay, crowded = common_release()
-  keep_release(record.open, string.format('{"phase":%d,"why":"%s",%s,"at":%s,"delay":%.0f,"crowded":[%s]}', record.open, why,
-    counts_json(), now, delay, crowded))
+  local complete = why == 'all' or why == 'quorum' -- who else releases says that it is enough
+  if complete and options.releaseAt then
+    delay = math.max(delay, options.releaseAt * 1000 - tonumber(now)) -- rule: not before its instant
+  end
+  keep_release(record.open, string.format('{"phase":%d,"why":"%s",%s,"before":%d,"at":%s,"delay":%.0f,"crowded":[%s]}',
+    record.open, why, counts_json(), math.max(0, record.index - record.arrived), now, delay, crowded))
   record.open = record.open + 1
   next_counts()
 end

@@ -1,0 +1,90 @@
+/** Releases over a time and not before an instant, with whole runs of k6: in one process, in two, and while Redis forgets or dies. */
+
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { startRedis } from './world.mjs';
+
+const USERS = 10;
+const SEGMENTS = ['0:1/2', '1/2:1'].map((segment) => ['--execution-segment', segment, '--execution-segment-sequence', '0,1/2,1']);
+
+/** A script whose users tell when they were to go, counted from the release, in ms. */
+const script = (release, more = '') => `
+  import { Barrier } from 'k6/x/barrier';
+  const barrier = new Barrier('default', { parties: ${USERS}, store: __ENV.STORE, timeout: '60s', release: ${release}${more} });
+  export const options = {
+    scenarios: { users: { executor: 'per-vu-iterations', vus: ${USERS}, iterations: 1 } },
+    thresholds: { barrier_arrivals: ['count>0'], barrier_spread_skew_duration: ['min>=0'] },
+  };
+  export default function () {
+    const { dueAt, releasedAt, serverReleasedAt } = barrier.arriveAndWait();
+    const early = Date.now() < Math.floor(dueAt);
+    console.log('went ' + JSON.stringify({ due: dueAt - releasedAt, early, at: serverReleasedAt }) + '.');
+  }`;
+
+/** What the users of these runs told, in the order of their instants. */
+function went(runs) {
+  const lines = runs.flatMap(({ output }) => [...output.matchAll(/went (\{.*?\})\./g)]);
+  const users = lines.map(([, json]) => JSON.parse(json.replaceAll('\\', '')));
+  return users.sort((a, b) => a.due - b.due);
+}
+
+async function run(world, text, store, processes, onLine) {
+  const file = join(world.folder, 'script.js');
+  await writeFile(file, text);
+  const env = { STORE: store, K6_BARRIER_RUN_ID: 'run' };
+  return Promise.all(processes.map((args) => world.k6(env, { script: file, args, onLine })));
+}
+
+const EVEN = Array.from({ length: USERS }, (_, place) => place * 100);
+
+for (const [name, processes, isRedis] of [
+  ['one process in memory', [[]], false],
+  ['one process over Redis', [[]], true],
+  ['two processes over Redis', SEGMENTS, true],
+]) {
+  test(`users go one after the other: ${name}`, async (t) => {
+    const world = await startRedis(t);
+    const runs = await run(world, script("{ spread: '1s' }"), isRedis ? world.redisUrl : 'memory', processes);
+    runs.forEach((run) => run.expect(0));
+    const users = went(runs);
+    assert.deepEqual(users.map(({ due }) => Math.round(due)), EVEN);
+    assert.ok(users.every(({ early }) => !early), JSON.stringify(users));
+  });
+}
+
+test('users of two processes go at one random sequence of instants, after the moment that was agreed on', async (t) => {
+  const world = await startRedis(t);
+  const start = Date.now() + 5000;
+  const text = script("{ rate: 20, shape: 'poisson', seed: 5 }", `, releaseAt: ${start}`);
+  const runs = await run(world, text, world.redisUrl, SEGMENTS);
+  runs.forEach((run) => run.expect(0));
+  const users = went(runs);
+  assert.equal(new Set(users.map(({ due }) => Math.round(due * 1000))).size, USERS, 'each has an instant of its own');
+  assert.ok(users.every(({ early, at }) => !early && at >= start), JSON.stringify(users));
+  // The same seed in memory, in one process.
+  const again = await run(world, text, 'memory', [[]]);
+  assert.deepEqual(went(again).map(({ due }) => Math.round(due)), users.map(({ due }) => Math.round(due)));
+});
+
+for (const [trouble, disturb] of [
+  ['forgets', (world) => world.redis('FLUSHALL')],
+  ['dies', (world) => world.redisServer.kill('SIGKILL')],
+]) {
+  test(`a release that is decided stands: Redis ${trouble} when the first users have gone`, async (t) => {
+    const world = await startRedis(t);
+    let disturbed;
+    const onLine = (line) => {
+      if (line.includes('went')) {
+        disturbed ??= disturb(world);
+      }
+    };
+    const runs = await run(world, script("{ spread: '3s' }"), world.redisUrl, SEGMENTS, onLine);
+    await disturbed;
+    const users = went(runs);
+    assert.deepEqual(users.map(({ due }) => Math.round(due)), EVEN.map((due) => due * 3), runs.map(({ output }) => output).join('\n'));
+    runs.forEach((run) => run.expect(0));
+  });
+}
