@@ -9,13 +9,18 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
 
-// barrierMetrics are the metrics of the module. All carry the tag barrier, and the phase as metadata.
+// barrierMetrics are the metrics of the module. All carry the tag barrier, and those of barriers the phase as
+// metadata.
 type barrierMetrics struct {
 	waitDuration *metrics.Metric // from the call to its return, released or timed out
 	arrivals     *metrics.Metric // first acknowledgements in the ledger
 	failures     *metrics.Metric // the same, tag reason
 	skewDuration *metrics.Metric // from the release instant to the wake of this virtual user
 	timeouts     *metrics.Metric
+
+	groupWaitDuration *metrics.Metric // of a call of join, from its begin to its return, in a group or timed out
+	groups            *metrics.Metric // each counted by its first member
+	groupTimeouts     *metrics.Metric
 }
 
 func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
@@ -31,6 +36,10 @@ func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
 		failures:     register("barrier_failures", metrics.Counter),
 		skewDuration: register("barrier_skew_duration", metrics.Trend, metrics.Time),
 		timeouts:     register("barrier_timeouts", metrics.Counter),
+
+		groupWaitDuration: register("barrier_group_wait_duration", metrics.Trend, metrics.Time),
+		groups:            register("barrier_groups", metrics.Counter),
+		groupTimeouts:     register("barrier_group_timeouts", metrics.Counter),
 	}
 	return m, errors.Join(failed...)
 }
