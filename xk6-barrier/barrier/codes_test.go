@@ -43,6 +43,7 @@ func TestCodesAgree(t *testing.T) {
 
 var errorNames = []string{ //nolint:gochecknoglobals // a constant that Go has no constant form for
 	timeoutError, brokenError, optionError, storeError, conflictError, lateError, queueTypeError, queueTimeoutError,
+	groupTimeoutError, groupLeftError,
 }
 
 // codes are all that an error may have.
@@ -70,8 +71,13 @@ func TestTypingsAreComplete(t *testing.T) {
 	known := find([]byte(v.errorOf(`new Barrier('x', { parties: 1, unknown: 1 })`, `e.allowed`)), `([a-zA-Z]+)`)
 	declared := find(find1(t, typings, `(?s)interface BarrierOptions \{(.*?)\n  \}`), `(?m)^    ([a-zA-Z]+)\??:`)
 	assert.ElementsMatch(t, known, declared)
+	known = find([]byte(v.errorOf(`new Group('x', { size: 2, unknown: 1 })`, `e.allowed`)), `([a-zA-Z]+)`)
+	declared = find(find1(t, typings, `(?s)interface GroupOptions \{(.*?)\n  \}`), `(?m)^    ([a-zA-Z]+)\??:`)
+	assert.ElementsMatch(t, known, declared)
 
-	for name, methods := range map[string][]string{"Barrier": names(barrierMethods), "QueueCounter": names(queueCounterMethods)} {
+	for name, methods := range map[string][]string{
+		"Barrier": names(barrierMethods), "Group": names(groupMethods), "QueueCounter": names(queueCounterMethods),
+	} {
 		declared := find(find1(t, typings, `(?s)export class `+name+` \{(.*?)\n  \}`), `(?m)^    ([a-zA-Z]+)\(`)
 		declared = slices.DeleteFunc(declared, func(name string) bool { return name == "constructor" })
 		assert.ElementsMatch(t, methods, declared, name)
@@ -126,14 +132,20 @@ func TestReferenceIsComplete(t *testing.T) {
 	counterOptions := optionsOf(`new QueueCounter({ redis: 'redis://localhost', keys: ['k'], unknown: 1 })`)
 	assert.ElementsMatch(t, counterOptions, find(table, "(?m)^\\| `([a-zA-Z]+)` \\|"))
 
-	for name, methods := range map[string][]string{"barrier": names(barrierMethods), "queues": names(queueCounterMethods)} {
+	table = find1(t, reference, "(?s)\\| group option \\| default(.*?)\n\n")
+	groupOptions := optionsOf(`new Group('x', { size: 2, unknown: 1 })`)
+	assert.ElementsMatch(t, groupOptions, find(table, "(?m)^\\| `([a-zA-Z]+)` \\|"))
+
+	for name, methods := range map[string][]string{
+		"barrier": names(barrierMethods), "lobby": names(groupMethods), "queues": names(queueCounterMethods),
+	} {
 		for _, method := range methods {
 			assert.Contains(t, string(smoke), name+"."+method+"(", method)
 			assert.Regexp(t, "`"+method+"(\\(|`)", string(reference), method)
 		}
 	}
 
-	for _, shape := range []string{"OutcomeResult", "WaitResult", "BarrierStatus", "QueueWaitResult"} {
+	for _, shape := range []string{"OutcomeResult", "WaitResult", "BarrierStatus", "QueueWaitResult", "JoinResult", "GroupStatus"} {
 		declared := find1(t, typings, `(?s)interface `+shape+` \{(.*?)\n  \}`)
 		for _, property := range find(declared, `(?m)^    ([a-zA-Z]+)\??:`) {
 			assert.Regexp(t, `\b`+property+`\b`, string(reference), shape)
@@ -175,11 +187,11 @@ func TestReferenceIsComplete(t *testing.T) {
 	examples, err := filepath.Glob("../../js/examples/*.js")
 	require.NoError(t, err)
 	for _, example := range examples {
-		if name := filepath.Base(example); strings.HasPrefix(name, "barrier-") || name == "queue-counter.js" {
+		if name := filepath.Base(example); strings.HasPrefix(name, "barrier-") || strings.HasPrefix(name, "group-") || name == "queue-counter.js" {
 			assert.Contains(t, string(reference), name)
 		}
 	}
-	for _, name := range find(reference, "`(?:js/examples/)?((?:barrier|queue)-[a-z-]+\\.js)`") {
+	for _, name := range find(reference, "`(?:js/examples/)?((?:barrier|group|queue)-[a-z-]+\\.js)`") {
 		assert.FileExists(t, "../../js/examples/"+name)
 	}
 }

@@ -21,6 +21,8 @@ const (
 	lateError         = "BarrierLateError"
 	queueTypeError    = "QueueTypeError"
 	queueTimeoutError = "QueueTimeoutError"
+	groupTimeoutError = "GroupTimeoutError"
+	groupLeftError    = "GroupLeftError"
 	internalError     = "BarrierError" // none of the above: a closed engine, too many calls, a bug
 )
 

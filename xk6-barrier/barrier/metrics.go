@@ -9,7 +9,8 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
 
-// barrierMetrics are the metrics of the module. All carry the tag barrier, and the phase as metadata.
+// barrierMetrics are the metrics of the module. All carry the tag barrier, and those of barriers the phase as
+// metadata.
 type barrierMetrics struct {
 	waitDuration *metrics.Metric // from the call to its return, released or timed out
 	arrivals     *metrics.Metric // first acknowledgements in the ledger
@@ -18,6 +19,10 @@ type barrierMetrics struct {
 	timeouts     *metrics.Metric
 	// how far from its own instant a virtual user woke that a release let go in its turn
 	spreadSkewDuration *metrics.Metric
+
+	groupWaitDuration *metrics.Metric // of a call of join, from its begin to its return, in a group or timed out
+	groups            *metrics.Metric // each counted by its first member
+	groupTimeouts     *metrics.Metric
 }
 
 func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
@@ -35,6 +40,9 @@ func registerMetrics(registry *metrics.Registry) (*barrierMetrics, error) {
 		timeouts:     register("barrier_timeouts", metrics.Counter),
 
 		spreadSkewDuration: register("barrier_spread_skew_duration", metrics.Trend, metrics.Time),
+		groupWaitDuration:  register("barrier_group_wait_duration", metrics.Trend, metrics.Time),
+		groups:             register("barrier_groups", metrics.Counter),
+		groupTimeouts:      register("barrier_group_timeouts", metrics.Counter),
 	}
 	return m, errors.Join(failed...)
 }

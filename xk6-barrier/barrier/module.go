@@ -1,5 +1,5 @@
 // Package barrier is the JavaScript module k6/x/barrier: a barrier at which virtual users meet and at which every one
-// of them is accounted for, and a counter of queues in Redis.
+// of them is accounted for, groups that form by themselves, and a counter of queues in Redis.
 //
 // The package reads options, parks goroutines, and makes JavaScript values, errors and metrics. What a barrier means is
 // decided by the Rust core behind package core. Every call is synchronous and may be made in a handler that blocks the
@@ -60,6 +60,7 @@ type (
 		opens        sync.Map // the JSON of options -> *opening
 		shared       sync.Map // handle -> *openBarrier
 		counters     sync.Map // the JSON of counter options -> *counting
+		groups       sync.Map // the JSON of group options -> *grouping
 		watch        watch
 		outbox       outbox
 		unaccounted  sync.Map // the identities of barriers whose failUnaccounted failed
@@ -134,13 +135,17 @@ func (i *instance) Exports() modules.Exports {
 	return modules.Exports{Default: i.exports}
 }
 
-var exported = []string{"Barrier", "QueueCounter"} //nolint:gochecknoglobals // a constant that Go has no constant form for
+var exported = []string{"Barrier", "Group", "QueueCounter"} //nolint:gochecknoglobals // a constant that Go has no constant form for
 
 func (i *instance) export(name string) class.Field {
 	switch name {
 	case "Barrier":
 		return class.Field{Make: func() any {
 			return construct(i, class.Class[*barrierObject]{Name: name, Length: 2, New: i.newBarrier, Methods: barrierMethods})
+		}}
+	case "Group":
+		return class.Field{Make: func() any {
+			return construct(i, class.Class[*groupObject]{Name: name, Length: 2, New: i.newGroup, Methods: groupMethods})
 		}}
 	case "QueueCounter":
 		return class.Field{Make: func() any {

@@ -21,6 +21,7 @@ type reading struct {
 	barrier string
 	reason  string // a tag where it is not empty
 	phase   uint32
+	noPhase bool // of groups, which have none
 	at      time.Time
 	value   float64
 }
@@ -131,6 +132,8 @@ func samplesOf(readings []reading) metrics.Samples {
 		// The phase is metadata, because it grows without bound.
 		metadata, known := phases[r.phase]
 		switch {
+		case r.noPhase:
+			metadata = tags.Metadata
 		case len(tags.Metadata) > 0:
 			own := tags.Clone()
 			own.SetMetadata("phase", strconv.FormatUint(uint64(r.phase), 10))

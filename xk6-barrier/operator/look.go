@@ -26,7 +26,7 @@ func (s *settings) listCommand() *cobra.Command {
 	var limit uint32
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the barriers of the store",
+		Short: "List the barriers and groups of the store",
 		Args:  cobra.NoArgs,
 		RunE: s.operate(func(ctx context.Context, o *core.Operator) error {
 			if limit < 1 || limit > mostLimit {
@@ -36,18 +36,24 @@ func (s *settings) listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.json {
-				return s.print(struct {
-					Barriers []core.Sight `json:"barriers"`
-					Complete bool         `json:"complete"`
-				}{append([]core.Sight{}, barriers...), complete})
+			groups, allGroups, err := s.groups(ctx, o, limit)
+			if err != nil {
+				return err
 			}
-			if len(barriers) == 0 {
+			if s.json {
+				return s.print(listed(barriers, groups, complete && allGroups))
+			}
+			switch {
+			case len(barriers) > 0:
+				_, _ = fmt.Fprint(s.host.out, table(barriers))
+			case len(groups) == 0:
 				s.say("%s%s", nobodyNow, s.narrowed())
 				return nil
 			}
-			_, _ = fmt.Fprint(s.host.out, table(barriers))
-			if !complete {
+			if len(groups) > 0 {
+				_, _ = fmt.Fprint(s.host.out, groupTable(groups))
+			}
+			if !complete || !allGroups {
 				s.say("there are more; --run-id narrows the list, --limit prolongs it")
 			}
 			return nil
@@ -61,11 +67,23 @@ func (s *settings) statusCommand() *cobra.Command {
 	var missing uint32
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show one barrier: who arrived, who failed and why, who is missing",
+		Short: "Show one barrier, or the groups of one name: who arrived, who failed and why, who is missing",
 		Args:  cobra.NoArgs,
 		RunE: s.operate(func(ctx context.Context, o *core.Operator) error {
 			if missing > mostMissing {
 				return fmt.Errorf("--missing is %d, it has to be from 0 to %d", missing, mostMissing)
+			}
+			groups, _, err := s.groups(ctx, o, searched)
+			if err != nil {
+				return err
+			}
+			barriers, _, err := s.found(ctx, o, searched)
+			if err == nil && len(barriers) == 0 && len(groups) == 1 {
+				if s.json {
+					return s.print(groups[0])
+				}
+				_, _ = fmt.Fprint(s.host.out, groupDetails(&groups[0]))
+				return nil
 			}
 			sight, err := s.one(ctx, o, missing)
 			if err != nil {

@@ -115,7 +115,7 @@ func TestListShowsEachBarrier(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).URL()
 	assert.Equal(t, "there is no barrier in the store\n", prints(t, url, "list"))
-	assert.JSONEq(t, `{"barriers":[],"complete":true}`, prints(t, url, "list", "--json"))
+	assert.JSONEq(t, `{"barriers":[],"groups":[],"complete":true}`, prints(t, url, "list", "--json"))
 
 	one := open(t, url, "run-1", "")
 	report(t, one, core.Arrive, "1", "")

@@ -19,8 +19,9 @@ func (s *settings) watchCommand() *cobra.Command {
 	interval := time.Second
 	cmd := &cobra.Command{
 		Use:   "watch",
-		Short: "Follow barriers until all of them are over",
-		Long: `Follows barriers until all of them are released, broken or gone, or until it is interrupted.
+		Short: "Follow barriers and groups until all of them are over",
+		Long: `Follows barriers until all of them are released, broken or gone, and groups until their processes
+have gone, or until it is interrupted.
 Where there is none yet it waits for one. On a terminal it keeps a table up to date; elsewhere
 it prints a line for each change, with --json as one JSON object.`,
 		Args: cobra.NoArgs,
@@ -51,6 +52,10 @@ func (w *watch) run(ctx context.Context, o *core.Operator, interval time.Duratio
 	defer ticker.Stop()
 	for first := true; ; first = false {
 		barriers, _, err := w.found(ctx, o, searched)
+		var groups []core.GroupSight
+		if err == nil {
+			groups, _, err = w.groups(ctx, o, searched)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil // interrupted, which is how most watches end
@@ -63,14 +68,14 @@ func (w *watch) run(ctx context.Context, o *core.Operator, interval time.Duratio
 			w.silent = true
 		default:
 			w.silent = false
-			if first && len(barriers) == 0 && !w.json {
+			if first && len(barriers)+len(groups) == 0 && !w.json {
 				w.say("%s yet%s; waiting for one", nobodyNow, w.narrowed())
 			}
-			if err := w.show(barriers); err != nil {
+			if err := w.show(barriers, groups); err != nil {
 				return err
 			}
-			w.seen = w.seen || len(barriers) > 0
-			if w.seen && over(barriers) {
+			w.seen = w.seen || len(barriers)+len(groups) > 0
+			if w.seen && over(barriers) && allGone(groups) {
 				return nil
 			}
 		}
@@ -97,9 +102,9 @@ func over(barriers []core.Sight) bool {
 	return true
 }
 
-func (w *watch) show(barriers []core.Sight) error {
+func (w *watch) show(barriers []core.Sight, groups []core.GroupSight) error {
 	if w.host.redraws && !w.json {
-		w.redraw(barriers)
+		w.redraw(barriers, groups)
 		return nil
 	}
 	gone := make(map[string]bool, len(w.known))
@@ -124,6 +129,12 @@ func (w *watch) show(barriers []core.Sight) error {
 			continue
 		}
 		w.stamped(text)
+	}
+	for at := range groups {
+		delete(gone, "groups "+groups[at].RunID+" "+groups[at].Name)
+	}
+	if err := w.showGroups(groups); err != nil {
+		return err
 	}
 	for id := range gone {
 		delete(w.known, id)
@@ -151,14 +162,18 @@ func (w *watch) stamped(text string) {
 }
 
 // redraw puts the table where it was before.
-func (w *watch) redraw(barriers []core.Sight) {
-	if len(barriers) == 0 && w.drawn == 0 {
+func (w *watch) redraw(barriers []core.Sight, groups []core.GroupSight) {
+	if len(barriers)+len(groups) == 0 && w.drawn == 0 {
 		return
 	}
 	text := table(barriers)
+	if len(groups) > 0 {
+		text += groupTable(groups)
+	}
+	lines := strings.Count(text, "\n")
 	if w.drawn > 0 {
 		text = fmt.Sprintf("\x1b[%dA\x1b[J", w.drawn) + text
 	}
-	w.drawn = 1 + len(barriers)
+	w.drawn = lines
 	_, _ = fmt.Fprint(w.host.out, strings.TrimSuffix(text, "\n")+"\n")
 }

@@ -12,12 +12,14 @@
 //! | [`ticket`], [`panics`] | that each call is answered once, whatever happens |
 //! | [`ledger`], [`session`] | the process's side, without clock or socket |
 //! | [`store`] | the store's side, in this process or in Redis |
+//! | [`group`] | groups that form by themselves: rules, process's side and stores |
 //! | [`engine`], [`clock`] | what drives it all: runtime, connections, time |
 
 pub mod address;
 pub mod clock;
 pub mod engine;
 pub mod error;
+pub mod group;
 mod host;
 pub mod ids;
 mod kept;

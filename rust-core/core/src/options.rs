@@ -239,25 +239,7 @@ impl BarrierOptions {
             .as_ref()
             .map(|n| whole("maxFailures", n, 0, parties))
             .transpose()?;
-        let store = match raw.store.as_deref() {
-            None | Some("memory") if raw.tls.is_some() => {
-                return Err(OptionError::new(
-                    "tls",
-                    "options for TLS with the memory store",
-                    "with rediss:// and rediss+cluster:// alone",
-                ));
-            }
-            None | Some("memory") => StoreAddress::Memory,
-            Some(url) => StoreAddress::Redis(Box::new(RedisAddress::new("store", url, raw.tls)?)),
-        };
-        let run_id = raw.run_id.as_deref().map(RunId::new).transpose()?;
-        if run_id.is_none() && store != StoreAddress::Memory {
-            return Err(OptionError::new(
-                "runId",
-                "nothing",
-                "an id that all processes of the run share, with a Redis store",
-            ));
-        }
+        let (store, run_id) = place_of(raw.store.as_deref(), raw.tls, raw.run_id.as_deref())?;
         for scenario in &raw.fail_unaccounted {
             if scenario.is_empty() {
                 return Err(OptionError::new(
@@ -267,14 +249,7 @@ impl BarrierOptions {
                 ));
             }
         }
-        let ttl = raw.ttl_ms.map_or(TTL_DEFAULT, Duration::from_millis);
-        if ttl < TTL_MIN {
-            return Err(OptionError::new(
-                "ttl",
-                format!("{} ms", ttl.as_millis()),
-                format!("at least {} ms", TTL_MIN.as_millis()),
-            ));
-        }
+        let ttl = life(raw.ttl_ms)?;
         Ok(Self {
             store,
             run_id,
@@ -298,12 +273,62 @@ impl BarrierOptions {
                 .collect::<Result<_, _>>()?,
             ttl,
             release_delay: raw.release_delay_ms.map(Duration::from_millis),
-            connect_timeout: timeout("connectTimeout", raw.connect_timeout_ms)?
-                .unwrap_or(CONNECT_TIMEOUT_DEFAULT),
-            op_timeout: timeout("opTimeout", raw.op_timeout_ms)?.unwrap_or(OP_TIMEOUT_DEFAULT),
+            connect_timeout: connect_timeout(raw.connect_timeout_ms)?,
+            op_timeout: op_timeout(raw.op_timeout_ms)?,
             batch_max: BATCH_MAX,
         })
     }
+}
+
+/// Where a record lives, and of which run it is.
+pub(crate) fn place_of(
+    store: Option<&str>,
+    tls: Option<TlsOptions>,
+    run_id: Option<&str>,
+) -> Result<(StoreAddress, Option<RunId>), OptionError> {
+    let store = match store {
+        None | Some("memory") if tls.is_some() => {
+            return Err(OptionError::new(
+                "tls",
+                "options for TLS with the memory store",
+                "with rediss:// and rediss+cluster:// alone",
+            ));
+        }
+        None | Some("memory") => StoreAddress::Memory,
+        Some(url) => StoreAddress::Redis(Box::new(RedisAddress::new("store", url, tls)?)),
+    };
+    let run_id = run_id.map(RunId::new).transpose()?;
+    if run_id.is_none() && store != StoreAddress::Memory {
+        return Err(OptionError::new(
+            "runId",
+            "nothing",
+            "an id that all processes of the run share, with a Redis store",
+        ));
+    }
+    Ok((store, run_id))
+}
+
+/// How long keys live in a shared store after the last write.
+pub(crate) fn life(ttl_ms: Option<u64>) -> Result<Duration, OptionError> {
+    let ttl = ttl_ms.map_or(TTL_DEFAULT, Duration::from_millis);
+    if ttl < TTL_MIN {
+        return Err(OptionError::new(
+            "ttl",
+            format!("{} ms", ttl.as_millis()),
+            format!("at least {} ms", TTL_MIN.as_millis()),
+        ));
+    }
+    Ok(ttl)
+}
+
+/// How long a first connection may take.
+pub(crate) fn connect_timeout(ms: Option<u64>) -> Result<Duration, OptionError> {
+    Ok(timeout("connectTimeout", ms)?.unwrap_or(CONNECT_TIMEOUT_DEFAULT))
+}
+
+/// How long a call waits for the store's answer.
+pub(crate) fn op_timeout(ms: Option<u64>) -> Result<Duration, OptionError> {
+    Ok(timeout("opTimeout", ms)?.unwrap_or(OP_TIMEOUT_DEFAULT))
 }
 
 fn timeout(option: &str, ms: Option<u64>) -> Result<Option<Duration>, OptionError> {
@@ -313,7 +338,13 @@ fn timeout(option: &str, ms: Option<u64>) -> Result<Option<Duration>, OptionErro
     }
 }
 
-fn whole(option: &str, n: &serde_json::Number, min: u32, max: u32) -> Result<u32, OptionError> {
+/// A whole number from `min` to `max`.
+pub(crate) fn whole(
+    option: &str,
+    n: &serde_json::Number,
+    min: u32,
+    max: u32,
+) -> Result<u32, OptionError> {
     // A script's numbers are doubles: 3.0 is the integer 3.
     let value = n.as_f64().unwrap_or(f64::NAN);
     if value.fract() == 0.0 && (f64::from(min)..=f64::from(max)).contains(&value) {

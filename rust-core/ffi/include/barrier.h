@@ -521,6 +521,38 @@ int32_t kbar_arrivals(uint64_t barrier,
                       uint8_t *arrivals);
 
 /**
+ * Checks the options of groups: KBAR_OK, or KBAR_OPTION with {"option","got","allowed","message"} in the buffer.
+ *
+ * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+ *
+ * # Safety
+ * As [`crate::kbar_check_options`].
+ */
+int32_t kbar_check_group(const uint8_t *json,
+                         size_t len,
+                         uint8_t *buffer,
+                         size_t capacity,
+                         size_t *needed);
+
+/**
+ * Opens the groups of one name, or finds those that this process has; the store is asked at the first join. Options:
+ * {"name","size","store"?,"runId"?,"onTimeout"?,"tls"?,"ttlMs"?,"connectTimeoutMs"?,"opTimeoutMs"?}. What is done with
+ * them are questions: see kbar_query.
+ *
+ * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
+ *
+ * # Safety
+ * As [`crate::kbar_open_counter`].
+ */
+int32_t kbar_open_group(uint64_t engine,
+                        const uint8_t *json,
+                        size_t len,
+                        uint64_t *handle,
+                        uint8_t *buffer,
+                        size_t capacity,
+                        size_t *needed);
+
+/**
  * Makes a queue counter; it connects at its first question. Options: {"redis","keys","tls"?,"connectTimeoutMs"?,"opTimeoutMs"?}.
  *
  * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
@@ -558,9 +590,13 @@ int32_t kbar_open_operator(uint64_t engine,
  * {"barriers":n,"retired":n,"retiredBytes":n,"handles":n}: how many barriers and handles there are. To a barrier {"op":"missing","limit":n} gives
  * {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":[n,...]} in the order of its keys, and {"op":"command","words":[name,key,...]}
  * gives {"answer":text|number|null}. To an operator
- * {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
+ * {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"groups","runId"?,"limit":n} {"groups":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
  * gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
- * give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before.
+ * give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before. To groups
+ * {"op":"join","participant","owner","payload"?,"waitUs"} gives {"group":n,"index":n,"size":n,"reason":"all"|"timeout","releasedAt":ms,
+ * "serverReleasedAt":ms|null,"members":[{"participant","payload":text|null},...]} once the group has formed, or {"left":true} where the place was
+ * given up; {"op":"leave","participant"} gives {"left":bool}; {"op":"withdraw","participant","token"} gives up what was joined under that
+ * token, which the caller has cancelled; and {"op":"status"} gives what the process knows.
  *
  * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
  *

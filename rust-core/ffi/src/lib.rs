@@ -9,6 +9,7 @@ mod calls;
 mod completion;
 #[cfg(test)]
 mod completion_tests;
+mod group;
 mod guard;
 mod handle;
 mod memory;
@@ -21,7 +22,9 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use barrier_core::engine::{Barrier, Call, Engine, Limit, Operator, QueueCounter, Submitted};
+use barrier_core::engine::{
+    Barrier, Call, Engine, Group, Limit, Operator, QueueCounter, Submitted,
+};
 use barrier_core::error::{Error, OptionError};
 use barrier_core::ids::{Participant, Phase, Reason};
 use barrier_core::ledger::Report;
@@ -33,6 +36,7 @@ pub use abi::*;
 pub use arrivals::kbar_arrivals;
 use calls::Refused;
 use completion::{Host, TOKENS_MAX};
+pub use group::{kbar_check_group, kbar_open_group};
 use guard::{guard, take_message};
 use handle::Handles;
 use memory::{bytes, copy_out, put};
@@ -45,6 +49,7 @@ enum Object {
     Barrier(Arc<Barrier>),
     Counter(Arc<QueueCounter>),
     Operator(Arc<Operator>),
+    Group(Arc<Group>),
 }
 
 /// An object and the host that its completions go to.
@@ -130,24 +135,37 @@ pub unsafe extern "C" fn kbar_check_options(
     capacity: usize,
     needed: *mut usize,
 ) -> i32 {
-    guard(|| {
-        // SAFETY: the caller's contract is that of `bytes`.
-        let Some(json) = (unsafe { bytes(json, len) }) else {
-            return KBAR_INVALID;
-        };
-        match barrier_core::engine::check_options(json) {
-            // SAFETY: the caller's contract is that of `copy_out`.
-            Ok(()) => unsafe { copy_out("", buffer, capacity, needed) },
-            Err(error) => {
-                let text = error_text(&error.into());
-                // SAFETY: as above.
-                match unsafe { copy_out(&text, buffer, capacity, needed) } {
-                    KBAR_OK => KBAR_OPTION,
-                    other => other,
-                }
+    let check = barrier_core::engine::check_options;
+    // SAFETY: the caller's contract is that of `check`.
+    guard(|| unsafe { self::check(json, len, buffer, capacity, needed, check) })
+}
+
+/// # Safety
+/// `json` is readable for `len` bytes, `buffer` writable for `capacity`, `needed` writable; each may be null where it is empty.
+unsafe fn check(
+    json: *const u8,
+    len: usize,
+    buffer: *mut u8,
+    capacity: usize,
+    needed: *mut usize,
+    check: fn(&[u8]) -> Result<(), OptionError>,
+) -> i32 {
+    // SAFETY: the caller's contract is that of `bytes`.
+    let Some(json) = (unsafe { bytes(json, len) }) else {
+        return KBAR_INVALID;
+    };
+    match check(json) {
+        // SAFETY: the caller's contract is that of `copy_out`.
+        Ok(()) => unsafe { copy_out("", buffer, capacity, needed) },
+        Err(error) => {
+            let text = error_text(&error.into());
+            // SAFETY: as above.
+            match unsafe { copy_out(&text, buffer, capacity, needed) } {
+                KBAR_OK => KBAR_OPTION,
+                other => other,
             }
         }
-    })
+    }
 }
 
 /// Starts an engine: one per process is enough. Completions go to the pipe with the write end `write_fd`. Options:

@@ -66,7 +66,7 @@ pub unsafe extern "C" fn kbar_open_operator(
 /// # Safety
 /// `json` is readable for `len` bytes, `handle` writable, `buffer` writable for `capacity`, `needed` writable.
 #[expect(clippy::too_many_arguments)] // the C ABI's
-unsafe fn open_object(
+pub(crate) unsafe fn open_object(
     engine: u64,
     json: *const u8,
     len: usize,
@@ -140,6 +140,7 @@ fn question(host: Arc<Host>, object: Object, json: &[u8]) -> Option<Box<dyn FnOn
             let question: OperatorQuestion = serde_json::from_slice(json).ok()?;
             Some(Box::new(move |token| operator.ask(question, token)))
         }
+        Object::Group(group) => crate::group::question(host, group, json),
         Object::Engine(engine) => {
             let EngineQuestion::Tally {} = serde_json::from_slice(json).ok()?;
             Some(Box::new(move |token| {
@@ -160,9 +161,13 @@ fn question(host: Arc<Host>, object: Object, json: &[u8]) -> Option<Box<dyn FnOn
 /// {"barriers":n,"retired":n,"retiredBytes":n,"handles":n}: how many barriers and handles there are. To a barrier {"op":"missing","limit":n} gives
 /// {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":[n,...]} in the order of its keys, and {"op":"command","words":[name,key,...]}
 /// gives {"answer":text|number|null}. To an operator
-/// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
+/// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"groups","runId"?,"limit":n} {"groups":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
 /// gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
-/// give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before.
+/// give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before. To groups
+/// {"op":"join","participant","owner","payload"?,"waitUs"} gives {"group":n,"index":n,"size":n,"reason":"all"|"timeout","releasedAt":ms,
+/// "serverReleasedAt":ms|null,"members":[{"participant","payload":text|null},...]} once the group has formed, or {"left":true} where the place was
+/// given up; {"op":"leave","participant"} gives {"left":bool}; {"op":"withdraw","participant","token"} gives up what was joined under that
+/// token, which the caller has cancelled; and {"op":"status"} gives what the process knows.
 ///
 /// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
 ///

@@ -14,6 +14,10 @@ package core
 #cgo nocallback kbar_open_counter
 #cgo noescape kbar_open_operator
 #cgo nocallback kbar_open_operator
+#cgo noescape kbar_check_group
+#cgo nocallback kbar_check_group
+#cgo noescape kbar_open_group
+#cgo nocallback kbar_open_group
 #cgo noescape kbar_submit
 #cgo nocallback kbar_submit
 #cgo noescape kbar_arrivals
@@ -141,6 +145,27 @@ func (e *cgoEngine) OpenOperator(options []byte) (uint64, error) {
 		return 0, newError(status, text)
 	}
 	return uint64(operator), nil
+}
+
+func (e *cgoEngine) CheckGroup(options []byte) error {
+	text, status := fill(func(buf *C.uint8_t, size C.size_t, needed *C.size_t) C.int32_t {
+		return C.kbar_check_group(bytesPtr(options), C.size_t(len(options)), buf, size, needed)
+	})
+	if status != OK {
+		return newError(status, text)
+	}
+	return nil
+}
+
+func (e *cgoEngine) OpenGroup(options []byte) (uint64, error) {
+	var group C.uint64_t
+	text, status := fill(func(buf *C.uint8_t, size C.size_t, needed *C.size_t) C.int32_t {
+		return C.kbar_open_group(e.handle, bytesPtr(options), C.size_t(len(options)), &group, buf, size, needed)
+	})
+	if status != OK {
+		return 0, newError(status, text)
+	}
+	return uint64(group), nil
 }
 
 func (e *cgoEngine) Submit(request *Request, token uint64, participant, reason string, frame *Frame) Status {

@@ -185,7 +185,7 @@ func HasStatus(err error, status Status) bool {
 // Arguments are copied before a method returns. All methods may be called from any goroutine.
 type Engine interface {
 	// Start makes the completion pipe and gives its write end to the core. It is called once, before all
-	// other methods except CheckOptions. The read end is the caller's.
+	// other methods except those that check options. The read end is the caller's.
 	Start() (io.ReadCloser, error)
 	// Close delivers what is queued as far as the deadline allows and closes the pipe's write end.
 	Close(deadline time.Duration)
@@ -197,6 +197,10 @@ type Engine interface {
 	OpenCounter(options []byte) (counter uint64, err error)
 	// OpenOperator opens an operator, at once.
 	OpenOperator(options []byte) (operator uint64, err error)
+	// CheckGroup validates the options of groups without any I/O.
+	CheckGroup(options []byte) error
+	// OpenGroup opens or finds groups, at once.
+	OpenGroup(options []byte) (group uint64, err error)
 	// Submit starts one operation. It fills the frame where it returns OK.
 	Submit(request *Request, token uint64, participant, reason string, frame *Frame) Status
 	// Arrivals tells for each of these calls what has become of its arrival.

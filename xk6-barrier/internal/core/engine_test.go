@@ -72,6 +72,8 @@ func (e *scriptedEngine) Close(time.Duration) {
 func (e *scriptedEngine) CheckOptions([]byte) error                    { return nil }
 func (e *scriptedEngine) Open(token uint64, _ []byte) (uint64, Status) { return e.onOpen(token) }
 func (e *scriptedEngine) OpenCounter([]byte) (uint64, error)           { return 9, nil }
+func (e *scriptedEngine) CheckGroup([]byte) error                      { return nil }
+func (e *scriptedEngine) OpenGroup([]byte) (uint64, error)             { return 11, nil }
 func (e *scriptedEngine) OpenOperator([]byte) (uint64, error)          { return 10, nil }
 func (e *scriptedEngine) Submit(_ *Request, token uint64, _, _ string, frame *Frame) Status {
 	return e.onSubmit(token, frame)

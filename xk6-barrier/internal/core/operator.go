@@ -57,6 +57,24 @@ const (
 	StateBroken   = "broken"
 )
 
+// GroupSight is groups of one name as an operator sees them. Times are milliseconds since the epoch on the store's clock.
+type GroupSight struct {
+	RunID string `json:"runId"`
+	Name  string `json:"name"`
+	// Size is how many members a group has, Groups how many groups have formed.
+	Size   uint64 `json:"size"`
+	Groups uint64 `json:"groups"`
+	// Waiting is how many users wait; WaitingIDs are the first of them.
+	Waiting    uint64   `json:"waiting"`
+	WaitingIDs []string `json:"waitingIds"`
+	// Processes is how many there are that have not gone.
+	Processes uint64 `json:"processes"`
+	// HeardAt is when a process wrote last.
+	HeardAt *float64 `json:"heardAt"`
+	// TTLMs is how long the record lives if nobody writes any more.
+	TTLMs *int64 `json:"ttlMs"`
+}
+
 // SightRelease is the release of a phase as an operator sees it.
 type SightRelease struct {
 	Phase   uint32            `json:"phase"`
@@ -114,6 +132,16 @@ func (o *Operator) List(ctx context.Context, runID string, limit uint32) (barrie
 	}
 	err = o.client.Query(ctx, o.handle, operatorQuestion{Op: "list", RunID: runID, Limit: &limit}, &answer)
 	return answer.Barriers, answer.Complete, err
+}
+
+// Groups gives the groups of a run, or of all where the run id is empty: of so many names at most.
+func (o *Operator) Groups(ctx context.Context, runID string, limit uint32) (groups []GroupSight, complete bool, err error) {
+	var answer struct {
+		Groups   []GroupSight `json:"groups"`
+		Complete bool         `json:"complete"`
+	}
+	err = o.client.Query(ctx, o.handle, operatorQuestion{Op: "groups", RunID: runID, Limit: &limit}, &answer)
+	return answer.Groups, answer.Complete, err
 }
 
 // Look gives one barrier with the ids of at most so many who are missing, or nil where there is none.

@@ -20,7 +20,7 @@ type Errors struct {
 // SSEInvalidURLError is INVALID_URL. It is empty for the error of no kind, which has a code of its own.
 func Code(name string) string {
 	kind := strings.TrimSuffix(name, "Error")
-	for _, subject := range []string{"Barrier", "Queue", "SSE"} {
+	for _, subject := range []string{"Barrier", "Queue", "Group", "SSE"} {
 		kind = strings.TrimPrefix(kind, subject)
 	}
 	var code strings.Builder

@@ -6,6 +6,7 @@
 mod barrier;
 mod context;
 mod deadlines;
+mod groups;
 mod log;
 mod net;
 mod news;
@@ -20,6 +21,8 @@ use parking_lot::Mutex;
 
 use crate::address::RedisAddress;
 use crate::error::{Error, OptionError};
+use crate::group::options::GroupOptions;
+use crate::ids::RunId;
 use crate::ledger::Token;
 use crate::options::{BarrierOptions, StoreAddress};
 use crate::panics::install_hook;
@@ -28,6 +31,7 @@ pub use barrier::{
     Arrival, Barrier, BrokenBy, BrokenInfo, Call, Limit, OVER_BYTES_MAX, OVER_MAX, ReleaseInfo,
     Status, Submitted, Tally,
 };
+pub use groups::{Group, JoinCall};
 pub use log::{Level, Line, LogRing};
 pub use news::{Emission, Resolved, Sink};
 pub use operator::{Operator, OperatorOptions, OperatorQuestion};
@@ -40,6 +44,8 @@ use net::{Cluster, Hub, Resolver, Servers, Target, slot_of};
 struct Registry {
     hubs: HashMap<(RedisAddress, Target), Arc<Hub>>,
     clusters: HashMap<RedisAddress, Arc<Cluster>>,
+    /// By store, run and name.
+    groups: HashMap<(StoreAddress, Option<String>, String), Arc<Group>>,
     closed: bool,
 }
 
@@ -93,17 +99,40 @@ impl Engine {
                 StoreAddress::Memory => None,
                 StoreAddress::Redis(address) => {
                     self.context.runtime()?;
-                    let target = match &options.run_id {
-                        // All keys of a run are in one slot.
-                        Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
-                        _ => Target::Server,
-                    };
+                    let target = target_of(address, options.run_id.as_ref());
                     let mut registry = self.registry.lock();
                     Some(registry.hub(address, target, &self.context))
                 }
             };
             Ok(Barrier::new(options, hub, &self.context))
         })
+    }
+
+    /// The groups of these options, made where this process has none yet. Nothing is connected.
+    ///
+    /// # Errors
+    /// As [`Engine::barrier`].
+    pub fn group(&self, options: GroupOptions) -> Result<Arc<Group>, Error> {
+        let mut registry = self.registry.lock();
+        if registry.closed {
+            return Err(Error::Closed);
+        }
+        self.context.runtime()?;
+        let identity = Group::identity(&options);
+        if let Some(known) = registry.groups.get(&identity) {
+            known.found_by(&options)?;
+            return Ok(Arc::clone(known));
+        }
+        let hub = match &options.store {
+            StoreAddress::Memory => None,
+            StoreAddress::Redis(address) => {
+                let target = target_of(address, options.run_id.as_ref());
+                Some(registry.hub(address, target, &self.context))
+            }
+        };
+        let group = Group::new(Arc::new(options), hub, &self.context);
+        registry.groups.insert(identity, Arc::clone(&group));
+        Ok(group)
     }
 
     /// How many barriers there are.
@@ -150,12 +179,13 @@ impl Engine {
     pub fn close(&self, deadline: Duration) {
         let until = Instant::now() + deadline;
         let barriers = self.context.roll.close();
-        let hubs = {
+        let (hubs, groups) = {
             let mut registry = self.registry.lock();
             registry.closed = true;
+            let groups: Vec<_> = registry.groups.drain().map(|(_, g)| g).collect();
             let mut hubs: Vec<_> = registry.hubs.drain().map(|(_, h)| h).collect();
             hubs.extend(registry.clusters.drain().flat_map(|(_, c)| c.close()));
-            hubs
+            (hubs, groups)
         };
         for hub in &hubs {
             hub.close();
@@ -170,6 +200,9 @@ impl Engine {
         for barrier in barriers {
             barrier.close();
         }
+        for group in groups {
+            group.end(&Error::Closed);
+        }
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(until.saturating_duration_since(Instant::now()));
         }
@@ -179,6 +212,15 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.close(Duration::ZERO);
+    }
+}
+
+/// The server that has a run's records.
+fn target_of(address: &RedisAddress, run: Option<&RunId>) -> Target {
+    match run {
+        // All keys of a run are in one slot.
+        Some(run) if address.is_cluster() => Target::Slot(slot_of(run.as_str())),
+        _ => Target::Server,
     }
 }
 

@@ -1,6 +1,10 @@
 //! Users with just the permissions that the documentation asks for, and with less.
 
 use barrier_core::engine::CounterOptions;
+use barrier_core::group::options::GroupOptions;
+use barrier_core::group::protocol::{Answer, Item, ItemAnswer, Op, Request};
+use barrier_core::group::redis::{GroupScript, decode};
+use barrier_core::ids::{Incarnation, Participant, ProcessId};
 
 use super::host::Process;
 use super::support::RedisServer;
@@ -149,4 +153,60 @@ fn a_counter_needs_its_commands_and_its_keys() {
             "{missing}: {error}"
         );
     }
+}
+
+#[test]
+fn groups_need_no_more_than_the_guide_says() {
+    let server = RedisServer::start();
+    set_user(&server, &documented());
+    let url = url(&server, "");
+    let json = format!(r#"{{"store":"{url}","runId":"acl","name":"lobby","size":2}}"#);
+    let options = GroupOptions::from_json(json.as_bytes()).expect("valid options");
+    let script = GroupScript::new(&options);
+    let client = redis::Client::open(url).expect("a URL");
+    let mut connection = client.get_connection().expect("the user may connect");
+    let mut request = Request {
+        process: ProcessId::random(),
+        incarnation: None,
+        epoch: 1,
+        number: 0,
+        floor: 0,
+        op: Op::Open {
+            new_incarnation: Incarnation::random(),
+            options: options.shared.canonical(),
+            expected: 0,
+            acknowledged: (0, 0),
+        },
+    };
+    let mut ask = |request: &Request| {
+        let answer = script.invocation(request).invoke(&mut connection);
+        decode(answer.expect("nothing is forbidden")).expect("an answer")
+    };
+    request.incarnation = ask(&request).incarnation;
+    let ids = ["a", "b"].map(|id| Participant::new(id).expect("valid"));
+    let join = |participant: Participant| Item::Join {
+        join: 1,
+        participant,
+        payload: None,
+    };
+    let heard = |participant: Participant| Item::Heard {
+        join: 1,
+        participant,
+    };
+    for items in [ids.clone().map(join), ids.map(heard)] {
+        request.number += 1;
+        let is_join = matches!(items[0], Item::Join { .. });
+        request.op = Op::Items(items.into());
+        let expected = match is_join {
+            true => [ItemAnswer::Waits, ItemAnswer::Formed],
+            false => [ItemAnswer::Done, ItemAnswer::Done],
+        };
+        assert_eq!(ask(&request).answer, Answer::Items(expected.into()));
+    }
+    let left: Vec<String> = server.ask(&["HKEYS", script.key()]);
+    assert!(
+        left.iter().all(|field| !field.starts_with("@g:")),
+        "{left:?}"
+    );
+    assert!(!left.contains(&"a".to_owned()), "{left:?}");
 }

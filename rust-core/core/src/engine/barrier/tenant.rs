@@ -1,15 +1,18 @@
 //! A barrier's side of the connection that it shares.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use redis::Value;
+
 use crate::engine::deadlines::Waits;
-use crate::engine::net::{Tenant, Tick};
+use crate::engine::net::{Operation, Tenant, Tick};
 use crate::engine::news::Emission;
 use crate::error::Error;
-use crate::protocol::{Push, Reply, Request};
+use crate::protocol::{Push, Reply, Request, StoreTime};
 use crate::session::Event;
-use crate::store::redis::{Keep, Scripts};
+use crate::store::redis::{Keep, decode};
 
 use super::waiting::time_is_over;
 use super::{BEAT_MAX, Barrier, HELLO_POLL};
@@ -23,6 +26,29 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 impl Barrier {
     fn beat_interval(&self) -> Duration {
         BEAT_MAX.min(self.options.ttl / 4)
+    }
+
+    pub(super) fn next_request(&self) -> Option<Request> {
+        self.queued.store(false, Ordering::Release);
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        if state.retry_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        state.retry_at = None;
+        let latency = match self.options.release_delay {
+            Some(fixed) => Some(fixed.into()),
+            None => self.remote().hub.clock().push_latency(now),
+        };
+        if let Some(latency) = latency {
+            state.session.set_push_latency(latency);
+        }
+        state.session.next_request()
+    }
+
+    pub(super) fn take_reply(&self, reply: Reply, received: Instant) {
+        self.take_answer(reply, received);
+        self.finish_closing();
     }
 
     fn take_answer(&self, reply: Reply, received: Instant) {
@@ -46,30 +72,24 @@ impl Barrier {
 }
 
 impl Tenant for Barrier {
-    fn scripts(&self) -> &Scripts {
-        &self.remote().scripts
+    fn channel(&self) -> &Arc<str> {
+        self.remote().scripts.keys().channel()
     }
 
     fn connect_timeout(&self) -> Duration {
         self.options.connect_timeout
     }
 
-    fn next_request(&self) -> Option<Request> {
-        self.queued.store(false, Ordering::Release);
-        let mut state = self.state.lock();
-        let now = Instant::now();
-        if state.retry_at.is_some_and(|at| now < at) {
-            return None;
-        }
-        state.retry_at = None;
-        let latency = match self.options.release_delay {
-            Some(fixed) => Some(fixed.into()),
-            None => self.remote().hub.clock().push_latency(now),
-        };
-        if let Some(latency) = latency {
-            state.session.set_push_latency(latency);
-        }
-        state.session.next_request()
+    fn next_operation(&self) -> Option<Operation> {
+        let request = self.next_request()?;
+        let scripts = Arc::clone(&self.remote().scripts);
+        Some(Box::new(move |mut connection| {
+            let sent = async move {
+                let call = scripts.invocation(&request);
+                call.invoke_async(&mut connection).await
+            };
+            Box::pin(sent)
+        }))
     }
 
     fn may_try(&self, now: Instant) -> bool {
@@ -94,9 +114,16 @@ impl Tenant for Barrier {
         self.tell(state);
     }
 
-    fn answered(&self, reply: Reply, received: Instant) {
-        self.take_answer(reply, received);
-        self.finish_closing();
+    fn answered(
+        &self,
+        answer: Value,
+        received: Instant,
+        time: &mut dyn FnMut(StoreTime),
+    ) -> Result<(), String> {
+        let reply = decode(answer).map_err(|unreadable| unreadable.to_string())?;
+        time(reply.now);
+        self.take_reply(reply, received);
+        Ok(())
     }
 
     fn refused(&self, why: &str, for_good: bool, again_in: Duration) {
@@ -122,11 +149,21 @@ impl Tenant for Barrier {
         self.go_on(&mut state, events, None);
         self.tell(state);
     }
-    fn pushed(&self, push: &Push) {
+
+    fn pushed(&self, message: &[u8], sent: &mut dyn FnMut(StoreTime)) {
+        // Foreign messages on the channel are nobody's business.
+        let Ok(push) = serde_json::from_slice::<Push>(message) else {
+            return;
+        };
+        match &push {
+            Push::Release { release, .. } => sent(release.at),
+            Push::Ping { at } => sent(*at),
+            Push::Broken { .. } | Push::Hello { .. } => {}
+        }
         let mut state = self.state.lock();
         state.stirred_at = Instant::now();
         let mut events = Vec::new();
-        state.session.pushed(push, &mut events);
+        state.session.pushed(&push, &mut events);
         self.go_on(&mut state, events, None);
         self.tell(state);
     }
@@ -235,7 +272,7 @@ impl Waits for Barrier {
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::TcpListener;
-    use std::sync::{Arc, LazyLock};
+    use std::sync::LazyLock;
 
     use parking_lot::Mutex;
 

@@ -14,5 +14,5 @@ mod topology;
 pub(crate) use hub::{Hub, Target};
 pub(crate) use resolve::Resolver;
 pub(crate) use servers::{Cluster, Servers};
-pub(crate) use tenants::{Tenant, Tick};
+pub(crate) use tenants::{Operation, Tenant, Tick};
 pub(crate) use topology::{Topology, slot_of};

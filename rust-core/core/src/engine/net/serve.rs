@@ -17,11 +17,11 @@ use crate::clock::StoreClock;
 use crate::engine::context::Context;
 use crate::engine::log::Level;
 use crate::ids::ProcessId;
-use crate::protocol::{Push, Request};
-use crate::store::redis::{Keep, decode, keep_alive};
+use crate::protocol::Push;
+use crate::store::redis::{Keep, keep_alive};
 
 use super::failure::{Remedy, Server, explain};
-use super::tenants::{Tenant, Tenants, Tick};
+use super::tenants::{Operation, Tenant, Tenants, Tick};
 
 /// How often tenants are told the time.
 const TICK: Duration = Duration::from_millis(50);
@@ -201,12 +201,12 @@ impl<'a> Service<'a> {
         if !tenant.may_try(Instant::now()) {
             return;
         }
-        let channel = Arc::clone(tenant.scripts().keys().channel());
+        let channel = Arc::clone(tenant.channel());
         match self.channels.get(&channel) {
             Some(Channel::Asked | Channel::Leaving) => {}
             Some(Channel::Subscribed) => {
-                while let Some(request) = tenant.next_request() {
-                    self.send(Arc::clone(&tenant), request);
+                while let Some(operation) = tenant.next_operation() {
+                    self.send(Arc::clone(&tenant), operation);
                 }
             }
             None => {
@@ -221,12 +221,11 @@ impl<'a> Service<'a> {
         }
     }
 
-    fn send(&mut self, tenant: Arc<dyn Tenant>, request: Request) {
-        let mut connection = self.connection.clone();
+    fn send(&mut self, tenant: Arc<dyn Tenant>, operation: Operation) {
+        let connection = self.connection.clone();
         self.answers.push_back(Box::pin(async move {
             let sent = Instant::now();
-            let call = tenant.scripts().invocation(&request);
-            let answer = call.invoke_async(&mut connection).await;
+            let answer = operation(connection).await;
             Answered {
                 tenant,
                 sent,
@@ -295,7 +294,7 @@ impl<'a> Service<'a> {
         };
         let hello = serde_json::to_string(&hello).unwrap_or_default();
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(&**tenant.scripts().keys().channel()).arg(hello);
+        publish.arg(&**tenant.channel()).arg(hello);
         let mut connection = self.connection.clone();
         self.chores.push(Box::pin(async move {
             Chore::Greeted(publish.exec_async(&mut connection).await)
@@ -318,15 +317,15 @@ impl<'a> Service<'a> {
             answer,
         } = answered;
         match answer {
-            Ok(value) => match decode(value) {
-                Ok(reply) => {
-                    self.is_of_use();
-                    let received = Instant::now();
-                    self.desk.clock.lock().observe(sent, received, reply.now);
-                    tenant.answered(reply, received);
+            Ok(value) => {
+                let received = Instant::now();
+                let clock = &self.desk.clock;
+                let mut observe = |time| clock.lock().observe(sent, received, time);
+                match tenant.answered(value, received, &mut observe) {
+                    Ok(()) => self.is_of_use(),
+                    Err(unreadable) => tenant.refused(&unreadable, true, RETRY),
                 }
-                Err(unreadable) => tenant.refused(&unreadable.to_string(), true, RETRY),
-            },
+            }
             Err(error) => self.refuse(tenant.as_ref(), &error)?,
         }
         Ok(())
@@ -345,7 +344,7 @@ impl<'a> Service<'a> {
     fn take_chore(&mut self, chore: Chore) -> Result<Option<Arc<dyn Tenant>>, String> {
         match chore {
             Chore::Subscribed(tenant, Ok(())) => {
-                let channel = Arc::clone(tenant.scripts().keys().channel());
+                let channel = Arc::clone(tenant.channel());
                 self.channels
                     .insert(Arc::clone(&channel), Channel::Subscribed);
                 let Some(listener) = self.desk.tenants.of_channel(&channel) else {
@@ -356,7 +355,7 @@ impl<'a> Service<'a> {
                 return Ok(Some(listener));
             }
             Chore::Subscribed(tenant, Err(error)) => {
-                self.channels.remove(tenant.scripts().keys().channel());
+                self.channels.remove(tenant.channel());
                 self.refuse(tenant.as_ref(), &error)?;
             }
             Chore::Left(channel, left) => {
@@ -410,20 +409,9 @@ impl<'a> Service<'a> {
         ) else {
             return;
         };
-        // Foreign messages on the channel are nobody's business.
-        let Ok(push) = serde_json::from_slice::<Push>(&payload) else {
-            return;
-        };
-        let sent = match &push {
-            Push::Release { release, .. } => Some(release.at),
-            Push::Ping { at } => Some(*at),
-            Push::Broken { .. } | Push::Hello { .. } => None,
-        };
-        if let Some(sent) = sent {
-            self.desk.clock.lock().message(sent, received);
-        }
         if let Some(tenant) = self.desk.tenants.of_channel(&channel) {
-            tenant.pushed(&push);
+            let clock = &self.desk.clock;
+            tenant.pushed(&payload, &mut |sent| clock.lock().message(sent, received));
         }
     }
 }

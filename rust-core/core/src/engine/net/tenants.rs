@@ -4,17 +4,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 use tokio::sync::Notify;
 
 use crate::error::Error;
-use crate::protocol::{Push, Reply, Request};
-use crate::store::redis::{Keep, Scripts};
+use crate::protocol::StoreTime;
+use crate::store::redis::Keep;
 
-/// Who shares a connection: a barrier. Each gets its turn, in the order in which they asked for it.
+/// An operation, ready to be sent over a connection.
+pub(crate) type Operation =
+    Box<dyn FnOnce(MultiplexedConnection) -> BoxFuture<'static, RedisResult<Value>> + Send>;
+
+/// Who shares a connection: a barrier, or groups. Each gets its turn, in the order in which they asked for it.
 pub(crate) trait Tenant: Send + Sync {
-    /// Its calls, keys and channel.
-    fn scripts(&self) -> &Scripts;
+    /// Where its news come.
+    fn channel(&self) -> &Arc<str>;
     /// How long it lets a connection take.
     fn connect_timeout(&self) -> Duration;
     /// Whether there is any point in asking the store for it now.
@@ -24,13 +31,19 @@ pub(crate) trait Tenant: Send + Sync {
     /// The connection is gone, or could not be made.
     fn disconnected(&self, why: &str);
     /// The next operation for the store, until there is none.
-    fn next_request(&self) -> Option<Request>;
-    /// The oldest operation on its way was answered.
-    fn answered(&self, reply: Reply, received: Instant);
+    fn next_operation(&self) -> Option<Operation>;
+    /// The oldest operation on its way was answered. `time` is told the server's time before anything follows from the
+    /// answer; an error says why it cannot be read.
+    fn answered(
+        &self,
+        answer: Value,
+        received: Instant,
+        time: &mut dyn FnMut(StoreTime),
+    ) -> Result<(), String>;
     /// The oldest operation on its way was refused.
     fn refused(&self, why: &str, for_good: bool, again_in: Duration);
-    /// A message from the store.
-    fn pushed(&self, push: &Push);
+    /// A message on its channel. `sent` is told when the server sent it, where the message says.
+    fn pushed(&self, message: &[u8], sent: &mut dyn FnMut(StoreTime));
     /// What time alone brings.
     fn tick(&self, now: Instant) -> Tick;
     /// What keeps its record alive while it is asleep.
@@ -72,7 +85,7 @@ pub(super) struct Tenants {
 
 impl Tenants {
     pub(super) fn attach(&self, tenant: &Arc<dyn Tenant>) {
-        let channel = Arc::clone(tenant.scripts().keys().channel());
+        let channel = Arc::clone(tenant.channel());
         self.by_channel
             .lock()
             .insert(channel, Arc::downgrade(tenant));
@@ -81,7 +94,7 @@ impl Tenants {
 
     /// The tenant is gone for good; another one may have its channel by now.
     pub(super) fn detach(&self, tenant: &dyn Tenant) {
-        let channel = tenant.scripts().keys().channel();
+        let channel = tenant.channel();
         let is_it = |known: &Weak<dyn Tenant>| {
             std::ptr::addr_eq(known.as_ptr(), std::ptr::from_ref(tenant))
         };
@@ -110,7 +123,7 @@ impl Tenants {
 
     /// Time brings something to this one from now on.
     pub(super) fn rouse(&self, tenant: &Arc<dyn Tenant>) {
-        let channel = Arc::clone(tenant.scripts().keys().channel());
+        let channel = Arc::clone(tenant.channel());
         self.awake.lock().insert(channel, Arc::downgrade(tenant));
     }
 

@@ -3,6 +3,7 @@
 //! An operator is no process of the run: looking registers nobody, renews nothing and changes nothing. A release or an
 //! abort is the store's own operation, so that every process hears of it as of any other.
 
+mod groups;
 mod view;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ use super::context::Context;
 use super::net::{Hub, Servers};
 
 use view::View;
+
+/// Where the record of each run and name is.
+type Found = BTreeMap<(RunId, BarrierName), Arc<Hub>>;
 
 /// Keys that the server looks at in one step: little enough to disturb nobody.
 const SCAN_COUNT: u32 = 500;
@@ -87,6 +91,13 @@ pub enum OperatorQuestion {
         /// Of this run only.
         run_id: Option<String>,
         /// At most so many.
+        limit: usize,
+    },
+    /// The groups of the store, or of one run: `{"groups":[…],"complete":true}`.
+    Groups {
+        /// Of this run only.
+        run_id: Option<String>,
+        /// Groups of so many names at most.
         limit: usize,
     },
     /// One barrier: `{"barrier":{…}}`, with null where there is none.
@@ -162,6 +173,11 @@ impl Operator {
                 within("limit", limit, LIST_MAX)?;
                 self.list(run, limit).await
             }
+            OperatorQuestion::Groups { run_id, limit } => {
+                let run = run_id.as_deref().map(RunId::new).transpose()?;
+                within("limit", limit, LIST_MAX)?;
+                self.groups(run, limit).await
+            }
             OperatorQuestion::Look {
                 run_id,
                 name,
@@ -205,21 +221,27 @@ impl Operator {
         }
     }
 
-    async fn list(&self, run: Option<RunId>, limit: usize) -> Result<serde_json::Value, Error> {
-        let pattern = state_pattern(run.as_ref());
-        let mut found = BTreeMap::new();
+    /// The records whose keys match, and whether these are all.
+    async fn search(
+        &self,
+        pattern: &str,
+        parse: fn(&str) -> Option<(RunId, BarrierName)>,
+        run: Option<&RunId>,
+        limit: usize,
+    ) -> Result<(Found, bool), Error> {
+        let mut found = Found::new();
         let mut complete = true;
         for hub in self.servers.all().await? {
             let mut connection = hub.connection(self.options.timeout).await?;
             let mut cursor = 0_u64;
             complete &= loop {
                 let mut scan = redis::cmd("SCAN");
-                scan.cursor_arg(cursor).arg("MATCH").arg(&pattern);
+                scan.cursor_arg(cursor).arg("MATCH").arg(pattern);
                 scan.arg("COUNT").arg(SCAN_COUNT);
                 let (next, keys): (u64, Vec<String>) =
                     asked(&hub, scan.query_async(&mut connection)).await?;
-                for (run_of, name) in keys.iter().filter_map(|key| parse_state_key(key)) {
-                    if run.as_ref().is_none_or(|run| *run == run_of) {
+                for (run_of, name) in keys.iter().filter_map(|key| parse(key)) {
+                    if run.is_none_or(|run| *run == run_of) {
                         found.insert((run_of, name), Arc::clone(&hub));
                     }
                 }
@@ -229,6 +251,14 @@ impl Operator {
                 cursor = next;
             };
         }
+        Ok((found, complete))
+    }
+
+    async fn list(&self, run: Option<RunId>, limit: usize) -> Result<serde_json::Value, Error> {
+        let pattern = state_pattern(run.as_ref());
+        let (found, complete) = self
+            .search(&pattern, parse_state_key, run.as_ref(), limit)
+            .await?;
         let mut barriers = Vec::new();
         for ((run, name), hub) in found.into_iter().take(limit) {
             // One that went away meanwhile is no barrier any more.

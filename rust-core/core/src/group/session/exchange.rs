@@ -1,0 +1,209 @@
+//! What comes from the store: answers, messages and refusals.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::group::options::{OnTimeout, Shared};
+use crate::group::protocol::{Answer, Formed, Item, ItemAnswer, Join, Push, Reply};
+use crate::ids::Participant;
+
+use super::{End, Event, KNOWN_MAX, Link, Sent, Session, Waiting, conflict, end_item};
+
+impl Session {
+    /// The answer to what was sent.
+    pub fn answered(&mut self, reply: Reply, events: &mut Vec<Event>) {
+        if reply.answer == Answer::Reopen {
+            self.no_answer();
+            return;
+        }
+        let Some(sent) = self.sent.take() else {
+            return;
+        };
+        match reply.answer {
+            Answer::Options(theirs) => {
+                let mine = self.options.shared.canonical();
+                self.refuse(&Shared::difference(&mine, &theirs).into(), events);
+                return;
+            }
+            Answer::Ok | Answer::Items(_) | Answer::Reopen => {}
+        }
+        self.acknowledged = (self.epoch, self.number);
+        self.processes = reply.processes;
+        self.settling = reply.settling;
+        self.waits_there = reply.waiting;
+        self.floor = self.floor.max(reply.groups);
+        for formed in &reply.formed {
+            self.formed(formed, events);
+        }
+        match (sent, reply.answer) {
+            (Sent::Open, _) => {
+                self.incarnation = reply.incarnation;
+                self.link = Link::Live;
+                self.say_again();
+            }
+            (Sent::Items(items), Answer::Items(answers)) => {
+                for (item, answer) in items.iter().zip(answers) {
+                    self.item(item, answer, events);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the store may have forgotten: groups first, since some who wait elsewhere are in them.
+    fn say_again(&mut self) {
+        self.later.clear();
+        self.queue.clear();
+        if self.processes > 1 || self.settling {
+            self.queue
+                .extend(self.known.iter().map(|g| Item::Known(Arc::clone(g))));
+        }
+        self.queue.push_back(Item::Said);
+        let release = self.options.shared.on_timeout == OnTimeout::Release;
+        let mut joins: BTreeMap<Join, (&Participant, &mut Waiting)> = BTreeMap::new();
+        for (participant, there) in &mut self.waiting {
+            there.is_there = false;
+            joins.insert(there.join, (participant, there));
+        }
+        for (join, (participant, there)) in joins {
+            self.queue.push_back(Item::Join {
+                join,
+                participant: participant.clone(),
+                payload: there.payload.clone(),
+            });
+            match there.end {
+                End::Open => {}
+                End::Leaves => self.queue.push_back(end_item(participant, join, false)),
+                End::Expired => {
+                    // Where its callers have given up, no group forms for them.
+                    let release = release && !there.joiners.is_empty();
+                    self.queue.push_back(end_item(participant, join, release));
+                }
+            }
+        }
+    }
+
+    fn item(&mut self, item: &Item, answer: ItemAnswer, events: &mut Vec<Event>) {
+        let (Item::Join {
+            join, participant, ..
+        }
+        | Item::Leave { join, participant }
+        | Item::Expire { join, participant }) = item
+        else {
+            return;
+        };
+        let Some(there) = self.waiting.get_mut(participant) else {
+            return; // its group is known by now
+        };
+        if there.join != *join {
+            return;
+        }
+        match (item, answer) {
+            (Item::Expire { .. }, ItemAnswer::Waits) => {
+                // No group may form now: it is asked again.
+                self.later.push(item.clone());
+            }
+            (_, ItemAnswer::Waits) => there.is_there = true,
+            (_, ItemAnswer::Conflict) => {
+                if let Some(there) = self.waiting.remove(participant) {
+                    let error = conflict(participant, "another process");
+                    let calls = there.joiners.into_iter();
+                    events.extend(calls.map(|t| Event::Failed(t, error.clone())));
+                    let leavers = there.leavers.into_iter();
+                    events.extend(leavers.map(|t| Event::Left(t, false)));
+                }
+            }
+            (Item::Leave { .. } | Item::Expire { .. }, ItemAnswer::Left) => {
+                if let Some(there) = self.waiting.remove(participant) {
+                    let others = self.waits_there;
+                    for ticket in there.joiners {
+                        events.push(match there.end {
+                            End::Expired => Event::Failed(ticket, self.too_long(others)),
+                            End::Open | End::Leaves => Event::GaveUp(ticket),
+                        });
+                    }
+                    let leavers = there.leavers.into_iter();
+                    events.extend(leavers.map(|t| Event::Left(t, true)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn too_long(&self, others: u32) -> Error {
+        let size = self.options.shared.size;
+        let name = &self.options.name;
+        Error::Timeout(format!(
+            "group {name}: no group of {size} formed in time; {others} others wait"
+        ))
+    }
+
+    /// A group formed, as an answer or a message says.
+    fn formed(&mut self, formed: &Arc<Formed>, events: &mut Vec<Event>) {
+        self.floor = self.floor.max(formed.group);
+        let mut is_elsewhere = false;
+        let mut is_here = false;
+        for (at, member) in formed.members.iter().enumerate() {
+            if member.process != self.process {
+                is_elsewhere = true;
+                if !self.others.contains(&member.process) {
+                    self.others.insert(member.process.clone());
+                }
+                continue;
+            }
+            let participant = &member.participant;
+            if self
+                .waiting
+                .get(participant)
+                .is_none_or(|there| there.join != member.join)
+            {
+                continue; // heard of before
+            }
+            is_here = true;
+            let Some(there) = self.waiting.remove(participant) else {
+                continue;
+            };
+            let index = u32::try_from(at + 1).unwrap_or(u32::MAX);
+            let joiners = there.joiners.into_iter();
+            events.extend(joiners.map(|t| Event::Formed(t, Arc::clone(formed), index)));
+            let leavers = there.leavers.into_iter();
+            events.extend(leavers.map(|t| Event::Left(t, false)));
+            self.heard.push(Item::Heard {
+                join: member.join,
+                participant: participant.clone(),
+            });
+        }
+        if is_here && is_elsewhere {
+            if self.known.len() == KNOWN_MAX {
+                self.known.pop_front();
+            }
+            self.known.push_back(Arc::clone(formed));
+        }
+    }
+
+    /// A message from the store.
+    pub fn pushed(&mut self, push: &Push, events: &mut Vec<Event>) {
+        match push {
+            Push::Groups { formed, .. } => {
+                for formed in formed {
+                    self.formed(formed, events);
+                }
+            }
+            Push::Hello { process } if *process != self.process => {
+                self.others.insert(process.clone());
+                self.wants_beat = true;
+            }
+            Push::Hello { .. } => {}
+        }
+    }
+
+    /// The store will not take these groups, now or later.
+    pub fn refuse(&mut self, error: &Error, events: &mut Vec<Event>) {
+        let calls = self.take_all().into_iter();
+        events.extend(calls.map(|t| Event::Failed(t, error.clone())));
+        self.waiting.clear();
+        self.queue.clear();
+        self.refused = Some(error.clone());
+    }
+}

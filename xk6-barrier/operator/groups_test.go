@@ -1,0 +1,57 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
+)
+
+// lobby opens groups of two as a process of a test does; the process goes when it is closed.
+func lobby(t *testing.T, url string) (group *core.Group, goes func()) {
+	t.Helper()
+	engine, err := core.NewEngine()
+	require.NoError(t, err)
+	client, err := core.NewClient(engine, func(core.LogLine) {}, core.SystemResolver)
+	require.NoError(t, err)
+	goes = func() { client.Close(5 * time.Second) }
+	t.Cleanup(goes)
+	group, err = client.OpenGroup([]byte(fmt.Sprintf(`{"name":"lobby","size":2,"store":%q,"runId":"run-1"}`, url)))
+	require.NoError(t, err)
+	return group, goes
+}
+
+func TestGroupsAreSeen(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	group, goes := lobby(t, url)
+	done := make(chan error, 3)
+	for _, who := range []string{"ann", "ben", "cid"} {
+		go func() {
+			_, err := group.Join(context.Background(), core.GroupJoin{Participant: who, Wait: time.Hour})
+			done <- err
+		}()
+	}
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+
+	var listed string
+	require.Eventually(t, func() bool { // the third may still be on its way
+		listed = prints(t, url, "list")
+		return strings.Contains(listed, "1 (")
+	}, limit, tick)
+	assert.Regexp(t, `(?m)^RUN +GROUPS +SIZE +FORMED +WAITING +PROCESSES\nrun-1 +lobby +2 +1 +1 \((ann|ben|cid)\) +1$`, listed)
+	assert.Regexp(t, `groups "lobby" of run run-1\n +size +2\n +formed +1\n +waiting +1 \(`, prints(t, url, "status"))
+	assert.Regexp(t, `"name":"lobby","size":2,"groups":1,"waiting":1`, prints(t, url, "status", "--json"))
+
+	goes()
+	require.Error(t, <-done)
+	assert.Regexp(t, `run-1 lobby: groups of 2: 1 formed, 0 waiting, all processes have gone`, prints(t, url, "watch"))
+}
