@@ -113,6 +113,12 @@ func (c *call) awaitTurn(s *openBarrier, phase uint32, d deadlines) (jsValue, er
 				return nil, err
 			}
 			if c.stay, at = stay, answer.At; stay.IsOver() {
+				if at == 0 {
+					err = c.ended(s, phase)
+				}
+				if err != nil {
+					return nil, err
+				}
 				break
 			}
 		}
@@ -128,6 +134,16 @@ func (c *call) awaitTurn(s *openBarrier, phase uint32, d deadlines) (jsValue, er
 		c.turn = &turn{at: instantOf(at), woke: time.Now()}
 	}
 	return c.released(s, phase, core.OutcomeArrived, time.Time{}, result)
+}
+
+// ended is for a wait that is over without an instant: the gate tells why. It is nil where a release opened it.
+func (c *call) ended(s *openBarrier, phase uint32) error {
+	select {
+	case <-s.Gate(phase):
+		return c.passed(s, phase)
+	case <-c.ctx.Done():
+		return core.ErrEnded
+	}
 }
 
 // sleepForTurn returns with the instant once it has come, or with 0 where the time was over and the store has another look.
@@ -200,11 +216,14 @@ func (s *openBarrier) turnsLeft() time.Duration {
 		return 0
 	}
 	pace := s.config.Spread.Pace
-	span := time.Duration(pace.SpanMs) * time.Millisecond
+	arrived := float64(max(release.Arrived, 1))
+	span := float64(pace.SpanMs) / 1000
 	if pace.Rate > 0 {
-		span = time.Duration(float64(release.Arrived) / float64(pace.Rate) * float64(time.Second))
+		span = arrived / float64(pace.Rate)
 	}
-	return time.Until(time.UnixMicro(int64(release.ReleasedAt * 1000)).Add(span))
+	// The first goes at once.
+	last := time.Duration(span * (arrived - 1) / arrived * float64(time.Second))
+	return time.Until(time.UnixMicro(int64(release.ReleasedAt * 1000)).Add(last))
 }
 
 // pushTurn records how long a wait took, and how far from its own instant its user woke.

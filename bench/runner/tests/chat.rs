@@ -316,7 +316,7 @@ fn check_08_errors_beyond_their_limit_fail_whatever_the_machine_does() {
     ran.expect("FAIL", &["errors", "machine-busy"]);
     assert_eq!(ran.gate("machine-busy")["class"], "watch");
     let rate = value(ran.gate("errors"));
-    assert!((0.01..0.03).contains(&rate), "{rate}");
+    assert!((0.005..0.045).contains(&rate), "{rate}");
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn check_08_below_another_limit_they_pass_and_what_failed_before_the_window_does
     });
     ran.expect("SMOKE", &[]);
     let rate = value(ran.gate("errors"));
-    assert!((0.01..0.03).contains(&rate), "{rate}");
+    assert!((0.005..0.045).contains(&rate), "{rate}");
     assert_eq!(ran.verdict["k6ExitCode"], 99, "over the whole run");
     let exit = ran.gate("k6-exit")["text"].as_str().expect("a text");
     assert!(exit.contains("ws_connected_ok: rate==1"), "{exit}");
@@ -342,7 +342,7 @@ fn check_09_lost_chunks_are_errors() {
     let ran = chat.judged(&[], |chat| chat.set_faults(&lost));
     ran.expect("FAIL", &["errors"]);
     let rate = value(ran.gate("errors"));
-    assert!((0.01..0.03).contains(&rate), "{rate}");
+    assert!((0.005..0.045).contains(&rate), "{rate}");
     let told = common::text(&ran.folder.join("stdout.txt"));
     assert!(told.contains("sequence_gap: chunks were missing"), "{told}");
 }

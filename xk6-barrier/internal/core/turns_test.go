@@ -8,19 +8,21 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// inTurn is a frame that is due so long from now.
-func inTurn(token uint64, ahead time.Duration) Frame {
-	return Frame{Token: token, TimeMicros: uint64(time.Now().Add(ahead).UnixMicro())} // #nosec G115 -- after 1970
+// inTurn is a frame that is due at an instant.
+func inTurn(token uint64, at time.Time) Frame {
+	return Frame{Token: token, TimeMicros: uint64(at.UnixMicro())} // #nosec G115 -- after 1970
 }
 
 func TestFramesGoInTheOrderOfTheirInstants(t *testing.T) {
 	t.Parallel()
 	delivered := make(chan Frame, 10)
 	turns := newTurns(func(frame Frame) { delivered <- frame })
-	turns.add(inTurn(3, 60*time.Millisecond))
-	turns.add(inTurn(4, 90*time.Millisecond))
-	turns.add(inTurn(2, 30*time.Millisecond)) // before the one that the timer was set for
-	turns.add(inTurn(1, -time.Second))        // at once
+	// The first is so far ahead that all are there before it comes, however busy the machine is.
+	now := time.Now()
+	turns.add(inTurn(3, now.Add(2100*time.Millisecond)))
+	turns.add(inTurn(4, now.Add(2200*time.Millisecond)))
+	turns.add(inTurn(2, now.Add(2*time.Second))) // before the one that the timer was set for
+	turns.add(inTurn(1, now.Add(-time.Second)))  // at once
 	var order []uint64
 	for range 4 {
 		frame := <-delivered
@@ -35,9 +37,9 @@ func TestNoFrameGoesAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	delivered := make(chan Frame, 10)
 	turns := newTurns(func(frame Frame) { delivered <- frame })
-	turns.add(inTurn(1, time.Hour))
+	turns.add(inTurn(1, time.Now().Add(time.Hour)))
 	turns.end()
-	turns.add(inTurn(2, time.Hour))
+	turns.add(inTurn(2, time.Now().Add(time.Hour)))
 	turns.take()
 	assert.Empty(t, delivered)
 	assert.Empty(t, turns.queue)

@@ -379,8 +379,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 let plan = Plan::new(&suite, &selection)?;
                 let place = Place::of_plan(&suite, &plan)?;
                 let ended = session::run(&suite, plan, &selection, manner.manner(), stream);
-                if stop_monitoring_on_fail && !matches!(ended, Ok(exit::OK)) {
-                    monitor::stop(&suite, &place)?;
+                // A call that could not begin has no say: the monitor may be watching somebody else's run.
+                let failed = matches!(ended, Ok(code) if code != exit::OK);
+                if stop_monitoring_on_fail
+                    && failed
+                    && let Err(error) = monitor::stop(&suite, &place)
+                {
+                    say(&format!("monitor  {error:#}"));
                 }
                 ended
             })

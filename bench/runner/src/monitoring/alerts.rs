@@ -12,6 +12,8 @@ use crate::series::window::seconds;
 
 /// Points that Prometheus gives in one answer.
 const MOST: i64 = 10_000;
+/// The label of what k6 told, beside what was scraped.
+const RUN_ID: &str = "run_id";
 /// Labels that all instances of an alert have.
 const COMMON: [&str; 5] = ["__name__", "alertname", "alertstate", "severity", "suite"];
 
@@ -19,6 +21,7 @@ const COMMON: [&str; 5] = ["__name__", "alertname", "alertstate", "severity", "s
 #[derive(Debug)]
 pub(crate) struct Watch {
     api: Api,
+    run_id: String,
     alerts: Alerts,
 }
 
@@ -27,7 +30,7 @@ impl Watch {
     ///
     /// # Errors
     /// It does not answer.
-    pub(crate) fn begin(prometheus: &str, from_ms: i64) -> Result<Self, String> {
+    pub(crate) fn begin(prometheus: &str, run_id: &str, from_ms: i64) -> Result<Self, String> {
         let api = Api::new(prometheus);
         let data = api.ask("rules", &[("type", "alert")])?;
         let groups = data["groups"].as_array().into_iter().flatten();
@@ -35,6 +38,7 @@ impl Watch {
         let alerts = rules.map(rule).collect();
         Ok(Self {
             api,
+            run_id: run_id.to_owned(),
             alerts: Alerts::new(prometheus, from_ms, alerts),
         })
     }
@@ -73,6 +77,10 @@ impl Watch {
 
     fn add(&mut self, labels: &serde_json::Map<String, Json>, points: &[(f64, f64)]) {
         let text = |name: &str| labels.get(name).and_then(Json::as_str).unwrap_or_default();
+        // Values of a run that was killed stay for minutes, and are not this one's.
+        if !["", &self.run_id].contains(&text(RUN_ID)) {
+            return;
+        }
         let name = text("alertname");
         let Some(alert) = self
             .alerts
@@ -144,6 +152,7 @@ mod tests {
         let nobody = "http://127.0.0.1:1";
         Watch {
             api: Api::new(nobody),
+            run_id: "1-1".to_owned(),
             alerts: Alerts::new(nobody, 10_000, vec![low]),
         }
     }
@@ -177,6 +186,19 @@ mod tests {
             watch.alerts.lines(),
             ["Low (critical) fired from 12 s to 14 s, from 30 s to 30 s"]
         );
+    }
+
+    #[test]
+    fn alerts_of_another_run_are_not_told() {
+        let mut watch = watch();
+        let of = |run: &str| {
+            let labels = json!({ "alertname": "Low", "alertstate": "firing", "run_id": run });
+            labels.as_object().expect("labels").clone()
+        };
+        watch.add(&of("0-9"), &[(20.0, 1.0)]);
+        assert_eq!(watch.alerts.alerts[0].fired, []);
+        watch.add(&of("1-1"), &[(20.0, 1.0)]);
+        assert_eq!(watch.alerts.alerts[0].fired.len(), 1);
     }
 
     #[test]

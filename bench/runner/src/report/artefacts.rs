@@ -47,7 +47,7 @@ pub(crate) fn write(
             .collect();
     }
     let error = ending.error.as_deref();
-    let text = junit::xml(&suite, &runs, error).context("junit.xml")?;
+    let text = junit::xml(&suite, &runs, error, ending.code).context("junit.xml")?;
     folder.write("junit.xml", text.as_bytes())?;
     let verdicts: Vec<Json> = runs
         .iter()

@@ -3,6 +3,8 @@
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::Value as Json;
 
+use crate::values::exit;
+
 /// A run, as far as it is told.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -18,20 +20,32 @@ pub(super) struct Run {
     pub(super) took_ms: Option<u64>,
 }
 
-/// The runs of a suite as XML. `error`: why the call ended without a verdict, if it did.
+/// The runs of a suite as XML. `error`: why the call ended without a verdict, if it did. An exit `code` that says no good stands
+/// there also where each run is good: a comparison beyond its limit, a plan that was interrupted between two runs.
 ///
 /// # Errors
 /// A text cannot be XML.
-pub(super) fn xml(suite: &str, runs: &[Run], error: Option<&str>) -> anyhow::Result<String> {
+pub(super) fn xml(
+    suite: &str,
+    runs: &[Run],
+    error: Option<&str>,
+    code: i32,
+) -> anyhow::Result<String> {
     let mut report = Report::new(suite);
-    if let Some(error) = error {
+    let suites: Vec<TestSuite> = runs.iter().map(|run| suite_of(suite, run)).collect();
+    let silent = suites
+        .iter()
+        .all(|suite| suite.failures + suite.errors == 0);
+    let told = format!("exit code {code}, though no gate of a run failed; stdout.txt says why");
+    let told = (code != exit::OK && silent).then_some(told.as_str());
+    if let Some(error) = error.or(told) {
         let mut of_call = TestSuite::new(suite);
         let mut case = TestCase::new("call", failed(NonSuccessKind::Error, "FAULT", error));
         case.set_classname(suite);
         of_call.add_test_case(case);
         report.add_test_suite(of_call);
     }
-    report.add_test_suites(runs.iter().map(|run| suite_of(suite, run)));
+    report.add_test_suites(suites);
     Ok(report.to_string()?)
 }
 
@@ -132,7 +146,7 @@ mod tests {
             gate("seen", "watch", false, false),
         ];
         let judged = run(Some(json!({ "verdict": "INVALID", "gates": gates })), true);
-        let text = xml("chat", &[judged], None).expect("XML");
+        let text = xml("chat", &[judged], None, 3).expect("XML");
         for expected in [
             r#"<testsuites name="chat" tests="5" skipped="1" failures="1" errors="2""#,
             r#"<testsuite name="a/smoke" tests="5" skipped="1" errors="2" failures="1" time="1.500">"#,
@@ -146,13 +160,23 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_failed_is_never_all_green() {
+        let gates = json!({ "verdict": "PASS", "gates": [gate("good", "slo", true, false)] });
+        let runs = || [run(Some(gates.clone()), true)];
+        let good = xml("chat", &runs(), None, 0).expect("XML");
+        assert!(!good.contains("name=\"call\""), "{good}");
+        let beyond = xml("chat", &runs(), None, 3).expect("XML");
+        assert!(beyond.contains("exit code 3, though no gate"), "{beyond}");
+    }
+
+    #[test]
     fn a_run_without_its_end_proves_nothing() {
         let gates = [
             gate("good", "slo", true, false),
             gate("slow", "slo", false, false),
         ];
         let verdict = json!({ "verdict": "ABORTED", "reasons": ["by the script"], "gates": gates });
-        let text = xml("chat", &[run(Some(verdict), true)], None).expect("XML");
+        let text = xml("chat", &[run(Some(verdict), true)], None, 4).expect("XML");
         assert!(
             text.contains(r#"<error message="by the script" type="ABORTED"/>"#),
             "{text}"
@@ -162,7 +186,13 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("<failure"), "{text}");
-        let text = xml("chat", &[run(None, true), run(None, false)], Some("no k6")).expect("XML");
+        let text = xml(
+            "chat",
+            &[run(None, true), run(None, false)],
+            Some("no k6"),
+            2,
+        )
+        .expect("XML");
         for expected in [
             r#"<error message="no k6" type="FAULT"/>"#,
             r#"<error message="never begun" type="INTERRUPTED"/>"#,

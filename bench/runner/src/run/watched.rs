@@ -163,10 +163,10 @@ impl Watched {
         place.keep(&self.run)?;
         place.write_json("targets.json", targets)?;
         let (end, ended) = channel();
-        let prometheus = prometheus.clone();
+        let (prometheus, run_id) = (prometheus.clone(), self.run.run_id.clone());
         let thread = thread::Builder::new().name("alerts".to_owned());
         let thread = thread.spawn(move || {
-            let mut alerts = Watch::begin(&prometheus, now)?;
+            let mut alerts = Watch::begin(&prometheus, &run_id, now)?;
             loop {
                 let over = ended.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout);
                 alerts.read(Timestamp::now().as_millisecond());

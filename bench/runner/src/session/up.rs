@@ -48,6 +48,15 @@ struct Services {
     services: Vec<Service>,
 }
 
+impl Services {
+    /// Whether who looks after them lives, or one of them.
+    fn live(&self) -> bool {
+        let services = self.services.iter();
+        let processes = services.filter_map(|service| service.process.as_ref());
+        processes.chain([&self.runner]).any(Identity::lives)
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Service {
@@ -284,12 +293,16 @@ fn find_services(what: &str) -> anyhow::Result<(PathBuf, Services)> {
     let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
     folders.sort();
     let own = folders.into_iter().rev().filter_map(read);
-    let mut own = own.filter(|(_, services)| services.suite == suite.file.suite.id);
-    own.next().ok_or_else(|| {
-        exit::set_up(format!(
-            "suite {}: nothing of it is up, as far as {} tells; name the folder that `up` printed",
-            suite.file.suite.id,
-            root.display()
-        ))
-    })
+    let own = own.filter(|(_, services)| services.suite == suite.file.suite.id);
+    let mut own: Vec<(PathBuf, Services)> = own.collect();
+    // The newest of which something lives: it may have been started before one that has ended.
+    let living = own.iter().position(|(_, services)| services.live());
+    if !own.is_empty() {
+        return Ok(own.swap_remove(living.unwrap_or_default()));
+    }
+    Err(exit::set_up(format!(
+        "suite {}: nothing of it is up, as far as {} tells; name the folder that `up` printed",
+        suite.file.suite.id,
+        root.display()
+    )))
 }

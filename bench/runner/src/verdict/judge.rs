@@ -144,7 +144,10 @@ fn excuse(file: &File, gates: &mut [Judged]) {
             continue;
         }
         let id = table.id.get_ref();
-        let gate = gates.iter_mut().find(|gate| gate.id == *id && !gate.holds);
+        // Who was not looked at is not known to have been at rest.
+        let gate = gates
+            .iter_mut()
+            .find(|gate| gate.id == *id && !gate.holds && !gate.missing);
         if let Some(gate) = gate {
             gate.class = Class::Watch;
             gate.text.push_str(if missed.is_empty() {
