@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
@@ -249,7 +250,9 @@ func TestPlacesOfAProcessThatClosesAreFree(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return strings.Contains(server.HGet(context.Background(), "K6_BARRIER_GROUPS:r:lobby", "@w").Val(), "room-1")
 	}, wakeLimit, wakeTick)
-	one.root.client.Close(5 * time.Second)
+	client, err := one.root.start(common.Events{}) // the one that the user started
+	require.NoError(t, err)
+	client.Close(5 * time.Second)
 	<-ended
 	for _, g := range groupsOf(t, together(stay, join)) {
 		assert.Equal(t, []string{"2", "3"}, sorted(g[0]))
