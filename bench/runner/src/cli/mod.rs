@@ -379,10 +379,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
                 let plan = Plan::new(&suite, &selection)?;
                 let place = Place::of_plan(&suite, &plan)?;
                 let ended = session::run(&suite, plan, &selection, manner.manner(), stream);
-                // A call that could not begin has no say: the monitor may be watching somebody else's run.
-                let failed = matches!(ended, Ok(code) if code != exit::OK);
+                // Where another run is active, perhaps the one for which this call was refused, the monitor is watching that.
                 if stop_monitoring_on_fail
-                    && failed
+                    && !matches!(ended, Ok(exit::OK))
+                    && let Ok(_alone) = lock::take(&suite.file.suite.id)
                     && let Err(error) = monitor::stop(&suite, &place)
                 {
                     say(&format!("monitor  {error:#}"));
