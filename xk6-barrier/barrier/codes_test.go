@@ -23,8 +23,7 @@ func TestCodesAgree(t *testing.T) {
 	t.Parallel()
 	header, err := os.ReadFile("../../rust-core/ffi/include/barrier.h")
 	require.NoError(t, err)
-	typings, err := os.ReadFile("../index.d.ts")
-	require.NoError(t, err)
+	typings := readTypings(t)
 
 	inHeader := map[string]string{}
 	for _, define := range regexp.MustCompile(`#define (KBAR_[A-Z_]+) (-[0-9]+)\b`).FindAllStringSubmatch(string(header), -1) {
@@ -64,8 +63,7 @@ func codes() []string {
 // Each option, and each method, of the code is in index.d.ts.
 func TestTypingsAreComplete(t *testing.T) {
 	t.Parallel()
-	typings, err := os.ReadFile("../index.d.ts")
-	require.NoError(t, err)
+	typings := readTypings(t)
 	p := newProcess(t)
 	v := p.initUser(1)
 	known := find([]byte(v.errorOf(`new Barrier('x', { parties: 1, unknown: 1 })`, `e.allowed`)), `([a-zA-Z]+)`)
@@ -114,8 +112,7 @@ func TestReferenceIsComplete(t *testing.T) {
 	require.NoError(t, err)
 	smoke, err := os.ReadFile("../../js/types/api-smoke.ts")
 	require.NoError(t, err)
-	typings, err := os.ReadFile("../index.d.ts")
-	require.NoError(t, err)
+	typings := readTypings(t)
 	p := newProcess(t)
 	v := p.initUser(1)
 	optionsOf := func(code string) []string {
@@ -194,4 +191,16 @@ func TestReferenceIsComplete(t *testing.T) {
 	for _, name := range find(reference, "`(?:js/examples/)?((?:barrier|group|queue)-[a-z-]+\\.js)`") {
 		assert.FileExists(t, "../../js/examples/"+name)
 	}
+}
+
+// readTypings is what scripts are told of the module.
+func readTypings(t *testing.T) []byte {
+	t.Helper()
+	var typings []byte
+	for _, file := range []string{"index", "group", "queue"} {
+		part, err := os.ReadFile("../" + file + ".d.ts")
+		require.NoError(t, err)
+		typings = append(typings, part...)
+	}
+	return typings
 }

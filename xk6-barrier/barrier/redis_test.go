@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -123,8 +122,7 @@ func TestQueueCounter(t *testing.T) {
 	assert.Contains(t, v.errorOf(`q.command('GET', 'idx')`, `e`), "BarrierStoreError: command() failed; reason: key idx: ")
 	assert.Contains(t, v.errorOf(`q.command('FLUSHALL', 'x')`, `e`),
 		`BarrierOptionError: command() failed; reason: option "command": got "FLUSHALL", allowed is DEL, EXISTS, GET, `)
-	typings, err := os.ReadFile("../index.d.ts")
-	require.NoError(t, err)
+	typings := readTypings(t)
 	declared := find(find1(t, typings, `(?s)type QueueCommand =(.*?);`), `'([A-Z]+)'`)
 	assert.Equal(t, v.errorOf(`q.command('FLUSHALL', 'x')`, `e.allowed`), strings.Join(declared, ", "))
 

@@ -1,4 +1,5 @@
-//! Whether a harness applies the loads that the suite declares, and that nobody reads a secret in them.
+//! Whether k6 gets what the suite declares for it: loads that the harness applies, settings of its process; and that nobody reads a
+//! secret in them.
 
 mod common;
 
@@ -12,6 +13,10 @@ import { declared } from 'LIB/load.js';
 
 const scenarios = declared({ by_itself: { executor: 'shared-iterations', vus: 1, iterations: 1 } });
 export const options = { scenarios };
+
+export function setup() {
+  return { heap: __ENV.GOGC ?? null };
+}
 
 export default function () {
   sleep(0.1);
@@ -122,4 +127,24 @@ fn loads_and_arguments_take_no_secrets() {
         );
         assert!(!address.place.evidence().exists());
     }
+}
+
+#[test]
+fn settings_of_the_runtime_reach_the_process_of_k6_and_no_others() {
+    let set = |setting: &str| {
+        let line = format!("id = \"main\"\nk6_env = {{ {setting} }}\n");
+        let scenario = STEADY.replace("id = \"main\"\n", &line);
+        Own::new(&format!("{EXTERNAL}{scenario}"), HARNESS)
+    };
+    let heap = |own: &Own| {
+        let (code, printed) = own.at_listener("run", &[]);
+        assert_eq!(code, 0, "{printed}");
+        json(&own.place.run_folder("main").join("summary.json"))["setup_data"]["heap"].clone()
+    };
+    assert_eq!(heap(&set("")), serde_json::Value::Null, "k6's own defaults");
+    assert_eq!(heap(&set("GOGC = \"33\"")), "33");
+    let (code, printed) = finish(&mut set("K6_VUS = \"10\"").call("validate", &[]));
+    let expected =
+        "`k6_env`: received `K6_VUS`, expected one of GODEBUG, GOGC, GOMAXPROCS, GOMEMLIMIT";
+    assert!(code == 2 && printed.contains(expected), "{printed}");
 }

@@ -21,7 +21,7 @@ for (const name of Object.keys(scenarios)) {
 }
 
 export function setup() {
-  return { scenarios: exec.test.options.scenarios, load: __ENV.LOAD ?? null, heap: __ENV.GOGC ?? null };
+  return { scenarios: exec.test.options.scenarios, load: __ENV.LOAD ?? null };
 }
 
 export default function () {
@@ -255,22 +255,6 @@ fn a_script_and_its_arguments_may_be_the_callers() {
 }
 
 /// The lines of a load's scenario, and where the mistake is told: in the line of a text of the suite.
-#[test]
-fn settings_of_the_runtime_reach_the_process_of_k6_and_no_others() {
-    let heap = |scenario: &str| summary(&own(scenario), &[])["setup_data"]["heap"].clone();
-    assert_eq!(heap(EACH), Json::Null, "k6's own defaults");
-    let set = |setting: &str| {
-        let line = format!("id = \"main\"\nk6_env = {{ {setting} }}\n");
-        EACH.replace("id = \"main\"\n", &line)
-    };
-    assert_eq!(heap(&set("GOGC = \"33\"")), "33");
-    let own = own(&set("K6_VUS = \"10\""));
-    let (code, printed) = finish(&mut own.call("validate", &[]));
-    let expected =
-        "`k6_env`: received `K6_VUS`, expected one of GODEBUG, GOGC, GOMAXPROCS, GOMEMLIMIT";
-    assert!(code == 2 && printed.contains(expected), "{printed}");
-}
-
 fn refused(load: &str, more: &str, at: &str, expected: &str) {
     let scenario = format!(
         "[env.NAME]\ntype = \"string\"\n[env.USERS]\ntype = \"int\"\n\

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::values::http::agent;
+
 /// Who has not answered by then does not answer.
 const LIMIT: Duration = Duration::from_secs(10);
 /// No answer that is drawn or kept is longer.
@@ -25,14 +27,8 @@ pub(super) struct Series {
 
 impl Api {
     pub(super) fn new(address: &str) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(LIMIT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .build();
         Self {
-            agent: agent.into(),
+            agent: agent(LIMIT),
             address: address.to_owned(),
         }
     }

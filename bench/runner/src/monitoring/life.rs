@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use barrier_procs::last_lines;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value as Json;
 
 use super::api::Api;
 use super::dashboard::Dashboard;
-use super::place::{Identity, Place, Record};
+use super::place::{Place, Record};
 use super::serve::{Settings, check_port};
 use super::{config, prometheus, scrape};
 use crate::suite::Suite;
@@ -199,11 +199,18 @@ pub(crate) fn stop(place: &Place) -> anyhow::Result<Stopped> {
     };
     let identity = record.identity;
     let stopped = if identity.lives() {
-        let pid = Pid::from_raw(identity.process).context("the number of a process")?;
-        kill_process(pid, Signal::TERM).context("ending the monitor")?;
-        if !gone(identity) {
-            kill_process(pid, Signal::KILL).context("ending the monitor")?;
-            anyhow::ensure!(gone(identity), "the monitor, process {pid:?}, does not end");
+        identity
+            .signal(Signal::TERM)
+            .context("ending the monitor")?;
+        if !identity.ends_within(STOP_LIMIT) {
+            identity
+                .signal(Signal::KILL)
+                .context("ending the monitor")?;
+            anyhow::ensure!(
+                identity.ends_within(STOP_LIMIT),
+                "the monitor, process {}, does not end",
+                identity.process()
+            );
         }
         Stopped::Ended
     } else {
@@ -212,15 +219,4 @@ pub(crate) fn stop(place: &Place) -> anyhow::Result<Stopped> {
     let path = place.file("monitor.json");
     std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
     Ok(stopped)
-}
-
-fn gone(identity: Identity) -> bool {
-    let deadline = Instant::now() + STOP_LIMIT;
-    while identity.lives() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(POLL);
-    }
-    true
 }

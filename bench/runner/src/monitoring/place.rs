@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use procfs::process::{ProcState, Process};
+use barrier_procs::Identity;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -25,40 +25,6 @@ use crate::values::writer;
 
 /// Beside the folders of evidence.
 const FOLDER: &str = "monitoring";
-
-/// A process that cannot be taken for a later one with its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Identity {
-    pub(crate) process: i32,
-    /// When it began, in ticks since the machine's start.
-    pub(crate) started_ticks: u64,
-}
-
-impl Identity {
-    /// This process.
-    ///
-    /// # Errors
-    /// `/proc` does not tell.
-    pub(crate) fn own() -> anyhow::Result<Self> {
-        let stat = Process::myself()
-            .and_then(|own| own.stat())
-            .context("reading /proc/self/stat")?;
-        Ok(Self {
-            process: stat.pid,
-            started_ticks: stat.starttime,
-        })
-    }
-
-    /// Whether it still runs.
-    pub(crate) fn lives(self) -> bool {
-        let stat = Process::new(self.process).and_then(|process| process.stat());
-        stat.is_ok_and(|stat| {
-            let over = matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead));
-            stat.starttime == self.started_ticks && !over
-        })
-    }
-}
 
 /// A monitor that is up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -225,17 +191,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_is_known_by_its_number_and_its_begin() {
-        let own = Identity::own().expect("this one");
-        assert!(own.lives());
-        let other = Identity {
-            started_ticks: own.started_ticks + 1,
-            ..own
-        };
-        assert!(!other.lives(), "another one with its number");
-    }
 
     #[test]
     fn a_run_is_measured_from_the_end_of_its_warm_up_on() {

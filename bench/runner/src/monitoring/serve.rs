@@ -14,7 +14,7 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
-use barrier_procs::{Supervised, last_lines};
+use barrier_procs::{Identity, Supervised, last_lines};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -22,7 +22,7 @@ use signal_hook::iterator::Signals;
 use super::api::Api;
 use super::dashboard::Dashboard;
 use super::page::Sight;
-use super::place::{Identity, Place, Record, Run};
+use super::place::{Place, Record, Run};
 use super::{config, grafana, prometheus};
 use crate::values::exit;
 
@@ -126,7 +126,7 @@ pub(crate) fn serve(place: &Place) -> anyhow::Result<()> {
         "monitor.json",
         &Record {
             schema_version: 1,
-            identity: own,
+            identity: own.clone(),
             prometheus: prometheus.address.clone(),
             dashboard,
             page,

@@ -380,36 +380,17 @@ pub(super) fn wait(
     let mut cause = Cause::Own;
     let mut deadline = Instant::now() + limit;
     loop {
-        match inbox.next(deadline) {
+        let next = inbox.next(deadline);
+        let (why, reason, limit) = match next {
             Some(Message::Exited(id)) if id == process.id() => return cause,
             Some(Message::Exited(id)) if needs.contains(&id) && cause == Cause::Own => {
-                stream.tell(Event::Ending {
-                    reason: Ending::TargetEnded,
-                    limit_s: END_LIMIT.as_secs(),
-                });
-                cause = Cause::TargetEnded;
-                process.signal(Signal::INT);
-                deadline = Instant::now() + END_LIMIT;
+                (Cause::TargetEnded, Ending::TargetEnded, END_LIMIT)
             }
-            Some(Message::Exited(_)) => {}
+            Some(Message::Exited(_)) => continue,
             Some(Message::Interrupt) if cause == Cause::Own => {
-                stream.tell(Event::Ending {
-                    reason: Ending::Interrupted,
-                    limit_s: END_LIMIT.as_secs(),
-                });
-                cause = Cause::Interrupt;
-                process.signal(Signal::INT);
-                deadline = Instant::now() + END_LIMIT;
+                (Cause::Interrupt, Ending::Interrupted, END_LIMIT)
             }
-            None if cause == Cause::Own => {
-                stream.tell(Event::Ending {
-                    reason: Ending::OverLimit,
-                    limit_s: limit.as_secs(),
-                });
-                cause = Cause::Limit;
-                process.signal(Signal::INT);
-                deadline = Instant::now() + END_LIMIT;
-            }
+            None if cause == Cause::Own => (Cause::Limit, Ending::OverLimit, limit),
             Some(Message::Interrupt) | None => {
                 process.signal(Signal::KILL);
                 return if inbox.interrupts() > 0 {
@@ -418,7 +399,14 @@ pub(super) fn wait(
                     cause
                 };
             }
-        }
+        };
+        stream.tell(Event::Ending {
+            reason,
+            limit_s: limit.as_secs(),
+        });
+        cause = why;
+        process.signal(Signal::INT);
+        deadline = Instant::now() + END_LIMIT;
     }
 }
 

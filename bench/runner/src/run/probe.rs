@@ -9,6 +9,7 @@ use crate::suite::Suite;
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
+use crate::values::http::agent;
 
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -59,7 +60,7 @@ impl Question {
     /// Asks once; the text of a refusal says what came instead.
     pub(super) fn ask(&self) -> Result<(), String> {
         match self {
-            Self::Http { address, status } => match agent().get(address).call() {
+            Self::Http { address, status } => match agent(PROBE_LIMIT).get(address).call() {
                 Ok(answer) if answer.status().as_u16() == *status => Ok(()),
                 Ok(answer) => Err(format!(
                     "GET {address}: status {}, expected {status}",
@@ -74,21 +75,10 @@ impl Question {
     }
 }
 
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(PROBE_LIMIT))
-        .http_status_as_error(false)
-        // Another host would be asked than the one that is allowed.
-        .max_redirects(0)
-        .proxy(None)
-        .build()
-        .into()
-}
-
 /// What an address answers.
 pub(super) fn text(address: &str) -> Result<String, String> {
     let told = |error: ureq::Error| format!("GET {address}: {error}");
-    let mut answer = agent().get(address).call().map_err(told)?;
+    let mut answer = agent(PROBE_LIMIT).get(address).call().map_err(told)?;
     if !answer.status().is_success() {
         return Err(format!(
             "GET {address}: status {}",

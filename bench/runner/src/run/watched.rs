@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use barrier_procs::Identity;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
@@ -12,7 +13,7 @@ use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::evidence::alerts::{self, Alerts};
 use crate::monitoring::alerts::Watch;
-use crate::monitoring::place::{Identity, Limit, Place, Run};
+use crate::monitoring::place::{Limit, Place, Run};
 use crate::monitoring::scrape;
 use crate::plan::PlannedRun;
 use crate::run::k6::Call;

@@ -5,6 +5,7 @@ pub(crate) mod duration;
 pub(crate) mod exit;
 pub(crate) mod exposition;
 pub(crate) mod hash;
+pub(crate) mod http;
 pub(crate) mod mask;
 pub(crate) mod shortcut;
 pub(crate) mod template;

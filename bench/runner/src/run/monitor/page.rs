@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::values::http::agent;
+
 /// A target that has not answered by then is told as one that does not; no second question waits behind the first.
 const LIMIT: Duration = Duration::from_secs(5);
 /// No answer that is worth reading every second is longer.
@@ -15,15 +17,8 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new(address: String) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(LIMIT))
-            .http_status_as_error(false)
-            // Another host would be asked than the one that is allowed.
-            .max_redirects(0)
-            .proxy(None)
-            .build();
         Self {
-            agent: agent.into(),
+            agent: agent(LIMIT),
             address,
         }
     }
