@@ -156,7 +156,7 @@ integration: test-rust test-go ## Run the tests of the Rust crates and of the Go
 test-rust: build
 	$(call say,testing the Rust crates)
 	@scripts/ensure-tools.sh gcc cargo
-	@$(WITH_REDIS) && $(WITH_PROMETHEUS) && cargo test --workspace --locked
+	@$(WITH_REDIS) && $(WITH_PROMETHEUS) && cargo test --workspace --locked --no-fail-fast
 	$(call say,testing the core with Redis 6.2)
 	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model --test operator -- --skip refusals::loading
 

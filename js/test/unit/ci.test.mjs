@@ -32,16 +32,22 @@ test('the seconds of each part are printed at the end', (t) => {
   assert.deepEqual(lines, ['made one', 'made two', 'ci: the seconds of each part', row('one', 'passed'), row('two', 'passed'), 'S all', 'ci: passed: one two']);
 });
 
-test('they are printed when a part fails, which ends it with the same code', (t) => {
-  const { status, lines } = ci(t, '[ "$1" != two ] || exit 7', 'one', 'two', 'three');
+test('a part that fails keeps no other from running, and the first one\'s code is that of the end', (t) => {
+  const { status, lines } = ci(t, 'case $1 in two) exit 7;; three) exit 8;; esac', 'one', 'two', 'three', 'four');
   assert.equal(status, 7);
-  assert.deepEqual(lines.map((line) => line.replace(/ +/g, ' ')), ['ci: the seconds of each part', 'S one passed', 'S two failed', 'S all']);
+  assert.deepEqual(lines.map((line) => line.replace(/ +/g, ' ')), ['ci: the seconds of each part', 'S one passed', 'S two failed', 'S three failed', 'S four passed', 'S all']);
+});
+
+test('without a build nothing else is run', (t) => {
+  const { status, lines } = ci(t, '[ "$1" != build ] || exit 2', 'build', 'two');
+  assert.equal(status, 2);
+  assert.deepEqual(lines.map((line) => line.replace(/ +/g, ' ')), ['ci: the seconds of each part', 'S build failed', 'S all']);
 });
 
 test('a signal ends it with the table as well', (t) => {
   const { status, lines } = ci(t, 'kill -TERM $PPID', 'one', 'two');
   assert.equal(status, 143);
-  assert.deepEqual(lines.slice(1).map((line) => line.replace(/ +/g, ' ')), ['S one failed', 'S all']);
+  assert.deepEqual(lines.slice(1).map((line) => line.replace(/ +/g, ' ')), ['S one ended', 'S all']);
 });
 
 /** What make prints, without what a make that runs this test hands on. */
