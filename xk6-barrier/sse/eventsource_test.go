@@ -3,6 +3,7 @@ package sse
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -160,9 +161,10 @@ func TestEventSourceStopsForGood(t *testing.T) {
 			t.Parallel()
 			v := newVU(t)
 			v.set("url", rawServer(t, test.serve))
+			v.set("timeout", map[bool]int{true: 2000, false: 60_000}[strings.HasPrefix(test.want, "SSETimeoutError")])
 			out := v.eval(`
 				var out = [];
-				const source = new EventSource(url, { reconnectDelay: 1, maxEventSize: 10, timeout: 2000 });
+				const source = new EventSource(url, { reconnectDelay: 1, maxEventSize: 10, timeout });
 				source.onerror = (e) => out.push(source.readyState, String(e.error), e.error.errorCode, e.message === e.error.message);`)
 			assert.Equal(t, []any{int64(2), test.want, test.code, true}, out)
 		})

@@ -139,15 +139,42 @@ fn micros(d: Duration) -> i64 {
     Micros::from(d).0
 }
 
+/// The wall clock's time now, in microseconds since the epoch.
+#[must_use]
+pub fn wall_micros() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, micros)
+}
+
+/// How far apart two readings of clocks may be to be taken for one, and how often to try.
+const SAME_MOMENT: Duration = Duration::from_micros(50);
+const READINGS_MAX: usize = 4;
+
 /// The wall clock's time of a moment, in microseconds since the epoch.
 #[must_use]
 pub fn epoch_micros(moment: Instant) -> i64 {
-    let now = Instant::now();
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, micros);
+    let (now, wall) = both_clocks();
     wall - micros(now.saturating_duration_since(moment))
         + micros(moment.saturating_duration_since(now))
+}
+
+/// Both clocks at one moment. A thread that is held up between two readings would be off by all of that time, so the wall
+/// clock is read between two of the other's.
+fn both_clocks() -> (Instant, i64) {
+    let mut best: Option<(Duration, Instant, i64)> = None;
+    for _ in 0..READINGS_MAX {
+        let before = Instant::now();
+        let wall = wall_micros();
+        let took = before.elapsed();
+        if best.is_none_or(|(least, ..)| took < least) {
+            best = Some((took, before + took / 2, wall));
+        }
+        if took <= SAME_MOMENT {
+            break;
+        }
+    }
+    best.map_or_else(|| (Instant::now(), 0), |(_, now, wall)| (now, wall))
 }
 
 #[cfg(test)]

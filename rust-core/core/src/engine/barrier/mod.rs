@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::clock::epoch_micros;
+use crate::clock::wall_micros;
 use crate::error::Error;
 use crate::ids::{Participant, Phase, ProcessId, Reason};
 use crate::ledger::{Answered, Decision, Report};
@@ -381,7 +381,7 @@ impl Barrier {
             let mut store = store.lock();
             let mut pushes = Vec::new();
             while let Some(request) = state.session.next_request() {
-                let now = StoreTime(epoch_micros(Instant::now()));
+                let now = StoreTime(wall_micros());
                 let reply = store.apply(&request, now, &mut pushes);
                 state.session.answered(reply, &mut events);
             }
@@ -464,7 +464,7 @@ impl Barrier {
                 reason: BrokenBy::Bug,
                 message: error.to_string(),
                 phase: state.session.ledger().open(),
-                at: ms(epoch_micros(Instant::now())),
+                at: ms(wall_micros()),
             });
             let barrier = self.handle();
             state.outbox.push(Emission::Broken { barrier });

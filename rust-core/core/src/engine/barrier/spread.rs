@@ -1,8 +1,6 @@
 //! Users of a release that go one after the other: each hears of its instant when the release's has come.
 
-use std::time::Instant;
-
-use crate::clock::epoch_micros;
+use crate::clock::wall_micros;
 use crate::engine::news::Emission;
 use crate::ids::{Participant, Phase};
 use crate::ledger::Answered;
@@ -35,7 +33,7 @@ impl Barrier {
 impl State {
     /// Nobody has to wait for an instant that has passed.
     pub(super) fn forget_turns(&mut self) {
-        let now = epoch_micros(Instant::now());
+        let now = wall_micros();
         self.timetables.retain(|_, table| table.last() > now);
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
-use crate::clock::epoch_micros;
+use crate::clock::{epoch_micros, wall_micros};
 use crate::error::Error;
 use crate::group::memory::GroupStore;
 use crate::group::options::{GroupOptions, Shared, check_payload};
@@ -284,7 +284,7 @@ impl Group {
                 let mut store = store.lock();
                 let mut pushes = Vec::new(); // of one process, which has the same as an answer
                 while let Some(request) = state.session.next_request() {
-                    let now = StoreTime(epoch_micros(Instant::now()));
+                    let now = StoreTime(wall_micros());
                     let reply = store.apply(&request, now, &mut pushes);
                     state.session.answered(reply, &mut events);
                     state.session.flush();
