@@ -281,7 +281,8 @@ impl Ledger {
         };
         let answer = own.answer(true);
         if let Some(running) = &mut self.running {
-            running.reported(participant, leave, entry.owes(open));
+            let settles = leave || phase == open; // after the end of a one-shot barrier nothing does
+            running.reported(participant, leave, settles && entry.owes(open));
         }
         if leave {
             entry.seldom().leave = Some(own);

@@ -14,14 +14,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// A participant makes its first outcome in the open phase, or leaves; `owed` says whether it was waited for until then.
-    pub(super) fn reported(&mut self, participant: &Participant, leaves: bool, owed: bool) {
+    /// A participant makes its first outcome in the open phase, or leaves; `settled` says whether it was waited for until then and is
+    /// not any more.
+    pub(super) fn reported(&mut self, participant: &Participant, leaves: bool, settled: bool) {
         let runs = if leaves {
             self.participants.remove(participant)
         } else {
             self.participants.contains(participant)
         };
-        if runs && owed {
+        if runs && settled {
             self.owing -= 1;
         }
     }
@@ -185,6 +186,19 @@ mod tests {
         assert_eq!(census(&mut ledger), (1, 1));
         ledger.move_to(Phase(1));
         assert_eq!(census(&mut ledger), (1, 1));
+    }
+
+    #[test]
+    fn whoever_ends_after_the_end_of_a_one_shot_barrier_is_counted_once() {
+        let mut ledger = Ledger::new(false).counting_running();
+        ledger.begin(&id(1));
+        ledger.begin(&id(2));
+        ledger.move_to(Phase(1));
+        arrive(&mut ledger, 1);
+        report(&mut ledger, 2, &Report::Leave);
+        ledger.end(&id(1));
+        ledger.end(&id(2));
+        assert_eq!(census(&mut ledger), (0, 0));
     }
 
     #[test]

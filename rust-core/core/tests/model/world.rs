@@ -216,6 +216,7 @@ impl<'a> World<'a> {
             process.sent.push_back(request);
         }
         if process.sent.is_empty() && process.answers.is_empty() {
+            self.note_known(p);
             return;
         }
         let fate = if self.plan.losses {
@@ -249,10 +250,7 @@ impl<'a> World<'a> {
         }
         while let Some(reply) = self.processes[p].answers.pop_front() {
             self.with_events(p, |s, e| s.answered(reply, e));
-            let process = &mut self.processes[p];
-            if process.session.is_idle() {
-                process.known.clone_from(&process.running);
-            }
+            self.note_known(p);
             if self.rng.random_bool(0.5) {
                 break;
             }
