@@ -132,6 +132,13 @@ perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=
 	$(call say,measuring $(if $(CASES),$(CASES),all cases; bin/barrier-perf --list names them))
 	@$(WITH_REDIS) && bin/barrier-perf $(if $(CYCLES),--cycles $(CYCLES)) $(if $(CASES),--cases $(CASES)) $(ARGS)
 
+# JMeter comes from Maven Central.
+.PHONY: perf-peers
+perf-peers: k6 ## Count who is let go too early, by JMeter's timer, a Group and a Barrier: ARGS="--users 10,100 --cycles 1"
+	$(call say,meeting without work between rounds)
+	@scripts/ensure-tools.sh node
+	@node bench/perf/peers/run.mjs $(ARGS)
+
 .PHONY: perf-micro
 perf-micro: $(CORE) ## Measure the parts of the hot path one by one: the core, the C ABI, the Go module
 	$(call say,measuring the core and its C ABI)

@@ -17,6 +17,8 @@ package_of() {
     aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
     x86_64-linux-gnu-gcc) echo gcc-x86-64-linux-gnu libc6-dev-amd64-cross ;;
     node) echo nodejs ;;
+    java) echo default-jre-headless ;;
+    mvn) echo maven ;;
     npm | git | curl | openssl | buildah) echo "$1" ;;
     debootstrap) echo debootstrap debian-archive-keyring ;;
     redis-cli) echo redis-tools ;;

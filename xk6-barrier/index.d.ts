@@ -29,14 +29,34 @@ declare module 'k6/x/barrier' {
   /** How many failed, by reason. */
   export type FailedByReason = Record<string, number>;
 
+  /** Parties that are whoever runs, as an object. */
+  export interface Running {
+    /** Names of scenarios: a virtual user of one of them is expected from the start of its iteration to the end. */
+    running: string[];
+    /**
+     * Who has ended an iteration and begins the next one within this time was never gone: 0 or more.
+     * @default '1s'
+     */
+    grace?: Duration;
+    /**
+     * The first phase waits for so many outcomes, whoever runs: a whole number from 1 to 10,000,000. At the beginning of a test the
+     * first virtual user may arrive before the others have begun.
+     * @default 1
+     */
+    atLeast?: number;
+  }
+
   /**
    * Options of a barrier. A process, and all processes that share a barrier, must agree on `parties`, `cyclic`,
    * `release`, `releaseAt`, `maxFailures`, `late`, `onTimeout` and `failUnaccounted`. An option that is `null` or `undefined` has its
    * default; one that does not exist is an error.
    */
   export interface BarrierOptions {
-    /** How many participants are expected: a whole number from 1 to 10,000,000. */
-    parties: number;
+    /**
+     * How many participants are expected: a whole number from 1 to 10,000,000. Or whoever runs: `'running'` in any scenario, or
+     * an object that names scenarios. That follows executors that ramp; only for barriers made in the init context.
+     */
+    parties: number | 'running' | Running;
 
     /**
      * Where the barrier's record lives: `'memory'` for one k6 process, or for several processes and for readers outside k6

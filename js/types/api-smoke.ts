@@ -37,6 +37,7 @@ import both, {
   type QueueWaitOptions,
   type QueueWaitResult,
   type Release,
+  type Running,
   type ReleaseReason,
   type TlsOptions,
   type WaitOptions,
@@ -71,6 +72,11 @@ const options: Required<BarrierOptions> = {
 };
 const barrier = new Barrier('default', options);
 new Barrier('smallest', { parties: 1 });
+new Barrier('everybody', { parties: 'running' });
+const crowd: Running = { running: ['users'], grace: '500ms', atLeast: 2 };
+new Barrier('crowd', { parties: crowd, cyclic: true });
+// @ts-expect-error there is no such word
+new Barrier('wrong', { parties: 'all' });
 // @ts-expect-error parties are required
 new Barrier('wrong', {});
 // @ts-expect-error there is no such option

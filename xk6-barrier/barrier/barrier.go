@@ -51,7 +51,7 @@ func (i *instance) newBarrier(call sobek.ConstructorCall) *barrierObject {
 	if participant != nil {
 		u.register(participant)
 	}
-	if len(c.FailUnaccounted) > 0 {
+	if c.watches() {
 		i.root.watch.add(c)
 	}
 	return &barrierObject{inst: i, config: c, user: u}
@@ -194,5 +194,5 @@ func (c *config) status(r *RootModule) (*core.BarrierStatus, error) {
 	if c.Store != memoryStore {
 		store = "redis"
 	}
-	return &core.BarrierStatus{Name: c.Name, RunID: c.RunID, Store: store, Parties: uint64(c.Parties)}, nil // #nosec G115 -- checked
+	return &core.BarrierStatus{Name: c.Name, RunID: c.RunID, Store: store, Parties: uint64(c.Parties.count)}, nil // #nosec G115 -- checked
 }

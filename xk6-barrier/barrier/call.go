@@ -118,6 +118,9 @@ func (c *call) submit(ctx context.Context, s *openBarrier, request core.Request,
 // do carries out an operation on an outcome, counts it and remembers it. A store that did not answer changes nothing of
 // that: the outcome stands and is delivered later.
 func (c *call) do(s *openBarrier, kind core.Kind, reason string) (core.Answer, error) {
+	if err := c.stand(s); err != nil {
+		return core.Answer{}, err
+	}
 	answer, err := c.submit(c.ctx, s, c.request(kind), c.participant, reason)
 	if answer.First && answer.Outcome == core.OutcomeFailed {
 		answer.Reason = reason

@@ -35,7 +35,7 @@ type (
 		TLS             *core.TLSOptions `json:"tls,omitempty"`
 		RunID           string           `json:"runId,omitempty"`
 		Name            string           `json:"name"`
-		Parties         int64            `json:"parties"`
+		Parties         parties          `json:"parties"`
 		Cyclic          bool             `json:"cyclic,omitempty"`
 		Release         *quorum          `json:"release,omitempty"`
 		Spread          *spread          `json:"spread,omitempty"`
@@ -66,7 +66,7 @@ func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID,
 	c.coreOptions = coreOptions{
 		Store:           memoryStore,
 		Name:            o.text("name", name),
-		Parties:         o.required("parties").whole(o, "parties"),
+		Parties:         o.parties("parties"),
 		Cyclic:          o.boolean("cyclic"),
 		ReleaseAt:       o.instant("releaseAt"),
 		MaxFailures:     o.optionalWhole("maxFailures"),
@@ -94,6 +94,10 @@ func (i *instance) readConfig(name, given sobek.Value) (*config, *participantID,
 		return nil, nil, err
 	}
 
+	if c.Parties.running != nil && i.vu.State() != nil {
+		return nil, nil, newOptionError("parties", "those who run, outside the init context",
+			"a number; in the init context those who run too, since who runs is seen when iterations begin")
+	}
 	if c.RunID == "" {
 		c.RunID = i.runID
 	}
@@ -115,8 +119,8 @@ func (r *RootModule) check(c *config) (*config, error) {
 		return nil, fmt.Errorf("writing the options: %w", err)
 	}
 	// Thousands of virtual users give the same options: one copy, certificates above all, is enough. The core knows
-	// nothing of the time-out.
-	key := c.timeout.String() + string(c.json)
+	// nothing of the time-out and the grace.
+	key := c.timeout.String() + c.Parties.grace.String() + string(c.json)
 	known, ok := r.checked.Load(key)
 	if !ok {
 		if err := r.engine.CheckOptions(c.json); err != nil {

@@ -32,7 +32,8 @@ func eventNamed[T interface {
 }
 
 // watch is what a process has to know to account for virtual users that die before they have even constructed their
-// barrier: the barriers with failUnaccounted that any of its virtual users has constructed.
+// barrier: the barriers with failUnaccounted, or with those who run as parties,
+// that any of its virtual users has constructed.
 type watch struct {
 	mu        sync.Mutex
 	barriers  []*config
@@ -74,7 +75,7 @@ func (w *watch) of(scenario string) []*config {
 	defer w.mu.Unlock()
 	var found []*config
 	for _, c := range w.barriers {
-		if slices.Contains(c.FailUnaccounted, scenario) {
+		if c.concerns(scenario) {
 			found = append(found, c)
 		}
 	}
@@ -142,7 +143,7 @@ func (i *instance) watchIterations() {
 		start, ok := eventNamed(events.Subscribe, "IterStart")
 		end, ok2 := eventNamed(events.Subscribe, "IterEnd")
 		if !ok || !ok2 {
-			i.root.logger.Warn("this k6 does not tell when an iteration ends, so failUnaccounted has no effect")
+			i.root.logger.Warn("this k6 does not tell when an iteration ends, so failUnaccounted and parties that run have no effect")
 			return
 		}
 		w := &i.watcher
@@ -191,16 +192,22 @@ func (i *instance) iterationStarted(scenario string) {
 	}
 	i.mu.Unlock()
 
-	expected := len(i.root.watch.of(scenario)) > 0
+	barriers := i.root.watch.of(scenario)
+	expected := len(barriers) > 0
 	w := &i.watcher
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.scenario = scenario
 	switch {
 	case expected && w.unsubscribe == nil:
 		w.unsubscribe = w.subscribe()
 	case !expected:
 		w.ignore()
+	}
+	w.mu.Unlock()
+	for _, c := range barriers {
+		if c.Parties.runIn(scenario) {
+			i.runs(c, scenario, true)
+		}
 	}
 }
 
@@ -222,7 +229,7 @@ func (i *instance) accounted() {
 		return
 	}
 	for _, c := range i.root.watch.of(w.scenario) {
-		if !i.user(c).isAccounted() {
+		if !i.user(c).isAccounted() || c.Parties.runIn(w.scenario) {
 			return
 		}
 	}
@@ -252,21 +259,53 @@ func (i *instance) interrupted(ctx context.Context) (done <-chan struct{}) {
 // scenario is over.
 func (i *instance) iterationEnded(scenario string) {
 	for _, c := range i.root.watch.of(scenario) {
-		if u := i.user(c); !u.isAccounted() && !u.spectates() {
+		u := i.user(c)
+		if slices.Contains(c.FailUnaccounted, scenario) && !u.isAccounted() && !u.spectates() {
 			i.failUnaccounted(c, u)
+		}
+		if c.Parties.runIn(scenario) {
+			i.runs(c, scenario, false)
 		}
 	}
 }
 
-func (i *instance) failUnaccounted(config *config, u *user) {
+// runs tells the core that the virtual user runs from now on, or does not any more. k6 waits for it.
+func (i *instance) runs(config *config, scenario string, begins bool) {
+	c := i.ownCall(config, i.user(config), "parties")
+	if !begins && c.config.opened(i.root) == nil {
+		return // nobody was told that it runs
+	}
+	s, err := c.open()
+	if err == nil && !isClosed(s.Broken()) && (config.Cyclic || s.Release(0) == nil) {
+		if begins {
+			err = c.goOn(s)
+		} else {
+			c.pause(s)
+		}
+	}
+	if err != nil && !errors.Is(err, core.ErrEnded) {
+		if _, said := i.root.unaccounted.LoadOrStore(config.identity, struct{}{}); !said {
+			i.root.logger.WithError(err).Warnf("barrier %q: nobody was told that %s runs in scenario %q; "+
+				"the same for others is not logged", config.Name, c.participant, scenario)
+		}
+	}
+}
+
+// ownCall is a call that no script made.
+func (i *instance) ownCall(config *config, u *user, name string) *call {
 	state := i.vu.State()
 	// The iteration's context has ended, and k6 does not show its parent. The core bounds each operation by itself.
 	ctx := context.Background()
 	c := &call{
-		inst: i, config: config, user: u, name: "failUnaccounted", ctx: ctx,
+		inst: i, config: config, user: u, name: name, ctx: ctx,
 		state: state, tags: state.Tags.GetCurrentValues(), owner: state.VUIDGlobal, own: true,
 	}
 	c.participant, c.explicit = u.participant(state.VUIDGlobal)
+	return c
+}
+
+func (i *instance) failUnaccounted(config *config, u *user) {
+	c := i.ownCall(config, u, "failUnaccounted")
 	if err := c.failLast(); err != nil {
 		if _, said := i.root.unaccounted.LoadOrStore(config.identity, struct{}{}); !said {
 			i.root.logger.WithError(err).Warnf("barrier %q: %s could not be failed after its iteration ended; "+

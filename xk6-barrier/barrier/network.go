@@ -133,7 +133,7 @@ func (o *options) redisURL(option string, engine core.Engine) (string, *core.TLS
 		o.fail(option, v, allowedRedisURL)
 		return "", nil
 	}
-	store, err := marshal(coreOptions{Store: s, TLS: tls, RunID: "any", Name: "any", Parties: 1})
+	store, err := marshal(coreOptions{Store: s, TLS: tls, RunID: "any", Name: "any", Parties: parties{count: 1}})
 	if err == nil {
 		err = engine.CheckOptions(store)
 	}

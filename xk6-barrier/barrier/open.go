@@ -109,7 +109,7 @@ func (c *call) openBefore(limit time.Time) (*openBarrier, error) {
 
 // entered is called whenever the virtual user turns to the open barrier.
 func (c *call) entered(s *openBarrier) {
-	if c.user.turnTo(s.Handle()) && len(c.config.FailUnaccounted) > 0 && !s.isOver() {
+	if c.user.turnTo(s.Handle()) && c.config.watches() && !s.isOver() {
 		c.inst.root.watch.add(c.config) // whoever let go of the barrier before took it off
 	}
 	c.pushZeros(s)

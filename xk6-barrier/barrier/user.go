@@ -15,9 +15,13 @@ const none int64 = -1
 type user struct {
 	config *config
 
+	telling   sync.Mutex // held while the core is told who runs
+	iteration uint64     // changes when one begins or ends, where that is told
+
 	mu         sync.Mutex
 	handle     uint64 // of the open barrier that all this is about; 0 before the first call
 	registered *participantID
+	runs       string            // who stands for it among those who run; "" where nobody does
 	accounted  bool              // an outcome was recorded in this iteration
 	takesPart  bool              // or in an earlier one
 	waits      bool              // wait() was called
@@ -38,7 +42,7 @@ func (u *user) turnTo(handle uint64) (isAnother bool) {
 	defer u.mu.Unlock()
 	isAnother = u.handle != handle
 	if u.handle != handle && u.handle != 0 {
-		u.arrived, u.returned, u.expired = none, none, nil
+		u.arrived, u.returned, u.expired, u.runs = none, none, nil, ""
 	}
 	u.handle = handle
 	return isAnother

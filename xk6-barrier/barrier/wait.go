@@ -33,7 +33,7 @@ func (s *openBarrier) expected(phase uint32) *core.Release {
 	if known := s.likely.Load(); known != nil && known.Phase == phase {
 		return known
 	}
-	parties := uint64(s.config.Parties) // #nosec G115 -- checked
+	parties := uint64(s.config.Parties.count) // #nosec G115 -- checked
 	likely := &core.Release{Phase: phase, Reason: "all", Arrived: parties, Parties: parties}
 	s.likely.Store(likely)
 	return likely
@@ -104,7 +104,11 @@ func (c *call) wait() (jsValue, error) {
 	if err != nil {
 		return nil, c.unopened(err)
 	}
-	return c.await(s, c.user.waitPhase(s.OpenPhase), core.OutcomeNone, d)
+	phase := c.user.waitPhase(s.OpenPhase)
+	if err := c.stepAside(s, phase); err != nil {
+		return nil, err
+	}
+	return c.await(s, phase, core.OutcomeNone, d)
 }
 
 // arriveAndWait arrives and waits for the release of the phase of the arrival. With an outcome other than an arrival it
@@ -122,6 +126,9 @@ func (c *call) arriveAndWait() (jsValue, error) {
 	}
 	if isOver(c.ctx) {
 		return nil, core.ErrEnded
+	}
+	if err := c.stand(s); err != nil {
+		return nil, err
 	}
 	request := c.request(core.Arrive)
 	request.Limit = d.limit()

@@ -116,6 +116,7 @@ fn script_call(c: &mut Criterion) {
         incarnation,
         phase: Phase(0),
         resend: false,
+        census: None,
         reasons: Vec::new(),
         op,
     };

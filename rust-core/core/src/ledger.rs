@@ -4,6 +4,7 @@
 //! clock and no socket; [`crate::session`] carries what it queues to a store and brings the answers back.
 
 mod entry;
+mod running;
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;
@@ -15,6 +16,7 @@ use crate::kept::{Keepsake, Kept};
 use crate::protocol::{Item, ItemAnswer, ItemKind, Outcome};
 use crate::ticket::Ticket;
 pub use crate::ticket::Token;
+use running::Running;
 
 /// The largest batch that one operation carries: bounds how long the script holds a shared server.
 pub const BATCH_MAX: usize = 256;
@@ -146,6 +148,8 @@ pub struct Ledger {
     held_leaves: u32,
     /// Of a one-shot barrier that is over: outcomes that nothing changes any more.
     kept: Keepsake,
+    /// Where the parties are those who run.
+    running: Option<Box<Running>>,
 }
 
 impl Ledger {
@@ -161,6 +165,7 @@ impl Ledger {
             held_outcomes: 0,
             held_leaves: 0,
             kept: Keepsake::default(),
+            running: None,
         }
     }
 
@@ -202,6 +207,7 @@ impl Ledger {
         if open > self.open {
             self.open = open;
             self.held_outcomes = 0;
+            self.count_running();
         }
     }
 
@@ -274,6 +280,10 @@ impl Ledger {
             waiting: vec![(ticket, true)],
         };
         let answer = own.answer(true);
+        if let Some(running) = &mut self.running {
+            let settles = leave || phase == open; // after the end of a one-shot barrier nothing does
+            running.reported(participant, leave, settles && entry.owes(open));
+        }
         if leave {
             entry.seldom().leave = Some(own);
         } else {
@@ -354,6 +364,8 @@ impl Ledger {
         answers: Vec<ItemAnswer>,
         done: &mut Vec<Completion>,
     ) {
+        let expected = |answer: &ItemAnswer| matches!(answer, ItemAnswer::Recorded(_));
+        let unexpected = self.running.is_some() && !answers.iter().all(expected);
         for (queued, answer) in batch.queued.into_iter().zip(answers) {
             let Some(entry) = self.entries.get_mut(&queued.participant) else {
                 continue;
@@ -417,6 +429,9 @@ impl Ledger {
             let waiting = take(&mut own.waiting).into_iter();
             done.extend(waiting.map(|(t, first)| (t, Ok(own.answer(first && !known)))));
             self.held_leaves += u32::from(entry.put_right());
+        }
+        if unexpected {
+            self.count_running();
         }
     }
 
@@ -507,6 +522,7 @@ impl Ledger {
         self.held_outcomes = 0;
         self.held_leaves = 0;
         self.queue = VecDeque::new();
+        self.running = None;
         if self.entries.is_empty() {
             return;
         }

@@ -9,6 +9,7 @@ use crate::address::RedisAddress;
 use crate::error::OptionError;
 use crate::ids::{BarrierName, Reason, RunId, quoted};
 use crate::ledger::BATCH_MAX;
+use crate::protocol::Counts;
 use crate::spread::Spread;
 use crate::tls::TlsOptions;
 
@@ -71,12 +72,64 @@ pub enum OnTimeout {
     Abort,
 }
 
+/// Who is expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Parties {
+    /// So many participants.
+    Fixed(u32),
+    /// Whoever runs, as the hosts tell.
+    Running(Running),
+}
+
+/// Parties that are whoever runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Running {
+    /// The scenarios whose users are expected while they run; the hosts know who these are.
+    pub running: BTreeSet<String>,
+    /// The first phase waits for so many outcomes, whoever runs.
+    #[serde(default = "one")]
+    pub at_least: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl Parties {
+    /// How many, where that is fixed.
+    #[must_use]
+    pub const fn fixed(&self) -> Option<u32> {
+        match self {
+            Self::Fixed(parties) => Some(*parties),
+            Self::Running(_) => None,
+        }
+    }
+
+    /// How many a phase with these counts expects that waits for `owing` more of those who run.
+    #[must_use]
+    pub fn of(&self, counts: &Counts, owing: u32) -> u32 {
+        self.fixed()
+            .unwrap_or_else(|| counts.arrived + counts.failed_total() + owing)
+    }
+
+    /// How many of them have no outcome yet.
+    #[must_use]
+    pub fn missing(&self, counts: &Counts, owing: u32) -> u32 {
+        match self {
+            Self::Fixed(parties) => parties.saturating_sub(counts.accounted()),
+            Self::Running(_) => owing,
+        }
+    }
+}
+
 /// The options that every opener of a barrier must give alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SharedOptions {
-    /// How many participants are expected.
-    pub parties: u32,
+    /// Who is expected.
+    pub parties: Parties,
     /// Whether the barrier has more than one phase.
     pub cyclic: bool,
     /// Release before all are accounted for.
@@ -184,13 +237,49 @@ pub struct BarrierOptions {
 }
 
 #[derive(Deserialize)]
+#[serde(untagged)]
+enum RawParties {
+    Fixed(serde_json::Number),
+    #[serde(rename_all = "camelCase")]
+    Running {
+        running: BTreeSet<String>,
+        at_least: Option<serde_json::Number>,
+    },
+}
+
+impl RawParties {
+    fn check(self) -> Result<Parties, OptionError> {
+        let (running, at_least) = match self {
+            Self::Fixed(n) => return Ok(Parties::Fixed(whole("parties", &n, 1, PARTIES_MAX)?)),
+            Self::Running { running, at_least } => (running, at_least),
+        };
+        if running.is_empty() || running.contains("") {
+            return Err(OptionError::new(
+                "parties.running",
+                if running.is_empty() {
+                    "no scenario"
+                } else {
+                    "an empty name"
+                },
+                "names of scenarios",
+            ));
+        }
+        let at_least = at_least.map(|n| whole("parties.atLeast", &n, 1, PARTIES_MAX));
+        Ok(Parties::Running(Running {
+            running,
+            at_least: at_least.transpose()?.unwrap_or(one()),
+        }))
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
     store: Option<String>,
     tls: Option<TlsOptions>,
     run_id: Option<String>,
     name: String,
-    parties: serde_json::Number,
+    parties: RawParties,
     #[serde(default)]
     cyclic: bool,
     release: Option<Quorum>,
@@ -220,10 +309,11 @@ impl BarrierOptions {
     pub fn from_json(json: &[u8]) -> Result<Self, OptionError> {
         let raw: Raw = serde_json::from_slice(json)
             .map_err(|e| OptionError::new("options", e.to_string(), "the documented options"))?;
-        let parties = whole("parties", &raw.parties, 1, PARTIES_MAX)?;
+        let parties = raw.parties.check()?;
         if let Some(quorum) = raw.release {
-            check_quorum(quorum, parties)?;
+            check_quorum(quorum, &parties)?;
         }
+        let most = parties.fixed().unwrap_or(PARTIES_MAX);
         if let Some(spread) = raw.spread {
             spread.check()?;
         }
@@ -237,7 +327,7 @@ impl BarrierOptions {
         let max_failures = raw
             .max_failures
             .as_ref()
-            .map(|n| whole("maxFailures", n, 0, parties))
+            .map(|n| whole("maxFailures", n, 0, most))
             .transpose()?;
         let (store, run_id) = place_of(raw.store.as_deref(), raw.tls, raw.run_id.as_deref())?;
         for scenario in &raw.fail_unaccounted {
@@ -358,7 +448,14 @@ pub(crate) fn whole(
     ))
 }
 
-fn check_quorum(quorum: Quorum, parties: u32) -> Result<(), OptionError> {
+fn check_quorum(quorum: Quorum, parties: &Parties) -> Result<(), OptionError> {
+    let Some(parties) = parties.fixed() else {
+        return Err(OptionError::new(
+            "release",
+            "a quorum of those who run",
+            "a quorum of a number of parties; of those who run, spread and rate alone",
+        ));
+    };
     let (got, good, allowed) = match quorum {
         Quorum::Count(n) => (
             n.to_string(),
@@ -402,6 +499,22 @@ mod tests {
             (r#"{"name":"d","parties":0}"#, "parties"),
             (r#"{"name":"d","parties":1.5}"#, "parties"),
             (r#"{"name":"d","parties":-1}"#, "parties"),
+            (
+                r#"{"name":"d","parties":{"running":[]}}"#,
+                "parties.running",
+            ),
+            (
+                r#"{"name":"d","parties":{"running":[""]}}"#,
+                "parties.running",
+            ),
+            (
+                r#"{"name":"d","parties":{"running":["a"],"atLeast":0}}"#,
+                "parties.atLeast",
+            ),
+            (
+                r#"{"name":"d","parties":{"running":["a"]},"release":{"percent":90}}"#,
+                "release",
+            ),
             (
                 r#"{"name":"d","parties":2,"release":{"count":3}}"#,
                 "release",

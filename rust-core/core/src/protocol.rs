@@ -218,6 +218,18 @@ pub enum Op {
     },
 }
 
+/// Who runs in a process, where the parties are those who do: numbers alone, since no store has to know who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Census {
+    /// The phase of which the process speaks.
+    pub phase: Phase,
+    /// How many of it the store does not have when the operation is done: participants that run without an outcome, and outcomes
+    /// that are on no way yet.
+    pub owing: u32,
+    /// How many run, and so will owe an outcome when the next phase opens.
+    pub running: u32,
+}
+
 /// An operation with what every operation carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -229,6 +241,8 @@ pub struct Request {
     pub phase: Phase,
     /// It may have been executed before.
     pub resend: bool,
+    /// Who runs; none where the number of parties is fixed.
+    pub census: Option<Census>,
     /// Reasons whose counters, for outside readers, the sender looks after: its own, and those that it has heard of.
     pub reasons: Vec<Box<str>>,
     /// What is asked.
@@ -285,6 +299,8 @@ pub struct Reply {
     pub open: Phase,
     /// Counts of the open phase; of the released one for a one-shot barrier.
     pub counts: Counts,
+    /// How many who run have no outcome in the open phase; 0 where the number of parties is fixed.
+    pub owing: u32,
     /// Late participants so far.
     pub late: u32,
     /// Some recorded id cannot be named as missing.
@@ -318,6 +334,7 @@ impl Reply {
             incarnation: None,
             open: Phase(0),
             counts: Counts::default(),
+            owing: 0,
             late: 0,
             unnameable: false,
             processes: 0,

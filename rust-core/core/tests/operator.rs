@@ -104,6 +104,7 @@ impl Process {
             incarnation: self.incarnation.clone(),
             phase: Phase(phase),
             resend: false,
+            census: None,
             reasons: vec!["login".into(), "sse".into()],
             op,
         };

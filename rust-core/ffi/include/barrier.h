@@ -149,6 +149,17 @@
 #define KBAR_WAIT 8
 
 /**
+ * KbarRequest.kind: the participant runs from now on. A barrier whose parties are those who run waits for its outcome; any other
+ * ignores it. KBAR_OK at once: the store is told in its own time.
+ */
+#define KBAR_BEGIN 9
+
+/**
+ * KbarRequest.kind: the participant does not run any more. An outcome that it has stands. KBAR_OK at once.
+ */
+#define KBAR_END 10
+
+/**
  * KbarRequest.flags: the participant was given by the caller rather than derived from it.
  */
 #define KBAR_EXPLICIT 1
@@ -293,7 +304,7 @@ typedef struct KbarRequest {
    */
   uint32_t phase;
   /**
-   * KBAR_ARRIVE to KBAR_WAIT.
+   * KBAR_ARRIVE to KBAR_END.
    */
   uint16_t kind;
   /**

@@ -60,6 +60,11 @@ pub const KBAR_CLOSE: u16 = 7;
 /// ends: KBAR_CLOSED. The news is KBAR_FRAME_RELEASE of this or a later phase, KBAR_FRAME_BROKEN or KBAR_FRAME_FORGOTTEN.
 /// With a participant, which has arrived in .phase, and a release that is spread, it ends as KBAR_AND_WAIT does.
 pub const KBAR_WAIT: u16 = 8;
+/// KbarRequest.kind: the participant runs from now on. A barrier whose parties are those who run waits for its outcome; any other
+/// ignores it. KBAR_OK at once: the store is told in its own time.
+pub const KBAR_BEGIN: u16 = 9;
+/// KbarRequest.kind: the participant does not run any more. An outcome that it has stands. KBAR_OK at once.
+pub const KBAR_END: u16 = 10;
 
 /// KbarRequest.flags: the participant was given by the caller rather than derived from it.
 pub const KBAR_EXPLICIT: u16 = 1;
@@ -158,7 +163,7 @@ pub struct KbarRequest {
     pub participant_len: u32,
     /// Of KBAR_EXPIRE, KBAR_RELEASE_NOW and KBAR_WAIT.
     pub phase: u32,
-    /// KBAR_ARRIVE to KBAR_WAIT.
+    /// KBAR_ARRIVE to KBAR_END.
     pub kind: u16,
     /// KBAR_EXPLICIT, KBAR_AND_WAIT, KBAR_AT_ONCE.
     pub flags: u16,

@@ -422,6 +422,10 @@ fn parse(request: &KbarRequest, text: Option<&[u8]>) -> Result<Call, Parse> {
         },
         KBAR_FAIL => Report::Fail(Reason::new("reason", rest).map_err(Parse::Option)?),
         KBAR_LEAVE => Report::Leave,
+        KBAR_BEGIN | KBAR_END => {
+            let participant = Participant::new(participant).map_err(Parse::Option)?;
+            return Ok(Call::Runs(participant, request.kind == KBAR_BEGIN));
+        }
         KBAR_EXPIRE => return Ok(Call::Expire(Phase(request.phase))),
         KBAR_RELEASE_NOW => return Ok(Call::ReleaseNow(Phase(request.phase))),
         KBAR_ABORT => return Ok(Call::Abort(rest.to_owned())),

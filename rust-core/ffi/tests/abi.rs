@@ -489,3 +489,40 @@ fn a_barrier_that_is_let_go_of_leaves_no_handle() {
     assert_eq!(host.frame().token, 6);
     assert_ne!(again, barrier, "its place may be the same");
 }
+
+#[test]
+fn who_runs_is_waited_for() {
+    let mut host = Host::start();
+    let (_, barrier) = host.open(1, r#"{"name":"default","parties":{"running":["users"]}}"#);
+    assert_eq!(host.frame().token, 1);
+    let mut token = 1;
+    let mut call = |kind, id: &str| {
+        token += 1;
+        let request = KbarRequest {
+            barrier,
+            token,
+            owner: 7,
+            participant_len: u32::try_from(id.len()).expect("short"),
+            kind,
+            flags: KBAR_AT_ONCE,
+            ..KbarRequest::default()
+        };
+        submit(&request, id.as_bytes()).0
+    };
+    assert_eq!(call(KBAR_BEGIN, ""), KBAR_OPTION, "an id is needed");
+    for (kind, id) in [(KBAR_BEGIN, "1"), (KBAR_BEGIN, "2"), (KBAR_ARRIVE, "1")] {
+        assert_eq!(call(kind, id), KBAR_OK);
+    }
+    assert_eq!(released(barrier), KBAR_EMPTY, "2 still runs");
+    assert_eq!(call(KBAR_END, "2"), KBAR_OK);
+    let release = host.frame();
+    assert_eq!((release.kind, release.phase), (KBAR_FRAME_RELEASE, 0));
+    assert_eq!(released(barrier), KBAR_BUFFER, "there is a record");
+}
+
+/// Whether there is a record of the release of phase 0.
+fn released(barrier: u64) -> i32 {
+    let mut needed = 0;
+    // SAFETY: a null buffer of length 0, a writable place for the length.
+    unsafe { kbar_release_info(barrier, 0, null_mut(), 0, &raw mut needed) }
+}

@@ -67,6 +67,8 @@ const (
 	ReleaseNow Kind = 6
 	Close      Kind = 7
 	Wait       Kind = 8
+	Begin      Kind = 9
+	End        Kind = 10
 )
 
 // Explicit is the flag of requests that marks a participant that the script gave itself.

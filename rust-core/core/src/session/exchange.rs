@@ -44,7 +44,9 @@ impl Session {
         let next_turn = |last: Turn| last.after().find(|turn| self.has(*turn));
         match (self.in_flight.back(), &self.link) {
             (Some(InFlight::Outcomes(batch)), Link::Live) => {
-                let room = self.in_flight.len() < BATCHES_IN_FLIGHT;
+                // A second one would say that the first has come, and the store might refuse that.
+                let alone = self.ledger.census().is_some();
+                let room = !alone && self.in_flight.len() < BATCHES_IN_FLIGHT;
                 let nobody_else = next_turn(Turn::Outcomes) == Some(Turn::Outcomes);
                 (room && nobody_else && self.ledger.owes_full_batch_like(batch))
                     .then_some(Next::Turn(Turn::Outcomes))
@@ -58,11 +60,11 @@ impl Session {
         }
     }
 
-    fn has(&self, turn: Turn) -> bool {
+    pub(super) fn has(&self, turn: Turn) -> bool {
         match turn {
             Turn::Outcomes => self.ledger.owes() && self.broken.is_none(),
             Turn::End => !self.ends.is_empty(),
-            Turn::Beat => self.beat_wanted || !self.expired.is_empty(),
+            Turn::Beat => self.beat_wanted || !self.expired.is_empty() || self.owes_census(),
         }
     }
 
@@ -117,6 +119,11 @@ impl Session {
                 (InFlight::Beat(expired), open, false, op)
             }
         };
+        let mut census = self.ledger.census();
+        if let (Some(census), InFlight::Open(_)) = (&mut census, &in_flight) {
+            census.owing += self.ledger.acknowledged().0; // they are told again after it
+        }
+        self.told = census;
         self.in_flight.push_back(in_flight);
         let mut reasons: Vec<Box<str>> = self.known_reasons().map(Into::into).collect();
         if let Op::Outcomes(items) = &op {
@@ -133,6 +140,7 @@ impl Session {
             incarnation: self.incarnation.clone(),
             phase,
             resend,
+            census,
             reasons,
             op,
         })
@@ -209,6 +217,7 @@ impl Session {
     }
 
     fn send_again(&mut self, in_flight: InFlight) {
+        self.told = None;
         match in_flight {
             InFlight::Open(_) => {}
             InFlight::Outcomes(batch) => self.ledger.take_back(batch),

@@ -86,6 +86,7 @@ impl Session {
         if !cyclic {
             self.counts = reply.counts.clone();
         }
+        self.owing = reply.owing;
         self.late = reply.late;
         self.unnameable = reply.unnameable;
         self.processes = reply.processes;

@@ -12,8 +12,10 @@ use crate::error::Error;
 use crate::ids::{Incarnation, Participant, Phase, ProcessId, Reason};
 pub use crate::ledger::Answered;
 use crate::ledger::{Batch, Decision, Ledger, Overdue, Report};
-use crate::options::{BarrierOptions, Late, OnTimeout};
-use crate::protocol::{BreakKind, Broken, Counts, Micros, Op, Others, Release, StoreTime, Why};
+use crate::options::{BarrierOptions, Late, OnTimeout, Parties};
+use crate::protocol::{
+    BreakKind, Broken, Census, Counts, Micros, Op, Others, Release, StoreTime, Why,
+};
 use crate::ticket::Ticket;
 
 #[cfg(test)]
@@ -124,6 +126,10 @@ pub struct Session {
     releases: BTreeMap<Phase, Release>,
     broken: Option<Broken>,
     counts: Counts,
+    /// Newest number of those who run, in all processes, and have no outcome in the open phase.
+    owing: u32,
+    /// What the store was told of who runs here; none where the answer to that is lost.
+    told: Option<Census>,
     /// Reasons of failures in the phase before, whose counters this process looks after as well.
     failed_before: BTreeMap<String, u32>,
     late: u32,
@@ -148,10 +154,14 @@ impl Session {
     #[must_use]
     pub fn new(process: ProcessId, options: impl Into<Arc<BarrierOptions>>) -> Self {
         let options = options.into();
+        let mut ledger = Ledger::new(options.shared.cyclic).with_batches_of(options.batch_max);
+        if let Parties::Running(_) = options.shared.parties {
+            ledger = ledger.counting_running();
+        }
         Self {
             process,
             canonical: options.shared.canonical(),
-            ledger: Ledger::new(options.shared.cyclic).with_batches_of(options.batch_max),
+            ledger,
             link: Link::Down,
             registered: false,
             incarnation: None,
@@ -166,6 +176,8 @@ impl Session {
             releases: BTreeMap::new(),
             broken: None,
             counts: Counts::default(),
+            owing: 0,
+            told: None,
             failed_before: BTreeMap::new(),
             late: 0,
             unnameable: false,
@@ -217,8 +229,27 @@ impl Session {
             let _answered = ticket.redeem();
             return Err(error);
         }
-        let nameable = explicit && participant.is_number_up_to(self.options.shared.parties);
+        let parties = self.options.shared.parties.fixed();
+        let nameable = explicit && parties.is_some_and(|n| participant.is_number_up_to(n));
         self.ledger.report(participant, report, nameable, ticket)
+    }
+
+    /// A participant runs from now on; nothing where the number of parties is fixed.
+    pub fn begin(&mut self, participant: &Participant) {
+        if !self.is_over() {
+            self.ledger.begin(participant);
+        }
+    }
+
+    /// It does not run any more.
+    pub fn end_of(&mut self, participant: &Participant) {
+        self.ledger.end(participant);
+    }
+
+    /// Whether the store does not know who runs here.
+    fn owes_census(&self) -> bool {
+        let census = self.ledger.census();
+        census.is_some() && census != self.told && !self.is_over()
     }
 
     /// A wait for the phase has expired: expired once more, then does what `onTimeout` says.

@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 use crate::options::BarrierOptions;
 use crate::protocol::{Broken, Counts, Micros, Release};
 
-use super::{InFlight, Link, Session};
+use super::{InFlight, Link, Session, Turn};
 
 impl Session {
     /// The ledger.
@@ -39,6 +39,12 @@ impl Session {
     #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How many are expected, as far as is known here: where that is whoever runs, those who have or owe an outcome.
+    #[must_use]
+    pub fn parties(&self) -> u32 {
+        self.options.shared.parties.of(&self.counts, self.owing)
     }
 
     /// Late participants heard of, ids that cannot be named among them, and registered processes.
@@ -122,7 +128,7 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let owes = self.ledger.owes() && self.broken.is_none();
-        let asks = !self.ends.is_empty() || !self.expired.is_empty() || self.beat_wanted;
+        let asks = !self.ends.is_empty() || self.has(Turn::Beat);
         self.in_flight.is_empty() && !owes && !asks && self.opening.is_empty()
     }
 

@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::ids::{Incarnation, Participant, Phase, ProcessId};
-use crate::options::SharedOptions;
+use crate::options::{Parties, Quorum, SharedOptions};
 use crate::protocol::{
     Answer, BreakKind, Broken, Counts, Item, ItemAnswer, ItemKind, Micros, Op, Others, Outcome,
     Push, Release, Reply, Request, StoreTime, Why,
 };
 
 mod missing;
+mod running;
 
 /// Releases that are kept.
 pub(crate) const RELEASES_KEPT: u32 = 16;
@@ -41,6 +42,9 @@ struct ProcessRecord {
     seen: StoreTime,
     push_latency: Micros,
     closed: bool,
+    /// Of who runs there: how many have no outcome here in the open phase, and how many there are.
+    owing: u32,
+    running: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -121,12 +125,14 @@ impl MemoryStore {
         }
         match &request.op {
             Op::Open { .. } => Answer::Reopen, // handled above
-            Op::Outcomes(items) => Answer::Items(
-                items
+            Op::Outcomes(items) => {
+                let items = items
                     .iter()
                     .map(|item| record.outcome(request, item, now, effects))
-                    .collect(),
-            ),
+                    .collect();
+                record.count_running(request, now, effects);
+                Answer::Items(items)
+            }
             Op::Release(why) => {
                 if request.phase < record.open {
                     return Answer::Released;
@@ -150,6 +156,7 @@ impl MemoryStore {
             }
             Op::Beat { .. } => {
                 record.move_up(request.phase, effects);
+                record.count_running(request, now, effects);
                 if record.registered() > 1 {
                     effects.pushes.push(Push::Ping { at: now });
                 }
@@ -222,6 +229,7 @@ impl MemoryStore {
         // Not behind in the sense of an outcome: what the process knows has just been restored.
         record.move_up(request.phase, effects);
         effects.was_behind = false;
+        record.take_census(request);
         if let (None, Some(broken)) = (&record.broken, broken) {
             record.broken = Some(broken.clone());
             effects.pushes.push(Push::Broken {
@@ -246,6 +254,7 @@ impl MemoryStore {
             incarnation: Some(record.incarnation.clone()),
             open: record.open,
             counts: record.counts.clone(),
+            owing: record.owing(now),
             late: record.late,
             unnameable: record.unnameable,
             processes: record.registered(),
@@ -258,6 +267,12 @@ impl MemoryStore {
             newest: record.releases.values().next_back().cloned(),
             now,
         }
+    }
+}
+
+impl ProcessRecord {
+    fn is_alive(&self, now: StoreTime) -> bool {
+        !self.closed && now.0 - self.seen.0 <= SILENT_MAX.0
     }
 }
 
@@ -274,6 +289,8 @@ impl Record {
                 seen: now,
                 push_latency: Micros(0),
                 closed: false,
+                owing: 0,
+                running: 0,
             });
         process.seen = now;
         process
@@ -312,6 +329,7 @@ impl Record {
             self.counts.failed.clear();
             self.counts.left += self.left_next;
             self.left_next = 0;
+            self.all_who_run_owe();
         }
     }
 
@@ -434,23 +452,22 @@ impl Record {
         if let Some(limit) = options.max_failures.filter(|limit| failed > *limit) {
             let message = format!("{failed} failed, maxFailures is {limit}");
             self.break_up(BreakKind::MaxFailures, message, now, effects);
-        } else if self.counts.accounted() >= options.parties {
-            self.release(Why::All, now, effects);
-        } else if options
-            .release
-            .is_some_and(|q| self.counts.arrived >= q.arrivals(options.parties, self.counts.left))
-        {
-            self.release(Why::Quorum, now, effects);
-        }
+        } else if let Parties::Fixed(parties) = options.parties {
+            let enough = |q: Quorum| self.counts.arrived >= q.arrivals(parties, self.counts.left);
+            if self.counts.accounted() >= parties {
+                self.release(Why::All, now, effects);
+            } else if options.release.is_some_and(enough) {
+                self.release(Why::Quorum, now, effects);
+            }
+        } // of those who run, when the whole operation is done
     }
 
     fn release(&mut self, why: Why, now: StoreTime, effects: &mut Effects) {
         // Nobody waits for those who are gone without a goodbye.
-        let is_alive = |p: &ProcessRecord| !p.closed && now.0 - p.seen.0 <= SILENT_MAX.0;
         let alive: Vec<_> = self
             .processes
             .iter()
-            .filter(|(_, process)| is_alive(process))
+            .filter(|(_, process)| process.is_alive(now))
             .collect();
         let mut hosts: BTreeMap<&str, u32> = BTreeMap::new();
         for (id, _) in &alive {

@@ -47,6 +47,7 @@ impl<'a> Asker<'a> {
             incarnation: self.incarnation.clone(),
             phase: Phase(0),
             resend: false,
+            census: None,
             reasons: Vec::new(),
             op,
         };

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) processes: usize,
     pub(crate) participants: u32,
     pub(crate) parties: u32,
+    /// Whoever runs is expected, and in the first phase at least so many outcomes, instead of `parties`.
+    pub(crate) running: Option<u32>,
     pub(crate) cyclic: bool,
     pub(crate) quorum: Option<Quorum>,
     pub(crate) leaves: bool,
@@ -34,6 +36,10 @@ impl Plan {
     pub(crate) fn from_seed(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let participants = rng.random_range(2..=12);
+        let mut own = StdRng::seed_from_u64(seed ^ 0x72_756e);
+        let running = own
+            .random_bool(0.2)
+            .then(|| own.random_range(1..=participants.min(3)));
         let quorum = match rng.random_range(0..6) {
             0 => Some(Quorum::Count(rng.random_range(1..=participants))),
             1 => Some(Quorum::Percent(rng.random_range(30..=100))),
@@ -45,8 +51,10 @@ impl Plan {
             processes: rng.random_range(1..=3),
             participants,
             parties: participants,
+            // As that of `release_at`, and so are the quorums that these take away.
+            running,
             cyclic: rng.random_bool(0.5),
-            quorum,
+            quorum: quorum.filter(|_| running.is_none()),
             leaves: rng.random_bool(0.3),
             losses: rng.random_bool(0.7),
             amnesia: rng.random_bool(0.4),
@@ -64,7 +72,8 @@ impl Plan {
 
     /// Every participant is waited for and nothing else ends a phase: then nobody can be late, and counts are exact.
     pub(crate) fn exact(&self) -> bool {
-        self.quorum.is_none() && !self.ends && self.max_failures.is_none()
+        let all = self.quorum.is_none() && self.running.is_none();
+        all && !self.ends && self.max_failures.is_none()
     }
 
     pub(crate) fn options(&self) -> BarrierOptions {
@@ -79,11 +88,14 @@ impl Plan {
         let release_at = self
             .release_at
             .map_or(String::new(), |ms| format!(r#","releaseAt":{ms}"#));
+        let parties = self.running.map_or(self.parties.to_string(), |n| {
+            format!(r#"{{"running":["users"],"atLeast":{n}}}"#)
+        });
         let on_timeout = format!("{:?}", self.on_timeout).to_lowercase();
         let json = format!(
             r#"{{"name":"model","parties":{},"cyclic":{},"store":"redis://127.0.0.1","runId":"r","reasons":["login"],
                "onTimeout":"{on_timeout}"{release}{max}{release_at}}}"#,
-            self.parties, self.cyclic
+            parties, self.cyclic
         );
         let mut options = BarrierOptions::from_json(json.as_bytes()).expect("valid options");
         options.batch_max = self.batch_max;

@@ -14,6 +14,8 @@ use rand::{RngExt, SeedableRng};
 use crate::plan::{AHEAD, Plan};
 use crate::stores::Store;
 
+mod running;
+
 struct Process {
     session: Session,
     connected: bool,
@@ -25,6 +27,9 @@ struct Process {
     released: Vec<Release>,
     broken: bool,
     members: Vec<Participant>,
+    /// Who runs here, and of these, whom the store has been told of.
+    running: BTreeSet<Participant>,
+    known: BTreeSet<Participant>,
     /// Tokens that have not been completed.
     pending: BTreeSet<Token>,
 }
@@ -43,6 +48,8 @@ pub(crate) struct World<'a> {
     indices: BTreeMap<Phase, BTreeSet<u32>>,
     /// The newest phase that any process knew to be open.
     furthest: Phase,
+    /// The phases whose release the store has decided.
+    decided: BTreeSet<Phase>,
     traced: bool,
 }
 
@@ -62,6 +69,8 @@ impl<'a> World<'a> {
                     .filter(|n| *n as usize % plan.processes == i)
                     .map(|n| Participant::new(&n.to_string()).expect("valid"))
                     .collect(),
+                running: BTreeSet::new(),
+                known: BTreeSet::new(),
                 pending: BTreeSet::new(),
             })
             .collect();
@@ -75,6 +84,7 @@ impl<'a> World<'a> {
             truth_left: HashMap::new(),
             indices: BTreeMap::new(),
             furthest: Phase(0),
+            decided: BTreeSet::new(),
             traced: std::env::var_os("K6_BARRIER_MODEL_TRACE").is_some(),
         }
     }
@@ -106,6 +116,7 @@ impl<'a> World<'a> {
     fn step(&mut self) {
         let p = self.rng.random_range(0..self.processes.len());
         match self.rng.random_range(0..100) {
+            0..12 if self.plan.running.is_some() => self.someone_begins_or_ends(p),
             0..35 => self.someone_reports(p),
             35..45 => self.deliver_push(p),
             45..48 => self.processes[p].session.want_beat(),
@@ -205,6 +216,7 @@ impl<'a> World<'a> {
             process.sent.push_back(request);
         }
         if process.sent.is_empty() && process.answers.is_empty() {
+            self.note_known(p);
             return;
         }
         let fate = if self.plan.losses {
@@ -220,6 +232,11 @@ impl<'a> World<'a> {
             let mut pushes = Vec::new();
             let reply = self.store.apply(&request, &mut pushes);
             self.trace(|| format!("{p} asks {request:?}\n    -> {reply:?}"));
+            for push in &pushes {
+                if let Push::Release { release, .. } = push {
+                    self.check_decision(release);
+                }
+            }
             self.publish(&pushes);
             self.processes[p].answers.push_back(reply);
             if self.rng.random_bool(0.5) {
@@ -233,6 +250,7 @@ impl<'a> World<'a> {
         }
         while let Some(reply) = self.processes[p].answers.pop_front() {
             self.with_events(p, |s, e| s.answered(reply, e));
+            self.note_known(p);
             if self.rng.random_bool(0.5) {
                 break;
             }
@@ -328,6 +346,11 @@ impl<'a> World<'a> {
         }
         match release.why {
             _ if lost => {}
+            Why::All if self.plan.running.is_some() => {
+                let first = if n.0 == 0 { self.plan.running } else { None };
+                let enough = decided.len() >= first.unwrap_or(1) as usize;
+                assert!(enough, "released early: {text}");
+            }
             Why::All => assert!(
                 decided.len() + left >= self.plan.parties as usize,
                 "released early: {text}"
@@ -453,7 +476,17 @@ impl<'a> World<'a> {
             .count();
         let decided = self.truth.get(&furthest).map_or(0, HashMap::len);
         let one_shot_over = !self.plan.cyclic && furthest > Phase(0);
-        if !one_shot_over && decided > 0 {
+        if !one_shot_over && let Some(at_least) = self.plan.running {
+            let enough = if furthest.0 == 0 { at_least } else { 1 };
+            let run = self.processes.iter().map(|p| &p.running);
+            let owing = run
+                .map(|all| self.owing(all, furthest).len())
+                .sum::<usize>();
+            assert!(
+                decided < enough as usize || owing > 0,
+                "phase {furthest} hangs: {decided} accounted, {owing} owing: {plan}"
+            );
+        } else if !one_shot_over && decided > 0 {
             assert!(
                 decided + left < self.plan.parties as usize,
                 "phase {furthest} hangs: {decided} accounted, {left} left: {plan}"
@@ -469,6 +502,7 @@ impl<'a> World<'a> {
             .collect();
         if let (Some(joined), false) = (self.store.joined(furthest), one_shot_over)
             && self.plan.quorum.is_none()
+            && self.plan.running.is_none()
         {
             assert_eq!(
                 joined, arrived,

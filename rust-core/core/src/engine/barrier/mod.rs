@@ -81,6 +81,8 @@ pub enum Call {
     /// The same without an arrival; [`Done::Over`] at once where the news has been told already. Of a spread release a
     /// participant that has arrived is let go at its own instant, which a completion tells.
     Wait(Phase, Option<Participant>, Limit),
+    /// A participant runs from now on, or does not run any more, where the parties are those who do.
+    Runs(Participant, bool),
     /// A wait for the phase has expired.
     Expire(Phase),
     /// Release the phase by hand.
@@ -294,6 +296,15 @@ impl Barrier {
                     Ok(Decision::Now(answered)) => return self.known(state, token, answered),
                     Ok(Decision::Later(answered)) => standing = Some(answered),
                 }
+            }
+            Call::Runs(participant, begins) => {
+                if begins {
+                    state.session.begin(&participant);
+                } else {
+                    state.session.end_of(&participant);
+                }
+                self.go_on(state, events, None);
+                return Submitted::Done(Ok(Done::Over));
             }
             Call::Expire(phase) => state.session.expire(phase, ticket(look), &mut events),
             Call::ReleaseNow(phase) => {

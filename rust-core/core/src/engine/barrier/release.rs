@@ -97,7 +97,7 @@ impl Barrier {
                 release,
                 at,
                 epoch_micros(received),
-                self.options.shared.parties,
+                self.options.shared.parties.of(&release.counts, 0),
             ),
         );
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);

@@ -25,7 +25,12 @@ impl Barrier {
             return;
         };
         state.forget_turns();
-        let table = Timetable::new(spread, release, at, self.options.shared.parties);
+        let table = Timetable::new(
+            spread,
+            release,
+            at,
+            self.options.shared.parties.of(&release.counts, 0),
+        );
         state.timetables.insert(release.phase, table);
     }
 }

@@ -120,7 +120,7 @@ impl Status {
             name: options.name.to_string(),
             run_id: options.run_id.as_ref().map(ToString::to_string),
             store: if redis { "redis" } else { "memory" },
-            parties: options.shared.parties,
+            parties: session.parties(),
             phase: if options.shared.cyclic {
                 session.ledger().open()
             } else {

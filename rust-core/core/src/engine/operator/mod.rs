@@ -335,6 +335,7 @@ impl Operator {
                     Phase(0)
                 }),
                 resend: false,
+                census: None,
                 reasons: Vec::new(), // it looks after nothing
                 op: op.clone(),
             };

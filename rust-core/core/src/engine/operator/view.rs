@@ -92,18 +92,19 @@ impl View {
             run_id: run.to_string(),
             name: name.to_string(),
             state,
-            parties: options.parties,
+            parties: options.parties.of(&look.counts, look.owing),
             cyclic: options.cyclic,
             quorum: options
                 .release
-                .map(|rule: Quorum| rule.arrivals(options.parties, look.counts.left)),
+                .zip(options.parties.fixed())
+                .map(|(rule, parties): (Quorum, u32)| rule.arrivals(parties, look.counts.left)),
             phase: if options.cyclic { look.open } else { Phase(0) },
             arrived: look.counts.arrived,
             failed: look.counts.failed.clone(),
             failed_total: look.counts.failed_total(),
             left: look.counts.left,
             late: look.late,
-            missing: options.parties.saturating_sub(look.counts.accounted()),
+            missing: options.parties.missing(&look.counts, look.owing),
             missing_ids: None,
             since,
             newest_release: look.newest.as_ref().map(|release| ReleaseView {

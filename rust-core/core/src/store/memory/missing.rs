@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ids::{Participant, Phase};
-use crate::protocol::Missing;
+use crate::protocol::{Missing, StoreTime};
 
 use super::{MemoryStore, Record};
 
@@ -33,7 +33,10 @@ impl MemoryStore {
         missing: &mut Missing,
     ) -> Option<u32> {
         let record = self.record.as_ref()?;
-        let parties = record.options.parties;
+        let Some(parties) = record.options.parties.fixed() else {
+            missing.count = record.owing(StoreTime(0));
+            return None; // nobody knows here who runs
+        };
         missing.count = parties.saturating_sub(record.counts.accounted());
         // After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
         let phase = record.spoken_of();

@@ -13,6 +13,7 @@ fn a_process_that_was_silent_for_long_delays_no_release() {
             incarnation,
             phase: Phase(phase),
             resend: false,
+            census: None,
             reasons: Vec::new(),
             op,
         };
@@ -58,6 +59,7 @@ fn a_release_names_the_hosts_of_several_processes() {
             incarnation: None,
             phase: Phase(0),
             resend: false,
+            census: None,
             reasons: Vec::new(),
             op: open,
         };

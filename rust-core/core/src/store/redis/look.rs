@@ -23,6 +23,8 @@ pub struct Look {
     pub open: Phase,
     /// Counts of the open phase; after the release of a one-shot barrier, at that release.
     pub counts: Counts,
+    /// How many who run have no outcome in the open phase; 0 where the number of parties is fixed.
+    pub owing: u32,
     /// Late participants so far.
     pub late: u32,
     /// How it broke.
@@ -79,6 +81,7 @@ pub fn decode_look(value: Value) -> Result<Option<Look>, Unreadable> {
         processes: fields.parse()?,
         heard: time(fields.text()?),
         ttl_ms: fields.text()?.parse().ok(),
+        owing: fields.parse()?,
     }))
 }
 

@@ -15,8 +15,8 @@ use crate::ids::{BarrierName, Incarnation, Phase, RunId};
 use crate::ledger::BATCH_MAX;
 use crate::options::BarrierOptions;
 use crate::protocol::{
-    Answer, BreakKind, Counts, Item, ItemAnswer, ItemKind, Op, Others, Outcome, Reply, Request,
-    StoreTime, Why,
+    Answer, BreakKind, Census, Counts, Item, ItemAnswer, ItemKind, Op, Others, Outcome, Reply,
+    Request, StoreTime, Why,
 };
 
 mod look;
@@ -30,6 +30,7 @@ pub const SCRIPT: &str = concat!(
     include_str!("scripts/barrier/record.lua"),
     include_str!("scripts/barrier/phases.lua"),
     include_str!("scripts/barrier/outcomes.lua"),
+    include_str!("scripts/barrier/running.lua"),
     include_str!("scripts/barrier/operations.lua"),
 );
 
@@ -189,7 +190,7 @@ impl Scripts {
             .arg(request.process.as_str())
             .arg(request.incarnation.as_ref().map_or("", |i| i.as_str()))
             .arg(request.phase.0)
-            .arg(u8::from(request.resend))
+            .arg(&*resend_and_census(request))
             .arg(self.ttl_ms)
             .arg(&self.keys.suffix);
         arguments(&mut call, &request.op);
@@ -208,6 +209,19 @@ impl Scripts {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+/// Whether it may have been executed before, and who runs.
+fn resend_and_census(request: &Request) -> Cow<'static, str> {
+    let resend = if request.resend { "1" } else { "0" };
+    match request.census {
+        None => Cow::Borrowed(resend),
+        Some(Census {
+            phase,
+            owing,
+            running,
+        }) => Cow::Owned(format!("{resend} {phase} {owing} {running}")),
     }
 }
 
@@ -391,6 +405,7 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
         incarnation,
         open,
         counts,
+        owing: detail.parse().unwrap_or(0),
         late: fields.parse()?,
         unnameable: fields.text()? == "1",
         processes: fields.parse()?,

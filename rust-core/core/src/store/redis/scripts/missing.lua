@@ -13,6 +13,18 @@ if not opt then return { '0', '' } end
 local options = cjson.decode(opt)
 -- After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
 local phase = options.cyclic and tonumber(open) or 0
+if type(options.parties) == 'table' then
+  -- Of those who run nobody knows here who they are.
+  local time = redis.call('TIME')
+  local silent = string.format('%.0f', (tonumber(time[1]) - 15) * 1000000 + tonumber(time[2]))
+  local owing = 0
+  for id in string.gmatch(redis.call('HGET', state, '@procs') or '', '%S+') do
+    local seen, closed, owes = string.match(redis.call('HGET', state, '@p:' .. id) or '',
+      '^%d+|%d+|%d+|%d+|(%d+)|%d+|(%d)|(%d+)|%d+$')
+    if closed == '0' and seen >= silent then owing = owing + tonumber(owes) end
+  end
+  return { tostring(owing), '' }
+end
 local accounted = tonumber(arrived) + tonumber(left)
 for n in string.gmatch(by, '=(%d+)') do accounted = accounted + tonumber(n) end
 local count = math.max(options.parties - accounted, 0)

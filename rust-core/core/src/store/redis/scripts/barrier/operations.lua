@@ -16,6 +16,14 @@ local function reply(answer, detail, items)
   return list
 end
 
+local function note_process(id, p)
+  local text = string.format('%s|%d|%d|%d|%s|%.0f|%s', p.number, p.phase, p.outcomes, p.leaves, p.seen, p.latency,
+    p.closed and '1' or '0')
+  if running then text = text .. string.format('|%d|%d', p.owing, p.running) end
+  noted[#noted + 1] = '@p:' .. id
+  noted[#noted + 1] = text
+end
+
 local function save()
   record.by = failures_as('%s=%d', ' ', by)
   for _, name in ipairs(fields) do
@@ -25,23 +33,23 @@ local function save()
       noted[#noted + 1] = text
     end
   end
-  local p = processes[me]
-  if p then
-    noted[#noted + 1] = '@p:' .. me
-    noted[#noted + 1] = string.format('%s|%d|%d|%d|%s|%.0f|%s', p.number, p.phase, p.outcomes, p.leaves, p.seen, p.latency,
-      p.closed and '1' or '0')
+  if processes[me] then note_process(me, processes[me]) end
+  if running then
+    for id, p in pairs(processes) do
+      if id ~= me and p.changed then note_process(id, p) end
+    end
   end
   for first = 1, #noted, 1000 do
     redis.call('HSET', state, unpack(noted, first, math.min(first + 999, #noted)))
   end
 end
 
-local function finish(answer, detail, items)
+local function finish(answer, items)
   if me ~= '' and tonumber(ttl) > (tonumber(record.ttl or '') or 0) then record.ttl = ttl end
   save()
   write_mirrors()
   expire()
-  return reply(answer, detail, items)
+  return reply(answer, running and tostring(owing()), items)
 end
 
 -- ---- open -------------------------------------------------------------------------------------------------------
@@ -122,6 +130,7 @@ local function open()
   end
   move_up(phase)
   behind = false
+  take_census()
   if broken ~= '' and record.broken == '' then set_broken(broken) end
   local n = cyclic and record.open or 0
   each_reason(function(reason) set_counter(reason, n, by[reason] or 0) end)
@@ -142,6 +151,7 @@ if op == 'beat' then
   close(mine, ARGV[9] == '1')
   if record.broken == '' then
     move_up(phase)
+    count_running()
     if record.alive > 1 then publish('{"kind":"ping","at":' .. now .. '}') end
   end
   return finish('OK')
@@ -149,11 +159,13 @@ end
 
 if record.broken ~= '' then
   if op ~= 'outcomes' then return finish('BROKEN') end
-  return finish('ITEMS', nil, { 'B*' .. #ARGV - 8 })
+  return finish('ITEMS', { 'B*' .. #ARGV - 8 })
 end
 
 if op == 'outcomes' then
-  return finish('ITEMS', nil, outcomes(8))
+  local items = outcomes(8)
+  count_running()
+  return finish('ITEMS', items)
 end
 
 if op == 'release' then

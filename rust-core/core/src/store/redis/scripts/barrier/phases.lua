@@ -1,10 +1,12 @@
 -- ---- phases -----------------------------------------------------------------------------------------------------
 
 local cyclic, parties
+local running -- the rule where the parties are those who run; nothing where they are a number
 local options
 local function load_options()
   options = cjson.decode(record.opt)
   cyclic, parties = options.cyclic, options.parties
+  if type(parties) == 'table' then running, parties = parties, math.huge end -- complete when the whole operation is done
 end
 
 local function over() return not cyclic and record.open > 0 end
@@ -14,6 +16,9 @@ local function next_counts()
     record.arrived, by, failed = 0, {}, 0
     record.left = record.left + record.left_next
     record.left_next = 0
+    if running then
+      each_process(function(_, p) p.owing, p.changed = p.running, true end)
+    end
   end
 end
 

@@ -1,10 +1,11 @@
--- The store's side of a barrier, as one script: open, outcomes, release, abort, beat. It is in four files, read one after the
--- other: the record, phases and mirrors, outcomes, operations.
+-- The store's side of a barrier, as one script: open, outcomes, release, abort, beat. It is in five files, read one after the
+-- other: the record, phases and mirrors, outcomes, who runs, operations.
 --
 -- KEYS[1]  the barrier's hash: the one truth. Everything else is a mirror for outside readers, written last.
 -- KEYS[2]  the set of those who arrived in phase 0
 -- KEYS[3…] the mirrors that the sender looks after: others are not touched, for there are servers that insist on it
 -- ARGV     op, process, incarnation, phase, resend (0 or 1), ttl in ms, suffix of all keys, then what the op needs
+--          Where the parties are those who run, behind resend: phase, owing, running. They are in running.lua.
 --          An operator is no process: with an empty one a release or an abort registers nobody and renews no key.
 -- Answer   a list of texts, in the order of `reply` below
 --
@@ -15,7 +16,7 @@
 
 local state, joined_base = KEYS[1], KEYS[2]
 local op, me, known_inc = ARGV[1], ARGV[2], ARGV[3]
-local phase, resend = tonumber(ARGV[4]), ARGV[5] == '1'
+local phase, resend = tonumber(ARGV[4]), string.sub(ARGV[5], 1, 1) == '1'
 local ttl, suffix = ARGV[6], ARGV[7]
 local channel = 'K6_BARRIER_EVENTS:' .. suffix
 local declared = {}
@@ -89,14 +90,15 @@ local function split(text)
   return parts
 end
 
-local processes = {} -- of those looked at: number, phase, outcomes, leaves, seen, latency, closed
+local processes = {} -- of those looked at: number, phase, outcomes, leaves, seen, latency, closed, and of who runs: owing, running
 local function process(id)
   if not processes[id] then
     local text = redis.call('HGET', state, '@p:' .. id)
     if text then
       local p = split(text)
       processes[id] = { number = p[1], phase = tonumber(p[2]), outcomes = tonumber(p[3]), leaves = tonumber(p[4]), seen = p[5],
-        latency = tonumber(p[6]), closed = p[7] == '1' }
+        latency = tonumber(p[6]), closed = p[7] == '1',
+        owing = p[8] and tonumber(p[8]) or 0, running = p[9] and tonumber(p[9]) or 0 }
     end
   end
   return processes[id]
@@ -108,7 +110,7 @@ local function my_process()
     record.processes = record.processes + 1
     record.alive = record.alive + 1
     processes[me] = { number = tostring(record.processes), phase = record.open, outcomes = 0, leaves = 0, latency = 0,
-      closed = false }
+      closed = false, owing = 0, running = 0 }
     redis.call('HSET', state, '@procs', (redis.call('HGET', state, '@procs') or '') .. me .. ' ')
   end
   processes[me].seen = now
@@ -126,15 +128,20 @@ local function each_process(f)
   end
 end
 
+local silent
+local function is_alive(p)
+  -- Times of equal length: text compares as numbers do.
+  silent = silent or string.format('%.0f', tonumber(now) - SILENT_MAX)
+  return not p.closed and p.seen >= silent
+end
+
 -- How long everyone waits for everyone else to hear of a release, and the hosts where several processes do; nobody waits for
 -- those who are gone without a goodbye.
 local function common_release()
   local n, latency = 0, 0
   local on_host, crowded = {}, {}
-  -- Times of equal length: text compares as numbers do.
-  local silent = string.format('%.0f', tonumber(now) - SILENT_MAX)
   each_process(function(id, p)
-    if p.closed or p.seen < silent then return end
+    if not is_alive(p) then return end
     n = n + 1
     latency = math.max(latency, p.latency)
     local host = string.sub(id, 1, 8)

@@ -1,0 +1,133 @@
+package barrier
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const crowd = `const b = new Barrier('crowd', { parties: { running: ['users'], grace: 0 }, cyclic: true, timeout: '60s' })`
+
+func TestWhoeverRunsIsExpected(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first, second := p.watched(1, crowd), p.watched(2, crowd)
+	first.emit("IterStart", "users")
+	second.emit("IterStart", "users")
+	second.emit("IterStart", "users")
+	first.mustRun(`b.arrive()`)
+	assert.Equal(t, `[1,2,1]`, first.json(`[b.status().arrived, b.status().parties, b.missing().count]`))
+	assert.Equal(t, `[]`, first.json(`b.missing().ids`), "nobody knows who they are")
+
+	second.emit("IterEnd", "users")
+	assert.Equal(t, `[0,1,1,"all"]`, first.json(`(({ phase, arrived, parties, reason }) => [phase, arrived, parties, reason])(b.wait())`),
+		"who has gone without a word is not waited for")
+}
+
+func TestWhoIsBetweenTwoIterationsIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('crowd', { parties: { running: ['users'], grace: '1h' }, cyclic: true })`
+	first, second := p.watched(1, script), p.watched(2, script)
+	first.emit("IterStart", "users")
+	second.iterate("users", ``)
+	first.mustRun(`b.arrive()`)
+	assert.Equal(t, `[0,2]`, first.json(`[b.status().phase, b.status().parties]`))
+	second.iterate("users", `b.arrive()`)
+	assert.Equal(t, `2`, first.json(`b.wait().arrived`))
+}
+
+func TestWhoBeginsNoOtherIterationIsNotWaitedForAnyMore(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('crowd', { parties: { running: ['users'], grace: '1ms' }, cyclic: true })`
+	first, second := p.watched(1, script), p.watched(2, script)
+	first.emit("IterStart", "users")
+	second.iterate("users", ``)
+	assert.Equal(t, `1`, first.json(`b.arriveAndWait().arrived`))
+}
+
+func TestAnIterationOfAnotherScenarioIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first, second := p.watched(1, crowd), p.watched(2, crowd)
+	first.emit("IterStart", "users")
+	second.emit("IterStart", "others")
+	assert.Equal(t, `1`, first.json(`b.arriveAndWait().arrived`))
+}
+
+func TestEveryScenarioCounts(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('all', { parties: 'running', cyclic: true })`
+	first, second := p.watched(1, script), p.watched(2, script)
+	first.emit("IterStart", "users")
+	second.emit("IterStart", "others")
+	first.mustRun(`b.arrive()`)
+	assert.Equal(t, `2`, first.json(`b.status().parties`))
+	second.mustRun(`b.fail('login')`)
+	assert.Equal(t, `[1,1,2]`, second.json(`(({ arrived, failedTotal, parties }) => [arrived, failedTotal, parties])(b.wait())`))
+}
+
+func TestTheFirstPhaseWaitsForAtLeastSoMany(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('crowd', { parties: { running: ['users'], atLeast: 2, grace: 0 }, cyclic: true })`
+	first, second := p.watched(1, script), p.watched(2, script)
+	first.iterate("users", `b.arrive()`)
+	assert.Equal(t, `0`, first.json(`b.status().phase`))
+	second.iterate("users", `b.arrive()`)
+	first.iterate("users", `b.arriveAndWait()`)
+	assert.Equal(t, `2`, first.json(`b.status().phase`), "later ones do not")
+}
+
+func TestWhoGivesAnotherIDStandsForIt(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first := p.watched(1, crowd)
+	first.emit("IterStart", "users")
+	assert.Equal(t, `[1,1]`, first.json(`(({ arrived, parties }) => [arrived, parties])(b.arriveAndWait({ participant: 'anna' }))`))
+	first.emit("IterEnd", "users")
+	first.iterate("users", `b.register({ participant: 'berta' }); b.arriveAndWait()`)
+	assert.Equal(t, `2`, first.json(`b.status().phase`))
+}
+
+func TestWhoWaitsWithoutAnArrivalDoesNotWaitForItself(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first, second := p.watched(1, crowd), p.watched(2, crowd)
+	first.emit("IterStart", "users")
+	second.emit("IterStart", "users")
+	first.mustRun(`b.arrive()`)
+	assert.Equal(t, `[0,1]`, second.json(`(({ phase, arrived }) => [phase, arrived])(b.wait())`))
+	second.mustRun(`b.arrive()`)
+	first.mustRun(`b.arriveAndWait()`)
+	assert.Equal(t, `2`, first.json(`b.status().phase`), "from its own outcome on it is waited for again")
+}
+
+func TestWhoRunsIsSaidInTheInitContext(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	v := p.user(1, ``)
+	_, err := v.run(crowd)
+	require.Error(t, err)
+	assert.Contains(t, err.Error(), "outside the init context")
+}
+
+func TestPartiesThatAreWrongAreNamed(t *testing.T) {
+	t.Parallel()
+	for options, want := range map[string]string{
+		`{ parties: 'all' }`:                                 `parties`,
+		`{ parties: { running: [] } }`:                       `parties.running`,
+		`{ parties: { running: 'users' } }`:                  `parties.running`,
+		`{ parties: { running: ['users'], atLeast: 0 } }`:    `parties.atLeast`,
+		`{ parties: { runing: ['users'] } }`:                 `parties.runing`,
+		`{ parties: { running: ['users'] }, release: 5 }`:    `release`,
+		`{ parties: 'running', release: { quorum: '90%' } }`: `release`,
+	} {
+		p := newProcess(t)
+		got := p.initUser(1).json(`(() => { try { new Barrier('b', ` + options + `) } catch (e) { return e.option ?? e.message } })()`)
+		assert.Contains(t, got, want, options)
+	}
+}
