@@ -74,7 +74,7 @@ export default function () {
   const token = tokens?.[(user - 1) % tokens.length];
 
   attempt();
-  const options = { dialect, token, replyLimitMs: config.replyLimitMs };
+  const options = { dialect, token, replyLimitMs: config.replyLimitMs, silenceMs: config.silenceMs };
   const { connected, why } = talk(addressOf(config.wsUrl, dialect, token), options, function* (connection) {
     if (session === 0) {
       meeting?.meet();
@@ -102,7 +102,11 @@ function* converse(connection, user, session) {
   const content = promptOf(prompts, user, session);
   const endsAt = Date.now() + within(config.session, draw(user, session, 1));
   for (let number = 1; ; number++) {
-    const { failed, code } = yield connection.ask({ id: `${user}-${session}-${number}`, content, user });
+    const reply = yield connection.ask({ id: `${user}-${session}-${number}`, content, user });
+    const { failed, code } = reply;
+    if (session === 0 && number === 1) {
+      meeting?.began(reply);
+    }
     conclude(user, failed, { why: connection.why(), code });
     // What still comes of a reply that is late could be taken for the next one.
     if (!connection.isOpen() || failed === 'timeout' || number === config.messages) {

@@ -13,8 +13,8 @@ use crate::{Error, doing};
 /// How often a process that shall end is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A process of this system, by its number and the instant of its start. It may be kept in a file: after a restart of the machine, or
-/// seen from another container, it is nobody.
+/// A process of this system, by its number and the instant of its start. It may be kept in a file. After a restart of the machine, or
+/// seen from another container, it is nobody who can be asked after or signalled: see [`Self::is_elsewhere`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -61,6 +61,13 @@ impl Identity {
         system().is_ok_and(|here| here == self.system)
             && stat(self.process)
                 .is_ok_and(|stat| stat.starttime == self.started_ticks && !over(&stat))
+    }
+
+    /// Whether its numbers are of another system: a container, a machine, or this one before its restart. Whether it runs there cannot
+    /// be told from here.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        system().is_ok_and(|here| here != self.system)
     }
 
     /// Sends it a signal. Returns whether it was there to get it; another process of its number gets nothing.
@@ -143,6 +150,7 @@ mod tests {
             },
         ] {
             assert!(!other.lives());
+            assert_eq!(other.is_elsewhere(), other.system != own.system);
             assert!(!other.signal(Signal::KILL).expect("nobody to refuse it"));
         }
         assert!(own.lives(), "it got no signal");

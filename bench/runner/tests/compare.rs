@@ -43,6 +43,37 @@ fn fewer_cycles_than_a_verdict_takes_say_how_many_are_missing() {
 }
 
 #[test]
+fn a_run_that_was_begun_and_never_judged_is_interrupted() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(7, 1.12);
+    let killed = plan.add(&run("hash", 8, 1.0));
+    fs::remove_file(plan.folder.join(&killed).join("verdict.json")).expect("removed");
+    let (_, compared) = call(&place, "compare", &[&plan.folder], &[]);
+    let why = "INTERRUPTED (its runner was ended before it could judge)";
+    let line = format!("left out: {killed}: {why}");
+    assert!(compared.contains(&line), "{compared}");
+    let (_, reported) = call(&place, "report", &[&plan.folder], &[]);
+    let report = text(&plan.folder.join("report.md")).replace('\\', "");
+    assert!(report.contains("INTERRUPTED"), "{reported} {report}");
+    assert!(!(compared + &report).contains("NOT_RUN"), "{report}");
+}
+
+#[test]
+fn a_run_that_was_watched_is_not_compared_with_one_that_was_not() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(7, 1.12);
+    plan.add(&Run {
+        meta: json!({ "watched": "monitor" }),
+        ..run("hash", 3, 11_200.0)
+    });
+    let (_, printed) = call(&place, "compare", &[&plan.folder], &[]);
+    assert!(
+        printed.contains("they differ in watched (by monitor | not given)"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn invalid_runs_and_warm_ups_are_named_and_never_averaged() {
     let place = Place::new();
     let mut plan = Plan::new(&place, "plan").cycles(7, 1.12);

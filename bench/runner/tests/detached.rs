@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::life::{
-    Ends, Stops, call, child, plan, plans, process_in, processes, send, verb, wait_for, waits,
+    Ends, Stops, all_end, call, child, children, plan, plans, process_in, processes, send, verb,
+    wait_for, waits,
 };
 use common::own::Own;
-use common::{finish, text};
+use common::{files, finish, text};
 use rustix::process::Signal;
 
 fn shown(path: &Path) -> String {
@@ -282,6 +283,58 @@ fn a_runner_that_was_killed_is_told_by_whoever_asks_and_by_the_next_run() {
         shown(&plan)
     );
     assert!(code == 0 && printed.contains(&expected), "{printed}");
+}
+
+#[test]
+fn a_runner_of_another_container_is_neither_taken_for_dead_nor_disturbed() {
+    let own = waits();
+    let _stops = Stops(&own.place, &["stop"]);
+    let (code, printed) = finish(&mut call(&own, "run", &["--detach"]));
+    assert_eq!(code, 0, "{printed}");
+    let plan = plan(&own.place.evidence());
+    wait_for("k6 runs", || (looks(&plan) > 0).then_some(()));
+    let runner = process_in(&printed);
+    let started = children(runner);
+    send(runner, Signal::KILL);
+    all_end(&started);
+    // As seen from elsewhere: its numbers are of another system.
+    let events = plan.join("events.jsonl");
+    let told = text(&events);
+    let (_, after) = told.split_once("\"system\":\"").expect("a runner");
+    let (system, _) = after.split_once('"').expect("its system");
+    std::fs::write(&events, told.replace(system, "another boot pid:[1]")).expect("written");
+    let folder = shown(&plan);
+    let (code, printed) = verb(&own, &["status", &folder]);
+    assert_eq!(code, 2, "{printed}");
+    for expected in ["runs, or ran, in another container", "; last written to "] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    assert!(!printed.contains("INTERRUPTED"), "{printed}");
+    let (_, printed) = verb(&own, &["status", &folder, "--json"]);
+    assert!(printed.contains("\"state\": \"elsewhere\""), "{printed}");
+    let out = shown(&own.folder.join("out.tar.gz"));
+    for (arguments, refused) in [
+        (&["resume", &folder][..], "not resumed"),
+        (&["stop", &folder], "not stopped"),
+        (&["export", &folder, "--out", &out], "not exported"),
+    ] {
+        let (code, printed) = verb(&own, arguments);
+        assert_eq!(code, 2, "{printed}");
+        assert!(
+            printed.contains(refused) && printed.contains("in another container"),
+            "{refused}: {printed}"
+        );
+    }
+    // A runner would have written meanwhile.
+    let old = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+    for path in files(&plan) {
+        let file = std::fs::File::options().append(true).open(path);
+        file.and_then(|file| file.set_modified(old))
+            .expect("a time");
+    }
+    let (code, printed) = verb(&own, &["status", &folder]);
+    assert_eq!(code, 4, "{printed}");
+    assert!(printed.contains("INTERRUPTED"), "{printed}");
 }
 
 #[test]

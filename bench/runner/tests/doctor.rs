@@ -4,6 +4,7 @@ mod common;
 
 use std::process::Stdio;
 
+use common::life::chat_service;
 use common::services::Services;
 use common::{Place, Redis, ask, finish, k6, waiting_room};
 
@@ -270,6 +271,28 @@ fn what_an_interrupted_run_has_left_keeps_no_run_from_cleaning_it() {
     assert_eq!(code, 0, "{printed}");
     assert!(
         printed.contains("warning  gateway, stream: the first user cannot wait"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_load_is_held_beside_the_machine() {
+    let place = Place::new();
+    let mut command = place.runner();
+    command
+        .args(["doctor", "chat", "--scenario", "websocket-streaming"])
+        .args(["--set", "VUS=400"])
+        .env("K6_BIN", k6())
+        .env("CHAT_SERVICE_BIN", chat_service());
+    let (_, printed) = finish(&mut command);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let expected = format!(
+        "load: 400 users on {processors} processors, {} for each; about 78 of ",
+        400_usize.div_ceil(processors)
+    );
+    assert!(printed.contains(&expected), "{printed}");
+    assert!(
+        printed.contains("400 sockets of k6, and as many of the target, of "),
         "{printed}"
     );
 }

@@ -428,6 +428,26 @@ fn whom_a_person_interrupts_is_chance() {
     assert_ne!(*outcome, "tooManyInvalid", "{cell:#}");
 }
 
+/// It may be the variant's own doing, as where it takes all memory.
+#[test]
+fn whom_something_kills_is_no_chance() {
+    let place = Place::new();
+    let mut plan = Plan::new(&place, "plan").cycles(20, 0.8);
+    for cycle in 1..=4 {
+        for variant in ["zset", "hash"] {
+            plan.add(&Run {
+                attempt: 2,
+                ..run(variant, cycle, 10_000.0 + f64::from(cycle))
+            });
+        }
+        let folder = plan.run_folder("hash", cycle);
+        fs::remove_file(folder.join("verdict.json")).expect("removed");
+    }
+    let cell = drain(&place, &plan);
+    let outcome = &cell["comparisons"][0]["verdict"]["outcome"];
+    assert_eq!(*outcome, "tooManyInvalid", "{cell:#}");
+}
+
 #[test]
 fn an_attempt_that_is_gone_is_missing() {
     let place = Place::new();

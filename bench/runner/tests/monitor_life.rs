@@ -5,11 +5,15 @@ mod common;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, SystemTime};
 
+use common::life::{child, send};
 use common::monitor::{Monitor, call, chat_service, folder, run, until};
-use common::{Place, files, finish, json, text};
+use common::{Place, files, finish, json, text, wait};
 use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
 
 const FREE: [&str; 6] = [
     "start",
@@ -99,6 +103,149 @@ fn a_killed_monitor_takes_prometheus_along_and_is_no_other_process() {
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("had ended before"), "{told}");
     assert!(!path.exists());
+}
+
+/// A call of `start` that waits for a Prometheus that never answers, once the monitor has begun; and the monitor's process.
+fn half_started(place: &Place) -> (Child, i32) {
+    let program = stand_in(place, "exec sleep 600");
+    let mut command = call(place, &FREE);
+    command.env("PROMETHEUS_BIN", program);
+    let starting = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let starting = starting.expect("the runner starts");
+    let monitor = until("the monitor begins", || {
+        let record = std::fs::read(folder(place).join("starting.json")).ok()?;
+        let record: Json = serde_json::from_slice(&record).ok()?;
+        i32::try_from(record["process"].as_i64()?).ok()
+    });
+    until("its Prometheus begins", || child(monitor, "sleep"));
+    (starting, monitor)
+}
+
+#[test]
+fn a_start_that_is_interrupted_leaves_nothing() {
+    let place = Place::new();
+    let (starting, monitor) = half_started(&place);
+    let prometheus = child(monitor, "sleep").expect("it runs").id;
+    send(i32::try_from(starting.id()).expect("an id"), Signal::INT);
+    let (code, told) = wait(starting);
+    assert_eq!(code, 4, "{told}");
+    assert!(gone(monitor) && gone(prometheus), "{told}");
+    for name in ["starting.json", "monitor.json"] {
+        assert!(!folder(&place).join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn what_a_killed_start_leaves_is_found_by_stop() {
+    let place = Place::new();
+    let (mut starting, monitor) = half_started(&place);
+    let prometheus = child(monitor, "sleep").expect("it runs").id;
+    starting.kill().expect("killed");
+    starting.wait().expect("reaped");
+    let (code, told) = finish(&mut call(&place, &FREE));
+    assert_eq!(code, 2, "{told}");
+    let named = format!("is being started already, by process {monitor}");
+    assert!(told.contains(&named), "{told}");
+    let (code, told) = finish(&mut call(&place, &["stop"]));
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("the monitor of chat has ended"), "{told}");
+    until("both end", || {
+        (gone(monitor) && gone(prometheus)).then_some(())
+    });
+    let (code, told) = finish(&mut call(&place, &["stop"]));
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("no monitor of chat is up"), "{told}");
+}
+
+#[test]
+fn a_monitor_of_another_container_is_neither_doubled_nor_taken_for_dead() {
+    let place = Place::new();
+    let path = folder(&place).join("monitor.json");
+    let record = {
+        let _monitor = Monitor::start(&place);
+        json(&path)
+    };
+    let mut elsewhere = record;
+    elsewhere["system"] = "another boot pid:[1]".into();
+    std::fs::write(&path, elsewhere.to_string()).expect("written");
+    for (arguments, what) in [
+        (&FREE[..], "not started"),
+        (&["stop"], "not stopped"),
+        (&["status"], "not asked"),
+    ] {
+        let (code, told) = finish(&mut call(&place, arguments));
+        assert_eq!(code, 2, "{told}");
+        assert!(
+            told.contains(what) && told.contains("in another container"),
+            "{told}"
+        );
+        assert!(
+            told.contains("monitor.json: a monitor ends without it"),
+            "{told}"
+        );
+    }
+    assert_eq!(json(&path), elsewhere, "it is as it was");
+    // One that is up writes every second.
+    let old = SystemTime::now() - Duration::from_hours(1);
+    for path in files(&folder(&place)) {
+        let file = std::fs::File::options().append(true).open(path);
+        file.and_then(|file| file.set_modified(old))
+            .expect("a time");
+    }
+    let (code, told) = finish(&mut call(&place, &["stop"]));
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("had ended before"), "{told}");
+}
+
+/// A run as it is kept; its runner is no more.
+fn kept(place: &Place, run_id: &str, start_ms: i64, end_ms: Option<i64>) -> PathBuf {
+    let record = serde_json::json!({
+        "runId": run_id, "title": run_id, "scenario": "health", "startMs": start_ms, "windowFromMs": start_ms,
+        "windowToMs": null, "endMs": end_ms, "limits": {}, "process": 1, "startedTicks": 0, "system": "none",
+    });
+    let path = folder(place).join(format!("runs/{run_id}.json"));
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&path, record.to_string()).expect("written");
+    path
+}
+
+#[test]
+fn a_monitor_outlives_a_disk_that_it_cannot_write_to() {
+    let place = Place::new();
+    let monitor = Monitor::start(&place);
+    let (own, _) = monitor.processes();
+    // Where a file cannot be replaced, as on a full disk.
+    let targets = folder(&place).join("targets.json");
+    std::fs::remove_file(&targets).expect("removed");
+    std::fs::create_dir_all(targets.join("in-the-way")).expect("a folder");
+    let run = kept(&place, "killed", 1, None);
+    let log = folder(&place).join("monitor.log");
+    until("it says so, or ends", || {
+        (gone(own) || text(&log).contains("not tidied")).then_some(())
+    });
+    assert!(!gone(own), "{}", text(&log));
+    std::fs::remove_dir_all(&targets).expect("removed");
+    until("it tidies", || json(&run)["endMs"].is_i64().then_some(()));
+    assert!(targets.is_file());
+    assert_eq!(text(&log).matches("not tidied").count(), 1, "said once");
+    let (code, told) = finish(&mut call(&place, &["status"]));
+    assert_eq!(code, 0, "{told}");
+}
+
+#[test]
+fn the_newest_hundred_runs_are_kept_to_be_looked_at() {
+    let place = Place::new();
+    let runs: Vec<PathBuf> = (0..103)
+        .map(|number| kept(&place, &format!("run-{number}"), number, Some(number + 1)))
+        .collect();
+    let _monitor = Monitor::start(&place);
+    until("the older ones are removed", || {
+        runs[..3].iter().all(|run| !run.exists()).then_some(())
+    });
+    assert!(runs[3..].iter().all(|run| run.is_file()));
 }
 
 #[test]
@@ -315,6 +462,7 @@ fn k6_sends_to_a_prometheus_of_ones_own_and_its_password_is_kept_secret() {
     let evidence = files(&place.evidence());
     let meta = evidence.iter().find(|path| path.ends_with("meta.json"));
     let meta = json(meta.expect("a run"));
+    assert_eq!(meta["watched"], "prometheus");
     let run_id = meta["runId"].as_str().expect("an id");
     let query = format!("count_over_time(k6_http_reqs_total{{run_id=\"{run_id}\"}}[1h])");
     let answer = prometheus.ask("query", &[("query", &query)]);
@@ -329,6 +477,58 @@ fn k6_sends_to_a_prometheus_of_ones_own_and_its_password_is_kept_secret() {
         );
     }
     assert!(!told.contains("a-password-of-a-test"), "{told}");
+}
+
+#[test]
+fn tokens_of_a_prometheus_of_ones_own_are_told_nowhere() {
+    let place = Place::new();
+    // Nobody listens there, so k6 tells the address in its errors.
+    let mut command = run(&place, &["--scenario", "health"]);
+    command
+        .env(
+            "K6_PROMETHEUS_RW_SERVER_URL",
+            "http://user-token-of-a-test@127.0.0.1:1/write?token=query-token-of-a-test",
+        )
+        .env(
+            "K6_PROMETHEUS_RW_HTTP_HEADERS",
+            "X-Scope:first-header-of-a-test,Authorization:Bearer second-header-of-a-test",
+        )
+        .env("K6_PROMETHEUS_RW_HEADERS_X_KEY", "third-header-of-a-test");
+    let (_, told) = finish(&mut command);
+    let evidence = files(&place.evidence());
+    let output = evidence.iter().find(|path| path.ends_with("stdout.txt"));
+    let output = text(output.expect("a run"));
+    assert!(output.contains("127.0.0.1:1/write"), "{output}");
+    let contents = evidence.iter().map(|path| {
+        let content = std::fs::read(path).expect("read");
+        (
+            path.display().to_string(),
+            String::from_utf8_lossy(&content).into_owned(),
+        )
+    });
+    for (name, content) in contents.chain([("printed".to_owned(), told)]) {
+        for line in content.lines() {
+            assert!(!line.contains("-of-a-test"), "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn an_address_that_prometheus_cannot_ask_as_it_is_is_refused() {
+    let place = Place::new();
+    let mut command = call(&place, &FREE);
+    command.env(
+        "BASE_URL",
+        "http://somebody:password-of-a-test@127.0.0.1:4000",
+    );
+    let (code, told) = finish(&mut command);
+    assert_eq!(code, 2, "{told}");
+    assert!(
+        told.contains("scrape.service") && told.contains("without a user and a password"),
+        "{told}"
+    );
+    assert!(!told.contains("password-of-a-test"), "{told}");
+    assert!(!folder(&place).join("monitor.json").exists());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use common::life::{
     Ends, Stops, all_end, chat_service, children, process_in, send, verb_in, wait_for,
 };
-use common::{Place, finish, json};
+use common::{Place, files, finish, json, text};
 use rustix::process::Signal;
 
 fn up(place: &Place, more: &[&str]) -> Command {
@@ -141,6 +141,30 @@ fn services_of_a_killed_runner_are_gone_or_ended() {
     let (code, printed) = verb_in(&place, &["down", "chat"]);
     assert_eq!(code, 0, "{printed}");
     all_end(&started);
+}
+
+#[test]
+fn services_of_another_container_are_not_said_to_be_down() {
+    let place = Place::new();
+    let (code, printed) = finish(&mut up(&place, &["--detach"]));
+    assert_eq!(code, 0, "{printed}");
+    let (code, printed) = verb_in(&place, &["down", "chat"]);
+    assert_eq!(code, 0, "{printed}");
+    let found = files(&place.evidence());
+    let path = found.iter().find(|path| path.ends_with("services.json"));
+    let path = path.expect("what was started");
+    let system = json(path)["runner"]["system"]
+        .as_str()
+        .expect("it")
+        .to_owned();
+    let elsewhere = text(path).replace(&system, "another boot pid:[1]");
+    std::fs::write(path, elsewhere).expect("written");
+    let (code, printed) = verb_in(&place, &["down", "chat"]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("not ended: what was started runs, or ran, in another container"),
+        "{printed}"
+    );
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn a_slow_loop_raises_its_alert_and_every_query_has_samples() {
     let folder = run_folder(&place);
     assert_eq!(gate(&folder, "hz-average")["holds"], false);
     let meta = json(&folder.join("meta.json"));
+    assert_eq!(meta["watched"], "monitor");
     let run_id = meta["runId"].as_str().expect("an id");
     let alerts = json(&folder.join("alerts.json"));
     assert_eq!(alerts["unknown"], Json::Null, "{alerts:#}");

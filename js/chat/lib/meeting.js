@@ -2,7 +2,11 @@
 /** Where all users meet, with their connections open, before the first of them sends. Needs a k6 with k6/x/barrier. */
 
 import exec from 'k6/execution';
+import { Counter } from 'k6/metrics';
 import { Barrier } from 'k6/x/barrier';
+
+/** Users who were let go with a connection that stood. Their arrival was before: a connection can be lost while all wait. */
+const usersMet = new Counter('users_met');
 
 /**
  * @param {import('./settings.js').Config} config
@@ -33,7 +37,17 @@ export function openMeeting({ vus, barrierTimeoutMs }, scenarios) {
     /** Returns when all are connected, or known to have failed. */
     meet: () => orEnd(() => barrier.arriveAndWait()),
     /** Nobody waits for this user: there is no connection. */
-    miss: () => orEnd(() => barrier.fail('refused')),
+    miss: () => {
+      usersMet.add(0);
+      orEnd(() => barrier.fail('refused'));
+    },
+    /**
+     * What became of the first message after all have met. While a user waits, k6 does not listen to the connection: that it was
+     * lost shows when it is used, before anything of the reply has come.
+     *
+     * @param {import('./replies.js').Reply} reply
+     */
+    began: ({ failed, firstAt }) => usersMet.add(failed === 'broken' && firstAt === undefined ? 0 : 1),
     /** How it went, also in the summary. */
     status: () => barrier.status(),
   };

@@ -34,6 +34,8 @@ const connectionTime = new Trend('ws_connection_time', true);
 const responseTime = new Trend('message_response_time', true);
 /** From sending a message to the first chunk, ms. */
 const firstChunkTime = new Trend('message_first_chunk_time', true);
+/** Replies of which nothing came for a while, told as soon as that is so; their end is told later. */
+const silentReplies = new Counter('silent_replies');
 
 /**
  * Something that takes time. The connection is listened to meanwhile; `goOn` is called once, with what came of it.
@@ -84,16 +86,19 @@ export function judge(failed) {
  * Connects, does what `steps` say with the connection, and closes it. Returns when it is closed.
  *
  * @param {string} url
- * @param {{ dialect: Dialect, token?: string, replyLimitMs: number }} options
+ * @param {{ dialect: Dialect, token?: string, replyLimitMs: number, silenceMs?: number }} options `silenceMs`: nothing of a reply may
+ *   come for so long
  * @param {(connection: Connection) => Generator<Wait<any>, void, any>} steps each `yield` of theirs waits for something, and
  *   is worth what came of it
  * @returns {{ connected: boolean, why: string }} whether there was a connection, and what is known of its end
  */
-export function talk(url, { dialect, token, replyLimitMs }, steps) {
+export function talk(url, { dialect, token, replyLimitMs, silenceMs }, steps) {
   const began = Date.now();
   let connected = false;
   let open = false;
   let why = '';
+  /** When the last frame came. */
+  let heardAt = 0;
   /** What is awaited now, a reply or the end of a pause. @type {{ reply?: Reply, over: () => void } | undefined} */
   let awaited;
 
@@ -135,6 +140,25 @@ export function talk(url, { dialect, token, replyLimitMs }, steps) {
             mine.over();
           }
         }, replyLimitMs);
+        heardAt = reply.sentAt;
+        if (silenceMs !== undefined) {
+          // So that there is a sample, where all is well.
+          silentReplies.add(0);
+          const listen = (/** @type {number} */ ms) => {
+            socket.setTimeout(() => {
+              const left = silenceMs - (Date.now() - heardAt);
+              if (awaited !== mine) {
+                return;
+              }
+              if (left > 0) {
+                listen(left);
+              } else {
+                silentReplies.add(1);
+              }
+            }, ms);
+          };
+          listen(silenceMs);
+        }
         socket.send(JSON.stringify(dialect.request({ id, content, user, at: reply.sentAt })));
       },
       pause: (ms) => (goOn) => {
@@ -166,6 +190,7 @@ export function talk(url, { dialect, token, replyLimitMs }, steps) {
       goOn(undefined);
     });
     socket.on('message', (data) => {
+      heardAt = Date.now();
       const reply = awaited?.reply;
       if (reply === undefined) {
         strayFrames.add(1);

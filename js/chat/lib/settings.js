@@ -30,6 +30,7 @@
  * @property {number} thinkMs from the end of a reply to the next message, ms
  * @property {number} messages of a session; 0 = as many as the time allows
  * @property {number} replyLimitMs a reply must be complete by then, ms
+ * @property {number} silenceMs nothing of a reply may come for so long, ms
  * @property {boolean} verbose a line for each failure
  */
 
@@ -115,6 +116,7 @@ export function readConfig(env, { vus = 1000, duration = '5m', wsUrl = 'ws://loc
     thinkMs: whole('THINK_MS', 1000),
     messages: whole('MESSAGES', 0),
     replyLimitMs: whole('REPLY_TIMEOUT_MS', 30000, 1),
+    silenceMs: whole('SILENCE_MS', 20000, 1),
     verbose: logLevel === 'debug' || oneOf('DEBUG_MODE', ['false', 'true', '0', '1']).replace('1', 'true') === 'true',
   };
 }

@@ -34,6 +34,7 @@ test('without settings the run is the one of the reference', () => {
     thinkMs: 1000,
     messages: 0,
     replyLimitMs: 30000,
+    silenceMs: 20000,
     verbose: false,
   });
 });
@@ -313,7 +314,7 @@ test('the page has every variable and every metric', () => {
   const variables = names(read('lib/settings.js'), /\b(?:text|whole|number|oneOf|address|span)\('([A-Z0-9_]+)'/g);
   assert.deepEqual(names(firstCells(settings), /`([A-Z0-9_]+)`/g), [...variables, 'LOAD', 'TEST_PASSWORD'].sort());
 
-  const streaming = ['websocket-streaming-load-test.js', 'lib/session.js'].map(read).join('');
+  const streaming = ['websocket-streaming-load-test.js', 'lib/session.js', 'lib/meeting.js'].map(read).join('');
   const recorded = names(streaming, /new (?:Counter|Trend|Rate)\('([a-z_]+)'/g);
   assert.deepEqual(names(firstCells(metrics), /`([a-z_]+)`/g), [...recorded, 'cut_off_messages'].sort());
 });

@@ -13,7 +13,7 @@ use crate::run::inbox::Inbox;
 use crate::session::export::export as pack;
 use crate::session::find;
 use crate::session::follow::Follow;
-use crate::session::record::{Record, State};
+use crate::session::record::{ELSEWHERE, Record, State, ago};
 use crate::suite::given::Given;
 use crate::terminal::{Terminal, say};
 use crate::values::exit;
@@ -69,6 +69,11 @@ fn lines(record: &Record) -> Vec<String> {
             "{:<8} INTERRUPTED: its runner{process} was ended before it could judge{began}",
             record.suite
         ),
+        State::Elsewhere { written } => format!(
+            "{:<8} its runner{process} {ELSEWHERE}; last written to {} ago{began}",
+            record.suite,
+            ago(*written)
+        ),
         State::Unknown => format!(
             "{:<8} its runner told nothing of itself; see `barrier-bench judge {folder}`",
             record.suite
@@ -80,7 +85,7 @@ fn lines(record: &Record) -> Vec<String> {
         });
         let doing = match (&record.state, run.cooling) {
             (State::Runs, true) => "; cooling down after it",
-            (State::Runs, false) => "",
+            (State::Runs, false) | (State::Elsewhere { .. }, _) => "",
             _ => "; INTERRUPTED",
         };
         lines.push(format!(
@@ -104,7 +109,7 @@ fn lines(record: &Record) -> Vec<String> {
             lines.extend(watch_and_stop(&folder));
         }
         State::Killed => lines.push(format!("go on    barrier-bench resume {folder}")),
-        State::Ended { .. } | State::Unknown => {}
+        State::Ended { .. } | State::Elsewhere { .. } | State::Unknown => {}
     }
     lines.push(format!("evidence: {folder}"));
     lines
@@ -179,6 +184,7 @@ pub(super) fn attach(which: &Which, last: Option<usize>) -> anyhow::Result<i32> 
 /// The verb `stop`: has the runner end as by Ctrl-C, and waits for that.
 pub(super) fn stop(which: &Which) -> anyhow::Result<i32> {
     let record = which.read()?;
+    record.refuse_elsewhere("not stopped")?;
     let folder = shown(&record.folder);
     let Some(runner) = record
         .runner

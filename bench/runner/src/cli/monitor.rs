@@ -138,6 +138,7 @@ fn start(suite: &Suite, vars: &Vars, place: &Place, args: &StartArgs) -> anyhow:
 }
 
 fn up(suite: &Suite, place: &Place) -> anyhow::Result<Record> {
+    life::refuse_elsewhere(place, "not asked")?;
     place.up().ok_or_else(|| {
         exit::set_up(format!(
             "no monitor of {} is up beside its evidence ({}); start it with: barrier-bench monitor {} start",

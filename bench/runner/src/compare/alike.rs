@@ -56,6 +56,10 @@ pub(super) fn conditions(suite: &Suite, run: &StoredRun) -> BTreeMap<String, Str
     .into_iter()
     .map(|(name, value)| (name.to_owned(), known(value)))
     .collect();
+    // What is sent every second takes time of k6 and of the machine. Runs that nobody watched have the key that they always had.
+    if !meta.watched.is_empty() {
+        conditions.insert("watched".to_owned(), format!("by {}", meta.watched));
+    }
     for (name, setting) in &meta.environment {
         if setting.from != "started" && !NAMES.contains(&name.as_str()) && !is_place(suite, name) {
             conditions.insert(name.clone(), known(setting.value.clone()));

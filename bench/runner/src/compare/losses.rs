@@ -51,7 +51,7 @@ impl Losses {
                 "INVALID" => losses.invalid += 1,
                 "PASS" | "FAIL" if run.superseded.is_some() => {}
                 "PASS" | "FAIL" if has_value(run) && !run.meta.observed.cut => {}
-                "INTERRUPTED" if run.superseded.is_some() => losses.repeated += 1,
+                "INTERRUPTED" if run.superseded.is_some() && !run.killed => losses.repeated += 1,
                 // Also what a signal ended, or who killed the runner: the variant may have been the reason.
                 _ => losses.without_value += 1,
             }

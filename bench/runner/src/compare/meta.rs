@@ -39,6 +39,8 @@ pub(crate) struct Meta {
     pub(crate) host: Host,
     pub(crate) machine: Machine,
     pub(crate) observed: Observed,
+    /// By whom the run was watched while it ran; empty where nobody did.
+    pub(crate) watched: String,
     /// Everything else, among it what the suite's records say.
     #[serde(flatten)]
     pub(crate) others: BTreeMap<String, Json>,

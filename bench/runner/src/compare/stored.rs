@@ -63,6 +63,8 @@ pub(crate) struct StoredRun {
     pub(crate) call: String,
     pub(crate) meta: Meta,
     pub(crate) verdict: String,
+    /// Something ended its runner before it could judge: there is no verdict of then.
+    pub(super) killed: bool,
     pub(crate) reasons: Vec<String>,
     pub(crate) gates: Vec<Gate>,
     /// The part of the run that gates over time judged.
@@ -286,11 +288,13 @@ impl StoredRun {
             path: path.to_owned(),
             derived: json(&path.join("derived.json"))?.unwrap_or_default(),
             summary: json(&path.join("summary.json"))?,
-            verdict: if verdict.verdict.is_empty() {
-                "NOT_RUN".to_owned()
-            } else {
-                verdict.verdict
+            verdict: match verdict.verdict {
+                // It was begun: `judge` and `status` say the same.
+                none if none.is_empty() && killed => "INTERRUPTED".to_owned(),
+                none if none.is_empty() => "NOT_RUN".to_owned(),
+                verdict => verdict,
             },
+            killed,
             reasons: verdict.reasons,
             gates: verdict.gates,
             window: verdict.window,

@@ -9,10 +9,11 @@ const MEMORY_PER_USER: u64 = 200 * 1024;
 /// Of a machine that has nothing else to do, at most this part of the processors is in use.
 const BUSY_SHARE: f64 = 0.5;
 
-/// Ports and memory for so many users.
+/// What so many users are for this machine: its processors, memory, open files and ports.
 pub(super) fn carries(users: i64, report: &mut Report) {
     let users = users.unsigned_abs();
     let needed = users * MEMORY_PER_USER;
+    report.good(compared(users, needed));
     match host::available_memory() {
         Some(free) if free < needed => report.add(
             Level::Warning,
@@ -41,6 +42,26 @@ pub(super) fn carries(users: i64, report: &mut Report) {
     } else {
         report.good(format!("{ports} local ports"));
     }
+}
+
+/// The load beside what there is for it, without a judgement: how much a user takes is the harness's and the target's own.
+fn compared(users: u64, memory: u64) -> String {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let of = |all: Option<u64>, unit: &str| {
+        all.map_or_else(
+            || format!(" of unlimited{unit}"),
+            |all| format!(" of {all}{unit}"),
+        )
+    };
+    let free = host::available_memory().map(|free| free >> 20);
+    let (_, files) = host::open_files();
+    format!(
+        "load: {users} users on {processors} processors, {} for each; about {}{} of free memory; {users} sockets of k6, and as many of the target,{} open files",
+        users.div_ceil(processors),
+        memory >> 20,
+        of(free, " MiB"),
+        of(files, ""),
+    )
 }
 
 /// Whether something else keeps the machine busy.

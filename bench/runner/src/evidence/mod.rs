@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 pub(crate) mod copy;
 mod folder;
 mod manifest;
+pub(crate) mod silence;
 
 pub(crate) use folder::{Folder, Invocation, attempt, component, resolved};
 pub(crate) use manifest::MANIFEST;

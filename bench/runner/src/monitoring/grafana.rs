@@ -10,7 +10,7 @@ use barrier_procs::{Output, Supervised, find_on_path, last_lines};
 
 use super::api::Api;
 use super::place::Place;
-use crate::values::exit;
+use crate::values::exit::{self, Stop};
 use crate::values::mask;
 
 /// The variable with the password of Grafana's user `admin`.
@@ -106,8 +106,12 @@ pub(super) struct Show<'a> {
 /// Starts it on this machine's own address, provisioned from files.
 ///
 /// # Errors
-/// It ends, or does not answer in time; the text holds its last words.
-pub(super) fn start(found: &Found, show: &Show<'_>) -> anyhow::Result<Supervised> {
+/// It ends, or does not answer in time; the text holds its last words. Or `is_asked` says that the monitor is to end.
+pub(super) fn start(
+    found: &Found,
+    show: &Show<'_>,
+    is_asked: &dyn Fn() -> bool,
+) -> anyhow::Result<Supervised> {
     let path = show.place.file("grafana.log");
     let log = File::create(&path).with_context(|| format!("making {}", path.display()))?;
     let mut command = command(found, show);
@@ -124,6 +128,9 @@ pub(super) fn start(found: &Found, show: &Show<'_>) -> anyhow::Result<Supervised
         }
         if api.status("/api/health") == Ok(200) {
             return Ok(process);
+        }
+        if is_asked() {
+            return Err(Stop::Interrupted.into());
         }
         if Instant::now() > deadline {
             return Err(failed("does not answer"));

@@ -1,23 +1,27 @@
 //! Starting, ending and asking after the monitor of a suite.
 
 use std::fs::File;
-use std::process::{Command, Stdio};
+use std::io::ErrorKind;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use barrier_procs::last_lines;
-use rustix::process::Signal;
+use barrier_procs::{Identity, last_lines};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::api::Api;
 use super::dashboard::Dashboard;
 use super::place::{Place, Record};
 use super::serve::{Settings, check_port};
 use super::{config, prometheus, scrape};
+use crate::evidence::silence::{is_silent, last_written};
 use crate::suite::Suite;
 use crate::suite::quick::Shares;
 use crate::suite::vars::Vars;
-use crate::values::exit;
+use crate::values::exit::{self, Stop};
 use crate::values::text::shown;
 
 /// Grafana's image may have to be fetched.
@@ -48,7 +52,8 @@ pub(crate) fn rules(suite: &Suite, vars: &Vars, quick: bool) -> anyhow::Result<S
 /// Starts the monitor and returns its record; also that of one that is up already.
 ///
 /// # Errors
-/// A program is missing, a port is taken, Prometheus does not take the alerts, or something does not start.
+/// A program is missing, a port is taken, Prometheus does not take the alerts, something does not start, or a signal arrived: then all
+/// that was started has ended.
 pub(crate) fn start(
     suite: &Suite,
     vars: &Vars,
@@ -57,6 +62,14 @@ pub(crate) fn start(
 ) -> anyhow::Result<Record> {
     if let Some(record) = place.up() {
         return Ok(record);
+    }
+    refuse_elsewhere(place, "not started")?;
+    if let Some(other) = place.starting().filter(Identity::lives) {
+        return Err(exit::set_up(format!(
+            "a monitor of this suite is being started already, by process {}; wait for it, or end it with: barrier-bench monitor {} stop",
+            other.process(),
+            suite.file.suite.id
+        )));
     }
     if suite.file.alert.is_empty() && suite.file.dashboard.is_none() {
         return Err(exit::set_up(format!(
@@ -98,11 +111,7 @@ pub(crate) fn start(
     if let Some(file) = &settings.dashboard {
         Dashboard::read(file)?;
     }
-    place.write_json(
-        "standing-targets.json",
-        &scrape::targets(suite, vars, None)?,
-    )?;
-    place.restore_targets()?;
+    place.scrape(&scrape::targets(suite, vars, None)?, true)?;
     place.write_json("settings.json", &settings)?;
     leave_behind(place)
 }
@@ -112,6 +121,8 @@ fn leave_behind(place: &Place) -> anyhow::Result<Record> {
     let path = place.file(LOG);
     let log = File::create(&path).with_context(|| format!("making {}", path.display()))?;
     let program = std::env::current_exe().context("the path of this program")?;
+    // Whoever asks this call to end asks the monitor, too, which is not theirs yet. A terminal that goes away ends no monitor.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listening to signals")?;
     let mut child = Command::new(program)
         .arg("serve-monitor")
         .arg(place.folder())
@@ -125,6 +136,11 @@ fn leave_behind(place: &Place) -> anyhow::Result<Record> {
         if let Some(record) = place.up() {
             return Ok(record);
         }
+        // First: from a terminal the monitor gets it, too, and may have ended by it.
+        if signals.pending().next().is_some() {
+            end(&mut child, place)?;
+            return Err(Stop::Interrupted.into());
+        }
         if let Some(status) = child.try_wait().context("the monitor's state")? {
             let said = last_lines(&path, 8);
             let said = said.strip_prefix("barrier-bench: ").unwrap_or(&said);
@@ -133,8 +149,7 @@ fn leave_behind(place: &Place) -> anyhow::Result<Record> {
             )));
         }
         if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child, place)?;
             return Err(exit::set_up(format!(
                 "the monitor did not start in time; {} has what it said",
                 shown(&path)
@@ -142,6 +157,23 @@ fn leave_behind(place: &Place) -> anyhow::Result<Record> {
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Ends a monitor that is being started, with what it has started so far.
+fn end(child: &mut Child, place: &Place) -> anyhow::Result<()> {
+    let pid = Pid::from_child(child);
+    let deadline = Instant::now() + STOP_LIMIT;
+    // Whether it has ended or not, nobody has reaped it: the number is its own.
+    let _ = kill_process(pid, Signal::TERM);
+    while child.try_wait().context("the monitor's state")?.is_none() {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+        }
+        std::thread::sleep(POLL);
+    }
+    place.started();
+    let _ = std::fs::remove_file(place.file("monitor.json"));
+    Ok(())
 }
 
 /// What a monitor that is up says: the run that it watches, and which alerts fire or are about to; and whether Prometheus
@@ -194,10 +226,12 @@ pub(crate) enum Stopped {
 /// # Errors
 /// It cannot be signalled, or does not end.
 pub(crate) fn stop(place: &Place) -> anyhow::Result<Stopped> {
-    let Some(record) = place.record() else {
+    refuse_elsewhere(place, "not stopped")?;
+    let starting = place.starting().filter(Identity::lives);
+    let record = place.record().map(|record| record.identity);
+    let Some(identity) = starting.or(record) else {
         return Ok(Stopped::None);
     };
-    let identity = record.identity;
     let stopped = if identity.lives() {
         identity
             .signal(Signal::TERM)
@@ -216,7 +250,29 @@ pub(crate) fn stop(place: &Place) -> anyhow::Result<Stopped> {
     } else {
         Stopped::Gone
     };
+    place.started();
     let path = place.file("monitor.json");
-    std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-    Ok(stopped)
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(stopped),
+    }
+}
+
+/// Refuses where nobody can tell whether a monitor is up. `what`: what is refused.
+///
+/// # Errors
+/// The last one was started in another container or on another machine.
+pub(crate) fn refuse_elsewhere(place: &Place, what: &str) -> anyhow::Result<()> {
+    let record = place.record();
+    let elsewhere = record.is_some_and(|record| record.identity.is_elsewhere());
+    // Prometheus keeps what it scrapes every second.
+    if !elsewhere || last_written(place.folder()).is_none_or(is_silent) {
+        return Ok(());
+    }
+    Err(exit::set_up(format!(
+        "{what}: the monitor of this suite runs, or ran, in another container, on another machine or before this one was restarted, which cannot be told from here; stop it there, or remove {}: a monitor ends without it",
+        shown(&place.file("monitor.json"))
+    )))
 }

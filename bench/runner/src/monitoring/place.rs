@@ -2,6 +2,7 @@
 //!
 //! | File | Written by | Holds |
 //! |---|---|---|
+//! | `starting.json` | the monitor, first of all, until everything answers | its [`Identity`] |
 //! | `monitor.json` | the monitor, once everything answers | [`Record`] |
 //! | `settings.json` | `monitor start` | what the monitor is to start |
 //! | `alerting-rules.yml` | `monitor start` | the suite's alerts |
@@ -11,17 +12,27 @@
 //! | `prometheus.yml`, `data/`, `*.log` | the monitor, Prometheus | |
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use barrier_procs::Identity;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::plan::Plan;
 use crate::suite::Suite;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::writer;
+
+/// The monitor that is being started.
+const STARTING: &str = "starting.json";
+/// What is scraped now, and between runs.
+const TARGETS: &str = "targets.json";
+const STANDING: &str = "standing-targets.json";
+/// So many runs are kept to be looked at again, the newest ones.
+pub(crate) const RUNS_KEPT: usize = 100;
 
 /// Beside the folders of evidence.
 const FOLDER: &str = "monitoring";
@@ -126,6 +137,25 @@ impl Place {
         self.record().filter(|record| record.identity.lives())
     }
 
+    /// The monitor that is being started, whether it lives or not.
+    pub(crate) fn starting(&self) -> Option<Identity> {
+        read(&self.file(STARTING))
+    }
+
+    /// Says that this process is being started as the monitor.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(crate) fn start(&self, own: &Identity) -> anyhow::Result<()> {
+        self.write_json(STARTING, own)
+    }
+
+    /// Says that nobody is being started any more.
+    pub(crate) fn started(&self) {
+        // Without it there is nothing to take away; and one who has ended is nobody.
+        let _ = std::fs::remove_file(self.file(STARTING));
+    }
+
     /// Writes a file that appears whole.
     ///
     /// # Errors
@@ -174,13 +204,51 @@ impl Place {
         runs
     }
 
+    /// Removes what is known of ended runs beyond the newest ones. What Prometheus has of them stays as long as it keeps anything.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub(crate) fn prune(&self, runs: &[Run]) -> anyhow::Result<()> {
+        let older = runs.len().saturating_sub(RUNS_KEPT);
+        for run in runs.iter().take(older).filter(|run| run.end_ms.is_some()) {
+            let path = self.file(&format!("runs/{}.json", run.run_id));
+            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// What is scraped between runs.
     ///
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn restore_targets(&self) -> anyhow::Result<()> {
-        let standing = std::fs::read_to_string(self.file("standing-targets.json"));
-        self.write("targets.json", &standing.unwrap_or_else(|_| "[]\n".into()))
+        let standing = std::fs::read_to_string(self.file(STANDING));
+        self.write_own(TARGETS, &standing.unwrap_or_else(|_| "[]\n".into()))
+    }
+
+    /// Has these scraped from now on; between runs, if that is what they are.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(crate) fn scrape(&self, targets: &Json, between_runs: bool) -> anyhow::Result<()> {
+        let name = if between_runs { STANDING } else { TARGETS };
+        self.write_own(name, &format!("{targets:#}\n"))?;
+        if between_runs {
+            self.restore_targets()?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file that nobody else can read: Prometheus asks an address as it is, also where its query holds a secret.
+    fn write_own(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.file(name);
+        let writing = || format!("writing {}", path.display());
+        std::fs::create_dir_all(&self.0).with_context(writing)?;
+        // The usual permissions of a temporary file are its owner's alone.
+        let mut file = tempfile::NamedTempFile::new_in(&self.0).with_context(writing)?;
+        file.write_all(text.as_bytes()).with_context(writing)?;
+        file.persist(&path).with_context(writing)?;
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use barrier_procs::{Output, Supervised, find_on_path, given_program, last_lines}
 
 use super::api::Api;
 use super::place::Place;
-use crate::values::exit;
+use crate::values::exit::{self, Stop};
 
 /// It writes its data when it is asked to end.
 const GRACE: Duration = Duration::from_secs(20);
@@ -88,8 +88,13 @@ pub(super) struct Prometheus {
 /// Starts it in a place, on a port of this machine alone; 0 is a free one.
 ///
 /// # Errors
-/// It ends, or does not answer in time; the text holds its last words.
-pub(super) fn start(program: &Path, place: &Place, port: u16) -> anyhow::Result<Prometheus> {
+/// It ends, or does not answer in time; the text holds its last words. Or `is_asked` says that the monitor is to end.
+pub(super) fn start(
+    program: &Path,
+    place: &Place,
+    port: u16,
+    is_asked: &dyn Fn() -> bool,
+) -> anyhow::Result<Prometheus> {
     let path = place.file("prometheus.log");
     let log = File::create(&path).with_context(|| format!("making {}", path.display()))?;
     let mut command = Command::new(program);
@@ -128,6 +133,9 @@ pub(super) fn start(program: &Path, place: &Place, port: u16) -> anyhow::Result<
             if Api::new(&prometheus.address).status("/-/ready") == Ok(200) {
                 return Ok(prometheus);
             }
+        }
+        if is_asked() {
+            return Err(Stop::Interrupted.into());
         }
         if Instant::now() > deadline {
             return Err(failed("does not answer"));

@@ -39,11 +39,21 @@ pub(crate) fn targets(suite: &Suite, vars: &Vars, run_id: Option<&str>) -> anyho
                 crate::values::mask::masked_address(&address)
             )));
         };
+        // Prometheus takes no user and no password by such a file, and asked without them the answer would be another.
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(exit::set_up(format!(
+                "{what}: received `{}`; allowed: an address without a user and a password, which Prometheus cannot be told here; let the service answer there without them, or have a proxy add them",
+                crate::values::mask::address_alone(url)
+            )));
+        }
         let mut labels = json!({
             "__scheme__": url.scheme(),
             "__metrics_path__": url.path(),
             "service": name.get_ref(),
         });
+        for (name, value) in url.query_pairs() {
+            labels[format!("__param_{name}")] = value.as_ref().into();
+        }
         if let Some(run_id) = run_id {
             labels["run_id"] = run_id.into();
         }

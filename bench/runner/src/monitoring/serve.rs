@@ -1,8 +1,10 @@
 //! The monitor: the process that `monitor start` leaves behind. It starts Prometheus, and Grafana where there is one, serves
 //! our page, and ends what it started when it ends.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -67,17 +69,25 @@ enum Message {
 /// # Errors
 /// Something does not start, or a port is taken.
 pub(crate) fn serve(place: &Place) -> anyhow::Result<()> {
-    // The terminal from which it was started may go away.
-    let _ = rustix::process::setsid();
     let (sender, messages) = channel();
     let on_signal = sender.clone();
+    let asked = Arc::new(AtomicBool::new(false));
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).context("installing the signal handler")?;
+    let heard = Arc::clone(&asked);
     thread::spawn(move || {
         for _ in signals.forever() {
+            heard.store(true, Ordering::Relaxed);
             let _ = on_signal.send(Message::End);
         }
     });
+    let own = Identity::own()?;
+    // Before anything is started that somebody would have to find.
+    place.start(&own)?;
+    let starting = Starting(place);
+    // The terminal from which it was started may go away.
+    let _ = rustix::process::setsid();
+    let is_asked = || asked.load(Ordering::Relaxed);
     let settings: Settings = place
         .read_json("settings.json")
         .with_context(|| format!("reading {}", place.file("settings.json").display()))?;
@@ -106,13 +116,19 @@ pub(crate) fn serve(place: &Place) -> anyhow::Result<()> {
     });
     answer(listener, Arc::clone(&shared))?;
     place.write("prometheus.yml", &config::prometheus(&page.to_string()))?;
-    let mut prometheus = prometheus::start(&settings.prometheus, place, settings.prometheus_port)?;
+    let mut prometheus = prometheus::start(
+        &settings.prometheus,
+        place,
+        settings.prometheus_port,
+        &is_asked,
+    )?;
     *locked(&shared.prometheus) = Some(prometheus.address.clone());
     watch(&prometheus.process, sender.clone());
     let page = format!("http://{page}");
     let (grafana, dashboard, how) = match found {
         Ok(found) => {
-            let (process, address) = start_grafana(&found, &settings, place, &prometheus.address)?;
+            let (process, address) =
+                start_grafana(&found, &settings, place, &prometheus.address, &is_asked)?;
             (
                 Some(process),
                 format!("{address}/d/{uid}"),
@@ -121,7 +137,6 @@ pub(crate) fn serve(place: &Place) -> anyhow::Result<()> {
         }
         Err(why) => (None, page.clone(), why),
     };
-    let own = Identity::own()?;
     place.write_json(
         "monitor.json",
         &Record {
@@ -133,6 +148,8 @@ pub(crate) fn serve(place: &Place) -> anyhow::Result<()> {
             grafana: how,
         },
     )?;
+    drop(starting);
+    let mut told = None;
     loop {
         match messages.recv_timeout(LOOK) {
             Ok(Message::End) => break,
@@ -143,12 +160,35 @@ pub(crate) fn serve(place: &Place) -> anyhow::Result<()> {
             }
             // Nobody could end it any more once its folder is gone, or another one has taken its place.
             Err(_) if place.record().is_none_or(|record| record.identity != own) => break,
-            Err(_) => tidy(place)?,
+            Err(_) => told = told_once(tidy(place), told.as_deref()),
         }
     }
     drop(grafana);
     prometheus.process.stop();
     Ok(())
+}
+
+/// A monitor that is being started; it is no more when this is dropped.
+struct Starting<'a>(&'a Place);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.started();
+    }
+}
+
+/// Says what cannot be tidied, as on a disk that is full: to show runs goes on without, and the next look tries again. Returns what was
+/// said, if it still holds.
+fn told_once(tidied: anyhow::Result<()>, told: Option<&str>) -> Option<String> {
+    let why = format!("{:#}", tidied.err()?);
+    if told != Some(why.as_str()) {
+        // The log may be on the same disk.
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning  not tidied, tried again every second: {why}"
+        );
+    }
+    Some(why)
 }
 
 /// Which Grafana is to run, or why none does.
@@ -167,6 +207,7 @@ fn start_grafana(
     settings: &Settings,
     place: &Place,
     prometheus: &str,
+    is_asked: &dyn Fn() -> bool,
 ) -> anyhow::Result<(Supervised, String)> {
     let port = match settings.dashboard_port {
         // Grafana does not say which one it chose.
@@ -183,7 +224,7 @@ fn start_grafana(
         provision,
         dashboards: dashboard.parent().unwrap_or(dashboard),
     };
-    let process = grafana::start(found, &show)?;
+    let process = grafana::start(found, &show, is_asked)?;
     Ok((process, format!("http://127.0.0.1:{port}")))
 }
 
@@ -205,16 +246,24 @@ fn watch(process: &Supervised, sender: Sender<Message>) {
     });
 }
 
-/// Ends what a killed runner left open: its target is gone too, and is no longer to be scraped.
+/// Ends what a killed runner left open: its target is gone too, and is no longer to be scraped. Forgets runs that are too many.
 fn tidy(place: &Place) -> anyhow::Result<()> {
-    for mut run in place.runs() {
-        if run.end_ms.is_none() && !run.runner.lives() {
-            run.end_ms = Some(now_ms());
-            place.keep(&run)?;
-            place.restore_targets()?;
+    let runs = place.runs();
+    let open = |run: &&Run| run.end_ms.is_none();
+    let watched = runs.iter().filter(open).any(|run| run.runner.lives());
+    for run in runs.iter().filter(open) {
+        if !run.runner.lives() {
+            // Last of all that it has ended: what fails before is tried again. What a run of now has scraped is its own.
+            if !watched {
+                place.restore_targets()?;
+            }
+            place.keep(&Run {
+                end_ms: Some(now_ms()),
+                ..run.clone()
+            })?;
         }
     }
-    Ok(())
+    place.prune(&runs)
 }
 
 fn now_ms() -> i64 {

@@ -244,6 +244,9 @@ impl Attempt<'_, '_> {
             &mut call,
             self.stream,
         )?;
+        if let Some(live) = &live {
+            meta.watched(live.whom());
+        }
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
         let mut watched = Watched {

@@ -293,6 +293,12 @@ impl Meta {
         self.declared(suite, vars, true)
     }
 
+    /// The run is watched while it runs, by `whom`.
+    pub(super) fn watched(&mut self, whom: &str) {
+        self.lines.push(format!("[run] watched_by={whom}"));
+        self.json.insert("watched".to_owned(), whom.into());
+    }
+
     /// How k6 ended.
     pub(super) fn k6_ended(&mut self, command: &str, finished: &Finished) {
         let code = finished.code.map_or_else(

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use barrier_procs::Identity;
 use jiff::Timestamp;
 use serde_json::Value as Json;
+use url::Url;
 
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
@@ -90,7 +91,15 @@ impl Watched {
         let given: Vec<(String, String)> = texts
             .filter(|(name, value)| name.starts_with(SETTINGS) && !value.is_empty())
             .collect();
-        let to = if given.iter().any(|(name, _)| name == ADDRESS) {
+        // k6 has them whether it sends anything or not, and may tell them in an error.
+        let shown: Vec<(String, String, String)> = given
+            .into_iter()
+            .map(|(name, value)| {
+                let shown = without_secrets(name.trim_start_matches(SETTINGS), &value);
+                (name, value, shown)
+            })
+            .collect();
+        let to = if shown.iter().any(|(name, _, _)| name == ADDRESS) {
             To::Other
         } else if let Some(record) = place.up() {
             To::Monitor {
@@ -101,7 +110,7 @@ impl Watched {
         } else {
             return Ok(None);
         };
-        settings(call, &to, given);
+        settings(call, &to, shown);
         tags(call, run_id, options);
         call.output(OUTPUT);
         let text = match &to {
@@ -143,6 +152,14 @@ impl Watched {
         }))
     }
 
+    /// By whom the run is watched.
+    pub(super) fn whom(&self) -> &'static str {
+        match self.to {
+            To::Monitor { .. } => "monitor",
+            To::Other => "prometheus",
+        }
+    }
+
     /// k6 runs: its target is scraped from now on.
     ///
     /// # Errors
@@ -162,7 +179,7 @@ impl Watched {
         self.run.window_from_ms += late;
         self.run.window_to_ms = self.run.window_to_ms.map(|to| to + late);
         place.keep(&self.run)?;
-        place.write_json("targets.json", targets)?;
+        place.scrape(targets, false)?;
         let (end, ended) = channel();
         let (prometheus, run_id) = (prometheus.clone(), self.run.run_id.clone());
         let thread = thread::Builder::new().name("alerts".to_owned());
@@ -234,25 +251,42 @@ impl Drop for Watched {
 }
 
 /// What k6's output is told by its environment, which nobody else can read.
-fn settings(call: &mut Call, to: &To, given: Vec<(String, String)>) {
+fn settings(call: &mut Call, to: &To, given: Vec<(String, String, String)>) {
     if let To::Monitor { prometheus, .. } = to {
         call.setting(ADDRESS, &format!("{prometheus}/api/v1/write"), None);
     }
     for (name, value) in USUAL {
-        if given.iter().all(|(own, _)| own != name) {
+        if given.iter().all(|(own, _, _)| own != name) {
             call.setting(name, value, None);
         }
     }
-    for (name, value) in given {
-        let what = name.trim_start_matches(SETTINGS);
-        let secret = ["PASSWORD", "TOKEN", "HEADERS", "SECRET", "KEY"];
-        let shown = if secret.iter().any(|word| what.contains(word)) {
-            mask::register(&value);
-            mask::MASK.to_owned()
-        } else {
-            mask::masked_address(&value)
-        };
+    for (name, value, shown) in given {
         call.setting(&name, &value, Some(&shown));
+    }
+}
+
+/// A setting as it may be shown. What is secret in it is remembered: k6's log tells addresses and headers. `what`: its name, without what
+/// all begin with.
+fn without_secrets(what: &str, value: &str) -> String {
+    let secret = ["PASSWORD", "TOKEN", "SECRET", "KEY"];
+    if what.contains("HEADERS") {
+        // One header by its name, or a list of `name:value`.
+        let list = value.split(',').filter_map(|pair| pair.split_once(':'));
+        let values = list.map(|(_, value)| value).chain([value]);
+        for value in values {
+            mask::register(value);
+            // Of `Bearer TOKEN` the second word alone opens the door.
+            value.split_whitespace().skip(1).for_each(mask::register);
+        }
+        return mask::MASK.to_owned();
+    }
+    if secret.iter().any(|word| what.contains(word)) {
+        mask::register(value);
+        return mask::MASK.to_owned();
+    }
+    match Url::parse(value) {
+        Ok(address) if address.has_host() => mask::address_alone(address),
+        _ => mask::masked_address(value),
     }
 }
 

@@ -36,7 +36,9 @@ pub(crate) struct Exported {
 /// It is still worked in, a manifest does not hold (exit code 3), a file holds a secret, or `out` is there already or cannot be
 /// written.
 pub(crate) fn export(plan: &Path, out: &Path, given: &Given) -> anyhow::Result<Exported> {
-    if Record::read(plan)?.state == State::Runs {
+    let record = Record::read(plan)?;
+    record.refuse_elsewhere("not exported")?;
+    if record.state == State::Runs {
         return Err(exit::set_up(format!(
             "{}: a run still works there; wait for it, or end it with `barrier-bench stop`",
             plan.display()

@@ -151,6 +151,8 @@ pub(crate) fn resume(
     manner: Manner,
     stream: &Stream,
 ) -> anyhow::Result<i32> {
+    // One that runs here holds the lock of the machine.
+    Record::read(folder)?.refuse_elsewhere("not resumed")?;
     let file = PlanFile::read(folder)?;
     let suite = file.suite()?;
     let mut selection = file.selection.clone();

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::events::{Clock, Event, Journal};
+use crate::evidence::silence::{SILENCE, is_silent, last_written};
 use crate::plan::file::{Entry, PlanFile};
 use crate::values::exit;
+use crate::values::text::words;
 
 /// What happens in all calls that work on a plan, beside it.
 pub(crate) const EVENTS: &str = "events.jsonl";
@@ -27,6 +29,12 @@ pub(crate) enum State {
     },
     /// Something ended the runner before it could judge what it measured.
     Killed,
+    /// The runner is one of another container or machine, where it may run or may have been ended; the folder was written to so
+    /// recently that it may.
+    Elsewhere {
+        /// When that was.
+        written: Timestamp,
+    },
     /// A runner wrote the evidence that told nothing of itself.
     Unknown,
 }
@@ -95,13 +103,41 @@ impl Record {
         // Another call may have begun between the two looks.
         let lives = lives || record.runner != runner && record.lives();
         if record.state == State::Runs && !lives {
-            record.state = State::Killed;
+            record.state = record.gone();
         }
         Ok(record)
     }
 
     fn lives(&self) -> bool {
         self.runner.as_ref().is_some_and(Identity::lives)
+    }
+
+    /// What became of a runner that does not live here.
+    fn gone(&self) -> State {
+        let elsewhere = self.runner.as_ref().is_some_and(Identity::is_elsewhere);
+        match last_written(&self.folder) {
+            Some(written) if elsewhere && !is_silent(written) => State::Elsewhere {
+                written: Timestamp::try_from(written).unwrap_or_else(|_| Timestamp::now()),
+            },
+            _ => State::Killed,
+        }
+    }
+
+    /// Refuses what must not be done while a runner works in the folder, where nobody can tell whether one does. `what`: what is
+    /// refused.
+    ///
+    /// # Errors
+    /// The runner is elsewhere, and may run.
+    pub(crate) fn refuse_elsewhere(&self, what: &str) -> anyhow::Result<()> {
+        let State::Elsewhere { written } = self.state else {
+            return Ok(());
+        };
+        let folder = self.folder.display();
+        Err(exit::set_up(format!(
+            "{folder}: {what}: its runner {ELSEWHERE}, and the folder was written to {} ago; call this where the run was started, or, if it was ended there, once nothing has been written for {}",
+            ago(written),
+            words(SILENCE)
+        )))
     }
 
     fn hear(&mut self, at: Timestamp, event: Event) {
@@ -163,7 +199,7 @@ impl Record {
             State::Runs => exit::RUNS,
             State::Ended { code, .. } => *code,
             State::Killed => exit::INTERRUPTED,
-            State::Unknown => exit::SET_UP,
+            State::Elsewhere { .. } | State::Unknown => exit::SET_UP,
         }
     }
 
@@ -173,6 +209,7 @@ impl Record {
             State::Runs => ("running", None, None),
             State::Ended { at, error, .. } => ("ended", Some(at), error.as_ref()),
             State::Killed => ("killed", None, None),
+            State::Elsewhere { .. } => ("elsewhere", None, None),
             State::Unknown => ("unknown", None, None),
         };
         let run = self.current.as_ref().map(|run| {
@@ -209,4 +246,12 @@ impl Record {
             "verdicts": verdicts.collect::<Vec<_>>(),
         })
     }
+}
+
+/// What is said of processes that cannot be told from here.
+pub(crate) const ELSEWHERE: &str = "runs, or ran, in another container, on another machine or before this one was restarted, which cannot be told from here";
+
+/// How long ago something was, in words.
+pub(crate) fn ago(at: Timestamp) -> String {
+    words(Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default())
 }

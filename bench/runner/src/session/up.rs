@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::private_redis::start_redis;
+use super::record::ELSEWHERE;
 use super::{find, lock};
 use crate::events::{Event, Stream};
 use crate::evidence::{Folder, Invocation, resolved};
@@ -54,6 +55,11 @@ impl Services {
         let services = self.services.iter();
         let processes = services.filter_map(|service| service.process.as_ref());
         processes.chain([&self.runner]).any(Identity::lives)
+    }
+
+    /// Whether that cannot be told from here.
+    fn elsewhere(&self) -> bool {
+        self.runner.is_elsewhere()
     }
 }
 
@@ -239,6 +245,12 @@ pub(crate) struct Down {
 /// There is no such folder, or something does not end.
 pub(crate) fn down(what: &str) -> anyhow::Result<Down> {
     let (folder, services) = find_services(what)?;
+    if services.elsewhere() {
+        return Err(exit::set_up(format!(
+            "{}: not ended: what was started {ELSEWHERE}; call this where `up` was called",
+            folder.display()
+        )));
+    }
     let living = |service: &Service| {
         let process = service.process.as_ref().filter(|process| process.lives())?;
         Some((service.id.clone(), process.process()))
@@ -297,6 +309,8 @@ fn find_services(what: &str) -> anyhow::Result<(PathBuf, Services)> {
     let mut own: Vec<(PathBuf, Services)> = own.collect();
     // The newest of which something lives: it may have been started before one that has ended.
     let living = own.iter().position(|(_, services)| services.live());
+    // What cannot be told is no answer while there is one that can.
+    let living = living.or_else(|| own.iter().position(|(_, services)| !services.elsewhere()));
     if !own.is_empty() {
         return Ok(own.swap_remove(living.unwrap_or_default()));
     }

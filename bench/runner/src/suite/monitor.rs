@@ -52,7 +52,7 @@ impl MonitorKind {
 }
 
 /// What a machine monitor can pick, each in percent of the time of all processors.
-pub(crate) const MACHINE: [&str; 2] = ["busy_percent", "steal_percent"];
+pub(crate) const MACHINE: [&str; 3] = ["busy_percent", "steal_percent", "contention_percent"];
 
 /// A value that a monitor picks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -269,6 +269,40 @@ pub(crate) fn masked_address(text: &str) -> String {
     }
 }
 
+/// An address of which only the place is known to be no secret, for display: the password (or the user, where there is none) and the
+/// values of its query are replaced, and remembered.
+pub(crate) fn address_alone(mut address: url::Url) -> String {
+    register_url(&address);
+    if !address.username().is_empty() && address.password().is_none() {
+        // Of some services a token stands there.
+        register(&percent_decoded(address.username()));
+        register(address.username());
+        let _ = address.set_username(MASK);
+    }
+    if address.password().is_some() {
+        let _ = address.set_password(Some(MASK));
+    }
+    for pair in address.query().unwrap_or_default().split('&') {
+        register(pair.split_once('=').map_or(pair, |(_, value)| value));
+    }
+    let names: Vec<String> = address
+        .query_pairs()
+        .map(|(name, value)| {
+            register(&value);
+            let known = if value.is_empty() { "" } else { name.as_ref() };
+            if known.is_empty() {
+                MASK.to_owned()
+            } else {
+                format!("{known}={MASK}")
+            }
+        })
+        .collect();
+    if address.query().is_some() {
+        address.set_query(Some(&names.join("&")));
+    }
+    address.to_string()
+}
+
 fn percent_decoded(text: &str) -> String {
     url::form_urlencoded::parse(format!("v={}", text.replace('+', "%2B")).as_bytes())
         .next()
@@ -292,6 +326,20 @@ mod tests {
         assert_eq!(
             masked_address(address.as_str()),
             format!("redis://app:{MASK}@127.0.0.1:6380/2")
+        );
+    }
+
+    #[test]
+    fn of_an_address_alone_the_place_is_shown() {
+        let address = "https://us-er-token@h:1/p?a=short&token=query%2Ftoken&alone-token";
+        let address = url::Url::parse(address).expect("valid");
+        assert_eq!(
+            address_alone(address),
+            format!("https://{MASK}@h:1/p?a={MASK}&token={MASK}&{MASK}")
+        );
+        assert_eq!(
+            masked("us-er-token query/token query%2Ftoken alone-token short"),
+            format!("{MASK} {MASK} {MASK} {MASK} short")
         );
     }
 

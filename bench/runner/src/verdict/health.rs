@@ -43,6 +43,9 @@ const BOUNDS: [Bound; 2] = [
     },
 ];
 
+/// In a sample: the share of the machine where the services of the run count at most as much as all others together.
+const CONTENTION: &str = "contention";
+
 /// The samples of a run, in their order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Health {
@@ -112,7 +115,7 @@ impl Health {
         }
         let found: Vec<(&Bound, Stretch)> = BOUNDS
             .iter()
-            .map(|bound| (bound, self.longest(bound, lasted)))
+            .map(|bound| (bound, self.longest(bound.key, bound.share, lasted)))
             .collect();
         let beyond = |(bound, stretch): &&(&Bound, Stretch)| stretch.seconds() >= bound.seconds;
         let zero = self.samples.first().and_then(time).unwrap_or_default();
@@ -145,13 +148,26 @@ impl Health {
         )
     }
 
+    /// Whether nothing but a full machine was wrong, and the services of the run took more of it than all others together: they made it
+    /// full themselves. Of evidence that does not tell it, no.
+    pub(super) fn filled_by_services(&self, lasted: Option<f64>) -> bool {
+        let beyond =
+            |bound: &Bound, key| self.longest(key, bound.share, lasted).seconds() >= bound.seconds;
+        let [generator, machine] = &BOUNDS;
+        let told = |sample: &Json| sample["generator"][CONTENTION].is_number();
+        beyond(machine, machine.key)
+            && self.samples.iter().any(told)
+            && !beyond(machine, CONTENTION)
+            && !beyond(generator, generator.key)
+    }
+
     /// The shares, for a chart; `lasted` as above.
     pub(crate) fn shares(&self, lasted: Option<f64>) -> Vec<Share> {
         let of_bound = |bound: &Bound| {
             let points = self.samples.iter().filter_map(|sample| {
                 Some((time(sample)?, sample["generator"][bound.key].as_f64()?))
             });
-            let stretch = self.longest(bound, lasted);
+            let stretch = self.longest(bound.key, bound.share, lasted);
             let beyond = [(stretch.from, bound.share), (stretch.to, bound.share)];
             let too_long = stretch.seconds() >= bound.seconds;
             Share {
@@ -168,7 +184,7 @@ impl Health {
 
     /// Each sample tells of the time since the one before it. While k6 makes its users it takes all that there is, and nobody is
     /// measured yet: the run is what came last.
-    fn longest(&self, bound: &Bound, lasted: Option<f64>) -> Stretch {
+    fn longest(&self, key: &str, limit: f64, lasted: Option<f64>) -> Stretch {
         let end = self.samples.iter().filter_map(time).next_back();
         let begin = end
             .zip(lasted)
@@ -181,8 +197,8 @@ impl Health {
             if begin.is_some_and(|begin| before < begin) {
                 continue;
             }
-            let share = pair[1]["generator"][bound.key].as_f64();
-            if share.is_some_and(|share| share > bound.share) {
+            let share = pair[1]["generator"][key].as_f64();
+            if share.is_some_and(|share| share > limit) {
                 let from = *begun.get_or_insert(before);
                 let stretch = Stretch { from, to };
                 if stretch.seconds() > longest.seconds() {
@@ -272,6 +288,31 @@ mod tests {
         );
         let most: String = (0..11).map(|second| line(second * 1000, 97.0)).collect();
         assert!(Health::read(&most).judge(Some(60_000.0)).holds);
+    }
+
+    #[test]
+    fn who_filled_the_machine_is_known() {
+        let line = |t: u32, k6: u32, contention: &str| {
+            format!(
+                "{{\"t\":{t},\"generator\":{{\"generatorCpu\":{k6},\"machineCpu\":100{contention}}}}}\n"
+            )
+        };
+        let of = |k6: u32, contention: &str| {
+            let lines = (0..31).map(|second| line(second * 1000, k6, contention));
+            Health::read(&lines.collect::<String>())
+        };
+        let lasted = Some(60_000.0);
+        for (k6, contention, expected) in [
+            (9, r#","contention":30"#, true),
+            (9, r#","contention":100"#, false),
+            (9, "", false),
+            (95, r#","contention":30"#, false),
+        ] {
+            let health = of(k6, contention);
+            assert!(!health.judge(lasted).holds, "full is full");
+            let by_services = health.filled_by_services(lasted);
+            assert_eq!(by_services, expected, "{k6} {contention}");
+        }
     }
 
     #[test]

@@ -61,7 +61,13 @@ impl Evidence {
         let lasted = self.summary.as_ref().and_then(health::lasted);
         gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
         let measured = self.health.as_ref().is_some_and(Health::is_measured);
-        let well = measured && gates.iter().all(|gate| gate.holds || !of_generator(gate));
+        let by_services = self
+            .health
+            .as_ref()
+            .is_some_and(|health| health.filled_by_services(lasted));
+        let sound =
+            |gate: &Judged| gate.holds || !of_generator(gate) || by_services && gate.id == HEALTH;
+        let well = measured && gates.iter().all(sound);
         gates.extend(self.over_time.whole().map(series_complete));
         let place = gates.len();
         let dropped = self.summary.as_ref().map(nothing_dropped);
@@ -93,6 +99,16 @@ impl Evidence {
             dropped
                 .text
                 .push_str("; all users that k6 may have were waiting for the target");
+        }
+        // Who fills the machine and misses objectives has nobody else to blame. That all were kept on a full machine is no sound figure.
+        if by_services
+            && gates[place..].iter().any(missed)
+            && let Some(full) = gates.iter_mut().find(|gate| gate.id == HEALTH)
+        {
+            full.class = Class::Watch;
+            full.text.push_str(
+                "; the services took more of it than all others together, so this excuses no objective that was missed",
+            );
         }
         excuse(&suite.file, &mut gates);
         if !self.doubts.is_empty() {
@@ -169,9 +185,12 @@ fn series_complete(whole: Result<(), String>) -> Judged {
 /// The metric of k6 that counts iterations for which it had no user.
 const DROPPED: &str = "dropped_iterations";
 
+/// The gate of the generator's health over time.
+const HEALTH: &str = "generator-health";
+
 /// Whether it says that the generator measured itself.
 fn of_generator(gate: &Judged) -> bool {
-    matches!(gate.id.as_str(), "generator-cpu" | "generator-health")
+    matches!(gate.id.as_str(), "generator-cpu" | HEALTH)
 }
 
 /// k6 drops iterations when it lacks users or time for them: then it was not the declared load.
@@ -279,6 +298,30 @@ mod tests {
             verdict(true, 200, 95),
             Verdict::Invalid,
             "k6 measured itself"
+        );
+        let full = |contention: u32| {
+            let line = |second: u32| {
+                let t = 1000 * second;
+                format!(
+                    r#"{{"t":{t},"generator":{{"generatorCpu":9,"machineCpu":100,"contention":{contention}}}}}"#
+                ) + "\n"
+            };
+            (0..30).map(line).collect::<String>()
+        };
+        assert_eq!(
+            judged(true, 200, 40, 0, &full(30)),
+            Verdict::Fail,
+            "the services filled the machine"
+        );
+        assert_eq!(
+            judged(true, 200, 40, 0, &full(100)),
+            Verdict::Invalid,
+            "others did"
+        );
+        assert_eq!(
+            judged(true, 50, 40, 0, &full(30)),
+            Verdict::Invalid,
+            "no objective was missed, and the machine was full"
         );
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod monitor;
 pub(crate) mod own;
 pub(crate) mod series;
 pub(crate) mod services;
+pub(crate) mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::process::{Processes, Ticks, float, look, percent, rounded};
 use super::sampler::{self, now_ms};
+use super::services::{Services, contention};
 use crate::verdict::facts::Machine;
 
 /// What is counted where the control groups are.
@@ -21,6 +22,7 @@ const STAT: &str = "/proc/stat";
 
 pub(super) struct Sampler {
     processes: Processes,
+    services: Services,
     group: Option<Group>,
     /// Numbers of the processors that the runner and its children may run on, from and to; `None` is all.
     bound_to: Option<Vec<(u32, u32)>>,
@@ -42,18 +44,20 @@ struct Before {
 
 impl Sampler {
     pub(super) fn new(processes: Processes) -> Self {
+        let bound_to = allowed_processors();
         Self {
+            services: Services::new(processes.clone(), bound_to.clone()),
             processes,
             group: Group::own(Path::new("/proc/self/cgroup"), Path::new(ROOT)),
-            bound_to: allowed_processors(),
+            bound_to,
             first: own_priority() <= 0,
             before: None,
             sum: (0.0, 0.0),
         }
     }
 
-    /// Shares of k6 and of the machine since the sample before, in percent.
-    fn shares(&mut self) -> Option<(Option<f64>, f64)> {
+    /// Shares of k6, of the machine, and of those who made it full, since the sample before, in percent.
+    fn shares(&mut self) -> Option<(Option<f64>, f64, f64)> {
         let stat = fs::read_to_string(STAT).ok()?;
         let (now, processors) = usable(&stat, self.bound_to.as_deref())?;
         let gives_way = if self.first { now.nice } else { 0 };
@@ -61,6 +65,7 @@ impl Sampler {
         let at = Instant::now();
         let generator = self.processes.generator().and_then(|id| Some(look(id)?.0));
         let group = self.group.as_ref().and_then(Group::used);
+        let services = self.services.used();
         let now = Before {
             at,
             ticks,
@@ -81,26 +86,39 @@ impl Sampler {
         let k6 = generator
             .zip(before.generator)
             .map(|(now, then)| percent(now.saturating_sub(then), all) * processors / usable);
-        let machine = percent(ticks.1.saturating_sub(before.ticks.1), all);
+        let busy = ticks.1.saturating_sub(before.ticks.1);
+        let machine = percent(busy, all);
         let of_group = group.zip(before.group).map_or(0.0, |(now, then)| {
             100.0 * (now - then) / (at - before.at).as_secs_f64() / quota
         });
+        // The services that the runner started are in its group.
+        let services_of_group = percent(services, all) * processors / quota;
+        let others_of_group = (of_group - services_of_group).max(0.0);
+        let crowd = contention(all, busy, services)
+            .max(others_of_group + services_of_group.min(others_of_group));
         if let Some(k6) = k6 {
             let seconds = (at - before.at).as_secs_f64();
             self.sum = (self.sum.0 + k6 * seconds, self.sum.1 + seconds);
         }
-        Some((k6, machine.max(of_group)))
+        Some((k6, machine.max(of_group), crowd))
     }
 }
 
 impl sampler::Sampler for Sampler {
     fn sample(&mut self) -> Json {
         let t = now_ms();
-        let (k6, machine) = match self.shares() {
-            Some((k6, machine)) => (k6, Some(machine)),
-            None => (None, None),
+        let (k6, machine, crowd) = match self.shares() {
+            Some((k6, machine, crowd)) => (k6, Some(machine), Some(crowd)),
+            None => (None, None, None),
         };
-        json!({ "t": t, "generator": { "generatorCpu": rounded(k6), "machineCpu": rounded(machine) } })
+        json!({
+            "t": t,
+            "generator": {
+                "generatorCpu": rounded(k6),
+                "machineCpu": rounded(machine),
+                "contention": rounded(crowd),
+            },
+        })
     }
 
     fn machine(&self) -> Option<Machine> {

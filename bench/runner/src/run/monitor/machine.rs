@@ -3,12 +3,14 @@
 use procfs::{CurrentSI as _, KernelStats};
 use serde_json::Value as Json;
 
-use super::process::percent;
+use super::process::{Processes, percent};
 use super::sampler::{self, Values};
+use super::services::{Services, contention};
 use crate::suite::monitor::Pick;
 
 pub(super) struct Sampler {
     picks: Vec<Pick>,
+    services: Services,
     before: Option<Spent>,
 }
 
@@ -33,31 +35,46 @@ impl Spent {
         Ok(Self { all, busy, stolen })
     }
 
-    /// Percent of the time since then, by the names that suites have for them; `None` if there was none.
-    fn since(self, before: Self) -> Option<[(&'static str, f64); 2]> {
+    /// Percent of the time since then, by the names that suites have for them; `None` if there was none. `services`: what those of
+    /// the run used of it, in ticks.
+    fn since(self, before: Self, services: u64) -> Option<[(&'static str, f64); 3]> {
         let all = self.all.checked_sub(before.all).filter(|all| *all > 0)?;
         let share = |now: u64, then: u64| percent(now.saturating_sub(then), all);
         Some([
             ("busy_percent", share(self.busy, before.busy)),
             ("steal_percent", share(self.stolen, before.stolen)),
+            (
+                "contention_percent",
+                contention(all, self.busy.saturating_sub(before.busy), services),
+            ),
         ])
     }
 }
 
 impl Sampler {
     /// From now on.
-    pub(super) fn new(picks: Vec<Pick>) -> Self {
+    pub(super) fn new(picks: Vec<Pick>, processes: Processes) -> Self {
+        let mut services = Services::new(processes, None);
+        services.used();
         let before = Spent::now().ok();
-        Self { picks, before }
+        Self {
+            picks,
+            services,
+            before,
+        }
     }
 }
 
 impl sampler::Sampler for Sampler {
     fn sample(&mut self) -> Json {
         let mut values = Values::default();
+        let services = self.services.used();
         match Spent::now() {
             Ok(now) => {
-                let shares = self.before.replace(now).and_then(|then| now.since(then));
+                let shares = self
+                    .before
+                    .replace(now)
+                    .and_then(|then| now.since(then, services));
                 for pick in &self.picks {
                     let share = shares.iter().flatten().find(|(name, _)| *name == pick.what);
                     if let Some((_, share)) = share {
@@ -80,9 +97,15 @@ mod tests {
     fn shares_are_of_the_time_between_two_looks() {
         let spent = |all, busy, stolen| Spent { all, busy, stolen };
         let before = spent(1000, 500, 100);
-        let shares = spent(1200, 600, 130).since(before).expect("time went by");
-        assert_eq!(shares, [("busy_percent", 50.0), ("steal_percent", 15.0)]);
+        let shares = spent(1200, 600, 130).since(before, 70);
+        let shares = shares.expect("time went by");
+        let expected = [
+            ("busy_percent", 50.0),
+            ("steal_percent", 15.0),
+            ("contention_percent", 30.0),
+        ];
+        assert_eq!(shares, expected);
         assert_eq!(shares.map(|(name, _)| name), MACHINE);
-        assert!(before.since(before).is_none(), "no time, no share");
+        assert!(before.since(before, 0).is_none(), "no time, no share");
     }
 }

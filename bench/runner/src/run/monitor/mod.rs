@@ -12,6 +12,7 @@ mod process;
 mod prom;
 mod queue;
 mod sampler;
+mod services;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -153,7 +154,7 @@ fn sampler(
         )),
         MonitorKind::Http => Box::new(http::Sampler::new(page()?, picks)),
         MonitorKind::Prom => Box::new(prom::Sampler::new(page()?, picks).map_err(refused)?),
-        MonitorKind::Machine => Box::new(machine::Sampler::new(picks)),
+        MonitorKind::Machine => Box::new(machine::Sampler::new(picks, processes.clone())),
         MonitorKind::Log => {
             let logs = logs::of_target(suite, run.target, &run.vars, folder);
             let sampler = grown::Sampler::new(logs, picks);

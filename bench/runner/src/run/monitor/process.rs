@@ -18,6 +18,8 @@ const BUSY_PERCENT: f64 = 10.0;
 const SATURATED_PERCENT: f64 = 95.0;
 /// Where the runner itself is counted.
 const RUNNER: &str = "runner";
+/// Where the generator is.
+const GENERATOR: &str = "k6";
 /// By which a monitor asks for whatever the target consists of.
 const TARGET: &str = "target";
 
@@ -81,7 +83,17 @@ impl Processes {
 
     /// k6, once it runs.
     pub(super) fn generator(&self) -> Option<u32> {
-        self.known().get("k6")?.ids.first().copied()
+        self.known().get(GENERATOR)?.ids.first().copied()
+    }
+
+    /// The services and the target: all but the runner and k6.
+    pub(super) fn services(&self) -> Vec<i32> {
+        let known = self.known();
+        let services = known
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), RUNNER | GENERATOR));
+        let ids = services.flat_map(|(_, group)| &group.ids);
+        ids.filter_map(|id| i32::try_from(*id).ok()).collect()
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
