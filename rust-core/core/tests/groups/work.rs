@@ -67,14 +67,18 @@ impl<'a> Process<'a> {
     /// How many bytes that took.
     fn says(&mut self, items: impl Iterator<Item = Item>) -> i64 {
         let _: String = self.server.ask(&["SET", "counted", "0"]);
+        self.asks(Op::Items(items.collect()));
+        let counted: String = self.server.ask(&["GET", "counted"]);
+        counted.parse().expect("a number")
+    }
+
+    fn asks(&mut self, op: Op) {
         self.request.number += 1;
-        self.request.op = Op::Items(items.collect());
+        self.request.op = op;
         let value = self.script.invocation(&self.request);
         let value = value.invoke(&mut self.connection).expect("answers");
         let reply = decode(value).expect("an answer");
-        assert!(reply.settling, "no group forms");
-        let counted: String = self.server.ask(&["GET", "counted"]);
-        counted.parse().expect("a number")
+        assert!(reply.settling, "a group forms");
     }
 }
 
@@ -99,8 +103,10 @@ fn what_an_operation_touches_does_not_grow_with_those_who_wait() {
     const CROWD: u64 = 6000;
     let server = RedisServer::start();
     let mut one = Process::opens(&server);
-    let _silent = Process::opens(&server);
+    let mut slow = Process::opens(&server);
     let mut round = |first: u64| {
+        // It is waited for, since it speaks.
+        slow.asks(Op::Beat { closing: false });
         let users = first..first + AT_ONCE;
         let joins = one.says(users.clone().map(join));
         let again = one.says(users.clone().map(join));

@@ -196,3 +196,30 @@ impl Waits for Group {
         self.end(error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Sink};
+    use crate::group::options::GroupOptions;
+
+    struct Nobody;
+
+    impl Sink for Nobody {
+        fn emit(&self, news: &mut Vec<Emission>) {
+            news.clear();
+        }
+    }
+
+    #[test]
+    fn messages_about_groups_say_nothing_of_a_barriers_messages() {
+        let engine = Engine::new(Arc::new(Nobody));
+        let options = GroupOptions::from_json(br#"{"name":"lobby","size":2}"#);
+        let group = engine.group(options.expect("options")).expect("groups");
+        for kind in ["groups", "restored"] {
+            let message = format!(r#"{{"kind":"{kind}","at":1,"formed":[]}}"#);
+            let tell = &mut |sent| panic!("{kind}: {sent:?}");
+            Tenant::pushed(&*group, message.as_bytes(), tell);
+        }
+    }
+}
