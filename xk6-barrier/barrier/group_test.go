@@ -266,35 +266,6 @@ func added(values []float64) (total float64) {
 	return total
 }
 
-// The first member's call may have failed before its process heard of the group: it counts all the same.
-func TestEachGroupIsCounted(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	script := fmt.Sprintf(`const lobby = new Group('lobby', { size: 2, store: '%s', runId: 'r', timeout: '60s' })`, server.URL())
-	one, two := newProcess(t), newProcess(t)
-	first, second := one.players(1, 1, script), two.players(2, 1, script)
-	assert.Equal(t, "GroupTimeoutError", second[0].errorOf("lobby.join({ timeout: 50 })", "e.name"), "its process is there")
-	failed := make(chan string, 1)
-	go func() { failed <- first[0].errorOf("lobby.join({ timeout: '10s' })", "e.name") }()
-	record := func(field string) string {
-		return server.HGet(context.Background(), "K6_BARRIER_GROUPS:r:lobby", field).Val()
-	}
-	require.Eventually(t, func() bool { return record("@w:1") != "" && record("@since") == "" }, wakeLimit, wakeTick)
-	// With its next beat the second process hears that all are there, and has nothing to say for seconds.
-	operation := func() string { return strings.Fields(record("@procs"))[2] }
-	before := operation()
-	require.Eventually(t, func() bool { return operation() != before }, wakeLimit, wakeTick)
-	require.NoError(t, server.Do(context.Background(), "CLIENT", "PAUSE", "60000", "WRITE").Err())
-	joined := make(chan string, 1)
-	go func() { joined <- together(second, join)[0] }()
-	assert.Equal(t, "BarrierStoreError", <-failed)
-	require.NoError(t, server.Do(context.Background(), "CLIENT", "UNPAUSE").Err())
-	assert.Equal(t, []string{"1", "2"}, sorted(groupsOf(t, []string{<-joined})[1][0]))
-	assert.Equal(t, "GroupTimeoutError", first[0].errorOf("lobby.join({ timeout: 50 })", "e.name"))
-	assert.Equal(t, []float64{1}, values(one.collected("barrier_groups")))
-	assert.Empty(t, two.collected("barrier_groups"))
-}
-
 func TestGroupsWithoutAStoreSayWhy(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)

@@ -309,6 +309,9 @@ fn each_of_two_calls_has_its_own_time() {
 fn a_process_that_has_gone_does_not_come_back() {
     let mut scene = Scene::new(2, "throw", 2);
     scene.join(0, "a", false);
+    scene.join(1, "b", false);
+    scene.exchange(); // it knows a group, of which it might speak
+    scene.join(0, "c", false);
     scene.exchange();
     scene.processes[0].session.close();
     scene.exchange();
@@ -335,7 +338,9 @@ fn a_process_that_goes_says_what_a_store_has_forgotten_and_then_that_it_goes() {
     scene.processes[1].inbox.clear();
     scene.store = GroupStore::default();
     scene.processes[0].session.close();
-    scene.exchange();
+    while scene.say(0) {}
+    scene.processes[0].session.want_beat();
+    assert!(!scene.processes[0].session.has_request(), "it has gone");
     scene.reconnect(1);
     scene.exchange();
     assert_eq!(scene.ends(1), ["1: b+a"]);
@@ -353,11 +358,11 @@ fn a_process_that_goes_says_what_a_store_has_forgotten_and_then_that_it_goes() {
 
 #[test]
 fn that_a_group_was_heard_of_survives_a_reconnect() {
-    let mut scene = Scene::new(2, "throw", 2);
-    scene.join(1, "b", false);
-    scene.exchange();
+    let mut scene = Scene::new(2, "throw", 1);
     scene.join(0, "a", false);
+    scene.join(0, "b", false);
     while scene.say(0) {}
+    assert_eq!(scene.ends(0), ["1: a+b", "2: a+b"]);
     scene.processes[0].session.flush(); // to be said next
     scene.reconnect(0);
     scene.exchange();
@@ -406,4 +411,27 @@ fn large_groups_are_said_again_in_parts() {
         scene.processes[0].session.answered(reply, &mut Vec::new());
     }
     assert_eq!(known, 3 * SIZE);
+}
+
+#[test]
+fn each_group_counts_for_one_process_whoever_is_told() {
+    let mut scene = Scene::new(2, "throw", 2);
+    scene.join(0, "a", true);
+    scene.exchange();
+    scene.join(1, "b", false);
+    scene.say(1); // the group has formed, and a's process has yet to hear of it
+    scene.expire(0);
+    assert_eq!(scene.unanswered(0, 2 * LOOK), [1]);
+    scene.exchange();
+    assert_eq!(scene.ends(1), ["1: a+b"]);
+    let counted = |scene: &Scene| [0, 1].map(|p| scene.processes[p].session.counted());
+    assert_eq!(counted(&scene), [1, 0], "nobody there was told");
+    scene.join(1, "c", false);
+    scene.join(0, "d", false);
+    scene.join(1, "e", false);
+    scene.join(0, "f", false);
+    scene.exchange();
+    scene.reconnect(0);
+    scene.exchange();
+    assert_eq!(counted(&scene).iter().sum::<u32>(), 3);
 }
