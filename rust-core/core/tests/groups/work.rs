@@ -99,7 +99,7 @@ fn join(n: u64) -> Item {
 
 #[test]
 fn what_an_operation_touches_does_not_grow_with_those_who_wait() {
-    const AT_ONCE: u64 = 100;
+    const AT_ONCE: u8 = 100;
     const CROWD: u64 = 6000;
     let server = RedisServer::start();
     let mut one = Process::opens(&server);
@@ -107,7 +107,7 @@ fn what_an_operation_touches_does_not_grow_with_those_who_wait() {
     let mut round = |first: u64| {
         // It is waited for, since it speaks.
         slow.asks(Op::Beat { closing: false });
-        let users = first..first + AT_ONCE;
+        let users = first..first + u64::from(AT_ONCE);
         let joins = one.says(users.clone().map(join));
         let again = one.says(users.clone().map(join));
         let expires = one.says(users.clone().map(|n| {
@@ -121,7 +121,7 @@ fn what_an_operation_touches_does_not_grow_with_those_who_wait() {
         [joins, again, expires, leaves]
     };
     let alone = round(0);
-    for first in (AT_ONCE..CROWD).step_by(AT_ONCE as usize) {
+    for first in (AT_ONCE.into()..CROWD).step_by(AT_ONCE.into()) {
         round(first);
     }
     let crowded = round(CROWD);
