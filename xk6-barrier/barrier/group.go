@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -49,8 +50,9 @@ type (
 
 	// grouping is open groups, which all virtual users of the process share.
 	grouping struct {
-		mu    sync.Mutex
-		group *core.Group
+		mu      sync.Mutex
+		group   *core.Group
+		counted *atomic.Uint32 // of the groups that this process counts those that the metric has
 	}
 
 	// groupCall is one call: what belongs to the virtual user and may only be read on its goroutine.
@@ -171,14 +173,15 @@ func (g *groupObject) join(name string, fc sobek.FunctionCall) task {
 	if err != nil {
 		return failedTask(err)
 	}
-	return c.task(func(group *core.Group) (jsValue, error) {
-		joined, err := group.Join(c.ctx, core.GroupJoin{
+	return c.task(func(group *grouping) (jsValue, error) {
+		joined, err := group.group.Join(c.ctx, core.GroupJoin{
 			Participant: c.participant, Owner: c.state.VUIDGlobal, Payload: c.payload, Wait: c.wait(),
 		})
 		lasted := time.Since(c.started)
 		switch {
 		case core.HasStatus(err, core.Timeout):
 			c.push(c.reading(g.inst.metrics.groupWaitDuration, metrics.D(lasted)), c.reading(g.inst.metrics.groupTimeouts, 1))
+			c.count(group)
 			return nil, c.timedOut(err, lasted)
 		case err != nil:
 			return nil, err
@@ -188,11 +191,8 @@ func (g *groupObject) join(name string, fc sobek.FunctionCall) task {
 				reason: fmt.Sprintf("group %q: participant %s gave up its place by leave()", g.config.Name, c.participant),
 			}
 		}
-		readings := []reading{c.reading(g.inst.metrics.groupWaitDuration, metrics.D(lasted))}
-		if joined.Index == 1 { // one of its members counts it
-			readings = append(readings, c.reading(g.inst.metrics.groups, 1))
-		}
-		c.push(readings...)
+		c.push(c.reading(g.inst.metrics.groupWaitDuration, metrics.D(lasted)))
+		c.countTo(group, joined.Counted)
 		return func(rt *sobek.Runtime) sobek.Value { return joinedValue(rt, joined, lasted) }, nil
 	})
 }
@@ -203,8 +203,9 @@ func (g *groupObject) leave(name string, fc sobek.FunctionCall) task {
 	if err != nil {
 		return failedTask(err)
 	}
-	return c.task(func(group *core.Group) (jsValue, error) {
-		left, err := group.Leave(c.ctx, c.participant)
+	return c.task(func(group *grouping) (jsValue, error) {
+		left, err := group.group.Leave(c.ctx, c.participant)
+		c.count(group)
 		return func(rt *sobek.Runtime) sobek.Value { return script.NewData(rt).Put("left", left).Object }, err
 	})
 }
@@ -217,8 +218,8 @@ func (g *groupObject) status(sobek.FunctionCall) sobek.Value {
 		g.inst.throw(initContextError(name))
 	}
 	c := &groupCall{object: g, name: name, ctx: g.inst.vu.Context(), state: state}
-	return g.inst.sync(c.task(func(group *core.Group) (jsValue, error) {
-		s, err := group.Status(c.ctx)
+	return g.inst.sync(c.task(func(group *grouping) (jsValue, error) {
+		s, err := group.group.Status(c.ctx)
 		return func(rt *sobek.Runtime) sobek.Value {
 			return script.NewData(rt).Put("name", s.Name).Put("runId", s.RunID).Put("store", s.Store).Put("size", s.Size).
 				Put("groups", s.Groups).Put("waiting", s.Waiting).Put("processes", s.Processes).
@@ -228,7 +229,7 @@ func (g *groupObject) status(sobek.FunctionCall) sobek.Value {
 }
 
 // task is the call as something to run, whose errors say where they come from.
-func (c *groupCall) task(use func(*core.Group) (jsValue, error)) task {
+func (c *groupCall) task(use func(*grouping) (jsValue, error)) task {
 	return task{run: func(*sobek.Runtime) (jsValue, error) {
 		group, err := c.open()
 		var result jsValue
@@ -243,14 +244,14 @@ func (c *groupCall) task(use func(*core.Group) (jsValue, error)) task {
 }
 
 // open gives the groups that all virtual users with the same options share. Opening them connects nothing yet.
-func (c *groupCall) open() (*core.Group, error) {
+func (c *groupCall) open() (*grouping, error) {
 	config, root := c.object.config, c.object.inst.root
 	found, _ := root.groups.LoadOrStore(config.key, new(grouping))
 	g := found.(*grouping) //nolint:forcetypeassert // the map holds nothing else
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.group != nil {
-		return g.group, nil
+		return g, nil
 	}
 	if segment := c.state.Options.ExecutionSegment; segment != nil {
 		place := placeOf(config)
@@ -269,6 +270,9 @@ func (c *groupCall) open() (*core.Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Those who differ in the life of the record only share its groups.
+	counted, _ := root.counted.LoadOrStore([3]string{options.Store, options.RunID, options.Name}, new(atomic.Uint32))
+	g.counted = counted.(*atomic.Uint32) //nolint:forcetypeassert // the map holds nothing else
 	if g.group, err = client.OpenGroup(text); err != nil {
 		return nil, err
 	}
@@ -276,7 +280,7 @@ func (c *groupCall) open() (*core.Group, error) {
 		root.logger.Infof("group %q has the random run id %q; set the option runId or %s to let other processes in",
 			config.Name, config.RunID, runIDEnv)
 	}
-	return g.group, nil
+	return g, nil
 }
 
 // placeOf is the place of groups, checked as that of a barrier is.
@@ -317,6 +321,27 @@ func (c *groupCall) timedOut(err error, lasted time.Duration) error {
 
 func (c *groupCall) reading(metric *metrics.Metric, value float64) reading {
 	return reading{metric: metric, tags: c.tags, barrier: c.object.config.Name, noPhase: true, at: time.Now(), value: value}
+}
+
+// count adds the groups to the metric that nobody has added yet: the call of the first member may have ended before it was told.
+func (c *groupCall) count(group *grouping) {
+	if status, err := group.group.Status(c.ctx); err == nil {
+		c.countTo(group, status.Counted)
+	}
+}
+
+// countTo is count where the number of groups is known.
+func (c *groupCall) countTo(group *grouping, counted uint32) {
+	for c.ctx.Err() == nil {
+		known := group.counted.Load()
+		if counted <= known {
+			return
+		}
+		if group.counted.CompareAndSwap(known, counted) {
+			c.push(c.reading(c.object.inst.metrics.groups, float64(counted-known)))
+			return
+		}
+	}
 }
 
 // push hands readings on to k6, unless the iteration is over.

@@ -21,7 +21,7 @@ type barrierMetrics struct {
 	spreadSkewDuration *metrics.Metric
 
 	groupWaitDuration *metrics.Metric // of a call of join, from its begin to its return, in a group or timed out
-	groups            *metrics.Metric // each counted by its first member
+	groups            *metrics.Metric // each counted once, by the process of its first member
 	groupTimeouts     *metrics.Metric
 }
 

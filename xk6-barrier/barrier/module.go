@@ -61,6 +61,7 @@ type (
 		shared       sync.Map // handle -> *openBarrier
 		counters     sync.Map // the JSON of counter options -> *counting
 		groups       sync.Map // the JSON of group options -> *grouping
+		counted      sync.Map // where groups are and what they are called -> *atomic.Uint32
 		watch        watch
 		outbox       outbox
 		unaccounted  sync.Map // the identities of barriers whose failUnaccounted failed

@@ -55,3 +55,24 @@ func TestGroupsAreSeen(t *testing.T) {
 	require.Error(t, <-done)
 	assert.Regexp(t, `run-1 lobby: groups of 2: 1 formed, 0 waiting, all processes have gone`, prints(t, url, "watch"))
 }
+
+// Nobody says of the last process that it was killed.
+func TestGroupsWhoseProcessesWereKilledAreGone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	group, _ := lobby(t, server.URL())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { _, _ = group.Join(ctx, core.GroupJoin{Participant: "ann", Wait: time.Hour}) }()
+	const key, copied = "K6_BARRIER_GROUPS:run-1:lobby", "K6_BARRIER_GROUPS:run-2:lobby"
+	require.Eventually(t, func() bool { return server.HExists(ctx, key, "@w:ann").Val() }, limit, tick)
+
+	// The record as it is when its only process has been silent for 20 seconds.
+	require.NoError(t, server.Copy(ctx, key, copied, 0, false).Err())
+	at, err := server.HGet(ctx, copied, "@at").Int64()
+	require.NoError(t, err)
+	require.NoError(t, server.HSet(ctx, copied, "@at", at-20_000_000).Err())
+	listed := prints(t, server.URL(), "list")
+	assert.Regexp(t, `(?m)^run-1 +lobby +2 +0 +1 \(ann\) +1$`, listed)
+	assert.Regexp(t, `(?m)^run-2 +lobby +2 +0 +0 +0$`, listed)
+}

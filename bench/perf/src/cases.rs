@@ -12,7 +12,7 @@ use crate::core::{by_redis_benchmark, through_the_core};
 use crate::k6::{K6, Round, Trend, read, rounds};
 use crate::many::many;
 use crate::processes::{processes, segments};
-use crate::rendezvous::{arrive, memory, release, turns};
+use crate::rendezvous::{arrive, groups, memory, release, turns};
 use crate::series::series;
 use crate::server::{Server, built};
 use crate::suite::scenario;
@@ -183,6 +183,18 @@ pub(crate) const CASES: &[Case] = &[
         variants: &[seldom("plain", 2), seldom("memory", 2), seldom("redis", 2)],
         plot: ("off_ms", "ms"),
         run: turns,
+    },
+    Case {
+        name: "groups",
+        about: "all come at once and are put into groups of four, beside one barrier for all: first call to the last user's next statement",
+        variants: &[
+            seldom("memory", 2),
+            seldom("memory-barrier", 2),
+            seldom("redis", 2),
+            seldom("redis-barrier", 2),
+        ],
+        plot: ("meeting_ms", "ms"),
+        run: groups,
     },
     Case {
         name: "core",

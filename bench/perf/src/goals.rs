@@ -170,6 +170,8 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
     rows.push(turns("turns/memory", "memory", Some(Goal::AtMost(1.5))));
     rows.push(turns("turns/redis", "Redis", Some(Goal::AtMost(1.5))));
 
+    rows.extend(of_groups(scale));
+
     let count = |keys: u32, figure, peer_figure, goal| Row {
         peer: Some(("queues/both", "TYPE, then ZCARD or HLEN, in the script")),
         peer_figure: Some(peer_figure),
@@ -283,6 +285,31 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
     });
     rows.extend(of_scale(scale));
     rows
+}
+
+/// Groups of four beside one barrier, of as many users.
+fn of_groups(scale: Scale) -> [Row; 2] {
+    let users = thousands(scale.users / 4 * 4);
+    let groups = |of, peer, name: &str, goal| {
+        let title = format!(
+            "{users} users come at once, in groups of 4, {name}: first call to the last user's next statement"
+        );
+        Row {
+            peer: Some((peer, "one barrier for all")),
+            compare: Compare::Ratio,
+            goal,
+            ..row(title, of, "meeting_ms", "ms")
+        }
+    };
+    [
+        groups(
+            "groups/memory",
+            "groups/memory-barrier",
+            "memory",
+            Some(Goal::AtMost(1.3)),
+        ),
+        groups("groups/redis", "groups/redis-barrier", "Redis", None),
+    ]
 }
 
 /// What keeping values over time costs, and under which load, which may be less than was asked for.

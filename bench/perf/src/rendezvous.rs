@@ -177,3 +177,26 @@ fn decision(bench: &mut Bench, store: &str) -> anyhow::Result<Figures> {
     some_of(&decision, seen.rounds.len())?;
     Ok(vec![("decision_ms", decision)])
 }
+
+/// All come at once, to be put into groups of four or to meet at one barrier: first call to the last user's next statement.
+///
+/// # Errors
+/// As [`release`].
+pub(crate) fn groups(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures> {
+    let users = bench.scale.users / 4 * 4;
+    let (store, script) = match variant.strip_suffix("-barrier") {
+        Some(store) => (store, "meet-barrier.js"),
+        None => (variant, "meet-groups.js"),
+    };
+    let seen = with_peers(bench, [script; 3], store, users, 4, false)?;
+    let mut lasted = Vec::new();
+    for (round, opened) in seen.rounds.iter().zip(&seen.opened) {
+        let ended = trend(round, "ended")?;
+        all_of(users, ended.count)?;
+        if trend(round, "ready")?.max < *opened {
+            lasted.push(ended.max - trend(round, "began")?.min);
+        }
+    }
+    some_of(&lasted, seen.rounds.len())?;
+    Ok(vec![("meeting_ms", lasted)])
+}

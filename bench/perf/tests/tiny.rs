@@ -201,6 +201,23 @@ fn the_decision_to_release_is_compared_with_plain_k6() {
 }
 
 #[test]
+fn groups_are_compared_with_one_barrier() {
+    let (table, json) = small("22", &["--cases", "groups"]);
+    for run in ["memory", "memory-barrier", "redis", "redis-barrier"] {
+        let meetings = values(&json, &format!("groups/{run}"), "meeting_ms");
+        assert!(!meetings.is_empty(), "{table}");
+        assert!(meetings.iter().all(|ms| *ms > 0.0), "{meetings:?}");
+    }
+    let title = "20 users come at once, in groups of 4, memory";
+    let line = table.lines().find(|line| line.contains(title));
+    let line = line.unwrap_or_else(|| panic!("{table}"));
+    assert!(
+        line.contains("one barrier for all") && line.contains("≤ 1.3 ×"),
+        "{line}"
+    );
+}
+
+#[test]
 fn what_values_over_time_cost_is_read_from_a_profile() {
     let (table, json) = small("4000", &["--cases", "series"]);
     let share = values(&json, "series/hdrlog", "share");

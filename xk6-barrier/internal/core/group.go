@@ -23,7 +23,8 @@ type Joined struct {
 	ReleasedAt       float64       `json:"releasedAt"`
 	ServerReleasedAt *float64      `json:"serverReleasedAt"`
 	Members          []GroupMember `json:"members"`
-	Left             bool          `json:"left"` // the place was given up, and there is no group
+	Left             bool          `json:"left"`    // the place was given up, and there is no group
+	Counted          uint32        `json:"counted"` // the groups whose first member is of this process, as far as it has heard
 }
 
 // GroupMember is one member of a group.
@@ -50,6 +51,7 @@ type GroupStatus struct {
 	Waiting   uint64 `json:"waiting"`
 	Processes uint32 `json:"processes"`
 	Connected bool   `json:"connected"`
+	Counted   uint32 `json:"counted"` // as in Joined
 }
 
 // groupQuestion is what groups are asked; each op takes some of the fields.

@@ -7,7 +7,9 @@
 -- Answer   a list of texts: answer, detail, now, incarnation, groups, waiting, processes, settling, answers to items, groups
 --
 -- In the hash a participant's field is its id, of those whose process has yet to hear of their group, and all other fields begin
--- with @; an id that does so itself has it twice. @g:N is a group, @o:N how many have yet to hear of it.
+-- with @; an id that does so itself has it twice. @g:N is a group, @o:N how many have yet to hear of it. Who waits has a place,
+-- @w:ID, and @n:N names who has the place with the number N. The place holds while its process is there and has not opened the
+-- record since. So no operation goes through all who wait: it costs what it brings, and the members of the groups that it forms.
 --
 -- The same state machine is memory.rs; the model test compares the two, operation by operation.
 
@@ -15,22 +17,22 @@ local state = KEYS[1]
 local op, me, known_inc = ARGV[1], ARGV[2], ARGV[3]
 local epoch, number, floor = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local ttl, channel = ARGV[7], ARGV[8]
-local SILENT_MAX, SETTLE_MAX = 15000000, 3000000 -- in microseconds
-local LAYOUT = '1' -- of this record: a change of what it holds is a change of this number
+local SILENT_MAX, SETTLE_MAX, GAP_MAX, SETTLING_GAP_MAX = 15000000, 3000000, 6000000, 1000000 -- in microseconds
+local LAYOUT = '2' -- of this record: a change of what it holds is a change of this number
 
 local time = redis.call('TIME')
 -- As text: a Lua number prints with too few digits for microseconds since the epoch.
 local now = time[1] .. string.rep('0', 6 - #time[2]) .. time[2]
 
--- Times of equal length: text compares as numbers do.
-local function before(micros) return string.format('%.0f', tonumber(now) - micros) end
+local FORM_MAX = 1000 -- users whom one operation puts into full groups, where more wait: others wait for the server too
+local AT_ONCE = 100 -- so many fields are asked for by one command at most
 
 local function field(id) return string.sub(id, 1, 1) == '@' and '@' .. id or id end
 
 -- ---- the record -------------------------------------------------------------------------------------------------
 
 local record
-local names = { 'layout', 'inc', 'opt', 'groups', 'w', 'since', 'expected', 'procs', 'ttl' }
+local names = { 'layout', 'inc', 'opt', 'groups', 'at', 'age', 'opens', 'head', 'tail', 'since', 'expected', 'procs', 'ttl' }
 do
   local asked = {}
   for i, name in ipairs(names) do asked[i] = '@' .. name end
@@ -44,18 +46,26 @@ do
   end
 end
 
-local waiting, processes, order -- who waits, in order; processes by id, and their ids in the order in which they came
-local groups, size
-local answered, told, is_answered = {}, {}, {} -- groups as JSON
+local processes, order -- by id, and their ids in the order in which they came
+local groups, size, age
+local head, tail -- the places between them: the first may be the next group's
+local since -- when the record began to wait for the processes, where it does
+local answered, told, restored, is_answered = {}, {}, {}, {} -- groups as JSON
+local placed = 0 -- users whom this operation has put into full groups
 
 local function load()
   groups, size = tonumber(record.groups), cjson.decode(record.opt).size
-  waiting, processes, order = {}, {}, {}
-  if record.w ~= '' then waiting = cjson.decode(record.w) end
-  for id, e, n, seen, gone, said in string.gmatch(record.procs, '(%S+) (%d+) (%d+) (%d+) (%d)(%d);') do
-    processes[id] = { epoch = tonumber(e), number = tonumber(n), seen = seen, gone = gone == '1', said = said == '1' }
+  head, tail, since = tonumber(record.head), tonumber(record.tail), tonumber(record.since)
+  processes, order = {}, {}
+  local form = '(%S+) (%d+) (%d+) (%d+) (%d) (%d) (%d+) (%d+) (%d+);'
+  for id, e, n, seen, gone, said, life, waits, due in string.gmatch(record.procs, form) do
+    processes[id] = { epoch = tonumber(e), number = tonumber(n), seen = tonumber(seen), gone = gone == '1', said = said == '1',
+      life = life, waits = tonumber(waits), due = tonumber(due) }
     order[#order + 1] = id
   end
+  -- The server's clock may be set, and a server that stood still has heard nobody.
+  local gap = tonumber(now) - tonumber(record.at)
+  age = tonumber(record.age) + math.max(0, math.min(gap, since and SETTLING_GAP_MAX or GAP_MAX))
 end
 
 local function alive()
@@ -64,34 +74,90 @@ local function alive()
   return n
 end
 
-local function remove_of(process)
-  local rest = {}
-  for _, m in ipairs(waiting) do if m[1] ~= process then rest[#rest + 1] = m end end
-  waiting = rest
+-- How many wait, or how many of them have waited long enough.
+local function total(what)
+  local n = 0
+  for _, p in pairs(processes) do if not p.gone then n = n + p[what] end end
+  return n
 end
 
 -- These processes have gone, and the places of their users are free.
 local function send_away(which)
   for id, p in pairs(processes) do
-    if not p.gone and which(id, p) then
-      p.gone = true
-      remove_of(id)
+    if not p.gone and which(id, p) then p.gone = true end
+  end
+end
+
+-- ---- participants -------------------------------------------------------------------------------------------------
+
+local standing_known = {} -- by participant: process, join, group; false where there is none
+local place_known = {} -- by participant: number, life, join, whether it is due, process, payload; false where there is none
+
+-- Asks for all that the record has of these participants.
+local function look_up(ids)
+  local unknown, fields = {}, {}
+  local function ask()
+    local values = #fields > 0 and redis.call('HMGET', state, unpack(fields)) or {}
+    for i, id in ipairs(unknown) do
+      local process, join, group = string.match(values[2 * i - 1] or '', '^(%S+) (%d+) (%d+)$')
+      standing_known[id] = process and { process = process, join = tonumber(join), group = group } or false
+      local n, life, joined, due, whose, payload = string.match(values[2 * i] or '', '^(%d+) (%d+) (%d+) (%d) (%S+)(.*)$')
+      place_known[id] = n and { n = tonumber(n), life = life, join = tonumber(joined), due = due == '1',
+        process = whose, payload = payload ~= '' and string.sub(payload, 3) or nil } or false
+    end
+    unknown, fields = {}, {}
+  end
+  for _, id in ipairs(ids) do
+    if standing_known[id] == nil then
+      standing_known[id] = false -- it may be named twice
+      unknown[#unknown + 1] = id
+      fields[#fields + 1] = field(id)
+      fields[#fields + 1] = '@w:' .. id
+      if #fields >= AT_ONCE then ask() end
     end
   end
+  ask()
+end
+
+local function standing(id)
+  if standing_known[id] == nil then look_up({ id }) end
+  return standing_known[id]
+end
+
+-- Where somebody waits.
+local function place(id)
+  if standing_known[id] == nil then look_up({ id }) end
+  local w = place_known[id]
+  local p = w and processes[w.process]
+  if p and not p.gone and p.life == w.life then return w end -- rule: who has gone does not wait
+end
+
+local function place_of(id, join)
+  local w = place(id)
+  return w and w.process == me and w.join == join and w or nil
+end
+
+local function note_place(id, w)
+  redis.call('HSET', state, '@n:' .. w.n, id, '@w:' .. id, string.format('%d %s %.0f %d %s%s', w.n, w.life, w.join,
+    w.due and 1 or 0, w.process, w.payload and ' =' .. w.payload or ''))
+end
+
+-- Nobody looks at the place any more, whoever had it.
+local function clear_place(id)
+  local w = place_known[id]
+  redis.call('HDEL', state, '@w:' .. id, '@n:' .. w.n)
+  place_known[id] = false
+end
+
+-- The place of one who waits is free.
+local function free_place(id, w)
+  local p = processes[w.process]
+  p.waits = p.waits - 1
+  if w.due then p.due = p.due - 1 end
+  clear_place(id)
 end
 
 -- ---- groups -----------------------------------------------------------------------------------------------------
-
-local standing_known = {} -- by participant: process, join, group; false where there is none
-local function standing(id)
-  if standing_known[id] == nil then
-    local text = redis.call('HGET', state, field(id))
-    local process, join, group
-    if text then process, join, group = string.match(text, '^(%S+) (%d+) (%d+)$') end
-    standing_known[id] = process and { process = process, join = tonumber(join), group = group } or false
-  end
-  return standing_known[id]
-end
 
 local function set_standing(id, process, join, group)
   standing_known[id] = { process = process, join = join, group = tostring(group) }
@@ -130,13 +196,32 @@ local function keep(group, json, owed)
   redis.call('HSET', state, '@g:' .. group, json, '@o:' .. group, owed)
 end
 
+-- The first so many who wait, who do so no longer.
+local function take(n)
+  local members = {}
+  while #members < n and head < tail do
+    local fields, ids = {}, {}
+    for at = head + 1, math.min(head + n - #members, head + AT_ONCE, tail) do fields[#fields + 1] = '@n:' .. at end
+    local named = redis.call('HMGET', state, unpack(fields))
+    for i = 1, #fields do if named[i] then ids[#ids + 1] = named[i] end end
+    look_up(ids)
+    for _, id in ipairs(ids) do
+      local w = place(id)
+      if w then
+        members[#members + 1] = { w.process, w.join, id, w.payload }
+        free_place(id, w)
+      else
+        clear_place(id)
+      end
+    end
+    head = head + #fields
+  end
+  return members
+end
+
 local function form(n, why)
   groups = groups + 1
-  local members, rest, elsewhere, parts = {}, {}, false, {}
-  for i, m in ipairs(waiting) do
-    if i <= n then members[i] = m else rest[#rest + 1] = m end
-  end
-  waiting = rest
+  local members, elsewhere, parts = take(n), false, {}
   for i, m in ipairs(members) do
     drop_standing(m[3])
     set_standing(m[3], m[1], m[2], groups)
@@ -149,36 +234,39 @@ local function form(n, why)
   answer(groups, json)
 end
 
+-- Groups that are full form, and once there are no more, what time-outs bring is decided.
 local function form_full()
-  while record.since == '' and #waiting >= size do form(size, 'all') end -- rule: no group forms while the store settles
+  if since then return end -- rule: no group forms while the store settles
+  while total('waits') >= size do
+    if placed > 0 and placed + size > FORM_MAX then return end -- the next operation goes on
+    placed = placed + size
+    form(size, 'all')
+  end
+  if total('due') > 0 then form(total('waits'), 'timeout') end -- rule: a time-out is decided when groups form again
 end
 
--- Ends the wait for the other processes where it may end; whoever was not heard has gone.
+-- Ends the wait for the other processes where it may end: whoever has not said what it knows was silent for too long. Who was not
+-- heard at all has gone.
 local function settle()
-  if record.since == '' then return end
-  local since, heard = record.since, 0
-  for _, p in pairs(processes) do if not p.gone and p.said and p.seen >= since then heard = heard + 1 end end
-  if heard >= math.max(alive(), tonumber(record.expected)) or since <= before(SETTLE_MAX) then
-    record.since, record.expected = '', ''
-    send_away(function(_, p) return p.seen < since end)
-    form_full()
+  if not since then return form_full() end
+  local began = since
+  for _, p in pairs(processes) do
+    local heard = p.said and p.seen >= began
+    if not p.gone and not heard and math.max(p.seen, began) + SETTLE_MAX > age then return end -- rule: who speaks is waited for
   end
+  if alive() < tonumber(record.expected) and began + SETTLE_MAX > age then return end -- rule: who is missing is waited for
+  since, record.expected = nil, ''
+  send_away(function(_, p) return p.seen < began end)
+  form_full()
 end
 
 -- ---- items ------------------------------------------------------------------------------------------------------
 
-local function place_of(id, join)
-  for at, m in ipairs(waiting) do
-    if m[3] == id and m[1] == me and m[2] == join then return at end
-  end
-end
-
 local items = {}
 
 function items.J(join, id, payload)
-  for _, m in ipairs(waiting) do
-    if m[3] == id then return (m[1] == me and m[2] == join) and 'W' or 'C' end -- rule: a participant waits once
-  end
+  local w = place(id)
+  if w then return place_of(id, join) and 'W' or 'C' end -- rule: a participant waits once
   local json, group = group_of(id, join)
   if json then
     answer(group, json)
@@ -186,9 +274,22 @@ function items.J(join, id, payload)
   end
   local s = standing(id)
   if s and s.process ~= me and processes[s.process] and not processes[s.process].gone then return 'C' end
-  waiting[#waiting + 1] = { me, join, id, payload }
+  if place_known[id] then clear_place(id) end -- of one who has gone
+  tail = tail + 1
+  place_known[id] = { n = tail, life = processes[me].life, join = join, due = false, process = me, payload = payload }
+  note_place(id, place_known[id])
+  processes[me].waits = processes[me].waits + 1
   form_full()
   return place_of(id, join) and 'W' or 'F'
+end
+
+function items.A(join, id)
+  local json, group = group_of(id, join)
+  if json then
+    answer(group, json)
+    return 'F'
+  end
+  return place_of(id, join) and 'W' or 'L'
 end
 
 function items.L(join, id)
@@ -197,8 +298,8 @@ function items.L(join, id)
     answer(group, json)
     return 'F'
   end
-  local at = place_of(id, join)
-  if at then table.remove(waiting, at) end -- rule: who leaves frees its place
+  local w = place_of(id, join)
+  if w then free_place(id, w) end -- rule: who leaves frees its place
   return 'L'
 end
 
@@ -208,9 +309,17 @@ function items.E(join, id)
     answer(group, json)
     return 'F'
   end
-  if not place_of(id, join) then return 'L' end
-  if record.since ~= '' then return 'W' end
-  form(#waiting, 'timeout')
+  local w = place_of(id, join)
+  if not w then return 'L' end
+  if since or total('waits') >= size then
+    if not w.due then
+      w.due = true
+      processes[me].due = processes[me].due + 1
+      note_place(id, w)
+    end
+    return 'W'
+  end
+  form(total('waits'), 'timeout')
   return 'F'
 end
 
@@ -222,20 +331,18 @@ end
 
 -- A group that the process has heard of and this record has perhaps not: members of other processes may still wait for it.
 function items.K(group, json)
-  if redis.call('HEXISTS', state, '@g:' .. group) == 1 then return 'D' end
-  local owed = 0
-  for _, m in ipairs(cjson.decode(json).members) do
+  local is_kept = redis.call('HEXISTS', state, '@g:' .. group) == 1
+  local members, ids, owed = cjson.decode(json).members, {}, 0
+  for i, m in ipairs(members) do ids[i] = m[3] end
+  look_up(ids)
+  for _, m in ipairs(members) do
     local s = standing(m[3])
-    local newer = s and (s.process ~= m[1] or s.join >= m[2])
-    if m[1] ~= me and not newer then
-      local other = false
-      for at, w in ipairs(waiting) do
-        if w[3] == m[3] then
-          other = w[1] ~= m[1] or w[2] ~= m[2]
-          if not other then table.remove(waiting, at) end -- rule: a group that was heard of stands
-          break
-        end
-      end
+    if m[1] == me then
+      if s and s.process == me and s.join <= m[2] then drop_standing(m[3]) end -- rule: it has heard of its own group
+    elseif not is_kept and not (s and (s.process ~= m[1] or s.join >= m[2])) then
+      local w = place(m[3])
+      local other = w and (w.process ~= m[1] or w.join ~= m[2])
+      if w and not other then free_place(m[3], w) end -- rule: a group that was heard of stands
       if not other then
         drop_standing(m[3])
         set_standing(m[3], m[1], m[2], group)
@@ -245,7 +352,7 @@ function items.K(group, json)
   end
   if owed > 0 then
     keep(group, json, owed)
-    told[#told + 1] = json
+    restored[#restored + 1] = json
   end
   return 'D'
 end
@@ -260,13 +367,14 @@ end
 
 local function finish(word, codes)
   if tonumber(ttl) > (tonumber(record.ttl) or 0) then record.ttl = ttl end
-  record.groups = tostring(groups)
-  record.w = #waiting > 0 and cjson.encode(waiting) or ''
+  record.groups, record.at, record.age = tostring(groups), now, string.format('%.0f', age)
+  record.head, record.tail = tostring(head), tostring(tail)
+  record.since = since and string.format('%.0f', since) or ''
   local parts = {}
   for i, id in ipairs(order) do
     local p = processes[id]
-    parts[i] = string.format('%s %d %d %s %d%d;', id, p.epoch, p.number, p.seen, p.gone and 1 or 0,
-      p.said and 1 or 0)
+    parts[i] = string.format('%s %d %d %.0f %d %d %s %d %d;', id, p.epoch, p.number, p.seen, p.gone and 1 or 0, p.said and 1 or 0,
+      p.life, p.waits, p.due)
   end
   record.procs = table.concat(parts)
   local noted = {}
@@ -276,10 +384,15 @@ local function finish(word, codes)
   end
   redis.call('HSET', state, unpack(noted))
   redis.call('PEXPIRE', state, record.ttl)
-  if #told > 0 then
-    redis.call('PUBLISH', channel, string.format('{"kind":"groups","at":%s,"formed":[%s]}', now, table.concat(told, ',')))
+  local function publish(kind, news)
+    if #news > 0 then
+      redis.call('PUBLISH', channel, string.format('{"kind":"%s","formed":[%s]}', kind, table.concat(news, ',')))
+    end
   end
-  return { word, '', now, record.inc, record.groups, tostring(#waiting), tostring(alive()), record.since ~= '' and '1' or '0',
+  publish('groups', told)
+  publish('restored', restored)
+  return { word, '', now, record.inc, record.groups, tostring(total('waits')), tostring(alive()),
+    since and '1' or total('waits') >= size and '2' or '0',
     codes or '', '[' .. table.concat(answered, ',') .. ']' }
 end
 
@@ -290,7 +403,8 @@ if op == 'open' then
   if record and record.opt ~= opt then return { 'OPTIONS', record.opt, now } end
   local is_new = not record
   if is_new then
-    record = { layout = LAYOUT, inc = inc, opt = opt, groups = '0', w = '', since = '', expected = '', procs = '', ttl = ttl }
+    record = { layout = LAYOUT, inc = inc, opt = opt, groups = '0', at = now, age = '0', opens = '0', head = '0', tail = '0',
+      since = '', expected = '', procs = '', ttl = ttl }
     redis.call('DEL', state)
   end
   load()
@@ -298,15 +412,15 @@ if op == 'open' then
   local seen_epoch, seen_number = tonumber(ARGV[12]), tonumber(ARGV[13])
   local behind = known.epoch < seen_epoch or (known.epoch == seen_epoch and known.number < seen_number) or floor > groups
   if not behind then expected = 0 end -- rule: a store that has lost its memory hears everyone first
-  remove_of(me)
   groups = math.max(groups, floor) -- rule: numbers are given once
   if not processes[me] then order[#order + 1] = me end
-  processes[me] = { epoch = epoch, number = 0, seen = now, gone = false, said = false }
+  record.opens = tostring(tonumber(record.opens) + 1)
+  processes[me] = { epoch = epoch, number = 0, seen = age, gone = false, said = false, life = record.opens, waits = 0, due = 0 }
   local listeners = redis.call('PUBLISH', channel, '{"kind":"hello","process":"' .. me .. '"}')
   -- Whoever listens was here before the record was lost, and this process may be too new to know.
   if is_new and listeners > 1 then expected = math.max(expected, listeners) end
   if alive() > 1 or expected > 1 then
-    if record.since == '' then record.since = now end
+    if not since then since = age end
     record.expected = tostring(math.max(tonumber(record.expected) or 0, expected))
   end
   settle()
@@ -320,17 +434,19 @@ if not mine or mine.gone or mine.epoch ~= epoch or mine.number + 1 ~= number the
   return { 'REOPEN', '', now }
 end
 if floor > groups then return { 'REOPEN', '', now } end -- it has heard of more
-mine.number, mine.seen = number, now
+mine.number, mine.seen = number, age
 settle()
 
 if op == 'items' then
-  local codes = {}
-  for i, item in ipairs(cjson.decode(ARGV[9])) do codes[i] = items[item[1]](item[2], item[3], item[4]) end
+  local asked, ids, codes = cjson.decode(ARGV[9]), {}, {}
+  for _, item in ipairs(asked) do if item[1] ~= 'K' and item[3] then ids[#ids + 1] = item[3] end end
+  look_up(ids)
+  for i, item in ipairs(asked) do codes[i] = items[item[1]](item[2], item[3], item[4]) end
   return finish('ITEMS', table.concat(codes))
 end
 
 if op == 'beat' then
-  local closing, silent = ARGV[9] == '1', before(SILENT_MAX)
+  local closing, silent = ARGV[9] == '1', age - SILENT_MAX
   send_away(function(id, p) return closing and id == me or p.seen < silent end)
   settle()
   return finish('OK')

@@ -15,17 +15,49 @@ use super::protocol::{
 
 /// A process that has not been heard of for so many microseconds has gone: it has missed three heartbeats.
 pub const SILENT_MAX: i64 = 15_000_000;
-/// For so many microseconds at most no group forms while the store waits to hear of the other processes.
+/// While no group forms because the store waits to hear of the other processes, one that was silent for so many microseconds is
+/// not waited for any longer. One that speaks is, however long it takes.
 pub const SETTLE_MAX: i64 = 3_000_000;
+/// Between two operations the record grows older by so many microseconds at most, and never younger: the server's clock may be
+/// set, and a server that stood still has heard nobody. More than the time between two heartbeats.
+pub const GAP_MAX: i64 = 6_000_000;
+/// The same while no group forms, when each process asks ten times as often and more.
+pub const SETTLING_GAP_MAX: i64 = 1_000_000;
+
+/// So many users are put into full groups by one operation, where more wait: the script does it for a server with other users.
+pub const FORM_MAX: usize = 1000;
+
+/// A time on the record's own clock, in microseconds since it was created.
+type Age = i64;
 
 #[derive(Debug, Clone)]
 struct Process {
     epoch: u32,
     number: u32,
-    seen: StoreTime,
+    seen: Age,
     gone: bool,
     /// It has said what it knows of groups since it opened the record.
     said: bool,
+}
+
+/// One who waits.
+#[derive(Debug, Clone)]
+struct Place {
+    member: Member,
+    /// Its time is over, and it has yet to be decided what that brings.
+    is_due: bool,
+}
+
+impl Place {
+    fn is_of(&self, me: &ProcessId, participant: &Participant, join: Join) -> bool {
+        let Member {
+            process,
+            join: its,
+            participant: who,
+            ..
+        } = &self.member;
+        who == participant && process == me && *its == join
+    }
 }
 
 /// Where a participant is whose process has yet to hear of it.
@@ -38,7 +70,7 @@ struct Standing {
 
 #[derive(Debug, Clone, Copy)]
 struct Settling {
-    since: StoreTime,
+    since: Age,
     expected: u32,
 }
 
@@ -48,7 +80,10 @@ struct Record {
     canonical: String,
     size: usize,
     groups: u32,
-    waiting: Vec<Member>,
+    /// The store's clock at the newest operation.
+    at: StoreTime,
+    age: Age,
+    waiting: Vec<Place>,
     processes: HashMap<ProcessId, Process>,
     standing: HashMap<Participant, Standing>,
     /// Groups of which somebody has yet to hear, and how many those are.
@@ -60,7 +95,10 @@ struct Record {
 #[derive(Default)]
 struct Brought {
     answered: Vec<Arc<Formed>>,
+    /// Users who were put into full groups.
+    placed: usize,
     told: Vec<Arc<Formed>>,
+    restored: Vec<Arc<Formed>>,
 }
 
 /// The store of one name's groups. It may forget everything at any time, as another store may.
@@ -83,11 +121,12 @@ impl GroupStore {
         {
             let record = self
                 .record
-                .get_or_insert_with(|| Record::new(new_incarnation, options));
+                .get_or_insert_with(|| Record::new(new_incarnation, options, now));
             if record.canonical != *options {
                 return refused(Answer::Options(record.canonical.clone()), now);
             }
-            record.open(request, *expected, *acknowledged, now, pushes);
+            record.grow_older(now);
+            record.open(request, *expected, *acknowledged, pushes);
             record.settle(me, now, &mut brought);
             return record.reply(Answer::Ok, brought, now, pushes);
         }
@@ -106,7 +145,10 @@ impl GroupStore {
             return refused(Answer::Reopen, now);
         };
         process.number = request.number;
-        process.seen = now;
+        record.grow_older(now);
+        if let Some(process) = record.processes.get_mut(me) {
+            process.seen = record.age;
+        }
         record.settle(me, now, &mut brought);
         let answer = match &request.op {
             Op::Items(items) => {
@@ -114,7 +156,7 @@ impl GroupStore {
                 Answer::Items(answers.collect())
             }
             Op::Beat { closing } => {
-                let silent = StoreTime(now.0 - SILENT_MAX);
+                let silent = record.age - SILENT_MAX;
                 record.send_away(|id, p| (*closing && id == me) || p.seen < silent);
                 record.settle(me, now, &mut brought);
                 Answer::Ok
@@ -124,12 +166,12 @@ impl GroupStore {
         record.reply(answer, brought, now, pushes)
     }
 
-    /// As many groups as have formed, and who waits, in order.
+    /// As many groups as have formed; who waits, in order; and of how many members the process has yet to hear of the group.
     #[must_use]
-    pub fn look(&self) -> (u32, Vec<Participant>) {
+    pub fn look(&self) -> (u32, Vec<Participant>, usize) {
         self.record.as_ref().map_or_else(Default::default, |r| {
-            let waiting = r.waiting.iter().map(|m| m.participant.clone());
-            (r.groups, waiting.collect())
+            let waiting = r.waiting.iter().map(|p| p.member.participant.clone());
+            (r.groups, waiting.collect(), r.standing.len())
         })
     }
 }
@@ -142,25 +184,37 @@ fn refused(answer: Answer, now: StoreTime) -> Reply {
         waiting: 0,
         processes: 0,
         settling: false,
+        more: false,
         formed: Vec::new(),
         now,
     }
 }
 
 impl Record {
-    fn new(incarnation: &Incarnation, canonical: &str) -> Self {
+    fn new(incarnation: &Incarnation, canonical: &str, now: StoreTime) -> Self {
         let size = serde_json::from_str(canonical).map_or(1, |shared: Shared| shared.size);
         Self {
             incarnation: incarnation.clone(),
             canonical: canonical.to_owned(),
             size: usize::try_from(size).unwrap_or(usize::MAX),
             groups: 0,
+            at: now,
+            age: 0,
             waiting: Vec::new(),
             processes: HashMap::new(),
             standing: HashMap::new(),
             kept: HashMap::new(),
             settling: None,
         }
+    }
+
+    fn grow_older(&mut self, now: StoreTime) {
+        let most = match self.settling {
+            Some(_) => SETTLING_GAP_MAX,
+            None => GAP_MAX,
+        };
+        self.age += (now.0 - self.at.0).clamp(0, most);
+        self.at = now;
     }
 
     fn alive(&self) -> u32 {
@@ -175,7 +229,6 @@ impl Record {
         request: &Request,
         expected: u32,
         acknowledged: (u32, u32),
-        now: StoreTime,
         pushes: &mut Vec<Push>,
     ) {
         let me = &request.process;
@@ -183,18 +236,18 @@ impl Record {
         let known = known.map_or((0, 0), |p| (p.epoch, p.number));
         let is_behind = known < acknowledged || request.floor > self.groups;
         let expected = if is_behind { expected } else { 0 };
-        self.waiting.retain(|m| m.process != *me);
+        self.waiting.retain(|p| p.member.process != *me);
         self.groups = self.groups.max(request.floor);
         let process = Process {
             epoch: request.epoch,
             number: 0,
-            seen: now,
+            seen: self.age,
             gone: false,
             said: false,
         };
         self.processes.insert(me.clone(), process);
         if self.alive() > 1 || expected > 1 {
-            let since = self.settling.map_or(now, |s| s.since);
+            let since = self.settling.map_or(self.age, |s| s.since);
             let known = self.settling.map_or(0, |s| s.expected);
             self.settling = Some(Settling {
                 since,
@@ -206,22 +259,22 @@ impl Record {
         });
     }
 
-    /// Ends the wait for the other processes where it may end; whoever was not heard has gone.
+    /// Ends the wait for the other processes where it may end: whoever has not said what it knows was silent for too long. Who was
+    /// not heard at all has gone.
     fn settle(&mut self, me: &ProcessId, now: StoreTime, brought: &mut Brought) {
-        let Some(settling) = self.settling else {
+        let Some(Settling { since, expected }) = self.settling else {
+            self.form_full(me, now, brought);
             return;
         };
-        let heard = self
-            .processes
-            .values()
-            .filter(|p| !p.gone && p.said && p.seen >= settling.since);
-        let heard = u32::try_from(heard.count()).unwrap_or(u32::MAX);
-        let all = heard >= self.alive().max(settling.expected);
-        if all || now.0 >= settling.since.0 + SETTLE_MAX {
-            self.settling = None;
-            self.send_away(|_, p| p.seen < settling.since);
-            self.form_full(me, now, brought);
+        let is_patient = |heard: Age| heard + SETTLE_MAX > self.age;
+        let mut alive = self.processes.values().filter(|p| !p.gone);
+        let speaks = |p: &Process| !(p.said && p.seen >= since) && is_patient(p.seen.max(since));
+        if alive.any(speaks) || self.alive() < expected && is_patient(since) {
+            return;
         }
+        self.settling = None;
+        self.send_away(|_, p| p.seen < since);
+        self.form_full(me, now, brought);
     }
 
     /// These processes have gone, and the places of their users are free.
@@ -229,14 +282,25 @@ impl Record {
         for (id, process) in &mut self.processes {
             if !process.gone && which(id, process) {
                 process.gone = true;
-                self.waiting.retain(|m| m.process != *id);
+                self.waiting.retain(|p| p.member.process != *id);
             }
         }
     }
 
+    /// Groups that are full form, and once there are no more, what time-outs bring is decided.
     fn form_full(&mut self, me: &ProcessId, now: StoreTime, brought: &mut Brought) {
-        while self.settling.is_none() && self.waiting.len() >= self.size {
+        if self.settling.is_some() {
+            return;
+        }
+        while self.waiting.len() >= self.size {
+            if brought.placed > 0 && brought.placed + self.size > FORM_MAX {
+                return; // the next operation goes on
+            }
+            brought.placed += self.size;
             self.form(me, self.size, Why::All, now, brought);
+        }
+        if self.waiting.iter().any(|p| p.is_due) {
+            self.form(me, self.waiting.len(), Why::Timeout, now, brought);
         }
     }
 
@@ -247,7 +311,7 @@ impl Record {
             group: self.groups,
             why,
             at: now,
-            members: self.waiting.drain(..n).collect(),
+            members: self.waiting.drain(..n).map(|p| p.member).collect(),
         });
         for member in &formed.members {
             self.drop_standing(&member.participant);
@@ -291,9 +355,8 @@ impl Record {
     }
 
     fn place_of(&self, me: &ProcessId, participant: &Participant, join: Join) -> Option<usize> {
-        self.waiting
-            .iter()
-            .position(|m| m.participant == *participant && m.process == *me && m.join == join)
+        let mut waiting = self.waiting.iter();
+        waiting.position(|p| p.is_of(me, participant, join))
     }
 
     fn item(
@@ -309,8 +372,9 @@ impl Record {
                 participant,
                 payload,
             } => {
-                if let Some(there) = self.waiting.iter().find(|m| m.participant == *participant) {
-                    return match there.process == *me && there.join == *join {
+                let mut waiting = self.waiting.iter();
+                if let Some(there) = waiting.find(|p| p.member.participant == *participant) {
+                    return match there.is_of(me, participant, *join) {
                         true => ItemAnswer::Waits,
                         false => ItemAnswer::Conflict,
                     };
@@ -325,16 +389,30 @@ impl Record {
                 {
                     return ItemAnswer::Conflict;
                 }
-                self.waiting.push(Member {
+                let member = Member {
                     process: me.clone(),
                     join: *join,
                     participant: participant.clone(),
                     payload: payload.clone(),
+                };
+                self.waiting.push(Place {
+                    member,
+                    is_due: false,
                 });
                 self.form_full(me, now, brought);
                 match self.place_of(me, participant, *join) {
                     Some(_) => ItemAnswer::Waits,
                     None => ItemAnswer::Formed,
+                }
+            }
+            Item::Ask { join, participant } => {
+                if let Some(formed) = self.group_of(me, participant, *join) {
+                    brought.answer(formed);
+                    return ItemAnswer::Formed;
+                }
+                match self.place_of(me, participant, *join) {
+                    Some(_) => ItemAnswer::Waits,
+                    None => ItemAnswer::Left,
                 }
             }
             Item::Leave { join, participant } => {
@@ -352,10 +430,11 @@ impl Record {
                     brought.answer(formed);
                     return ItemAnswer::Formed;
                 }
-                if self.place_of(me, participant, *join).is_none() {
+                let Some(at) = self.place_of(me, participant, *join) else {
                     return ItemAnswer::Left;
-                }
-                if self.settling.is_some() {
+                };
+                if self.settling.is_some() || self.waiting.len() >= self.size {
+                    self.waiting[at].is_due = true;
                     return ItemAnswer::Waits;
                 }
                 self.form(me, self.waiting.len(), Why::Timeout, now, brought);
@@ -384,7 +463,14 @@ impl Record {
 
     /// A group that the process has heard of and this record has perhaps not: members of other processes may still wait for it.
     fn remember(&mut self, me: &ProcessId, formed: &Arc<Formed>, brought: &mut Brought) {
-        if self.kept.contains_key(&formed.group) {
+        let is_kept = self.kept.contains_key(&formed.group);
+        for member in formed.members.iter().filter(|m| m.process == *me) {
+            let is_over = |s: &Standing| s.process == *me && s.join <= member.join;
+            if self.standing.get(&member.participant).is_some_and(is_over) {
+                self.drop_standing(&member.participant); // it has heard of this one
+            }
+        }
+        if is_kept {
             return;
         }
         let mut owed = 0;
@@ -394,8 +480,8 @@ impl Record {
                 continue;
             }
             let mut waiting = self.waiting.iter();
-            if let Some(at) = waiting.position(|m| m.participant == member.participant) {
-                let waits = &self.waiting[at];
+            if let Some(at) = waiting.position(|p| p.member.participant == member.participant) {
+                let waits = &self.waiting[at].member;
                 if waits.process != member.process || waits.join != member.join {
                     continue;
                 }
@@ -412,7 +498,7 @@ impl Record {
         }
         if owed > 0 {
             self.kept.insert(formed.group, (Arc::clone(formed), owed));
-            brought.told.push(Arc::clone(formed));
+            brought.restored.push(Arc::clone(formed));
         }
     }
 
@@ -425,8 +511,12 @@ impl Record {
     ) -> Reply {
         if !brought.told.is_empty() {
             pushes.push(Push::Groups {
-                at: now,
                 formed: brought.told,
+            });
+        }
+        if !brought.restored.is_empty() {
+            pushes.push(Push::Restored {
+                formed: brought.restored,
             });
         }
         Reply {
@@ -436,6 +526,7 @@ impl Record {
             waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
             processes: self.alive(),
             settling: self.settling.is_some(),
+            more: self.settling.is_none() && self.waiting.len() >= self.size,
             formed: brought.answered,
             now,
         }

@@ -62,6 +62,13 @@ pub enum Item {
         /// What the other members of its group are told.
         payload: Option<Arc<str>>,
     },
+    /// Does it wait? It goes on doing so.
+    Ask {
+        /// The number of the join.
+        join: Join,
+        /// Who.
+        participant: Participant,
+    },
     /// It gives up its place.
     Leave {
         /// The number of the join.
@@ -69,7 +76,7 @@ pub enum Item {
         /// Who.
         participant: Participant,
     },
-    /// It has waited long enough: all who wait are a group.
+    /// It has waited long enough: all who wait are a group. While no group forms that is decided when groups form again.
     Expire {
         /// The number of the join.
         join: Join,
@@ -92,7 +99,7 @@ pub enum Item {
 /// The answer to one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemAnswer {
-    /// It waits.
+    /// It waits. One whose time is over waits until groups form again.
     Waits,
     /// It is in a group: [`Reply::formed`] has it.
     Formed,
@@ -212,6 +219,8 @@ pub struct Reply {
     pub processes: u32,
     /// No group forms until the other processes have been heard.
     pub settling: bool,
+    /// More groups form with the next operation.
+    pub more: bool,
     /// Groups that formed now, and those that items were answered with.
     pub formed: Vec<Arc<Formed>>,
     /// When the store answered, on its own clock.
@@ -224,8 +233,11 @@ pub struct Reply {
 pub enum Push {
     /// Groups formed.
     Groups {
-        /// When the message was sent.
-        at: StoreTime,
+        /// They.
+        formed: Vec<Arc<Formed>>,
+    },
+    /// The store knows these groups again, by what a process said. Who has heard of them says so once more.
+    Restored {
         /// They.
         formed: Vec<Arc<Formed>>,
     },

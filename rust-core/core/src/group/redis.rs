@@ -153,6 +153,7 @@ fn listed(item: &Item) -> serde_json::Value {
         Item::Join {
             join, participant, ..
         } => json!(["J", join, participant]),
+        Item::Ask { join, participant } => json!(["A", join, participant]),
         Item::Leave { join, participant } => json!(["L", join, participant]),
         Item::Expire { join, participant } => json!(["E", join, participant]),
         Item::Heard { join, participant } => json!(["H", join, participant]),
@@ -192,6 +193,7 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
         waiting: 0,
         processes: 0,
         settling: false,
+        more: false,
         formed: Vec::new(),
         now: StoreTime(number(2)?),
     };
@@ -212,7 +214,7 @@ pub fn decode(value: Value) -> Result<Reply, Unreadable> {
     reply.groups = count(4)?;
     reply.waiting = count(5)?;
     reply.processes = count(6)?;
-    reply.settling = text(7)? == "1";
+    (reply.settling, reply.more) = (text(7)? == "1", text(7)? == "2");
     reply.formed =
         serde_json::from_str(text(9)?).map_err(|e| Unreadable(format!("the groups: {e}")))?;
     Ok(reply)

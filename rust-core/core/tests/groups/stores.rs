@@ -15,8 +15,8 @@ pub(crate) trait Store {
     fn roll_back(&mut self);
     /// So many microseconds pass; false where that cannot be.
     fn pass(&mut self, micros: i64) -> bool;
-    /// As many groups as have formed, and who waits.
-    fn look(&self) -> (u32, Vec<Participant>);
+    /// As many groups as have formed, who waits, and how many members the store keeps their group for.
+    fn look(&mut self) -> (u32, Vec<Participant>, usize);
 }
 
 /// The memory store, with a clock that ticks at every operation.
@@ -50,7 +50,7 @@ impl Store for Memory {
         true
     }
 
-    fn look(&self) -> (u32, Vec<Participant>) {
+    fn look(&mut self) -> (u32, Vec<Participant>, usize) {
         self.store.look()
     }
 }
@@ -135,45 +135,38 @@ impl Store for Real<'_> {
         self.twin = self.twin_saved.clone();
     }
 
-    /// What the record has of times is so much older.
+    /// The newest operation was so much earlier.
     fn pass(&mut self, micros: i64) -> bool {
         if self.compare {
             return false; // the memory store has other times
         }
-        let get = |field: &str, connection: &mut redis::Connection| -> String {
-            let mut command = redis::cmd("HGET");
-            command.arg(self.script.key()).arg(field);
-            command.query(connection).expect("a record")
-        };
-        let older = |text: &str| {
-            let time: i64 = text.parse().expect("a time");
-            (time - micros).to_string()
-        };
-        let processes = get("@procs", self.connection);
-        let processes = processes.split_terminator(';').map(|process| {
-            let mut words: Vec<String> = process.split(' ').map(ToOwned::to_owned).collect();
-            words[3] = older(&words[3]);
-            words.join(" ") + ";"
-        });
-        let processes: String = processes.collect();
-        let since = get("@since", self.connection);
-        let since = if since.is_empty() {
-            since
-        } else {
-            older(&since)
-        };
+        let mut ask = redis::cmd("HGET");
+        ask.arg(self.script.key()).arg("@at");
+        let at: i64 = ask.query(self.connection).expect("a record");
         redis::cmd("HSET")
             .arg(self.script.key())
-            .arg("@procs")
-            .arg(processes)
-            .arg("@since")
-            .arg(since)
+            .arg("@at")
+            .arg(at - micros)
             .exec(self.connection)
             .expect("the test's own server");
         true
     }
 
-    fn look(&self) -> (u32, Vec<Participant>) {
-        self.twin.look()
+    fn look(&mut self) -> (u32, Vec<Participant>, usize) {
+        let look = self.twin.look();
+        if self.compare {
+            let mut ask = redis::cmd("HKEYS");
+            let fields: Vec<String> = ask
+                .arg(self.script.key())
+                .query(self.connection)
+                .expect("fields");
+            let is_participant = |f: &&String| !f.starts_with('@') || f.starts_with("@@");
+            let standing = fields.iter().filter(is_participant).count();
+            assert_eq!(
+                standing, look.2,
+                "whose process has yet to hear: {fields:?}"
+            );
+        }
+        look
     }
 }

@@ -14,7 +14,7 @@ use crate::group::memory::GroupStore;
 use crate::group::options::{GroupOptions, Shared, check_payload};
 use crate::group::protocol::Formed;
 use crate::group::redis::GroupScript;
-use crate::group::session::{Event, Session};
+use crate::group::session::{Event, Placed, Session};
 use crate::ids::{Participant, ProcessId};
 use crate::options::StoreAddress;
 use crate::panics::guarded;
@@ -44,14 +44,22 @@ enum Backend {
 /// What the lock of groups guards.
 struct State {
     session: Session,
-    /// What the host is to be told, in order, once the lock is free.
-    outbox: Vec<Emission>,
+    /// What the host is to be told, in order, once the lock is free; groups become text only then.
+    outbox: Vec<News>,
     /// When the first call that waits may be overdue, as far as an appointment was made.
     overdue_at: Option<Instant>,
     beat_at: Instant,
     retry_at: Option<Instant>,
     trouble: Option<String>,
     bug: Option<Error>,
+}
+
+/// What the host is to be told.
+enum News {
+    /// What a call came to.
+    Event(Event),
+    /// Something else.
+    Emission(Emission),
 }
 
 /// A user comes.
@@ -78,17 +86,18 @@ pub struct Group {
     me: Weak<Self>,
 }
 
-/// A group as its members are told of it. Times are in milliseconds since the epoch.
+/// A group as one of its members is told of it, before the list of members, which is the same for all of them. Times are in
+/// milliseconds since the epoch.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
+struct Told {
     group: u32,
     index: u32,
     size: usize,
     reason: &'static str,
     released_at: f64,
     server_released_at: Option<f64>,
-    members: Vec<ToldMember<'a>>,
+    counted: u32,
 }
 
 #[derive(Serialize)]
@@ -109,6 +118,7 @@ struct Status<'a> {
     waiting: usize,
     processes: u32,
     connected: bool,
+    counted: u32,
 }
 
 impl Group {
@@ -173,7 +183,8 @@ impl Group {
     // ---- calls ----
 
     /// A user comes, and waits for its group. The token completes with the group as JSON: `group`, `index`, `size`, `reason`,
-    /// `releasedAt`, `serverReleasedAt` and `members`; with `{"left":true}` where the place was given up meanwhile.
+    /// `releasedAt`, `serverReleasedAt`, `counted` (see [`Placed::counted`]) and `members`; with `{"left":true}` where the place was
+    /// given up meanwhile.
     ///
     /// # Errors
     /// The call was wrong from the start, and the token does not complete.
@@ -240,6 +251,7 @@ impl Group {
             waiting,
             processes,
             connected,
+            counted: state.session.counted(),
         };
         serde_json::to_string(&status).unwrap_or_default()
     }
@@ -299,13 +311,17 @@ impl Group {
                 }
             }
         }
-        let news = events.into_iter().map(|event| self.news(event));
-        state.outbox.extend(news);
+        state.outbox.extend(events.into_iter().map(News::Event));
     }
 
-    fn news(&self, event: Event) -> Emission {
+    /// What the host is told, with the group that the one before was about, as text.
+    fn emission(&self, news: News, last: &mut Option<(Arc<Formed>, String)>) -> Emission {
+        let event = match news {
+            News::Event(event) => event,
+            News::Emission(emission) => return emission,
+        };
         let (ticket, result) = match event {
-            Event::Formed(ticket, formed, index) => (ticket, self.told(&formed, index)),
+            Event::Formed(ticket, placed) => (ticket, self.told(&placed, last)),
             Event::Left(ticket, left) => (ticket, Ok(format!(r#"{{"left":{left}}}"#))),
             Event::GaveUp(ticket) => (ticket, Ok(r#"{"left":true}"#.to_owned())),
             Event::Failed(ticket, error) => (ticket, Err(error)),
@@ -313,7 +329,23 @@ impl Group {
         Emission::Text { ticket, result }
     }
 
-    fn told(&self, formed: &Formed, index: u32) -> Result<String, Error> {
+    fn told(
+        &self,
+        placed: &Placed,
+        last: &mut Option<(Arc<Formed>, String)>,
+    ) -> Result<String, Error> {
+        let formed = &placed.formed;
+        let bug = |e: serde_json::Error| Error::Bug(e.to_string());
+        if last.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, formed)) {
+            let members = formed.members.iter().map(|m| ToldMember {
+                participant: m.participant.as_str(),
+                payload: m.payload.as_deref(),
+            });
+            let members: Vec<_> = members.collect();
+            let text = serde_json::to_string(&members).map_err(bug)?;
+            *last = Some((Arc::clone(formed), text));
+        }
+        let members = last.as_ref().map_or("[]", |(_, text)| text);
         let at = formed.at;
         let (here, server) = match &self.backend {
             Backend::Memory(_) => (at.0, None),
@@ -323,20 +355,20 @@ impl Group {
                 (instant.map_or(at.0, epoch_micros), Some(ms(at.0)))
             }
         };
-        let members = formed.members.iter().map(|m| ToldMember {
-            participant: m.participant.as_str(),
-            payload: m.payload.as_deref(),
-        });
         let told = Told {
             group: formed.group,
-            index,
+            index: placed.index,
             size: formed.members.len(),
             reason: formed.why.as_str(),
             released_at: ms(here),
             server_released_at: server,
-            members: members.collect(),
+            counted: placed.counted,
         };
-        serde_json::to_string(&told).map_err(|e| Error::Bug(e.to_string()))
+        let told = serde_json::to_string(&told).map_err(bug)?;
+        Ok(format!(
+            r#"{},"members":{members}}}"#,
+            told.trim_end_matches('}')
+        ))
     }
 
     /// Tells the host what is in the outbox, when the lock is free. Whoever tells already also tells what comes meanwhile.
@@ -348,11 +380,13 @@ impl Group {
                 return; // who holds it looks once more when it is free
             };
             loop {
-                let mut news = std::mem::take(&mut self.state.lock().outbox);
+                let news = std::mem::take(&mut self.state.lock().outbox);
                 if news.is_empty() {
                     break;
                 }
-                self.context.sink.emit(&mut news);
+                let mut last = None;
+                let news = news.into_iter().map(|n| self.emission(n, &mut last));
+                self.context.sink.emit(&mut news.collect());
             }
             drop(telling);
             untold = !self.state.lock().outbox.is_empty();
@@ -365,8 +399,7 @@ impl Group {
         state.bug.get_or_insert_with(|| error.clone());
         let mut events = Vec::new();
         state.session.refuse(error, &mut events);
-        let news: Vec<_> = events.into_iter().map(|event| self.news(event)).collect();
-        state.outbox.extend(news);
+        state.outbox.extend(events.into_iter().map(News::Event));
         self.tell(state);
     }
 

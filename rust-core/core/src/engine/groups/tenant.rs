@@ -12,10 +12,11 @@ use crate::engine::news::Emission;
 use crate::error::Error;
 use crate::group::protocol::Push;
 use crate::group::redis::{GroupScript, decode};
+use crate::group::session::Event;
 use crate::protocol::StoreTime;
 use crate::store::redis::Keep;
 
-use super::{Backend, Group, LOOK_TIMEOUT};
+use super::{Backend, Group, LOOK_TIMEOUT, News};
 
 const BEAT_MAX: Duration = Duration::from_secs(5);
 /// How often the store is asked while it waits to hear of processes.
@@ -115,20 +116,18 @@ impl Tenant for Group {
             let name = &self.options.name;
             let line = format!("group {name}: {why}; trying again");
             self.context.log.push(Level::Warn, line);
-            state.outbox.push(Emission::Log);
+            state.outbox.push(News::Emission(Emission::Log));
         }
         self.go_on(&mut state, events);
         self.tell(state);
     }
 
-    fn pushed(&self, message: &[u8], sent: &mut dyn FnMut(StoreTime)) {
+    // How long these messages take says nothing of how long a barrier's do: they are longer, and their scripts take longer.
+    fn pushed(&self, message: &[u8], _sent: &mut dyn FnMut(StoreTime)) {
         // Foreign messages on the channel are nobody's business.
         let Ok(push) = serde_json::from_slice::<Push>(message) else {
             return;
         };
-        if let Push::Groups { at, .. } = &push {
-            sent(*at);
-        }
         let mut state = self.state.lock();
         let mut events = Vec::new();
         state.session.pushed(&push, &mut events);
@@ -159,8 +158,7 @@ impl Tenant for Group {
     }
 
     fn is_idle(&self) -> bool {
-        let state = self.state.lock();
-        !state.session.is_live() || state.session.is_idle()
+        self.state.lock().session.is_idle()
     }
 
     fn give_up(&self, error: &Error) {
@@ -185,12 +183,9 @@ impl Waits for Group {
         let error = Error::store(format!(
             "group {name}: {trouble}; the place is given up as soon as the store answers"
         ));
-        let news = overdue.into_iter().map(|ticket| Emission::Text {
-            ticket,
-            result: Err(error.clone()),
-        });
-        let news: Vec<_> = news.collect();
-        state.outbox.extend(news);
+        let failed = overdue.into_iter();
+        let failed = failed.map(|ticket| News::Event(Event::Failed(ticket, error.clone())));
+        state.outbox.extend(failed);
         state.overdue_at = next.map(|next| next.max(now + BETWEEN_LOOKS));
         let next = state.overdue_at;
         self.tell(state);
@@ -199,5 +194,32 @@ impl Waits for Group {
 
     fn give_up(&self, error: &Error) {
         self.end(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Sink};
+    use crate::group::options::GroupOptions;
+
+    struct Nobody;
+
+    impl Sink for Nobody {
+        fn emit(&self, news: &mut Vec<Emission>) {
+            news.clear();
+        }
+    }
+
+    #[test]
+    fn messages_about_groups_say_nothing_of_a_barriers_messages() {
+        let engine = Engine::new(Arc::new(Nobody));
+        let options = GroupOptions::from_json(br#"{"name":"lobby","size":2}"#);
+        let group = engine.group(options.expect("options")).expect("groups");
+        for kind in ["groups", "restored"] {
+            let message = format!(r#"{{"kind":"{kind}","at":1,"formed":[]}}"#);
+            let tell = &mut |sent| panic!("{kind}: {sent:?}");
+            Tenant::pushed(&*group, message.as_bytes(), tell);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What comes from the store: answers, messages and refusals.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -8,7 +9,7 @@ use crate::group::options::{OnTimeout, Shared};
 use crate::group::protocol::{Answer, Formed, Item, ItemAnswer, Join, Push, Reply};
 use crate::ids::Participant;
 
-use super::{End, Event, KNOWN_MAX, Link, Sent, Session, Waiting, conflict, end_item};
+use super::{End, Event, KNOWN_MAX, Link, Placed, Sent, Session, Waiting, conflict, end_item};
 
 impl Session {
     /// The answer to what was sent.
@@ -32,6 +33,7 @@ impl Session {
         self.processes = reply.processes;
         self.settling = reply.settling;
         self.waits_there = reply.waiting;
+        self.wants_beat |= reply.more;
         self.floor = self.floor.max(reply.groups);
         for formed in &reply.formed {
             self.formed(formed, events);
@@ -42,7 +44,12 @@ impl Session {
                 self.link = Link::Live;
                 self.say_again();
             }
+            (Sent::Beat { closing: true }, _) => {
+                self.is_gone = true;
+                self.queue.clear();
+            }
             (Sent::Items(items), Answer::Items(answers)) => {
+                self.is_saying &= !items.contains(&Item::Said);
                 for (item, answer) in items.iter().zip(answers) {
                     self.item(item, answer, events);
                 }
@@ -51,43 +58,57 @@ impl Session {
         }
     }
 
-    /// What the store may have forgotten: groups first, since some who wait elsewhere are in them.
+    /// What the store may have forgotten: groups first, since some who wait elsewhere are in them; then who waits, in order, so that
+    /// all of them stand there when groups form again; then whose time is over. Who has left, or whose calls have ended
+    /// meanwhile, does not come again.
     fn say_again(&mut self) {
-        self.later.clear();
-        self.queue.clear();
+        let queued = take(&mut self.queue);
+        self.keep_heard(queued);
         if self.processes > 1 || self.settling {
             self.queue
                 .extend(self.known.iter().map(|g| Item::Known(Arc::clone(g))));
         }
+        if !self.closing {
+            self.join_again();
+        }
         self.queue.push_back(Item::Said);
+        self.is_saying = true;
+    }
+
+    fn join_again(&mut self) {
         let release = self.options.shared.on_timeout == OnTimeout::Release;
         let mut joins: BTreeMap<Join, (&Participant, &mut Waiting)> = BTreeMap::new();
         for (participant, there) in &mut self.waiting {
-            there.is_there = false;
+            there.is_held = false;
             joins.insert(there.join, (participant, there));
         }
+        let mut ends = Vec::new();
         for (join, (participant, there)) in joins {
+            let expires = there.end == End::Expired && release && there.has_calls();
+            if there.end != End::Open && !expires {
+                self.queue.push_back(end_item(participant, join, false));
+                continue;
+            }
             self.queue.push_back(Item::Join {
                 join,
                 participant: participant.clone(),
                 payload: there.payload.clone(),
             });
-            match there.end {
-                End::Open => {}
-                End::Leaves => self.queue.push_back(end_item(participant, join, false)),
-                End::Expired => {
-                    // Where its callers have given up, no group forms for them.
-                    let release = release && !there.joiners.is_empty();
-                    self.queue.push_back(end_item(participant, join, release));
-                }
+            if expires {
+                ends.push(end_item(participant, join, true));
+            } else if !there.ending.is_empty() {
+                let participant = participant.clone();
+                ends.push(Item::Ask { join, participant });
             }
         }
+        self.queue.extend(ends);
     }
 
     fn item(&mut self, item: &Item, answer: ItemAnswer, events: &mut Vec<Event>) {
         let (Item::Join {
             join, participant, ..
         }
+        | Item::Ask { join, participant }
         | Item::Leave { join, participant }
         | Item::Expire { join, participant }) = item
         else {
@@ -100,15 +121,19 @@ impl Session {
             return;
         }
         match (item, answer) {
-            (Item::Expire { .. }, ItemAnswer::Waits) => {
-                // No group may form now: it is asked again.
-                self.later.push(item.clone());
+            (Item::Expire { .. }, ItemAnswer::Waits) => there.is_held = true,
+            (Item::Ask { .. }, ItemAnswer::Waits | ItemAnswer::Left) => {
+                let over = take(&mut there.ending);
+                let others = self.waits_there;
+                events.extend(
+                    over.into_iter()
+                        .map(|t| Event::Failed(t, self.too_long(others))),
+                );
             }
-            (_, ItemAnswer::Waits) => there.is_there = true,
             (_, ItemAnswer::Conflict) => {
                 if let Some(there) = self.waiting.remove(participant) {
                     let error = conflict(participant, "another process");
-                    let calls = there.joiners.into_iter();
+                    let calls = there.joiners.into_iter().chain(there.ending);
                     events.extend(calls.map(|t| Event::Failed(t, error.clone())));
                     let leavers = there.leavers.into_iter();
                     events.extend(leavers.map(|t| Event::Left(t, false)));
@@ -123,6 +148,8 @@ impl Session {
                             End::Open | End::Leaves => Event::GaveUp(ticket),
                         });
                     }
+                    let over = there.ending.into_iter();
+                    events.extend(over.map(|t| Event::Failed(t, self.too_long(others))));
                     let leavers = there.leavers.into_iter();
                     events.extend(leavers.map(|t| Event::Left(t, true)));
                 }
@@ -165,8 +192,18 @@ impl Session {
                 continue;
             };
             let index = u32::try_from(at + 1).unwrap_or(u32::MAX);
-            let joiners = there.joiners.into_iter();
-            events.extend(joiners.map(|t| Event::Formed(t, Arc::clone(formed), index)));
+            self.counted += u32::from(at == 0);
+            let calls = there.joiners.into_iter().chain(there.ending);
+            let counted = self.counted;
+            events.extend(calls.map(|ticket| {
+                let formed = Arc::clone(formed);
+                let placed = Placed {
+                    formed,
+                    index,
+                    counted,
+                };
+                Event::Formed(ticket, placed)
+            }));
             let leavers = there.leavers.into_iter();
             events.extend(leavers.map(|t| Event::Left(t, false)));
             self.heard.push(Item::Heard {
@@ -182,11 +219,30 @@ impl Session {
         }
     }
 
+    /// The store has a group again that this process has heard of long ago: it need not keep it for those who do not wait for it.
+    fn hear_again(&mut self, formed: &Formed) {
+        for member in formed.members.iter().filter(|m| m.process == self.process) {
+            let there = self.waiting.get(&member.participant);
+            if there.is_none_or(|there| there.join != member.join) {
+                self.heard.push(Item::Heard {
+                    join: member.join,
+                    participant: member.participant.clone(),
+                });
+            }
+        }
+    }
+
     /// A message from the store.
     pub fn pushed(&mut self, push: &Push, events: &mut Vec<Event>) {
         match push {
-            Push::Groups { formed, .. } => {
+            Push::Groups { formed } => {
                 for formed in formed {
+                    self.formed(formed, events);
+                }
+            }
+            Push::Restored { formed } => {
+                for formed in formed {
+                    self.hear_again(formed);
                     self.formed(formed, events);
                 }
             }

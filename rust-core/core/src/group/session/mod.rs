@@ -17,7 +17,7 @@ use super::protocol::{Formed, Item, Join, Op, Request};
 
 mod exchange;
 
-/// How many items one operation carries at most.
+/// How many items one operation carries at most; a group that is said again counts as its members.
 pub const BATCH_MAX: usize = 1000;
 /// Groups with members elsewhere that a process keeps, to tell a store that has lost them.
 const KNOWN_MAX: usize = 10_000;
@@ -25,8 +25,8 @@ const KNOWN_MAX: usize = 10_000;
 /// What a session has to tell.
 #[derive(Debug)]
 pub enum Event {
-    /// A call of join ends: its user is in this group, at this place from 1.
-    Formed(Ticket, Arc<Formed>, u32),
+    /// A call of join ends: its user is in a group.
+    Formed(Ticket, Placed),
     /// A call of leave ends: whether it gave up a place.
     Left(Ticket, bool),
     /// A call of join ends because its user gave up the place.
@@ -35,16 +35,38 @@ pub enum Event {
     Failed(Ticket, Error),
 }
 
+/// A user's place in its group.
+#[derive(Debug)]
+pub struct Placed {
+    /// The group.
+    pub formed: Arc<Formed>,
+    /// Its place, from 1.
+    pub index: u32,
+    /// How many groups this process has heard of whose first member is of this process: each group counts for one process.
+    pub counted: u32,
+}
+
 /// One who waits.
 struct Waiting {
     join: Join,
     owner: u64,
     payload: Option<Arc<str>>,
     joiners: Vec<Ticket>,
+    /// Calls whose time is over while others of the same user go on waiting: the store has the last word on them.
+    ending: Vec<Ticket>,
     leavers: Vec<Ticket>,
     end: End,
-    /// The store has said that it waits.
-    is_there: bool,
+    /// The store has said that it decides later what the end of its time brings.
+    is_held: bool,
+    /// When its calls were last found to wait for more than the store's answer.
+    patient_at: Option<Instant>,
+}
+
+impl Waiting {
+    /// Whether anybody waits for the answer.
+    const fn has_calls(&self) -> bool {
+        !self.joiners.is_empty() || !self.ending.is_empty()
+    }
 }
 
 /// Whether somebody wants the wait to end.
@@ -69,7 +91,10 @@ enum Link {
 enum Sent {
     Open,
     Items(Vec<Item>),
-    Beat,
+    /// A heartbeat; the last one says that the process goes.
+    Beat {
+        closing: bool,
+    },
 }
 
 /// See the [module's](self) description.
@@ -86,8 +111,6 @@ pub struct Session {
     last_join: Join,
     queue: VecDeque<Item>,
     heard: Vec<Item>,
-    /// What is asked again with the next heartbeat.
-    later: Vec<Item>,
     known: VecDeque<Arc<Formed>>,
     floor: u32,
     /// Processes that were heard of.
@@ -96,7 +119,13 @@ pub struct Session {
     waits_there: u32,
     settling: bool,
     wants_beat: bool,
+    /// The store has not yet been told all that it may have forgotten.
+    is_saying: bool,
     closing: bool,
+    /// The store knows that the process has gone, or has nothing to hear of that.
+    is_gone: bool,
+    /// Groups whose first member is of this process.
+    counted: u32,
     refused: Option<Error>,
 }
 
@@ -117,7 +146,6 @@ impl Session {
             last_join: 0,
             queue: VecDeque::new(),
             heard: Vec::new(),
-            later: Vec::new(),
             known: VecDeque::new(),
             floor: 0,
             others: HashSet::new(),
@@ -125,7 +153,10 @@ impl Session {
             waits_there: 0,
             settling: false,
             wants_beat: false,
+            is_saying: false,
             closing: false,
+            is_gone: false,
+            counted: 0,
             refused: None,
         }
     }
@@ -173,9 +204,11 @@ impl Session {
             owner,
             payload,
             joiners: vec![ticket],
+            ending: Vec::new(),
             leavers: Vec::new(),
             end: End::Open,
-            is_there: false,
+            is_held: false,
+            patient_at: None,
         };
         self.waiting.insert(participant.clone(), waiting);
         Ok(())
@@ -202,9 +235,11 @@ impl Session {
         let Some(there) = self.waiting.get_mut(participant) else {
             return;
         };
-        let gone = there.joiners.extract_if(.., |t| t.token() == token);
-        gone.for_each(|ticket| _ = ticket.redeem());
-        if there.joiners.is_empty() && there.end == End::Open {
+        for calls in [&mut there.joiners, &mut there.ending] {
+            let gone = calls.extract_if(.., |t| t.token() == token);
+            gone.for_each(|ticket| _ = ticket.redeem());
+        }
+        if there.joiners.is_empty() && there.end != End::Leaves {
             there.end = End::Leaves;
             self.queue.push_back(Item::Leave {
                 join: there.join,
@@ -213,39 +248,56 @@ impl Session {
         }
     }
 
-    /// Ends the waits that have lasted long enough: the store has the last word on them.
+    /// Ends the waits that have lasted long enough: the store has the last word on them. Where another call of the same user goes
+    /// on waiting, its place stays, unless the end of one wait is the end of all.
     pub fn expire(&mut self, now: Instant) {
         let release = self.options.shared.on_timeout == OnTimeout::Release;
         for (participant, there) in &mut self.waiting {
-            if there.end == End::Open && there.joiners.iter().any(|t| t.is_overdue(now)) {
+            let is_over = |ticket: &Ticket| ticket.is_overdue(now);
+            if there.end != End::Open || !there.joiners.iter().any(is_over) {
+                continue;
+            }
+            if release || there.joiners.iter().all(is_over) {
                 there.end = End::Expired;
                 self.queue
                     .push_back(end_item(participant, there.join, release));
+            } else if there.ending.is_empty() {
+                let over = there.joiners.extract_if(.., |t| t.is_overdue(now));
+                there.ending.extend(over);
+                self.queue.push_back(Item::Ask {
+                    join: there.join,
+                    participant: participant.clone(),
+                });
             }
         }
     }
 
-    /// Takes the calls that the store has not answered in time; a call of join has so much more time for that. And when the next
-    /// call is due for anything.
+    /// Takes the calls that the store has not answered in time; a call of join has so much more time for that, and longer where
+    /// the store has to hear of the processes first. And when the next call is due for anything.
     pub fn take_unanswered(
         &mut self,
         now: Instant,
         look: Duration,
     ) -> (Vec<Ticket>, Option<Instant>) {
         let (mut overdue, mut next) = (Vec::new(), None);
+        let is_live = self.link == Link::Live;
         for there in self.waiting.values_mut() {
-            let more = if there.end == End::Open {
-                Duration::ZERO
-            } else {
-                look
-            };
-            let late = |t: &mut Ticket| t.until().is_some_and(|until| until + look <= now);
+            let is_patient = is_live && (self.is_saying || there.is_held);
+            if is_patient {
+                there.patient_at = Some(now);
+            }
+            let asked_at = there.patient_at;
+            let last = |until: Instant| asked_at.map_or(until, |at| at.max(until)) + look;
+            let late = |t: &mut Ticket| !is_patient && t.until().is_some_and(|u| last(u) <= now);
             overdue.extend(there.joiners.extract_if(.., late));
+            overdue.extend(there.ending.extract_if(.., late));
             overdue.extend(there.leavers.extract_if(.., |t| t.is_overdue(now)));
+            let is_open = there.end == End::Open;
             let joiners = there.joiners.iter().filter_map(Ticket::until);
+            let joiners = joiners.map(|until| if is_open { until } else { last(until) });
+            let ending = there.ending.iter().filter_map(Ticket::until).map(last);
             let leavers = there.leavers.iter().filter_map(Ticket::until);
-            let due = joiners.map(|until| until + more).chain(leavers);
-            next = due.chain(next).min();
+            next = joiners.chain(ending).chain(leavers).chain(next).min();
         }
         (overdue, next)
     }
@@ -255,6 +307,7 @@ impl Session {
         let mut all = Vec::new();
         for there in self.waiting.values_mut() {
             all.append(&mut there.joiners);
+            all.append(&mut there.ending);
             all.append(&mut there.leavers);
         }
         all
@@ -276,11 +329,18 @@ impl Session {
 
     /// What was on its way may be done or not: what is not said again anyway goes once more.
     fn take_back(&mut self) {
-        if let Some(Sent::Items(items)) = self.sent.take() {
-            let heard = items.into_iter();
-            self.heard
-                .extend(heard.filter(|i| matches!(i, Item::Heard { .. })));
+        match self.sent.take() {
+            Some(Sent::Items(items)) => self.keep_heard(items),
+            Some(Sent::Beat { closing }) => self.wants_beat |= closing,
+            Some(Sent::Open) | None => {}
         }
+    }
+
+    /// Of these only what the store is not told again by saying who waits.
+    fn keep_heard(&mut self, items: impl IntoIterator<Item = Item>) {
+        let heard = items.into_iter();
+        self.heard
+            .extend(heard.filter(|i| matches!(i, Item::Heard { .. })));
     }
 
     /// The store refused what was sent; nobody knows whether it was done.
@@ -293,7 +353,7 @@ impl Session {
 
     /// What there is to send now.
     pub fn next_request(&mut self) -> Option<Request> {
-        if self.sent.is_some() || self.refused.is_some() {
+        if self.sent.is_some() || self.is_over() {
             return None;
         }
         let op = match self.link {
@@ -311,20 +371,19 @@ impl Session {
             }
             Link::Live if !self.queue.is_empty() => {
                 let mut items = take(&mut self.heard);
-                let n = self.queue.len().min(BATCH_MAX);
+                let n = batch(&self.queue);
                 let waiting = &self.waiting;
                 // Some have heard of their group since they asked: the store must not take them for new ones.
                 let queued = self.queue.drain(..n);
-                items.extend(queued.filter(|item| is_current(waiting, item)));
+                items.extend(queued.filter_map(|item| current(waiting, item)));
                 self.sent = Some(Sent::Items(items.clone()));
                 Op::Items(items)
             }
             Link::Live if self.wants_beat => {
                 self.wants_beat = false;
-                self.sent = Some(Sent::Beat);
-                Op::Beat {
-                    closing: self.closing,
-                }
+                let closing = self.closing;
+                self.sent = Some(Sent::Beat { closing });
+                Op::Beat { closing }
             }
             Link::Down | Link::Opening | Link::Live => return None,
         };
@@ -350,7 +409,14 @@ impl Session {
             Link::MustOpen => true,
             Link::Opening => false,
         };
-        wants && self.sent.is_none() && self.refused.is_none()
+        wants && self.sent.is_none() && !self.is_over()
+    }
+
+    /// Whether the store has heard the last of this process: where it goes and nobody needs to hear of its groups, it does not
+    /// come to the record only to leave it.
+    fn is_over(&self) -> bool {
+        let has_nothing_to_say = self.link != Link::Live && self.known.is_empty();
+        self.refused.is_some() || self.is_gone || self.closing && has_nothing_to_say
     }
 
     fn request(&self, op: Op) -> Request {
@@ -367,7 +433,6 @@ impl Session {
     /// A heartbeat is due, or the store waits to hear of this process.
     pub fn want_beat(&mut self) {
         self.wants_beat = true;
-        self.queue.extend(take(&mut self.later));
     }
 
     /// What the store may forget goes with whatever goes next, and now where nothing does.
@@ -383,10 +448,16 @@ impl Session {
         self.wants_beat = true;
     }
 
-    /// Whether nothing is on its way and nothing is to be sent.
+    /// Whether nothing is on its way and nothing can be sent.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.refused.is_some() || self.sent.is_none() && !self.wants_beat && self.queue.is_empty()
+        let is_quiet = self.sent.is_none() && !self.wants_beat && self.queue.is_empty();
+        self.is_over()
+            || match self.link {
+                Link::Down => true,
+                Link::MustOpen | Link::Opening => false,
+                Link::Live => is_quiet,
+            }
     }
 
     /// Whether the record was opened over this connection.
@@ -401,6 +472,12 @@ impl Session {
         self.settling
     }
 
+    /// How many groups this process has heard of whose first member is its own.
+    #[must_use]
+    pub const fn counted(&self) -> u32 {
+        self.counted
+    }
+
     /// The newest group heard of, those who wait in this process, and those who wait at all as far as is known.
     #[must_use]
     pub fn tally(&self) -> (u32, usize, u32, u32) {
@@ -409,18 +486,42 @@ impl Session {
     }
 }
 
-/// Whether the item is of one who still waits, or of nobody.
-fn is_current(waiting: &HashMap<Participant, Waiting>, item: &Item) -> bool {
-    match item {
+/// How many items the next operation carries.
+fn batch(queue: &VecDeque<Item>) -> usize {
+    let mut weight = 0;
+    let fits = |item: &&Item| {
+        weight += match item {
+            Item::Known(formed) => formed.members.len(),
+            _ => 1,
+        };
+        weight <= BATCH_MAX
+    };
+    queue.iter().take_while(fits).count().max(1)
+}
+
+/// The item, where it is of one who still waits or of nobody. Of a user whose calls have all ended only that it leaves.
+fn current(waiting: &HashMap<Participant, Waiting>, item: Item) -> Option<Item> {
+    let there = |participant: &Participant, join: Join| {
+        waiting.get(participant).filter(|there| there.join == join)
+    };
+    match &item {
+        Item::Heard { .. } | Item::Known(_) | Item::Said => {}
+        Item::Leave { join, participant } => _ = there(participant, *join)?,
         Item::Join {
             join, participant, ..
         }
-        | Item::Leave { join, participant }
-        | Item::Expire { join, participant } => {
-            waiting.get(participant).is_some_and(|w| w.join == *join)
+        | Item::Ask { join, participant } => {
+            if !there(participant, *join)?.has_calls() {
+                return None;
+            }
         }
-        Item::Heard { .. } | Item::Known(_) | Item::Said => true,
+        Item::Expire { join, participant } => {
+            if !there(participant, *join)?.has_calls() {
+                return Some(end_item(participant, *join, false));
+            }
+        }
     }
+    Some(item)
 }
 
 fn end_item(participant: &Participant, join: Join, release: bool) -> Item {
