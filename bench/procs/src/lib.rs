@@ -5,6 +5,7 @@
 //! two measurements from running at once, and an [`Identity`] tells whether a process is still the one that it was. Signals are the
 //! caller's to catch: children have process groups of their own, so that a Ctrl-C in a terminal does not reach them.
 
+mod affinity;
 mod identity;
 mod limits;
 mod lock;
@@ -15,6 +16,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use affinity::{Bound, allowed_processors};
 pub use identity::Identity;
 pub use limits::{Applied, Limited, Limits};
 pub use lock::{LOCK_VARIABLE, LastHolder, MachineLock};

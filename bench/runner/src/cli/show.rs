@@ -22,8 +22,14 @@ pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> any
     say(&format!(
         "{}: {} runs, {time}",
         suite.file.suite.id,
-        plan.runs.len()
+        plan.certain().count()
     ));
+    let spare = plan.runs.len() - plan.certain().count();
+    if spare > 0 {
+        say(&format!(
+            "ladders end where an objective is missed, and repeat or halve what they found: at most {spare} runs more"
+        ));
+    }
     if plan
         .runs
         .iter()
@@ -37,7 +43,7 @@ pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> any
         let first = values.next();
         values.all(|value| Some(value) == first)
     };
-    for run in &plan.runs {
+    for run in plan.certain() {
         one(suite, run, &shared)?;
     }
     orders(plan).iter().for_each(|line| say(line));

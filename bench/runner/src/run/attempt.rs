@@ -15,6 +15,7 @@ use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
 use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
+use crate::run::processors::{self, Split};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::series;
@@ -145,6 +146,9 @@ impl Attempt<'_, '_> {
         }
         meta.services(&build::services(suite, self.run)?);
         let mut vars = self.run.vars.clone();
+        let split = Split::of(self.run);
+        let apart = split.as_ref().and_then(|split| split.as_ref().ok());
+        let bound = apart.map(Split::services).transpose()?;
         let mut targets = Targets::start(
             suite,
             self.run,
@@ -153,6 +157,8 @@ impl Attempt<'_, '_> {
             folder,
             self.inbox,
         )?;
+        drop(bound);
+        meta.processors(apart.map(Split::record));
         self.run.vars = vars;
         if let Some(address) = self.run.vars.text("BASE_URL") {
             known.insert("address", address);
@@ -166,8 +172,12 @@ impl Attempt<'_, '_> {
                 address: given.unwrap_or_else(|| masked_address(target.address())),
             });
         }
-        meta.limits(targets.limits(), targets.labels());
-        for text in targets.labels() {
+        let mut labels = targets.labels();
+        if let Some(Err(why)) = &split {
+            labels.push(processors::label(why));
+        }
+        meta.limits(targets.limits(), labels.clone());
+        for text in labels {
             let text = format!("warning  {text}");
             self.stream.tell(Event::Finding { text });
         }
@@ -245,7 +255,9 @@ impl Attempt<'_, '_> {
             self.stream,
         )?;
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
-        let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
+        let split = Split::of(self.run).and_then(Result::ok);
+        let own = split.as_ref().map(Split::of_generator);
+        let monitors = Monitors::start(self.shared.suite, self.run, folder, processes, own)?;
         let mut watched = Watched {
             folder,
             processes,
@@ -256,6 +268,7 @@ impl Attempt<'_, '_> {
         };
         let needs = targets.watch(self.inbox);
         self.inbox.check()?;
+        let bound = split.as_ref().map(Split::generator).transpose()?;
         let finished = call.run(
             folder,
             self.run.bound,
@@ -264,6 +277,7 @@ impl Attempt<'_, '_> {
             self.stream,
             &mut watched,
         )?;
+        drop(bound);
         logs.end(folder);
         meta.k6_ended(&call.shown(), &finished);
         for record in &self.shared.suite.file.record {

@@ -26,6 +26,7 @@ mod check;
 mod check_alerts;
 mod check_derive;
 mod check_gates;
+mod check_ladder;
 mod check_load;
 mod check_monitors;
 mod check_names;

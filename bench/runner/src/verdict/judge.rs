@@ -61,7 +61,10 @@ impl Evidence {
         let lasted = self.summary.as_ref().and_then(health::lasted);
         gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
         let measured = self.health.as_ref().is_some_and(Health::is_measured);
-        let well = measured && gates.iter().all(|gate| gate.holds || !of_generator(gate));
+        let well = measured
+            && gates
+                .iter()
+                .all(|gate| gate.holds || !measures_itself(&gate.id));
         gates.extend(self.over_time.whole().map(series_complete));
         let place = gates.len();
         let dropped = self.summary.as_ref().map(nothing_dropped);
@@ -166,19 +169,30 @@ fn series_complete(whole: Result<(), String>) -> Judged {
     Judged::built_in("series-complete", holds, whole.err().unwrap_or(good))
 }
 
+/// The built-in gate on them.
+const NOTHING_DROPPED: &str = "nothing-dropped";
+
 /// The metric of k6 that counts iterations for which it had no user.
 const DROPPED: &str = "dropped_iterations";
 
-/// Whether it says that the generator measured itself.
-fn of_generator(gate: &Judged) -> bool {
-    matches!(gate.id.as_str(), "generator-cpu" | "generator-health")
+/// Whether a gate says that the generator measured itself.
+fn measures_itself(id: &str) -> bool {
+    matches!(id, "generator-cpu" | "generator-health")
+}
+
+/// Whether a gate is about the generator alone: that it measured itself, or did not apply the load.
+pub(super) fn of_generator(file: &File, id: &str) -> bool {
+    let mut declared = file.gate.iter();
+    measures_itself(id)
+        || id == NOTHING_DROPPED
+        || declared.any(|gate| gate.id.get_ref() == id && gate.metric.get_ref() == DROPPED)
 }
 
 /// k6 drops iterations when it lacks users or time for them: then it was not the declared load.
 fn nothing_dropped(summary: &Json) -> Judged {
     let dropped = statistic(summary, DROPPED, "count").unwrap_or(0.0);
     Judged::built_in(
-        "nothing-dropped",
+        NOTHING_DROPPED,
         dropped <= 0.0,
         format!("iterations that k6 dropped: {dropped}; expected 0"),
     )
