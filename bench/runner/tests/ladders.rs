@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use common::bench::{background, signal, until};
 use common::own::{EXTERNAL, Own};
 use common::{files, finish, json, text};
+use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
 const HARNESS: &str = r#"
@@ -191,7 +193,9 @@ impl Climb {
 fn the_limit_of_a_service_that_refuses_from_a_known_rate_on_is_that_rate() {
     let after = "[[scenario]]\nid = \"after\"\nscript = \"run.js\"\nwindow = \"1s\"\n\
         load = [{ name = \"api\", executor = \"constant-arrival-rate\", rate = 1, pre_vus = 5 }]\n[[gate]]";
-    let climb = Climb::new(8, Way::Refuses, &[("[[gate]]", after)]);
+    let report = "limit = 0.01\n[report]\nformats = [\"html\", \"md\", \"json\"]\nsections = [\"ladders\"]\n";
+    let edits = [("[[gate]]", after), ("limit = 0.01\n", report)];
+    let climb = Climb::new(8, Way::Refuses, &edits);
     let suite = text(&climb.own.folder.join("suite.toml"));
     let suite = suite.replace("order = [\"main\"]", "order = [\"main\", \"after\"]");
     climb.own.write("suite.toml", &suite);
@@ -253,6 +257,23 @@ fn the_limit_of_a_service_that_refuses_from_a_known_rate_on_is_that_rate() {
     assert!(health.lines().all(|line| line.contains(&count)), "{health}");
     let of_next = json(&climb.plan().join("after/1/meta.json"));
     assert_eq!(of_next.get("processors"), None, "no limit is sought there");
+    let figures = json(&climb.plan().join("figures.json"));
+    assert_eq!(figures["ladders"][0]["text"], limit);
+    assert_eq!(figures["missing"], json!([]), "nothing else is missing");
+    let page = text(&climb.plan().join("report.html"));
+    assert!(page.contains(&format!("<h3>{limit}</h3>")), "{page}");
+    assert!(
+        page.contains("<tr><th>RPS=16</th><td>NOT_RUN</td>"),
+        "{page}"
+    );
+    for chart in ["Iterations per second, main", "errors, main"] {
+        assert!(
+            page.contains(&format!("aria-label=\"{chart}\"")),
+            "{chart}: {page}"
+        );
+    }
+    let lines = text(&climb.plan().join("report.md"));
+    assert!(lines.contains("| RPS=8 | FAIL | FAIL FAIL |"), "{lines}");
     // Nothing is left of it, and what is stored says the same.
     let (code, printed) = climb.at_plan("resume");
     assert!(code == 3 && printed.contains("are complete"), "{printed}");
@@ -400,4 +421,36 @@ fn quick_mode_scales_no_rate_of_a_ladder() {
     }
     assert!(printed.contains("own: 4 runs"), "{printed}");
     assert!(printed.contains("at most 4 runs more"), "{printed}");
+}
+
+#[test]
+fn an_interrupted_ladder_keeps_its_levels_and_goes_on_where_it_was() {
+    let levels = ("levels = [2, 4, 8, 16]", "levels = [1, 4]");
+    let climb = Climb::new(4, Way::Waits, &[levels]);
+    let mut call = climb.own.call("run", &[]);
+    call.env("BASE_URL", &climb.address)
+        .env("FLAGS", &climb.own.folder);
+    let (runner, mut lines) = background(call);
+    until(&mut lines, "run 2: main / listener, RPS=4");
+    signal(&runner, Signal::INT);
+    let said: Vec<String> = lines.collect();
+    let (code, _) = common::wait(runner);
+    assert_eq!(code, 4, "{said:#?}");
+    assert_eq!(climb.levels(), ["1 PASS: PASS", "4 INVALID: INTERRUPTED"]);
+    let (code, printed) = climb.at_plan("resume");
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("main: at least RPS=4, limit not reached"),
+        "{printed}"
+    );
+    assert_eq!(
+        climb.folders(),
+        [
+            "main/1/cycle-01",
+            "main/4/cycle-01",
+            "main/4/cycle-01-attempt-2",
+            "main/4/cycle-02"
+        ],
+        "the level that was complete is not run again"
+    );
 }

@@ -136,7 +136,9 @@ impl Listener for Terminal {
         match event {
             Event::Output { text, .. } => self.print(&masked(text)),
             event => {
-                for line in said(event, self.runs, self.spare, &self.clock.shown(at)) {
+                // How many runs a ladder makes is not known before, nor which of those that were planned.
+                let nth = (self.spare > 0).then_some(self.over + 1);
+                for line in said(event, self.runs, nth, &self.clock.shown(at)) {
                     self.line(&line);
                 }
             }
@@ -148,8 +150,8 @@ impl Listener for Terminal {
     }
 }
 
-/// What is said of an event. `spare`: runs that may not be needed; `left`: how much time the plan has left then, in words.
-fn said(event: &Event, runs: usize, spare: usize, left: &str) -> Vec<String> {
+/// What is said of an event. `nth`: the number of the next run, where it does not follow from the plan; `left`: how much time the plan has left then, in words.
+fn said(event: &Event, runs: usize, nth: Option<usize>, left: &str) -> Vec<String> {
     let one = |text: String| vec![text];
     match event {
         Event::Finding { text } => one(text.clone()),
@@ -173,12 +175,8 @@ fn said(event: &Event, runs: usize, spare: usize, left: &str) -> Vec<String> {
                 Some(time) => format!(" (about {time})"),
                 None => String::new(),
             };
-            // How many runs a ladder makes is not known before.
-            let of = match spare {
-                0 => format!(" of {runs}"),
-                _ => String::new(),
-            };
-            one(format!("\nrun {number}{of}: {title}{time}"))
+            let number = nth.map_or_else(|| format!("{number} of {runs}"), |nth| nth.to_string());
+            one(format!("\nrun {number}: {title}{time}"))
         }
         Event::Cleaning { server, scope } => cleaning(server, scope),
         Event::TargetReady { target, address } => one(format!("target   {target} at {address}")),

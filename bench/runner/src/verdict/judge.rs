@@ -169,9 +169,6 @@ fn series_complete(whole: Result<(), String>) -> Judged {
     Judged::built_in("series-complete", holds, whole.err().unwrap_or(good))
 }
 
-/// The built-in gate on them.
-const NOTHING_DROPPED: &str = "nothing-dropped";
-
 /// The metric of k6 that counts iterations for which it had no user.
 const DROPPED: &str = "dropped_iterations";
 
@@ -184,7 +181,7 @@ fn measures_itself(id: &str) -> bool {
 pub(super) fn of_generator(file: &File, id: &str) -> bool {
     let mut declared = file.gate.iter();
     measures_itself(id)
-        || id == NOTHING_DROPPED
+        || id == "nothing-dropped"
         || declared.any(|gate| gate.id.get_ref() == id && gate.metric.get_ref() == DROPPED)
 }
 
@@ -192,7 +189,7 @@ pub(super) fn of_generator(file: &File, id: &str) -> bool {
 fn nothing_dropped(summary: &Json) -> Judged {
     let dropped = statistic(summary, DROPPED, "count").unwrap_or(0.0);
     Judged::built_in(
-        NOTHING_DROPPED,
+        "nothing-dropped",
         dropped <= 0.0,
         format!("iterations that k6 dropped: {dropped}; expected 0"),
     )

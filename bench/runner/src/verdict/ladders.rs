@@ -230,7 +230,8 @@ impl Found {
         }
     }
 
-    fn json(&self) -> Json {
+    /// The same for programs.
+    pub(crate) fn json(&self) -> Json {
         let (holds, fails) = self.limit();
         let point = |level: Option<&Level>| level.map(|level| level.point.clone());
         let (end, gates, reason) = match &self.step {
