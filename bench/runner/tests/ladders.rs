@@ -237,26 +237,9 @@ fn the_limit_of_a_service_that_refuses_from_a_known_rate_on_is_that_rate() {
     );
     let last = "plan     7 runs: 2 FAIL, 1 NOT_RUN, 4 PASS";
     assert!(printed.contains(last), "{printed}");
-    let run = climb.plan().join("main/4/cycle-01");
-    let (meta, health) = (
-        json(&run.join("meta.json")),
-        text(&run.join("monitor-generator.jsonl")),
-    );
-    let own = |name: &str| {
-        meta["processors"][name]
-            .as_array()
-            .expect("processors")
-            .clone()
-    };
-    assert!(
-        own("k6")
-            .iter()
-            .all(|number| !own("services").contains(number))
-    );
-    let count = format!("\"generatorProcessors\":{}", own("k6").len());
-    assert!(health.lines().all(|line| line.contains(&count)), "{health}");
-    let of_next = json(&climb.plan().join("after/1/meta.json"));
-    assert_eq!(of_next.get("processors"), None, "no limit is sought there");
+    let verdict = json(&climb.plan().join("main/4/cycle-01/verdict.json"));
+    let shared = "k6 and the services may run on the same processors: listener is no process that the runner starts";
+    assert_eq!(verdict["warnings"], json!([shared]));
     let figures = json(&climb.plan().join("figures.json"));
     assert_eq!(figures["ladders"][0]["text"], limit);
     assert_eq!(figures["missing"], json!([]), "nothing else is missing");
@@ -453,4 +436,45 @@ fn an_interrupted_ladder_keeps_its_levels_and_goes_on_where_it_was() {
         ],
         "the level that was complete is not run again"
     );
+}
+
+#[test]
+fn k6_and_what_the_runner_starts_have_processors_of_their_own() {
+    let levels = ("levels = [2, 4, 8, 16]", "levels = [1]");
+    let climb = Climb::new(99, Way::Refuses, &[levels]);
+    let suite = text(&climb.own.folder.join("suite.toml"));
+    let started = r#"
+[[target]]
+id = "listener"
+kind = "process"
+start = ["sh", "-c", "grep Cpus_allowed_list /proc/self/status; echo ADDRESS > \"$0\"; exec sleep 600", "{port_file}"]
+ready = { tcp = "{address}", every = "20ms", limit = "30s" }
+"#;
+    let started = started.replace("ADDRESS", &climb.address);
+    climb
+        .own
+        .write("suite.toml", &suite.replace(EXTERNAL, &started));
+    let mut call = climb.own.call("run", &[]);
+    let (code, printed) = finish(call.env("FLAGS", &climb.own.folder));
+    assert_eq!(code, 0, "{printed}");
+    let run = climb.plan().join("main/1/cycle-01");
+    let meta = json(&run.join("meta.json"));
+    let own = |name: &str| {
+        meta["processors"][name]
+            .as_array()
+            .expect("processors")
+            .clone()
+    };
+    let (k6, services) = (own("k6"), own("services"));
+    assert!(
+        k6.iter().all(|number| !services.contains(number)),
+        "{meta:#}"
+    );
+    let first = services.first().and_then(Json::as_u64).expect("one");
+    let log = text(&run.join("listener.log"));
+    let said = log.split_whitespace().nth(1).expect("a list of processors");
+    assert!(said.starts_with(&first.to_string()), "{log}");
+    let count = format!("\"generatorProcessors\":{}", k6.len());
+    let health = text(&run.join("monitor-generator.jsonl"));
+    assert!(health.lines().all(|line| line.contains(&count)), "{health}");
 }

@@ -2,6 +2,7 @@
 
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;
+use crate::run::sql::Reset;
 use crate::suite::Suite;
 use crate::suite::vars::{Origin, Value};
 use crate::terminal::say;
@@ -120,6 +121,9 @@ fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> a
     say(&format!("     evidence  <timestamp>/{}", run.folder));
     if let Some(cleaning) = planned_cleaning(suite, run)? {
         say(&format!("     clean     {}", cleaning.summary().join("; ")));
+    }
+    for reset in Reset::all(suite, &run.vars)? {
+        say(&format!("     reset     {}", reset.summary().join("; ")));
     }
     for line in run.load.shown() {
         say(&format!("     load      {line}"));

@@ -20,6 +20,7 @@ use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::series;
 use crate::run::settle::settle;
+use crate::run::sql::Reset;
 use crate::run::target;
 use crate::run::targets::Targets;
 use crate::run::trend_stats;
@@ -332,6 +333,15 @@ impl Attempt<'_, '_> {
     fn clean(&mut self, cleaning: &mut Cleaning) -> anyhow::Result<()> {
         // After a signal nothing is deleted any more, from the first key on.
         self.inbox.check()?;
+        let inbox = &mut *self.inbox;
+        for reset in Reset::all(self.shared.suite, &self.run.vars)? {
+            self.stream.tell(Event::Cleaning {
+                server: reset.shown_address().to_owned(),
+                scope: reset.summary().to_vec(),
+            });
+            let done = reset.execute(false, &mut cleaning.log, || Ok(inbox.check()?));
+            cleaning.record(self.folder, done)?;
+        }
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
         if let Some(plan) = &plan {
             self.stream.tell(Event::Cleaning {
@@ -340,7 +350,6 @@ impl Attempt<'_, '_> {
             });
         }
         (cleaning.plan, cleaning.begun) = (plan, true);
-        let inbox = &mut *self.inbox;
         cleaning.step(self.folder, |plan, log| {
             plan.execute(false, log, || Ok(inbox.check()?))
         })
@@ -406,12 +415,20 @@ impl Cleaning {
         work: impl FnOnce(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(plan) = &self.plan else {
+            if !self.log.is_empty() {
+                return self.record(folder, Ok(()));
+            }
             return folder.update(
                 "cleanup.txt",
                 b"[cleanup] the suite declares nothing to clean\n",
             );
         };
         let result = work(plan, &mut self.log);
+        self.record(folder, result)
+    }
+
+    /// Records what was done so far.
+    fn record(&mut self, folder: &Folder, result: anyhow::Result<()>) -> anyhow::Result<()> {
         if let Err(error) = &result {
             self.log.push(format!("[cleanup] failed: {error:#}"));
         }

@@ -23,6 +23,7 @@ pub(crate) mod redis;
 pub(crate) mod scratch;
 mod series;
 pub(crate) mod settle;
+pub(crate) mod sql;
 pub(crate) mod target;
 pub(crate) mod targets;
 mod trend_stats;

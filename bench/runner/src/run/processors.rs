@@ -4,6 +4,7 @@ use barrier_procs::{Bound, allowed_processors};
 use serde_json::{Value as Json, json};
 
 use crate::plan::PlannedRun;
+use crate::suite::schema::TargetKind;
 
 /// The processors of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +14,18 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// Half of the processors each, k6 the larger one; `None` where no limit is sought. Where there is one processor alone, or nobody
-    /// tells how many there are, the error says so.
+    /// Half of the processors each, k6 the larger one; `None` where no limit is sought. Where the two cannot be kept apart, the error
+    /// says why: there is one processor alone, or a service is not the runner's own process.
     pub(super) fn of(run: &PlannedRun<'_>) -> Option<Result<Self, String>> {
         run.rung?;
+        let own = |kind| matches!(kind, TargetKind::Builtin | TargetKind::Process);
+        let targets = run.targets();
+        if let Some(other) = targets.iter().find(|target| !own(target.kind)) {
+            return Some(Err(format!(
+                "{} is no process that the runner starts",
+                other.id
+            )));
+        }
         let all = allowed_processors();
         Some(match all {
             Ok(all) => Self::halves(&all),
@@ -58,7 +67,7 @@ impl Split {
 
 /// What a verdict is to be read with where k6 and the services are not apart.
 pub(super) fn label(why: &str) -> String {
-    format!("k6 and the services run on the same processors: {why}")
+    format!("k6 and the services may run on the same processors: {why}")
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
                 ladders.note(&scenario, rung, found);
             }
             let stopped = outcome.verdict == Verdict::Interrupted
-                || (outcome.error.is_some() && !self.keep_going);
+                || (outcome.error.is_some() && !self.keep_going && !discarded);
             following = if stopped {
                 (!left.is_empty()).then_some(0)
             } else {

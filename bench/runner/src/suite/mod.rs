@@ -24,6 +24,7 @@ pub(crate) mod waits;
 
 mod check;
 mod check_alerts;
+mod check_clean;
 mod check_derive;
 mod check_gates;
 mod check_ladder;

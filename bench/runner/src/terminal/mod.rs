@@ -160,9 +160,13 @@ fn said(event: &Event, runs: usize, nth: Option<usize>, left: &str) -> Vec<Strin
         }
         Event::PlanBegan {
             complete,
+            spare,
             resumed: true,
             ..
-        } => one(format!("going on: {complete} of {runs} runs are complete")),
+        } => one(format!(
+            "going on: {complete} of {} runs are complete",
+            runs.saturating_sub(*spare)
+        )),
         Event::NothingLeft { runs } => one(format!("all {runs} runs are complete")),
         Event::RunBegan {
             number,
