@@ -128,7 +128,7 @@ fn mistakes_in_a_suite_file_are_located() {
     );
     mistake(
         "plan = \"product\"",
-        "plan = \"ladder\"",
+        "plan = \"stairs\"",
         "allowed: single, points, product",
     );
     mistake(

@@ -69,6 +69,9 @@ pub(super) fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<i32> {
             "plan     {folder}: of an earlier attempt at its block than the runs beside it; `barrier-bench resume` makes the block again"
         ));
     }
+    for text in &again.judged.ladders {
+        say(&format!("ladder   {text}"));
+    }
     if let Some(verdict) = &again.verdict {
         say(&verdict.to_string());
     }

@@ -24,11 +24,12 @@ use crate::plan::Plan;
 use crate::report;
 use crate::run::clean;
 use crate::run::settle::settle;
+use crate::run::sql::Reset;
 use crate::session;
 use crate::session::{Manner, lock};
 use crate::suite::Suite;
 use crate::suite::given::Given;
-use crate::suite::schema::TargetKind;
+use crate::suite::schema::{CleanKind, TargetKind};
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
@@ -180,10 +181,10 @@ enum Verb {
         #[arg(long, value_name = "SUITE")]
         suite: Option<String>,
     },
-    /// Clean Redis within the suite's scope, as before a run
+    /// Clean Redis within the suite's scope, and reset its databases, as before a run
     ///
-    /// Only keys and fields of the given events are touched; the plan is printed first, the result is read back. Needs
-    /// REDIS_URL: a private Redis has nothing to clean.
+    /// Only keys and fields of the given events are touched, and only databases that the suite allows; the plan is printed first, the
+    /// result is read back. Cleaning Redis needs REDIS_URL: a private one has nothing to clean.
     Clean {
         #[command(flatten)]
         what: What,
@@ -509,6 +510,20 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
         say(&format!("as before {}", run.title()));
     }
     let vars = run.vars;
+    let resets = Reset::all(&suite, &vars)?;
+    for reset in &resets {
+        terminal::cleaning(reset.shown_address(), reset.summary())
+            .iter()
+            .for_each(|line| say(line));
+        let mut log = Vec::new();
+        let result = reset.execute(dry_run, &mut log, || Ok(()));
+        log.iter().for_each(|line| say(line));
+        result?;
+    }
+    let mut tables = suite.file.clean.iter();
+    if !resets.is_empty() && tables.all(|table| table.kind == CleanKind::Sql) {
+        return Ok(exit::OK);
+    }
     if vars.get("REDIS_URL").is_none() {
         return Err(exit::set_up(
             "REDIS_URL is missing: a private Redis starts empty; name the Redis to clean",

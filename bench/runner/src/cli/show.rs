@@ -2,6 +2,7 @@
 
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;
+use crate::run::sql::Reset;
 use crate::suite::Suite;
 use crate::suite::vars::{Origin, Value};
 use crate::terminal::say;
@@ -22,8 +23,14 @@ pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> any
     say(&format!(
         "{}: {} runs, {time}",
         suite.file.suite.id,
-        plan.runs.len()
+        plan.certain().count()
     ));
+    let spare = plan.runs.len() - plan.certain().count();
+    if spare > 0 {
+        say(&format!(
+            "ladders end where an objective is missed, and repeat or halve what they found: at most {spare} runs more"
+        ));
+    }
     if plan
         .runs
         .iter()
@@ -37,7 +44,7 @@ pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> any
         let first = values.next();
         values.all(|value| Some(value) == first)
     };
-    for run in &plan.runs {
+    for run in plan.certain() {
         one(suite, run, &shared)?;
     }
     orders(plan).iter().for_each(|line| say(line));
@@ -114,6 +121,9 @@ fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> a
     say(&format!("     evidence  <timestamp>/{}", run.folder));
     if let Some(cleaning) = planned_cleaning(suite, run)? {
         say(&format!("     clean     {}", cleaning.summary().join("; ")));
+    }
+    for reset in Reset::all(suite, &run.vars)? {
+        say(&format!("     reset     {}", reset.summary().join("; ")));
     }
     for line in run.load.shown() {
         say(&format!("     load      {line}"));

@@ -16,6 +16,7 @@ use crate::series::window::Window;
 use crate::suite::Suite;
 use crate::values::exit;
 use crate::values::hash;
+use crate::verdict::ladders;
 
 /// Folders below the one that is named in which runs are looked for.
 const DEPTH: usize = 8;
@@ -417,6 +418,9 @@ impl Found {
         for call in &self.calls {
             let plan: PlanFile = json(&call.join("plan.json"))?.unwrap_or_default();
             let call = resolved(call)?;
+            // What cannot be read is no ladder.
+            let ladders = ladders::of_plan(&call).unwrap_or_default();
+            let spared = |folder: &str| ladders.iter().any(|ladder| ladder.spares(folder));
             let several = plan.runs.iter().any(|run| run.build != plan.runs[0].build);
             let mut attempts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
             for run in &stored.runs {
@@ -436,6 +440,9 @@ impl Found {
                     continue;
                 };
                 let own = attempts.remove(&folder).unwrap_or_default();
+                if own.is_empty() && spared(&run.folder) {
+                    continue;
+                }
                 if !own.is_empty() {
                     last.insert(run.scenario.clone(), number);
                 }

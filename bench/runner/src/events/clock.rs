@@ -114,6 +114,7 @@ mod tests {
             runs: estimates_s.len(),
             complete: 0,
             resumed: false,
+            spare: 0,
             estimates_ms,
         };
         clock.hear(at(0), &began);

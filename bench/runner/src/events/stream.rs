@@ -36,6 +36,9 @@ pub(crate) enum Event {
         complete: usize,
         /// An earlier call has worked on this plan.
         resumed: bool,
+        /// Runs among them that are made only where a ladder asks for them.
+        #[serde(default)]
+        spare: usize,
         /// How long each run that is left will take with its pause, ms, if the suite says it.
         estimates_ms: Vec<Option<u64>>,
     },
@@ -72,6 +75,8 @@ pub(crate) enum Event {
     RunFailed { text: String },
     /// The run, with the pause after it, is over.
     RunEnded,
+    /// A ladder has ended, and what it found.
+    LadderEnded { text: String },
     /// A preflight did not pass, so the plan ends.
     PreflightFailed,
     /// A pause between two runs.

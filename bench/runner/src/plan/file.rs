@@ -8,6 +8,7 @@ use barrier_stats::host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::ladder::Rung;
 use super::planned::PlannedRun;
 use super::runs::Plan;
 use super::selection::Selection;
@@ -70,6 +71,9 @@ pub(crate) struct Entry {
     pub(crate) discarded: bool,
     pub(crate) preflight: bool,
     pub(crate) estimate_ms: Option<u64>,
+    /// In a ladder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rung: Option<Rung>,
 }
 
 /// The hashes of the copy of the suite beside the plan of a folder, and of the plan.
@@ -290,6 +294,7 @@ impl Entry {
             estimate_ms: run
                 .estimate
                 .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            rung: run.rung,
         }
     }
 }

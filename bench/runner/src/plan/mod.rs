@@ -2,12 +2,14 @@
 
 pub(crate) mod build;
 pub(crate) mod file;
+pub(crate) mod ladder;
 pub(crate) mod points;
 
 mod computed;
 mod load;
 mod planned;
 mod quick;
+mod rungs;
 mod runs;
 mod selection;
 pub(crate) mod target;
@@ -16,5 +18,7 @@ pub(crate) use planned::{PlannedRun, Probe};
 pub(crate) use runs::Plan;
 pub(crate) use selection::Selection;
 
+#[cfg(test)]
+mod ladder_tests;
 #[cfg(test)]
 mod suite_tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::build::{Build, NAMES, UnderTest};
+use super::ladder::Rung;
 use super::load::{self, Load};
 use super::selection::Selection;
 use super::{computed, points, quick, target};
@@ -32,6 +33,8 @@ pub(crate) struct PlannedRun<'a> {
     pub(crate) point: Point,
     pub(crate) variant: Option<String>,
     pub(crate) cycle: Cycle,
+    /// Its place in the ladder of its scenario, where that seeks a limit.
+    pub(crate) rung: Option<Rung>,
     /// The scenarios after this one only begin once this run has passed.
     pub(crate) preflight: bool,
     /// What the target needs, in the order in which it is started.
@@ -166,6 +169,7 @@ pub(super) fn planned<'a>(
         point: point.clone(),
         variant,
         cycle,
+        rung: None,
         preflight: false,
         services,
         target,
@@ -354,6 +358,12 @@ impl<'a> PlannedRun<'a> {
         let mut title = format!("{} / {}", self.scenario.id.get_ref(), self.branch);
         if !self.point.is_empty() {
             title = format!("{title}, {}", points::shown(&self.point));
+        }
+        if let Some(rung) = self.rung {
+            return match rung.repeat {
+                0 => title,
+                repeat => format!("{title}, repetition {repeat}"),
+            };
         }
         match self.cycle {
             Cycle { only: true, .. } => title,

@@ -16,7 +16,8 @@ pub(super) fn of(
     let all = match scenario.plan {
         PlanKind::Single => vec![Point::new()],
         PlanKind::Points => listed(scenario),
-        PlanKind::Product => product(scenario),
+        PlanKind::Ladder if scenario.axis.is_empty() => listed(scenario),
+        PlanKind::Product | PlanKind::Ladder => product(scenario),
     };
     let kept: Vec<Point> = all
         .iter()
@@ -163,11 +164,7 @@ mod tests {
                 "`axis` needs",
             ),
             ("plan = \"points\"\n", 14, "needs `points`"),
-            (
-                "plan = \"ladder\"\n",
-                17,
-                "allowed: single, points, product",
-            ),
+            ("plan = \"stairs\"\n", 17, "product"),
             (
                 "plan = \"product\"\naxis = [{ env = \"RSP\", levels = [1] }]\n",
                 18,

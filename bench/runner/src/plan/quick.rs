@@ -45,6 +45,7 @@ fn variables_of(scenario: &ScenarioTable, shares: Shares, vars: &mut Vars) {
         let text = plain(count.value);
         // What has no value yet follows from others.
         if let Some(name) = only_variable(&text)
+            && !scenario.climbs(name)
             && let Some(Value::Int(users)) = vars.get(name).cloned()
             && scaled.insert(name.to_owned())
         {
@@ -83,7 +84,8 @@ fn variables_of(scenario: &ScenarioTable, shares: Shares, vars: &mut Vars) {
 fn users_alone(scenario: &ScenarioTable, scale: f64, vars: &mut Vars) -> anyhow::Result<()> {
     for load in &scenario.load {
         let text = load.vus.as_ref().map(|vus| plain(vus.get_ref()));
-        for name in variables(text.as_deref().unwrap_or_default()) {
+        let names = variables(text.as_deref().unwrap_or_default());
+        for name in names.into_iter().filter(|name| !scenario.climbs(name)) {
             let users = vars.int(name)? as f64 * scale;
             vars.replace(name, Value::Int((users.round() as i64).max(1)));
         }

@@ -10,11 +10,12 @@ use barrier_stats::order;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
+use super::ladder::Rung;
 use super::planned::{Cycle, Member, PlannedRun, planned};
 use super::selection::Selection;
-use super::{points, target};
+use super::{points, rungs, target};
 use crate::suite::Suite;
-use crate::suite::scenario::ScenarioTable;
+use crate::suite::scenario::{LadderTable, ScenarioTable};
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::{Point, Vars};
 use crate::values::exit;
@@ -40,6 +41,14 @@ impl<'a> Plan<'a> {
         let mut plan = Self { runs: Vec::new() };
         let mut block = 0;
         for &scenario in &scenarios {
+            let picked = |(name, _): &(String, String)| points::varies(scenario, name);
+            // Levels that a person picks are run as they are: then no limit is sought.
+            if let Some(table) = scenario.ladder()
+                && !selection.levels.iter().any(picked)
+            {
+                plan.ladder(suite, scenario, table, selection, &mut block)?;
+                continue;
+            }
             let preflight = scenario.preflight && scenarios.iter().any(|other| !other.preflight);
             let (cycles, discarded) = if preflight {
                 (1, 0)
@@ -98,6 +107,54 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
+    /// Adds every run that a ladder may ask for, each a block of its own.
+    fn ladder(
+        &mut self,
+        suite: &'a Suite,
+        scenario: &'a ScenarioTable,
+        table: LadderTable,
+        selection: &Selection,
+        block: &mut u32,
+    ) -> anyhow::Result<()> {
+        for (given, option) in [
+            (selection.cycles.is_some(), "--cycles"),
+            (selection.discard.is_some(), "--discard"),
+            (!selection.variants.is_empty(), "--variant"),
+            (selection.builds.several(), "several --build"),
+        ] {
+            if given {
+                return Err(exit::set_up(format!(
+                    "{option}: scenario {} is a ladder, which seeks the limit of one thing by its own order; leave it out, name other scenarios with --scenario, or levels with --level",
+                    scenario.id.get_ref()
+                )));
+            }
+        }
+        let rungs = rungs::of(scenario, table)?;
+        let only = rungs.len() == 1;
+        for (rung, point) in rungs {
+            *block += 1;
+            let cycle = Cycle {
+                block: *block,
+                attempt: 1,
+                number: rung.repeat + 1,
+                discarded: false,
+                only,
+            };
+            for build in selection.builds.each() {
+                let of_build = selection.of_build(suite, build)?;
+                let what = Member {
+                    variant: None,
+                    build,
+                };
+                let mut run = planned(suite, scenario, &point, what, cycle, &of_build)?;
+                run.rung = Some(rung);
+                run.number = self.runs.len() + 1;
+                self.runs.push(run);
+            }
+        }
+        Ok(())
+    }
+
     fn folders_differ(&self) -> anyhow::Result<()> {
         let mut seen = BTreeMap::new();
         for run in &self.runs {
@@ -113,10 +170,15 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// How long all runs take, cool-downs included, if nothing goes wrong; `None` if one of them is unknown.
+    /// The runs that are made in any case, but for what ends a ladder before.
+    pub(crate) fn certain(&self) -> impl Iterator<Item = &PlannedRun<'a>> {
+        let runs = self.runs.iter();
+        runs.filter(|run| !run.rung.is_some_and(Rung::is_spare))
+    }
+
+    /// How long these take, cool-downs included, if nothing goes wrong; `None` if one of them is unknown.
     pub(crate) fn estimate(&self) -> Option<Duration> {
-        self.runs
-            .iter()
+        self.certain()
             .map(|run| Some(run.estimate? + run.cooldown.unwrap_or_default()))
             .sum()
     }

@@ -4,7 +4,7 @@ use crate::values::text::{figure, plural};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::answer;
+use super::{answer, ladder};
 use crate::compare::against::Against;
 use crate::compare::cells::Cell;
 use crate::compare::plan_verdict::{self, PlanVerdict, Said};
@@ -13,6 +13,7 @@ use crate::compare::words::Outcome;
 use crate::evidence::Folder;
 use crate::evidence::alerts::Alerts;
 use crate::values::exit;
+use crate::verdict::ladders::Found;
 
 /// Everything that a report says in numbers.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,9 @@ pub(crate) struct Figures {
     /// Against what was accepted before.
     pub(crate) baselines: Vec<Against>,
     pub(crate) comparisons: Vec<Cell>,
+    /// What its ladders found.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "found")]
+    pub(crate) ladders: Vec<Found>,
     pub(crate) runs: Vec<RunRow>,
     /// Planned runs without evidence.
     pub(crate) missing: Vec<Missing>,
@@ -88,6 +92,10 @@ pub(crate) struct Fact {
     pub(crate) value: String,
 }
 
+fn found<S: serde::Serializer>(found: &[Found], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(found.iter().map(Found::json))
+}
+
 impl Figures {
     /// Reads them out of stored evidence.
     ///
@@ -109,7 +117,9 @@ impl Figures {
                 why: why.clone(),
             })
             .collect();
-        let mut headline = [answer.clone(), outcomes(&comparisons)].concat();
+        let ladders = ladder::of(stored);
+        let limits: Vec<String> = ladders.iter().map(Found::told).collect();
+        let mut headline = [answer.clone(), limits, outcomes(&comparisons)].concat();
         headline.extend(baselines.iter().map(|against| against.text.clone()));
         headline.extend(verdict.as_ref().map(ToString::to_string));
         let limits = stored.suite.file.compare.iter();
@@ -130,6 +140,7 @@ impl Figures {
             facts: facts(stored),
             parameters: parameters(stored),
             comparisons,
+            ladders,
             runs,
             missing,
         })

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::chart::{self, Axes, Line};
 use super::figures::Figures;
+use super::ladder;
 use super::over_time::pictures;
 use super::series::{Points, Process, Series};
 use super::template;
@@ -16,6 +17,7 @@ use crate::compare::stored::{Stored, StoredRun};
 use crate::suite::schema::{File, RecordTable};
 use crate::suite::section::Section;
 use crate::verdict::health::Share;
+use crate::verdict::ladders::Found;
 use crate::verdict::metric::statistic;
 
 const TEMPLATE: &str = include_str!("templates/report.html");
@@ -49,6 +51,9 @@ pub(crate) fn render(
     sections: &[Section],
 ) -> anyhow::Result<String> {
     let mut groups = comparison(figures)?;
+    for found in &figures.ladders {
+        groups.push(ladder_group(found)?);
+    }
     let places = places(stored);
     for place in &places {
         groups.extend(place.charts(sections)?);
@@ -89,6 +94,22 @@ fn drawn(caption: impl Into<String>, svg: String) -> Option<Chart> {
     (!svg.is_empty()).then(|| Chart {
         caption: caption.into(),
         svg: Value::from_safe_string(svg),
+    })
+}
+
+fn ladder_group(found: &Found) -> anyhow::Result<Group> {
+    let pictures = ladder::pictures(found)?.into_iter();
+    let charts = pictures.filter_map(|picture| drawn(picture.caption, picture.svg));
+    let names = ladder::NAMES.iter().enumerate();
+    Ok(Group {
+        section: "ladders".to_owned(),
+        title: found.scenario.clone(),
+        note: "A point for each level. The limit lies in the shaded part: its left end holds, its right end does not. A dashed line is what an objective allows."
+            .to_owned(),
+        legend: names
+            .map(|(i, name)| (chart::colour_name(i), (*name).to_owned()))
+            .collect(),
+        charts: charts.collect(),
     })
 }
 

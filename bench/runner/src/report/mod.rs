@@ -10,6 +10,7 @@ mod figures;
 mod hover;
 mod html;
 mod junit;
+mod ladder;
 mod markdown;
 mod over_time;
 mod series;

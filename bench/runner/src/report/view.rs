@@ -11,6 +11,7 @@ use crate::compare::cells::{Cell, title};
 use crate::compare::words::{self, Outcome};
 use crate::compare::{because, marked};
 use crate::suite::section::Section;
+use crate::verdict::ladders::Found;
 
 /// The texts of a report.
 #[derive(Debug, Serialize)]
@@ -26,6 +27,7 @@ pub(crate) struct View<'a> {
     plan_failed: bool,
     cards: Vec<Card>,
     cells: Vec<CellView>,
+    ladders: Vec<LadderView>,
     run_columns: Vec<String>,
     run_rows: Vec<Row>,
     gates: Vec<Row>,
@@ -57,6 +59,13 @@ struct CellView {
     columns: Vec<&'static str>,
     rows: Vec<Row>,
     conclusions: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LadderView {
+    title: String,
+    columns: Vec<String>,
+    rows: Vec<Row>,
 }
 
 /// A row of a table; `weak` rows do not count.
@@ -91,6 +100,7 @@ impl<'a> View<'a> {
                 .is_some_and(|verdict| !verdict.passed()),
             cards: figures.comparisons.iter().flat_map(cards).collect(),
             cells: cells(&figures.comparisons),
+            ladders: figures.ladders.iter().map(ladder).collect(),
             run_rows: figures
                 .runs
                 .iter()
@@ -105,6 +115,22 @@ impl<'a> View<'a> {
             parameters: pairs(&figures.parameters),
             sections: sections.iter().map(Section::to_string).collect(),
         }
+    }
+}
+
+fn ladder(found: &Found) -> LadderView {
+    let rows = super::ladder::rows(found).into_iter();
+    LadderView {
+        title: found.told(),
+        columns: super::ladder::columns(found),
+        rows: rows
+            .map(|(head, cells, bad)| Row {
+                head,
+                cells,
+                weak: false,
+                bad,
+            })
+            .collect(),
     }
 }
 

@@ -15,10 +15,12 @@ use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
 use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
+use crate::run::processors::{self, Split};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::series;
 use crate::run::settle::settle;
+use crate::run::sql::Reset;
 use crate::run::target;
 use crate::run::targets::Targets;
 use crate::run::trend_stats;
@@ -145,6 +147,9 @@ impl Attempt<'_, '_> {
         }
         meta.services(&build::services(suite, self.run)?);
         let mut vars = self.run.vars.clone();
+        let split = Split::of(self.run);
+        let apart = split.as_ref().and_then(|split| split.as_ref().ok());
+        let bound = apart.map(Split::services).transpose()?;
         let mut targets = Targets::start(
             suite,
             self.run,
@@ -153,6 +158,8 @@ impl Attempt<'_, '_> {
             folder,
             self.inbox,
         )?;
+        drop(bound);
+        meta.processors(apart.map(Split::record));
         self.run.vars = vars;
         if let Some(address) = self.run.vars.text("BASE_URL") {
             known.insert("address", address);
@@ -166,8 +173,12 @@ impl Attempt<'_, '_> {
                 address: given.unwrap_or_else(|| masked_address(target.address())),
             });
         }
-        meta.limits(targets.limits(), targets.labels());
-        for text in targets.labels() {
+        let mut labels = targets.labels();
+        if let Some(Err(why)) = &split {
+            labels.push(processors::label(why));
+        }
+        meta.limits(targets.limits(), labels.clone());
+        for text in labels {
             let text = format!("warning  {text}");
             self.stream.tell(Event::Finding { text });
         }
@@ -248,7 +259,9 @@ impl Attempt<'_, '_> {
             meta.watched(live.whom());
         }
         let logs = Slices::begin(self.shared.suite, &self.run.targets(), &self.run.vars);
-        let monitors = Monitors::start(self.shared.suite, self.run, folder, processes)?;
+        let split = Split::of(self.run).and_then(Result::ok);
+        let own = split.as_ref().map(Split::of_generator);
+        let monitors = Monitors::start(self.shared.suite, self.run, folder, processes, own)?;
         let mut watched = Watched {
             folder,
             processes,
@@ -259,6 +272,7 @@ impl Attempt<'_, '_> {
         };
         let needs = targets.watch(self.inbox);
         self.inbox.check()?;
+        let bound = split.as_ref().map(Split::generator).transpose()?;
         let finished = call.run(
             folder,
             self.run.bound,
@@ -267,6 +281,7 @@ impl Attempt<'_, '_> {
             self.stream,
             &mut watched,
         )?;
+        drop(bound);
         logs.end(folder);
         meta.k6_ended(&call.shown(), &finished);
         for record in &self.shared.suite.file.record {
@@ -321,6 +336,15 @@ impl Attempt<'_, '_> {
     fn clean(&mut self, cleaning: &mut Cleaning) -> anyhow::Result<()> {
         // After a signal nothing is deleted any more, from the first key on.
         self.inbox.check()?;
+        let inbox = &mut *self.inbox;
+        for reset in Reset::all(self.shared.suite, &self.run.vars)? {
+            self.stream.tell(Event::Cleaning {
+                server: reset.shown_address().to_owned(),
+                scope: reset.summary().to_vec(),
+            });
+            let done = reset.execute(false, &mut cleaning.log, || Ok(inbox.check()?));
+            cleaning.record(self.folder, done)?;
+        }
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
         if let Some(plan) = &plan {
             self.stream.tell(Event::Cleaning {
@@ -329,7 +353,6 @@ impl Attempt<'_, '_> {
             });
         }
         (cleaning.plan, cleaning.begun) = (plan, true);
-        let inbox = &mut *self.inbox;
         cleaning.step(self.folder, |plan, log| {
             plan.execute(false, log, || Ok(inbox.check()?))
         })
@@ -395,12 +418,20 @@ impl Cleaning {
         work: impl FnOnce(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(plan) = &self.plan else {
+            if !self.log.is_empty() {
+                return self.record(folder, Ok(()));
+            }
             return folder.update(
                 "cleanup.txt",
                 b"[cleanup] the suite declares nothing to clean\n",
             );
         };
         let result = work(plan, &mut self.log);
+        self.record(folder, result)
+    }
+
+    /// Records what was done so far.
+    fn record(&mut self, folder: &Folder, result: anyhow::Result<()>) -> anyhow::Result<()> {
         if let Err(error) = &result {
             self.log.push(format!("[cleanup] failed: {error:#}"));
         }

@@ -101,7 +101,7 @@ impl Plan {
         let mut plan: Option<Self> = None;
         for table in &suite.file.clean {
             let condition = Condition::parse(table.when.get_ref()).map_err(exit::set_up)?;
-            if !condition.holds(moment, vars) {
+            if table.kind != CleanKind::Redis || !condition.holds(moment, vars) {
                 continue;
             }
             let address = vars.expand(table.target.get_ref(), &RunValues::new())?;
@@ -133,8 +133,6 @@ impl Plan {
         vars: &Vars,
         earlier_runs: &[String],
     ) -> anyhow::Result<()> {
-        // The one kind so far: another one will need a plan of its own.
-        let CleanKind::Redis = table.kind;
         let each = lists(&suite.file);
         let items_of = |name: &str| match each.get(name) {
             Some(list) => vars.list(list),

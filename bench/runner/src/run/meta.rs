@@ -200,6 +200,13 @@ impl Meta {
         self.labels = labels;
     }
 
+    /// Which processors k6 and the services have, where they are kept apart.
+    pub(super) fn processors(&mut self, record: Option<Json>) {
+        if let Some(record) = record {
+            self.json.insert("processors".to_owned(), record);
+        }
+    }
+
     /// What the verdict is to be read with.
     pub(super) fn labels(&self) -> &[String] {
         &self.labels

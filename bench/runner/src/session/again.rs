@@ -65,8 +65,10 @@ pub(crate) fn judge(folder: &Path, suite: Option<&str>) -> anyhow::Result<Again>
 }
 
 fn torn(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let mut runs = PlanFile::read(folder)?.runs;
+    let plan = PlanFile::read(folder)?;
+    let suite = plan.copy(folder)?;
+    let mut runs = plan.runs;
     runs.retain(|run| !run.discarded);
     let planned: Vec<Planned> = runs.iter().map(Planned::from).collect();
-    Ok(state::torn(&Invocation::open(folder), &planned))
+    Ok(state::torn(&suite, &Invocation::open(folder), &planned))
 }

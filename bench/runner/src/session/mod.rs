@@ -4,6 +4,7 @@ pub(crate) mod again;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod follow;
+mod ladders;
 pub(crate) mod lock;
 mod private_redis;
 mod ready;
@@ -29,6 +30,7 @@ use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::mask::masked;
 use crate::values::text::shown;
+use crate::verdict;
 use crate::verdict::gates::Verdict;
 use ready::Ready;
 use record::{Record, State};
@@ -71,7 +73,7 @@ pub(crate) fn run(
     let invocation = Invocation::create(&root, &timestamp)?;
     file.write(suite, &invocation)?;
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
-    let stands = standing(&invocation, &planned);
+    let stands = standing(suite, &invocation, &planned);
     begin(&mut lock, &invocation, manner, stream)?;
     told(stream, || {
         Session::new(suite, ready, invocation, &file, manner.keep_going, stream)?.work(plan, stands)
@@ -162,23 +164,26 @@ pub(crate) fn resume(
     let invocation = Invocation::open(folder);
     unchanged(folder, &invocation, &file)?;
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
-    let stands = standing(&invocation, &planned);
+    let stands = standing(&suite, &invocation, &planned);
     if stands.iter().all(|run| run.complete) {
         stream.tell(Event::NothingLeft {
-            runs: plan.runs.len(),
+            runs: stands.iter().filter(|run| !run.spared).count(),
         });
-        for (run, stands) in plan.runs.iter().zip(&stands) {
+        let made = || plan.runs.iter().zip(&stands).filter(|(_, own)| !own.spared);
+        for (run, stands) in made() {
             stream.tell(Event::Stored {
                 title: run.title(),
                 verdict: stands.state.verdict.unwrap_or(Verdict::NotRun).to_string(),
             });
         }
+        for found in verdict::ladders::of_plan(folder)? {
+            stream.tell(Event::LadderEnded { text: found.told() });
+        }
         stream.tell(Event::EvidenceKept {
             folder: shown(folder),
         });
         // A warm-up colours no exit code.
-        let judged = plan.runs.iter().zip(&stands);
-        let judged = judged.filter(|(run, _)| !run.cycle.discarded);
+        let judged = made().filter(|(run, _)| !run.cycle.discarded);
         let codes: Vec<i32> = judged.map(|(_, stands)| stands.state.code).collect();
         return match exit::of_runs(&codes) {
             exit::OK => report::code_of_plan(&suite, folder),

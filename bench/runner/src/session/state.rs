@@ -3,10 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use super::ladders::Ladders;
 use crate::evidence::{Folder, Invocation, attempt};
 use crate::plan::PlannedRun;
 use crate::plan::file::{Beside, Entry};
+use crate::plan::ladder::{Outcome, Rung, Step};
+use crate::suite::Suite;
+use crate::suite::schema::File;
 use crate::values::exit;
+use crate::verdict;
 use crate::verdict::gates::Verdict;
 
 /// What the evidence says about a run: its last attempt counts.
@@ -18,6 +23,8 @@ pub(super) struct State {
     pub(super) code: i32,
     /// Run ids of all attempts.
     pub(super) run_ids: Vec<String>,
+    /// What it is to its ladder; `None` without a verdict.
+    pub(super) outcome: Option<Outcome>,
     /// The attempt at its block that the last attempt belongs to; 0 if there is none.
     block_attempt: u32,
 }
@@ -28,6 +35,8 @@ pub(super) struct Planned {
     pub(super) folder: String,
     pub(super) preflight: bool,
     pub(super) block: u32,
+    pub(super) scenario: String,
+    pub(super) rung: Option<Rung>,
 }
 
 impl From<&Entry> for Planned {
@@ -36,6 +45,8 @@ impl From<&Entry> for Planned {
             folder: run.folder.clone(),
             preflight: run.preflight,
             block: run.block,
+            scenario: run.scenario.clone(),
+            rung: run.rung,
         }
     }
 }
@@ -46,6 +57,8 @@ impl From<&PlannedRun<'_>> for Planned {
             folder: run.folder.clone(),
             preflight: run.preflight,
             block: run.cycle.block,
+            scenario: run.scenario.id.get_ref().clone(),
+            rung: run.rung,
         }
     }
 }
@@ -54,27 +67,55 @@ impl From<&PlannedRun<'_>> for Planned {
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) state: State,
-    /// Every run of its block is sound, and all are of one attempt at the block.
+    /// Every run of its block is sound, and all are of one attempt at the block; or its ladder has no need of it.
     pub(super) complete: bool,
+    /// Its ladder has no need of it, as far as is known.
+    pub(super) spared: bool,
     /// Number of the next attempt at the block.
     pub(super) next: u32,
 }
 
 /// How each planned run stands, in the order given.
-pub(super) fn standing(invocation: &Invocation, runs: &[Planned]) -> Vec<Standing> {
+pub(super) fn standing(suite: &Suite, invocation: &Invocation, runs: &[Planned]) -> Vec<Standing> {
     let beside = Beside::of(invocation.path());
     let states = runs
         .iter()
-        .map(|run| State::of(invocation, &beside, &run.folder));
-    stand(states.zip(runs).collect())
+        .map(|run| State::of(&suite.file, invocation, &beside, &run.folder));
+    let mut stands = stand(states.zip(runs).collect());
+    spare(suite, runs, &mut stands);
+    stands
+}
+
+/// Says of the runs of ladders which of those without sound evidence are not needed.
+fn spare(suite: &Suite, runs: &[Planned], stands: &mut [Standing]) {
+    let rungs = runs
+        .iter()
+        .filter_map(|run| Some((run.scenario.as_str(), run.rung?)));
+    let mut ladders = Ladders::new(suite, rungs);
+    for (run, stands) in runs.iter().zip(&*stands) {
+        let outcome = stands.state.outcome.clone();
+        if let (Some(rung), Some(outcome)) = (run.rung, outcome.filter(Outcome::is_sound)) {
+            ladders.note(&run.scenario, rung, outcome);
+        }
+    }
+    for (run, stands) in runs.iter().zip(stands) {
+        let Some(rung) = run.rung.filter(|_| !stands.complete) else {
+            continue;
+        };
+        stands.spared = match ladders.next(&run.scenario) {
+            Some(Step::Run(next)) => rung != next && rung.is_spare(),
+            _ => true,
+        };
+        stands.complete = stands.spared;
+    }
 }
 
 /// The folders of runs that are sound, as all of their block are, and not of the last attempt at it.
-pub(super) fn torn(invocation: &Invocation, runs: &[Planned]) -> Vec<String> {
+pub(super) fn torn(suite: &Suite, invocation: &Invocation, runs: &[Planned]) -> Vec<String> {
     let beside = Beside::of(invocation.path());
     let states: Vec<State> = runs
         .iter()
-        .map(|run| State::of(invocation, &beside, &run.folder))
+        .map(|run| State::of(&suite.file, invocation, &beside, &run.folder))
         .collect();
     let of_block = |block: u32| {
         let all = states.iter().zip(runs);
@@ -94,7 +135,10 @@ pub(super) fn torn(invocation: &Invocation, runs: &[Planned]) -> Vec<String> {
 fn stand(runs: Vec<(State, &Planned)>) -> Vec<Standing> {
     let mut blocks: BTreeMap<u32, Vec<(bool, u32)>> = BTreeMap::new();
     for (state, run) in &runs {
-        let sound = state.settled(run.preflight);
+        let sound = match run.rung {
+            Some(_) => state.outcome.as_ref().is_some_and(Outcome::is_sound),
+            None => state.settled(run.preflight),
+        };
         let block = blocks.entry(run.block).or_default();
         block.push((sound, state.block_attempt));
     }
@@ -110,6 +154,7 @@ fn stand(runs: Vec<(State, &Planned)>) -> Vec<Standing> {
             Standing {
                 state,
                 complete,
+                spared: false,
                 next,
             }
         })
@@ -118,7 +163,7 @@ fn stand(runs: Vec<(State, &Planned)>) -> Vec<Standing> {
 
 impl State {
     /// Reads it.
-    fn of(invocation: &Invocation, beside: &Beside, folder: &str) -> Self {
+    fn of(file: &File, invocation: &Invocation, beside: &Beside, folder: &str) -> Self {
         let folders = invocation.attempts(folder);
         let last = folders.last();
         // A verdict beside files that are not what it was made from, or of a run that belongs elsewhere, is none.
@@ -137,6 +182,9 @@ impl State {
             code: code
                 .and_then(|code| i32::try_from(code).ok())
                 .unwrap_or(exit::FAULT),
+            outcome: verdict
+                .as_ref()
+                .map(|verdict| verdict::ladders::outcome(file, verdict)),
             run_ids: folders
                 .iter()
                 .filter_map(|(_, folder)| run_id(folder))
@@ -177,6 +225,7 @@ mod tests {
                 verdict,
                 code: exit::OK,
                 run_ids: Vec::new(),
+                outcome: None,
                 block_attempt: 1,
             };
             state.settled(preflight)
@@ -198,12 +247,15 @@ mod tests {
             verdict,
             code: exit::OK,
             run_ids: Vec::new(),
+            outcome: None,
             block_attempt,
         };
         let planned = |block: u32| Planned {
             folder: String::new(),
             preflight: false,
             block,
+            scenario: String::new(),
+            rung: None,
         };
         let (pass, fail, invalid) = (Verdict::Pass, Verdict::Fail, Verdict::Invalid);
         for (name, states, complete, next) in [

@@ -93,7 +93,7 @@ pub(super) fn before_runs(
 fn trials<'p>(plan: &'p Plan<'_>) -> Vec<(&'p PlannedRun<'p>, &'p Probe)> {
     let mut known = BTreeSet::new();
     let mut found = Vec::new();
-    for run in &plan.runs {
+    for run in plan.certain() {
         let values = run.vars.iter();
         let values: Vec<String> = values
             .map(|(name, value, _)| format!("{name}={value}"))

@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use barrier_procs::PrivateRedis;
 
+use super::ladders::Ladders;
 use super::ready::Ready;
 use super::state::{Planned, Standing, standing};
 use crate::events::{Event, Stream};
 use crate::evidence::{Invocation, attempt};
 use crate::plan::file::{self, PlanFile};
+use crate::plan::ladder::{Outcome as Found, Rung, Step};
 use crate::plan::{Plan, PlannedRun};
 use crate::report;
 use crate::run::inbox::Inbox;
@@ -27,6 +29,8 @@ use crate::suite::vars::{Origin, Value};
 use crate::values::exit::{self, Stop};
 use crate::values::hash;
 use crate::values::text::shown;
+use crate::values::writer;
+use crate::verdict;
 use crate::verdict::gates::Verdict;
 
 /// What the runs of one call share.
@@ -110,6 +114,7 @@ impl<'a> Session<'a> {
         let Worked { codes, failure } = result?;
         kept?;
         let all_pass = self.sum_up(&planned);
+        self.keep_ladders()?;
         for text in self.invocation.shared().faults() {
             let text = format!("not whole: {text}");
             self.stream.tell(Event::Finding { text });
@@ -145,10 +150,24 @@ impl<'a> Session<'a> {
     fn runs(&mut self, plan: Plan<'_>, stands: Vec<Standing>) -> anyhow::Result<Worked> {
         let mut worked = Worked::default();
         let mut left: Vec<(PlannedRun<'_>, Standing)> = Vec::new();
-        let mut complete = 0;
+        let (mut complete, mut spare) = (0, 0);
+        let rungs = plan
+            .runs
+            .iter()
+            .filter_map(|run| Some((run.scenario.id.get_ref().as_str(), run.rung?)));
+        let mut ladders = Ladders::new(self.shared.suite, rungs);
         for (run, stands) in plan.runs.into_iter().zip(stands) {
             self.earlier.extend(stands.state.run_ids.iter().cloned());
-            if stands.complete {
+            let outcome = stands.state.outcome.clone().filter(Found::is_sound);
+            let made = match (run.rung, outcome) {
+                (None, _) => stands.complete,
+                (Some(rung), Some(outcome)) => {
+                    ladders.note(run.scenario.id.get_ref(), rung, outcome)
+                }
+                (Some(_), None) => false,
+            };
+            spare += usize::from(!made && run.rung.is_some_and(Rung::is_spare));
+            if made {
                 complete += 1;
                 if !run.cycle.discarded {
                     worked.codes.push(stands.state.code);
@@ -157,43 +176,69 @@ impl<'a> Session<'a> {
                 left.push((run, stands));
             }
         }
-        let with_pause =
-            |run: &PlannedRun<'_>| Some(millis(run.estimate? + run.cooldown.unwrap_or_default()));
+        // Of what may never be asked for, nothing is reckoned.
+        let with_pause = |run: &PlannedRun<'_>| {
+            if run.rung.is_some_and(Rung::is_spare) {
+                return Some(0);
+            }
+            Some(millis(run.estimate? + run.cooldown.unwrap_or_default()))
+        };
         self.stream.tell(Event::PlanBegan {
             runs: self.shared.runs,
             complete,
+            spare,
             resumed: complete > 0 || left.iter().any(|(_, stands)| stands.state.attempts > 0),
             estimates_ms: left.iter().map(|(run, _)| with_pause(run)).collect(),
         });
         let mut skipped: Option<String> = None;
         let mut due = Next::Run;
-        let mut left = left.into_iter().peekable();
-        while let Some((mut run, Standing { state, next, .. })) = left.next() {
+        let mut following = self.due(&mut left, &ladders);
+        while let Some(place) = following {
+            let (mut run, Standing { state, next, .. }) = left.remove(place);
             let scenario = run.scenario.id.get_ref().clone();
             let (number, title) = (run.number, run.title());
             if skipped.as_ref() == Some(&scenario) {
                 self.stream.tell(Event::RunSkipped { number, title });
+                following = self.due(&mut left, &ladders);
                 continue;
             }
             let (preflight, pause) = (run.preflight, run.cooldown);
             let block = run.cycle.block;
             run.cycle.attempt = next;
             let discarded = run.cycle.discarded;
+            let rung = run.rung;
             self.stream.tell(Event::RunBegan {
                 number,
                 title,
                 estimate_ms: run.estimate.map(millis),
                 folder: attempt(&run.folder, state.attempts + 1),
             });
+            let folder = run.folder.clone();
             let outcome = self.one(run, state.attempts + 1)?;
-            let more = left.peek().is_some();
+            if let Some(rung) = rung {
+                let found = self.found(&folder, state.attempts + 1);
+                ladders.note(&scenario, rung, found);
+            }
+            let stopped = outcome.verdict == Verdict::Interrupted
+                || (outcome.error.is_some() && !self.keep_going && !discarded);
+            following = if stopped {
+                (!left.is_empty()).then_some(0)
+            } else {
+                self.due(&mut left, &ladders)
+            };
+            let more = following.is_some();
+            let ahead = following.and_then(|place| left.get(place));
             // A missed objective is a result: its block is completed, so that it can be compared.
             let waits = outcome.verdict == Verdict::Fail
-                && left.peek().is_some_and(|(run, _)| run.cycle.block == block);
+                && ahead.is_some_and(|(run, _)| run.cycle.block == block);
             due = due.max(if discarded {
                 self.after_warm_up(outcome, &mut worked)
             } else {
-                self.after(outcome, preflight && more, &mut worked)
+                match self.after(outcome, preflight && more, &mut worked) {
+                    // What follows a level is for its ladder to say, and what follows a ladder is the next scenario.
+                    Next::Scenario | Next::Nothing if rung.is_some() && !stopped => Next::Run,
+                    next => next,
+                }
             });
             let mut ends = false;
             if !waits {
@@ -215,6 +260,44 @@ impl<'a> Session<'a> {
             }
         }
         Ok(worked)
+    }
+
+    /// The place of the next run among those that are left: the first, or of a ladder the one that it asks for. What a ladder has
+    /// no need of leaves the list.
+    fn due(&self, left: &mut Vec<(PlannedRun<'_>, Standing)>, ladders: &Ladders) -> Option<usize> {
+        loop {
+            let (first, _) = left.first()?;
+            let scenario = first.scenario.id.get_ref().clone();
+            let own = |run: &PlannedRun<'_>| *run.scenario.id.get_ref() == scenario;
+            let step = first.rung.and_then(|_| ladders.next(&scenario));
+            match step {
+                None => return Some(0),
+                Some(Step::Run(rung)) => {
+                    let mut places = left.iter();
+                    return places.position(|(run, _)| own(run) && run.rung == Some(rung));
+                }
+                Some(Step::Ended(_)) => {}
+            }
+            let found = verdict::ladders::of_plan(self.invocation.path());
+            let found = found.unwrap_or_default().into_iter();
+            for found in found.filter(|found| found.scenario == scenario) {
+                let text = found.told();
+                self.stream.tell(Event::LadderEnded { text });
+            }
+            for (run, _) in left.iter().filter(|(run, _)| own(run)) {
+                let (number, title) = (run.number, run.title());
+                self.stream.tell(Event::RunSkipped { number, title });
+            }
+            left.retain(|(run, _)| !own(run));
+        }
+    }
+
+    /// What a run of a ladder came to, by what it left.
+    fn found(&self, folder: &str, attempt: u32) -> Found {
+        let attempts = self.invocation.attempts(folder);
+        let own = attempts.iter().find(|(number, _)| *number == attempt);
+        let verdict = own.and_then(|(_, folder)| folder.json("verdict.json"));
+        verdict::ladders::outcome(&self.shared.suite.file, &verdict.unwrap_or_default())
     }
 
     /// What follows a run that only warms up: the next one, whatever became of it, unless a signal ended it.
@@ -319,20 +402,42 @@ impl<'a> Session<'a> {
     /// Tells what became of the planned runs, and how to go on if something is left. Returns whether all pass.
     fn sum_up(&self, runs: &[Planned]) -> bool {
         let mut verdicts = BTreeMap::new();
-        let stands = standing(&self.invocation, runs);
-        for run in &stands {
+        let stands = standing(self.shared.suite, &self.invocation, runs);
+        // The levels that were not reached are told, and what no ladder asked for is not.
+        let counts = |stands: &Standing, run: &Planned| {
+            !(stands.spared && run.rung.is_some_and(Rung::is_spare))
+        };
+        let counted = || {
+            stands
+                .iter()
+                .zip(runs)
+                .filter(|(own, run)| counts(own, run))
+        };
+        for (run, _) in counted() {
             let verdict = run.state.verdict.unwrap_or(Verdict::NotRun);
             *verdicts.entry(verdict.to_string()).or_insert(0) += 1;
         }
         let left = stands.iter().filter(|run| !run.complete).count();
         let all_pass = left == 0 && verdicts.keys().all(|verdict| verdict == "PASS");
         self.stream.tell(Event::PlanEnded {
-            runs: runs.len(),
+            runs: counted().count(),
             verdicts,
             left,
             folder: shown(self.invocation.path()),
         });
         all_pass
+    }
+
+    /// Writes what the ladders of the plan found, if it has any.
+    fn keep_ladders(&self) -> anyhow::Result<()> {
+        let found = verdict::ladders::of_plan(self.invocation.path())?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let path = self.invocation.path().join(verdict::ladders::LADDERS);
+        let text = format!("{:#}\n", verdict::ladders::record(&found));
+        writer::whole(&path, text.as_bytes(), true)
+            .with_context(|| format!("writing {}", path.display()))
     }
 
     /// Ends the private Redis and keeps its log.

@@ -2,16 +2,13 @@
 
 use toml::Spanned;
 
-use super::problem::{
-    Problem, each, known, placeholders, placeholders_in, problem, unique, variable,
-};
+use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::looks_at;
-use super::schema::{File, MACHINE_VALUES};
-use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
+use super::schema::{CleanKind, File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
-    check_alerts, check_derive, check_gates, check_monitors, check_names, check_plan, check_quick,
-    check_targets, schema1,
+    check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
+    check_quick, check_targets, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -49,6 +46,7 @@ const OWN_FIELDS: &[&str] = &[
     "planSha256",
     "point",
     "preflight",
+    "processors",
     "quick",
     "redis",
     "redisServer",
@@ -108,7 +106,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
         ));
     }
     check_targets::targets(file)?;
-    check_clean(file)?;
+    check_clean::tables(file)?;
     check_meta(file)?;
     check_plan::scenarios(file)?;
     check_quick::quick(file)?;
@@ -180,54 +178,6 @@ fn check_env(file: &File) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_clean(file: &File) -> Result<(), Problem> {
-    let each = each(file);
-    let in_scope = [each.as_slice(), &[EARLIER_RUN]].concat();
-    for clean in &file.clean {
-        placeholders(file, &clean.target, &[])?;
-        let condition =
-            Condition::parse(clean.when.get_ref()).map_err(|text| problem(&clean.when, text))?;
-        if let Some(name) = condition.variable() {
-            variable(file, &clean.when, name)?;
-        }
-        for scope in &clean.scope {
-            placeholders(file, scope, &in_scope)?;
-            Scope::parse(scope.get_ref(), &each).map_err(|text| problem(scope, text))?;
-        }
-        for statement in &clean.statements {
-            placeholders(file, statement, &each)?;
-            reads(statement)?;
-        }
-        if let Some(settle) = &clean.settle {
-            for field in &settle.of {
-                placeholders(file, field, &each)?;
-                if !matches!(Watched::parse(field.get_ref()), Ok(Watched::Field { .. })) {
-                    let text = format!("`{}`: allowed: HASH[{{item}}]", field.get_ref());
-                    return Err(problem(field, text));
-                }
-            }
-            for full in &settle.one_of {
-                placeholders(file, full, &[])?;
-            }
-            placeholders(file, &settle.say, &[])?;
-        }
-    }
-    Ok(())
-}
-
-fn reads(statement: &Spanned<String>) -> Result<(), Problem> {
-    if is_reading_command(statement.get_ref()) {
-        return Ok(());
-    }
-    Err(problem(
-        statement,
-        format!(
-            "`{}`: only commands that read are allowed here; what is deleted or set goes to `scope` of [[clean]]",
-            statement.get_ref()
-        ),
-    ))
-}
-
 fn check_meta(file: &File) -> Result<(), Problem> {
     let ids = file.record.iter().map(|record| &record.id);
     for id in ids.clone().chain(file.meta.iter().map(|meta| &meta.id)) {
@@ -246,7 +196,10 @@ fn check_meta(file: &File) -> Result<(), Problem> {
     for record in &file.record {
         placeholders(file, &record.source, &[])?;
         placeholders(file, &record.statement, &["run_id"])?;
-        reads(&record.statement)?;
+        if *record.kind.get_ref() != CleanKind::Redis {
+            return Err(problem(&record.kind, "allowed here: redis"));
+        }
+        check_clean::reads(&record.statement)?;
     }
     for meta in &file.meta {
         match (&meta.text, &meta.value) {

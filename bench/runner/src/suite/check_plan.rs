@@ -2,6 +2,7 @@
 
 use toml::Spanned;
 
+use super::check_ladder;
 use super::check_load::{self, duration};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
@@ -32,6 +33,7 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
             }
         }
         points(file, scenario)?;
+        check_ladder::scenario(file, scenario)?;
         check_load::scenario(file, scenario)?;
     }
     if let Some(probe) = &file.probe {
@@ -66,12 +68,12 @@ fn points(file: &File, scenario: &ScenarioTable) -> Result<(), Problem> {
             return refuse("`plan = \"points\"` needs `points`");
         }
         PlanKind::Single | PlanKind::Points if !scenario.axis.is_empty() => {
-            return refuse("`axis` needs `plan = \"product\"`");
+            return refuse("`axis` needs `plan = \"product\"` or `plan = \"ladder\"`");
         }
         PlanKind::Single | PlanKind::Product if !scenario.points.is_empty() => {
-            return refuse("`points` needs `plan = \"points\"`");
+            return refuse("`points` needs `plan = \"points\"` or `plan = \"ladder\"`");
         }
-        PlanKind::Single | PlanKind::Points | PlanKind::Product => {}
+        PlanKind::Single | PlanKind::Points | PlanKind::Product | PlanKind::Ladder => {}
     }
     for axis in &scenario.axis {
         variable(file, &axis.env, axis.env.get_ref())?;

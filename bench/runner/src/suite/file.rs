@@ -294,9 +294,9 @@ pub(crate) mod tests {
                 "`levels`: invalid type: integer `3`",
             ),
             (
-                "plan = \"ladder\"\n",
+                "plan = \"stairs\"\n",
                 13,
-                "`plan`: `ladder` is not known here; allowed: single",
+                "`plan`: `stairs` is not known here; allowed: single",
             ),
         ] {
             let text = refused(&format!("{SCENARIO}{more}"));

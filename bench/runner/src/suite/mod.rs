@@ -24,8 +24,10 @@ pub(crate) mod waits;
 
 mod check;
 mod check_alerts;
+mod check_clean;
 mod check_derive;
 mod check_gates;
+mod check_ladder;
 mod check_load;
 mod check_monitors;
 mod check_names;

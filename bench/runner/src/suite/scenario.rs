@@ -31,12 +31,14 @@ pub(crate) struct ScenarioTable {
     pub(crate) preflight: bool,
     #[serde(default)]
     pub(crate) plan: PlanKind,
-    /// The axes of a product, the first one changing slowest.
+    /// The axes of a product, the first one changing slowest; the one axis of a ladder, from its lowest level on.
     #[serde(default)]
     pub(crate) axis: Vec<AxisTable>,
     /// Listed points: variables, and `priority`.
     #[serde(default)]
     pub(crate) points: Vec<BTreeMap<Spanned<String>, toml::Value>>,
+    /// How a ladder finds its limit; `None` is [`LadderTable::default`].
+    pub(crate) ladder: Option<Spanned<LadderTable>>,
     #[serde(default)]
     pub(crate) variants: Vec<Spanned<String>>,
     /// Judged cycles: in each, every variant runs once.
@@ -71,6 +73,19 @@ impl ScenarioTable {
         self.cycles.as_ref().map_or(1, |cycles| *cycles.get_ref())
     }
 
+    /// How its ladder finds its limit; `None` if its plan is none.
+    pub(crate) fn ladder(&self) -> Option<LadderTable> {
+        let declared = self.ladder.as_ref().map(|table| *table.get_ref());
+        (self.plan == PlanKind::Ladder).then(|| declared.unwrap_or_default())
+    }
+
+    /// Whether the points of its ladder set the variable.
+    pub(crate) fn climbs(&self, name: &str) -> bool {
+        let on_axis = self.axis.iter().any(|axis| axis.env.get_ref() == name);
+        let listed = self.points.iter().any(|point| point.contains_key(name));
+        self.plan == PlanKind::Ladder && (on_axis || listed)
+    }
+
     /// Settings of k6's own process, with their values.
     pub(crate) fn k6_settings(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.k6_env.iter();
@@ -96,6 +111,40 @@ pub(crate) enum PlanKind {
     Points,
     /// Every combination of the levels of all axes.
     Product,
+    /// The levels of one axis, or the listed points, until one is not held: see [`LadderTable`].
+    Ladder,
+}
+
+/// `scenario.ladder`: how a ladder finds its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LadderTable {
+    /// How often the first level that fails, and the last that passes, are repeated before either is believed.
+    #[serde(default = "LadderTable::once")]
+    pub(crate) confirm: u32,
+    /// How often the gap between the two is halved.
+    #[serde(default)]
+    pub(crate) refine: u32,
+}
+
+impl LadderTable {
+    /// Beyond this a repetition tells nothing new.
+    pub(crate) const MOST_CONFIRM: u32 = 5;
+    /// Halved so often, a gap is a sixteenth.
+    pub(crate) const MOST_REFINE: u32 = 4;
+
+    fn once() -> u32 {
+        1
+    }
+}
+
+impl Default for LadderTable {
+    fn default() -> Self {
+        Self {
+            confirm: Self::once(),
+            refine: 0,
+        }
+    }
 }
 
 /// `scenario.axis[]`

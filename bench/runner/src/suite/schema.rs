@@ -108,6 +108,9 @@ pub(crate) struct SuiteTable {
     /// Hosts that a step of a run may reach, wherever they are named.
     #[serde(default)]
     pub(crate) allow_hosts: Vec<String>,
+    /// Databases that a run may reset, by their names.
+    #[serde(default)]
+    pub(crate) allow_databases: Vec<String>,
     /// What the machine must offer: `k6+MODULE+…`, `redis`, `nofile>=N`.
     #[serde(default)]
     pub(crate) needs: Vec<Spanned<String>>,
@@ -219,6 +222,9 @@ pub(crate) struct CleanTable {
     /// Reading commands whose replies are recorded.
     #[serde(default)]
     pub(crate) statements: Vec<Spanned<String>>,
+    /// Statements of SQL that change data.
+    #[serde(default)]
+    pub(crate) reset: Vec<Spanned<String>>,
     /// What is waited for before anything is cleaned, where a person started the target: a program that the runner starts
     /// holds nothing of an earlier run.
     pub(crate) settle: Option<SettleTable>,
@@ -244,6 +250,8 @@ pub(crate) struct SettleTable {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CleanKind {
     Redis,
+    /// A PostgreSQL.
+    Sql,
 }
 
 /// `[series]`: k6 writes its values over time, and gates on its metrics are judged by them.
@@ -260,8 +268,7 @@ pub(crate) struct SeriesTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordTable {
     pub(crate) id: Spanned<String>,
-    #[expect(dead_code, reason = "the only kind so far")]
-    pub(crate) kind: CleanKind,
+    pub(crate) kind: Spanned<CleanKind>,
     /// The server.
     pub(crate) source: Spanned<String>,
     /// A reading command.

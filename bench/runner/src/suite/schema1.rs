@@ -31,7 +31,7 @@ pub(super) fn upgrade(file: &mut File) {
         report.since = Some(word("openAtMs"));
         file.record.push(RecordTable {
             id: word("openAtMs"),
-            kind: CleanKind::Redis,
+            kind: Spanned::new(0..0, CleanKind::Redis),
             source: word(""),
             statement: word(""),
             title: Some("OPEN".to_owned()),

@@ -11,6 +11,8 @@ pub(crate) enum Section {
     Validity,
     /// Outliers, a busy machine, parameters that differ.
     Anomalies,
+    /// The levels of each ladder, and its limit.
+    Ladders,
     /// Quantiles of a trend, run by run.
     Distribution(String),
     /// Queue length and promotions over time.
@@ -28,6 +30,7 @@ const PLAIN: &[(&str, Section)] = &[
     ("cells", Section::Cells),
     ("validity", Section::Validity),
     ("anomalies", Section::Anomalies),
+    ("ladders", Section::Ladders),
     ("queues", Section::Queues),
     ("resources", Section::Resources),
     ("over_time", Section::OverTime),

@@ -31,6 +31,8 @@ enum To {
 pub(crate) struct Terminal {
     /// Runs of the plan.
     runs: usize,
+    /// Runs among them that are made only where a ladder asks for them.
+    spare: usize,
     /// How many of them are over.
     over: usize,
     /// The run that is made.
@@ -58,6 +60,7 @@ impl Terminal {
     fn to(to: To) -> Self {
         Self {
             runs: 0,
+            spare: 0,
             over: 0,
             title: String::new(),
             clock: Clock::default(),
@@ -102,8 +105,13 @@ impl Terminal {
 impl Listener for Terminal {
     fn hear(&mut self, at: Timestamp, event: &Event) {
         match event {
-            Event::PlanBegan { runs, complete, .. } => {
-                (self.runs, self.over) = (*runs, *complete);
+            Event::PlanBegan {
+                runs,
+                complete,
+                spare,
+                ..
+            } => {
+                (self.runs, self.over, self.spare) = (*runs, *complete, *spare);
                 self.clock.hear(at, event);
                 self.begin_bar();
             }
@@ -128,7 +136,9 @@ impl Listener for Terminal {
         match event {
             Event::Output { text, .. } => self.print(&masked(text)),
             event => {
-                for line in said(event, self.runs, &self.clock.shown(at)) {
+                // How many runs a ladder makes is not known before, nor which of those that were planned.
+                let nth = (self.spare > 0).then_some(self.over + 1);
+                for line in said(event, self.runs, nth, &self.clock.shown(at)) {
                     self.line(&line);
                 }
             }
@@ -140,8 +150,8 @@ impl Listener for Terminal {
     }
 }
 
-/// What is said of an event. `left`: how much time the plan has left then, in words.
-fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
+/// What is said of an event. `nth`: the number of the next run, where it does not follow from the plan; `left`: how much time the plan has left then, in words.
+fn said(event: &Event, runs: usize, nth: Option<usize>, left: &str) -> Vec<String> {
     let one = |text: String| vec![text];
     match event {
         Event::Finding { text } => one(text.clone()),
@@ -150,9 +160,13 @@ fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
         }
         Event::PlanBegan {
             complete,
+            spare,
             resumed: true,
             ..
-        } => one(format!("going on: {complete} of {runs} runs are complete")),
+        } => one(format!(
+            "going on: {complete} of {} runs are complete",
+            runs.saturating_sub(*spare)
+        )),
         Event::NothingLeft { runs } => one(format!("all {runs} runs are complete")),
         Event::RunBegan {
             number,
@@ -165,7 +179,8 @@ fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
                 Some(time) => format!(" (about {time})"),
                 None => String::new(),
             };
-            one(format!("\nrun {number} of {runs}: {title}{time}"))
+            let number = nth.map_or_else(|| format!("{number} of {runs}"), |nth| nth.to_string());
+            one(format!("\nrun {number}: {title}{time}"))
         }
         Event::Cleaning { server, scope } => cleaning(server, scope),
         Event::TargetReady { target, address } => one(format!("target   {target} at {address}")),
@@ -193,6 +208,7 @@ fn said(event: &Event, runs: usize, left: &str) -> Vec<String> {
             one(format!("verdict  {verdict}  {title}"))
         }
         Event::RunFailed { text } => one(format!("         {text}")),
+        Event::LadderEnded { text } => one(format!("\nladder   {text}")),
         Event::PreflightFailed => {
             one("preflight: it did not pass, so nothing else is run".to_owned())
         }

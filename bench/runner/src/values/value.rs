@@ -65,6 +65,19 @@ pub(crate) fn plain(value: &toml::Value) -> String {
     }
 }
 
+/// The number that a TOML value is, if it is one.
+pub(crate) fn number(value: &toml::Value) -> Option<f64> {
+    match value {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "levels and sizes are far below 2^53"
+        )]
+        toml::Value::Integer(number) => Some(*number as f64),
+        toml::Value::Float(number) if number.is_finite() => Some(*number),
+        _ => None,
+    }
+}
+
 /// Reads a value of a type.
 ///
 /// # Errors

@@ -152,7 +152,7 @@ impl Facts {
             gates.push(Judged::built_in(
                 "generator-cpu",
                 share <= GENERATOR_CAP,
-                format!("k6 took {share} % of the machine; expected at most {GENERATOR_CAP} %, beyond it measures itself"),
+                format!("k6 took {share} % of the processors that it may use; expected at most {GENERATOR_CAP} %, beyond it measures itself"),
             ));
         }
         gates

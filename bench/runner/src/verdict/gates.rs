@@ -79,7 +79,7 @@ pub(crate) struct Judged {
     pub(crate) text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<f64>,
-    /// Of a gate over time: what its value was held against.
+    /// What the value was held against; none of a built-in gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<f64>,
     /// The metric had no value and the gate declares none for that case.
@@ -167,11 +167,13 @@ fn over_time(
         (recorded::Found::Absent, None) => (None, "absent".to_owned()),
         (recorded::Found::Silent(why), _) => (None, format!("no value, {why}")),
     };
-    let judged = judged(gate, (value, &received), limit, few.as_deref(), vars);
-    Ok(Judged {
-        limit: Some(limit),
-        ..judged
-    })
+    Ok(judged(
+        gate,
+        (value, &received),
+        limit,
+        few.as_deref(),
+        vars,
+    ))
 }
 
 /// Judges a gate on k6's summary, or on a derived value.
@@ -271,7 +273,7 @@ fn judged(
         holds,
         text,
         value,
-        limit: None,
+        limit: Some(limit),
         missing: value.is_none() || few.is_some(),
     }
 }

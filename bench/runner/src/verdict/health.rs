@@ -92,6 +92,15 @@ impl Health {
         }
     }
 
+    /// What is looked at: where k6 has processors of its own, what others do on theirs is no burden to it.
+    fn bounds(&self) -> impl Iterator<Item = &'static Bound> {
+        let apart = self
+            .samples
+            .iter()
+            .any(|sample| sample["generator"]["generatorProcessors"].is_u64());
+        BOUNDS.iter().take(if apart { 1 } else { BOUNDS.len() })
+    }
+
     /// Whether anything is known of the generator.
     pub(super) fn is_measured(&self) -> bool {
         let figures = self
@@ -113,8 +122,8 @@ impl Health {
                 ),
             );
         }
-        let found: Vec<(&Bound, Stretch)> = BOUNDS
-            .iter()
+        let found: Vec<(&Bound, Stretch)> = self
+            .bounds()
             .map(|bound| (bound, self.longest(bound.key, bound.share, lasted)))
             .collect();
         let beyond = |(bound, stretch): &&(&Bound, Stretch)| stretch.seconds() >= bound.seconds;
@@ -179,7 +188,7 @@ impl Health {
                 beyond: beyond.into_iter().filter(|_| too_long).collect(),
             }
         };
-        BOUNDS.iter().map(of_bound).collect()
+        self.bounds().map(of_bound).collect()
     }
 
     /// Each sample tells of the time since the one before it. While k6 makes its users it takes all that there is, and nobody is
@@ -313,6 +322,22 @@ mod tests {
             let by_services = health.filled_by_services(lasted);
             assert_eq!(by_services, expected, "{k6} {contention}");
         }
+    }
+
+    #[test]
+    fn a_full_machine_is_no_burden_to_a_generator_with_processors_of_its_own() {
+        let lines = |k6: u32| {
+            let line = |t: u32| {
+                format!(
+                    "{{\"t\":{},\"generator\":{{\"generatorCpu\":{k6},\"machineCpu\":100,\"generatorProcessors\":1}}}}\n",
+                    t * 1000
+                )
+            };
+            (0..20).map(line).collect::<String>()
+        };
+        assert!(Health::read(&lines(40)).judge(Some(60_000.0)).holds);
+        let gate = Health::read(&lines(95)).judge(Some(60_000.0));
+        assert!(!gate.holds && gate.text.starts_with("k6 used"), "{gate:?}");
     }
 
     #[test]

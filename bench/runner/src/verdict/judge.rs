@@ -66,7 +66,7 @@ impl Evidence {
             .as_ref()
             .is_some_and(|health| health.filled_by_services(lasted));
         let sound =
-            |gate: &Judged| gate.holds || !of_generator(gate) || by_services && gate.id == HEALTH;
+            |gate: &Judged| gate.holds || !measures_itself(&gate.id) || by_services && gate.id == HEALTH;
         let well = measured && gates.iter().all(sound);
         gates.extend(self.over_time.whole().map(series_complete));
         let place = gates.len();
@@ -188,9 +188,17 @@ const DROPPED: &str = "dropped_iterations";
 /// The gate of the generator's health over time.
 const HEALTH: &str = "generator-health";
 
-/// Whether it says that the generator measured itself.
-fn of_generator(gate: &Judged) -> bool {
-    matches!(gate.id.as_str(), "generator-cpu" | HEALTH)
+/// Whether a gate says that the generator measured itself.
+fn measures_itself(id: &str) -> bool {
+    matches!(id, "generator-cpu" | HEALTH)
+}
+
+/// Whether a gate is about the generator alone: that it measured itself, or did not apply the load.
+pub(super) fn of_generator(file: &File, id: &str) -> bool {
+    let mut declared = file.gate.iter();
+    measures_itself(id)
+        || id == "nothing-dropped"
+        || declared.any(|gate| gate.id.get_ref() == id && gate.metric.get_ref() == DROPPED)
 }
 
 /// k6 drops iterations when it lacks users or time for them: then it was not the declared load.

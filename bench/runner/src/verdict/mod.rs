@@ -5,6 +5,7 @@ pub(crate) mod facts;
 pub(crate) mod gates;
 pub(crate) mod health;
 pub(crate) mod judge;
+pub(crate) mod ladders;
 pub(crate) mod metric;
 pub(crate) mod over_time;
 pub(crate) mod stored;

@@ -19,6 +19,7 @@ use crate::verdict::derive::{Sources, derive};
 use crate::verdict::facts::Facts;
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::Evidence;
+use crate::verdict::ladders;
 use crate::verdict::over_time::{OverTime, Ran, of_k6};
 
 /// A stored run, judged again.
@@ -47,6 +48,8 @@ pub(crate) struct Judged {
     pub(crate) never_begun: Vec<String>,
     /// Folders of runs below the plan's that it does not hold.
     pub(crate) strangers: Vec<String>,
+    /// What the ladders of the plan found by its stored verdicts, in words.
+    pub(crate) ladders: Vec<String>,
 }
 
 /// What can be said today.
@@ -90,12 +93,14 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judg
         }
     };
     let whole = plan == Some(&folder);
-    let (mut runs, mut never_begun) = (Vec::new(), Vec::new());
+    let (mut runs, mut never_begun, mut ladders) = (Vec::new(), Vec::new(), Vec::new());
     if whole {
         let invocation = Invocation::open(&folder);
+        ladders = ladders::of_plan(&folder)?;
         for planned in PlanFile::read(&folder)?.runs {
             match invocation.attempts(&planned.folder).last() {
                 Some((_, last)) => runs.push(last.path().to_owned()),
+                None if ladders.iter().any(|ladder| ladder.spares(&planned.folder)) => {}
                 None => never_begun.push(planned.folder),
             }
         }
@@ -129,6 +134,7 @@ pub(crate) fn judge(folder: &Path, other: Option<&Suite>) -> anyhow::Result<Judg
         plan: whole,
         never_begun,
         strangers,
+        ladders: ladders.iter().map(ladders::Found::told).collect(),
     })
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Sampler {
     group: Option<Group>,
     /// Numbers of the processors that the runner and its children may run on, from and to; `None` is all.
     bound_to: Option<Vec<(u32, u32)>>,
+    /// How many processors k6 has to itself.
+    apart: Option<u32>,
     /// Whether other programs of a lower priority give way to k6.
     first: bool,
     before: Option<Before>,
@@ -43,11 +45,13 @@ struct Before {
 }
 
 impl Sampler {
-    pub(super) fn new(processes: Processes) -> Self {
+    /// `apart`: how many processors k6 has to itself; `None` if it shares them all.
+    pub(super) fn new(processes: Processes, apart: Option<usize>) -> Self {
         let bound_to = allowed_processors();
         Self {
             services: Services::new(processes.clone(), bound_to.clone()),
             processes,
+            apart: apart.and_then(|count| u32::try_from(count).ok()),
             group: Group::own(Path::new("/proc/self/cgroup"), Path::new(ROOT)),
             bound_to,
             first: own_priority() <= 0,
@@ -83,9 +87,10 @@ impl Sampler {
             .as_ref()
             .map_or(f64::INFINITY, |group| group.processors);
         let usable = processors.min(quota);
+        let own = self.apart.map_or(usable, |own| usable.min(f64::from(own)));
         let k6 = generator
             .zip(before.generator)
-            .map(|(now, then)| percent(now.saturating_sub(then), all) * processors / usable);
+            .map(|(now, then)| percent(now.saturating_sub(then), all) * processors / own);
         let busy = ticks.1.saturating_sub(before.ticks.1);
         let machine = percent(busy, all);
         let of_group = group.zip(before.group).map_or(0.0, |(now, then)| {
@@ -111,14 +116,15 @@ impl sampler::Sampler for Sampler {
             Some((k6, machine, crowd)) => (k6, Some(machine), Some(crowd)),
             None => (None, None, None),
         };
-        json!({
-            "t": t,
-            "generator": {
-                "generatorCpu": rounded(k6),
-                "machineCpu": rounded(machine),
-                "contention": rounded(crowd),
-            },
-        })
+        let mut shares = json!({
+            "generatorCpu": rounded(k6),
+            "machineCpu": rounded(machine),
+            "contention": rounded(crowd),
+        });
+        if let Some(own) = self.apart {
+            shares["generatorProcessors"] = own.into();
+        }
+        json!({ "t": t, "generator": shares })
     }
 
     fn machine(&self) -> Option<Machine> {
@@ -319,7 +325,7 @@ mod tests {
             &crate::events::Stream::default(),
         );
         processes.add("k6", std::process::id());
-        let mut sampler = Sampler::new(processes);
+        let mut sampler = Sampler::new(processes, None);
         write(root.path(), "cpu.max", "1000 100000\n");
         write(root.path(), "cpu.stat", "usage_usec 0\n");
         sampler.group = Group::at(root.path(), Version::Two);

@@ -59,6 +59,7 @@ struct Active {
 
 impl Monitors {
     /// Starts the monitors that the suite declares for the scenario, and the one of the generator that every run has.
+    /// `generator`: how many processors k6 has to itself; `None` if it shares them all.
     ///
     /// # Errors
     /// A file cannot be made, or a variable is missing.
@@ -67,6 +68,7 @@ impl Monitors {
         run: &PlannedRun<'_>,
         folder: &Folder,
         processes: &Processes,
+        generator: Option<usize>,
     ) -> anyhow::Result<Self> {
         let mut monitors = Self::default();
         let scenario = run.scenario.id.get_ref();
@@ -79,7 +81,7 @@ impl Monitors {
             monitors.add(file, sampler, table.every, folder)?;
         }
         // The last one: what it says about k6 is the finer figure.
-        let sampler = Box::new(generator::Sampler::new(processes.clone()));
+        let sampler = Box::new(generator::Sampler::new(processes.clone(), generator));
         monitors.add(health::FILE.to_owned(), sampler, SECOND, folder)?;
         Ok(monitors)
     }

@@ -1,0 +1,480 @@
+//! Ladders with a real k6, at a service that gives way from a known rate on.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use common::bench::{background, signal, until};
+use common::own::{EXTERNAL, Own};
+use common::{files, finish, json, text};
+use rustix::process::Signal;
+use serde_json::{Value as Json, json};
+
+const HARNESS: &str = r#"
+import http from 'k6/http';
+import { declared } from 'LIB/load.js';
+
+export const options = { scenarios: declared({}) };
+
+let broken = '';
+try {
+  broken = open(`${__ENV.FLAGS}/broken-${__ENV.RPS}`);
+} catch {
+  // There is no such file.
+}
+
+export function setup() {
+  if (broken !== '') throw new Error('not today');
+}
+
+export default function () {
+  http.get(`${__ENV.BASE_URL}/?rate=${__ENV.RPS}`, { timeout: '60s' });
+}
+
+export function handleSummary(data) {
+  return { 'summary.json': JSON.stringify(data) };
+}
+"#;
+
+/// How a service gives way.
+#[derive(Clone, Copy)]
+enum Way {
+    /// It refuses.
+    Refuses,
+    /// It answers after three seconds.
+    Waits,
+}
+
+/// A service that gives way to requests that say they come at a rate from `from` on.
+fn service(from: u32, way: Way) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let serve = move |mut stream: TcpStream| {
+        let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
+        let first = lines.next()?.ok()?;
+        let _ = lines.find(|line| line.as_ref().is_ok_and(String::is_empty));
+        let rate = first.split_once("rate=").map_or("0", |(_, rest)| rest);
+        let rate: u32 = rate.split(' ').next()?.parse().ok()?;
+        let status = match way {
+            Way::Refuses if rate >= from => "503 Service Unavailable",
+            Way::Waits if rate >= from => {
+                thread::sleep(Duration::from_secs(3));
+                "200 OK"
+            }
+            _ => "200 OK",
+        };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        stream.write_all(answer.as_bytes()).ok()
+    };
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(stream));
+        }
+    });
+    format!("http://{address}")
+}
+
+/// A suite with one ladder, or with what stands in its place.
+struct Climb {
+    own: Own,
+    address: String,
+}
+
+const LADDER: &str = r#"
+[env.RPS]
+type = "int"
+default = 1
+[env.FLAGS]
+type = "string"
+role = "place"
+
+[[scenario]]
+id = "main"
+script = "run.js"
+plan = "ladder"
+axis = [{ env = "RPS", levels = [2, 4, 8, 16] }]
+window = "1s"
+load = [{ name = "api", executor = "constant-arrival-rate", rate = "${RPS}", pre_vus = 20 }]
+
+[[gate]]
+id = "errors"
+class = "slo"
+metric = "http_req_failed"
+stat = "rate"
+op = "<"
+limit = 0.01
+"#;
+
+impl Climb {
+    fn new(from: u32, way: Way, edits: &[(&str, &str)]) -> Self {
+        let mut ladder = LADDER.to_owned();
+        for (old, new) in edits {
+            assert!(ladder.contains(old), "{old}");
+            ladder = ladder.replace(old, new);
+        }
+        let own = Own::new(&format!("{EXTERNAL}{ladder}"), HARNESS);
+        let suite = text(&own.folder.join("suite.toml"));
+        let suite = suite.replace("{scenario}\"", "{scenario}/${RPS}\"");
+        own.write("suite.toml", &suite);
+        let address = service(from, way);
+        Self { own, address }
+    }
+
+    fn run(&self, more: &[&str]) -> (i32, String) {
+        let mut call = self.own.call("run", more);
+        finish(
+            call.env("BASE_URL", &self.address)
+                .env("FLAGS", &self.own.folder),
+        )
+    }
+
+    /// The same verb at the plan that there is.
+    fn at_plan(&self, verb: &str) -> (i32, String) {
+        let mut call = self.own.place.runner();
+        call.arg(verb).arg(self.plan());
+        finish(call.env("K6_BIN", common::k6()))
+    }
+
+    /// The folder of the only plan.
+    fn plan(&self) -> PathBuf {
+        let found = files(&self.own.place.evidence());
+        let plan = found.iter().find(|path| path.ends_with("plan.json"));
+        plan.and_then(|path| path.parent())
+            .expect("a plan")
+            .to_owned()
+    }
+
+    fn ladder(&self) -> Json {
+        json(&self.plan().join("ladders.json"))["ladders"][0].clone()
+    }
+
+    /// Each level's verdict, and those of its runs.
+    fn levels(&self) -> Vec<String> {
+        let ladder = self.ladder();
+        let levels = ladder["levels"].as_array().expect("levels").iter();
+        let words = |value: &Json| value.as_str().expect("a text").to_owned();
+        let levels = levels.map(|level| {
+            let runs = level["runs"].as_array().expect("runs").iter();
+            let runs: Vec<String> = runs.map(|run| words(&run["verdict"])).collect();
+            let line = format!(
+                "{} {}: {}",
+                words(&level["point"]["RPS"]),
+                words(&level["verdict"]),
+                runs.join(" ")
+            );
+            line.trim().to_owned()
+        });
+        levels.collect()
+    }
+
+    /// The folders of runs below the plan's, those of later attempts included.
+    fn folders(&self) -> Vec<String> {
+        let plan = self.plan();
+        let found = files(&plan).into_iter();
+        let metas = found.filter(|path| path.ends_with("meta.json"));
+        let below = |path: PathBuf| {
+            let folder = path.parent().and_then(|path| path.strip_prefix(&plan).ok());
+            folder.unwrap_or(Path::new("")).display().to_string()
+        };
+        let mut folders: Vec<String> = metas.map(below).collect();
+        folders.sort();
+        folders
+    }
+}
+
+#[test]
+fn the_limit_of_a_service_that_refuses_from_a_known_rate_on_is_that_rate() {
+    let after = "[[scenario]]\nid = \"after\"\nscript = \"run.js\"\nwindow = \"1s\"\n\
+        load = [{ name = \"api\", executor = \"constant-arrival-rate\", rate = 1, pre_vus = 5 }]\n[[gate]]";
+    let report = "limit = 0.01\n[report]\nformats = [\"html\", \"md\", \"json\"]\nsections = [\"ladders\"]\n";
+    let edits = [("[[gate]]", after), ("limit = 0.01\n", report)];
+    let climb = Climb::new(8, Way::Refuses, &edits);
+    let suite = text(&climb.own.folder.join("suite.toml"));
+    let suite = suite.replace("order = [\"main\"]", "order = [\"main\", \"after\"]");
+    climb.own.write("suite.toml", &suite);
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 3, "an objective was missed: {printed}");
+    let limit = "main: limit: RPS=4 holds, RPS=8 does not (errors)";
+    assert!(printed.contains(&format!("ladder   {limit}")), "{printed}");
+    assert_eq!(
+        climb.levels(),
+        [
+            "2 PASS: PASS",
+            "4 PASS: PASS PASS",
+            "8 FAIL: FAIL FAIL",
+            "16 NOT_RUN:"
+        ]
+    );
+    let ladder = climb.ladder();
+    assert_eq!(ladder["end"], "limit");
+    assert_eq!(ladder["lastPassing"], json!({ "RPS": "4" }));
+    assert_eq!(ladder["firstFailing"], json!({ "RPS": "8" }));
+    assert_eq!(ladder["failedGates"], json!(["errors"]));
+    assert_eq!(ladder["text"], limit);
+    let failing = &ladder["levels"][2]["runs"][0]["gates"][0];
+    assert_eq!(
+        (&failing["value"], &failing["limit"]),
+        (&json!(1.0), &json!(0.01))
+    );
+    assert_eq!(
+        climb.folders(),
+        [
+            "after/1",
+            "main/2/cycle-01",
+            "main/4/cycle-01",
+            "main/4/cycle-02",
+            "main/8/cycle-01",
+            "main/8/cycle-02"
+        ],
+        "the next scenario ran, and nothing above the limit"
+    );
+    let last = "plan     7 runs: 2 FAIL, 1 NOT_RUN, 4 PASS";
+    assert!(printed.contains(last), "{printed}");
+    let verdict = json(&climb.plan().join("main/4/cycle-01/verdict.json"));
+    let shared = "k6 and the services may run on the same processors: listener is no process that the runner starts";
+    assert_eq!(verdict["warnings"], json!([shared]));
+    let figures = json(&climb.plan().join("figures.json"));
+    assert_eq!(figures["ladders"][0]["text"], limit);
+    assert_eq!(figures["missing"], json!([]), "nothing else is missing");
+    let page = text(&climb.plan().join("report.html"));
+    assert!(page.contains(&format!("<h3>{limit}</h3>")), "{page}");
+    assert!(
+        page.contains("<tr><th>RPS=16</th><td>NOT_RUN</td>"),
+        "{page}"
+    );
+    for chart in ["Iterations per second, main", "errors, main"] {
+        assert!(
+            page.contains(&format!("aria-label=\"{chart}\"")),
+            "{chart}: {page}"
+        );
+    }
+    let lines = text(&climb.plan().join("report.md"));
+    assert!(lines.contains("| RPS=8 | FAIL | FAIL FAIL |"), "{lines}");
+    // Nothing is left of it, and what is stored says the same.
+    let (code, printed) = climb.at_plan("resume");
+    assert!(code == 3 && printed.contains("are complete"), "{printed}");
+    assert!(printed.contains(limit), "{printed}");
+    let (code, printed) = climb.at_plan("judge");
+    assert!(code == 3 && printed.contains(limit), "{printed}");
+    assert!(!printed.contains("never begun"), "{printed}");
+}
+
+#[test]
+fn the_gap_is_halved_until_the_rate_is_known() {
+    let edits = [("window =", "ladder = { refine = 3 }\nwindow =")];
+    let climb = Climb::new(6, Way::Refuses, &edits);
+    let (_, printed) = climb.run(&[]);
+    let limit = "main: limit: RPS=5 holds, RPS=6 does not (errors)";
+    assert!(printed.contains(limit), "{printed}");
+    assert_eq!(
+        climb.levels(),
+        [
+            "2 PASS: PASS",
+            "4 PASS: PASS",
+            "5 PASS: PASS PASS",
+            "6 FAIL: FAIL FAIL",
+            "8 FAIL: FAIL FAIL",
+            "16 NOT_RUN:"
+        ]
+    );
+}
+
+const FAST: &str = r#"metric = "http_req_duration"
+stat = "p(95)"
+op = "<"
+limit = 2500"#;
+
+const ERRORS: &str = r#"metric = "http_req_failed"
+stat = "rate"
+op = "<"
+limit = 0.01"#;
+
+/// k6 may have no more users than are busy at once at a service that does not wait.
+const FEW: (&str, &str) = ("pre_vus = 20", "pre_vus = 2, max_vus = 2");
+const SHORT: (&str, &str) = ("levels = [2, 4, 8, 16]", "levels = [1, 8, 16]");
+
+#[test]
+fn users_that_all_wait_for_a_slow_service_are_its_failure() {
+    let climb = Climb::new(8, Way::Waits, &[FEW, SHORT, (ERRORS, FAST)]);
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 3, "{printed}");
+    let limit = "main: limit: RPS=1 holds, RPS=8 does not (";
+    assert!(printed.contains(limit), "{printed}");
+    let ladder = climb.ladder();
+    let gates = ladder["failedGates"].as_array().expect("gates");
+    assert!(gates.contains(&json!("errors")), "{ladder:#}");
+    assert!(gates.contains(&json!("nothing-dropped")), "{ladder:#}");
+}
+
+#[test]
+fn a_generator_that_gives_out_says_nothing_of_a_limit() {
+    // The service is as good as it has to be, and k6 has too few users for it.
+    let climb = Climb::new(8, Way::Waits, &[FEW, SHORT]);
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 3, "{printed}");
+    let text = "main: at least RPS=1, limit not reached: at RPS=8 the generator gave out (nothing-dropped: iterations that k6 dropped: ";
+    assert!(printed.contains(text), "{printed}");
+    assert_eq!(climb.ladder()["end"], "generatorGaveOut");
+    assert_eq!(
+        climb.levels(),
+        ["1 PASS: PASS PASS", "8 INVALID: INVALID", "16 NOT_RUN:"]
+    );
+    let (_, printed) = climb.at_plan("resume");
+    assert!(
+        printed.contains("are complete"),
+        "that is an answer: {printed}"
+    );
+}
+
+#[test]
+fn a_service_that_holds_everything_has_a_limit_above_all_levels() {
+    let climb = Climb::new(99, Way::Refuses, &[SHORT]);
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 0, "{printed}");
+    let text = "main: at least RPS=16, limit not reached: there is no higher level";
+    assert!(printed.contains(text), "{printed}");
+    assert_eq!(climb.ladder()["end"], "limitNotReached");
+    assert_eq!(climb.folders().len(), 4);
+}
+
+#[test]
+fn levels_that_a_person_picks_seek_no_limit() {
+    let climb = Climb::new(8, Way::Refuses, &[]);
+    let (code, printed) = climb.run(&["--level", "RPS=8"]);
+    assert_eq!(code, 3, "{printed}");
+    assert_eq!(climb.folders(), ["main/8"]);
+    assert!(!climb.plan().join("ladders.json").exists());
+    assert!(!printed.contains("limit"), "{printed}");
+}
+
+#[test]
+fn a_level_without_sound_evidence_is_where_resume_goes_on() {
+    let climb = Climb::new(8, Way::Refuses, &[]);
+    let flag = climb.own.folder.join("broken-4");
+    climb.own.write("broken-4", "yes");
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 3, "{printed}");
+    let text = "main: no level is known to hold, limit not known: the evidence of RPS=4 is not good enough (INVALID: k6-exit";
+    assert!(printed.contains(text), "{printed}");
+    assert!(printed.contains("left     3 in cycles"), "{printed}");
+    let (code, printed) = climb.at_plan("judge");
+    assert_eq!(code, 3, "{printed}");
+    std::fs::remove_file(flag).expect("removed");
+    let (code, printed) = climb.at_plan("resume");
+    assert_eq!(code, 3, "{printed}");
+    let limit = "main: limit: RPS=4 holds, RPS=8 does not (errors)";
+    assert!(printed.contains(limit), "{printed}");
+    assert_eq!(
+        climb.folders(),
+        [
+            "main/2/cycle-01",
+            "main/4/cycle-01",
+            "main/4/cycle-01-attempt-2",
+            "main/4/cycle-02",
+            "main/8/cycle-01",
+            "main/8/cycle-02"
+        ],
+        "no gap, and nothing twice"
+    );
+}
+
+#[test]
+fn quick_mode_scales_no_rate_of_a_ladder() {
+    let users = [
+        (
+            "executor = \"constant-arrival-rate\", rate = \"${RPS}\", pre_vus = 20",
+            "executor = \"constant-vus\", vus = \"${RPS}\"",
+        ),
+        ("limit = 0.01\n", "limit = 0.01\n[quick]\nvus = 0.5\n"),
+    ];
+    let climb = Climb::new(4, Way::Refuses, &users);
+    let (_, printed) = climb.run(&["--quick", "--dry-run"]);
+    for line in ["vus=2", "vus=4", "vus=8", "vus=16"] {
+        assert!(
+            printed.lines().any(|own| own.ends_with(line)),
+            "{line}: {printed}"
+        );
+    }
+    assert!(printed.contains("own: 4 runs"), "{printed}");
+    assert!(printed.contains("at most 4 runs more"), "{printed}");
+}
+
+#[test]
+fn an_interrupted_ladder_keeps_its_levels_and_goes_on_where_it_was() {
+    let levels = ("levels = [2, 4, 8, 16]", "levels = [1, 4]");
+    let climb = Climb::new(4, Way::Waits, &[levels]);
+    let mut call = climb.own.call("run", &[]);
+    call.env("BASE_URL", &climb.address)
+        .env("FLAGS", &climb.own.folder);
+    let (runner, mut lines) = background(call);
+    until(&mut lines, "run 2: main / listener, RPS=4");
+    signal(&runner, Signal::INT);
+    let said: Vec<String> = lines.collect();
+    let (code, _) = common::wait(runner);
+    assert_eq!(code, 4, "{said:#?}");
+    assert_eq!(climb.levels(), ["1 PASS: PASS", "4 INVALID: INTERRUPTED"]);
+    let (code, printed) = climb.at_plan("resume");
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("main: at least RPS=4, limit not reached"),
+        "{printed}"
+    );
+    assert_eq!(
+        climb.folders(),
+        [
+            "main/1/cycle-01",
+            "main/4/cycle-01",
+            "main/4/cycle-01-attempt-2",
+            "main/4/cycle-02"
+        ],
+        "the level that was complete is not run again"
+    );
+}
+
+#[test]
+fn k6_and_what_the_runner_starts_have_processors_of_their_own() {
+    let levels = ("levels = [2, 4, 8, 16]", "levels = [1]");
+    let climb = Climb::new(99, Way::Refuses, &[levels]);
+    let suite = text(&climb.own.folder.join("suite.toml"));
+    let started = r#"
+[[target]]
+id = "listener"
+kind = "process"
+start = ["sh", "-c", "grep Cpus_allowed_list /proc/self/status; echo ADDRESS > \"$0\"; exec sleep 600", "{port_file}"]
+ready = { tcp = "{address}", every = "20ms", limit = "30s" }
+"#;
+    let started = started.replace("ADDRESS", &climb.address);
+    climb
+        .own
+        .write("suite.toml", &suite.replace(EXTERNAL, &started));
+    let mut call = climb.own.call("run", &[]);
+    let (code, printed) = finish(call.env("FLAGS", &climb.own.folder));
+    assert_eq!(code, 0, "{printed}");
+    let run = climb.plan().join("main/1/cycle-01");
+    let meta = json(&run.join("meta.json"));
+    let own = |name: &str| {
+        meta["processors"][name]
+            .as_array()
+            .expect("processors")
+            .clone()
+    };
+    let (k6, services) = (own("k6"), own("services"));
+    assert!(
+        k6.iter().all(|number| !services.contains(number)),
+        "{meta:#}"
+    );
+    let first = services.first().and_then(Json::as_u64).expect("one");
+    let log = text(&run.join("listener.log"));
+    let said = log.split_whitespace().nth(1).expect("a list of processors");
+    assert!(said.starts_with(&first.to_string()), "{log}");
+    let count = format!("\"generatorProcessors\":{}", k6.len());
+    let health = text(&run.join("monitor-generator.jsonl"));
+    assert!(health.lines().all(|line| line.contains(&count)), "{health}");
+}

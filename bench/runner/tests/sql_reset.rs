@@ -1,0 +1,203 @@
+//! The reset of a database before a run, at a real PostgreSQL.
+
+mod common;
+
+use std::io;
+use std::time::Duration;
+
+use barrier_procs::{Error, PrivatePostgres, find_on_path, given_program};
+use common::own::{EXTERNAL, Own};
+use common::{finish, json, text};
+
+const HARNESS: &str = r#"
+export const options = { vus: 1, iterations: 1 };
+export default function () {}
+export function handleSummary(data) {
+  return { 'summary.json': JSON.stringify(data) };
+}
+"#;
+
+const SUITE: &str = r#"
+[env.DATABASE_URL]
+type = "url"
+role = "place"
+
+[[clean]]
+id = "progress"
+kind = "sql"
+when = "before_run"
+target = "${DATABASE_URL}"
+statements = ["SELECT 'rows', count(*) FROM progress"]
+reset = ["TRUNCATE TABLE progress", "SELECT pg_stat_statements_reset() IS NOT NULL"]
+
+[[scenario]]
+id = "main"
+script = "run.js"
+limit = "60s"
+"#;
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Procs(#[from] Error),
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+struct Database {
+    server: PrivatePostgres,
+    own: Own,
+}
+
+impl Database {
+    /// With three rows in a table.
+    fn new(edits: &[(&str, &str)]) -> Self {
+        let program = given_program("POSTGRES_BIN").expect("a program, if it is set");
+        let program = program
+            .or_else(|| find_on_path("postgres"))
+            .expect("a postgres; scripts/ensure-postgres.sh gets one");
+        let folder = tempfile::tempdir().expect("a folder");
+        let pause = |time: Duration| -> Result<(), Failed> {
+            std::thread::sleep(time);
+            Ok(())
+        };
+        let server =
+            PrivatePostgres::start(&program, "shop_db", &[], folder, pause).expect("a server");
+        let mut suite = SUITE.to_owned();
+        for (old, new) in edits {
+            assert!(suite.contains(old), "{old}");
+            suite = suite.replace(old, new);
+        }
+        let own = Own::new(&format!("{EXTERNAL}{suite}"), HARNESS);
+        let suite = text(&own.folder.join("suite.toml"));
+        let needs = "needs = [\"k6\"]";
+        let with = format!("allow_databases = [\"shop_db\"]\n{needs}");
+        own.write("suite.toml", &suite.replace(needs, &with));
+        let database = Self { server, own };
+        database.ask("CREATE TABLE progress (id int); INSERT INTO progress VALUES (1), (2), (3)");
+        database
+    }
+
+    fn ask(&self, statement: &str) -> String {
+        let mut command = self.server.psql();
+        let output = command.args(["--command", statement]).output();
+        let output = output.expect("psql runs");
+        assert!(output.status.success(), "{statement}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn rows(&self) -> String {
+        self.ask("SELECT count(*) FROM progress")
+    }
+
+    fn call(&self, verb: &str, address: &str, more: &[&str]) -> (i32, String) {
+        let set = format!("DATABASE_URL={address}");
+        let mut call = self.own.call(verb, more);
+        call.env("BASE_URL", self.own.address());
+        finish(call.args(["--set", &set]))
+    }
+}
+
+#[test]
+fn a_database_is_reset_before_a_run_and_that_is_recorded() {
+    let database = Database::new(&[]);
+    let (code, printed) = database.call("run", &database.server.url(), &[]);
+    assert_eq!(code, 0, "{printed}");
+    assert_eq!(database.rows(), "0");
+    let folder = database.own.place.run_folder("main");
+    let log = text(&folder.join("cleanup.txt"));
+    let lines = [
+        "[plan] TRUNCATE TABLE progress",
+        "rows|3",
+        "[cleanup] statements",
+        "[cleanup] state after",
+        "rows|0",
+        "[cleanup] done",
+    ];
+    let mut rest = log.as_str();
+    for line in lines {
+        let found = rest.split_once(&format!("{line}\n"));
+        rest = found.unwrap_or_else(|| panic!("{line}: {log}")).1;
+    }
+    let password = database.server.password();
+    assert!(!printed.contains(password) && !log.contains(password));
+    assert!(!text(&folder.join("meta.json")).contains(password));
+    assert_eq!(json(&folder.join("verdict.json"))["verdict"], "PASS");
+}
+
+#[test]
+fn a_dry_run_prints_the_statements_and_changes_nothing() {
+    let database = Database::new(&[]);
+    for verb in ["clean", "run"] {
+        let (code, printed) = database.call(verb, &database.server.url(), &["--dry-run"]);
+        assert_eq!(code, 0, "{printed}");
+        assert!(printed.contains("TRUNCATE TABLE progress"), "{printed}");
+    }
+    assert_eq!(database.rows(), "3");
+    let (code, printed) = database.call("clean", &database.server.url(), &[]);
+    assert!(code == 0 && printed.contains("[cleanup] done"), "{printed}");
+    assert_eq!(database.rows(), "0");
+}
+
+#[test]
+fn what_the_suite_does_not_allow_is_not_reset() {
+    let database = Database::new(&[]);
+    let url = database.server.url();
+    for (address, expected) in [
+        (
+            url.replace("/shop_db", "/postgres"),
+            "the database `postgres` is not allowed; allowed: shop_db",
+        ),
+        (
+            url.replace("127.0.0.1", "localhost"),
+            "the host localhost is not allowed; allowed: 127.0.0.1",
+        ),
+        (
+            format!("{url}?dbname=postgres"),
+            "the parameter `dbname` of its address could name another server or database",
+        ),
+        (
+            url.replace("postgres://", "mysql://"),
+            "received an address of mysql; allowed: postgres://",
+        ),
+    ] {
+        let (code, printed) = database.call("clean", &address, &[]);
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
+    }
+    assert_eq!(database.rows(), "3");
+}
+
+#[test]
+fn what_is_declared_to_read_cannot_write() {
+    let edits = [(
+        "SELECT 'rows', count(*) FROM progress",
+        "DELETE FROM progress",
+    )];
+    let database = Database::new(&edits);
+    let (code, printed) = database.call("clean", &database.server.url(), &["--dry-run"]);
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("in a read-only transaction"), "{printed}");
+    assert_eq!(database.rows(), "3");
+}
+
+#[test]
+fn a_statement_that_fails_keeps_the_run_from_being_made() {
+    let edits = [("TRUNCATE TABLE progress", "TRUNCATE TABLE nowhere")];
+    let database = Database::new(&edits);
+    let (code, printed) = database.call("run", &database.server.url(), &[]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("relation \"nowhere\" does not exist"),
+        "{printed}"
+    );
+    let folder = database.own.place.run_folder("main");
+    assert_eq!(json(&folder.join("verdict.json"))["verdict"], "NOT_RUN");
+    let log = text(&folder.join("cleanup.txt"));
+    assert!(
+        log.contains("[cleanup] failed: reset of postgres://"),
+        "{log}"
+    );
+}
