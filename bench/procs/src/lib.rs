@@ -1,13 +1,15 @@
-//! Child processes that never outlive their parent, and a private Redis among them.
+//! Child processes that never outlive their parent, a private Redis and a private PostgreSQL among them.
 //!
 //! What the runner and the benchmark of the barrier start besides themselves (k6, targets, servers) they start here:
-//! [`Supervised`] is any child, [`PrivateRedis`] a server that is ready and gone with its guard; [`MachineLock`] keeps
-//! two measurements from running at once, and an [`Identity`] tells whether a process is still the one that it was. Signals are the
-//! caller's to catch: children have process groups of their own, so that a Ctrl-C in a terminal does not reach them.
+//! [`Supervised`] is any child, [`PrivateRedis`] and [`PrivatePostgres`] are servers that are ready and gone with their guards;
+//! [`MachineLock`] keeps two measurements from running at once, and an [`Identity`] tells whether a process is still the one that it
+//! was. Signals are the caller's to catch: children have process groups of their own, so that a Ctrl-C in a terminal does not reach
+//! them.
 
 mod identity;
 mod limits;
 mod lock;
+mod postgres;
 mod redis;
 mod supervised;
 
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use identity::Identity;
 pub use limits::{Applied, Limited, Limits};
 pub use lock::{LOCK_VARIABLE, LastHolder, MachineLock};
+pub use postgres::PrivatePostgres;
 pub use redis::PrivateRedis;
 pub use supervised::{EachLine, Output, Supervised};
 
