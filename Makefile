@@ -28,7 +28,7 @@ HEADER := rust-core/ffi/include/barrier.h
 
 TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
 GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
-SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh js/m2/fixtures/*.sh js/m2/fixtures/lib/*.sh)
 
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
@@ -40,6 +40,7 @@ DECLARED_waiting-room := baseline
 TARGETS_controls := waiting-room
 TARGETS_chat := chat-service
 DECLARED_chat := health,websocket-streaming
+TARGETS_m2 := challenge
 
 SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml)))
 PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
