@@ -3,11 +3,14 @@ package barrier
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/script"
@@ -146,6 +149,17 @@ func (c *config) checkSegments(segment interface{ FloatLength() float64 }, text 
 	case c.RandomRunID:
 		return newOptionError("runId", "nothing under the execution segment "+text,
 			"the option runId or the environment variable "+runIDEnv+", the same in all processes of the run")
+	}
+	return nil
+}
+
+// checkScenarios refuses parties that run in scenarios which the test does not have: nobody would ever be waited for.
+func (c *config) checkScenarios(known lib.ScenarioConfigs) error {
+	for _, name := range c.Parties.running {
+		if _, is := known[name]; !is && name != everyScenario && len(known) > 0 {
+			return newOptionError("parties.running", script.Quote(name),
+				"scenarios of this test: "+strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
 	}
 	return nil
 }

@@ -83,6 +83,9 @@ func (c *call) openBefore(limit time.Time) (*openBarrier, error) {
 			return nil, err
 		}
 	}
+	if err := c.config.checkScenarios(c.state.Options.Scenarios); err != nil {
+		return nil, err
+	}
 	client, err := c.inst.root.start(c.inst.vu.Events())
 	if err != nil {
 		return nil, err

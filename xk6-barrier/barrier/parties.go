@@ -89,6 +89,23 @@ func (u *user) runsAs(participant string) (before string) {
 	return before
 }
 
+// standsBy remembers who stands for it from now on, also in its later iterations.
+func (u *user) standsBy(participant string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.stood = participant
+}
+
+// standing is who stands for it where an iteration begins; without an outcome so far, its own id.
+func (u *user) standing(own string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.stood != "" {
+		return u.stood
+	}
+	return own
+}
+
 // hasArrivedIn reports whether its newest outcome is an arrival in the phase.
 func (u *user) hasArrivedIn(phase uint32) bool {
 	u.mu.Lock()
@@ -120,7 +137,7 @@ func (c *call) pause(s *openBarrier) {
 		}
 	}
 	if c.config.Parties.grace > 0 {
-		time.AfterFunc(c.config.Parties.grace, end)
+		u.pausing = time.AfterFunc(c.config.Parties.grace, end)
 		return
 	}
 	_ = c.tell(s, "")
@@ -131,7 +148,10 @@ func (c *call) goOn(s *openBarrier) error {
 	c.user.telling.Lock()
 	defer c.user.telling.Unlock()
 	c.user.iteration++
-	return c.tell(s, c.participant)
+	if c.user.pausing != nil {
+		c.user.pausing.Stop()
+	}
+	return c.tell(s, c.user.standing(c.participant))
 }
 
 // tell is run for whoever holds the lock.
@@ -157,6 +177,7 @@ func (c *call) stand(s *openBarrier) error {
 	if !c.own || c.owner == 0 || !c.runs() {
 		return nil
 	}
+	c.user.standsBy(c.participant)
 	return c.run(s, c.participant)
 }
 

@@ -5,6 +5,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/lib/executor"
 )
 
 const crowd = `const b = new Barrier('crowd', { parties: { running: ['users'], grace: 0 }, cyclic: true, timeout: '60s' })`
@@ -91,6 +94,29 @@ func TestWhoGivesAnotherIDStandsForIt(t *testing.T) {
 	first.emit("IterEnd", "users")
 	first.iterate("users", `b.register({ participant: 'berta' }); b.arriveAndWait()`)
 	assert.Equal(t, `2`, first.json(`b.status().phase`))
+}
+
+func TestWhoGaveAnotherIDStandsForItInLaterIterationsToo(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first, second := p.watched(1, crowd), p.watched(2, crowd)
+	second.emit("IterStart", "users")
+	first.iterate("users", `try { b.arriveAndWait({ participant: 'anna', timeout: 50 }) } catch {}`)
+	first.emit("IterStart", "users")
+	second.mustRun(`b.arrive()`)
+	assert.Equal(t, `2`, first.json(`b.arriveAndWait({ participant: 'anna' }).arrived`), "nobody waits for the user by another name")
+}
+
+func TestAScenarioThatTheTestLacksIsNamed(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	v := p.initUser(1)
+	v.mustRun(crowd)
+	v.start(func(s *lib.State) {
+		s.Options.Scenarios = lib.ScenarioConfigs{"buyers": executor.NewPerVUIterationsConfig("buyers")}
+	})
+	assert.Equal(t, `parties.running|"users"|scenarios of this test: buyers`,
+		v.errorOf(`b.arrive()`, `[e.option, e.got, e.allowed].join('|')`))
 }
 
 func TestWhoWaitsWithoutAnArrivalDoesNotWaitForItself(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 )
@@ -22,6 +23,8 @@ type user struct {
 	handle     uint64 // of the open barrier that all this is about; 0 before the first call
 	registered *participantID
 	runs       string            // who stands for it among those who run; "" where nobody does
+	stood      string            // who did last, by an outcome; "" where nobody has yet
+	pausing    *time.Timer       // until it does not run any more
 	accounted  bool              // an outcome was recorded in this iteration
 	takesPart  bool              // or in an earlier one
 	waits      bool              // wait() was called
@@ -42,7 +45,7 @@ func (u *user) turnTo(handle uint64) (isAnother bool) {
 	defer u.mu.Unlock()
 	isAnother = u.handle != handle
 	if u.handle != handle && u.handle != 0 {
-		u.arrived, u.returned, u.expired, u.runs = none, none, nil, ""
+		u.arrived, u.returned, u.expired, u.runs, u.stood = none, none, nil, "", ""
 	}
 	u.handle = handle
 	return isAnother
@@ -69,7 +72,7 @@ func (u *user) participant(vu uint64) (id string, explicit bool) {
 func (u *user) register(id *participantID) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.registered = id
+	u.registered, u.stood = id, ""
 }
 
 // record takes note of an outcome of the virtual user.

@@ -119,16 +119,16 @@ func (c *call) arriveAndWait() (jsValue, error) {
 	if err != nil {
 		return nil, c.unopened(err)
 	}
-	if phase, ok := c.user.rejoins(c.participant); ok && c.config.Cyclic {
-		// The arrival stands. Another one could fall behind a release that comes between. Of a one-shot barrier the core knows
-		// what has become of it.
-		return c.await(s, phase, core.OutcomeArrived, d)
-	}
 	if isOver(c.ctx) {
 		return nil, core.ErrEnded
 	}
 	if err := c.stand(s); err != nil {
 		return nil, err
+	}
+	if phase, ok := c.user.rejoins(c.participant); ok && c.config.Cyclic {
+		// The arrival stands. Another one could fall behind a release that comes between. Of a one-shot barrier the core knows
+		// what has become of it.
+		return c.await(s, phase, core.OutcomeArrived, d)
 	}
 	request := c.request(core.Arrive)
 	request.Limit = d.limit()

@@ -92,6 +92,8 @@ fn a_private_server_is_as_declared_and_ends_with_its_guard() {
         .expect("psql runs");
     let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     while ask(&server, sleeping).as_deref() != Ok("1") {
+        let ended = sleeper.try_wait().expect("its state");
+        assert!(ended.is_none(), "it sleeps: {ended:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(server);

@@ -143,6 +143,7 @@ fn a_dry_run_prints_the_statements_and_changes_nothing() {
 fn what_the_suite_does_not_allow_is_not_reset() {
     let database = Database::new(&[]);
     let url = database.server.url();
+    let port = database.server.port();
     for (address, expected) in [
         (
             url.replace("/shop_db", "/postgres"),
@@ -155,6 +156,14 @@ fn what_the_suite_does_not_allow_is_not_reset() {
         (
             format!("{url}?dbname=postgres"),
             "the parameter `dbname` of its address could name another server or database",
+        ),
+        (
+            format!("postgres://127.0.0.1\\@localhost:{port}/shop_db"),
+            "the host `localhost` of its address is not allowed; allowed: 127.0.0.1",
+        ),
+        (
+            "postgres://127.0.0.1,localhost:/shop_db".to_owned(),
+            "the host `127.0.0.1,localhost` of its address is not allowed; allowed: 127.0.0.1",
         ),
         (
             url.replace("postgres://", "mysql://"),
@@ -181,6 +190,33 @@ fn what_is_declared_to_read_cannot_write() {
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("in a read-only transaction"), "{printed}");
     assert_eq!(database.rows(), "3");
+}
+
+#[test]
+fn what_could_leave_its_session_is_not_asked() {
+    let (reads, resets) = (
+        "SELECT 'rows', count(*) FROM progress",
+        "TRUNCATE TABLE progress",
+    );
+    for (old, new, expected) in [
+        (
+            reads,
+            "BEGIN READ WRITE; TRUNCATE progress; COMMIT",
+            "more than one statement",
+        ),
+        (reads, "\\\\! touch gone", "a command to psql"),
+        (resets, " \\\\connect postgres", "a command to psql"),
+    ] {
+        let database = Database::new(&[(old, new)]);
+        for more in [&["--dry-run"][..], &[]] {
+            let (code, printed) = database.call("clean", &database.server.url(), more);
+            assert!(
+                code == 2 && printed.contains(expected),
+                "{expected}: {printed}"
+            );
+        }
+        assert_eq!(database.rows(), "3");
+    }
 }
 
 #[test]

@@ -35,7 +35,8 @@ function meetings(...outcomes) {
   for (const { output } of outcomes) {
     for (const [, told] of output.matchAll(/MET (\[.*?\])/g)) {
       const [phase, outcome, arrived, failedTotal, parties, reason] = JSON.parse(told.replaceAll('\\', ''));
-      assert.deepEqual([arrived, failedTotal, reason], [parties, 0, 'all'], `phase ${phase}`);
+      // Over Redis a user that begins while a phase ends is late for it.
+      assert.deepEqual([arrived, failedTotal, reason], [parties, 0, outcome === 'late' ? 'late' : 'all'], `phase ${phase}`);
       const before = phases.get(phase) ?? { arrived, told: 0 };
       assert.equal(before.arrived, arrived, `phase ${phase}: all are told the same`);
       phases.set(phase, { arrived, told: before.told + (outcome === 'arrived' ? 1 : 0) });

@@ -268,7 +268,7 @@ pub(crate) fn refuse_elsewhere(place: &Place, what: &str) -> anyhow::Result<()> 
     let record = place.record();
     let elsewhere = record.is_some_and(|record| record.identity.is_elsewhere());
     // Prometheus keeps what it scrapes every second.
-    if !elsewhere || last_written(place.folder()).is_none_or(is_silent) {
+    if !elsewhere || last_written(place.folder()).is_some_and(is_silent) {
         return Ok(());
     }
     Err(exit::set_up(format!(

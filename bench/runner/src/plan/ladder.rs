@@ -60,7 +60,7 @@ pub(crate) struct Answer {
     pub(crate) holds: Option<usize>,
     /// Why there is nothing above.
     pub(crate) end: End,
-    /// Levels that passed and failed.
+    /// Levels that passed, and failed or were beyond the generator when they were repeated.
     pub(crate) unsettled: Vec<usize>,
 }
 
@@ -206,7 +206,7 @@ impl Ladder {
             match self.climb(middle, &self.levels[middle]) {
                 Climb::On => low = middle,
                 Climb::Run(repeat) => return Err(self.run(middle, repeat)),
-                Climb::Stop(stop @ End::Failed { .. }) => end = stop,
+                Climb::Stop(stop @ (End::Failed { .. } | End::Unsound { .. })) => end = stop,
                 // The limit was found already, if less exactly.
                 Climb::Stop(_) => break,
             }
@@ -215,7 +215,7 @@ impl Ladder {
     }
 
     /// Repeats the highest level below the end that has only passed so far; where it then fails, the one below that.
-    fn confirm(&self, end: End) -> Step {
+    fn confirm(&self, mut end: End) -> Step {
         let top = match end {
             End::Top => self.levels.len(),
             End::Failed { level, .. } | End::GaveOut { level, .. } | End::Unsound { level, .. } => {
@@ -226,8 +226,16 @@ impl Ladder {
         // Where something could not be judged, nothing more is run: the call that goes on will.
         let mut stopped = matches!(end, End::Unsound { .. });
         for (number, level) in self.levels[..top].iter().enumerate().rev() {
-            let unsound = |outcome: &Outcome| matches!(outcome, Outcome::Unsound(_));
-            stopped |= level.outcomes.iter().any(unsound);
+            let unsound = level.outcomes.iter().find_map(|outcome| match outcome {
+                Outcome::Unsound(why) => Some(why),
+                _ => None,
+            });
+            if let (Some(why), false) = (unsound, stopped) {
+                // Whether this one holds is not known, so the limit is not.
+                let why = why.clone();
+                end = End::Unsound { level: number, why };
+                stopped = true;
+            }
             let passes = |outcome: &Outcome| *outcome == Outcome::Passed;
             if level.outcomes.is_empty() || !level.outcomes.iter().all(passes) {
                 continue;
@@ -244,7 +252,7 @@ impl Ladder {
         let mixed = |level: &Level| {
             let has = |which: fn(&Outcome) -> bool| level.outcomes.iter().any(which);
             has(|outcome| *outcome == Outcome::Passed)
-                && has(|outcome| matches!(outcome, Outcome::Failed(_)))
+                && has(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::GaveOut(_)))
         };
         let levels = self.levels.iter().enumerate();
         let unsettled = levels.filter(|(_, level)| mixed(level));
@@ -297,6 +305,6 @@ impl Answer {
         if unsettled.is_empty() {
             return text;
         }
-        format!("{text}; passed and failed: {}", unsettled.join(", "))
+        format!("{text}; not settled: {}", unsettled.join(", "))
     }
 }

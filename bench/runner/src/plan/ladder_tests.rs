@@ -100,7 +100,7 @@ fn a_failure_that_does_not_come_again_is_no_limit_and_such_a_level_no_last_pass(
         }
     });
     assert_eq!(made, "0.0 1.0 1.1 2.0 2.1 0.1");
-    assert_eq!(text, "L0 holds, L2 does not (fast); passed and failed: L1");
+    assert_eq!(text, "L0 holds, L2 does not (fast); not settled: L1");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_last_pass_that_fails_when_repeated_is_sought_below() {
         }
     });
     assert_eq!(made, "0.0 1.0 2.0 2.1 1.1 0.1");
-    assert_eq!(text, "L0 holds, L2 does not (fast); passed and failed: L1");
+    assert_eq!(text, "L0 holds, L2 does not (fast); not settled: L1");
     let (_, text) = climbed(ONCE, &rungs(2, 0, 1), |rung| {
         match (rung.level, rung.repeat) {
             (0, 0) => Outcome::Passed,
@@ -121,7 +121,7 @@ fn a_last_pass_that_fails_when_repeated_is_sought_below() {
     });
     assert_eq!(
         text,
-        "below L1, which does not hold (fast); no level is known to hold; passed and failed: L0"
+        "below L1, which does not hold (fast); no level is known to hold; not settled: L0"
     );
 }
 
@@ -175,6 +175,43 @@ fn what_cannot_be_judged_ends_the_ladder_until_it_is_gone_on_with() {
     assert!(ladder.note(rung(0), Outcome::Passed) && ladder.note(rung(1), Outcome::Passed));
     assert!(!ladder.note(rung(1), Outcome::Passed), "noted already");
     assert_eq!(ladder.next(), Step::Run(rung(2)));
+}
+
+#[test]
+fn a_limit_whose_last_pass_could_not_be_judged_again_is_not_known() {
+    let unsound = || Outcome::Unsound("INTERRUPTED".to_owned());
+    let unknown = "no level is known to hold, limit not known: the evidence of L1 is not good enough (INTERRUPTED)";
+    for top in [2, 9] {
+        let (_, text) = climbed(ONCE, &rungs(4, 0, 1), |rung| {
+            match (rung.level, rung.repeat) {
+                (1, 1) | (3, 1) => unsound(),
+                (level, _) if level >= top => failed(),
+                _ => Outcome::Passed,
+            }
+        });
+        let of_top = unknown.replace("L1", "L3");
+        assert_eq!(text, if top == 2 { unknown } else { of_top.as_str() });
+    }
+    let halved = LadderTable { refine: 1, ..ONCE };
+    let (made, text) = climbed(halved, &rungs(3, 1, 1), |rung| match rung.level {
+        0 => Outcome::Passed,
+        1 => unsound(),
+        _ => failed(),
+    });
+    assert_eq!((made.as_str(), text.as_str()), ("0.0 2.0 2.1 1.0", unknown));
+}
+
+#[test]
+fn a_last_pass_that_the_generator_did_not_confirm_is_named() {
+    let (made, text) = climbed(ONCE, &rungs(4, 0, 1), |rung| {
+        match (rung.level, rung.repeat) {
+            (1, 1) => Outcome::GaveOut("nothing-dropped: 1".to_owned()),
+            (2, _) => failed(),
+            _ => Outcome::Passed,
+        }
+    });
+    assert_eq!(made, "0.0 1.0 2.0 2.1 1.1 0.1");
+    assert_eq!(text, "L0 holds, L2 does not (fast); not settled: L1");
 }
 
 #[test]

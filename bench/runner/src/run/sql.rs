@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL's own `psql` carries them out. What only reads is run in a session that cannot write.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -58,11 +59,21 @@ impl Reset {
             let address = expand(&table.target)?;
             let statements = table.statements.iter().map(expand);
             let reset = table.reset.iter().map(expand);
-            all.push(Self {
+            let plan = Self {
                 database: Database::new(suite, &table.id, &address)?,
                 statements: statements.collect::<anyhow::Result<_>>()?,
                 reset: reset.collect::<anyhow::Result<_>>()?,
-            });
+            };
+            let what = |text: String| exit::set_up(format!("clean {}: {text}", table.id));
+            plan.reset
+                .iter()
+                .try_for_each(|text| sql(text))
+                .map_err(what)?;
+            plan.statements
+                .iter()
+                .try_for_each(|text| one(text))
+                .map_err(what)?;
+            all.push(plan);
         }
         Ok(all)
     }
@@ -132,6 +143,28 @@ impl Reset {
     }
 }
 
+/// Whether a statement goes to the server: what begins with a backslash is a command to psql, which may start programs and connect to
+/// other servers.
+pub(crate) fn sql(statement: &str) -> Result<(), String> {
+    if statement.trim_start().starts_with('\\') {
+        return Err(format!(
+            "`{statement}`: a command to psql; only SQL is allowed"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether it is one statement alone: a second one could leave the transaction that cannot write.
+pub(crate) fn one(statement: &str) -> Result<(), String> {
+    sql(statement)?;
+    if statement.trim().trim_end_matches(';').contains(';') {
+        return Err(format!(
+            "`{statement}`: more than one statement; what is only read is one each, without `;` in it"
+        ));
+    }
+    Ok(())
+}
+
 fn said(statement: &str, answer: &str) -> String {
     let answer = answer.trim().replace('\n', "; ");
     masked(&format!("> {statement}\n{answer}"))
@@ -158,6 +191,21 @@ impl Database {
             return refuse(format!(
                 "the parameter `{name}` of its address could name another server or database; allowed: {}",
                 PARAMETERS.join(", ")
+            ));
+        }
+        // What psql is given is what was checked: one server, by a name that nothing reads in another way.
+        let host = url.host_str().unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let allowed = &suite.file.suite.allow_hosts;
+        if host.is_empty()
+            || !host.chars().all(plain)
+            || !allowed.iter().any(|own| own == bare || own == host)
+        {
+            return refuse(format!(
+                "the host `{host}` of its address is not allowed; allowed: {} (`allow_hosts` in {})",
+                allowed.join(", "),
+                suite.path.display()
             ));
         }
         let name = url.path().trim_start_matches('/').to_owned();
@@ -207,7 +255,9 @@ impl Database {
             .arg(self.address.as_str())
             .arg("--command")
             .arg(statement)
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            // An interrupt from a terminal is for the runner, which ends between two statements.
+            .process_group(0);
         let output = command
             .output()
             .with_context(|| format!("starting {}", self.psql.display()))?;

@@ -116,10 +116,14 @@ impl Record {
     fn gone(&self) -> State {
         let elsewhere = self.runner.as_ref().is_some_and(Identity::is_elsewhere);
         match last_written(&self.folder) {
-            Some(written) if elsewhere && !is_silent(written) => State::Elsewhere {
-                written: Timestamp::try_from(written).unwrap_or_else(|_| Timestamp::now()),
+            Some(written) if !elsewhere || is_silent(written) => State::Killed,
+            None if !elsewhere => State::Killed,
+            // Where nothing can be read, nothing says that nobody works there.
+            written => State::Elsewhere {
+                written: written
+                    .and_then(|written| Timestamp::try_from(written).ok())
+                    .unwrap_or_else(Timestamp::now),
             },
-            _ => State::Killed,
         }
     }
 

@@ -46,6 +46,17 @@ const BOUNDS: [Bound; 2] = [
 /// In a sample: the share of the machine where the services of the run count at most as much as all others together.
 const CONTENTION: &str = "contention";
 
+/// The same where k6 has processors of its own: what the services do with theirs is no burden to it, but others may be on both.
+const APART: [Bound; 2] = {
+    let [generator, machine] = BOUNDS;
+    let others = Bound {
+        key: CONTENTION,
+        what: "the machine, of which the services count at most a half,",
+        ..machine
+    };
+    [generator, others]
+};
+
 /// The samples of a run, in their order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Health {
@@ -92,13 +103,13 @@ impl Health {
         }
     }
 
-    /// What is looked at: where k6 has processors of its own, what others do on theirs is no burden to it.
+    /// What is looked at.
     fn bounds(&self) -> impl Iterator<Item = &'static Bound> {
         let apart = self
             .samples
             .iter()
             .any(|sample| sample["generator"]["generatorProcessors"].is_u64());
-        BOUNDS.iter().take(if apart { 1 } else { BOUNDS.len() })
+        if apart { &APART } else { &BOUNDS }.iter()
     }
 
     /// Whether anything is known of the generator.
@@ -326,17 +337,19 @@ mod tests {
 
     #[test]
     fn a_full_machine_is_no_burden_to_a_generator_with_processors_of_its_own() {
-        let lines = |k6: u32| {
+        let lines = |k6: u32, contention: u32| {
             let line = |t: u32| {
                 format!(
-                    "{{\"t\":{},\"generator\":{{\"generatorCpu\":{k6},\"machineCpu\":100,\"generatorProcessors\":1}}}}\n",
+                    "{{\"t\":{},\"generator\":{{\"generatorCpu\":{k6},\"machineCpu\":100,\"contention\":{contention},\"generatorProcessors\":1}}}}\n",
                     t * 1000
                 )
             };
             (0..20).map(line).collect::<String>()
         };
-        assert!(Health::read(&lines(40)).judge(Some(60_000.0)).holds);
-        let gate = Health::read(&lines(95)).judge(Some(60_000.0));
+        assert!(Health::read(&lines(40, 80)).judge(Some(60_000.0)).holds);
+        let crowded = Health::read(&lines(40, 100)).judge(Some(60_000.0));
+        assert!(!crowded.holds, "others are on its processors");
+        let gate = Health::read(&lines(95, 80)).judge(Some(60_000.0));
         assert!(!gate.holds && gate.text.starts_with("k6 used"), "{gate:?}");
     }
 

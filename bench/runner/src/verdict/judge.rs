@@ -65,8 +65,9 @@ impl Evidence {
             .health
             .as_ref()
             .is_some_and(|health| health.filled_by_services(lasted));
-        let sound =
-            |gate: &Judged| gate.holds || !measures_itself(&gate.id) || by_services && gate.id == HEALTH;
+        let sound = |gate: &Judged| {
+            gate.holds || !measures_itself(&gate.id) || by_services && gate.id == HEALTH
+        };
         let well = measured && gates.iter().all(sound);
         gates.extend(self.over_time.whole().map(series_complete));
         let place = gates.len();

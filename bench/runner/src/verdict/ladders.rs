@@ -38,7 +38,7 @@ pub(crate) struct Level {
     pub(crate) point: Map<String, Json>,
     /// It lies between levels that the suite lists.
     pub(crate) between: bool,
-    /// `PASS`, `FAIL`, `INVALID`, `NOT_RUN`, or `UNSETTLED` where it passed and failed.
+    /// `PASS`, `FAIL`, `INVALID`, `NOT_RUN`, or `UNSETTLED` where it passed, and failed or was beyond the generator when repeated.
     pub(crate) verdict: &'static str,
     /// In their order.
     pub(crate) runs: Vec<Run>,
@@ -73,6 +73,8 @@ pub(crate) struct Objective {
 pub(crate) fn outcome(file: &File, verdict: &Json) -> Outcome {
     let text = |value: &Json, name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let gates = verdict["gates"].as_array().into_iter().flatten();
+    let unmeasured = |gate: &Json| gate["class"] == "slo" && gate["missing"] == true;
+    let measured = !gates.clone().any(unmeasured);
     let failed: Vec<(String, String, String)> = gates
         .filter(|gate| gate["holds"] == false)
         .map(|gate| (text(gate, "id"), text(gate, "class"), text(gate, "text")))
@@ -87,12 +89,15 @@ pub(crate) fn outcome(file: &File, verdict: &Json) -> Outcome {
     match own {
         Some(Verdict::Pass | Verdict::Smoke) => Outcome::Passed,
         Some(Verdict::Fail) => {
-            let missed = failed.into_iter().filter(|gate| gate.1 == "slo");
-            Outcome::Failed(missed.map(|gate| gate.0).collect())
+            let missed = failed.iter().filter(|gate| gate.1 == "slo");
+            Outcome::Failed(missed.map(|gate| gate.0.clone()).collect())
         }
         Some(Verdict::Invalid) => {
-            let mut invalid = failed.into_iter().filter(|gate| gate.1 == "validity");
-            match invalid.find(|gate| of_generator(file, &gate.0)) {
+            // The generator's, and nothing else: where an objective could not be measured or the target was not well, it may be the
+            // target that gave out.
+            let mut invalid = failed.iter().filter(|gate| gate.1 == "validity");
+            let others = invalid.clone().any(|gate| !of_generator(file, &gate.0));
+            match invalid.next().filter(|_| measured && !others) {
                 Some((id, _, text)) => Outcome::GaveOut(format!("{id}: {text}")),
                 None => Outcome::Unsound(reason()),
             }
@@ -284,7 +289,9 @@ fn word(outcomes: &[Outcome]) -> &'static str {
     let has = |which: fn(&Outcome) -> bool| outcomes.iter().any(which);
     let passed = has(|outcome| *outcome == Outcome::Passed);
     let failed = has(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let gave_out = has(|outcome| matches!(outcome, Outcome::GaveOut(_)));
     match (passed, failed) {
+        (true, false) if gave_out => "UNSETTLED",
         (true, true) => "UNSETTLED",
         (true, false) => "PASS",
         (false, true) => "FAIL",

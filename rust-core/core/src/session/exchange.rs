@@ -123,7 +123,12 @@ impl Session {
         if let (Some(census), InFlight::Open(_)) = (&mut census, &in_flight) {
             census.owing += self.ledger.acknowledged().0; // they are told again after it
         }
-        self.told = census;
+        // Of an opening the store does not ask whether anybody is waited for any more, and of an end it takes no census.
+        self.told = match &in_flight {
+            InFlight::Open(_) => None,
+            InFlight::End(_) => self.told,
+            InFlight::Outcomes(_) | InFlight::Beat(_) => census,
+        };
         self.in_flight.push_back(in_flight);
         let mut reasons: Vec<Box<str>> = self.known_reasons().map(Into::into).collect();
         if let Op::Outcomes(items) = &op {

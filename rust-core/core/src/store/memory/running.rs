@@ -9,6 +9,7 @@ impl Record {
     pub(super) fn owing(&self, now: StoreTime) -> u32 {
         match self.options.parties {
             Parties::Fixed(_) => 0,
+            Parties::Running(_) if !self.options.cyclic && self.open.0 > 0 => 0,
             Parties::Running(_) => {
                 let alive = self.processes.values().filter(|p| p.is_alive(now));
                 alive.map(|p| p.owing).sum()

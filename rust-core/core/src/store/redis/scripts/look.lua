@@ -25,5 +25,6 @@ for id in string.gmatch(procs or '', '%S+') do
   if owes and seen >= silent then owing = owing + tonumber(owes) end
 end
 
+if owing > 0 and not cjson.decode(opt).cyclic and tonumber(open) > 0 then owing = 0 end
 return { now, inc, opt, open, arrived, by, left, late, broken, newest and redis.call('HGET', state, '@r:' .. newest) or '',
   since or '', alive, heard, tostring(redis.call('PTTL', state)), tostring(owing) }

@@ -14,7 +14,8 @@ local options = cjson.decode(opt)
 -- After the end of a one-shot barrier its own phase is spoken of, not one that never comes.
 local phase = options.cyclic and tonumber(open) or 0
 if type(options.parties) == 'table' then
-  -- Of those who run nobody knows here who they are.
+  -- Of those who run nobody knows here who they are. When all is over, nobody is waited for.
+  if not options.cyclic and tonumber(open) > 0 then return { '0', '' } end
   local time = redis.call('TIME')
   local silent = string.format('%.0f', (tonumber(time[1]) - 15) * 1000000 + tonumber(time[2]))
   local owing = 0

@@ -2,6 +2,7 @@
 
 -- How many who run in a process that lives have no outcome in the open phase.
 local function owing()
+  if over() then return 0 end
   local n = 0
   each_process(function(_, p)
     if is_alive(p) then n = n + p.owing end -- rule: a process that is silent runs nobody
