@@ -105,6 +105,12 @@ func TestWhoGaveAnotherIDStandsForItInLaterIterationsToo(t *testing.T) {
 	first.emit("IterStart", "users")
 	second.mustRun(`b.arrive()`)
 	assert.Equal(t, `2`, first.json(`b.arriveAndWait({ participant: 'anna' }).arrived`), "nobody waits for the user by another name")
+
+	first.emit("IterEnd", "users")
+	first.iterate("users", `b.arrive({ participant: 'anna' })`)
+	first.emit("IterStart", "users")
+	second.mustRun(`b.arrive()`)
+	assert.Equal(t, `2`, second.json(`b.status().phase`), "nor where a later iteration reports nothing")
 }
 
 func TestAScenarioThatTheTestLacksIsNamed(t *testing.T) {
