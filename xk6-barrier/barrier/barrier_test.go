@@ -24,7 +24,7 @@ func TestAllArriveAndGoOnTogether(t *testing.T) {
 		assert.GreaterOrEqual(t, r["waitedMs"], 0.0)
 		assert.Greater(t, r["releasedAt"], 1.6e12, "epoch milliseconds")
 		delete(r, "waitedMs")
-		assert.InDelta(t, r["releasedAt"], r["serverReleasedAt"], 1, "one process has one clock")
+		assert.InDelta(t, r["releasedAt"], r["serverReleasedAt"], 500, "one process has one clock, and little to do in between")
 		delete(r, "releasedAt")
 		delete(r, "serverReleasedAt")
 		assert.Equal(t, map[string]any{

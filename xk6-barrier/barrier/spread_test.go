@@ -160,11 +160,13 @@ func TestNobodyGoesBeforeTheInstant(t *testing.T) {
 	for _, store := range []string{"memory", server.URL()} {
 		v := p.user(1, fmt.Sprintf(`const at = Date.now() + 300, b = new Barrier('%d', { parties: 1, store: '%s', timeout: 100,
 			releaseAt: new Date(at).toISOString() })`, len(store), store))
-		// Of a server's clock a process knows what time it is with an error that is known too. A quicker answer makes the
-		// error smaller, so what is known afterwards may be less than what the release had to go by.
-		assert.Equal(t, `["all",true,true]`, v.json(`((before, { reason, serverReleasedAt }) => {
-			const gone = Date.now(), bound = Math.max(before, b.status().clockBoundMs ?? 0)
-			return [reason, serverReleasedAt >= at, gone + 1 + bound >= at]
-		})(b.status().clockBoundMs ?? 0, b.arriveAndWait())`))
+		var told []any
+		require.NoError(t, json.Unmarshal([]byte(v.json(`(({ reason, serverReleasedAt }) =>
+			[reason, serverReleasedAt - at, Date.now() - at])(b.arriveAndWait())`)), &told))
+		assert.Equal(t, "all", told[0])
+		assert.GreaterOrEqual(t, told[1], 0.0)
+		// Of a server's clock a process knows what time it is with an error that depends on how busy the machine was when it asked.
+		// Who does not heed the instant goes 300 ms before it.
+		assert.GreaterOrEqual(t, told[2].(float64), -50.0, "%v", told)
 	}
 }
