@@ -16,6 +16,7 @@ mod supervised;
 
 use std::ffi::OsString;
 use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 pub use affinity::{Bound, allowed_processors};
@@ -70,6 +71,13 @@ fn doing<T>(what: impl FnOnce() -> String, result: io::Result<T>) -> Result<T, E
         doing: what(),
         source,
     })
+}
+
+/// A port of loopback that nobody listens at: somebody else may come first.
+fn free_port() -> Result<u16, Error> {
+    let listener = TcpListener::bind(("127.0.0.1", 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    doing(|| "looking for a free port".to_owned(), address).map(|address| address.port())
 }
 
 /// Where a program is on the path.

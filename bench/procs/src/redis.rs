@@ -1,7 +1,6 @@
 //! A Redis of one's own.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use redis::InfoDict;
 use tempfile::TempDir;
 
-use crate::{Error, Output, Supervised, doing, last_lines};
+use crate::{Error, Output, Supervised, doing, free_port, last_lines};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -110,12 +109,6 @@ fn address(port: u16) -> String {
 
 fn log_in(folder: &Path) -> PathBuf {
     folder.join("redis.log")
-}
-
-fn free_port() -> Result<u16, Error> {
-    let listener = TcpListener::bind(("127.0.0.1", 0));
-    let address = listener.and_then(|listener| listener.local_addr());
-    doing(|| "looking for a free port".to_owned(), address).map(|address| address.port())
 }
 
 fn spawn(

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -148,12 +147,6 @@ pub(super) fn random_password() -> Result<String, Error> {
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     doing(|| "making a password".to_owned(), read)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-pub(super) fn free_port() -> Result<u16, Error> {
-    let listener = TcpListener::bind(("127.0.0.1", 0));
-    let address = listener.and_then(|listener| listener.local_addr());
-    doing(|| "looking for a free port".to_owned(), address).map(|address| address.port())
 }
 
 fn write_secret(path: &Path, text: &str) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{Error, Supervised, doing, last_lines};
+use crate::{Error, Supervised, doing, free_port, last_lines};
 use account::Account;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ impl PrivatePostgres {
         )?;
         let log = cluster::log_in(folder.path());
         for _ in 0..ATTEMPTS {
-            access.port = cluster::free_port()?;
+            access.port = free_port()?;
             let server = cluster::spawn(program, &account, access.port, settings, folder.path())?;
             let mut process = Ending(server);
             let deadline = Instant::now() + START_LIMIT;

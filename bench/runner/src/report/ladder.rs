@@ -1,5 +1,7 @@
 //! Ladders in a report: a table of their levels, and what was measured over the levels, with the limit marked.
 
+use barrier_stats::median::median;
+
 use super::chart::{self, Axes, Line};
 use super::series::Points;
 use crate::compare::stored::Stored;
@@ -63,7 +65,7 @@ pub(super) fn pictures(found: &Found) -> anyhow::Result<Vec<Picture>> {
     let points = |value: &dyn Fn(&ladders::Run) -> Option<f64>| -> Points {
         let levels = found.levels.iter().filter_map(|level| {
             let values: Vec<f64> = level.runs.iter().filter_map(value).collect();
-            Some((at(level)?, median(values)?))
+            Some((at(level)?, median(&values)?))
         });
         levels.collect()
     };
@@ -149,14 +151,4 @@ fn gates(found: &Found) -> Vec<String> {
 fn values(values: impl Iterator<Item = Option<f64>>) -> String {
     let texts = values.map(|value| value.map_or_else(|| "–".to_owned(), figure));
     texts.collect::<Vec<_>>().join(", ")
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        len if len % 2 == 1 => Some(values[middle]),
-        _ => Some(values[middle - 1].midpoint(values[middle])),
-    }
 }

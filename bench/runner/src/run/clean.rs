@@ -71,6 +71,12 @@ pub(crate) struct Plan {
     summary: Vec<String>,
 }
 
+/// The first line of what cleaning writes down. `count`: how many of what.
+pub(super) fn heading(dry_run: bool, count: &str, address: &str) -> String {
+    let what = if dry_run { "dry run" } else { "plan" };
+    format!("[cleanup] {what} of {count} at {address}")
+}
+
 impl Plan {
     /// Plans the cleaning before a run; `None` if the suite declares none.
     ///
@@ -213,12 +219,8 @@ impl Plan {
         log: &mut Vec<String>,
         mut go_on: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        log.push(format!(
-            "[cleanup] {} of {} commands at {}",
-            if dry_run { "dry run" } else { "plan" },
-            self.actions.len(),
-            self.shown_address()
-        ));
+        let count = format!("{} commands", self.actions.len());
+        log.push(heading(dry_run, &count, self.shown_address()));
         log.extend(
             self.actions
                 .iter()

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use barrier_procs::given_program;
 use url::Url;
 
+use crate::run::clean::heading;
 use crate::run::process::{find_on_path, homes};
 use crate::suite::Suite;
 use crate::suite::schema::CleanKind;
@@ -99,12 +100,8 @@ impl Reset {
         log: &mut Vec<String>,
         mut go_on: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        log.push(format!(
-            "[cleanup] {} of {} statements at {}",
-            if dry_run { "dry run" } else { "plan" },
-            self.reset.len(),
-            self.shown_address()
-        ));
+        let count = format!("{} statements", self.reset.len());
+        log.push(heading(dry_run, &count, self.shown_address()));
         let plan = self.reset.iter();
         log.extend(plan.map(|statement| format!("[plan] {statement}")));
         log.push("[cleanup] state before".to_owned());
