@@ -22,6 +22,7 @@ import { QueueCounter } from 'k6/x/barrier';
 import { whyImpossible } from './lib/plan.js';
 import * as pure from './lib/pure.js';
 import { openQueues } from './lib/queues.js';
+import { accountsOf, readConfig } from './lib/settings.js';
 
 /** Of a login. One that fails now and then is no reason to refuse a run, which tries more often. */
 const ATTEMPTS = 2;
@@ -44,8 +45,8 @@ let accounts;
 /** @type {ReturnType<typeof openQueues>} what the waiting room has in Redis */
 let room;
 try {
-  config = pure.readConfig(__ENV, (path) => open(path));
-  accounts = config.usersCsv === '' ? undefined : pure.accountsOf(open(config.usersCsv), config.vus);
+  config = readConfig(__ENV, (path) => open(path));
+  accounts = config.usersCsv === '' ? undefined : accountsOf(open(config.usersCsv), config.vus);
   system = require(config.system);
   const why = whyImpossible(config, system, '');
   if (why !== '') {

@@ -3,7 +3,7 @@
 
 import { timesOf } from './pure.js';
 
-/** @typedef {import('./pure.js').Config} Config */
+/** @typedef {import('./settings.js').Config} Config */
 
 /**
  * The options of k6 for a run with these settings.

@@ -3,7 +3,7 @@
 
 import { cutOffMend } from './pure.js';
 
-/** @typedef {import('./pure.js').Config} Config */
+/** @typedef {import('./settings.js').Config} Config */
 
 /**
  * @typedef {{ metrics: Record<string, { type?: string, contains?: string, values: Record<string, number> }> }} SummaryData

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { accountsOf, readConfig } from '../../lib/pure.js';
+import { accountsOf, readConfig } from '../../lib/settings.js';
 
 test('defaults are those of the reference', () => {
   assert.deepEqual(

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { accountingTexts, cutOffText, errorText, failureText, letGo, readConfig, whyNotMet } from '../../lib/pure.js';
+import { accountingTexts, cutOffText, errorText, failureText, letGo, whyNotMet } from '../../lib/pure.js';
+import { readConfig } from '../../lib/settings.js';
 import { addEnd, summaryText } from '../../lib/summary.js';
 
 test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
