@@ -19,7 +19,7 @@ import http from 'k6/http';
 import { sleep } from 'k6';
 import { QueueCounter } from 'k6/x/barrier';
 
-import { whyImpossible } from './lib/plan.js';
+import { timesOf, whyImpossible } from './lib/plan.js';
 import * as pure from './lib/pure.js';
 import { openQueues } from './lib/queues.js';
 import { accountsOf, readConfig } from './lib/settings.js';
@@ -58,7 +58,7 @@ try {
 }
 
 /** What setup and teardown of a run may take is enough for those of its trial. */
-const adminLimit = config && `${pure.timesOf(config).adminS}s`;
+const adminLimit = config && `${timesOf(config).adminS}s`;
 export const options = { vus: 1, iterations: 1, noVUConnectionReuse: true, setupTimeout: adminLimit, teardownTimeout: adminLimit };
 
 /** The event that the first user waits for. */

@@ -59,7 +59,11 @@ const addDisconnectFailures = new Counter('disconnect_failures').add;
 const OPEN_PAUSE = 0.05;
 
 /** Made by one VU for all of them: the rest of them do not even load what reads it. @type {import('./lib/settings.js').Config} */
-const config = settled(() => JSON.parse(new SharedArray('settings', settingsText)[0]));
+const config = settled(() => {
+  // As one text, because k6 would freeze an object part by part for each VU.
+  const read = () => JSON.stringify(require('./lib/settings.js').readConfig(__ENV, (/** @type {string} */ path) => open(path)));
+  return JSON.parse(new SharedArray('settings', () => [read()])[0]);
+});
 
 /** @type {import('./types/system').System} the calls of the system under test */
 const system =
@@ -72,11 +76,6 @@ const system =
           throw new Error(`SYSTEM: ${config.system} could not be loaded: ${pure.errorText(error)}`);
         }
       });
-
-/** Gives the settings as one text, because k6 would freeze an object part by part for each VU. */
-function settingsText() {
-  return [JSON.stringify(require('./lib/settings.js').readConfig(__ENV, (/** @type {string} */ path) => open(path)))];
-}
 
 /** The users, where a file names them: one copy for all VUs. @type {{ email: string, password: string }[] | undefined} */
 const accounts =
@@ -229,7 +228,7 @@ export default function (data) {
   let reason = failure || 'the stream ended before the user was promoted';
   if (Date.now() - start >= place.limitMs) {
     addCutOffUsers(1);
-    reason = pure.cutOffText(config, byStream);
+    reason = byStream ? config.cutOff.byStream : config.cutOff.byScenario;
   }
   tell(`lost the place at event ${eventId}: ${reason}`);
   if (joined) {
@@ -289,7 +288,7 @@ function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Inf
   for (let count = 1; count <= attempts; count++) {
     if (Date.now() >= endsAt) {
       addLoginFinalFailures(1);
-      return { why: `${pure.cutOffText(config)}${why && `; before: ${why}`}`, cutOff: true };
+      return { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff: true };
     }
     let session;
     why = failureOf(() => (session = system.logIn(config, { email, password })), password);

@@ -5,8 +5,8 @@ import exec from 'k6/execution';
 import { sleep } from 'k6';
 import { Gauge } from 'k6/metrics';
 
-import { optionsOf, whyImpossible } from './plan.js';
-import { errorText, timesOf } from './pure.js';
+import { optionsOf, timesOf, whyImpossible } from './plan.js';
+import { errorText } from './pure.js';
 import { openQueues } from './queues.js';
 import { addEnd, summaryText } from './summary.js';
 

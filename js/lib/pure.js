@@ -65,34 +65,6 @@ export function eventOf({ eventIds, hotEventId, hotRatio }, userId) {
   return others[(userId - 1 - hotBefore) % others.length];
 }
 
-/**
- * @typedef {object} Times
- * @property {number} loginSkewMs from the first user's planned login to the last one's, ms
- * @property {number} mainS limit of the users' scenario, s
- * @property {number} controllerS limit of the controller's scenario, s; a safety net: the barrier has a limit of its own, and
- *   so have the users, whom the controller watches
- * @property {number} adminS setup and teardown at their slowest, so that it is our message and not k6's own time-out that
- *   ends them, s
- */
-
-/**
- * @param {Config} config
- * @returns {Times}
- */
-export function timesOf(config) {
-  const skewMs =
-    Math.floor((config.vus - 1) / config.loginBatchSize) * config.loginBatchIntervalMs + config.loginBatchJitterMs;
-  const loginMs = config.maxLoginAttempts * (config.loginTimeoutMs + config.loginRetryDelayMs);
-  const eventsMs = config.eventIds.length * (config.eventTimeoutMs + 500); // each change is followed by half a second
-  const mainS = Math.max(Math.ceil((config.holdMs + config.burstOffsetMs + skewMs) / 1000), 60);
-  return {
-    loginSkewMs: skewMs,
-    mainS,
-    controllerS: Math.max(Math.ceil((config.barrierTimeoutMs + 60000) / 1000), mainS),
-    adminS: Math.ceil((loginMs + eventsMs) / 1000 + 60),
-  };
-}
-
 // --- Texts: what the target and errors say, and what this run says
 
 /**
@@ -234,23 +206,4 @@ export function whyNotMet({ reason, arrived, failed, left, parties }) {
     return `${people}${left > 0 ? `, ${left} left` : ''}`;
   }
   return '';
-}
-
-/**
- * Why a user's wait was ended by this run, and what helps.
- *
- * @param {Config} config
- * @param {boolean} [byStream] by the limit of a wait, and not by that of the scenario
- */
-export function cutOffText(config, byStream = false) {
-  const limit = byStream ? `SSE_TIMEOUT_MS=${config.sseTimeoutMs}` : `the users' time limit of ${timesOf(config).mainS} s`;
-  return `cut off by ${limit}: ${cutOffMend(config)}`;
-}
-
-/** @param {Config} config */
-export function cutOffMend({ slots, slotsFrom, system, pollIntervalMs }) {
-  const why = slotsFrom === 'SEATS' ? `give the SEATS that the events have (SEATS=${slots})` : 'see why the queue is slow';
-  // Who asks less often than once a round holds the slot until the next question.
-  const asked = system === './systems/sse.js' || pollIntervalMs <= 1000 ? '' : `, lower POLL_INTERVAL_MS=${pollIntervalMs}`;
-  return `${why}${asked}, or raise HOLD_MS and SSE_TIMEOUT_MS`;
 }

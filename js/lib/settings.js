@@ -7,6 +7,8 @@
  * thing was used, would take 100 MB.
  */
 
+import { cutOffTexts } from './plan.js';
+
 /**
  * @typedef {object} Preset
  * @property {number} vus users
@@ -55,6 +57,8 @@
  * @property {number} stallMs how long nobody may be let in while users wait, ms
  * @property {boolean} verbose a log line per user and step
  * @property {boolean} lean take from each VU what the harness does not use
+ * @property {{ byStream: string, byScenario: string, mend: string }} cutOff why this run ends a user's wait by the limit of a
+ *   stream or by that of the scenario, with what helps, and that alone
  * @property {readonly string[]} warnings what the user should know about these settings
  */
 
@@ -196,7 +200,7 @@ export function readConfig(env, read) {
   const baseUrl = address('BASE_URL', 'http://localhost:8080');
   const boosted = flag('SLOT_BOOST', '0');
 
-  return {
+  const settings = {
     eventIds: list(text('EVENT_IDS')),
     baseUrl,
     brokerBaseUrl: address('BROKER_BASE_URL', baseUrl),
@@ -242,6 +246,7 @@ export function readConfig(env, read) {
     lean: flag('LEAN', '0'),
     warnings: warnings(),
   };
+  return { ...settings, cutOff: cutOffTexts(settings) };
 }
 
 /**

@@ -47,6 +47,11 @@ test('defaults are those of the reference', () => {
       verbose: false,
       lean: false,
       warnings: [],
+      cutOff: {
+        byStream: 'cut off by SSE_TIMEOUT_MS=120000: see why the queue is slow, or raise HOLD_MS and SSE_TIMEOUT_MS',
+        byScenario: "cut off by the users' time limit of 60 s: see why the queue is slow, or raise HOLD_MS and SSE_TIMEOUT_MS",
+        mend: 'see why the queue is slow, or raise HOLD_MS and SSE_TIMEOUT_MS',
+      },
     },
   );
 });
