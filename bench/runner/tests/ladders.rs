@@ -2,10 +2,11 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -48,18 +49,29 @@ enum Way {
     Refuses,
     /// It answers after three seconds.
     Waits,
+    /// It takes connections and answers nobody any more, not even who asks whether it is well.
+    LocksUp,
 }
 
 /// A service that gives way to requests that say they come at a rate from `from` on.
 fn service(from: u32, way: Way) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("an address");
+    let locked = AtomicBool::new(false);
     let serve = move |mut stream: TcpStream| {
         let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
         let first = lines.next()?.ok()?;
         let _ = lines.find(|line| line.as_ref().is_ok_and(String::is_empty));
         let rate = first.split_once("rate=").map_or("0", |(_, rest)| rest);
         let rate: u32 = rate.split(' ').next()?.parse().ok()?;
+        if matches!(way, Way::LocksUp) && rate >= from {
+            locked.store(true, Ordering::Relaxed);
+        }
+        if locked.load(Ordering::Relaxed) {
+            // Nobody hangs up first.
+            let mut rest = Vec::new();
+            return stream.read_to_end(&mut rest).ok().map(drop);
+        }
         let status = match way {
             Way::Refuses if rate >= from => "503 Service Unavailable",
             Way::Waits if rate >= from => {
@@ -311,6 +323,33 @@ fn users_that_all_wait_for_a_slow_service_are_its_failure() {
     let gates = ladder["failedGates"].as_array().expect("gates");
     assert!(gates.contains(&json!("errors")), "{ladder:#}");
     assert!(gates.contains(&json!("nothing-dropped")), "{ladder:#}");
+}
+
+/// Nobody is answered, so nothing is measured: that is the service's failure, as k6 had enough of everything.
+#[test]
+fn a_service_that_locks_up_has_failed() {
+    // It is not started anew, so it stays locked up: one failure has to do.
+    let edits = [
+        SHORT,
+        (ERRORS, FAST),
+        ("window =", "ladder = { confirm = 0 }\nwindow ="),
+        ("pre_vus = 20", "pre_vus = 20, graceful_stop = \"1s\""),
+    ];
+    let climb = Climb::new(8, Way::LocksUp, &edits);
+    let suite = text(&climb.own.folder.join("suite.toml"));
+    let asked = suite.replace("tcp = \"${BASE_URL}\"", "url = \"${BASE_URL}/\"");
+    assert_ne!(asked, suite, "it is asked, not only connected to");
+    climb.own.write("suite.toml", &asked);
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 3, "{printed}");
+    let limit = "main: limit: RPS=1 holds, RPS=8 does not (";
+    assert!(printed.contains(limit), "{printed}");
+    let ladder = climb.ladder();
+    let gates = ladder["failedGates"].as_array().expect("gates");
+    assert!(gates.contains(&json!("target-healthy")), "{ladder:#}");
+    assert!(gates.contains(&json!("errors")), "{ladder:#}");
+    let (code, printed) = climb.at_plan("judge");
+    assert!(code == 3 && printed.contains(limit), "{printed}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
 use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
+use crate::run::probe::Unwell;
 use crate::run::processors::{self, Split};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
@@ -232,7 +233,7 @@ impl Attempt<'_, '_> {
         run_id: &str,
         cleaning: &mut Cleaning,
         meta: &mut Meta,
-    ) -> anyhow::Result<(Finished, Machine, Result<(), String>)> {
+    ) -> anyhow::Result<(Finished, Machine, Result<(), Unwell>)> {
         let folder = self.folder;
         cleaning.step(folder, clean::Plan::verify)?;
         let mut call = Call::new(

@@ -6,6 +6,7 @@ use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::k6::Finished;
 use crate::run::meta::Meta;
+use crate::run::probe::Unwell;
 use crate::run::series;
 use crate::series::window::Window;
 use crate::suite::Suite;
@@ -24,7 +25,7 @@ pub(super) fn conclude(
     suite: &Suite,
     run: &PlannedRun<'_>,
     finished: &Finished,
-    health: Result<(), String>,
+    health: Result<(), Unwell>,
     machine: &Machine,
     folder: &Folder,
     meta: &mut Meta,
@@ -71,7 +72,8 @@ pub(super) fn conclude(
         exhausted: output.as_deref().is_some_and(exhausted),
         cause: finished.cause,
         summary: summary.is_some(),
-        unhealthy: health.err().map(|text| masked(&text)),
+        locked: health.as_ref().is_err_and(|unwell| unwell.there),
+        unhealthy: health.err().map(|unwell| masked(&unwell.text)),
         evidence_missing: missing.cloned().chain(folder.faults()).collect(),
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
     };

@@ -17,7 +17,7 @@ use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
 use crate::run::limits;
 use crate::run::logs;
-use crate::run::probe::Question;
+use crate::run::probe::{Question, Unwell};
 use crate::run::process::{self, Supervised, find_on_path, homes, tail};
 use crate::run::scratch;
 use crate::suite::Suite;
@@ -196,11 +196,13 @@ impl Target {
     /// Whether it runs, if the runner started it, and answers now.
     ///
     /// # Errors
-    /// The text says what came instead.
-    pub(crate) fn healthy(&mut self) -> Result<(), String> {
+    /// What came instead.
+    pub(super) fn healthy(&mut self) -> Result<(), Unwell> {
         let ended = self.started.as_mut().map(|started| started.process.ended());
         match ended {
-            Some(Ok(Some(status))) => Err(format!("its program has ended ({status})")),
+            Some(Ok(Some(status))) => {
+                Err(Unwell::gone(format!("its program has ended ({status})")))
+            }
             _ => self.question.ask(),
         }
     }
@@ -224,7 +226,7 @@ fn wait(
 ) -> anyhow::Result<()> {
     loop {
         inbox.check()?;
-        let Err(answer) = question.ask() else {
+        let Err(Unwell { text: answer, .. }) = question.ask() else {
             return Ok(());
         };
         if let Some(started) = &mut started {

@@ -73,6 +73,9 @@ pub(crate) struct Facts {
     pub(crate) summary: bool,
     /// What the target answered instead of what it should, after the run; `null` if it was right.
     pub(crate) unhealthy: Option<String>,
+    /// It was there then, and gave no answer or a wrong one; of one that is gone, no.
+    #[serde(default)]
+    pub(crate) locked: bool,
     /// Declared evidence that was not there at the end, and files that could not be written as they should have been.
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
@@ -116,8 +119,9 @@ pub(crate) fn aborted(output: &str) -> Option<String> {
 }
 
 impl Facts {
-    /// The gates that hold for every run without being declared. `crossed`: by the summary.
-    pub(crate) fn judge(&self, crossed: &Crossed) -> Vec<Judged> {
+    /// The gates that hold for every run without being declared. `crossed`: by the summary. `share`: of k6, in percent, while somebody
+    /// was measured; without it, that of the whole run counts.
+    pub(crate) fn judge(&self, crossed: &Crossed, share: Option<f64>) -> Vec<Judged> {
         let mut gates = vec![
             self.exit(crossed),
             Judged::built_in(
@@ -148,7 +152,7 @@ impl Facts {
                 },
             ),
         ];
-        if let Some(share) = self.generator_cpu_percent_mean {
+        if let Some(share) = share.or(self.generator_cpu_percent_mean) {
             gates.push(Judged::built_in(
                 "generator-cpu",
                 share <= GENERATOR_CAP,
@@ -162,6 +166,11 @@ impl Facts {
     /// says it, and the evidence is not good enough.
     pub(super) fn was_aborted(&self, policy: Policy) -> bool {
         policy == Policy::Verdict && self.k6_exit_code == Some(BY_SCRIPT)
+    }
+
+    /// Whether k6 did its work to the end: what is wrong is the target's or the load's.
+    pub(super) fn worked(&self) -> bool {
+        self.cause == Cause::Own && self.summary && matches!(self.k6_exit_code, Some(0 | CROSSED))
     }
 
     /// A crossed threshold is an objective that the target missed; every other code says that k6 did not do its work.
@@ -227,11 +236,12 @@ mod tests {
             cause: Cause::Own,
             summary: true,
             unhealthy: None,
+            locked: false,
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
         };
         assert!(
-            good.judge(&Crossed::default())
+            good.judge(&Crossed::default(), None)
                 .iter()
                 .all(|gate| gate.holds)
         );
@@ -281,7 +291,7 @@ mod tests {
         ];
         for (id, facts) in cases {
             let failed: Vec<Judged> = facts
-                .judge(&Crossed::default())
+                .judge(&Crossed::default(), None)
                 .into_iter()
                 .filter(|gate| !gate.holds)
                 .collect();
@@ -328,10 +338,11 @@ mod tests {
                 cause: Cause::Own,
                 summary: true,
                 unhealthy: None,
+                locked: false,
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
             };
-            verdict(&facts.judge(&Crossed::default()))
+            verdict(&facts.judge(&Crossed::default(), None))
         };
         assert_eq!(judged(99), Verdict::Fail);
         assert_eq!(judged(107), Verdict::Invalid);
