@@ -4,6 +4,7 @@ use crate::values::text::{figure, plural};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::bottleneck::{self, Bottleneck};
 use super::{answer, ladder};
 use crate::compare::against::Against;
 use crate::compare::cells::Cell;
@@ -34,6 +35,9 @@ pub(crate) struct Figures {
     /// What its ladders found.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "found")]
     pub(crate) ladders: Vec<Found>,
+    /// What was used of the suite's resources, and what gave out first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bottlenecks: Vec<Bottleneck>,
     pub(crate) runs: Vec<RunRow>,
     /// Planned runs without evidence.
     pub(crate) missing: Vec<Missing>,
@@ -119,7 +123,16 @@ impl Figures {
             .collect();
         let ladders = ladder::of(stored);
         let limits: Vec<String> = ladders.iter().map(Found::told).collect();
-        let mut headline = [answer.clone(), limits, outcomes(&comparisons)].concat();
+        let bottlenecks = bottleneck::of(stored, &ladders);
+        let first = bottlenecks.iter();
+        let first = first.map(|of| format!("{}: {}", of.scenario, of.text));
+        let mut headline = [
+            answer.clone(),
+            limits,
+            first.collect(),
+            outcomes(&comparisons),
+        ]
+        .concat();
         headline.extend(baselines.iter().map(|against| against.text.clone()));
         headline.extend(verdict.as_ref().map(ToString::to_string));
         let limits = stored.suite.file.compare.iter();
@@ -141,6 +154,7 @@ impl Figures {
             parameters: parameters(stored),
             comparisons,
             ladders,
+            bottlenecks,
             runs,
             missing,
         })

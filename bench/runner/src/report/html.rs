@@ -67,7 +67,7 @@ pub(crate) fn render(
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.add_filter("breakable", breakable);
     let template = environment.template_from_str(TEMPLATE)?;
-    let view = View::of(figures, sections);
+    let view = View::of(figures, stored, sections);
     Ok(template.render(context! {
         view => Serde(view),
         groups => Serde(groups),

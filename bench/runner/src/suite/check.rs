@@ -8,7 +8,7 @@ use super::schema::{CleanKind, File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
     check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
-    check_quick, check_targets, schema1,
+    check_quick, check_resources, check_targets, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -122,6 +122,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     file.gate
         .iter()
         .try_for_each(|gate| check_gates::gate(file, gate, &scenarios))?;
+    check_resources::resources(file, &scenarios)?;
     check_comparisons(file, &scenarios)
 }
 

@@ -4,7 +4,7 @@ use regex::Regex;
 use toml::Spanned;
 
 use super::check_gates::kind_of;
-use super::monitor::{MACHINE, MonitorKind, MonitorTable};
+use super::monitor::{FIGURES, MACHINE, MonitorKind, MonitorTable};
 use super::over_time::is_tag_name;
 use super::problem::{Problem, each, known, placeholders, problem, unique};
 use super::schema::File;
@@ -32,7 +32,12 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             return Err(problem(&monitor.id, "`every` must be more than 0"));
         }
         match monitor.kind {
-            MonitorKind::Process | MonitorKind::Redis => watches(file, monitor)?,
+            MonitorKind::Process | MonitorKind::Redis => {
+                watches(file, monitor)?;
+                if monitor.picked.is_some() {
+                    named(file, monitor, &mut names)?;
+                }
+            }
             MonitorKind::Http | MonitorKind::Prom | MonitorKind::Log | MonitorKind::Machine => {
                 picks(file, monitor, &mut names)?;
             }
@@ -57,11 +62,8 @@ fn watches(file: &File, monitor: &MonitorTable) -> Result<(), Problem> {
     if monitor.of.is_empty() {
         return Err(problem(&monitor.id, "`of` names nothing to watch"));
     }
-    if let Some(picked) = &monitor.picked {
-        return Err(problem(
-            picked,
-            "`match` is of monitors of kind http, prom, log and machine",
-        ));
+    if let Some(picked) = monitor.picked.as_ref().filter(|_| !monitor.kind.picks()) {
+        return Err(problem(picked, "a redis monitor has no `match`"));
     }
     match (monitor.kind, &monitor.source) {
         (MonitorKind::Redis, None) => Err(problem(
@@ -112,6 +114,11 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
             return Err(problem(&monitor.id, text));
         }
     }
+    named(file, monitor, names)
+}
+
+/// Checks what a monitor picks, and the names that it gives.
+fn named(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result<(), Problem> {
     let Some(picked) = &monitor.picked else {
         let text = "needs `match`: what is picked out of what was read";
         return Err(problem(&monitor.id, text));
@@ -126,6 +133,7 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
         let valid = match monitor.kind {
             MonitorKind::Log => Regex::new(what).map(drop).map_err(|why| why.to_string()),
             MonitorKind::Prom => exposition::Selector::parse(what).map(drop),
+            MonitorKind::Process => figure(monitor, what),
             MonitorKind::Machine if MACHINE.contains(&what.as_str()) => Ok(()),
             MonitorKind::Machine => Err(format!(
                 "the machine has no such value; allowed: {}",
@@ -155,6 +163,23 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
         names.push(pick.name);
     }
     Ok(())
+}
+
+/// Whether a monitor of processes sees that.
+fn figure(monitor: &MonitorTable, what: &str) -> Result<(), String> {
+    let of: Vec<&str> = monitor
+        .of
+        .iter()
+        .map(|name| name.get_ref().as_str())
+        .collect();
+    match what.rsplit_once('.') {
+        Some((name, figure)) if of.contains(&name) && FIGURES.contains(&figure) => Ok(()),
+        _ => Err(format!(
+            "no figure of a process; allowed: NAME.FIGURE, with a name of `of` ({}) and one of {}",
+            of.join(", "),
+            FIGURES.join(", ")
+        )),
+    }
 }
 
 /// `match` is a list of texts, or names with texts.

@@ -47,9 +47,12 @@ pub(crate) enum MonitorKind {
 impl MonitorKind {
     /// Whether it picks values that gates can judge.
     pub(crate) fn picks(self) -> bool {
-        matches!(self, Self::Http | Self::Prom | Self::Log | Self::Machine)
+        !matches!(self, Self::Redis)
     }
 }
+
+/// What a process monitor can pick of a process: percent of one processor, bytes, and numbers.
+pub(crate) const FIGURES: [&str; 5] = ["cpu", "rss", "threads", "fds", "connections"];
 
 /// What a machine monitor can pick, each in percent of the time of all processors.
 pub(crate) const MACHINE: [&str; 3] = ["busy_percent", "steal_percent", "contention_percent"];
@@ -59,7 +62,7 @@ pub(crate) const MACHINE: [&str; 3] = ["busy_percent", "steal_percent", "content
 pub(crate) struct Pick {
     /// What the samples and gates call it.
     pub(crate) name: String,
-    /// A path, a sample, a regular expression, or a name of [`MACHINE`].
+    /// A path, a sample, a regular expression, a name of [`MACHINE`], or a process with one of its [`FIGURES`], as in `k6.cpu`.
     pub(crate) what: String,
 }
 

@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::alert::{AlertTable, DashboardTable};
 use super::monitor::MonitorTable;
+use super::resource::{DocumentTable, ResourceTable};
 use super::scenario::ScenarioTable;
 pub(crate) use super::target::{TargetKind, TargetTable};
 use crate::values::duration;
@@ -58,6 +59,8 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) alert: Vec<AlertTable>,
     pub(crate) dashboard: Option<DashboardTable>,
+    #[serde(default)]
+    pub(crate) resource: Vec<ResourceTable>,
     pub(crate) report: Option<ReportTable>,
     pub(crate) quick: Option<QuickTable>,
 }
@@ -504,6 +507,9 @@ pub(crate) struct ReportTable {
     pub(crate) since: Option<Spanned<String>>,
     /// What came out, in a sentence over derived values, for the first screen.
     pub(crate) answer: Option<Spanned<String>>,
+    /// Texts that are filled beside it.
+    #[serde(default)]
+    pub(crate) document: Vec<DocumentTable>,
 }
 
 /// A form of the report.

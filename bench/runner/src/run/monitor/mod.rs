@@ -149,6 +149,7 @@ fn sampler(
         MonitorKind::Process => Box::new(process::Sampler::new(
             processes.clone(),
             table.of.iter().map(|name| name.get_ref().clone()),
+            picks,
         )),
         MonitorKind::Redis => Box::new(queue::Sampler::new(
             Access::new(&source(suite, table, run)?, &run.vars)?,

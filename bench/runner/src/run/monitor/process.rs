@@ -9,7 +9,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::named::{Found, Member, alive};
 use super::sampler::{self, now_ms};
+use super::services::with_descendants;
 use crate::events::{Event, Stream};
+use crate::suite::monitor::Pick;
 use crate::verdict::facts::Machine;
 
 /// Beyond this share of the machine, in percent, other programs are pointed out.
@@ -152,6 +154,8 @@ pub(super) struct Ticks {
 pub(super) struct Sampler {
     processes: Processes,
     shown: Vec<String>,
+    /// What it picks of them, for gates.
+    picks: Vec<Pick>,
     /// How many processors the ticks of the machine are of.
     processors: f64,
     machine: Option<Ticks>,
@@ -174,10 +178,15 @@ struct Sum {
 }
 
 impl Sampler {
-    pub(super) fn new(processes: Processes, shown: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(
+        processes: Processes,
+        shown: impl Iterator<Item = String>,
+        picks: Vec<Pick>,
+    ) -> Self {
         Self {
             processes,
             shown: shown.collect(),
+            picks,
             processors: KernelStats::current()
                 .map_or(1.0, |stats| float(stats.cpu_time.len() as u64)),
             machine: None,
@@ -208,7 +217,7 @@ impl sampler::Sampler for Sampler {
         let mut looked: BTreeMap<u32, Option<Seen>> = BTreeMap::new();
         for (name, group) in self.processes.list() {
             let (mut figures, mut used) = (Map::new(), None);
-            for &id in &group.ids {
+            for &id in &with_children(&name, &group) {
                 let known = looked.contains_key(&id);
                 let seen = looked.entry(id).or_insert_with(|| {
                     let (ticks, figures) = look(id)?;
@@ -251,6 +260,15 @@ impl sampler::Sampler for Sampler {
             "othersCpu": rounded(others),
             "processes": shown,
         });
+        let picked = self.picks.iter().filter_map(|pick| {
+            let (name, figure) = pick.what.rsplit_once('.')?;
+            let value = line["processes"][name][figure].as_f64()?;
+            Some((pick.name.clone(), json!(value)))
+        });
+        let picked: Map<String, Json> = picked.collect();
+        if !self.picks.is_empty() {
+            line["values"] = Json::Object(picked);
+        }
         if !gone.is_empty() {
             line["gone"] = json!(gone);
             self.gone.extend(gone);
@@ -281,6 +299,19 @@ impl sampler::Sampler for Sampler {
         }
         Some(machine)
     }
+}
+
+/// The processes of a group, and those that they started: a server may have one for each connection. What the runner started is
+/// listed by itself, and k6 starts none.
+fn with_children(name: &str, group: &Group) -> Vec<u32> {
+    let own = std::process::id();
+    if name == GENERATOR || !group.foreign.is_empty() || group.ids.contains(&own) {
+        return group.ids.clone();
+    }
+    let roots = group.ids.iter().filter_map(|id| i32::try_from(*id).ok());
+    let all = with_descendants(&roots.collect::<Vec<_>>()).into_iter();
+    all.filter_map(|stat| u32::try_from(stat.pid).ok())
+        .collect()
 }
 
 /// Adds the figures of one more process to those of a group.
@@ -389,7 +420,7 @@ mod tests {
         let id = std::process::id();
         processes.add("also", id);
         let shown = [RUNNER, "also"].map(str::to_owned);
-        let mut sampler = Sampler::new(processes, shown.into_iter());
+        let mut sampler = Sampler::new(processes, shown.into_iter(), Vec::new());
         sampler.sample();
         let first = sampler.own[&id];
         // The tick is 10 ms; work until this process has used several of them.
@@ -419,6 +450,41 @@ mod tests {
             machine.others_cpu_percent_mean <= machine.cpu_percent_mean,
             "{machine:?}"
         );
+    }
+
+    /// A server that has a process for each connection is one service; and what is picked of it stands where gates look.
+    #[test]
+    fn what_a_service_started_counts_as_the_service() {
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "exec 3<&0; sh -c 'read -r _ <&3' & wait"])
+            .stdin(std::process::Stdio::piped());
+        let mut service = command.spawn().expect("a shell");
+        let processes = Processes::new(Target::Started, &Stream::default());
+        processes.add("store", service.id());
+        let pick = |name: &str, what: &str| Pick {
+            name: name.to_owned(),
+            what: what.to_owned(),
+        };
+        let picks = vec![
+            pick("storeThreads", "store.threads"),
+            pick("other", "gone.cpu"),
+        ];
+        let mut sampler = Sampler::new(processes, ["store".to_owned()].into_iter(), picks);
+        // The shell takes a moment to start its own.
+        let line = loop {
+            let line = sampler.sample();
+            if line["processes"]["store"]["threads"] != 1 {
+                break line;
+            }
+        };
+        assert_eq!(line["processes"]["store"]["threads"], 2, "{line}");
+        assert_eq!(line["values"], json!({ "storeThreads": 2 }), "{line}");
+        drop(service.stdin.take());
+        service
+            .kill()
+            .and_then(|()| service.wait().map(drop))
+            .expect("ended");
     }
 
     #[test]
@@ -469,7 +535,7 @@ mod tests {
             members: members.collect(),
             shown: String::new(),
         });
-        let mut sampler = Sampler::new(processes, [TARGET.to_owned()].into_iter());
+        let mut sampler = Sampler::new(processes, [TARGET.to_owned()].into_iter(), Vec::new());
         let line = sampler.sample();
         assert!(line["processes"]["broker"]["threads"] == 2, "both: {line}");
         let mut first = children.remove(0);

@@ -56,7 +56,7 @@ impl Services {
 }
 
 /// These processes and all below them, as of a server that has a process for each task.
-fn with_descendants(roots: &[i32]) -> Vec<Stat> {
+pub(super) fn with_descendants(roots: &[i32]) -> Vec<Stat> {
     if roots.is_empty() {
         return Vec::new();
     }
