@@ -195,10 +195,10 @@ fn concluded(scenario: &str, tables: &[&ResourceTable], runs: Vec<OfRun>) -> Bot
             let also = if also.is_empty() {
                 String::new()
             } else {
-                format!("; with it {}", also.join(", "))
+                format!("; beside it {}", also.join(", "))
             };
             let text = format!(
-                "gave out first{}: {}{also}",
+                "saturated first{}: {}{also}",
                 at(run),
                 run.used[place].told()
             );

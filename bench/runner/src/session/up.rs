@@ -126,7 +126,8 @@ pub(crate) fn up(
     targets.stop(&folder);
     keep_log(redis, &folder)?;
     if let Ended::ByItself = ended? {
-        let why = health.err().unwrap_or_else(|| "one has ended".to_owned());
+        let why = health.err();
+        let why = why.map_or_else(|| "one has ended".to_owned(), |unwell| unwell.text);
         return Err(exit::set_up(format!("{why}; all others were ended, too")));
     }
     Ok(exit::OK)
