@@ -479,7 +479,7 @@ mod tests {
             }
         };
         assert_eq!(line["processes"]["store"]["threads"], 2, "{line}");
-        assert_eq!(line["values"], json!({ "storeThreads": 2 }), "{line}");
+        assert_eq!(line["values"], json!({ "storeThreads": 2.0 }), "{line}");
         drop(service.stdin.take());
         service
             .kill()
