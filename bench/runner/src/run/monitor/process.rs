@@ -7,6 +7,7 @@ use procfs::process::{FDTarget, Process};
 use procfs::{CurrentSI as _, KernelStats};
 use serde_json::{Map, Value as Json, json};
 
+use super::family::with_descendants;
 use super::named::{Found, Member, alive};
 use super::sampler::{self, now_ms};
 use crate::events::{Event, Stream};
@@ -49,6 +50,21 @@ struct Group {
     ids: Vec<u32>,
     /// Of those that a person started: what they were at the beginning.
     foreign: Vec<Member>,
+    /// What they have started belongs to it, too, as of a server that has a process for each connection.
+    family: bool,
+}
+
+impl Group {
+    /// Those that there are now.
+    fn now(&self) -> Vec<u32> {
+        if !self.family {
+            return self.ids.clone();
+        }
+        let roots = self.ids.iter().filter_map(|id| i32::try_from(*id).ok());
+        let found = with_descendants(&roots.collect::<Vec<_>>());
+        let ids = found.iter().filter_map(|stat| u32::try_from(stat.pid).ok());
+        ids.collect()
+    }
 }
 
 impl Processes {
@@ -65,9 +81,19 @@ impl Processes {
 
     /// Another process of the run.
     pub(crate) fn add(&self, name: &str, id: u32) {
+        self.insert(name, id, false);
+    }
+
+    /// The same with whatever it starts.
+    pub(crate) fn add_family(&self, name: &str, id: u32) {
+        self.insert(name, id, true);
+    }
+
+    fn insert(&self, name: &str, id: u32, family: bool) {
         let group = Group {
             ids: vec![id],
             foreign: Vec::new(),
+            family,
         };
         self.known().insert(name.to_owned(), group);
     }
@@ -77,6 +103,7 @@ impl Processes {
         let group = Group {
             ids: found.members.iter().map(|member| member.id).collect(),
             foreign: found.members.clone(),
+            family: false,
         };
         self.known().insert(found.name.clone(), group);
     }
@@ -208,7 +235,7 @@ impl sampler::Sampler for Sampler {
         let mut looked: BTreeMap<u32, Option<Seen>> = BTreeMap::new();
         for (name, group) in self.processes.list() {
             let (mut figures, mut used) = (Map::new(), None);
-            for &id in &group.ids {
+            for id in group.now() {
                 let known = looked.contains_key(&id);
                 let seen = looked.entry(id).or_insert_with(|| {
                     let (ticks, figures) = look(id)?;
