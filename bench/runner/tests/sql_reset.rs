@@ -2,12 +2,9 @@
 
 mod common;
 
-use std::io;
-use std::time::Duration;
-
-use barrier_procs::{Error, PrivatePostgres, find_on_path, given_program};
+use barrier_procs::PrivatePostgres;
 use common::own::{EXTERNAL, Own};
-use common::{finish, json, text};
+use common::{finish, json, postgres, text};
 
 const HARNESS: &str = r#"
 export const options = { vus: 1, iterations: 1 };
@@ -18,10 +15,6 @@ export function handleSummary(data) {
 "#;
 
 const SUITE: &str = r#"
-[env.DATABASE_URL]
-type = "url"
-role = "place"
-
 [[clean]]
 id = "progress"
 kind = "sql"
@@ -36,14 +29,6 @@ script = "run.js"
 limit = "60s"
 "#;
 
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Procs(#[from] Error),
-    #[error(transparent)]
-    System(#[from] io::Error),
-}
-
 struct Database {
     server: PrivatePostgres,
     own: Own,
@@ -52,38 +37,20 @@ struct Database {
 impl Database {
     /// With three rows in a table.
     fn new(edits: &[(&str, &str)]) -> Self {
-        let program = given_program("POSTGRES_BIN").expect("a program, if it is set");
-        let program = program
-            .or_else(|| find_on_path("postgres"))
-            .expect("a postgres; scripts/ensure-postgres.sh gets one");
-        let folder = tempfile::tempdir().expect("a folder");
-        let pause = |time: Duration| -> Result<(), Failed> {
-            std::thread::sleep(time);
-            Ok(())
-        };
-        let server =
-            PrivatePostgres::start(&program, "shop_db", &[], folder, pause).expect("a server");
+        let server = postgres::start("shop_db");
         let mut suite = SUITE.to_owned();
         for (old, new) in edits {
             assert!(suite.contains(old), "{old}");
             suite = suite.replace(old, new);
         }
-        let own = Own::new(&format!("{EXTERNAL}{suite}"), HARNESS);
-        let suite = text(&own.folder.join("suite.toml"));
-        let needs = "needs = [\"k6\"]";
-        let with = format!("allow_databases = [\"shop_db\"]\n{needs}");
-        own.write("suite.toml", &suite.replace(needs, &with));
+        let own = postgres::suite(&format!("{EXTERNAL}{suite}"), HARNESS, false);
         let database = Self { server, own };
         database.ask("CREATE TABLE progress (id int); INSERT INTO progress VALUES (1), (2), (3)");
         database
     }
 
     fn ask(&self, statement: &str) -> String {
-        let mut command = self.server.psql();
-        let output = command.args(["--command", statement]).output();
-        let output = output.expect("psql runs");
-        assert!(output.status.success(), "{statement}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        postgres::ask(&self.server, statement)
     }
 
     fn rows(&self) -> String {

@@ -24,12 +24,13 @@ use crate::plan::Plan;
 use crate::report;
 use crate::run::clean;
 use crate::run::settle::settle;
-use crate::run::sql::Reset;
+use crate::run::sql::reset::Reset;
 use crate::session;
 use crate::session::{Manner, lock};
 use crate::suite::Suite;
 use crate::suite::given::Given;
-use crate::suite::schema::{CleanKind, TargetKind};
+use crate::suite::private::POSTGRES;
+use crate::suite::schema::{CleanKind, CleanTable, TargetKind};
 use crate::terminal::{self, Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
@@ -53,7 +54,8 @@ const AFTER: &str = "Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong
     3 a gate failed; 4 interrupted; 5 of status and attach: it goes on; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted \
     by the script), handed on where the suite says exit = \"k6_first\".\n\n\
     Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what \
-    scripts/ensure-redis.sh unpacked. A target that comes with the project: NAME_BIN, else NAME beside this program or in bin/.";
+    scripts/ensure-redis.sh unpacked. POSTGRES_BIN, else postgres on the path, where packages put it, or as scripts/ensure-postgres.sh \
+    unpacked it. A target that comes with the project: NAME_BIN, else NAME beside this program or in bin/.";
 
 const EXAMPLES: &str = "Examples (`list` tells suites and scenarios):\n  \
     barrier-bench run SUITE                                  the suite's own order, every variant\n  \
@@ -68,8 +70,8 @@ enum Verb {
     ///
     /// Without --scenario the suite's own order runs. A scenario runs at each of its points, there in cycles, in each of these
     /// once per variant; the whole plan is written down before it starts. The last line names the evidence folder. Without
-    /// REDIS_URL a private Redis is started, without BASE_URL the reference target; both are ended again, also by Ctrl-C, which
-    /// keeps what is complete.
+    /// REDIS_URL a private Redis is started where the suite needs one, without DATABASE_URL a private PostgreSQL, without BASE_URL the
+    /// reference target; all are ended again, also by Ctrl-C, which keeps what is complete.
     #[command(after_long_help = EXAMPLES)]
     Run {
         #[command(flatten)]
@@ -150,7 +152,7 @@ enum Verb {
     },
     /// Start what a suite's runs are made with, without a run
     ///
-    /// Its services and its target as in a run: the same arguments, faults and limits, and a private Redis where one is needed.
+    /// Its services and its target as in a run: the same arguments, faults and limits, and a private Redis or PostgreSQL where one is needed.
     /// Their addresses and logs are printed when all of them answer. They end by Ctrl-C, or by `down`. The machine is free for other
     /// runs meanwhile.
     Up {
@@ -194,8 +196,8 @@ enum Verb {
     },
     /// Look for what would spoil a run, and say how to mend it
     ///
-    /// k6 and its modules, Redis, targets, harness, open files, ports, time limits. Where all this is in order and the suite has a
-    /// probe, it tries what the runs will do: at BASE_URL, else at a target that it starts, with a private Redis, and ends again.
+    /// k6 and its modules, Redis, PostgreSQL, targets, harness, open files, ports, time limits. Where all this is in order and the suite has a
+    /// probe, it tries what the runs will do: at BASE_URL, else at a target that it starts, with private servers, and ends again.
     Doctor {
         #[command(flatten)]
         what: What,
@@ -510,18 +512,32 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
         say(&format!("as before {}", run.title()));
     }
     let vars = run.vars;
+    let is_sql = |table: &CleanTable| table.kind == CleanKind::Sql;
+    if suite.file.clean.iter().any(is_sql)
+        && suite.file.needs(POSTGRES)
+        && vars.get(POSTGRES.variable).is_none()
+    {
+        return Err(exit::set_up(format!(
+            "{} is missing: a private PostgreSQL starts empty; name the database to reset",
+            POSTGRES.variable
+        )));
+    }
+    let mut pause = |time| {
+        std::thread::sleep(time);
+        Ok(())
+    };
     let resets = Reset::all(&suite, &vars)?;
     for reset in &resets {
         terminal::cleaning(reset.shown_address(), reset.summary())
             .iter()
             .for_each(|line| say(line));
         let mut log = Vec::new();
-        let result = reset.execute(dry_run, &mut log, || Ok(()));
+        let result = reset.execute(dry_run, &mut log, &mut pause);
         log.iter().for_each(|line| say(line));
         result?;
     }
     let mut tables = suite.file.clean.iter();
-    if !resets.is_empty() && tables.all(|table| table.kind == CleanKind::Sql) {
+    if !resets.is_empty() && tables.all(is_sql) {
         return Ok(exit::OK);
     }
     if vars.get("REDIS_URL").is_none() {
@@ -537,10 +553,6 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
         .iter()
         .for_each(|line| say(line));
     if run.target.kind == TargetKind::External && !dry_run {
-        let pause = |time| {
-            std::thread::sleep(time);
-            Ok(())
-        };
         settle(&suite, &vars, pause, |text| {
             say(&format!("[cleanup] {text}"));
         })?;

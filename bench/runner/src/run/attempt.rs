@@ -13,7 +13,7 @@ use crate::run::inbox::Inbox;
 use crate::run::inspect;
 use crate::run::k6::{Call, Finished, Watch};
 use crate::run::logs::Slices;
-use crate::run::meta::{Meta, RedisFacts, Shared};
+use crate::run::meta::{Meta, ServerFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
 use crate::run::probe::Unwell;
 use crate::run::processors::{self, Split};
@@ -21,11 +21,12 @@ use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::series;
 use crate::run::settle::settle;
-use crate::run::sql::Reset;
+use crate::run::sql::reset::Reset;
 use crate::run::target;
 use crate::run::targets::Targets;
 use crate::run::trend_stats;
 use crate::run::watched::Watched as Live;
+use crate::suite::private::POSTGRES;
 use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
@@ -50,7 +51,7 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) run: &'a mut PlannedRun<'p>,
     pub(crate) number: u32,
     pub(crate) folder: &'a Folder,
-    pub(crate) redis: &'a RedisFacts,
+    pub(crate) servers: &'a ServerFacts,
     /// Run ids of the runs before this one.
     pub(crate) earlier: &'a [String],
     pub(crate) inbox: &'a mut Inbox,
@@ -63,7 +64,7 @@ impl Attempt<'_, '_> {
     /// # Errors
     /// The evidence cannot be written.
     pub(crate) fn make(&mut self, run_id: &str) -> anyhow::Result<Outcome> {
-        let mut meta = Meta::new(self.shared, self.run, self.number, run_id, self.redis)?;
+        let mut meta = Meta::new(self.shared, self.run, self.number, run_id, self.servers)?;
         meta.write(self.folder)?;
         let error = match self.work(run_id, &mut meta) {
             Ok(Judgement { verdict, code, .. }) => {
@@ -202,12 +203,19 @@ impl Attempt<'_, '_> {
         foreign
             .iter()
             .for_each(|found| processes.add_foreign(found));
-        let others = [("target", targets.process()), ("redis", self.redis.process)];
+        let others = [
+            ("target", targets.process()),
+            ("redis", self.servers.redis.process),
+        ];
         let others = others
             .into_iter()
             .filter_map(|(name, id)| Some((name, id?)));
         for (name, id) in others.chain(targets.services()) {
             processes.add(name, id);
+        }
+        let postgres = self.servers.postgres.as_ref();
+        if let Some(id) = postgres.and_then(|facts| facts.process) {
+            processes.add_family(POSTGRES.need, id);
         }
         let ended = self.with_targets(&mut targets, &processes, run_id, cleaning, meta);
         self.clean_after(cleaning);
@@ -343,7 +351,7 @@ impl Attempt<'_, '_> {
                 server: reset.shown_address().to_owned(),
                 scope: reset.summary().to_vec(),
             });
-            let done = reset.execute(false, &mut cleaning.log, || Ok(inbox.check()?));
+            let done = reset.execute(false, &mut cleaning.log, &mut |time| Ok(inbox.pause(time)?));
             cleaning.record(self.folder, done)?;
         }
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;

@@ -10,6 +10,7 @@ use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
 use crate::run::build::{Identity, Started};
 use crate::run::k6::{Binary, Finished};
+use crate::run::sql::server::Facts as PostgresFacts;
 use crate::suite::Suite;
 use crate::suite::expression::Failure;
 use crate::suite::schema::{MetaFile, TargetKind};
@@ -45,6 +46,14 @@ pub(crate) struct RedisFacts {
     pub(crate) process: Option<u32>,
 }
 
+/// The servers of a run that no target is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerFacts {
+    pub(crate) redis: RedisFacts,
+    /// `None` where the suite needs none.
+    pub(crate) postgres: Option<PostgresFacts>,
+}
+
 /// What is known about a run; grows with it.
 #[derive(Debug)]
 pub(crate) struct Meta {
@@ -66,8 +75,9 @@ impl Meta {
         run: &PlannedRun<'_>,
         attempt: u32,
         run_id: &str,
-        redis: &RedisFacts,
+        servers: &ServerFacts,
     ) -> anyhow::Result<Self> {
+        let redis = &servers.redis;
         // The folder that the runner was called from says nothing about what comes from somewhere else.
         let elsewhere = run.target.kind == TargetKind::External || run.under_test.program.is_some();
         let ((git_branch, sha), dirty) = if elsewhere {
@@ -158,6 +168,11 @@ impl Meta {
         });
         if let Json::Object(facts) = facts {
             meta.json.extend(facts);
+        }
+        if let Some(postgres) = &servers.postgres {
+            meta.set("postgres", &postgres.shown());
+            let record = postgres.record();
+            meta.json.insert("postgresServer".to_owned(), record);
         }
         for (name, value) in [("cycle", run.cycle.number), ("attempt", attempt)] {
             meta.lines.push(format!("[meta] {name}={value}"));

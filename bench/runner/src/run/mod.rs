@@ -18,7 +18,7 @@ pub(crate) mod meta;
 pub(crate) mod monitor;
 pub(crate) mod probe;
 pub(crate) mod process;
-mod processors;
+pub(crate) mod processors;
 pub(crate) mod redis;
 pub(crate) mod scratch;
 mod series;

@@ -8,7 +8,7 @@ use super::schema::{CleanKind, File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
     check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
-    check_quick, check_resources, check_targets, schema1,
+    check_quick, check_resources, check_targets, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -45,6 +45,8 @@ const OWN_FIELDS: &[&str] = &[
     "plan",
     "planSha256",
     "point",
+    "postgres",
+    "postgresServer",
     "preflight",
     "processors",
     "quick",
@@ -105,6 +107,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
             "`folder` must begin with {timestamp}/: each call of the runner gets a folder of its own",
         ));
     }
+    private::servers(file)?;
     check_targets::targets(file)?;
     check_clean::tables(file)?;
     check_meta(file)?;

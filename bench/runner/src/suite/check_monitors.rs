@@ -12,7 +12,7 @@ use super::scope::Watched;
 use crate::values::exposition;
 
 /// Processes that a monitor can name, beside those of services.
-const PROCESSES: &[&str] = &["k6", "target", "redis"];
+const PROCESSES: &[&str] = &["k6", "target", "redis", "postgres"];
 
 /// Checks every `[[monitor]]`.
 pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {

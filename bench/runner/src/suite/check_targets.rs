@@ -9,7 +9,7 @@ use super::schema::{File, TargetKind, TargetTable};
 use crate::values::value::Kind;
 
 /// What a process monitor calls something else.
-const TAKEN: [&str; 4] = ["k6", "redis", "runner", "target"];
+const TAKEN: [&str; 5] = ["k6", "postgres", "redis", "runner", "target"];
 
 pub(super) fn targets(file: &File) -> Result<(), Problem> {
     let mut seen: Vec<&str> = Vec::new();

@@ -11,6 +11,7 @@ pub(crate) mod hosts;
 pub(crate) mod load;
 pub(crate) mod monitor;
 pub(crate) mod over_time;
+pub(crate) mod private;
 pub(crate) mod process;
 pub(crate) mod quick;
 pub(crate) mod resource;

@@ -11,7 +11,7 @@ use crate::values::duration;
 pub(crate) struct MonitorTable {
     pub(crate) id: Spanned<String>,
     pub(crate) kind: MonitorKind,
-    /// Process monitor: `k6`, `target`, `redis`. Queue monitor: keys, and fields of hashes, as in `scope`.
+    /// Process monitor: `k6`, `target`, `redis`, `postgres`. Queue monitor: keys, and fields of hashes, as in `scope`.
     #[serde(default)]
     pub(crate) of: Vec<Spanned<String>>,
     #[serde(with = "duration")]

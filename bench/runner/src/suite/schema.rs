@@ -114,7 +114,7 @@ pub(crate) struct SuiteTable {
     /// Databases that a run may reset, by their names.
     #[serde(default)]
     pub(crate) allow_databases: Vec<String>,
-    /// What the machine must offer: `k6+MODULE+…`, `redis`, `nofile>=N`.
+    /// What the machine must offer: `k6+MODULE+…`, `redis`, `postgres`, `nofile>=N`.
     #[serde(default)]
     pub(crate) needs: Vec<Spanned<String>>,
 }

@@ -2,6 +2,7 @@
 //!
 //! A file holds one JSON object per line and gets its name when the run is over.
 
+mod family;
 mod generator;
 mod grown;
 mod http;

@@ -7,9 +7,9 @@ use procfs::process::{FDTarget, Process};
 use procfs::{CurrentSI as _, KernelStats};
 use serde_json::{Map, Value as Json, json};
 
+use super::family::with_descendants;
 use super::named::{Found, Member, alive};
 use super::sampler::{self, now_ms};
-use super::services::with_descendants;
 use crate::events::{Event, Stream};
 use crate::suite::monitor::Pick;
 use crate::verdict::facts::Machine;
@@ -51,6 +51,21 @@ struct Group {
     ids: Vec<u32>,
     /// Of those that a person started: what they were at the beginning.
     foreign: Vec<Member>,
+    /// What they have started belongs to it, too, as of a server that has a process for each connection.
+    family: bool,
+}
+
+impl Group {
+    /// Those that there are now.
+    fn now(&self) -> Vec<u32> {
+        if !self.family {
+            return self.ids.clone();
+        }
+        let roots = self.ids.iter().filter_map(|id| i32::try_from(*id).ok());
+        let found = with_descendants(&roots.collect::<Vec<_>>());
+        let ids = found.iter().filter_map(|stat| u32::try_from(stat.pid).ok());
+        ids.collect()
+    }
 }
 
 impl Processes {
@@ -67,9 +82,19 @@ impl Processes {
 
     /// Another process of the run.
     pub(crate) fn add(&self, name: &str, id: u32) {
+        self.insert(name, id, false);
+    }
+
+    /// The same with whatever it starts.
+    pub(crate) fn add_family(&self, name: &str, id: u32) {
+        self.insert(name, id, true);
+    }
+
+    fn insert(&self, name: &str, id: u32, family: bool) {
         let group = Group {
             ids: vec![id],
             foreign: Vec::new(),
+            family,
         };
         self.known().insert(name.to_owned(), group);
     }
@@ -79,6 +104,7 @@ impl Processes {
         let group = Group {
             ids: found.members.iter().map(|member| member.id).collect(),
             foreign: found.members.clone(),
+            family: false,
         };
         self.known().insert(found.name.clone(), group);
     }
@@ -217,7 +243,7 @@ impl sampler::Sampler for Sampler {
         let mut looked: BTreeMap<u32, Option<Seen>> = BTreeMap::new();
         for (name, group) in self.processes.list() {
             let (mut figures, mut used) = (Map::new(), None);
-            for &id in &with_children(&name, &group) {
+            for id in group.now() {
                 let known = looked.contains_key(&id);
                 let seen = looked.entry(id).or_insert_with(|| {
                     let (ticks, figures) = look(id)?;
@@ -299,19 +325,6 @@ impl sampler::Sampler for Sampler {
         }
         Some(machine)
     }
-}
-
-/// The processes of a group, and those that they started: a server may have one for each connection. What the runner started is
-/// listed by itself, and k6 starts none.
-fn with_children(name: &str, group: &Group) -> Vec<u32> {
-    let own = std::process::id();
-    if name == GENERATOR || !group.foreign.is_empty() || group.ids.contains(&own) {
-        return group.ids.clone();
-    }
-    let roots = group.ids.iter().filter_map(|id| i32::try_from(*id).ok());
-    let all = with_descendants(&roots.collect::<Vec<_>>()).into_iter();
-    all.filter_map(|stat| u32::try_from(stat.pid).ok())
-        .collect()
 }
 
 /// Adds the figures of one more process to those of a group.
@@ -461,7 +474,7 @@ mod tests {
             .stdin(std::process::Stdio::piped());
         let mut service = command.spawn().expect("a shell");
         let processes = Processes::new(Target::Started, &Stream::default());
-        processes.add("store", service.id());
+        processes.add_family("store", service.id());
         let pick = |name: &str, what: &str| Pick {
             name: name.to_owned(),
             what: what.to_owned(),
