@@ -83,6 +83,7 @@ fn what_was_saturated_first_is_told_with_its_evidence() {
     let (code, printed) = climb.run(&[]);
     assert_eq!(code, 3, "{printed}");
     let plan = climb.plan();
+    assert!(plan.join("figures.json").exists(), "{printed}");
     let figures = json(&plan.join("figures.json"));
     let found = &figures["bottlenecks"][0];
     assert_eq!(found["scenario"], "main");
@@ -160,8 +161,10 @@ fn what_was_saturated_first_is_told_with_its_evidence() {
 #[test]
 fn where_nothing_is_saturated_the_nearest_is_told() {
     let climb = climb(&RESOURCES.replace("limit = 8", "limit = 80"));
-    climb.run(&[]);
-    let figures = json(&climb.plan().join("figures.json"));
+    let (_, printed) = climb.run(&[]);
+    let figures = climb.plan().join("figures.json");
+    assert!(figures.exists(), "{printed}");
+    let figures = json(&figures);
     let found = &figures["bottlenecks"][0];
     assert_eq!(
         found["text"],

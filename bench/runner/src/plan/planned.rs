@@ -111,7 +111,7 @@ pub(super) fn planned<'a>(
     let mut vars = Vars::resolve(&suite.file, scenario, point, &selection.given)?;
     let shares = quick::scale(suite, scenario, selection.quick, &mut vars)?;
     let target = target::choose(suite, variant.as_deref(), &vars)?;
-    let services = target::services(suite);
+    let services = target::services(suite, target);
     let all = [services.as_slice(), &[target]].concat();
     for target in &all {
         target::own_addresses(target, &vars)?;

@@ -27,7 +27,14 @@ pub(super) fn render(
     figures: &Figures,
     stored: &Stored,
 ) -> anyhow::Result<String> {
-    let path = stored.suite.resolve(table.template.get_ref());
+    let suite = &stored.suite;
+    let kept = suite.path.with_file_name(table.kept());
+    // Of a single run there is no plan, and so no copy.
+    let path = if kept.is_file() {
+        kept
+    } else {
+        suite.resolve(table.template.get_ref())
+    };
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut environment = Environment::new();
     environment.set_syntax(template::syntax()?);
@@ -49,8 +56,8 @@ pub(super) fn render(
     });
     environment.add_filter("from", linked);
     let root: Arc<Path> = stored.root.as_path().into();
-    environment.add_function("text", move |folder: String, file: String| {
-        evidence(&root, &folder, &file)
+    environment.add_function("text", move |folder: Value, file: String| {
+        evidence(&root, folder.as_str()?, &file)
     });
     let figures = Serde(figures);
     let rendered = environment
@@ -59,16 +66,16 @@ pub(super) fn render(
     Ok(rendered)
 }
 
-/// A value with a link to the evidence that it is from. What is missing has none.
-fn linked(value: &Value, folder: &str, file: &str) -> String {
+/// A value with a link to the evidence that it is from. What is missing has none; the folder of the plan is "".
+fn linked(value: &Value, folder: &Value, file: &str) -> String {
     let text = match (value.kind(), f64::try_from(value.clone())) {
         (ValueKind::Undefined | ValueKind::None, _) => return NOTHING.to_owned(),
         (ValueKind::Number, Ok(number)) => figure(number),
         _ => escaped(&value.to_string()),
     };
-    if text == NOTHING {
+    let Some(folder) = folder.as_str().filter(|_| text != NOTHING) else {
         return text;
-    }
+    };
     let place = [folder, file].join("/").replace(' ', "%20");
     format!("[{text}]({})", place.trim_start_matches('/'))
 }
@@ -89,12 +96,14 @@ mod tests {
 
     #[test]
     fn a_value_is_told_with_where_it_is_from() {
-        let of = |value: Value| linked(&value, "main/1", "derived.json");
+        let of = |value: Value| linked(&value, &"main/1".into(), "derived.json");
         assert_eq!(of(Value::from(1234.5)), "[1,234](main/1/derived.json)");
         assert_eq!(of(Value::from("a|b")), "[a\\|b](main/1/derived.json)");
         assert_eq!(of(Value::UNDEFINED), "–");
         assert_eq!(of(Value::from(())), "–");
-        assert_eq!(linked(&Value::from(2), "", "plan.json"), "[2](plan.json)");
+        let two = |folder: Value| linked(&Value::from(2), &folder, "plan.json");
+        assert_eq!(two("".into()), "[2](plan.json)");
+        assert_eq!(two(Value::from(())), "2", "nobody knows where it is from");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::check_plan;
-use super::problem::{Problem, RUN_VALUES, placeholders, problem, variable};
+use super::problem::{Problem, RUN_VALUES, known, placeholders, problem, variable};
 use super::process::Named;
 use super::schema::{File, TargetKind, TargetTable};
 use crate::values::value::Kind;
@@ -96,7 +96,22 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
         _ => {}
     }
     limits(target)?;
+    with(file, target)?;
     service(target)
+}
+
+/// A service may belong to one target under test.
+fn with(file: &File, target: &TargetTable) -> Result<(), Problem> {
+    let Some(with) = &target.with else {
+        return Ok(());
+    };
+    if !target.is_service() {
+        let text = "`with` belongs to a service; this is a target under test";
+        return Err(problem(with, text));
+    }
+    let under_test = file.target.iter().filter(|other| !other.is_service());
+    let under_test: Vec<&str> = under_test.map(|other| other.id.as_str()).collect();
+    known(with, &under_test, "target under test")
 }
 
 /// That a service of a compose file has what starts it, and nothing that only a program has.

@@ -60,6 +60,11 @@ pub(crate) struct DocumentTable {
 }
 
 impl DocumentTable {
+    /// What its template is called beside a plan, so that evidence can be reported of anywhere.
+    pub(crate) fn kept(&self) -> String {
+        format!("{}.template", self.file.get_ref())
+    }
+
     /// Whether its template is there and can be read.
     ///
     /// # Errors
