@@ -365,6 +365,7 @@ impl Started {
             let what = format!("the address that target {} tells", table.id);
             suite.allow_now(&what, &address)?;
             if place.name == target::ADDRESS {
+                told.insert(target::HOST_PORT, host_and_port(&address));
                 told.insert(place.name, address);
             } else {
                 told.insert(place.name, host_and_port(&address));

@@ -6,6 +6,7 @@ use super::check_plan;
 use super::problem::{Problem, RUN_VALUES, known, placeholders, problem, variable};
 use super::process::Named;
 use super::schema::{File, TargetKind, TargetTable};
+use super::target::{ADDRESS, HOST_PORT};
 use crate::values::value::Kind;
 
 /// What a process monitor calls something else.
@@ -45,7 +46,7 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
     let files = target.port_files();
     let ports = ports(file, target)?;
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    let told = [["address"].as_slice(), &ports].concat();
+    let told = [[ADDRESS, HOST_PORT].as_slice(), &ports].concat();
     let known = [files.as_slice(), &told].concat();
     for argument in &target.start {
         placeholders(file, argument, &known)?;
@@ -179,7 +180,7 @@ fn ports<'f>(file: &File, target: &'f TargetTable) -> Result<Vec<&'f str>, Probl
         let computed = file.computed();
         let mut computed = computed.iter().map(|(name, _)| name.get_ref().as_str());
         let other = RUN_VALUES.contains(&name)
-            || ["address", "port_file"].contains(&name)
+            || [ADDRESS, HOST_PORT, "port_file"].contains(&name)
             || names.contains(&name)
             || file.each.contains_key(name)
             || computed.any(|own| own == name);

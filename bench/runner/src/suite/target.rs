@@ -154,6 +154,8 @@ pub(crate) enum By<'a> {
 
 /// What texts take the first address by.
 pub(crate) const ADDRESS: &str = "address";
+/// The same without its scheme.
+pub(crate) const HOST_PORT: &str = "host_port";
 const PORT_FILE: &str = "port_file";
 
 fn own_file(name: &str) -> String {
