@@ -56,7 +56,7 @@ fn a_run_gets_a_postgres_of_its_own_and_tells_what_it_was() {
     let own = own();
     let (code, printed) = own.at_listener("run", &[]);
     assert_eq!(code, 0, "{printed}");
-    assert!(printed.contains("\npostgres private 1"), "{printed}");
+    assert!(printed.contains("postgres private 1"), "{printed}");
     let folder = own.place.run_folder("main");
     let stdout = text(&folder.join("stdout.txt"));
     let address = told(&stdout).unwrap_or_else(|| panic!("no address: {stdout}"));
@@ -98,8 +98,8 @@ fn a_killed_runner_leaves_no_server_and_none_of_its_files() {
     let mut runner = Ends(call.spawn().expect("the runner starts"));
     let id = i32::try_from(runner.0.id()).expect("an id");
     let address = wait_for("an address", || {
-        let mut outputs = files(&own.place.evidence())
-            .into_iter()
+        let evidence = own.place.evidence();
+        let mut outputs = evidence.is_dir().then(|| files(&evidence))?.into_iter()
             .filter(|path| path.to_string_lossy().contains("stdout.txt"));
         told(&std::fs::read_to_string(outputs.next()?).ok()?)
     });
@@ -139,7 +139,7 @@ fn an_interrupted_plan_goes_on_with_a_new_server() {
     });
     let started = children(runner);
     let (code, printed) = verb_in(&own.place, &["stop", &folder]);
-    assert_eq!(code, 4, "{printed}");
+    assert_eq!(code, 0, "{printed}");
     all_end(&started);
     assert!(plan.join("postgres.log").is_file());
     assert!(own.place.left_over().is_empty(), "{:?}", own.place.left_over());
@@ -153,7 +153,7 @@ fn an_interrupted_plan_goes_on_with_a_new_server() {
     let again = wait_for("another server", || child(runner, "postgres"));
     assert!(!started.contains(&again));
     let (code, printed) = verb_in(&own.place, &["stop", &folder]);
-    assert_eq!(code, 4, "{printed}");
+    assert_eq!(code, 0, "{printed}");
     assert!(plan.join("postgres-2.log").is_file());
     assert!(own.place.left_over().is_empty(), "{:?}", own.place.left_over());
 }

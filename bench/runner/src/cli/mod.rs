@@ -23,6 +23,7 @@ use crate::monitoring::serve;
 use crate::plan::Plan;
 use crate::report;
 use crate::run::clean;
+use crate::run::drain;
 use crate::run::settle::settle;
 use crate::run::sql::reset::Reset;
 use crate::session;
@@ -511,7 +512,7 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
     if !run.point.is_empty() {
         say(&format!("as before {}", run.title()));
     }
-    let vars = run.vars;
+    let vars = run.vars.clone();
     let is_sql = |table: &CleanTable| table.kind == CleanKind::Sql;
     if suite.file.clean.iter().any(is_sql)
         && suite.file.needs(POSTGRES)
@@ -526,6 +527,11 @@ fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
         std::thread::sleep(time);
         Ok(())
     };
+    if !dry_run {
+        drain::before(&suite, &run, &mut pause, |text| {
+            say(&format!("[cleanup] {text}"));
+        })?;
+    }
     let resets = Reset::all(&suite, &vars)?;
     for reset in &resets {
         terminal::cleaning(reset.shown_address(), reset.summary())

@@ -14,6 +14,7 @@ use crate::evidence::component;
 use crate::suite::Suite;
 use crate::suite::gate;
 use crate::suite::hosts::Words;
+use crate::suite::post::PostKind;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Point, RunValues, Vars};
@@ -285,7 +286,12 @@ fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s
     });
     let records = suite.file.record.iter();
     let records = records.map(|table| (format!("record {}", table.id.get_ref()), &table.source));
-    let tables = of_target.chain(clean).chain(monitors).chain(records);
+    let drains = suite.file.drain.iter();
+    let drains = drains.map(|table| (format!("drain {}", table.id.get_ref()), &table.source));
+    let posts = suite.file.post.iter().filter(|table| table.kind == PostKind::Sql);
+    let posts = posts.map(|table| (format!("post {}", table.id.get_ref()), &table.source));
+    let asked = clean.chain(monitors).chain(records).chain(drains).chain(posts);
+    let tables = of_target.chain(asked);
     tables
         .map(|(what, text)| (what, text.get_ref().as_str()))
         .collect()

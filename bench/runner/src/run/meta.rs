@@ -283,11 +283,22 @@ impl Meta {
     }
 
     /// What a server answered, under the id of the record.
-    pub(crate) fn recorded(&mut self, id: &str, answer: &str) {
-        let value = answer
-            .parse::<i64>()
-            .map_or_else(|_| Json::from(masked(answer)), Json::from);
+    pub(crate) fn recorded(&mut self, id: &str, answer: Json) {
+        let value = match answer {
+            Json::String(text) => masked(&text).into(),
+            other => other,
+        };
         self.json.insert(id.to_owned(), value);
+    }
+
+    /// What servers were asked for, among all else.
+    pub(super) fn records(&self) -> Json {
+        Json::Object(self.json.clone())
+    }
+
+    /// Something that the verdict is to be read with.
+    pub(super) fn label(&mut self, text: String) {
+        self.labels.push(text);
     }
 
     /// What the gates look at beside k6's summary.

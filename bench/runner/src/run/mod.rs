@@ -1,6 +1,7 @@
 //! One attempt at a run: services, driver, monitors, cleaning, evidence.
 
 mod ask;
+mod asked;
 mod attempt;
 mod build;
 pub(crate) mod checks;
@@ -8,6 +9,7 @@ pub(crate) mod clean;
 pub(crate) mod compose;
 mod conclude;
 mod declared;
+pub(crate) mod drain;
 mod environment;
 pub(crate) mod inbox;
 mod inspect;
@@ -16,9 +18,12 @@ mod limits;
 pub(crate) mod logs;
 pub(crate) mod meta;
 pub(crate) mod monitor;
+mod page;
+mod post;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod processors;
+mod program;
 pub(crate) mod redis;
 pub(crate) mod scratch;
 mod series;

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use barrier_procs::given_program;
 use tempfile::TempDir;
 
 use crate::evidence::Folder;
@@ -18,7 +17,8 @@ use crate::run::inbox::Inbox;
 use crate::run::limits;
 use crate::run::logs;
 use crate::run::probe::{Question, Unwell};
-use crate::run::process::{self, Supervised, find_on_path, homes, tail};
+use crate::run::process::{self, Supervised, find_on_path, tail};
+use crate::run::program;
 use crate::run::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
@@ -60,29 +60,11 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
             ))
         });
     }
-    let variable = format!("{}_BIN", name.to_ascii_uppercase().replace('-', "_"));
-    let given = given_program(&variable).map_err(|error| {
+    program::of_project(suite, name)?.map_err(|places| {
         exit::set_up(format!(
-            "{error}; build it with `make`, or unset {variable}"
-        ))
-    })?;
-    if let Some(path) = given {
-        return Ok(path);
-    }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|own| Some(own.parent()?.join(name)));
-    let in_homes = homes(&suite.root)
-        .into_iter()
-        .map(|home| home.join("bin").join(name));
-    let places: Vec<PathBuf> = beside.into_iter().chain(in_homes).collect();
-    let found = places.iter().find(|path| path.is_file()).cloned();
-    found.ok_or_else(|| {
-        let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
-        exit::set_up(format!(
-            "no program `{name}` for target {}: neither {variable} nor {} has one; build it with `make` in a checkout, or give {variable}",
+            "no program `{name}` for target {}: {places}; build it with `make` in a checkout, or give {}_BIN",
             target.id,
-            places.join(" nor ")
+            name.to_ascii_uppercase().replace('-', "_")
         ))
     })
 }

@@ -4,11 +4,11 @@ use toml::Spanned;
 
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::looks_at;
-use super::schema::{CleanKind, File, MACHINE_VALUES};
+use super::schema::{File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
-    check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
-    check_quick, check_resources, check_targets, private, schema1,
+    asked, check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names,
+    check_plan, check_quick, check_resources, check_targets, post, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -110,6 +110,8 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     private::servers(file)?;
     check_targets::targets(file)?;
     check_clean::tables(file)?;
+    asked::drains(file, &scenarios)?;
+    post::posts(file, &scenarios)?;
     check_meta(file)?;
     check_plan::scenarios(file)?;
     check_quick::quick(file)?;
@@ -198,12 +200,8 @@ fn check_meta(file: &File) -> Result<(), Problem> {
         "field of the meta files",
     )?;
     for record in &file.record {
-        placeholders(file, &record.source, &[])?;
-        placeholders(file, &record.statement, &["run_id"])?;
-        if *record.kind.get_ref() != CleanKind::Redis {
-            return Err(problem(&record.kind, "allowed here: redis"));
-        }
-        check_clean::reads(&record.statement)?;
+        let kind = *record.kind.get_ref();
+        asked::asked(file, kind, &record.source, &record.statement, &["run_id"])?;
     }
     for meta in &file.meta {
         match (&meta.text, &meta.value) {
@@ -231,10 +229,18 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
             ),
         )),
         Some(("env", name)) => variable(file, from, name),
+        Some(("record", id)) => {
+            let mut records = file.record.iter();
+            if records.any(|record| record.id.get_ref() == id) {
+                return Ok(());
+            }
+            let text = format!("`{}`: no [[record]] has this id", from.get_ref());
+            Err(problem(from, text))
+        }
         _ => Err(problem(
             from,
             format!(
-                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, series.METRIC.STAT or monitor.ID.NAME.STAT",
+                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, record.ID, series.METRIC.STAT or monitor.ID.NAME.STAT",
                 from.get_ref()
             ),
         )),

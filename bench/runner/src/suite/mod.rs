@@ -2,6 +2,7 @@
 
 pub(crate) mod alert;
 pub(crate) mod answer;
+pub(crate) mod asked;
 pub(crate) mod compose;
 pub(crate) mod each;
 pub(crate) mod expression;
@@ -11,6 +12,7 @@ pub(crate) mod hosts;
 pub(crate) mod load;
 pub(crate) mod monitor;
 pub(crate) mod over_time;
+pub(crate) mod post;
 pub(crate) mod private;
 pub(crate) mod process;
 pub(crate) mod quick;
@@ -20,6 +22,7 @@ pub(crate) mod schema;
 pub(crate) mod scope;
 pub(crate) mod section;
 pub(crate) mod stat;
+pub(crate) mod statement;
 pub(crate) mod target;
 pub(crate) mod vars;
 pub(crate) mod waits;

@@ -16,8 +16,10 @@ pub(crate) struct MonitorTable {
     pub(crate) of: Vec<Spanned<String>>,
     #[serde(with = "duration")]
     pub(crate) every: std::time::Duration,
-    /// The server of a queue monitor, or the address that is read.
+    /// The server of a queue or a SQL monitor, or the address that is read.
     pub(crate) source: Option<Spanned<String>>,
+    /// What a SQL monitor asks; it only reads.
+    pub(crate) statement: Option<Spanned<String>>,
     /// What is picked out of what was read: texts that are their own names, or names with their texts.
     #[serde(rename = "match")]
     pub(crate) picked: Option<Spanned<toml::Value>>,
@@ -42,6 +44,8 @@ pub(crate) enum MonitorKind {
     Log,
     /// What the machine's processors did.
     Machine,
+    /// Numbers of the rows that a PostgreSQL answers, or the rows.
+    Sql,
 }
 
 impl MonitorKind {
@@ -62,7 +66,8 @@ pub(crate) const MACHINE: [&str; 3] = ["busy_percent", "steal_percent", "content
 pub(crate) struct Pick {
     /// What the samples and gates call it.
     pub(crate) name: String,
-    /// A path, a sample, a regular expression, a name of [`MACHINE`], or a process with one of its [`FIGURES`], as in `k6.cpu`.
+    /// A path, a sample, a column, a regular expression, a name of [`MACHINE`], or a process with one of its [`FIGURES`], as in
+    /// `k6.cpu`.
     pub(crate) what: String,
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) vars: &'a Vars,
     pub(crate) machine: &'a Json,
     pub(crate) over_time: &'a OverTime,
+    /// What servers were asked for, by the ids of the records; `meta.json` holds them.
+    pub(crate) records: &'a Json,
 }
 
 /// Computes the values in the order of the suite file; what cannot be found is `null`.
@@ -70,7 +72,7 @@ impl Sources<'_> {
         };
         let all = || numbers.iter().copied();
         let value = match (how, numbers.as_slice()) {
-            (How::Difference, [first, second]) => first - second,
+            (How::Difference, [first, others @ ..]) => first - others.iter().sum::<f64>(),
             (How::Ratio, [first, second]) => first / second,
             (How::Min, _) => all().fold(f64::INFINITY, f64::min),
             (How::Max, _) => all().fold(f64::NEG_INFINITY, f64::max),
@@ -109,6 +111,10 @@ impl Sources<'_> {
                 .cloned(),
             ("machine", name) => {
                 let found = self.machine.get(name);
+                found.filter(|found| !found.is_null()).cloned()
+            }
+            ("record", id) => {
+                let found = self.records.get(id);
                 found.filter(|found| !found.is_null()).cloned()
             }
             ("env", name) => self.vars.get(name).map(|value| match value {
@@ -153,6 +159,7 @@ mod tests {
             vars,
             machine: &Json::Null,
             over_time: &OverTime::default(),
+            records: &Json::Null,
         };
         derive(&suite.file, sources)
     }

@@ -53,6 +53,17 @@ pub(crate) struct Machine {
     pub(crate) note: String,
 }
 
+/// Whether the targets had written what they took, before anybody looked at what was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Drained {
+    /// They had.
+    pub(crate) holds: bool,
+    /// Somebody told how much was left.
+    pub(crate) known: bool,
+    /// In words.
+    pub(crate) text: String,
+}
+
 /// The facts, as `meta.json` keeps them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +87,9 @@ pub(crate) struct Facts {
     /// It was there then, and gave no answer or a wrong one; of one that is gone, no.
     #[serde(default)]
     pub(crate) locked: bool,
+    /// `None` where the suite waits for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) drained: Option<Drained>,
     /// Declared evidence that was not there at the end, and files that could not be written as they should have been.
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
@@ -152,6 +166,15 @@ impl Facts {
                 },
             ),
         ];
+        gates.extend(self.drained.as_ref().map(|drained| Judged {
+            // Who was given time and has not written everything missed an objective; who does not tell says nothing.
+            class: if drained.known {
+                Class::Slo
+            } else {
+                Class::Validity
+            },
+            ..Judged::built_in("drained", drained.holds, drained.text.as_str())
+        }));
         if let Some(share) = share.or(self.generator_cpu_percent_mean) {
             gates.push(Judged::built_in(
                 "generator-cpu",
@@ -237,6 +260,7 @@ mod tests {
             summary: true,
             unhealthy: None,
             locked: false,
+            drained: None,
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
         };
@@ -328,6 +352,32 @@ mod tests {
     }
 
     #[test]
+    fn who_has_not_written_everything_missed_an_objective_and_who_does_not_tell_says_nothing() {
+        let judged = |holds: bool, known: bool| {
+            let facts = Facts {
+                k6_exit_code: Some(0),
+                aborted: None,
+                cut: false,
+                exhausted: false,
+                cause: Cause::Own,
+                summary: true,
+                unhealthy: None,
+                drained: Some(Drained {
+                    holds,
+                    known,
+                    text: "pending".to_owned(),
+                }),
+                evidence_missing: Vec::new(),
+                generator_cpu_percent_mean: None,
+            };
+            verdict(&facts.judge(&Crossed::default()))
+        };
+        assert_eq!(judged(true, true), Verdict::Pass);
+        assert_eq!(judged(false, true), Verdict::Fail);
+        assert_eq!(judged(false, false), Verdict::Invalid);
+    }
+
+    #[test]
     fn a_crossed_threshold_is_a_missed_objective() {
         let judged = |code: i32| {
             let facts = Facts {
@@ -339,6 +389,7 @@ mod tests {
                 summary: true,
                 unhealthy: None,
                 locked: false,
+                drained: None,
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
             };

@@ -259,38 +259,16 @@ struct Said {
 }
 
 /// A file without a name.
-fn file() -> anyhow::Result<File> {
+pub(super) fn file() -> anyhow::Result<File> {
     tempfile::tempfile().context("making a file for what psql says")
 }
 
 /// The beginning of what was written to a file, as far as it is kept.
-fn written(file: &mut File) -> anyhow::Result<String> {
+pub(super) fn written(file: &mut File) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(MOST).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Whether a statement goes to the server: what begins with a backslash is a command to psql, which may start programs and connect to
-/// other servers.
-pub(crate) fn sql(statement: &str) -> Result<(), String> {
-    if statement.trim_start().starts_with('\\') {
-        return Err(format!(
-            "`{statement}`: a command to psql; only SQL is allowed"
-        ));
-    }
-    Ok(())
-}
-
-/// Whether it is one statement alone: a second one could leave the transaction that cannot write.
-pub(crate) fn one(statement: &str) -> Result<(), String> {
-    sql(statement)?;
-    if statement.trim().trim_end_matches(';').contains(';') {
-        return Err(format!(
-            "`{statement}`: more than one statement; what is only read is one each, without `;` in it"
-        ));
-    }
-    Ok(())
 }
 
 /// `psql` beside `POSTGRES_BIN`, on the path, or where packages put it.

@@ -1,11 +1,20 @@
 //! Guarded reset of a PostgreSQL database: the statements that a suite lists under `reset`, at a host and in a database that it allows.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use super::client::{Database, Pause, Session, one, sql};
+use anyhow::Context as _;
+use barrier_procs::{Output, Supervised};
+
+use super::client::{Database, Pause, Session, file, written};
 use crate::run::clean::heading;
+use crate::run::environment::clean_environment;
+use crate::run::{program, scratch};
 use crate::suite::Suite;
-use crate::suite::schema::CleanKind;
+use crate::suite::schema::{CleanKind, CleanTable, Schema};
+use crate::suite::statement::{one, sql};
+use crate::values::duration::parse_time;
 use crate::suite::scope::{Condition, Moment};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
@@ -13,15 +22,102 @@ use crate::values::mask::masked;
 
 /// For a statement that waits for a lock which nobody gives back.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a program that makes tables may take to end when asked to.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks whether it has ended.
+const POLL: Duration = Duration::from_millis(20);
 
 /// A database and what is done to it before a run.
 #[derive(Debug)]
 pub(crate) struct Reset {
     database: Database,
+    /// What makes the tables, unless something else does.
+    schema: Option<Step>,
+    /// How long each step may take.
+    limit: Duration,
     /// What only reads, and is recorded before and after.
     statements: Vec<String>,
     /// What changes data, in its order.
     reset: Vec<String>,
+}
+
+/// What makes or migrates tables.
+#[derive(Debug)]
+enum Step {
+    File(PathBuf),
+    Program {
+        path: PathBuf,
+        arguments: Vec<String>,
+        /// The suite's variables, as a target gets them.
+        variables: Vec<(String, String)>,
+        shown: String,
+    },
+}
+
+impl Step {
+    fn new(suite: &Suite, table: &CleanTable, vars: &Vars) -> anyhow::Result<Option<Self>> {
+        let expand = |text: &str| vars.expand(text, &RunValues::new());
+        Ok(match table.schema() {
+            None => None,
+            Some(Schema::File(file)) => Some(Self::File(suite.resolve(&expand(file)?))),
+            Some(Schema::Program(words)) => {
+                let (name, arguments) = words.split_first().context("a program has a name")?;
+                let arguments = arguments.iter().map(|word| expand(word));
+                let arguments: Vec<String> = arguments.collect::<anyhow::Result<_>>()?;
+                let variables = vars.iter();
+                let variables = variables.map(|(name, value, _)| (name.to_owned(), value.to_string()));
+                Some(Self::Program {
+                    path: program::of_step(suite, &format!("clean {}", table.id), name)?,
+                    shown: masked(&format!("{name} {}", arguments.join(" "))),
+                    arguments,
+                    variables: variables.collect(),
+                })
+            }
+        })
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::File(file) => file.display().to_string(),
+            Self::Program { shown, .. } => shown.clone(),
+        }
+    }
+
+    /// What it said.
+    fn run(&self, database: &Database, limit: Duration, pause: Pause<'_>) -> anyhow::Result<String> {
+        let (path, arguments, variables) = match self {
+            Self::File(file) => return database.apply(file, limit, pause),
+            Self::Program {
+                path,
+                arguments,
+                variables,
+                ..
+            } => (path, arguments, variables),
+        };
+        let home = scratch::folder("schema-").context("making a folder for a program")?;
+        let mut command = Command::new(path);
+        clean_environment(&mut command, home.path());
+        command.args(arguments).envs(variables.iter().cloned());
+        let mut said = file()?;
+        let output = Output::File(said.try_clone()?);
+        let mut process = Supervised::start("schema", &mut command, output, GRACE)?;
+        let deadline = Instant::now() + limit;
+        while process.ended()?.is_none() {
+            if Instant::now() >= deadline {
+                process.stop();
+                anyhow::bail!(
+                    "not done within {} s; it was ended. It said: {}",
+                    limit.as_secs_f64(),
+                    written(&mut said)?.trim()
+                );
+            }
+            pause(POLL)?;
+        }
+        let status = process.end()?;
+        let said = written(&mut said)?;
+        anyhow::ensure!(status.success(), "{status}; it said: {}", said.trim());
+        Ok(said)
+    }
 }
 
 impl Reset {
@@ -43,6 +139,8 @@ impl Reset {
             let reset = table.reset.iter().map(expand);
             let plan = Self {
                 database: Database::new(suite, &format!("clean {}", table.id), &address)?,
+                schema: Step::new(suite, table, vars)?,
+                limit: limit(table)?,
                 statements: statements.collect::<anyhow::Result<_>>()?,
                 reset: reset.collect::<anyhow::Result<_>>()?,
             };
@@ -83,6 +181,8 @@ impl Reset {
     ) -> anyhow::Result<()> {
         let count = format!("{} statements", self.reset.len());
         log.push(heading(dry_run, &count, self.shown_address()));
+        let schema = self.schema.iter();
+        log.extend(schema.map(|step| format!("[plan] schema: {}", step.shown())));
         let plan = self.reset.iter();
         log.extend(plan.map(|statement| format!("[plan] {statement}")));
         log.push("[cleanup] state before".to_owned());
@@ -91,20 +191,19 @@ impl Reset {
             log.push("[cleanup] dry run: nothing was changed".to_owned());
             return Ok(());
         }
+        if let Some(step) = &self.schema {
+            log.push("[cleanup] schema".to_owned());
+            let made = step.run(&self.database, self.limit, pause);
+            let answer = self.refused(&step.shown(), made, pause)?;
+            log.push(said(&step.shown(), &answer));
+        }
         log.push("[cleanup] statements".to_owned());
         for statement in &self.reset {
             pause(Duration::ZERO)?;
             let answer = self
                 .database
-                .ask(statement, Session::Writes, LIMIT, pause);
-            // An interrupt is no refusal of the server's.
-            pause(Duration::ZERO)?;
-            let answer = answer.map_err(|error| {
-                exit::set_up(format!(
-                    "reset of {}: `{statement}`: {error:#}",
-                    self.shown_address()
-                ))
-            })?;
+                .ask(statement, Session::Writes, self.limit, pause);
+            let answer = self.refused(&format!("`{statement}`"), answer, pause)?;
             log.push(said(statement, &answer));
         }
         log.push("[cleanup] state after".to_owned());
@@ -113,10 +212,27 @@ impl Reset {
         Ok(())
     }
 
+    /// What a step said, or a fault of the set-up.
+    fn refused(
+        &self,
+        step: &str,
+        answer: anyhow::Result<String>,
+        pause: Pause<'_>,
+    ) -> anyhow::Result<String> {
+        // An interrupt is no refusal of the server's.
+        pause(Duration::ZERO)?;
+        answer.map_err(|error| {
+            exit::set_up(masked(&format!(
+                "reset of {}: {step}: {error:#}",
+                self.shown_address()
+            )))
+        })
+    }
+
     /// A question that cannot be answered (no such table yet) is a finding, not a fault.
     fn read(&self, log: &mut Vec<String>, pause: Pause<'_>) -> anyhow::Result<()> {
         for statement in &self.statements {
-            let answer = self.database.ask(statement, Session::Reads, LIMIT, pause);
+            let answer = self.database.ask(statement, Session::Reads, self.limit, pause);
             pause(Duration::ZERO)?;
             log.push(match answer {
                 Ok(answer) => said(statement, &answer),
@@ -125,6 +241,15 @@ impl Reset {
         }
         Ok(())
     }
+}
+
+/// How long each step may take.
+fn limit(table: &CleanTable) -> anyhow::Result<Duration> {
+    let Some(limit) = &table.limit else {
+        return Ok(LIMIT);
+    };
+    parse_time(limit.get_ref())
+        .map_err(|why| exit::set_up(format!("clean {}: `limit`: {why}", table.id)))
 }
 
 fn said(statement: &str, answer: &str) -> String {
