@@ -125,7 +125,7 @@ fn what_was_saturated_first_is_told_with_its_evidence() {
         "<p>give the service a larger pool</p>",
         "<th>Connections, connections</th>",
         "<td>8 (100 %) !</td>",
-        "<a href=\"main/8/cycle-01/\">",
+        "<a href=\"main&#x2f;8&#x2f;cycle-01/\">",
         "<h2>cleanup.txt</h2>",
         "the suite declares nothing to clean",
     ] {

@@ -231,38 +231,87 @@ fn concluded(scenario: &str, tables: &[&ResourceTable], runs: Vec<OfRun>) -> Bot
 impl Used {
     /// The value with its limit, and who used how much.
     fn told(&self) -> String {
-        let unit = if self.unit.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", self.unit)
+        let told = |value: f64| amount(value, &self.unit);
+        let value = match (self.value, self.limit) {
+            (None, _) => "unknown".to_owned(),
+            (Some(value), None) => told(value),
+            (Some(value), Some(limit)) if self.unit == BYTES => {
+                format!("{} of {}", told(value), told(limit))
+            }
+            (Some(value), Some(limit)) => format!("{} of {}", figure(value), told(limit)),
         };
-        let of = self
-            .limit
-            .map(|limit| format!(" of {}{unit}", figure(limit)));
-        let value = self.value.map_or_else(|| "unknown".to_owned(), figure);
-        let parts: Vec<String> = self
-            .parts
-            .iter()
-            .map(|(who, value)| format!("{who} {}", figure(*value)))
+        let parts = self.parts.iter();
+        let parts: Vec<String> = parts
+            .map(|(who, value)| format!("{who} {}", told(*value)))
             .collect();
         let parts = if parts.is_empty() {
             String::new()
         } else {
             format!(" ({})", parts.join(", "))
         };
-        let of = of.unwrap_or(unit);
-        format!("{}, {value}{of}{parts}", self.title)
+        format!("{}, {value}{parts}", self.title)
     }
 
-    /// The same in a cell of a table.
+    /// The head of its column in a table.
+    pub(super) fn column(&self) -> String {
+        match self.unit.as_str() {
+            "" | BYTES => self.title.clone(),
+            unit => format!("{}, {unit}", self.title),
+        }
+    }
+
+    /// What stands in a cell below it.
     pub(super) fn cell(&self) -> String {
         let Some(value) = self.value else {
             return "–".to_owned();
+        };
+        let value = if self.unit == BYTES {
+            amount(value, BYTES)
+        } else {
+            figure(value)
         };
         let share = self
             .share
             .map(|share| format!(" ({} %)", figure((100.0 * share).round())));
         let mark = if self.saturated { " !" } else { "" };
-        format!("{}{}{mark}", figure(value), share.unwrap_or_default())
+        format!("{value}{}{mark}", share.unwrap_or_default())
+    }
+}
+
+/// The unit that is told as MiB.
+const BYTES: &str = "bytes";
+
+/// A value with its unit.
+fn amount(value: f64, unit: &str) -> String {
+    match unit {
+        "" => figure(value),
+        BYTES => format!("{} MiB", figure(value / f64::from(1 << 20))),
+        unit => format!("{} {unit}", figure(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_as_people_read_them() {
+        let mut used = Used {
+            id: "memory".to_owned(),
+            title: "Memory".to_owned(),
+            unit: BYTES.to_owned(),
+            value: Some(536_870_912.0),
+            limit: Some(1_073_741_824.0),
+            share: Some(0.5),
+            saturated: false,
+            parts: Vec::new(),
+        };
+        assert_eq!(used.told(), "Memory, 512 MiB of 1,024 MiB");
+        assert_eq!((used.column(), used.cell()), ("Memory".to_owned(), "512 MiB (50 %)".to_owned()));
+        used.unit = "%".to_owned();
+        (used.value, used.limit, used.share, used.saturated) = (Some(95.0), Some(100.0), Some(0.95), true);
+        used.parts = vec![("store".to_owned(), 90.0), ("api".to_owned(), 5.0)];
+        assert_eq!(used.told(), "Memory, 95 of 100 % (store 90 %, api 5 %)");
+        assert_eq!((used.column(), used.cell()), ("Memory, %".to_owned(), "95 (95 %) !".to_owned()));
     }
 }

@@ -157,10 +157,7 @@ struct UseView {
 
 fn bottleneck(found: &Bottleneck) -> UseView {
     let used = found.runs.first().into_iter().flat_map(|run| &run.used);
-    let columns = used.map(|used| match used.unit.as_str() {
-        "" => used.title.clone(),
-        unit => format!("{}, {unit}", used.title),
-    });
+    let columns = used.map(Used::column);
     let row = |run: &OfRun| {
         let cells = run.used.iter().map(Used::cell);
         let cells = std::iter::once(run.verdict.clone()).chain(cells);

@@ -237,10 +237,19 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
             let text = format!("`{}`: no [[record]] has this id", from.get_ref());
             Err(problem(from, text))
         }
+        Some(("derived", id)) => {
+            let own = from.span().start;
+            let mut above = file.derive.iter();
+            if above.any(|table| table.id.get_ref() == id && table.how.span().end < own) {
+                return Ok(());
+            }
+            let text = format!("`{}`: no derived value above has this id", from.get_ref());
+            Err(problem(from, text))
+        }
         _ => Err(problem(
             from,
             format!(
-                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, record.ID, series.METRIC.STAT or monitor.ID.NAME.STAT",
+                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, record.ID, derived.ID, series.METRIC.STAT or monitor.ID.NAME.STAT",
                 from.get_ref()
             ),
         )),

@@ -362,6 +362,7 @@ mod tests {
                 cause: Cause::Own,
                 summary: true,
                 unhealthy: None,
+                locked: false,
                 drained: Some(Drained {
                     holds,
                     known,
@@ -370,7 +371,7 @@ mod tests {
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
             };
-            verdict(&facts.judge(&Crossed::default()))
+            verdict(&facts.judge(&Crossed::default(), None))
         };
         assert_eq!(judged(true, true), Verdict::Pass);
         assert_eq!(judged(false, true), Verdict::Fail);
