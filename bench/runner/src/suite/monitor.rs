@@ -51,7 +51,10 @@ pub(crate) enum MonitorKind {
 impl MonitorKind {
     /// Whether it picks values that gates can judge.
     pub(crate) fn picks(self) -> bool {
-        matches!(self, Self::Http | Self::Prom | Self::Log | Self::Machine | Self::Sql)
+        matches!(
+            self,
+            Self::Http | Self::Prom | Self::Log | Self::Machine | Self::Sql
+        )
     }
 }
 
