@@ -42,6 +42,9 @@ TARGETS_chat := chat-service
 DECLARED_chat := health,websocket-streaming
 TARGETS_m2 := challenge
 
+# Suites that need a PostgreSQL beside a Redis.
+DATABASE_m2 := yes
+
 SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml)))
 PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 
@@ -59,6 +62,9 @@ WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVE
 
 # The same for a PostgreSQL, which is named with the programs beside it.
 WITH_POSTGRES := POSTGRES_BIN=$$(scripts/ensure-postgres.sh) && export POSTGRES_BIN
+
+# What the suite needs of them.
+WITH_SERVERS = $(WITH_REDIS)$(if $(DATABASE_$(SUITE)), && $(WITH_POSTGRES))
 
 say = @echo "==> $(1)"
 
@@ -124,7 +130,7 @@ build: k6 binaries ## Build everything
 bench: PROGRAMS = barrier-bench $(TARGETS_$(SUITE))
 bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-room SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
 	$(call say,running the suite $(SUITE)$(if $(SCENARIO),: $(SCENARIO)))
-	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+	@$(WITH_SERVERS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 .PHONY: suite-exists
 suite-exists:

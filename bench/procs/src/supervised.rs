@@ -331,7 +331,8 @@ mod tests {
     fn two_files_have_one_output_each() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
-        let [output, errors] = ["output", "errors"].map(|name| File::create(path(name)).expect("a file"));
+        let [output, errors] =
+            ["output", "errors"].map(|name| File::create(path(name)).expect("a file"));
         let apart = Output::Apart(output, errors);
         let mut child = shell("echo one; echo two >&2", apart, Duration::from_secs(5));
         assert!(child.end().expect("end").success());

@@ -74,18 +74,30 @@ fn a_run_gets_a_postgres_of_its_own_and_tells_what_it_was() {
     assert_eq!(server["private"], true);
     assert_eq!(server["statementStatistics"], true);
     assert_eq!(server["settings"]["fsync"], "on");
-    assert_eq!(server["settings"]["shared_preload_libraries"], "pg_stat_statements");
+    assert_eq!(
+        server["settings"]["shared_preload_libraries"],
+        "pg_stat_statements"
+    );
     let version = server["version"].as_str().expect("a version");
-    assert!(printed.contains(&format!("postgres private {version} at postgres://postgres:***@")));
+    assert!(printed.contains(&format!(
+        "postgres private {version} at postgres://postgres:***@"
+    )));
     assert_eq!(meta["postgres"], format!("private, version {version}"));
     let samples = text(&folder.join("monitor-processes.jsonl"));
     let last: serde_json::Value =
         serde_json::from_str(samples.lines().last().expect("a sample")).expect("JSON");
     let threads = last["processes"]["postgres"]["threads"].as_u64();
-    assert!(threads.is_some_and(|threads| threads > 3), "with its own: {last}");
+    assert!(
+        threads.is_some_and(|threads| threads > 3),
+        "with its own: {last}"
+    );
     let log = text(&folder.with_file_name("postgres.log"));
     assert!(log.contains("ready to accept connections"), "{log}");
-    assert!(own.place.left_over().is_empty(), "{:?}", own.place.left_over());
+    assert!(
+        own.place.left_over().is_empty(),
+        "{:?}",
+        own.place.left_over()
+    );
 }
 
 #[test]
@@ -99,7 +111,10 @@ fn a_killed_runner_leaves_no_server_and_none_of_its_files() {
     let id = i32::try_from(runner.0.id()).expect("an id");
     let address = wait_for("an address", || {
         let evidence = own.place.evidence();
-        let mut outputs = evidence.is_dir().then(|| files(&evidence))?.into_iter()
+        let mut outputs = evidence
+            .is_dir()
+            .then(|| files(&evidence))?
+            .into_iter()
             .filter(|path| path.to_string_lossy().contains("stdout.txt"));
         told(&std::fs::read_to_string(outputs.next()?).ok()?)
     });
@@ -119,7 +134,9 @@ fn a_killed_runner_leaves_no_server_and_none_of_its_files() {
     all_end(&started);
     all_end(&[server]);
     assert!(!guest.wait().expect("its end").success());
-    wait_for("no files", || own.place.left_over().is_empty().then_some(()));
+    wait_for("no files", || {
+        own.place.left_over().is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -135,14 +152,20 @@ fn an_interrupted_plan_goes_on_with_a_new_server() {
     let plan = common::life::plan(&own.place.evidence());
     let folder = plan.display().to_string();
     wait_for("a run", || {
-        text(&plan.join("events.jsonl")).contains("\"event\":\"runBegan\"").then_some(())
+        text(&plan.join("events.jsonl"))
+            .contains("\"event\":\"runBegan\"")
+            .then_some(())
     });
     let started = children(runner);
     let (code, printed) = verb_in(&own.place, &["stop", &folder]);
     assert_eq!(code, 0, "{printed}");
     all_end(&started);
     assert!(plan.join("postgres.log").is_file());
-    assert!(own.place.left_over().is_empty(), "{:?}", own.place.left_over());
+    assert!(
+        own.place.left_over().is_empty(),
+        "{:?}",
+        own.place.left_over()
+    );
 
     let mut call = own.place.runner();
     call.args(["resume", &folder, "--detach"]);
@@ -155,7 +178,11 @@ fn an_interrupted_plan_goes_on_with_a_new_server() {
     let (code, printed) = verb_in(&own.place, &["stop", &folder]);
     assert_eq!(code, 0, "{printed}");
     assert!(plan.join("postgres-2.log").is_file());
-    assert!(own.place.left_over().is_empty(), "{:?}", own.place.left_over());
+    assert!(
+        own.place.left_over().is_empty(),
+        "{:?}",
+        own.place.left_over()
+    );
 }
 
 const STARTED: &str = r#"
@@ -182,13 +209,22 @@ fn it_is_up_with_the_targets_until_they_are_down() {
     let services = services.iter().find(|path| path.ends_with("services.json"));
     let services = json(services.expect("services"));
     assert_eq!(services["services"][0]["id"], "postgres");
-    let shown = services["services"][0]["address"].as_str().expect("an address");
-    assert!(shown.starts_with("postgres://postgres:***@127.0.0.1:"), "{shown}");
+    let shown = services["services"][0]["address"]
+        .as_str()
+        .expect("an address");
+    assert!(
+        shown.starts_with("postgres://postgres:***@127.0.0.1:"),
+        "{shown}"
+    );
     let (code, printed) = verb_in(&own.place, &["down", &down]);
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("ended    postgres, process "), "{printed}");
     all_end(&[server]);
-    assert!(own.place.left_over().is_empty(), "{:?}", own.place.left_over());
+    assert!(
+        own.place.left_over().is_empty(),
+        "{:?}",
+        own.place.left_over()
+    );
 }
 
 #[test]
@@ -202,9 +238,15 @@ fn doctor_tells_the_server_that_is_given_and_the_one_that_would_be_started() {
     let set = |address: &str| format!("DATABASE_URL={address}");
     let (code, printed) = own.at_listener("doctor", &["--set", &set(&server.url())]);
     assert_eq!(code, 0, "{printed}");
-    let expected = format!("PostgreSQL {} at postgres://postgres:***@", server.version());
+    let expected = format!(
+        "PostgreSQL {} at postgres://postgres:***@",
+        server.version()
+    );
     assert!(printed.contains(&expected), "{printed}");
-    assert!(printed.contains("PostgreSQL counts statements"), "{printed}");
+    assert!(
+        printed.contains("PostgreSQL counts statements"),
+        "{printed}"
+    );
 
     common::postgres::ask(&server, "DROP EXTENSION pg_stat_statements");
     let (code, printed) = own.at_listener("doctor", &["--set", &set(&server.url())]);
@@ -220,14 +262,29 @@ fn doctor_tells_the_server_that_is_given_and_the_one_that_would_be_started() {
 #[test]
 fn what_a_private_server_takes_from_a_suite_is_checked() {
     for (old, new, expected) in [
-        ("[env.DATABASE_URL]", "[env.DATABASE_URI]", "needs [env.DATABASE_URL] of type url"),
-        ("allow_databases = [\"shop_db\"]", "allow_databases = []", "needs `allow_databases`"),
+        (
+            "[env.DATABASE_URL]",
+            "[env.DATABASE_URI]",
+            "needs [env.DATABASE_URL] of type url",
+        ),
+        (
+            "allow_databases = [\"shop_db\"]",
+            "allow_databases = []",
+            "needs `allow_databases`",
+        ),
         ("\"shop_db\"", "\"Shop DB\"", "cannot be called `Shop DB`"),
-        ("[\"127.0.0.1\"]", "[\"localhost\"]", "a private one listens at 127.0.0.1"),
+        (
+            "[\"127.0.0.1\"]",
+            "[\"localhost\"]",
+            "a private one listens at 127.0.0.1",
+        ),
     ] {
         let own = own();
         own.edit(old, new);
         let (code, printed) = finish(own.call("validate", &[]).env_remove("LISTENER"));
-        assert!(code == 2 && printed.contains(expected), "{expected}: {printed}");
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
     }
 }

@@ -225,7 +225,10 @@ fn a_file_makes_the_tables_of_an_empty_database_before_it_is_reset() {
     database.own.write("schema.sql", broken);
     let (code, printed) = database.call("clean", &database.server.url(), &[]);
     assert_eq!(code, 2, "{printed}");
-    assert!(printed.contains("type \"nonsense\" does not exist"), "{printed}");
+    assert!(
+        printed.contains("type \"nonsense\" does not exist"),
+        "{printed}"
+    );
     assert_eq!(database.rows(), "0", "as a whole or not at all");
 }
 
@@ -243,7 +246,10 @@ fn a_program_makes_the_tables_with_the_variables_of_the_suite() {
     assert_eq!(database.rows(), "0");
     let folder = database.own.place.run_folder("main");
     let log = text(&folder.join("cleanup.txt"));
-    assert!(log.contains("\n[cleanup] schema\n") && log.contains("\nmade\n"), "{log}");
+    assert!(
+        log.contains("\n[cleanup] schema\n") && log.contains("\nmade\n"),
+        "{log}"
+    );
     assert!(!log.contains(database.server.password()), "{log}");
 
     let failing = Database::new(&[(
@@ -252,7 +258,10 @@ fn a_program_makes_the_tables_with_the_variables_of_the_suite() {
     )]);
     let (code, printed) = failing.call("clean", &failing.server.url(), &[]);
     assert_eq!(code, 2, "{printed}");
-    assert!(printed.contains("exit status: 3; it said: no room"), "{printed}");
+    assert!(
+        printed.contains("exit status: 3; it said: no room"),
+        "{printed}"
+    );
     assert_eq!(failing.rows(), "3");
 }
 
@@ -281,16 +290,35 @@ fn a_statement_that_waits_for_a_lock_ends_in_its_time() {
 #[test]
 fn what_a_reset_may_not_say_is_refused_before_anything_starts() {
     for (old, new, expected) in [
-        ("reset = [", "schema = 3\nreset = [", "`schema` is a file of SQL, or a list"),
-        ("reset = [", "schema = []\nreset = [", "`schema` is a file of SQL, or a list"),
-        ("reset = [", "limit = \"0s\"\nreset = [", "`limit` must be more than 0"),
-        ("\"TRUNCATE TABLE progress\"", "\"\\\\\\\\! rm\"", "a command to psql"),
+        (
+            "reset = [",
+            "schema = 3\nreset = [",
+            "`schema` is a file of SQL, or a list",
+        ),
+        (
+            "reset = [",
+            "schema = []\nreset = [",
+            "`schema` is a file of SQL, or a list",
+        ),
+        (
+            "reset = [",
+            "limit = \"0s\"\nreset = [",
+            "`limit` must be more than 0",
+        ),
+        (
+            "\"TRUNCATE TABLE progress\"",
+            "\"\\\\\\\\! rm\"",
+            "a command to psql",
+        ),
     ] {
         let mut suite = SUITE.to_owned();
         assert!(suite.contains(old), "{old}");
         suite = suite.replace(old, new);
         let own = postgres::suite(&format!("{EXTERNAL}{suite}"), HARNESS, false);
         let (code, printed) = finish(&mut own.call("validate", &[]));
-        assert!(code == 2 && printed.contains(expected), "{expected}: {printed}");
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
     }
 }

@@ -45,7 +45,8 @@ struct Place {
 impl Place {
     fn new(target: &str, more: &str) -> Self {
         let server = postgres::start("shop_db");
-        let statement = "CREATE TABLE progress (id int, written bool DEFAULT true)";
+        let statement =
+            "CREATE TABLE progress (id int, written bool DEFAULT true); CREATE SEQUENCE numbers";
         postgres::ask(&server, statement);
         let psql = postgres::program().with_file_name("psql");
         let target = target.replace("PSQL", &psql.display().to_string());
@@ -69,7 +70,9 @@ impl Place {
 /// The samples of a monitor.
 fn samples(place: &Place, id: &str) -> Vec<Json> {
     let text = text(&place.folder().join(format!("monitor-{id}.jsonl")));
-    let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
     lines.collect()
 }
 
@@ -78,7 +81,10 @@ fn gate(place: &Place, id: &str) -> Json {
     let verdict = json(&place.folder().join("verdict.json"));
     let gates = verdict["gates"].as_array().expect("gates").iter();
     let mut gates = gates.filter(|gate| gate["id"] == id);
-    gates.next().unwrap_or_else(|| panic!("{id}: {verdict}")).clone()
+    gates
+        .next()
+        .unwrap_or_else(|| panic!("{id}: {verdict}"))
+        .clone()
 }
 
 const MONITORS: &str = r#"
@@ -113,7 +119,7 @@ id = "writes"
 kind = "sql"
 every = "1s"
 source = "${DATABASE_URL}"
-statement = "DELETE FROM progress RETURNING id"
+statement = "SELECT nextval('numbers') AS id"
 match = ["id"]
 
 [[gate]]
@@ -166,7 +172,12 @@ fn monitors_read_a_database_and_gates_judge_what_they_read() {
     let slowest = samples(&place, "slowest");
     let last = slowest.last().expect("a sample");
     assert_eq!(last["rows"][0]["query"], "INSERT INTO");
-    assert!(last["rows"][0]["calls"].as_u64().is_some_and(|calls| calls > 2), "{last}");
+    assert!(
+        last["rows"][0]["calls"]
+            .as_u64()
+            .is_some_and(|calls| calls > 2),
+        "{last}"
+    );
     for sample in samples(&place, "writes") {
         let why = sample["error"].as_str().unwrap_or_default();
         assert!(why.contains("read-only transaction"), "{sample}");
@@ -218,11 +229,18 @@ limit = 1000
 #[test]
 fn what_was_stored_is_reconciled_by_records_and_judged_again_offline() {
     let place = Place::new(WRITER, RECORDS);
-    postgres::ask(&place.server, "INSERT INTO progress SELECT 1 FROM generate_series(1, 1000)");
+    postgres::ask(
+        &place.server,
+        "INSERT INTO progress SELECT 1 FROM generate_series(1, 1000)",
+    );
     let (code, printed) = place.run(&[]);
     assert_eq!(code, 0, "{printed}");
     let meta = json(&place.folder().join("meta.json"));
-    let number = |name: &str| meta[name].as_u64().unwrap_or_else(|| panic!("{name}: {meta}"));
+    let number = |name: &str| {
+        meta[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name}: {meta}"))
+    };
     let (stored, all) = (number("rowsStored"), number("rowsAtAll"));
     assert!(stored > 2 && all >= stored + 1000, "{stored} of {all}");
     assert!(gate(&place, "rows-changed")["value"].as_f64() >= Some(2.0));
@@ -262,37 +280,66 @@ reset = ["DELETE FROM progress WHERE written"]
 #[test]
 fn nothing_is_reset_before_everything_is_written() {
     let place = Place::new(EXTERNAL, &DRAIN.replace("WITHIN", "100s"));
-    postgres::ask(&place.server, "INSERT INTO progress VALUES (1, false), (2, true)");
+    postgres::ask(
+        &place.server,
+        "INSERT INTO progress VALUES (1, false), (2, true)",
+    );
     let mut call = place.own.call("run", &["--set", "SECONDS=0.1"]);
-    call.env("BASE_URL", place.own.address()).env("DATABASE_URL", place.server.url());
+    call.env("BASE_URL", place.own.address())
+        .env("DATABASE_URL", place.server.url());
     let output = std::process::Stdio::piped;
-    let child = call.stdout(output()).stderr(output()).spawn().expect("the runner");
+    let child = call
+        .stdout(output())
+        .stderr(output())
+        .spawn()
+        .expect("the runner");
     // It has asked, and waits.
     let asked = "SELECT sum(calls) > 1 FROM pg_stat_statements WHERE query LIKE '%NOT written%'";
-    wait_for("a look", || (postgres::ask(&place.server, asked) == "t").then_some(()));
-    assert_eq!(postgres::ask(&place.server, "SELECT count(*) FROM progress"), "2");
+    wait_for("a look", || {
+        (postgres::ask(&place.server, asked) == "t").then_some(())
+    });
+    assert_eq!(
+        postgres::ask(&place.server, "SELECT count(*) FROM progress"),
+        "2"
+    );
     postgres::ask(&place.server, "UPDATE progress SET written = true");
     let (code, printed) = common::wait(child);
     assert_eq!(code, 0, "{printed}");
-    assert_eq!(postgres::ask(&place.server, "SELECT count(*) FROM progress"), "0");
+    assert_eq!(
+        postgres::ask(&place.server, "SELECT count(*) FROM progress"),
+        "0"
+    );
     let log = text(&place.folder().join("cleanup.txt"));
-    assert!(log.starts_with("[cleanup] drain flushed: 0 after "), "{log}");
+    assert!(
+        log.starts_with("[cleanup] drain flushed: 0 after "),
+        "{log}"
+    );
     assert_eq!(gate(&place, "drained")["holds"], true);
 }
 
 #[test]
 fn what_is_not_written_in_time_keeps_the_reset_from_being_made() {
     let place = Place::new(EXTERNAL, &DRAIN.replace("WITHIN", "50ms"));
-    postgres::ask(&place.server, "INSERT INTO progress VALUES (1, false), (2, true)");
+    postgres::ask(
+        &place.server,
+        "INSERT INTO progress VALUES (1, false), (2, true)",
+    );
     for verb in ["run", "clean"] {
         let mut call = place.own.call(verb, &[]);
-        call.env("BASE_URL", place.own.address()).env("DATABASE_URL", place.server.url());
+        call.env("BASE_URL", place.own.address())
+            .env("DATABASE_URL", place.server.url());
         let (code, printed) = finish(&mut call);
         assert_eq!(code, 2, "{printed}");
         let expected = "`SELECT count(*) FROM progress WHERE NOT written` is 1 after ";
         assert!(printed.contains(expected), "{printed}");
-        assert!(printed.contains("expected 0 within 0.05 s: the handler still writes"), "{printed}");
-        assert_eq!(postgres::ask(&place.server, "SELECT count(*) FROM progress"), "2");
+        assert!(
+            printed.contains("expected 0 within 0.05 s: the handler still writes"),
+            "{printed}"
+        );
+        assert_eq!(
+            postgres::ask(&place.server, "SELECT count(*) FROM progress"),
+            "2"
+        );
     }
 }
 
@@ -302,16 +349,30 @@ fn a_target_that_leaves_something_unwritten_fails_and_one_that_does_not_tell_is_
     let place = Place::new(&unwritten, &DRAIN.replace("WITHIN", "50ms"));
     let (code, printed) = place.run(&["--set", "SECONDS=0.5"]);
     assert_eq!(code, 3, "{printed}");
-    assert_eq!(json(&place.folder().join("verdict.json"))["verdict"], "FAIL");
+    assert_eq!(
+        json(&place.folder().join("verdict.json"))["verdict"],
+        "FAIL"
+    );
     let drained = gate(&place, "drained");
-    assert_eq!((&drained["class"], &drained["holds"]), (&"slo".into(), &false.into()));
+    assert_eq!(
+        (&drained["class"], &drained["holds"]),
+        (&"slo".into(), &false.into())
+    );
 
-    let nobody = DRAIN.replace("WITHIN", "50ms").replace("NOT written", "NOT wrought");
+    let nobody = DRAIN
+        .replace("WITHIN", "50ms")
+        .replace("NOT written", "NOT wrought");
     let place = Place::new(WRITER, &nobody);
     let (code, printed) = place.run(&["--set", "SECONDS=0.1"]);
     assert_eq!(code, 3, "{printed}");
-    assert_eq!(json(&place.folder().join("verdict.json"))["verdict"], "INVALID");
-    assert!(printed.contains("column \"wrought\" does not exist"), "{printed}");
+    assert_eq!(
+        json(&place.folder().join("verdict.json"))["verdict"],
+        "INVALID"
+    );
+    assert!(
+        printed.contains("column \"wrought\" does not exist"),
+        "{printed}"
+    );
 }
 
 const POSTS: &str = r#"
@@ -340,7 +401,10 @@ fn what_people_read_later_is_kept_in_text_files() {
     assert_eq!(code, 0, "{printed}");
     let analysis = text(&place.folder().join("query_analysis.txt"));
     assert!(analysis.starts_with("statements\n"), "{analysis}");
-    assert!(analysis.contains("INSERT INTO progress VALUES ($1)"), "{analysis}");
+    assert!(
+        analysis.contains("INSERT INTO progress VALUES ($1)"),
+        "{analysis}"
+    );
     let flushes = text(&place.folder().join("flush_timing.log"));
     assert_eq!(flushes, "buffer flush rows=1\n");
 }
@@ -349,14 +413,25 @@ fn what_people_read_later_is_kept_in_text_files() {
 fn a_step_that_fails_is_told_and_loses_nothing() {
     let place = Place::new(WRITER, POSTS);
     for (statements, expected) in [
-        ("SELECT 1 AS first;\nDELETE FROM progress;\n", "read-only transaction"),
-        ("SELECT 1 AS first;\nSELECT pg_sleep(900);\n", "statement timeout"),
+        (
+            "SELECT 1 AS first;\nDELETE FROM progress;\n",
+            "read-only transaction",
+        ),
+        (
+            "SELECT 1 AS first;\nSELECT pg_sleep(900);\n",
+            "statement timeout",
+        ),
     ] {
         place.own.write("analyse.sql", statements);
         let (code, printed) = place.run(&["--set", "SECONDS=0.1"]);
         assert_eq!(code, 0, "{printed}");
-        assert!(printed.contains("warning  post step analysis: "), "{printed}");
-        let mut calls: Vec<_> = std::fs::read_dir(place.own.place.evidence()).expect("evidence").collect();
+        assert!(
+            printed.contains("warning  post step analysis: "),
+            "{printed}"
+        );
+        let mut calls: Vec<_> = std::fs::read_dir(place.own.place.evidence())
+            .expect("evidence")
+            .collect();
         let call = calls.pop().expect("a call").expect("an entry").path();
         let folder = call.join("main");
         let analysis = text(&folder.join("query_analysis.txt"));
@@ -365,7 +440,12 @@ fn a_step_that_fails_is_told_and_loses_nothing() {
         assert!(failed.contains(expected), "{failed}");
         let verdict = json(&folder.join("verdict.json"));
         assert_eq!(verdict["verdict"], "PASS");
-        assert!(verdict["warnings"].to_string().contains("post step analysis"), "{verdict}");
+        assert!(
+            verdict["warnings"]
+                .to_string()
+                .contains("post step analysis"),
+            "{verdict}"
+        );
         std::fs::remove_dir_all(call).expect("removed");
     }
 }
@@ -374,25 +454,88 @@ fn a_step_that_fails_is_told_and_loses_nothing() {
 fn what_may_not_be_declared_is_refused() {
     let monitor = MONITORS;
     for (suite, old, new, expected) in [
-        (monitor, "every = \"1s\"", "every = \"900ms\"", "`every` of a sql monitor is at least 1s"),
-        (monitor, "statement = \"DELETE", "of = [\"k6\"]\nstatement = \"DELETE", "`of` is of monitors"),
-        (monitor, "statement = \"DELETE FROM progress RETURNING id\"", "", "a sql monitor needs `statement`"),
-        (monitor, "RETURNING id\"", "RETURNING id; COMMIT\"", "more than one statement"),
-        (monitor, "match = [\"id\"]", "match = [\"9\"]", "a name is missing"),
-        (RECORDS, "record.rowsAtAll", "record.rowsAtall", "no [[record]] has this id"),
-        (RECORDS, "from = [\"record.rowsAtAll\", ", "from = [", "takes two values or more"),
+        (
+            monitor,
+            "every = \"1s\"",
+            "every = \"900ms\"",
+            "`every` of a sql monitor is at least 1s",
+        ),
+        (
+            monitor,
+            "match = [\"id\"]",
+            "of = [\"k6\"]\nmatch = [\"id\"]",
+            "`of` is of monitors",
+        ),
+        (
+            monitor,
+            "statement = \"SELECT nextval('numbers') AS id\"",
+            "",
+            "a sql monitor needs `statement`",
+        ),
+        (
+            monitor,
+            "AS id\"",
+            "AS id; COMMIT\"",
+            "more than one statement",
+        ),
+        (
+            monitor,
+            "match = [\"id\"]",
+            "match = [\"9\"]",
+            "a name is missing",
+        ),
+        (
+            RECORDS,
+            "record.rowsAtAll",
+            "record.rowsAtall",
+            "no [[record]] has this id",
+        ),
+        (
+            RECORDS,
+            "from = [\"record.rowsAtAll\", ",
+            "from = [",
+            "takes two values or more",
+        ),
         (DRAIN, "WITHIN", "10ms", "`limit` at least as long"),
-        (POSTS, "out = \"flush_timing.log\"", "out = \"../flush.log\"", "the name of a text file"),
-        (POSTS, "out = \"flush_timing.log\"", "out = \"query_analysis.txt\"", "a second post step that writes"),
-        (POSTS, "out = \"flush_timing.log\"", "out = \"stdout.txt\"", "the name of a text file"),
-        (POSTS, "source = \"writer\"", "source = \"reader\"", "no target `reader`"),
-        (POSTS, "match = [\"buffer flush\", ", "match = [\"(\", ", "unclosed group"),
+        (
+            POSTS,
+            "out = \"flush_timing.log\"",
+            "out = \"../flush.log\"",
+            "the name of a text file",
+        ),
+        (
+            POSTS,
+            "out = \"flush_timing.log\"",
+            "out = \"query_analysis.txt\"",
+            "a second post step that writes",
+        ),
+        (
+            POSTS,
+            "out = \"flush_timing.log\"",
+            "out = \"stdout.txt\"",
+            "the name of a text file",
+        ),
+        (
+            POSTS,
+            "source = \"writer\"",
+            "source = \"reader\"",
+            "no target `reader`",
+        ),
+        (
+            POSTS,
+            "match = [\"buffer flush\", ",
+            "match = [\"(\", ",
+            "unclosed group",
+        ),
         (POSTS, "file = \"analyse.sql\"", "", "needs `file`"),
     ] {
         assert!(suite.contains(old), "{old}");
         let suite = format!("{WRITER}{SUITE}{}", suite.replace(old, new));
         let own = postgres::suite(&suite, HARNESS, false);
         let (code, printed) = finish(&mut own.call("validate", &[]));
-        assert!(code == 2 && printed.contains(expected), "{expected}: {printed}");
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
     }
 }

@@ -112,13 +112,7 @@ fn started(
     }
     account.run(command.current_dir(folder));
     // It takes SIGTERM as "once all clients have gone", and whoever else is connected need not go with a caller that was killed.
-    Supervised::start_until(
-        name,
-        command,
-        Output::File(file),
-        STOP_GRACE,
-        Signal::QUIT,
-    )
+    Supervised::start_until(name, command, Output::File(file), STOP_GRACE, Signal::QUIT)
 }
 
 /// The program that is installed beside the server.

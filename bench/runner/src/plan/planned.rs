@@ -288,9 +288,17 @@ fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s
     let records = records.map(|table| (format!("record {}", table.id.get_ref()), &table.source));
     let drains = suite.file.drain.iter();
     let drains = drains.map(|table| (format!("drain {}", table.id.get_ref()), &table.source));
-    let posts = suite.file.post.iter().filter(|table| table.kind == PostKind::Sql);
+    let posts = suite
+        .file
+        .post
+        .iter()
+        .filter(|table| table.kind == PostKind::Sql);
     let posts = posts.map(|table| (format!("post {}", table.id.get_ref()), &table.source));
-    let asked = clean.chain(monitors).chain(records).chain(drains).chain(posts);
+    let asked = clean
+        .chain(monitors)
+        .chain(records)
+        .chain(drains)
+        .chain(posts);
     let tables = of_target.chain(asked);
     tables
         .map(|(what, text)| (what, text.get_ref().as_str()))

@@ -92,7 +92,9 @@ fn wait(
     loop {
         let asked = question.ask(suite, vars, &RunValues::new(), pause);
         let found = match asked {
-            Ok(Some(value)) => value.as_f64().ok_or_else(|| format!("`{value}` is no number")),
+            Ok(Some(value)) => value
+                .as_f64()
+                .ok_or_else(|| format!("`{value}` is no number")),
             Ok(None) => Err("there is no such value".to_owned()),
             // A signal, or what no waiting mends.
             Err(error) if error.is::<Stop>() => return Err(error),
@@ -109,7 +111,9 @@ fn wait(
         }
         if time >= table.limit {
             let say = table.say.as_ref();
-            let say = say.map(|say| vars.expand_shown(say.get_ref())).transpose()?;
+            let say = say
+                .map(|say| vars.expand_shown(say.get_ref()))
+                .transpose()?;
             let say = say.map_or_else(String::new, |say| format!(": {say}"));
             let (known, seen) = match found {
                 Ok(value) => (true, format!("is {value}")),

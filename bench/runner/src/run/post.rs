@@ -89,7 +89,9 @@ fn lines(table: &PostTable, folder: &Folder, kept: &[Kept]) -> anyhow::Result<St
     let words = table.words.iter().map(|word| word.get_ref());
     let words = RegexSet::new(words).context("reading `match`")?;
     let mut text = String::new();
-    let own = kept.iter().filter(|kept| kept.target == *table.source.get_ref());
+    let own = kept
+        .iter()
+        .filter(|kept| kept.target == *table.source.get_ref());
     let mut any = false;
     for kept in own {
         any = true;
@@ -113,7 +115,9 @@ fn keep(
 ) -> Option<String> {
     let id = table.id.get_ref();
     let why = error.map(|error| masked(&format!("{error:#}")));
-    let end = why.as_ref().map_or_else(String::new, |why| format!("[post] failed: {why}\n"));
+    let end = why
+        .as_ref()
+        .map_or_else(String::new, |why| format!("[post] failed: {why}\n"));
     // A failure is among the faults of the folder.
     let _ = folder.write(table.out.get_ref(), format!("{text}{end}").as_bytes());
     why.map(|why| format!("post step {id}: {why}"))

@@ -32,7 +32,10 @@ pub(super) fn of_project(suite: &Suite, name: &str) -> anyhow::Result<Result<Pat
     let places: Vec<PathBuf> = beside.into_iter().chain(in_homes).collect();
     let found = places.iter().find(|path| path.is_file()).cloned();
     Ok(found.ok_or_else(|| {
-        let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+        let places: Vec<String> = places
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         format!("neither {variable} nor {} has one", places.join(" nor "))
     }))
 }

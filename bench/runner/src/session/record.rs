@@ -276,7 +276,8 @@ fn certain(runs: &[Entry]) -> usize {
 }
 
 /// What is said of processes that cannot be told from here.
-pub(crate) const ELSEWHERE: &str = "runs, or ran, in another container or on another machine, which cannot be told from here";
+pub(crate) const ELSEWHERE: &str =
+    "runs, or ran, in another container or on another machine, which cannot be told from here";
 
 /// How long ago something was, in words.
 pub(crate) fn ago(at: Timestamp) -> String {

@@ -54,15 +54,7 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> anyhow::Result<Report> 
     let _scratch = Scratch::open()?;
     let servers = Servers::start(suite, plan, &mut inbox, &Stream::default())?;
     for (run, probe) in trials(plan) {
-        let tried = with_target(
-            suite,
-            run,
-            probe,
-            &k6,
-            &servers,
-            &mut inbox,
-            &mut report,
-        );
+        let tried = with_target(suite, run, probe, &k6, &servers, &mut inbox, &mut report);
         report.failed(tried)?;
     }
     Ok(report)

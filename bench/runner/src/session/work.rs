@@ -357,9 +357,7 @@ impl<'a> Session<'a> {
         let folder = self.invocation.run_folder(&run.folder, number)?;
         self.servers.supply(&mut run.vars);
         let shared = &self.shared;
-        let servers = self
-            .servers
-            .facts(shared.suite, &run.vars, &mut self.inbox);
+        let servers = self.servers.facts(shared.suite, &run.vars, &mut self.inbox);
         let run_id = format!(
             "{}-{}",
             jiff::Timestamp::now().as_millisecond(),

@@ -7,8 +7,8 @@ use super::scenario::looks_at;
 use super::schema::{File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
-    asked, check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names,
-    check_plan, check_quick, check_resources, check_targets, post, private, schema1,
+    check_alerts, check_asked, check_clean, check_derive, check_gates, check_monitors, check_names,
+    check_plan, check_post, check_quick, check_resources, check_targets, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -110,8 +110,8 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     private::servers(file)?;
     check_targets::targets(file)?;
     check_clean::tables(file)?;
-    asked::drains(file, &scenarios)?;
-    post::posts(file, &scenarios)?;
+    check_asked::drains(file, &scenarios)?;
+    check_post::posts(file, &scenarios)?;
     check_meta(file)?;
     check_plan::scenarios(file)?;
     check_quick::quick(file)?;
@@ -201,7 +201,7 @@ fn check_meta(file: &File) -> Result<(), Problem> {
     )?;
     for record in &file.record {
         let kind = *record.kind.get_ref();
-        asked::asked(file, kind, &record.source, &record.statement, &["run_id"])?;
+        check_asked::asked(file, kind, &record.source, &record.statement, &["run_id"])?;
     }
     for meta in &file.meta {
         match (&meta.text, &meta.value) {

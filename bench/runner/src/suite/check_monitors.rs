@@ -5,7 +5,7 @@ use std::time::Duration;
 use regex::Regex;
 use toml::Spanned;
 
-use super::asked::path;
+use super::check_asked::path;
 use super::check_gates::kind_of;
 use super::monitor::{FIGURES, MACHINE, MonitorKind, MonitorTable};
 use super::over_time::is_tag_name;
@@ -141,7 +141,8 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
             }
             // Each look is a process of its own.
             if monitor.every < LEAST_OF_SQL {
-                let text = "`every` of a sql monitor is at least 1s: each look is a psql of its own";
+                let text =
+                    "`every` of a sql monitor is at least 1s: each look is a psql of its own";
                 return Err(problem(&monitor.id, text));
             }
         }

@@ -29,6 +29,7 @@ pub(crate) mod waits;
 
 mod check;
 mod check_alerts;
+mod check_asked;
 mod check_clean;
 mod check_derive;
 mod check_gates;
@@ -37,6 +38,7 @@ mod check_load;
 mod check_monitors;
 mod check_names;
 mod check_plan;
+mod check_post;
 mod check_quick;
 mod check_resources;
 mod check_targets;

@@ -48,7 +48,10 @@ impl Named {
         let empty = matches!(&by, By::Pid(0) | By::Port(0))
             || matches!(&by, By::Pattern(parts) if parts.is_empty());
         // These are the names of what the runner watches by itself.
-        if empty || name.is_empty() || ["k6", "target", "redis", "postgres", "runner"].contains(&name) {
+        if empty
+            || name.is_empty()
+            || ["k6", "target", "redis", "postgres", "runner"].contains(&name)
+        {
             return Err(refused());
         }
         Ok(Self {

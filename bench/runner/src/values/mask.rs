@@ -53,7 +53,15 @@ pub(crate) fn register(secret: &str) {
 
 /// What a value is called that opens a door.
 const SECRET_NAMES: [&str; 9] = [
-    "auth", "cookie", "credential", "key", "pass", "secret", "session", "sig", "token",
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "pass",
+    "secret",
+    "session",
+    "sig",
+    "token",
 ];
 
 /// Whether what has this name, as a header or a part of a query, is a secret by its name.

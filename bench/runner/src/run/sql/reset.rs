@@ -13,10 +13,10 @@ use crate::run::environment::clean_environment;
 use crate::run::{program, scratch};
 use crate::suite::Suite;
 use crate::suite::schema::{CleanKind, CleanTable, Schema};
-use crate::suite::statement::{one, sql};
-use crate::values::duration::parse_time;
 use crate::suite::scope::{Condition, Moment};
+use crate::suite::statement::{one, sql};
 use crate::suite::vars::{RunValues, Vars};
+use crate::values::duration::parse_time;
 use crate::values::exit;
 use crate::values::mask::masked;
 
@@ -65,7 +65,8 @@ impl Step {
                 let arguments = arguments.iter().map(|word| expand(word));
                 let arguments: Vec<String> = arguments.collect::<anyhow::Result<_>>()?;
                 let variables = vars.iter();
-                let variables = variables.map(|(name, value, _)| (name.to_owned(), value.to_string()));
+                let variables =
+                    variables.map(|(name, value, _)| (name.to_owned(), value.to_string()));
                 Some(Self::Program {
                     path: program::of_step(suite, &format!("clean {}", table.id), name)?,
                     shown: masked(&format!("{name} {}", arguments.join(" "))),
@@ -84,7 +85,12 @@ impl Step {
     }
 
     /// What it said.
-    fn run(&self, database: &Database, limit: Duration, pause: Pause<'_>) -> anyhow::Result<String> {
+    fn run(
+        &self,
+        database: &Database,
+        limit: Duration,
+        pause: Pause<'_>,
+    ) -> anyhow::Result<String> {
         let (path, arguments, variables) = match self {
             Self::File(file) => return database.apply(file, limit, pause),
             Self::Program {
@@ -232,7 +238,9 @@ impl Reset {
     /// A question that cannot be answered (no such table yet) is a finding, not a fault.
     fn read(&self, log: &mut Vec<String>, pause: Pause<'_>) -> anyhow::Result<()> {
         for statement in &self.statements {
-            let answer = self.database.ask(statement, Session::Reads, self.limit, pause);
+            let answer = self
+                .database
+                .ask(statement, Session::Reads, self.limit, pause);
             pause(Duration::ZERO)?;
             log.push(match answer {
                 Ok(answer) => said(statement, &answer),

@@ -177,9 +177,8 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
     let whole = |path: &PathBuf| {
         // A link may lead to where the others are.
         let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        let beside = |name: &str| {
-            path.with_file_name(name).is_file() || real.with_file_name(name).is_file()
-        };
+        let beside =
+            |name: &str| path.with_file_name(name).is_file() || real.with_file_name(name).is_file();
         beside("initdb") && beside("psql")
     };
     find_on_path("postgres")
