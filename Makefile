@@ -28,7 +28,7 @@ HEADER := rust-core/ffi/include/barrier.h
 
 TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
 GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
-SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh js/m2/fixtures/*.sh js/m2/fixtures/lib/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh js/m2/*.sh js/m2/fixtures/*.sh js/m2/fixtures/lib/*.sh)
 
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
@@ -41,6 +41,9 @@ TARGETS_controls := waiting-room
 TARGETS_chat := chat-service
 DECLARED_chat := health,websocket-streaming
 TARGETS_m2 := challenge
+# The lowest level of each ladder, which takes half an hour each: whole ladders take a night, and end where something fails.
+DECLARED_m2 := scenario1,scenario2,scenario3
+DECLARED_ARGS_m2 := --level TARGET_RPS=50 --level TARGET_EPS=100
 
 # Suites that need a PostgreSQL beside a Redis.
 DATABASE_m2 := yes
@@ -235,7 +238,7 @@ acceptance: $(ACCEPTANCE_PARTS) ## Run what takes long: fault series, declared d
 
 .PHONY: $(SUITE_RUNS)
 $(SUITE_RUNS): suite-%:
-	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*)
+	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*) ARGS="$(DECLARED_ARGS_$*)"
 
 # Its images stay below .cache/container, for `scripts/container.sh run`.
 .PHONY: container
