@@ -1,7 +1,9 @@
 //! The command line.
 
 mod ci;
+mod clean;
 mod detach;
+mod fixtures;
 mod judge;
 mod life;
 mod list;
@@ -22,17 +24,11 @@ use crate::monitoring::place::Place;
 use crate::monitoring::serve;
 use crate::plan::Plan;
 use crate::report;
-use crate::run::clean;
-use crate::run::drain;
-use crate::run::settle::settle;
-use crate::run::sql::reset::Reset;
 use crate::session;
 use crate::session::{Manner, lock};
 use crate::suite::Suite;
 use crate::suite::given::Given;
-use crate::suite::private::POSTGRES;
-use crate::suite::schema::{CleanKind, CleanTable, TargetKind};
-use crate::terminal::{self, Terminal, say};
+use crate::terminal::{Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
 use monitor::MonitorVerb;
@@ -194,6 +190,20 @@ enum Verb {
         /// Print what would be deleted and what is there; change nothing
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Make the files that a suite's runs need, or look whether they are there
+    ///
+    /// Each by the program that the suite names, those first that others need; nothing is written unless all of them hold what is
+    /// expected. The same call makes the same bytes.
+    Fixtures {
+        #[command(flatten)]
+        what: What,
+        /// Write nothing; fail unless each file is there and as it would be made
+        #[arg(long)]
+        check: bool,
+        /// Put back what a run that was killed has left in the place of a target's own files
+        #[arg(long, conflicts_with = "check")]
+        restore: bool,
     },
     /// Look for what would spoil a run, and say how to mend it
     ///
@@ -419,7 +429,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
         } => up::up(what, detach, in_background),
         Verb::Down { what } => up::down(&what),
         Verb::Judge { folder, suite } => judge::judge(&folder, suite.as_deref()),
-        Verb::Clean { what, dry_run } => clean(what, dry_run),
+        Verb::Clean { what, dry_run } => clean::clean(what, dry_run),
+        Verb::Fixtures {
+            what,
+            check,
+            restore,
+        } => fixtures::fixtures(what, check, restore),
         Verb::Doctor { what } => {
             let (suite, selection) = what.load(How::default())?;
             let plan = Plan::new(&suite, &selection)?;
@@ -495,78 +510,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             Ok(exit::OK)
         }
     }
-}
-
-fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
-    let (suite, selection) = what.load(How::default())?;
-    // Somebody else's run must not lose its queues.
-    let _lock = if dry_run {
-        None
-    } else {
-        Some(lock::take(&format!("{}, cleaning", suite.file.suite.id))?)
-    };
-    let plan = Plan::new(&suite, &selection)?;
-    let Some(run) = plan.runs.into_iter().next() else {
-        return Err(exit::set_up("the plan holds no run"));
-    };
-    if !run.point.is_empty() {
-        say(&format!("as before {}", run.title()));
-    }
-    let vars = run.vars.clone();
-    let is_sql = |table: &CleanTable| table.kind == CleanKind::Sql;
-    if suite.file.clean.iter().any(is_sql)
-        && suite.file.needs(POSTGRES)
-        && vars.get(POSTGRES.variable).is_none()
-    {
-        return Err(exit::set_up(format!(
-            "{} is missing: a private PostgreSQL starts empty; name the database to reset",
-            POSTGRES.variable
-        )));
-    }
-    let mut pause = |time| {
-        std::thread::sleep(time);
-        Ok(())
-    };
-    if !dry_run {
-        drain::before(&suite, &run, &mut pause, |text| {
-            say(&format!("[cleanup] {text}"));
-        })?;
-    }
-    let resets = Reset::all(&suite, &vars)?;
-    for reset in &resets {
-        terminal::cleaning(reset.shown_address(), reset.summary())
-            .iter()
-            .for_each(|line| say(line));
-        let mut log = Vec::new();
-        let result = reset.execute(dry_run, &mut log, &mut pause);
-        log.iter().for_each(|line| say(line));
-        result?;
-    }
-    let mut tables = suite.file.clean.iter();
-    if !resets.is_empty() && tables.all(is_sql) {
-        return Ok(exit::OK);
-    }
-    if vars.get("REDIS_URL").is_none() {
-        return Err(exit::set_up(
-            "REDIS_URL is missing: a private Redis starts empty; name the Redis to clean",
-        ));
-    }
-    let Some(cleaning) = clean::Plan::new(&suite, &vars, &[])? else {
-        say("the suite declares nothing to clean");
-        return Ok(exit::OK);
-    };
-    terminal::cleaning(cleaning.shown_address(), cleaning.summary())
-        .iter()
-        .for_each(|line| say(line));
-    if run.target.kind == TargetKind::External && !dry_run {
-        settle(&suite, &vars, pause, |text| {
-            say(&format!("[cleanup] {text}"));
-        })?;
-    }
-    let mut log = Vec::new();
-    let result = cleaning.execute(dry_run, &mut log, || Ok(()));
-    log.iter().for_each(|line| say(line));
-    result.map(|()| exit::OK)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::plan::{Plan, PlannedRun, points};
 use crate::run::compose::Engine;
+use crate::run::fixtures::look;
 use crate::run::k6::Binary;
 use crate::run::monitor::named;
 use crate::run::{probe, target};
@@ -41,6 +42,7 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
             target_present(suite, run, table, &mut report);
         }
         processes(run, &mut report);
+        fixtures(suite, run, &mut report);
         if let Some(users) = run.users {
             carries(suite, run, users, &mut report);
         }
@@ -72,6 +74,18 @@ fn processes(run: &PlannedRun<'_>, report: &mut Report) {
         Ok(found) => {
             for found in found {
                 report.good(format!("process {}", found.shown));
+            }
+        }
+        Err(error) => report.note(Err(error), None),
+    }
+}
+
+/// Whether the files that were made for the run are there.
+fn fixtures(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
+    match look(suite, &run.vars) {
+        Ok(found) => {
+            for found in found {
+                report.good(format!("fixture {} {}", found.id, found.path.display()));
             }
         }
         Err(error) => report.note(Err(error), None),

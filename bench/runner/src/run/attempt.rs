@@ -11,6 +11,7 @@ use crate::run::clean;
 use crate::run::conclude::{Ran, conclude};
 use crate::run::declared;
 use crate::run::drain;
+use crate::run::fixtures::{install::Installed, look};
 use crate::run::inbox::Inbox;
 use crate::run::inspect;
 use crate::run::k6::{Call, Watch};
@@ -130,6 +131,7 @@ impl Attempt<'_, '_> {
     ) -> anyhow::Result<Judgement> {
         let (suite, folder) = (self.shared.suite, self.folder);
         let external = self.run.target.kind == TargetKind::External;
+        meta.fixtures(&look(suite, &self.run.vars)?);
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
         self.clean(cleaning)?;
         let mut program = None;
@@ -149,6 +151,8 @@ impl Attempt<'_, '_> {
             program = Some(started);
         }
         meta.services(&build::services(suite, self.run)?);
+        // Before targets, which read them, and so dropped after these.
+        let installed = Installed::all(suite, &self.run.vars)?;
         let mut vars = self.run.vars.clone();
         let split = Split::of(self.run);
         let apart = split.as_ref().and_then(|split| split.as_ref().ok());
@@ -222,7 +226,11 @@ impl Attempt<'_, '_> {
         self.clean_after(cleaning);
         // They end before their logs are judged complete, and also when something went wrong.
         targets.stop(folder);
+        let put_back = installed.put_back();
         let (ran, mut kept) = ended?;
+        if let Err(error) = put_back {
+            self.beware(meta, masked(&format!("{error:#}")));
+        }
         kept.extend(logs::of_started(&self.run.targets()));
         for text in post::logs(suite, self.run, folder, &kept) {
             self.beware(meta, text);

@@ -101,7 +101,6 @@ fn wait(
             Err(error) => Err(masked(&format!("{error:#}"))),
         };
         let time = began.elapsed();
-        #[expect(clippy::float_cmp, reason = "a count, or whatever the suite says")]
         if found == Ok(table.is) {
             return Ok(Drained {
                 holds: true,

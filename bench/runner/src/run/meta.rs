@@ -9,6 +9,7 @@ use crate::evidence::{Folder, MANIFEST};
 use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
 use crate::run::build::{Identity, Started};
+use crate::run::fixtures::Looked;
 use crate::run::k6::{Binary, Finished};
 use crate::run::sql::server::Facts as PostgresFacts;
 use crate::suite::Suite;
@@ -205,6 +206,18 @@ impl Meta {
         if !programs.is_empty() {
             self.json.insert("services".to_owned(), programs.into());
         }
+    }
+
+    /// The files that were made for the run.
+    pub(super) fn fixtures(&mut self, fixtures: &[Looked]) {
+        if fixtures.is_empty() {
+            return;
+        }
+        let fixtures = fixtures.iter();
+        let fixtures: Map<String, Json> = fixtures
+            .map(|fixture| (fixture.id.clone(), fixture.record()))
+            .collect();
+        self.json.insert("fixtures".to_owned(), fixtures.into());
     }
 
     /// What targets may take, and where that is not as it is declared.

@@ -11,6 +11,7 @@ mod conclude;
 mod declared;
 pub(crate) mod drain;
 mod environment;
+pub(crate) mod fixtures;
 pub(crate) mod inbox;
 mod inspect;
 pub(crate) mod k6;

@@ -7,8 +7,9 @@ use super::scenario::looks_at;
 use super::schema::{File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
-    check_alerts, check_asked, check_clean, check_derive, check_gates, check_monitors, check_names,
-    check_plan, check_post, check_quick, check_resources, check_targets, private, schema1,
+    check_alerts, check_asked, check_clean, check_derive, check_fixtures, check_gates,
+    check_monitors, check_names, check_plan, check_post, check_quick, check_resources,
+    check_targets, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -29,6 +30,7 @@ const OWN_FIELDS: &[&str] = &[
     "environment",
     "estimateMs",
     "exitCode",
+    "fixtures",
     "gitBranch",
     "gitDirty",
     "harness",
@@ -110,6 +112,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     private::servers(file)?;
     check_targets::targets(file)?;
     check_clean::tables(file)?;
+    check_fixtures::fixtures(file)?;
     check_asked::drains(file, &scenarios)?;
     check_post::posts(file, &scenarios)?;
     check_meta(file)?;

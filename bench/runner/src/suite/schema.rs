@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::alert::{AlertTable, DashboardTable};
 use super::asked::{AskedKind, DrainTable};
+use super::fixture::FixtureTable;
 use super::monitor::MonitorTable;
 use super::post::PostTable;
 use super::resource::{DocumentTable, ResourceTable};
@@ -43,6 +44,8 @@ pub(crate) struct File {
     pub(crate) probe: Option<ProbeTable>,
     #[serde(default)]
     pub(crate) clean: Vec<CleanTable>,
+    #[serde(default)]
+    pub(crate) fixture: Vec<FixtureTable>,
     #[serde(default)]
     pub(crate) drain: Vec<DrainTable>,
     #[serde(default)]

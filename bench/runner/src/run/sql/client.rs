@@ -259,12 +259,12 @@ struct Said {
 }
 
 /// A file without a name.
-pub(super) fn file() -> anyhow::Result<File> {
+pub(in crate::run) fn file() -> anyhow::Result<File> {
     tempfile::tempfile().context("making a file for what psql says")
 }
 
 /// The beginning of what was written to a file, as far as it is kept.
-pub(super) fn written(file: &mut File) -> anyhow::Result<String> {
+pub(in crate::run) fn written(file: &mut File) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(MOST).read_to_end(&mut bytes)?;

@@ -1,16 +1,13 @@
 //! Guarded reset of a PostgreSQL database: the statements that a suite lists under `reset`, at a host and in a database that it allows.
 
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use barrier_procs::{Output, Supervised};
 
-use super::client::{Database, Pause, Session, file, written};
+use super::client::{Database, Pause, Session};
 use crate::run::clean::heading;
-use crate::run::environment::clean_environment;
-use crate::run::{program, scratch};
+use crate::run::program;
 use crate::suite::Suite;
 use crate::suite::schema::{CleanKind, CleanTable, Schema};
 use crate::suite::scope::{Condition, Moment};
@@ -22,10 +19,6 @@ use crate::values::mask::masked;
 
 /// For a statement that waits for a lock which nobody gives back.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long a program that makes tables may take to end when asked to.
-const GRACE: Duration = Duration::from_secs(5);
-/// Between two looks whether it has ended.
-const POLL: Duration = Duration::from_millis(20);
 
 /// A database and what is done to it before a run.
 #[derive(Debug)]
@@ -48,8 +41,7 @@ enum Step {
     Program {
         path: PathBuf,
         arguments: Vec<String>,
-        /// The suite's variables, as a target gets them.
-        variables: Vec<(String, String)>,
+        vars: Box<Vars>,
         shown: String,
     },
 }
@@ -64,14 +56,11 @@ impl Step {
                 let (name, arguments) = words.split_first().context("a program has a name")?;
                 let arguments = arguments.iter().map(|word| expand(word));
                 let arguments: Vec<String> = arguments.collect::<anyhow::Result<_>>()?;
-                let variables = vars.iter();
-                let variables =
-                    variables.map(|(name, value, _)| (name.to_owned(), value.to_string()));
                 Some(Self::Program {
                     path: program::of_step(suite, &format!("clean {}", table.id), name)?,
                     shown: masked(&format!("{name} {}", arguments.join(" "))),
                     arguments,
-                    variables: variables.collect(),
+                    vars: Box::new(vars.clone()),
                 })
             }
         })
@@ -91,38 +80,15 @@ impl Step {
         limit: Duration,
         pause: Pause<'_>,
     ) -> anyhow::Result<String> {
-        let (path, arguments, variables) = match self {
-            Self::File(file) => return database.apply(file, limit, pause),
+        match self {
+            Self::File(file) => database.apply(file, limit, pause),
             Self::Program {
                 path,
                 arguments,
-                variables,
+                vars,
                 ..
-            } => (path, arguments, variables),
-        };
-        let home = scratch::folder("schema-").context("making a folder for a program")?;
-        let mut command = Command::new(path);
-        clean_environment(&mut command, home.path());
-        command.args(arguments).envs(variables.iter().cloned());
-        let mut said = file()?;
-        let output = Output::File(said.try_clone()?);
-        let mut process = Supervised::start("schema", &mut command, output, GRACE)?;
-        let deadline = Instant::now() + limit;
-        while process.ended()?.is_none() {
-            if Instant::now() >= deadline {
-                process.stop();
-                anyhow::bail!(
-                    "not done within {} s; it was ended. It said: {}",
-                    limit.as_secs_f64(),
-                    written(&mut said)?.trim()
-                );
-            }
-            pause(POLL)?;
+            } => program::said(path, arguments, vars, limit, pause),
         }
-        let status = process.end()?;
-        let said = written(&mut said)?;
-        anyhow::ensure!(status.success(), "{status}; it said: {}", said.trim());
-        Ok(said)
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Command {
     Service(Box<ServiceArgs>),
     /// Take events over gRPC, and write what they change in flushes
     EventHandler(Box<HandlerArgs>),
-    /// Make the table, unless it is there
+    /// Make the table of the database
     Schema(SchemaArgs),
     /// Write the files that load scripts read, or check them
     Fixtures(FixturesArgs),
