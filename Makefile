@@ -47,6 +47,8 @@ DECLARED_ARGS_m2 := --level TARGET_RPS=50 --level TARGET_EPS=100
 
 # Suites that need a PostgreSQL beside a Redis.
 DATABASE_m2 := yes
+# Suites whose runs need fixtures, which are made before.
+FIXTURES_m2 := yes
 
 SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml)))
 PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
@@ -133,6 +135,7 @@ build: k6 binaries ## Build everything
 bench: PROGRAMS = barrier-bench $(TARGETS_$(SUITE))
 bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-room SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
 	$(call say,running the suite $(SUITE)$(if $(SCENARIO),: $(SCENARIO)))
+	@$(if $(FIXTURES_$(SUITE)),PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench fixtures bench/suites/$(SUITE).toml,:)
 	@$(WITH_SERVERS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 .PHONY: suite-exists
