@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod climb;
 pub(crate) mod evidence;
 pub(crate) mod life;
+pub(crate) mod m2;
 pub(crate) mod monitor;
 pub(crate) mod own;
 pub(crate) mod postgres;
