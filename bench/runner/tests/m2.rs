@@ -104,7 +104,7 @@ fn check_05_06_a_level_that_holds() {
     assert_eq!(ran.verdict(), "PASS", "{printed}");
     let rate = ran.seen("api-rate");
     assert!((rate - 20.0).abs() <= 0.2, "{rate} a second");
-    assert!(ran.derived("usersWhoClaimed") >= 3.0);
+    assert!(ran.derived("usersWhoClaimed") >= 2.0);
     assert!(ran.derived("serviceMemory") > 0.0);
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn challenge() -> PathBuf {
 }
 
 /// Levels of a few requests and events a second, and no waits between runs: nothing here is about how much the reference carries.
-const SMALL: [(&str, &str); 5] = [
+const SMALL: [(&str, &str); 7] = [
     (
         "levels = [50, 100, 200, 500, 1000, 2000, 5000]",
         "levels = [10, 20, 40, 80]",
@@ -35,7 +35,12 @@ const SMALL: [(&str, &str); 5] = [
         "points = [{ TARGET_EPS = 20 }]",
     ),
     ("cooldown = \"60s\"", "cooldown = \"1s\""),
+    ("min_samples = 100", "min_samples = 20"),
+    ("min_samples = 50", "min_samples = 5"),
 ];
+
+/// Where the fixture lies that service and handler read.
+const CHALLENGES: &str = "js/m2/fixtures/challenges.json";
 
 /// A project of its own, which holds the suite and what that names.
 pub(crate) struct M2 {
@@ -88,7 +93,7 @@ impl M2 {
             .args(more)
             .env("K6_BIN", k6())
             .env("CHALLENGE_BIN", challenge())
-            .env("CHALLENGES_FILE", self.path("challenges.json"));
+            .env("CHALLENGES_FILE", self.path(CHALLENGES));
         command
     }
 
@@ -108,7 +113,7 @@ impl M2 {
             .arg(self.plan())
             .env("K6_BIN", k6())
             .env("CHALLENGE_BIN", challenge())
-            .env("CHALLENGES_FILE", self.path("challenges.json"));
+            .env("CHALLENGES_FILE", self.path(CHALLENGES));
         finish(&mut call)
     }
 
