@@ -4,7 +4,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::life::wait_for;
+use common::life::{Ends, wait_for};
 use common::own::{EXTERNAL, Own};
 use common::{finish, json, text};
 
@@ -33,9 +33,9 @@ expect = { "." = 3 }
 [[fixture]]
 id = "users"
 key = "7"
-run = ["sh", "-c", 'echo "{\"users\": [{key}1, {key}2, {key}3]}" > "$0"', "{out}"]
+run = ["sh", "-c", 'echo "[{key}1, {key}2, {key}3]" > "$0"', "{out}"]
 out = "own/made/users.json"
-expect = { "users" = 3 }
+expect = { '.' = 3 }
 install = ["own/config.json"]
 
 [[scenario]]
@@ -157,11 +157,12 @@ fn what_a_killed_run_left_in_a_targets_place_is_put_back() {
     own.write("config.json", "a person's own\n");
     let mut call = own.call("run", &["--set", "SECONDS=900"]);
     let output = std::process::Stdio::null;
-    let mut runner = call
+    let runner = call
         .stdout(output())
         .stderr(output())
         .spawn()
         .expect("the runner");
+    let mut runner = Ends(runner);
     wait_for("a target that has read it", || {
         let evidence = own.place.evidence();
         let mut files = evidence
@@ -171,14 +172,14 @@ fn what_a_killed_run_left_in_a_targets_place_is_put_back() {
         let log = files.find(|path| path.to_string_lossy().contains("reader.log"))?;
         std::fs::read_to_string(log)
             .ok()?
-            .contains("users")
+            .contains("71")
             .then_some(())
     });
-    let started = common::life::children(i32::try_from(runner.id()).expect("an id"));
-    runner.kill().expect("a signal");
-    runner.wait().expect("its end");
+    let started = common::life::children(i32::try_from(runner.0.id()).expect("an id"));
+    runner.0.kill().expect("a signal");
+    runner.0.wait().expect("its end");
     common::life::all_end(&started);
-    assert!(text(&place(&own, "config.json")).contains("users"));
+    assert!(text(&place(&own, "config.json")).contains("71"));
     let (code, printed) = finish(&mut own.call("fixtures", &["--restore"]));
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("put back "), "{printed}");
@@ -209,11 +210,7 @@ fn what_cannot_be_made_is_refused() {
             "made/tokens.json\"",
             "a second fixture makes a file `tokens.json`",
         ),
-        (
-            "{ \"users\" = 3 }",
-            "{ \"users.\" = 3 }",
-            "no place; allowed",
-        ),
+        ("{ '.' = 3 }", "{ 'a.' = 3 }", "no place; allowed"),
         (
             "made/users.json\"",
             "made/${SECONDS}\"",
