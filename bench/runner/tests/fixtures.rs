@@ -17,6 +17,9 @@ export function handleSummary(data) {
 }
 "#;
 
+/// What evidence would mask, and a fixture is not.
+const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
+
 /// Tokens are made of users, and stand before them in the file.
 const SUITE: &str = r#"
 [env.SECONDS]
@@ -26,14 +29,14 @@ default = 0.1
 [[fixture]]
 id = "tokens"
 after = ["users"]
-run = ["sh", "-c", 'echo "[$(tr -dc "0-9," < "$0/users.json")]" > "$1"', "{folder}", "{out}"]
+run = ["sh", "-c", 'sed "s/./[9,/" "$0/users.json" > "$1"', "{folder}", "{out}"]
 out = "own/tokens.json"
-expect = { "." = 3 }
+expect = { "." = 4 }
 
 [[fixture]]
 id = "users"
 key = "7"
-run = ["sh", "-c", 'echo "[{key}1, {key}2, {key}3]" > "$0"', "{out}"]
+run = ["sh", "-c", 'echo "[{key}1, {key}2, \"eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl\"]" > "$0"', "{out}"]
 out = "own/made/users.json"
 expect = { '.' = 3 }
 install = ["own/config.json"]
@@ -77,11 +80,15 @@ fn they_are_made_in_their_order_and_the_same_again() {
         printed.find("written  tokens:"),
     );
     assert!(users.is_some() && users < tokens, "{printed}");
-    assert_eq!(text(&place(&own, "tokens.json")), "[71,72,73]\n");
+    assert_eq!(
+        text(&place(&own, "tokens.json")),
+        format!("[9,71, 72, \"{TOKEN}\"]\n"),
+        "as it was made"
+    );
     let (code, printed) = fixtures(&own, &["--check"]);
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("same     users:"), "{printed}");
-    own.write("tokens.json", "[71,72,74]\n");
+    own.write("tokens.json", "[9]\n");
     let (code, printed) = fixtures(&own, &["--check"]);
     assert_eq!(code, 2, "{printed}");
     assert!(
@@ -98,11 +105,11 @@ fn they_are_made_in_their_order_and_the_same_again() {
 #[test]
 fn one_that_holds_something_else_than_expected_writes_nothing() {
     let own = own(EXTERNAL);
-    own.edit("{ \".\" = 3 }", "{ \".\" = 4 }");
+    own.edit("{ \".\" = 4 }", "{ \".\" = 5 }");
     let (code, printed) = fixtures(&own, &[]);
     assert_eq!(code, 2, "{printed}");
     assert!(
-        printed.contains("3 elements at `.`, expected 4"),
+        printed.contains("4 elements at `.`, expected 5"),
         "{printed}"
     );
     assert!(!place(&own, "made").exists());
