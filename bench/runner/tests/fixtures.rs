@@ -4,7 +4,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::life::wait_for;
+use common::life::{Ends, wait_for};
 use common::own::{EXTERNAL, Own};
 use common::{finish, json, text};
 
@@ -17,6 +17,9 @@ export function handleSummary(data) {
 }
 "#;
 
+/// What evidence would mask, and a fixture is not.
+const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
+
 /// Tokens are made of users, and stand before them in the file.
 const SUITE: &str = r#"
 [env.SECONDS]
@@ -26,16 +29,16 @@ default = 0.1
 [[fixture]]
 id = "tokens"
 after = ["users"]
-run = ["sh", "-c", 'echo "[$(tr -dc "0-9," < "$0/users.json")]" > "$1"', "{folder}", "{out}"]
+run = ["sh", "-c", 'sed "s/./[9,/" "$0/users.json" > "$1"', "{folder}", "{out}"]
 out = "own/tokens.json"
-expect = { "." = 3 }
+expect = { "." = 4 }
 
 [[fixture]]
 id = "users"
 key = "7"
-run = ["sh", "-c", 'echo "{\"users\": [{key}1, {key}2, {key}3]}" > "$0"', "{out}"]
+run = ["sh", "-c", 'echo "[{key}1, {key}2, \"eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl\"]" > "$0"', "{out}"]
 out = "own/made/users.json"
-expect = { "users" = 3 }
+expect = { '.' = 3 }
 install = ["own/config.json"]
 
 [[scenario]]
@@ -77,11 +80,15 @@ fn they_are_made_in_their_order_and_the_same_again() {
         printed.find("written  tokens:"),
     );
     assert!(users.is_some() && users < tokens, "{printed}");
-    assert_eq!(text(&place(&own, "tokens.json")), "[71,72,73]\n");
+    assert_eq!(
+        text(&place(&own, "tokens.json")),
+        format!("[9,71, 72, \"{TOKEN}\"]\n"),
+        "as it was made"
+    );
     let (code, printed) = fixtures(&own, &["--check"]);
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("same     users:"), "{printed}");
-    own.write("tokens.json", "[71,72,74]\n");
+    own.write("tokens.json", "[9]\n");
     let (code, printed) = fixtures(&own, &["--check"]);
     assert_eq!(code, 2, "{printed}");
     assert!(
@@ -98,11 +105,11 @@ fn they_are_made_in_their_order_and_the_same_again() {
 #[test]
 fn one_that_holds_something_else_than_expected_writes_nothing() {
     let own = own(EXTERNAL);
-    own.edit("{ \".\" = 3 }", "{ \".\" = 4 }");
+    own.edit("{ \".\" = 4 }", "{ \".\" = 5 }");
     let (code, printed) = fixtures(&own, &[]);
     assert_eq!(code, 2, "{printed}");
     assert!(
-        printed.contains("3 elements at `.`, expected 4"),
+        printed.contains("4 elements at `.`, expected 5"),
         "{printed}"
     );
     assert!(!place(&own, "made").exists());
@@ -157,11 +164,12 @@ fn what_a_killed_run_left_in_a_targets_place_is_put_back() {
     own.write("config.json", "a person's own\n");
     let mut call = own.call("run", &["--set", "SECONDS=900"]);
     let output = std::process::Stdio::null;
-    let mut runner = call
+    let runner = call
         .stdout(output())
         .stderr(output())
         .spawn()
         .expect("the runner");
+    let mut runner = Ends(runner);
     wait_for("a target that has read it", || {
         let evidence = own.place.evidence();
         let mut files = evidence
@@ -171,14 +179,14 @@ fn what_a_killed_run_left_in_a_targets_place_is_put_back() {
         let log = files.find(|path| path.to_string_lossy().contains("reader.log"))?;
         std::fs::read_to_string(log)
             .ok()?
-            .contains("users")
+            .contains("71")
             .then_some(())
     });
-    let started = common::life::children(i32::try_from(runner.id()).expect("an id"));
-    runner.kill().expect("a signal");
-    runner.wait().expect("its end");
+    let started = common::life::children(i32::try_from(runner.0.id()).expect("an id"));
+    runner.0.kill().expect("a signal");
+    runner.0.wait().expect("its end");
     common::life::all_end(&started);
-    assert!(text(&place(&own, "config.json")).contains("users"));
+    assert!(text(&place(&own, "config.json")).contains("71"));
     let (code, printed) = finish(&mut own.call("fixtures", &["--restore"]));
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("put back "), "{printed}");
@@ -209,11 +217,7 @@ fn what_cannot_be_made_is_refused() {
             "made/tokens.json\"",
             "a second fixture makes a file `tokens.json`",
         ),
-        (
-            "{ \"users\" = 3 }",
-            "{ \"users.\" = 3 }",
-            "no place; allowed",
-        ),
+        ("{ '.' = 3 }", "{ 'a.' = 3 }", "no place; allowed"),
         (
             "made/users.json\"",
             "made/${SECONDS}\"",

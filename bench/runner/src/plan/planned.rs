@@ -244,7 +244,7 @@ fn check_hosts(suite: &Suite, targets: &[&TargetTable], vars: &Vars) -> anyhow::
         }
     }
     // What the target tells later is looked at then.
-    let known = RunValues::from([("address", String::new())]);
+    let known = RunValues::from([("address", String::new()), ("seconds", "1".to_owned())]);
     for (what, text) in places(suite, targets) {
         // What has no value yet is looked at once it has.
         if let Ok(address) = vars.expand(text, &known) {
@@ -294,11 +294,14 @@ fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s
         .iter()
         .filter(|table| table.kind == PostKind::Sql);
     let posts = posts.map(|table| (format!("post {}", table.id.get_ref()), &table.source));
+    let profiles = suite.file.profile.iter();
+    let profiles = profiles.map(|table| (format!("profile {}", table.id.get_ref()), &table.source));
     let asked = clean
         .chain(monitors)
         .chain(records)
         .chain(drains)
-        .chain(posts);
+        .chain(posts)
+        .chain(profiles);
     let tables = of_target.chain(asked);
     tables
         .map(|(what, text)| (what, text.get_ref().as_str()))

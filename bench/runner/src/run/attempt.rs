@@ -20,6 +20,7 @@ use crate::run::meta::{Meta, ServerFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
 use crate::run::post;
 use crate::run::processors::{self, Split};
+use crate::run::profiles::Profiles;
 use crate::run::series;
 use crate::run::settle::settle;
 use crate::run::sql::reset::Reset;
@@ -289,6 +290,7 @@ impl Attempt<'_, '_> {
             monitors: Some(monitors),
             machine: Machine::default(),
             live,
+            profiles: Profiles::of(self.shared.suite, self.run, self.shared.quick)?,
             stream: self.stream,
         };
         let began = self.ask_records(run_id, true);
@@ -307,6 +309,12 @@ impl Attempt<'_, '_> {
         meta.k6_ended(&call.shown(), &finished);
         // What fails from here on is among the faults, and the verdict tells it.
         let _ = meta.write(folder);
+        let Watched {
+            machine, profiles, ..
+        } = watched;
+        for text in profiles.end(folder, finished.cause != Cause::Interrupt) {
+            self.beware(meta, text);
+        }
         let mut drained = None;
         if finished.cause != Cause::Interrupt {
             let inbox = &mut *self.inbox;
@@ -332,7 +340,7 @@ impl Attempt<'_, '_> {
         let _ = meta.write(folder);
         let ran = Ran {
             finished,
-            machine: watched.machine,
+            machine,
             health: targets.healthy(),
             drained,
         };
@@ -486,12 +494,14 @@ struct Watched<'a> {
     machine: Machine,
     /// Where somebody watches the run.
     live: Option<Live>,
+    profiles: Profiles,
     stream: &'a Stream,
 }
 
 impl Watch for Watched<'_> {
     fn began(&mut self, id: u32) {
         self.processes.add("k6", id);
+        self.profiles.begin();
         // Without it the run is as good.
         if let Some(Err(error)) = self.live.as_mut().map(Live::began) {
             let text = format!("warning  the run cannot be watched: {error:#}");

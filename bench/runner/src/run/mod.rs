@@ -24,6 +24,7 @@ mod post;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod processors;
+mod profiles;
 mod program;
 pub(crate) mod redis;
 pub(crate) mod scratch;

@@ -8,7 +8,8 @@ use super::schema::{File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
     check_alerts, check_asked, check_clean, check_derive, check_fixtures, check_gates,
-    check_monitors, check_names, check_plan, check_post, check_quick, check_resources,
+    check_monitors, check_names, check_plan, check_post, check_profiles, check_quick,
+    check_resources,
     check_targets, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
@@ -118,6 +119,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_meta(file)?;
     check_plan::scenarios(file)?;
     check_quick::quick(file)?;
+    check_profiles::profiles(file, &scenarios)?;
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     check_alerts::alerts(file)?;

@@ -1,6 +1,6 @@
 //! Checks of fixtures.
 
-use super::fixture::FixtureTable;
+use super::fixture::{FixtureTable, in_order};
 use super::problem::{Problem, known, placeholders, problem, unique};
 use super::schema::File;
 
@@ -61,7 +61,7 @@ pub(super) fn fixtures(file: &File) -> Result<(), Problem> {
             .iter()
             .try_for_each(|place| placeholders(file, place, &[]))?;
     }
-    let ordered = file.fixtures();
+    let ordered = in_order(&file.fixture);
     let made = |table: &FixtureTable| ordered.iter().any(|one| one.id == table.id);
     match file.fixture.iter().find(|table| !made(table)) {
         None => Ok(()),

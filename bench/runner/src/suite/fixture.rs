@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::schema::File;
-
 /// `[[fixture]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,20 +35,18 @@ impl FixtureTable {
     }
 }
 
-impl File {
-    /// The fixtures, each behind those that are made before it, else in the order of the file; those that wait for each other are
-    /// left out, which the check of the suite refuses.
-    pub(crate) fn fixtures(&self) -> Vec<&FixtureTable> {
-        let mut done: Vec<&FixtureTable> = Vec::new();
-        loop {
-            let is_done = |id: &str| done.iter().any(|table| table.id.get_ref() == id);
-            let next = self.fixture.iter().find(|table| {
-                !is_done(table.id.get_ref()) && table.after.iter().all(|id| is_done(id.get_ref()))
-            });
-            match next {
-                Some(table) => done.push(table),
-                None => return done,
-            }
+/// The fixtures, each behind those that are made before it, else in the order of the file; those that wait for each other are
+/// left out, which the check of the suite refuses.
+pub(crate) fn in_order(all: &[FixtureTable]) -> Vec<&FixtureTable> {
+    let mut done: Vec<&FixtureTable> = Vec::new();
+    loop {
+        let is_done = |id: &str| done.iter().any(|table| table.id.get_ref() == id);
+        let next = all.iter().find(|table| {
+            !is_done(table.id.get_ref()) && table.after.iter().all(|id| is_done(id.get_ref()))
+        });
+        match next {
+            Some(table) => done.push(table),
+            None => return done,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::asked::{AskedKind, DrainTable};
 use super::fixture::FixtureTable;
 use super::monitor::MonitorTable;
 use super::post::PostTable;
+use super::profile::ProfileTable;
 use super::resource::{DocumentTable, ResourceTable};
 use super::scenario::ScenarioTable;
 pub(crate) use super::target::{TargetKind, TargetTable};
@@ -53,6 +54,8 @@ pub(crate) struct File {
     pub(crate) series: Option<SeriesTable>,
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
+    #[serde(default)]
+    pub(crate) profile: Vec<ProfileTable>,
     #[serde(default)]
     pub(crate) record: Vec<RecordTable>,
     #[serde(default)]
