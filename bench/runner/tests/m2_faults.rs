@@ -52,19 +52,28 @@ fn check_10_two_loads_are_judged_apart() {
         "--level=TARGET_RPS=20",
         "--set=HANDLER_ARGS=--fault latency-ms=700",
     ];
-    let (code, printed) = m2.run("scenario3", 4, &set);
+    let (code, printed) = m2.run("scenario3", 6, &set);
     assert_eq!(code, 3, "{printed}");
     let ran = m2.ran();
     assert_eq!(ran.verdict(), "FAIL", "{printed}");
     assert_eq!(ran.missed(), ["event-p95"], "{printed}");
     assert!(ran.seen("event-p95") >= 700.0 && ran.seen("api-p95") < 2000.0);
     assert!(ran.derived("goalUpdatesPerSecond") > ran.derived("eventsPerSecond"));
+    let kept = common::files(&ran.folder);
+    for who in ["service", "handler"] {
+        let profile = |path: &&std::path::PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&format!("profile-{who}-cpu-")) && name.ends_with(".pb.gz")
+        };
+        let size = kept.iter().find(profile).and_then(|path| path.metadata().ok());
+        assert!(size.is_some_and(|file| file.len() > 0), "{who}: {printed}");
+    }
 }
 
 #[test]
 fn check_11_the_database_is_looked_at_closely() {
     let m2 = M2::new(&[("every = \"5s\"", "every = \"1s\"")]);
-    let (code, printed) = m2.run("scenario4", 5, &[]);
+    let (code, printed) = m2.run("scenario4", 6, &[]);
     assert_eq!(code, 0, "{printed}");
     let ran = m2.plan().join("scenario4/level_10rps_20eps/cycle-01");
     let lines = |name: &str| -> Vec<Json> {

@@ -17,7 +17,7 @@ pub(crate) fn challenge() -> PathBuf {
 }
 
 /// Levels of a few requests and events a second, and no waits between runs: nothing here is about how much the reference carries.
-const SMALL: [(&str, &str); 7] = [
+const SMALL: [(&str, &str); 9] = [
     (
         "levels = [50, 100, 200, 500, 1000, 2000, 5000]",
         "levels = [10, 20, 40, 80]",
@@ -35,6 +35,8 @@ const SMALL: [(&str, &str); 7] = [
         "points = [{ TARGET_EPS = 20 }]",
     ),
     ("cooldown = \"60s\"", "cooldown = \"1s\""),
+    ("at = \"15m\"", "at = \"2s\""),
+    ("lasts = \"30s\"", "lasts = \"1s\""),
     ("min_samples = 100", "min_samples = 20"),
     ("min_samples = 50", "min_samples = 5"),
 ];
