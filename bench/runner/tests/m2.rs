@@ -78,8 +78,8 @@ fn check_04_service_and_handler_without_a_run() {
 #[test]
 fn check_05_06_a_level_that_holds() {
     let m2 = M2::new(&[]);
-    let level = ["--level", "TARGET_RPS=20"];
-    let (code, printed) = m2.run("scenario1", 400, &[&level[..], &["--quick"]].concat());
+    let quick = ["--level=TARGET_RPS=20", "--quick", "--set=API_P95_MAX=60000"];
+    let (code, printed) = m2.run("scenario1", 400, &quick);
     assert_eq!(code, 0, "{printed}");
     let ran = m2.ran();
     assert_eq!(ran.verdict(), "SMOKE", "{printed}");
@@ -98,7 +98,7 @@ fn check_05_06_a_level_that_holds() {
     let fixture = &meta["fixtures"]["challenges"]["sha256"];
     assert_eq!(fixture.as_str().map(str::len), Some(64), "{meta:#}");
 
-    let (code, printed) = m2.run("scenario1", 10, &level);
+    let (code, printed) = m2.run("scenario1", 10, &[quick[0], quick[2]]);
     assert_eq!(code, 0, "{printed}");
     let ran = m2.ran();
     assert_eq!(ran.verdict(), "PASS", "{printed}");
@@ -117,7 +117,7 @@ fn check_07_14_the_limit_of_a_target_that_was_made_slow() {
     let (code, printed) = m2.run(
         "scenario1,scenario5",
         600,
-        &["--quick", "--set", SLOW, "--set", "CLAIM_SHARE=0.1"],
+        &["--quick", "--set", SLOW, "--set=CLAIM_SHARE=0.1", "--set=API_P95_MAX=2900"],
     );
     assert_eq!(code, 3, "an objective was missed: {printed}");
     let ladder = m2.ladder();
@@ -180,7 +180,7 @@ fn check_07_14_the_limit_of_a_target_that_was_made_slow() {
 fn check_15_an_interrupted_ladder_goes_on_where_it_was() {
     let m2 = M2::new(&[("levels = [10, 20, 40, 80]", "levels = [5, 10, 15]")]);
     let mut call = m2.call("run", &["--scenario", "scenario1", "--quick"]);
-    call.args(["--set", "DURATION=400s"]);
+    call.args(["--set=DURATION=400s", "--set=API_P95_MAX=60000"]);
     let (runner, mut lines) = background(call);
     until(&mut lines, "run 3: scenario1 / challenge-service, TARGET_RPS=15");
     until(&mut lines, "target   challenge-service at ");
