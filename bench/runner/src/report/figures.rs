@@ -126,13 +126,10 @@ impl Figures {
         let bottlenecks = bottleneck::of(stored, &ladders);
         let first = bottlenecks.iter();
         let first = first.map(|of| format!("{}: {}", of.scenario, of.text));
-        let mut headline = [
-            answer.clone(),
-            limits,
-            first.collect(),
-            outcomes(&comparisons),
-        ]
-        .concat();
+        let found = [limits, first.collect()].concat();
+        let mut headline = [found.as_slice(), &answer, &outcomes(&comparisons)].concat();
+        // Of a ladder the limit is the answer, and not what its levels say one by one.
+        let answer = if found.is_empty() { answer } else { found };
         headline.extend(baselines.iter().map(|against| against.text.clone()));
         headline.extend(verdict.as_ref().map(ToString::to_string));
         let limits = stored.suite.file.compare.iter();
