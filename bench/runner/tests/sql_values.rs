@@ -375,6 +375,32 @@ fn a_target_that_leaves_something_unwritten_fails_and_one_that_does_not_tell_is_
     );
 }
 
+#[test]
+fn a_value_that_comes_late_is_waited_for_until_it_stays() {
+    let drain = DRAIN.replace("WITHIN", "100s").replace(
+        "SELECT count(*) FROM progress WHERE NOT written\"",
+        "SELECT count(*) FROM progress\"\nstill = \"3s\"",
+    );
+    // It writes for a while behind the load's end.
+    let late = WRITER
+        .replace(
+            "while \"$2\"",
+            "n=0; while [ $((n += 1)) -lt 15 ] && \"$2\"",
+        )
+        .replace("done'", "done; exec sleep 900'");
+    let record = "[[record]]\nid = \"rowsAtAll\"\nkind = \"sql\"\nsource = \"${DATABASE_URL}\"\nstatement = \"SELECT count(*) FROM progress\"\n";
+    let place = Place::new(&late, &format!("{drain}\n{record}"));
+    let (code, printed) = place.run(&["--set", "SECONDS=0.1"]);
+    assert_eq!(code, 0, "{printed}");
+    let stored = json(&place.folder().join("meta.json"))["rowsAtAll"].clone();
+    assert_eq!(stored, 14, "{printed}");
+    assert!(
+        gate(&place, "drained")["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("14 after "))
+    );
+}
+
 const POSTS: &str = r#"
 [[post]]
 id = "analysis"
@@ -497,6 +523,18 @@ fn what_may_not_be_declared_is_refused() {
             "takes two values or more",
         ),
         (DRAIN, "WITHIN", "10ms", "`limit` at least as long"),
+        (
+            DRAIN,
+            "limit = \"WITHIN\"",
+            "limit = \"1s\"\nstill = \"1s\"",
+            "`still` must be at least `every`, and less than `limit`",
+        ),
+        (
+            DRAIN,
+            "limit = \"WITHIN\"",
+            "limit = \"9s\"\nstill = \"1s\"\nis = 0",
+            "either `is` or `still`",
+        ),
         (
             POSTS,
             "out = \"flush_timing.log\"",

@@ -364,6 +364,7 @@ fn facts(stored: &Stored) -> Vec<Fact> {
         ("Label", Some(meta.label.clone())),
         ("k6", Some(meta.k6_version.clone())),
         ("Redis", Some(meta.redis.clone())),
+        ("PostgreSQL", Some(meta.postgres.clone())),
         (
             "Machine",
             Some(machine.into_iter().flatten().collect::<Vec<_>>().join(", ")),

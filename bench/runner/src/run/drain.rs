@@ -7,7 +7,7 @@ use crate::plan::PlannedRun;
 use crate::run::asked::Question;
 use crate::run::sql::client::Pause;
 use crate::suite::Suite;
-use crate::suite::asked::DrainTable;
+use crate::suite::asked::{DrainTable, Until};
 use crate::suite::scenario::looks_at;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
@@ -87,11 +87,13 @@ fn wait(
     vars: &Vars,
     pause: Pause<'_>,
 ) -> anyhow::Result<Drained> {
+    let until = table.until().map_err(exit::set_up)?;
     let began = Instant::now();
     let question = Question::from(table);
+    // The value seen last, and since when it was seen.
+    let mut seen: Option<(f64, Instant)> = None;
     loop {
-        let asked = question.ask(suite, vars, &RunValues::new(), pause);
-        let found = match asked {
+        let found = match question.ask(suite, vars, &RunValues::new(), pause) {
             Ok(Some(value)) => value
                 .as_f64()
                 .ok_or_else(|| format!("`{value}` is no number")),
@@ -100,12 +102,23 @@ fn wait(
             Err(error) if error.is::<Stop>() => return Err(error),
             Err(error) => Err(masked(&format!("{error:#}"))),
         };
-        let time = began.elapsed();
-        if found == Ok(table.is) {
+        let now = Instant::now();
+        seen = match (&found, seen) {
+            (Ok(value), Some((was, since))) if *value == was => Some((was, since)),
+            (Ok(value), _) => Some((*value, now)),
+            (Err(_), _) => None,
+        };
+        let time = now - began;
+        let done = match (until, seen) {
+            (Until::Is(wanted), Some((value, _))) => value == wanted,
+            (Until::Still(long), Some((_, since))) => now - since >= long,
+            (_, None) => false,
+        };
+        if let (true, Some((value, _))) = (done, seen) {
             return Ok(Drained {
                 holds: true,
                 known: true,
-                text: format!("{} after {:.1} s", table.is, time.as_secs_f64()),
+                text: format!("{value} after {:.1} s", time.as_secs_f64()),
             });
         }
         if time >= table.limit {
@@ -125,7 +138,10 @@ fn wait(
                     "`{}` {seen} after {:.1} s, expected {} within {} s{say}",
                     table.statement.get_ref().trim(),
                     time.as_secs_f64(),
-                    table.is,
+                    match until {
+                        Until::Is(wanted) => wanted.to_string(),
+                        Until::Still(long) => format!("no change for {} s", long.as_secs_f64()),
+                    },
                     table.limit.as_secs_f64()
                 ),
             });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::values::duration;
+use crate::values::duration::{self, parse_time};
 
 /// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -22,6 +22,28 @@ pub(crate) enum AskedKind {
     Prom,
 }
 
+/// What says that nothing is left to write.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Until {
+    /// It has this value.
+    Is(f64),
+    /// It has not changed for so long.
+    Still(Duration),
+}
+
+impl DrainTable {
+    /// What is waited for.
+    ///
+    /// # Errors
+    /// `still` is no time.
+    pub(crate) fn until(&self) -> Result<Until, String> {
+        Ok(match &self.still {
+            Some(still) => Until::Still(parse_time(still.get_ref())?),
+            None => Until::Is(self.is.unwrap_or_default()),
+        })
+    }
+}
+
 /// `[[drain]]`: what is waited for before a database is reset and after k6 has ended, until a target has written what it took.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,9 +54,10 @@ pub(crate) struct DrainTable {
     pub(crate) source: Spanned<String>,
     /// What it is asked, by its kind.
     pub(crate) statement: Spanned<String>,
-    /// The value that says that nothing is left to write.
-    #[serde(default)]
-    pub(crate) is: f64,
+    /// The value that says that nothing is left to write; 0 where neither this nor `still` is given.
+    pub(crate) is: Option<f64>,
+    /// How long a value stays as it is that nobody changes any more.
+    pub(crate) still: Option<Spanned<String>>,
     /// From one look to the next.
     #[serde(with = "duration")]
     pub(crate) every: Duration,

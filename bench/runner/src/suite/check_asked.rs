@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::asked::AskedKind;
+use super::asked::{AskedKind, Until};
 use super::check_clean::reads;
 use super::problem::{Problem, known, placeholders, problem, unique};
 use super::schema::File;
@@ -19,6 +19,20 @@ pub(super) fn drains(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         if drain.every.is_zero() || drain.limit < drain.every {
             let text = "`every` must be more than 0, and `limit` at least as long";
             return Err(problem(&drain.id, text));
+        }
+        if let Some(still) = &drain.still {
+            match drain.until() {
+                Ok(Until::Still(time)) if time >= drain.every && time < drain.limit => {}
+                Err(why) => return Err(problem(still, why)),
+                Ok(_) => {
+                    let text = "`still` must be at least `every`, and less than `limit`";
+                    return Err(problem(still, text));
+                }
+            }
+            if drain.is.is_some() {
+                let text = "either `is` or `still` says when nothing is left";
+                return Err(problem(still, text));
+            }
         }
         asked(file, drain.kind, &drain.source, &drain.statement, &[])?;
         if let Some(say) = &drain.say {
