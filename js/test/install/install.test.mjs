@@ -116,6 +116,33 @@ test('a release builds without sources and without Rust', async (t) => {
   await runScript(join(here, 'k6'), here, join(cache, `${MODULE}@${version}`, 'smoke.test.js'));
 });
 
+test('an archive runs where nothing else is', async (t) => {
+  const page = PAGE.find(({ text }) => text.includes('tar xf'));
+  used.add(page);
+  const release = await folder(t);
+  const version = `v0.0.0-test.${process.pid}`;
+  await run(join(root, 'scripts/archive.sh'), [version, release]);
+  const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
+  const name = `k6-barrier-${version}-linux-${arch}`;
+  await run('sha256sum', ['--check', '--quiet', `${name}.tar.gz.sha256`], { cwd: release });
+  const place = await folder(t);
+  await run('tar', ['xf', join(release, `${name}.tar.gz`)], { cwd: place });
+  const here = join(place, name);
+  // No program but those of the archive.
+  const env = { PATH: join(place, 'nothing'), HOME: place, K6_NO_USAGE_REPORT: 'true' };
+  const first = await run('./k6', ['run', '--quiet', 'js/examples/barrier-first.js'], { cwd: here, env });
+  assert.match(first, /barrier_arrivals/);
+  const printed = await run('bin/barrier-bench', ['run', 'waiting-room', '--scenario', 'smoke', '--variant', 'zset'], { cwd: here, env });
+  assert.match(printed, /verdict +PASS/);
+  const told = await run('bin/barrier-bench', ['doctor', 'waiting-room', '--scenario', 'smoke'], { cwd: here, env });
+  assert.ok(told.includes(join('bin', 'redis-server')) && told.includes('6.2'), told);
+  const licences = await readdir(join(here, 'licences'));
+  assert.deepEqual(licences.sort(), ['THIRD-PARTY-LICENSES.txt', 'k6-AGPL-3.0.md', 'redis-server.txt']);
+  assert.match(await readFile(join(here, 'licences/k6-AGPL-3.0.md'), 'utf8'), /GNU AFFERO GENERAL PUBLIC LICENSE/);
+  const sources = await readdir(join(here, 'sources'));
+  assert.ok(sources.includes(`k6-${await k6Version()}.zip`) && sources.includes(`k6-barrier-${version}.tar.gz`), sources.join(' '));
+});
+
 test('another extension is built in as well', async (t) => {
   const here = await folder(t);
   const mine = join(here, 'my-extension');
