@@ -109,15 +109,16 @@ fn what_was_saturated_first_is_told_with_its_evidence() {
     let expected: Vec<_> = expected.iter().map(|(a, b)| (a, b)).collect();
     assert_eq!(of, expected, "{found:#}");
     let locks = &runs[0]["used"][1];
-    assert_eq!((&locks["value"], &locks["limit"]), (&json!(null), &json!(1.0)));
+    assert_eq!(
+        (&locks["value"], &locks["limit"]),
+        (&json!(null), &json!(1.0))
+    );
     let cpu = &runs[3]["used"][2];
     assert_eq!(cpu["value"], 16.0);
     assert_eq!(cpu["parts"], json!([["api", 8.0], ["store", 8.0]]));
     assert!(cpu["limit"].as_f64().expect("a limit") >= 100.0, "{cpu}");
     let headline = figures["headline"].as_array().expect("lines");
-    let first = json!(
-        "main: saturated first at RPS=8 (FAIL): Connections, 8 of 8 connections"
-    );
+    let first = json!("main: saturated first at RPS=8 (FAIL): Connections, 8 of 8 connections");
     assert!(headline.contains(&first), "{headline:?}");
 
     let page = text(&plan.join("report.html"));
@@ -132,7 +133,10 @@ fn what_was_saturated_first_is_told_with_its_evidence() {
         assert!(page.contains(part), "{part}: {page}");
     }
     let lines = text(&plan.join("report.md"));
-    assert!(lines.contains("| RPS=8 | FAIL | 8 (100 %) ! | – |"), "{lines}");
+    assert!(
+        lines.contains("| RPS=8 | FAIL | 8 (100 %) ! | – |"),
+        "{lines}"
+    );
     assert!(lines.contains("nothing to clean"), "{lines}");
 
     let filled = text(&plan.join("CAPACITY.md"));

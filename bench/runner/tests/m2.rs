@@ -43,7 +43,9 @@ fn check_01_02_03_fixtures_are_the_same_each_time() {
     let (code, again) = finish(&mut m2.call("fixtures", &["--check"]));
     assert_eq!(code, 0, "{again}");
     let sums = |printed: &str| -> Vec<String> {
-        let lines = printed.lines().filter_map(|line| line.split_once("sha256 "));
+        let lines = printed
+            .lines()
+            .filter_map(|line| line.split_once("sha256 "));
         lines.map(|(_, sum)| sum.to_owned()).collect()
     };
     assert_eq!(sums(&printed).len(), 3, "{printed}");
@@ -53,9 +55,15 @@ fn check_01_02_03_fixtures_are_the_same_each_time() {
 #[test]
 fn check_04_service_and_handler_without_a_run() {
     let m2 = M2::new(&[]);
-    
+
     let _stops = Stops(&m2.place, &["down", "m2"]);
-    let level = ["--detach", "--scenario", "scenario1", "--level", "TARGET_RPS=10"];
+    let level = [
+        "--detach",
+        "--scenario",
+        "scenario1",
+        "--level",
+        "TARGET_RPS=10",
+    ];
     let (code, printed) = finish(&mut m2.call("up", &level));
     assert_eq!(code, 0, "{printed}");
     let mut lines = printed.lines();
@@ -78,7 +86,11 @@ fn check_04_service_and_handler_without_a_run() {
 #[test]
 fn check_05_06_a_level_that_holds() {
     let m2 = M2::new(&[]);
-    let quick = ["--level=TARGET_RPS=20", "--quick", "--set=API_P95_MAX=60000"];
+    let quick = [
+        "--level=TARGET_RPS=20",
+        "--quick",
+        "--set=API_P95_MAX=60000",
+    ];
     let (code, printed) = m2.run("scenario1", 400, &quick);
     assert_eq!(code, 0, "{printed}");
     let ran = m2.ran();
@@ -117,7 +129,13 @@ fn check_07_14_the_limit_of_a_target_that_was_made_slow() {
     let (code, printed) = m2.run(
         "scenario1,scenario5",
         600,
-        &["--quick", "--set", SLOW, "--set=CLAIM_SHARE=0.1", "--set=API_P95_MAX=2900"],
+        &[
+            "--quick",
+            "--set",
+            SLOW,
+            "--set=CLAIM_SHARE=0.1",
+            "--set=API_P95_MAX=2900",
+        ],
     );
     assert_eq!(code, 3, "an objective was missed: {printed}");
     let ladder = m2.ladder();
@@ -142,7 +160,10 @@ fn check_07_14_the_limit_of_a_target_that_was_made_slow() {
         (&json!("80"), &json!("NOT_RUN"), 0),
     ];
     assert_eq!(verdicts, expected, "{printed}");
-    assert!(printed.contains(": scenario5 / "), "the next one ran: {printed}");
+    assert!(
+        printed.contains(": scenario5 / "),
+        "the next one ran: {printed}"
+    );
 
     let plan = m2.plan();
     let limit = "limit: TARGET_RPS=20 holds, TARGET_RPS=40 does not";
@@ -153,7 +174,10 @@ fn check_07_14_the_limit_of_a_target_that_was_made_slow() {
     ] {
         let document = text(&plan.join(name));
         let told = document.replace('\\', "");
-        assert!(name.contains("TUNING") || told.contains(limit), "{document}");
+        assert!(
+            name.contains("TUNING") || told.contains(limit),
+            "{document}"
+        );
         let links: Vec<&str> = document
             .split("](")
             .skip(1)
@@ -165,7 +189,11 @@ fn check_07_14_the_limit_of_a_target_that_was_made_slow() {
         }
     }
     let page = text(&plan.join("report.html"));
-    for part in ["Bottlenecks", "Processors of the services", "Statements by their whole time"] {
+    for part in [
+        "Bottlenecks",
+        "Processors of the services",
+        "Statements by their whole time",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     // Stored evidence alone says the same again.
@@ -182,7 +210,10 @@ fn check_15_an_interrupted_ladder_goes_on_where_it_was() {
     let mut call = m2.call("run", &["--scenario", "scenario1", "--quick"]);
     call.args(["--set=DURATION=400s", "--set=API_P95_MAX=60000"]);
     let (runner, mut lines) = background(call);
-    until(&mut lines, "run 3: scenario1 / challenge-service, TARGET_RPS=15");
+    until(
+        &mut lines,
+        "run 3: scenario1 / challenge-service, TARGET_RPS=15",
+    );
     until(&mut lines, "target   challenge-service at ");
     signal(&runner, Signal::INT);
     let said: Vec<String> = lines.collect();

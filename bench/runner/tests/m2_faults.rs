@@ -55,7 +55,10 @@ fn check_09_too_few_users_are_the_generators_fault() {
 
 #[test]
 fn check_10_two_loads_are_judged_apart() {
-    let m2 = M2::new(&[("TARGET_RPS = 50, TARGET_EPS = 100", "TARGET_RPS = 20, TARGET_EPS = 40")]);
+    let m2 = M2::new(&[(
+        "TARGET_RPS = 50, TARGET_EPS = 100",
+        "TARGET_RPS = 20, TARGET_EPS = 40",
+    )]);
     let set = [
         "--level=TARGET_RPS=20",
         "--set=HANDLER_ARGS=--fault latency-ms=700",
@@ -74,7 +77,10 @@ fn check_10_two_loads_are_judged_apart() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(&format!("profile-{who}-cpu-")) && name.ends_with(".pb.gz")
         };
-        let size = kept.iter().find(profile).and_then(|path| path.metadata().ok());
+        let size = kept
+            .iter()
+            .find(profile)
+            .and_then(|path| path.metadata().ok());
         assert!(size.is_some_and(|file| file.len() > 0), "{who}: {printed}");
     }
 }
@@ -133,7 +139,10 @@ fn check_12_the_delay_is_measured_from_end_to_end() {
 fn check_13_a_database_elsewhere_is_never_reset() {
     let m2 = M2::new(&[]);
     for (address, named) in [
-        ("postgres://postgres@db.example:5432/challenge_db", "db.example"),
+        (
+            "postgres://postgres@db.example:5432/challenge_db",
+            "db.example",
+        ),
         ("postgres://postgres@127.0.0.1:5432/other_db", "other_db"),
     ] {
         let mut call = m2.call("clean", &["--dry-run", "--scenario", "scenario1"]);
@@ -157,7 +166,11 @@ fn what_is_acknowledged_and_not_stored_is_lost() {
     assert_eq!(code, 3, "{printed}");
     let ran = m2.ran();
     assert_eq!(ran.verdict(), "FAIL", "{printed}");
-    assert_eq!(ran.missed(), ["nothing-lost"], "nothing else sees it: {printed}");
+    assert_eq!(
+        ran.missed(),
+        ["nothing-lost"],
+        "nothing else sees it: {printed}"
+    );
     let (lost, all) = (ran.derived("lostUpdates"), ran.derived("goalUpdates"));
     assert!(lost > 0.4 * all && lost < 0.6 * all, "{lost} of {all}");
 }

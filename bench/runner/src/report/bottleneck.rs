@@ -307,11 +307,18 @@ mod tests {
             parts: Vec::new(),
         };
         assert_eq!(used.told(), "Memory, 512 MiB of 1,024 MiB");
-        assert_eq!((used.column(), used.cell()), ("Memory".to_owned(), "512 MiB (50 %)".to_owned()));
+        assert_eq!(
+            (used.column(), used.cell()),
+            ("Memory".to_owned(), "512 MiB (50 %)".to_owned())
+        );
         used.unit = "%".to_owned();
-        (used.value, used.limit, used.share, used.saturated) = (Some(95.0), Some(100.0), Some(0.95), true);
+        (used.value, used.limit, used.share, used.saturated) =
+            (Some(95.0), Some(100.0), Some(0.95), true);
         used.parts = vec![("store".to_owned(), 90.0), ("api".to_owned(), 5.0)];
         assert_eq!(used.told(), "Memory, 95 of 100 % (store 90 %, api 5 %)");
-        assert_eq!((used.column(), used.cell()), ("Memory, %".to_owned(), "95 (95 %) !".to_owned()));
+        assert_eq!(
+            (used.column(), used.cell()),
+            ("Memory, %".to_owned(), "95 (95 %) !".to_owned())
+        );
     }
 }

@@ -9,8 +9,7 @@ use super::section::Section;
 use super::{
     check_alerts, check_asked, check_clean, check_derive, check_fixtures, check_gates,
     check_monitors, check_names, check_plan, check_post, check_profiles, check_quick,
-    check_resources,
-    check_targets, private, schema1,
+    check_resources, check_targets, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 

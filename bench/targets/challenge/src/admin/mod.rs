@@ -51,7 +51,8 @@ impl PoolGauges {
     pub(crate) fn set(&self, counts: Counts) {
         self.size.set(counts.size.into());
         self.idle.set(counts.idle.into());
-        self.used.set(counts.size.saturating_sub(counts.idle).into());
+        self.used
+            .set(counts.size.saturating_sub(counts.idle).into());
         self.most.set(counts.most.into());
     }
 }
