@@ -28,7 +28,7 @@ HEADER := rust-core/ffi/include/barrier.h
 
 TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
 GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
-SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh js/m2/fixtures/*.sh js/m2/fixtures/lib/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh js/m2/*.sh js/m2/fixtures/*.sh js/m2/fixtures/lib/*.sh)
 
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
@@ -41,6 +41,14 @@ TARGETS_controls := waiting-room
 TARGETS_chat := chat-service
 DECLARED_chat := health,websocket-streaming
 TARGETS_m2 := challenge
+# The lowest level of each ladder, which takes half an hour each: whole ladders take a night, and end where something fails.
+DECLARED_m2 := scenario1,scenario2,scenario3
+DECLARED_ARGS_m2 := --level TARGET_RPS=50 --level TARGET_EPS=100
+
+# Suites that need a PostgreSQL beside a Redis.
+DATABASE_m2 := yes
+# Suites whose runs need fixtures, which are made before.
+FIXTURES_m2 := yes
 
 SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml)))
 PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
@@ -59,6 +67,9 @@ WITH_REDIS := REDIS_SERVER_BIN=$$(scripts/ensure-redis.sh) && export REDIS_SERVE
 
 # The same for a PostgreSQL, which is named with the programs beside it.
 WITH_POSTGRES := POSTGRES_BIN=$$(scripts/ensure-postgres.sh) && export POSTGRES_BIN
+
+# What the suite needs of them.
+WITH_SERVERS = $(WITH_REDIS)$(if $(DATABASE_$(SUITE)), && $(WITH_POSTGRES))
 
 say = @echo "==> $(1)"
 
@@ -124,7 +135,8 @@ build: k6 binaries ## Build everything
 bench: PROGRAMS = barrier-bench $(TARGETS_$(SUITE))
 bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-room SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
 	$(call say,running the suite $(SUITE)$(if $(SCENARIO),: $(SCENARIO)))
-	@$(WITH_REDIS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
+	@$(if $(FIXTURES_$(SUITE)),PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench fixtures bench/suites/$(SUITE).toml,:)
+	@$(WITH_SERVERS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
 .PHONY: suite-exists
 suite-exists:
@@ -229,7 +241,7 @@ acceptance: $(ACCEPTANCE_PARTS) ## Run what takes long: fault series, declared d
 
 .PHONY: $(SUITE_RUNS)
 $(SUITE_RUNS): suite-%:
-	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*)
+	@$(MAKE) bench SUITE=$* SCENARIO=$(DECLARED_$*) ARGS="$(DECLARED_ARGS_$*)"
 
 # Its images stay below .cache/container, for `scripts/container.sh run`.
 .PHONY: container

@@ -28,6 +28,8 @@ pub type EachLine = Box<dyn FnMut(&[u8]) + Send>;
 pub enum Output {
     /// Into this file.
     File(File),
+    /// Standard output into the first file, standard error into the second.
+    Apart(File, File),
     /// To this function, line by line, on a thread of its own. The function is dropped after the last line.
     Lines(EachLine),
 }
@@ -65,12 +67,27 @@ impl Supervised {
         output: Output,
         grace: Duration,
     ) -> Result<Self, Error> {
+        Self::start_until(name, command, output, grace, Signal::TERM)
+    }
+
+    /// The same with another signal for the child of a parent that is killed.
+    pub(crate) fn start_until(
+        name: &str,
+        command: &mut Command,
+        output: Output,
+        grace: Duration,
+        orphaned: Signal,
+    ) -> Result<Self, Error> {
         command.stdin(Stdio::null()).process_group(0);
         let pipe = || "making a pipe".to_owned();
         let lines = match output {
             Output::File(file) => {
                 let log = || format!("opening the log of {name}");
                 command.stdout(doing(log, file.try_clone())?).stderr(file);
+                None
+            }
+            Output::Apart(output, errors) => {
+                command.stdout(output).stderr(errors);
                 None
             }
             Output::Lines(each) => {
@@ -86,7 +103,7 @@ impl Supervised {
         // it allocates nothing and takes no lock.
         unsafe {
             command.pre_exec(move || {
-                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+                rustix::process::set_parent_process_death_signal(Some(orphaned))?;
                 // The kernel sends nothing for a parent that had died before.
                 if rustix::process::getppid() != Some(parent) {
                     return Err(Errno::SRCH.into());
@@ -308,6 +325,19 @@ mod tests {
         let mut child = shell("echo one; echo two >&2", file(&log), Duration::from_secs(5));
         assert!(child.end().expect("end").success());
         assert_eq!(last_lines(&log, 5), "one\ntwo");
+    }
+
+    #[test]
+    fn two_files_have_one_output_each() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let [output, errors] =
+            ["output", "errors"].map(|name| File::create(path(name)).expect("a file"));
+        let apart = Output::Apart(output, errors);
+        let mut child = shell("echo one; echo two >&2", apart, Duration::from_secs(5));
+        assert!(child.end().expect("end").success());
+        let held = ["output", "errors"].map(|name| last_lines(&path(name), 5));
+        assert_eq!(held, ["one", "two"]);
     }
 
     #[test]

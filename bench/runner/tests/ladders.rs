@@ -2,192 +2,12 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
-
 use common::bench::{background, signal, until};
-use common::own::{EXTERNAL, Own};
-use common::{files, finish, json, text};
+use common::climb::{Climb, Way};
+use common::own::EXTERNAL;
+use common::{finish, json, text};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
-
-const HARNESS: &str = r#"
-import http from 'k6/http';
-import { declared } from 'LIB/load.js';
-
-export const options = { scenarios: declared({}) };
-
-let broken = '';
-try {
-  broken = open(`${__ENV.FLAGS}/broken-${__ENV.RPS}`);
-} catch {
-  // There is no such file.
-}
-
-export function setup() {
-  if (broken !== '') throw new Error('not today');
-}
-
-export default function () {
-  http.get(`${__ENV.BASE_URL}/?rate=${__ENV.RPS}`, { timeout: '60s' });
-}
-
-export function handleSummary(data) {
-  return { 'summary.json': JSON.stringify(data) };
-}
-"#;
-
-/// How a service gives way.
-#[derive(Clone, Copy)]
-enum Way {
-    /// It refuses.
-    Refuses,
-    /// It answers after three seconds.
-    Waits,
-}
-
-/// A service that gives way to requests that say they come at a rate from `from` on.
-fn service(from: u32, way: Way) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let address = listener.local_addr().expect("an address");
-    let serve = move |mut stream: TcpStream| {
-        let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
-        let first = lines.next()?.ok()?;
-        let _ = lines.find(|line| line.as_ref().is_ok_and(String::is_empty));
-        let rate = first.split_once("rate=").map_or("0", |(_, rest)| rest);
-        let rate: u32 = rate.split(' ').next()?.parse().ok()?;
-        let status = match way {
-            Way::Refuses if rate >= from => "503 Service Unavailable",
-            Way::Waits if rate >= from => {
-                thread::sleep(Duration::from_secs(3));
-                "200 OK"
-            }
-            _ => "200 OK",
-        };
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        stream.write_all(answer.as_bytes()).ok()
-    };
-    let serve = Arc::new(serve);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = Arc::clone(&serve);
-            thread::spawn(move || serve(stream));
-        }
-    });
-    format!("http://{address}")
-}
-
-/// A suite with one ladder, or with what stands in its place.
-struct Climb {
-    own: Own,
-    address: String,
-}
-
-const LADDER: &str = r#"
-[env.RPS]
-type = "int"
-default = 1
-[env.FLAGS]
-type = "string"
-role = "place"
-
-[[scenario]]
-id = "main"
-script = "run.js"
-plan = "ladder"
-axis = [{ env = "RPS", levels = [2, 4, 8, 16] }]
-window = "1s"
-load = [{ name = "api", executor = "constant-arrival-rate", rate = "${RPS}", pre_vus = 20 }]
-
-[[gate]]
-id = "errors"
-class = "slo"
-metric = "http_req_failed"
-stat = "rate"
-op = "<"
-limit = 0.01
-"#;
-
-impl Climb {
-    fn new(from: u32, way: Way, edits: &[(&str, &str)]) -> Self {
-        let mut ladder = LADDER.to_owned();
-        for (old, new) in edits {
-            assert!(ladder.contains(old), "{old}");
-            ladder = ladder.replace(old, new);
-        }
-        let own = Own::new(&format!("{EXTERNAL}{ladder}"), HARNESS);
-        let suite = text(&own.folder.join("suite.toml"));
-        let suite = suite.replace("{scenario}\"", "{scenario}/${RPS}\"");
-        own.write("suite.toml", &suite);
-        let address = service(from, way);
-        Self { own, address }
-    }
-
-    fn run(&self, more: &[&str]) -> (i32, String) {
-        let mut call = self.own.call("run", more);
-        finish(
-            call.env("BASE_URL", &self.address)
-                .env("FLAGS", &self.own.folder),
-        )
-    }
-
-    /// The same verb at the plan that there is.
-    fn at_plan(&self, verb: &str) -> (i32, String) {
-        let mut call = self.own.place.runner();
-        call.arg(verb).arg(self.plan());
-        finish(call.env("K6_BIN", common::k6()))
-    }
-
-    /// The folder of the only plan.
-    fn plan(&self) -> PathBuf {
-        let found = files(&self.own.place.evidence());
-        let plan = found.iter().find(|path| path.ends_with("plan.json"));
-        plan.and_then(|path| path.parent())
-            .expect("a plan")
-            .to_owned()
-    }
-
-    fn ladder(&self) -> Json {
-        json(&self.plan().join("ladders.json"))["ladders"][0].clone()
-    }
-
-    /// Each level's verdict, and those of its runs.
-    fn levels(&self) -> Vec<String> {
-        let ladder = self.ladder();
-        let levels = ladder["levels"].as_array().expect("levels").iter();
-        let words = |value: &Json| value.as_str().expect("a text").to_owned();
-        let levels = levels.map(|level| {
-            let runs = level["runs"].as_array().expect("runs").iter();
-            let runs: Vec<String> = runs.map(|run| words(&run["verdict"])).collect();
-            let line = format!(
-                "{} {}: {}",
-                words(&level["point"]["RPS"]),
-                words(&level["verdict"]),
-                runs.join(" ")
-            );
-            line.trim().to_owned()
-        });
-        levels.collect()
-    }
-
-    /// The folders of runs below the plan's, those of later attempts included.
-    fn folders(&self) -> Vec<String> {
-        let plan = self.plan();
-        let found = files(&plan).into_iter();
-        let metas = found.filter(|path| path.ends_with("meta.json"));
-        let below = |path: PathBuf| {
-            let folder = path.parent().and_then(|path| path.strip_prefix(&plan).ok());
-            folder.unwrap_or(Path::new("")).display().to_string()
-        };
-        let mut folders: Vec<String> = metas.map(below).collect();
-        folders.sort();
-        folders
-    }
-}
 
 #[test]
 fn the_limit_of_a_service_that_refuses_from_a_known_rate_on_is_that_rate() {
@@ -311,6 +131,33 @@ fn users_that_all_wait_for_a_slow_service_are_its_failure() {
     let gates = ladder["failedGates"].as_array().expect("gates");
     assert!(gates.contains(&json!("errors")), "{ladder:#}");
     assert!(gates.contains(&json!("nothing-dropped")), "{ladder:#}");
+}
+
+/// Nobody is answered, so nothing is measured: that is the service's failure, as k6 had enough of everything.
+#[test]
+fn a_service_that_locks_up_has_failed() {
+    // It is not started anew, so it stays locked up: one failure has to do.
+    let edits = [
+        SHORT,
+        (ERRORS, FAST),
+        ("window =", "ladder = { confirm = 0 }\nwindow ="),
+        ("pre_vus = 20", "pre_vus = 20, graceful_stop = \"1s\""),
+    ];
+    let climb = Climb::new(8, Way::LocksUp, &edits);
+    let suite = text(&climb.own.folder.join("suite.toml"));
+    let asked = suite.replace("tcp = \"${BASE_URL}\"", "url = \"${BASE_URL}/\"");
+    assert_ne!(asked, suite, "it is asked, not only connected to");
+    climb.own.write("suite.toml", &asked);
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 3, "{printed}");
+    let limit = "main: limit: RPS=1 holds, RPS=8 does not (";
+    assert!(printed.contains(limit), "{printed}");
+    let ladder = climb.ladder();
+    let gates = ladder["failedGates"].as_array().expect("gates");
+    assert!(gates.contains(&json!("target-healthy")), "{ladder:#}");
+    assert!(gates.contains(&json!("errors")), "{ladder:#}");
+    let (code, printed) = climb.at_plan("judge");
+    assert!(code == 3 && printed.contains(limit), "{printed}");
 }
 
 #[test]

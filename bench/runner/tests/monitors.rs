@@ -376,3 +376,28 @@ fn nobody_is_read_who_is_not_allowed() {
         assert!(!stage.place.evidence().exists(), "{printed}");
     }
 }
+
+#[test]
+fn a_profile_is_taken_at_its_time_and_kept_compressed() {
+    let profile = |id: &str, at: &str| {
+        format!(
+            "[[profile]]\nid = \"{id}\"\nsource = \"ADDRESS/profile?seconds={{seconds}}\"\nat = \"{at}\"\nlasts = \"2s\"\n"
+        )
+    };
+    // It has the load last until the server has been read some times.
+    let looks = "[[monitor]]\nid = \"looks\"\nkind = \"http\"\nevery = \"200ms\"\nsource = \"ADDRESS/health\"\nmatch = [\"status\"]\n";
+    let tables = [looks, &profile("cpu", "0s"), &profile("late", "1h")].concat();
+    let stage = stage(&tables, 6, |_| {
+        (200, "samples of where time goes".to_owned())
+    });
+    let (code, printed, verdict) = stage.run();
+    assert_eq!((code, verdict.is()), (0, "PASS"), "{printed}");
+    let folder = stage.run_folder();
+    let packed = std::fs::File::open(folder.join("profile-cpu-0s.pb.gz")).expect("a profile");
+    let unpacked = std::io::read_to_string(flate2::read::GzDecoder::new(packed));
+    assert_eq!(unpacked.expect("gzip"), "samples of where time goes");
+    let late = "profile late: the load was over before its time, 3600 s";
+    assert!(printed.contains(&format!("warning  {late}")), "{printed}");
+    assert!(verdict.0["warnings"].to_string().contains(late));
+    assert!(!folder.join("profile-late-3600s.pb.gz").exists());
+}

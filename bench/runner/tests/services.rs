@@ -452,7 +452,7 @@ fn mistakes_in_services_are_located() {
         (
             "of = [\"k6\", \"target\", \"auth\", \"store\"]",
             "of = [\"k6\", \"target\", \"auth\", \"stores\"]",
-            "no process `stores`, did you mean `store`?; allowed: k6, target, redis, auth, store",
+            "no process `stores`, did you mean `store`?; allowed: k6, target, redis, postgres, auth, store",
         ),
     ] {
         let suite = SUITE.replacen(from, to, 1);

@@ -2,12 +2,9 @@
 
 mod common;
 
-use std::io;
-use std::time::Duration;
-
-use barrier_procs::{Error, PrivatePostgres, find_on_path, given_program};
+use barrier_procs::PrivatePostgres;
 use common::own::{EXTERNAL, Own};
-use common::{finish, json, text};
+use common::{finish, json, postgres, text};
 
 const HARNESS: &str = r#"
 export const options = { vus: 1, iterations: 1 };
@@ -18,10 +15,6 @@ export function handleSummary(data) {
 "#;
 
 const SUITE: &str = r#"
-[env.DATABASE_URL]
-type = "url"
-role = "place"
-
 [[clean]]
 id = "progress"
 kind = "sql"
@@ -36,14 +29,6 @@ script = "run.js"
 limit = "60s"
 "#;
 
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Procs(#[from] Error),
-    #[error(transparent)]
-    System(#[from] io::Error),
-}
-
 struct Database {
     server: PrivatePostgres,
     own: Own,
@@ -52,38 +37,20 @@ struct Database {
 impl Database {
     /// With three rows in a table.
     fn new(edits: &[(&str, &str)]) -> Self {
-        let program = given_program("POSTGRES_BIN").expect("a program, if it is set");
-        let program = program
-            .or_else(|| find_on_path("postgres"))
-            .expect("a postgres; scripts/ensure-postgres.sh gets one");
-        let folder = tempfile::tempdir().expect("a folder");
-        let pause = |time: Duration| -> Result<(), Failed> {
-            std::thread::sleep(time);
-            Ok(())
-        };
-        let server =
-            PrivatePostgres::start(&program, "shop_db", &[], folder, pause).expect("a server");
+        let server = postgres::start("shop_db");
         let mut suite = SUITE.to_owned();
         for (old, new) in edits {
             assert!(suite.contains(old), "{old}");
             suite = suite.replace(old, new);
         }
-        let own = Own::new(&format!("{EXTERNAL}{suite}"), HARNESS);
-        let suite = text(&own.folder.join("suite.toml"));
-        let needs = "needs = [\"k6\"]";
-        let with = format!("allow_databases = [\"shop_db\"]\n{needs}");
-        own.write("suite.toml", &suite.replace(needs, &with));
+        let own = postgres::suite(&format!("{EXTERNAL}{suite}"), HARNESS, false);
         let database = Self { server, own };
         database.ask("CREATE TABLE progress (id int); INSERT INTO progress VALUES (1), (2), (3)");
         database
     }
 
     fn ask(&self, statement: &str) -> String {
-        let mut command = self.server.psql();
-        let output = command.args(["--command", statement]).output();
-        let output = output.expect("psql runs");
-        assert!(output.status.success(), "{statement}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        postgres::ask(&self.server, statement)
     }
 
     fn rows(&self) -> String {
@@ -236,4 +203,122 @@ fn a_statement_that_fails_keeps_the_run_from_being_made() {
         log.contains("[cleanup] failed: reset of postgres://"),
         "{log}"
     );
+}
+
+#[test]
+fn a_file_makes_the_tables_of_an_empty_database_before_it_is_reset() {
+    let edits = [("reset = [", "schema = \"schema.sql\"\nreset = [")];
+    let database = Database::new(&edits);
+    database.ask("DROP TABLE progress");
+    let file = "CREATE TABLE IF NOT EXISTS progress (id int);\nINSERT INTO progress VALUES (7);\n";
+    database.own.write("schema.sql", file);
+    let (code, printed) = database.call("clean", &database.server.url(), &["--dry-run"]);
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("[plan] schema: /"), "{printed}");
+    assert_eq!(database.ask("SELECT to_regclass('progress') IS NULL"), "t");
+    for _ in 0..2 {
+        let (code, printed) = database.call("clean", &database.server.url(), &[]);
+        assert_eq!(code, 0, "{printed}");
+        assert_eq!(database.rows(), "0", "reset behind the file, not before");
+    }
+    let broken = "DROP TABLE progress;\nCREATE TABLE progress (id nonsense);\n";
+    database.own.write("schema.sql", broken);
+    let (code, printed) = database.call("clean", &database.server.url(), &[]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("type \"nonsense\" does not exist"),
+        "{printed}"
+    );
+    assert_eq!(database.rows(), "0", "as a whole or not at all");
+}
+
+#[test]
+fn a_program_makes_the_tables_with_the_variables_of_the_suite() {
+    let psql = postgres::program().with_file_name("psql");
+    let schema = format!(
+        "schema = [\"sh\", \"-c\", '\"$0\" \"$DATABASE_URL\" -qc \"CREATE TABLE IF NOT EXISTS progress (id int)\" && echo made', \"{}\"]\nreset = [",
+        psql.display()
+    );
+    let database = Database::new(&[("reset = [", &schema)]);
+    database.ask("DROP TABLE progress");
+    let (code, printed) = database.call("run", &database.server.url(), &[]);
+    assert_eq!(code, 0, "{printed}");
+    assert_eq!(database.rows(), "0");
+    let folder = database.own.place.run_folder("main");
+    let log = text(&folder.join("cleanup.txt"));
+    assert!(
+        log.contains("\n[cleanup] schema\n") && log.contains("\nmade\n"),
+        "{log}"
+    );
+    assert!(!log.contains(database.server.password()), "{log}");
+
+    let failing = Database::new(&[(
+        "reset = [",
+        "schema = [\"sh\", \"-c\", \"echo no room; exit 3\"]\nreset = [",
+    )]);
+    let (code, printed) = failing.call("clean", &failing.server.url(), &[]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("exit status: 3; it said: no room"),
+        "{printed}"
+    );
+    assert_eq!(failing.rows(), "3");
+}
+
+#[test]
+fn a_statement_that_waits_for_a_lock_ends_in_its_time() {
+    let edits = [("reset = [", "limit = \"300ms\"\nreset = [")];
+    let database = Database::new(&edits);
+    let held = "BEGIN; LOCK TABLE progress IN SHARE MODE; SELECT pg_sleep(900)";
+    let mut holder = postgres::psql(&database.server.url(), held)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("psql runs");
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    common::life::wait_for("a lock", || (database.ask(asleep) == "1").then_some(()));
+    let (code, printed) = database.call("clean", &database.server.url(), &[]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("statement timeout"), "{printed}");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'barrier-bench'";
+    assert_eq!(database.ask(waiting), "0");
+    holder.kill().expect("a signal");
+    holder.wait().expect("its end");
+    assert_eq!(database.rows(), "3");
+}
+
+#[test]
+fn what_a_reset_may_not_say_is_refused_before_anything_starts() {
+    for (old, new, expected) in [
+        (
+            "reset = [",
+            "schema = 3\nreset = [",
+            "`schema` is a file of SQL, or a list",
+        ),
+        (
+            "reset = [",
+            "schema = []\nreset = [",
+            "`schema` is a file of SQL, or a list",
+        ),
+        (
+            "reset = [",
+            "limit = \"0s\"\nreset = [",
+            "`limit` must be more than 0",
+        ),
+        (
+            "\"TRUNCATE TABLE progress\"",
+            "\"\\\\\\\\! rm\"",
+            "a command to psql",
+        ),
+    ] {
+        let mut suite = SUITE.to_owned();
+        assert!(suite.contains(old), "{old}");
+        suite = suite.replace(old, new);
+        let own = postgres::suite(&format!("{EXTERNAL}{suite}"), HARNESS, false);
+        let (code, printed) = finish(&mut own.call("validate", &[]));
+        assert!(
+            code == 2 && printed.contains(expected),
+            "{expected}: {printed}"
+        );
+    }
 }

@@ -61,3 +61,13 @@ export function eventOf(iteration, users) {
   const statCode = STATISTICS[Math.floor(draw(iteration, 3) * STATISTICS.length)];
   return { userId: user, statistic: { statCode, latestValue: Math.floor(draw(iteration, 4) * VALUES) } };
 }
+
+/**
+ * How many changes of goals' progress an event asks for. Logins count themselves: a value of `login_count` changes nothing.
+ *
+ * @param {string | undefined} statCode of a login none
+ * @param {number} goals that ask for the same
+ */
+export function goalUpdates(statCode, goals) {
+  return statCode === 'login_count' ? 0 : goals;
+}

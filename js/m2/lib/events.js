@@ -4,12 +4,14 @@
 import { check } from 'k6';
 import exec from 'k6/execution';
 import { Client, StatusOK } from 'k6/net/grpc';
-import { Rate } from 'k6/metrics';
+import { Counter, Rate } from 'k6/metrics';
 
-import { eventOf } from './draw.js';
+import { eventOf, goalUpdates } from './draw.js';
 
 /** 1 for each event that was not acknowledged, 0 for each that was. */
 const failed = new Rate('grpc_req_failed');
+/** Changes of goals' progress that acknowledged events ask for: what has to be stored, or written over by a newer one. */
+const updates = new Counter('goal_updates');
 
 const LOGIN = 'accelbyte.iam.account.v1.UserAuthenticationUserLoggedInService/OnMessage';
 const STATISTIC = 'accelbyte.social.statistic.v1.StatisticStatItemUpdatedService/OnMessage';
@@ -60,6 +62,9 @@ export function send(config, { id, userId, statistic }, tags) {
   }
   const well = check(status, { 'event is acknowledged': (code) => code === StatusOK }, tags);
   failed.add(well ? 0 : 1, tags);
+  if (well) {
+    updates.add(goalUpdates(statistic?.statCode, config.goalsPerEvent), tags);
+  }
   // The first ones say what it is; thousands of lines would bury them.
   if (!well && told < 1) {
     told += 1;

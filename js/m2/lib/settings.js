@@ -16,6 +16,7 @@
  * @property {string} eventsAddress host and port of the event handler
  * @property {string} namespace of users and events
  * @property {number} users that take part: user-000001 and so on
+ * @property {number} goalsPerEvent goals whose progress an event changes, of a login or of a statistic that goals ask for
  * @property {Vus} apiVus
  * @property {Vus} eventVus
  * @property {number} claimShare of the API's iterations that claim a reward too, 0..1
@@ -67,10 +68,11 @@ export function readConfig(env, { rps = 100, eps = 1000, claimShare = 0.2 } = {}
     rps: requests,
     eps: events,
     duration: matching('DURATION', '30m', /^(\d+(\.\d+)?(ms|s|m|h))+$/, 'a duration such as 30m, 90s or 1m30s'),
-    baseUrl: matching('BASE_URL', 'http://localhost:8000/challenge', /^https?:\/\/./, 'an address that begins with http:// or https://').replace(/\/+$/, ''),
+    baseUrl: matching(text('API_URL') === '' ? 'BASE_URL' : 'API_URL', 'http://localhost:8000/challenge', /^https?:\/\/./, 'an address that begins with http:// or https://').replace(/\/+$/, ''),
     eventsAddress: matching('EVENT_HANDLER_ADDR', 'localhost:6566', /^[^/]+:\d+$/, 'a host and a port such as localhost:6566'),
     namespace: text('NAMESPACE', 'test'),
     users: whole('USERS', 10000, 1),
+    goalsPerEvent: whole('GOALS_PER_EVENT', 100),
     apiVus: vus('API', { preAllocated: Math.min(requests, 1000), most: Math.min(2 * requests, 2000) }),
     eventVus: vus('EVENT', { preAllocated: Math.min(events, 1000), most: Math.min(2 * events, 1500) }),
     claimShare: share('CLAIM_SHARE', claimShare),

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { draw, eventOf, someUser, STATISTICS } from '../../m2/lib/draw.js';
+import { draw, eventOf, goalUpdates, someUser, STATISTICS } from '../../m2/lib/draw.js';
 import { readConfig } from '../../m2/lib/settings.js';
 import { summaryText } from '../../m2/lib/summary.js';
 
@@ -23,6 +23,7 @@ test('without settings the run is the one of the reference', () => {
     eventsAddress: 'localhost:6566',
     namespace: 'test',
     users: 10000,
+    goalsPerEvent: 100,
     apiVus: { preAllocated: 100, most: 200 },
     eventVus: { preAllocated: 1000, most: 1500 },
     claimShare: 0.2,
@@ -41,6 +42,15 @@ test('VUs are bounded by the level, and by who runs it', () => {
   assert.deepEqual(readConfig({ API_PRE_VUS: '7', API_MAX_VUS: '9' }).apiVus, { preAllocated: 7, most: 9 });
   // More at the start than there may be usually: then there may be so many.
   assert.deepEqual(readConfig({ EVENT_PRE_VUS: '3000' }).eventVus, { preAllocated: 3000, most: 3000 });
+});
+
+test('a runner that starts the API says where it is, with its base path', () => {
+  const { baseUrl } = readConfig({ BASE_URL: 'http://127.0.0.1:1', API_URL: 'http://127.0.0.1:1/challenge/' });
+  assert.equal(baseUrl, 'http://127.0.0.1:1/challenge');
+});
+
+test('what an acknowledged event changes is known', () => {
+  assert.deepEqual([undefined, 'wins', 'login_count'].map((code) => goalUpdates(code, 100)), [100, 100, 0]);
 });
 
 test('a setting of the wrong kind is named with what is allowed', () => {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::account::Account;
 use super::{LAST_LINES, POLL, USER};
 use crate::{Error, Output, Supervised, doing, last_lines};
@@ -109,7 +111,8 @@ fn started(
         }
     }
     account.run(command.current_dir(folder));
-    Supervised::start(name, command, Output::File(file), STOP_GRACE)
+    // It takes SIGTERM as "once all clients have gone", and whoever else is connected need not go with a caller that was killed.
+    Supervised::start_until(name, command, Output::File(file), STOP_GRACE, Signal::QUIT)
 }
 
 /// The program that is installed beside the server.

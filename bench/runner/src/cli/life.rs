@@ -88,10 +88,13 @@ fn lines(record: &Record) -> Vec<String> {
             (State::Runs, false) | (State::Elsewhere { .. }, _) => "",
             _ => "; INTERRUPTED",
         };
+        // How many runs a ladder makes is not known before.
+        let number = run.nth.map_or_else(
+            || format!("{} of {}", run.number, record.runs),
+            |nth| nth.to_string(),
+        );
         lines.push(format!(
-            "run      {} of {}: {}{block}{}{doing}",
-            run.number,
-            record.runs,
+            "run      {number}: {}{block}{}{doing}",
             run.title,
             since(run.at)
         ));

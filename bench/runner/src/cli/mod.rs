@@ -1,7 +1,9 @@
 //! The command line.
 
 mod ci;
+mod clean;
 mod detach;
+mod fixtures;
 mod judge;
 mod life;
 mod list;
@@ -22,15 +24,11 @@ use crate::monitoring::place::Place;
 use crate::monitoring::serve;
 use crate::plan::Plan;
 use crate::report;
-use crate::run::clean;
-use crate::run::settle::settle;
-use crate::run::sql::Reset;
 use crate::session;
 use crate::session::{Manner, lock};
 use crate::suite::Suite;
 use crate::suite::given::Given;
-use crate::suite::schema::{CleanKind, TargetKind};
-use crate::terminal::{self, Terminal, say};
+use crate::terminal::{Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
 use monitor::MonitorVerb;
@@ -53,7 +51,8 @@ const AFTER: &str = "Exit codes: 0 all runs pass; 1 fault of the runner; 2 wrong
     3 a gate failed; 4 interrupted; 5 of status and attach: it goes on; anything else is k6's own code (99 a threshold was crossed, 107 exception, 108 aborted \
     by the script), handed on where the suite says exit = \"k6_first\".\n\n\
     Programs: K6_BIN, else ./k6, else k6 on the path. REDIS_SERVER_BIN, else redis-server on the path, else what \
-    scripts/ensure-redis.sh unpacked. A target that comes with the project: NAME_BIN, else NAME beside this program or in bin/.";
+    scripts/ensure-redis.sh unpacked. POSTGRES_BIN, else postgres on the path, where packages put it, or as scripts/ensure-postgres.sh \
+    unpacked it. A target that comes with the project: NAME_BIN, else NAME beside this program or in bin/.";
 
 const EXAMPLES: &str = "Examples (`list` tells suites and scenarios):\n  \
     barrier-bench run SUITE                                  the suite's own order, every variant\n  \
@@ -68,8 +67,8 @@ enum Verb {
     ///
     /// Without --scenario the suite's own order runs. A scenario runs at each of its points, there in cycles, in each of these
     /// once per variant; the whole plan is written down before it starts. The last line names the evidence folder. Without
-    /// REDIS_URL a private Redis is started, without BASE_URL the reference target; both are ended again, also by Ctrl-C, which
-    /// keeps what is complete.
+    /// REDIS_URL a private Redis is started where the suite needs one, without DATABASE_URL a private PostgreSQL, without BASE_URL the
+    /// reference target; all are ended again, also by Ctrl-C, which keeps what is complete.
     #[command(after_long_help = EXAMPLES)]
     Run {
         #[command(flatten)]
@@ -150,7 +149,7 @@ enum Verb {
     },
     /// Start what a suite's runs are made with, without a run
     ///
-    /// Its services and its target as in a run: the same arguments, faults and limits, and a private Redis where one is needed.
+    /// Its services and its target as in a run: the same arguments, faults and limits, and a private Redis or PostgreSQL where one is needed.
     /// Their addresses and logs are printed when all of them answer. They end by Ctrl-C, or by `down`. The machine is free for other
     /// runs meanwhile.
     Up {
@@ -192,10 +191,24 @@ enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Make the files that a suite's runs need, or look whether they are there
+    ///
+    /// Each by the program that the suite names, those first that others need; nothing is written unless all of them hold what is
+    /// expected. The same call makes the same bytes.
+    Fixtures {
+        #[command(flatten)]
+        what: What,
+        /// Write nothing; fail unless each file is there and as it would be made
+        #[arg(long)]
+        check: bool,
+        /// Put back what a run that was killed has left in the place of a target's own files
+        #[arg(long, conflicts_with = "check")]
+        restore: bool,
+    },
     /// Look for what would spoil a run, and say how to mend it
     ///
-    /// k6 and its modules, Redis, targets, harness, open files, ports, time limits. Where all this is in order and the suite has a
-    /// probe, it tries what the runs will do: at BASE_URL, else at a target that it starts, with a private Redis, and ends again.
+    /// k6 and its modules, Redis, PostgreSQL, targets, harness, open files, ports, time limits. Where all this is in order and the suite has a
+    /// probe, it tries what the runs will do: at BASE_URL, else at a target that it starts, with private servers, and ends again.
     Doctor {
         #[command(flatten)]
         what: What,
@@ -416,7 +429,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
         } => up::up(what, detach, in_background),
         Verb::Down { what } => up::down(&what),
         Verb::Judge { folder, suite } => judge::judge(&folder, suite.as_deref()),
-        Verb::Clean { what, dry_run } => clean(what, dry_run),
+        Verb::Clean { what, dry_run } => clean::clean(what, dry_run),
+        Verb::Fixtures {
+            what,
+            check,
+            restore,
+        } => fixtures::fixtures(what, check, restore),
         Verb::Doctor { what } => {
             let (suite, selection) = what.load(How::default())?;
             let plan = Plan::new(&suite, &selection)?;
@@ -492,63 +510,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             Ok(exit::OK)
         }
     }
-}
-
-fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
-    let (suite, selection) = what.load(How::default())?;
-    // Somebody else's run must not lose its queues.
-    let _lock = if dry_run {
-        None
-    } else {
-        Some(lock::take(&format!("{}, cleaning", suite.file.suite.id))?)
-    };
-    let plan = Plan::new(&suite, &selection)?;
-    let Some(run) = plan.runs.into_iter().next() else {
-        return Err(exit::set_up("the plan holds no run"));
-    };
-    if !run.point.is_empty() {
-        say(&format!("as before {}", run.title()));
-    }
-    let vars = run.vars;
-    let resets = Reset::all(&suite, &vars)?;
-    for reset in &resets {
-        terminal::cleaning(reset.shown_address(), reset.summary())
-            .iter()
-            .for_each(|line| say(line));
-        let mut log = Vec::new();
-        let result = reset.execute(dry_run, &mut log, || Ok(()));
-        log.iter().for_each(|line| say(line));
-        result?;
-    }
-    let mut tables = suite.file.clean.iter();
-    if !resets.is_empty() && tables.all(|table| table.kind == CleanKind::Sql) {
-        return Ok(exit::OK);
-    }
-    if vars.get("REDIS_URL").is_none() {
-        return Err(exit::set_up(
-            "REDIS_URL is missing: a private Redis starts empty; name the Redis to clean",
-        ));
-    }
-    let Some(cleaning) = clean::Plan::new(&suite, &vars, &[])? else {
-        say("the suite declares nothing to clean");
-        return Ok(exit::OK);
-    };
-    terminal::cleaning(cleaning.shown_address(), cleaning.summary())
-        .iter()
-        .for_each(|line| say(line));
-    if run.target.kind == TargetKind::External && !dry_run {
-        let pause = |time| {
-            std::thread::sleep(time);
-            Ok(())
-        };
-        settle(&suite, &vars, pause, |text| {
-            say(&format!("[cleanup] {text}"));
-        })?;
-    }
-    let mut log = Vec::new();
-    let result = cleaning.execute(dry_run, &mut log, || Ok(()));
-    log.iter().for_each(|line| say(line));
-    result.map(|()| exit::OK)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;
-use crate::run::sql::Reset;
+use crate::run::sql::{self, reset::Reset};
 use crate::suite::Suite;
-use crate::suite::vars::{Origin, Value};
+use crate::suite::private::{POSTGRES, REDIS};
+use crate::suite::vars::{Origin, Value, Vars};
 use crate::terminal::say;
 use crate::values::duration::written;
 use crate::values::text::words;
@@ -122,7 +123,7 @@ fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> a
     if let Some(cleaning) = planned_cleaning(suite, run)? {
         say(&format!("     clean     {}", cleaning.summary().join("; ")));
     }
-    for reset in Reset::all(suite, &run.vars)? {
+    for reset in Reset::all(suite, &with_servers(suite, run))? {
         say(&format!("     reset     {}", reset.summary().join("; ")));
     }
     for line in run.load.shown() {
@@ -158,11 +159,22 @@ fn variables(run: &PlannedRun<'_>, which: &impl Fn(&str) -> bool) -> String {
 
 /// The cleaning of a run whose Redis may not have been started yet.
 fn planned_cleaning(suite: &Suite, run: &PlannedRun<'_>) -> anyhow::Result<Option<clean::Plan>> {
+    clean::Plan::new(suite, &with_servers(suite, run), &[])
+}
+
+/// The variables of a run, with addresses of private servers that are still to be started.
+fn with_servers(suite: &Suite, run: &PlannedRun<'_>) -> Vars {
     let mut vars = run.vars.clone();
-    vars.supply(
-        "REDIS_URL",
-        Value::Text("redis://127.0.0.1".to_owned()),
-        Origin::Started,
-    );
-    clean::Plan::new(suite, &vars, &[])
+    let mut supply = |name: &str, address: String| {
+        vars.supply(name, Value::Text(address), Origin::Started);
+    };
+    supply(REDIS.variable, "redis://127.0.0.1".to_owned());
+    if suite.file.needs(POSTGRES) {
+        let database = sql::server::database_of(suite);
+        supply(
+            POSTGRES.variable,
+            format!("postgres://127.0.0.1/{database}"),
+        );
+    }
+    vars
 }

@@ -1,5 +1,7 @@
 //! From stored runs to figures: what is compared, over which cycles, with what result.
 
+use std::collections::BTreeSet;
+
 use crate::values::text::figure;
 use barrier_stats::ratio::{self as stats, Ratio, Spread};
 use serde::Serialize;
@@ -325,7 +327,7 @@ fn cell(
         .iter()
         .map(|side| variant(side, metric, stat, &mut counted, &mut left_out))
         .collect();
-    let mut notes: Vec<String> = redis(&counted).into_iter().collect();
+    let mut notes = servers_and_fixtures(&counted);
     if design == Design::Unpaired {
         notes.push(
             "A and B did not run side by side: what changed on the machine between them counts as a difference too"
@@ -492,14 +494,36 @@ fn comparison(
     }
 }
 
-/// Another version of Redis may be another speed; it is part of no key, since a given Redis need not tell.
-fn redis(runs: &[&StoredRun]) -> Option<String> {
-    let mut versions: Vec<&str> = Vec::new();
-    for run in runs {
-        if !versions.contains(&run.meta.redis.as_str()) {
-            versions.push(&run.meta.redis);
+/// Another version of a server may be another speed, and another fixture another load; they are part of no key, since a given server need
+/// not tell.
+fn servers_and_fixtures(runs: &[&StoredRun]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut differ = |what: &str, values: Vec<&str>| {
+        let mut different: Vec<&str> = Vec::new();
+        for value in values {
+            if !different.contains(&value) {
+                different.push(value);
+            }
         }
+        if different.len() > 1 {
+            let different = different.join(" | ");
+            notes.push(format!("not the same in all runs: {what} ({different})"));
+        }
+    };
+    let metas = || runs.iter().map(|run| &run.meta);
+    differ("Redis", metas().map(|meta| meta.redis.as_str()).collect());
+    differ(
+        "PostgreSQL",
+        metas().map(|meta| meta.postgres.as_str()).collect(),
+    );
+    let ids: BTreeSet<&String> = metas().flat_map(|meta| meta.fixtures.keys()).collect();
+    for id in ids {
+        let sums = metas().map(|meta| {
+            meta.fixtures
+                .get(id)
+                .map_or("none", |own| own.sha256.as_str())
+        });
+        differ(&format!("fixture {id}"), sums.collect());
     }
-    (versions.len() > 1)
-        .then(|| format!("not the same in all runs: Redis ({})", versions.join(" | ")))
+    notes
 }

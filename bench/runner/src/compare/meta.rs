@@ -33,6 +33,10 @@ pub(crate) struct Meta {
     pub(crate) suite_file: Hashed,
     pub(crate) build: Build,
     pub(crate) redis: String,
+    /// Empty where the suite needs none.
+    pub(crate) postgres: String,
+    /// The files that were made for the run, by their ids.
+    pub(crate) fixtures: BTreeMap<String, Hashed>,
     pub(crate) k6_run: K6Run,
     pub(crate) environment: BTreeMap<String, Setting>,
     pub(crate) harness: Hashed,

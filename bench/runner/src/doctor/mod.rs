@@ -2,23 +2,22 @@
 
 mod findings;
 mod machine;
+mod servers;
 
 use std::path::Path;
 
 use crate::plan::{Plan, PlannedRun, points};
 use crate::run::compose::Engine;
+use crate::run::fixtures::look;
 use crate::run::k6::Binary;
 use crate::run::monitor::named;
-use crate::run::redis::access::Access;
-use crate::run::redis::client::Server;
-use crate::run::redis::server::{find_program, info_field};
 use crate::run::{probe, target};
 use crate::suite::Suite;
 use crate::suite::over_time::{OUTPUT, is_recorded};
+use crate::suite::private::{POSTGRES, REDIS};
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::RunValues;
 use crate::values::exit;
-use crate::values::mask;
 use barrier_stats::host;
 pub(crate) use findings::{Level, Report};
 
@@ -43,6 +42,7 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
             target_present(suite, run, table, &mut report);
         }
         processes(run, &mut report);
+        fixtures(suite, run, &mut report);
         if let Some(users) = run.users {
             carries(suite, run, users, &mut report);
         }
@@ -74,6 +74,18 @@ fn processes(run: &PlannedRun<'_>, report: &mut Report) {
         Ok(found) => {
             for found in found {
                 report.good(format!("process {}", found.shown));
+            }
+        }
+        Err(error) => report.note(Err(error), None),
+    }
+}
+
+/// Whether the files that were made for the run are there.
+fn fixtures(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
+    match look(suite, &run.vars) {
+        Ok(found) => {
+            for found in found {
+                report.good(format!("fixture {} {}", found.id, found.path.display()));
             }
         }
         Err(error) => report.note(Err(error), None),
@@ -166,8 +178,10 @@ fn need_met(suite: &Suite, need: &str, run: &PlannedRun<'_>, report: &mut Report
                 Some("build k6 with `make k6`, or point K6_BIN to one that has them"),
             );
         }
-    } else if need == "redis" {
-        redis_usable(suite, run, report);
+    } else if need == REDIS.need {
+        servers::redis_usable(suite, run, report);
+    } else if need == POSTGRES.need {
+        servers::postgres_usable(suite, run, report);
     } else if let Some(bound) = need.strip_prefix("nofile>=") {
         match run
             .vars
@@ -186,64 +200,8 @@ fn need_met(suite: &Suite, need: &str, run: &PlannedRun<'_>, report: &mut Report
         report.add(
             Level::Fault,
             format!("unknown need `{need}`"),
-            Some("allowed: k6+MODULE+…, redis, nofile>=N"),
+            Some("allowed: k6+MODULE+…, redis, postgres, nofile>=N"),
         );
-    }
-}
-
-fn redis_usable(suite: &Suite, run: &PlannedRun<'_>, report: &mut Report) {
-    let Some(address) = run.vars.text("REDIS_URL") else {
-        let found = find_program(&suite.root).map(|path| {
-            format!(
-                "private Redis from {} (REDIS_URL is not given)",
-                path.display()
-            )
-        });
-        return report.note(found, None);
-    };
-    let shown = mask::masked_address(&address);
-    let mut log = Vec::new();
-    let access = Access::new(&address, &run.vars);
-    let server = access
-        .and_then(|access| Server::connect(&access))
-        .and_then(|mut server| {
-            let info = server.ask(&["INFO", "server"], &mut log)?;
-            let clients = server.ask(&["CONFIG", "GET", "maxclients"], &mut log).ok();
-            Ok((
-                info_field(&info, "redis_version").unwrap_or_default(),
-                clients,
-            ))
-        });
-    match server {
-        Err(error) => report.add(
-            Level::Fault,
-            format!("{error:#}"),
-            Some("start Redis, mend REDIS_URL, or leave it out for a private one"),
-        ),
-        Ok((version, clients)) => {
-            report.good(format!("Redis {version} at {shown}"));
-            let most = clients.and_then(|text| {
-                text.trim_matches(['[', ']'])
-                    .rsplit(", ")
-                    .next()?
-                    .parse::<i64>()
-                    .ok()
-            });
-            let users = run.users.unwrap_or(0);
-            match most {
-                Some(most) if most < users => report.add(
-                    Level::Warning,
-                    format!("Redis allows {most} connections, the run has {users} users; a target with one connection per user fails"),
-                    Some(&format!("redis-cli CONFIG SET maxclients {}", users + 1024)),
-                ),
-                Some(most) => report.good(format!("Redis allows {most} connections")),
-                None => report.add(
-                    Level::Warning,
-                    "Redis does not tell how many connections it allows",
-                    Some(&format!("see that its `maxclients` is above {users}")),
-                ),
-            }
-        }
     }
 }
 

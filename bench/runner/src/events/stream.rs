@@ -20,6 +20,8 @@ pub(crate) enum Event {
     Finding { text: String },
     /// A private Redis answers.
     RedisStarted { version: String, address: String },
+    /// A private PostgreSQL answers.
+    PostgresStarted { version: String, address: String },
     /// A call of the runner begins to work in a folder of evidence.
     SessionBegan {
         /// Absolute.

@@ -181,7 +181,15 @@ impl Folder {
     /// # Errors
     /// The file exists or cannot be written.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
-        self.put(name, content, false)
+        self.put(name, content, writer::whole, false)
+    }
+
+    /// Writes a new file of bytes that are no text, and hold no secret. A failure is among the faults, too.
+    ///
+    /// # Errors
+    /// The file exists or cannot be written.
+    pub(crate) fn write_bytes(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+        self.put(name, content, writer::exact, false)
     }
 
     /// Writes a file that grows with the run (the meta files, the record of the cleaning), masked: the new content replaces
@@ -190,12 +198,18 @@ impl Folder {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn update(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
-        self.put(name, content, true)
+        self.put(name, content, writer::whole, true)
     }
 
-    fn put(&self, name: &str, content: &[u8], replace: bool) -> anyhow::Result<()> {
+    fn put(
+        &self,
+        name: &str,
+        content: &[u8],
+        write: fn(&Path, &[u8], bool) -> std::io::Result<()>,
+        replace: bool,
+    ) -> anyhow::Result<()> {
         let path = self.path.join(name);
-        let written = writer::whole(&path, content, replace);
+        let written = write(&path, content, replace);
         match &written {
             Ok(()) => self.faults.settle(&path),
             Err(error) => self.faults.note(&path, error),

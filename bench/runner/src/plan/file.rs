@@ -333,13 +333,19 @@ impl PlanFile {
         })
     }
 
-    /// Writes the plan and the suite file beside it.
+    /// Writes the plan, and beside it the suite file with the templates of its documents.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// A file cannot be written, or a template not be read.
     pub(crate) fn write(&self, suite: &Suite, invocation: &Invocation) -> anyhow::Result<()> {
         let shared = invocation.shared();
         shared.write(SUITE, suite.text.as_bytes())?;
+        for document in suite.file.report.iter().flat_map(|report| &report.document) {
+            let path = suite.resolve(document.template.get_ref());
+            let text = std::fs::read(&path)
+                .map_err(|error| exit::set_up(format!("{}: {error}", path.display())))?;
+            shared.write(&document.kept(), &text)?;
+        }
         shared.write_json(PLAN, &serde_json::to_value(self)?)
     }
 

@@ -14,6 +14,7 @@ use crate::evidence::component;
 use crate::suite::Suite;
 use crate::suite::gate;
 use crate::suite::hosts::Words;
+use crate::suite::post::PostKind;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::{Point, RunValues, Vars};
@@ -111,7 +112,7 @@ pub(super) fn planned<'a>(
     let mut vars = Vars::resolve(&suite.file, scenario, point, &selection.given)?;
     let shares = quick::scale(suite, scenario, selection.quick, &mut vars)?;
     let target = target::choose(suite, variant.as_deref(), &vars)?;
-    let services = target::services(suite);
+    let services = target::services(suite, target);
     let all = [services.as_slice(), &[target]].concat();
     for target in &all {
         target::own_addresses(target, &vars)?;
@@ -243,7 +244,7 @@ fn check_hosts(suite: &Suite, targets: &[&TargetTable], vars: &Vars) -> anyhow::
         }
     }
     // What the target tells later is looked at then.
-    let known = RunValues::from([("address", String::new())]);
+    let known = RunValues::from([("address", String::new()), ("seconds", "1".to_owned())]);
     for (what, text) in places(suite, targets) {
         // What has no value yet is looked at once it has.
         if let Ok(address) = vars.expand(text, &known) {
@@ -285,7 +286,23 @@ fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s
     });
     let records = suite.file.record.iter();
     let records = records.map(|table| (format!("record {}", table.id.get_ref()), &table.source));
-    let tables = of_target.chain(clean).chain(monitors).chain(records);
+    let drains = suite.file.drain.iter();
+    let drains = drains.map(|table| (format!("drain {}", table.id.get_ref()), &table.source));
+    let posts = suite
+        .file
+        .post
+        .iter()
+        .filter(|table| table.kind == PostKind::Sql);
+    let posts = posts.map(|table| (format!("post {}", table.id.get_ref()), &table.source));
+    let profiles = suite.file.profile.iter();
+    let profiles = profiles.map(|table| (format!("profile {}", table.id.get_ref()), &table.source));
+    let asked = clean
+        .chain(monitors)
+        .chain(records)
+        .chain(drains)
+        .chain(posts)
+        .chain(profiles);
+    let tables = of_target.chain(asked);
     tables
         .map(|(what, text)| (what, text.get_ref().as_str()))
         .collect()

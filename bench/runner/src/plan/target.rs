@@ -58,10 +58,13 @@ fn addressed(target: &TargetTable, vars: &Vars) -> bool {
 /// The variable that holds the address of the target.
 pub(crate) const ADDRESS: &str = "BASE_URL";
 
-/// The services that every run has, in the order of the file.
-pub(super) fn services(suite: &Suite) -> Vec<&TargetTable> {
-    let targets = suite.file.target.iter();
-    targets.filter(|target| target.is_service()).collect()
+/// The services of a run with this target under test, in the order of the file.
+pub(super) fn services<'a>(suite: &'a Suite, under_test: &TargetTable) -> Vec<&'a TargetTable> {
+    let needed = |target: &&TargetTable| {
+        let of = target.with.as_ref();
+        target.is_service() && of.is_none_or(|of| *of.get_ref() == under_test.id)
+    };
+    suite.file.target.iter().filter(needed).collect()
 }
 
 /// Refuses an address for a target that the runner starts: what was started would be known by its hash, and the load would

@@ -4,6 +4,7 @@ use crate::values::text::{figure, plural};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::bottleneck::{self, Bottleneck};
 use super::{answer, ladder};
 use crate::compare::against::Against;
 use crate::compare::cells::Cell;
@@ -34,6 +35,9 @@ pub(crate) struct Figures {
     /// What its ladders found.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "found")]
     pub(crate) ladders: Vec<Found>,
+    /// What was used of the suite's resources, and what gave out first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bottlenecks: Vec<Bottleneck>,
     pub(crate) runs: Vec<RunRow>,
     /// Planned runs without evidence.
     pub(crate) missing: Vec<Missing>,
@@ -119,7 +123,13 @@ impl Figures {
             .collect();
         let ladders = ladder::of(stored);
         let limits: Vec<String> = ladders.iter().map(Found::told).collect();
-        let mut headline = [answer.clone(), limits, outcomes(&comparisons)].concat();
+        let bottlenecks = bottleneck::of(stored, &ladders);
+        let first = bottlenecks.iter();
+        let first = first.map(|of| format!("{}: {}", of.scenario, of.text));
+        let found = [limits, first.collect()].concat();
+        let mut headline = [found.as_slice(), &answer, &outcomes(&comparisons)].concat();
+        // Of a ladder the limit is the answer, and not what its levels say one by one.
+        let answer = if found.is_empty() { answer } else { found };
         headline.extend(baselines.iter().map(|against| against.text.clone()));
         headline.extend(verdict.as_ref().map(ToString::to_string));
         let limits = stored.suite.file.compare.iter();
@@ -141,6 +151,7 @@ impl Figures {
             parameters: parameters(stored),
             comparisons,
             ladders,
+            bottlenecks,
             runs,
             missing,
         })
@@ -353,6 +364,7 @@ fn facts(stored: &Stored) -> Vec<Fact> {
         ("Label", Some(meta.label.clone())),
         ("k6", Some(meta.k6_version.clone())),
         ("Redis", Some(meta.redis.clone())),
+        ("PostgreSQL", Some(meta.postgres.clone())),
         (
             "Machine",
             Some(machine.into_iter().flatten().collect::<Vec<_>>().join(", ")),

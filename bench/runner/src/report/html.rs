@@ -67,7 +67,7 @@ pub(crate) fn render(
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.add_filter("breakable", breakable);
     let template = environment.template_from_str(TEMPLATE)?;
-    let view = View::of(figures, sections);
+    let view = View::of(figures, stored, sections);
     Ok(template.render(context! {
         view => Serde(view),
         groups => Serde(groups),
@@ -152,7 +152,8 @@ struct Place<'a> {
 
 /// Warm-ups and repeated runs are not drawn; invalid ones are, for they show what went wrong.
 fn places(stored: &Stored) -> Vec<Place<'_>> {
-    let since = stored.suite.file.since();
+    let file = &stored.suite.file;
+    let (since, windowed) = (file.since(), file.series.is_some());
     groups(stored)
         .into_iter()
         .map(|((scenario, point), runs)| {
@@ -163,7 +164,11 @@ fn places(stored: &Stored) -> Vec<Place<'_>> {
                 .filter(|run| !run.meta.discarded && run.superseded.is_none());
             let drawn = drawn.map(|run| {
                 let variant = variants.iter().position(|name| *name == run.meta.variant);
-                (variant.unwrap_or_default(), run, Series::of(run, since))
+                (
+                    variant.unwrap_or_default(),
+                    run,
+                    Series::of(run, since, windowed),
+                )
             });
             Place {
                 title: format!("{scenario} {point}").trim().to_owned(),

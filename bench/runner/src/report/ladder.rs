@@ -97,6 +97,10 @@ pub(super) fn pictures(found: &Found) -> anyhow::Result<Vec<Picture>> {
     };
     let line = |variant, points| Line { variant, points };
     let rate = points(&|run| run.iterations_per_second);
+    // One level alone makes no line.
+    if rate.len() < 2 {
+        return Ok(Vec::new());
+    }
     let offered = rate.iter().map(|(x, _)| (*x, *x)).collect();
     let mut both = vec![line(0, rate)];
     if found.variables.len() == 1 {

@@ -5,7 +5,9 @@
 
 mod answer;
 pub(crate) mod artefacts;
+mod bottleneck;
 pub(crate) mod chart;
+mod documents;
 mod figures;
 mod hover;
 mod html;
@@ -89,15 +91,22 @@ fn write(stored: &Stored, allowed: &[String], stream: &Stream) -> anyhow::Result
         .iter()
         .filter_map(|name| Section::parse(name.get_ref()).ok())
         .collect();
+    let mut written: Vec<(&str, String)> = Vec::new();
     for format in &table.formats {
-        let (name, text) = match format {
+        written.push(match format {
             Format::Html => ("report.html", html::render(&figures, stored, &sections)?),
-            Format::Md => ("report.md", markdown::render(&figures, &sections)?),
+            Format::Md => ("report.md", markdown::render(&figures, stored, &sections)?),
             Format::Json => (
                 "figures.json",
                 format!("{:#}\n", serde_json::to_value(&figures).context("figures")?),
             ),
-        };
+        });
+    }
+    for document in &table.document {
+        let text = documents::render(document, &figures, stored)?;
+        written.push((document.file.get_ref(), text));
+    }
+    for (name, text) in written {
         let path = stored.root.join(name);
         writer::whole(&path, text.as_bytes(), true)
             .with_context(|| format!("writing {}", path.display()))?;

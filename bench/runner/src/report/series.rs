@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::compare::stored::StoredRun;
 use crate::suite::schema::RecordTable;
-use crate::verdict::health::{self, Health, Share};
+use crate::verdict::health::{self, Health, Measured, Share};
 
 /// Points that a line has at most; more cannot be told apart on a screen.
 const POINTS: usize = 150;
@@ -45,7 +45,9 @@ pub(crate) struct Process {
 
 impl Series {
     /// Reads every `monitor-*.jsonl` of a run; a line that is not JSON is skipped.
-    pub(crate) fn of(run: &StoredRun, since: Option<&RecordTable>) -> Self {
+    ///
+    /// `windowed`: whether k6's values are judged over the run's window alone.
+    pub(crate) fn of(run: &StoredRun, since: Option<&RecordTable>, windowed: bool) -> Self {
         let since = since.and_then(|record| run.meta.others.get(record.id.get_ref())?.as_f64());
         let mut series = Self {
             since_record: since.is_some(),
@@ -66,9 +68,9 @@ impl Series {
             }
         }
         let health = fs::read_to_string(run.path.join(health::FILE));
-        let lasted = run.summary.as_ref().and_then(health::lasted);
-        series.shares =
-            health.map_or_else(|_| Vec::new(), |text| Health::read(&text).shares(lasted));
+        let window = run.window.filter(|_| windowed);
+        let part = Measured::of(window, run.summary.as_ref());
+        series.shares = health.map_or_else(|_| Vec::new(), |text| Health::read(&text).shares(part));
         for share in &mut series.shares {
             let seconds = |&(t, value): &(f64, f64)| ((t - zero.unwrap_or(t)) / 1000.0, value);
             share.points = thinned(&share.points.iter().map(seconds).collect());

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::bottleneck::{Bottleneck, OfRun, Used};
 use super::figures::{Figures, RunRow};
 use crate::compare::cells::{Cell, title};
+use crate::compare::places::groups;
+use crate::compare::stored::Stored;
 use crate::compare::words::{self, Outcome};
 use crate::compare::{because, marked};
 use crate::suite::section::Section;
@@ -28,6 +31,9 @@ pub(crate) struct View<'a> {
     cards: Vec<Card>,
     cells: Vec<CellView>,
     ladders: Vec<LadderView>,
+    bottlenecks: Vec<UseView>,
+    /// Files of the evidence, by their section.
+    texts: Vec<TextView>,
     run_columns: Vec<String>,
     run_rows: Vec<Row>,
     gates: Vec<Row>,
@@ -79,7 +85,7 @@ struct Row {
 
 impl<'a> View<'a> {
     /// Turns figures into texts.
-    pub(crate) fn of(figures: &'a Figures, sections: &[Section]) -> Self {
+    pub(crate) fn of(figures: &'a Figures, stored: &Stored, sections: &[Section]) -> Self {
         let columns = derived_columns(&figures.runs);
         let pairs = |facts: &'a [super::figures::Fact]| {
             facts
@@ -101,6 +107,11 @@ impl<'a> View<'a> {
             cards: figures.comparisons.iter().flat_map(cards).collect(),
             cells: cells(&figures.comparisons),
             ladders: figures.ladders.iter().map(ladder).collect(),
+            bottlenecks: figures.bottlenecks.iter().map(bottleneck).collect(),
+            texts: sections
+                .iter()
+                .flat_map(|section| texts(stored, section))
+                .collect(),
             run_rows: figures
                 .runs
                 .iter()
@@ -132,6 +143,73 @@ fn ladder(found: &Found) -> LadderView {
             })
             .collect(),
     }
+}
+
+/// What was used, with a row for each run.
+#[derive(Debug, Serialize)]
+struct UseView {
+    title: String,
+    /// What helps, if the suite says it.
+    say: Option<String>,
+    columns: Vec<String>,
+    rows: Vec<Row>,
+}
+
+fn bottleneck(found: &Bottleneck) -> UseView {
+    let used = found.runs.first().into_iter().flat_map(|run| &run.used);
+    let columns = used.map(Used::column);
+    let row = |run: &OfRun| {
+        let cells = run.used.iter().map(Used::cell);
+        let cells = std::iter::once(run.verdict.clone()).chain(cells);
+        Row {
+            head: run.point.clone(),
+            cells: cells.chain([run.folder.clone()]).collect(),
+            weak: false,
+            bad: run.used.iter().any(|used| used.saturated),
+        }
+    };
+    UseView {
+        title: format!("{}: {}", found.scenario, found.text),
+        say: found.say.clone(),
+        columns: columns.collect(),
+        rows: found.runs.iter().map(row).collect(),
+    }
+}
+
+/// A file of the evidence.
+#[derive(Debug, Serialize)]
+struct TextView {
+    section: String,
+    title: String,
+    folder: String,
+    text: String,
+}
+
+/// Beyond this a file is cut off in a report, bytes.
+const MOST_TEXT: usize = 20_000;
+
+/// Of each place the file of the last run that has one.
+fn texts(stored: &Stored, section: &Section) -> Vec<TextView> {
+    let Section::Text(name) = section else {
+        return Vec::new();
+    };
+    let groups = groups(stored).into_iter();
+    let views = groups.filter_map(|((scenario, point), runs)| {
+        let mut runs = runs.iter().rev();
+        let (run, text) = runs.find_map(|run| {
+            let text = std::fs::read_to_string(run.path.join(name)).ok()?;
+            Some((run, text))
+        })?;
+        let end = text.floor_char_boundary(MOST_TEXT);
+        let more = if end < text.len() { "\n…" } else { "" };
+        Some(TextView {
+            section: section.to_string(),
+            title: format!("{scenario} {point}").trim().to_owned(),
+            folder: run.folder.clone(),
+            text: format!("{}{more}", text[..end].trim_end()),
+        })
+    });
+    views.collect()
 }
 
 /// What is said once: how many comparisons there were, what was accepted before, and that there are too few cycles.

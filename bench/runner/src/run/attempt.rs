@@ -1,35 +1,39 @@
 //! One attempt at a run: from its precondition to its verdict.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
+use crate::run::asked::Question;
 use crate::run::build::{self, Identity, Started};
 use crate::run::clean;
-use crate::run::conclude::conclude;
+use crate::run::conclude::{Ran, conclude};
 use crate::run::declared;
+use crate::run::drain;
+use crate::run::fixtures::{install::Installed, look};
 use crate::run::inbox::Inbox;
 use crate::run::inspect;
-use crate::run::k6::{Call, Finished, Watch};
-use crate::run::logs::Slices;
-use crate::run::meta::{Meta, RedisFacts, Shared};
+use crate::run::k6::{Call, Watch};
+use crate::run::logs::{self, Kept, Slices};
+use crate::run::meta::{Meta, ServerFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
+use crate::run::post;
 use crate::run::processors::{self, Split};
-use crate::run::redis::access::Access;
-use crate::run::redis::client::Server;
+use crate::run::profiles::Profiles;
 use crate::run::series;
 use crate::run::settle::settle;
-use crate::run::sql::Reset;
+use crate::run::sql::reset::Reset;
 use crate::run::target;
 use crate::run::targets::Targets;
 use crate::run::trend_stats;
 use crate::run::watched::Watched as Live;
-use crate::suite::schema::{RecordTable, TargetKind};
-use crate::suite::vars::{RunValues, Vars};
+use crate::suite::private::POSTGRES;
+use crate::suite::schema::TargetKind;
+use crate::suite::vars::RunValues;
 use crate::values::exit::{self, Stop};
 use crate::values::mask::{masked, masked_address};
-use crate::verdict::facts::Machine;
+use crate::verdict::facts::{Cause, Machine};
 use crate::verdict::gates::Verdict;
 use crate::verdict::judge::Judgement;
 
@@ -49,7 +53,7 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) run: &'a mut PlannedRun<'p>,
     pub(crate) number: u32,
     pub(crate) folder: &'a Folder,
-    pub(crate) redis: &'a RedisFacts,
+    pub(crate) servers: &'a ServerFacts,
     /// Run ids of the runs before this one.
     pub(crate) earlier: &'a [String],
     pub(crate) inbox: &'a mut Inbox,
@@ -62,7 +66,7 @@ impl Attempt<'_, '_> {
     /// # Errors
     /// The evidence cannot be written.
     pub(crate) fn make(&mut self, run_id: &str) -> anyhow::Result<Outcome> {
-        let mut meta = Meta::new(self.shared, self.run, self.number, run_id, self.redis)?;
+        let mut meta = Meta::new(self.shared, self.run, self.number, run_id, self.servers)?;
         meta.write(self.folder)?;
         let error = match self.work(run_id, &mut meta) {
             Ok(Judgement { verdict, code, .. }) => {
@@ -106,7 +110,8 @@ impl Attempt<'_, '_> {
         let external = self.run.target.kind == TargetKind::External;
         let known = RunValues::new();
         self.run.check_hosts(suite, &known)?;
-        let held = if external { self.settle()? } else { Vec::new() };
+        let mut held = if external { self.settle()? } else { Vec::new() };
+        self.drain(&mut held)?;
         let mut cleaning = Cleaning {
             plan: None,
             log: held,
@@ -127,6 +132,7 @@ impl Attempt<'_, '_> {
     ) -> anyhow::Result<Judgement> {
         let (suite, folder) = (self.shared.suite, self.folder);
         let external = self.run.target.kind == TargetKind::External;
+        meta.fixtures(&look(suite, &self.run.vars)?);
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
         self.clean(cleaning)?;
         let mut program = None;
@@ -146,6 +152,8 @@ impl Attempt<'_, '_> {
             program = Some(started);
         }
         meta.services(&build::services(suite, self.run)?);
+        // Before targets, which read them, and so dropped after these.
+        let installed = Installed::all(suite, &self.run.vars)?;
         let mut vars = self.run.vars.clone();
         let split = Split::of(self.run);
         let apart = split.as_ref().and_then(|split| split.as_ref().ok());
@@ -201,24 +209,38 @@ impl Attempt<'_, '_> {
         foreign
             .iter()
             .for_each(|found| processes.add_foreign(found));
-        let others = [("target", targets.process()), ("redis", self.redis.process)];
+        let others = [
+            ("target", targets.process()),
+            ("redis", self.servers.redis.process),
+        ];
         let others = others
             .into_iter()
             .filter_map(|(name, id)| Some((name, id?)));
         for (name, id) in others.chain(targets.services()) {
             processes.add(name, id);
         }
+        let postgres = self.servers.postgres.as_ref();
+        if let Some(id) = postgres.and_then(|facts| facts.process) {
+            processes.add_family(POSTGRES.need, id);
+        }
         let ended = self.with_targets(&mut targets, &processes, run_id, cleaning, meta);
         self.clean_after(cleaning);
         // They end before their logs are judged complete, and also when something went wrong.
         targets.stop(folder);
-        let (finished, machine, health) = ended?;
-        let (evidence, judgement) =
-            conclude(suite, self.run, &finished, health, &machine, folder, meta)?;
+        let put_back = installed.put_back();
+        let (ran, mut kept) = ended?;
+        if let Err(error) = put_back {
+            self.beware(meta, masked(&format!("{error:#}")));
+        }
+        kept.extend(logs::of_started(&self.run.targets()));
+        for text in post::logs(suite, self.run, folder, &kept) {
+            self.beware(meta, text);
+        }
+        let (evidence, judgement) = conclude(suite, self.run, &ran, folder, meta)?;
         let told = judgement.told(
             &self.run.title(),
             &evidence.derived,
-            &machine.note,
+            &ran.machine.note,
             folder.path(),
         );
         self.stream.tell(Event::Judged(Box::new(told)));
@@ -232,7 +254,7 @@ impl Attempt<'_, '_> {
         run_id: &str,
         cleaning: &mut Cleaning,
         meta: &mut Meta,
-    ) -> anyhow::Result<(Finished, Machine, Result<(), String>)> {
+    ) -> anyhow::Result<(Ran, Vec<Kept>)> {
         let folder = self.folder;
         cleaning.step(folder, clean::Plan::verify)?;
         let mut call = Call::new(
@@ -268,12 +290,14 @@ impl Attempt<'_, '_> {
             monitors: Some(monitors),
             machine: Machine::default(),
             live,
+            profiles: Profiles::of(self.shared.suite, self.run, self.shared.quick)?,
             stream: self.stream,
         };
+        let began = self.ask_records(run_id, true);
         let needs = targets.watch(self.inbox);
         self.inbox.check()?;
         let bound = split.as_ref().map(Split::generator).transpose()?;
-        let finished = call.run(
+        let mut finished = call.run(
             folder,
             self.run.bound,
             &needs,
@@ -282,16 +306,93 @@ impl Attempt<'_, '_> {
             &mut watched,
         )?;
         drop(bound);
-        logs.end(folder);
         meta.k6_ended(&call.shown(), &finished);
-        for record in &self.shared.suite.file.record {
-            if let Some(answer) = recorded(record, &self.run.vars, run_id) {
-                meta.recorded(record.id.get_ref(), &answer);
-            }
-        }
         // What fails from here on is among the faults, and the verdict tells it.
         let _ = meta.write(folder);
-        Ok((finished, watched.machine, targets.healthy()))
+        let Watched {
+            machine, profiles, ..
+        } = watched;
+        for text in profiles.end(folder, finished.cause != Cause::Interrupt) {
+            self.beware(meta, text);
+        }
+        let mut drained = None;
+        if finished.cause != Cause::Interrupt {
+            let inbox = &mut *self.inbox;
+            let pause = &mut |time| Ok(inbox.pause(time)?);
+            match drain::after(self.shared.suite, self.run, pause) {
+                Ok(found) => drained = found,
+                // Whoever ends the run now has not seen it whole.
+                Err(_) => finished.cause = Cause::Interrupt,
+            }
+        }
+        let kept = logs.end(folder);
+        for (id, answer) in grown(self.ask_records(run_id, false), &began) {
+            meta.recorded(&id, answer);
+        }
+        if finished.cause != Cause::Interrupt {
+            let inbox = &mut *self.inbox;
+            let pause = &mut |time| Ok(inbox.pause(time)?);
+            match post::databases(self.shared.suite, self.run, folder, pause) {
+                Ok(wrong) => wrong.into_iter().for_each(|text| self.beware(meta, text)),
+                Err(_) => finished.cause = Cause::Interrupt,
+            }
+        }
+        let _ = meta.write(folder);
+        let ran = Ran {
+            finished,
+            machine,
+            health: targets.healthy(),
+            drained,
+        };
+        Ok((ran, kept))
+    }
+
+    /// Tells what the verdict is to be read with.
+    fn beware(&self, meta: &mut Meta, text: String) {
+        let told = format!("warning  {text}");
+        self.stream.tell(Event::Finding { text: told });
+        meta.label(text);
+    }
+
+    /// What servers answer to the suite's records, by their ids; of those alone that grow, if asked for. One that does not answer
+    /// is told, and has no value.
+    fn ask_records(&mut self, run_id: &str, growing: bool) -> Vec<Recorded> {
+        let suite = self.shared.suite;
+        let run = RunValues::from([("run_id", run_id)]);
+        let records = suite.file.record.iter();
+        let mut found = Vec::new();
+        for record in records.filter(|record| record.grows || !growing) {
+            let inbox = &mut *self.inbox;
+            // These questions are short, and of an interrupted run they are asked as well.
+            let pause = &mut |time| {
+                if inbox.pause(time).is_err() {
+                    std::thread::sleep(time);
+                }
+                Ok(())
+            };
+            let asked = Question::from(record).ask(suite, &self.run.vars, &run, pause);
+            let id = record.id.get_ref().clone();
+            match asked {
+                Ok(answer) => found.push(Recorded {
+                    id,
+                    grows: record.grows,
+                    answer,
+                }),
+                Err(error) => {
+                    let text = masked(&format!("warning  record {id}: {error:#}"));
+                    self.stream.tell(Event::Finding { text });
+                }
+            }
+        }
+        found
+    }
+
+    /// Waits until what a person has started has written what it took from an earlier run.
+    fn drain(&mut self, held: &mut Vec<String>) -> anyhow::Result<()> {
+        let inbox = &mut *self.inbox;
+        let tell = |text| held.push(format!("[cleanup] {text}"));
+        let pause = &mut |time| Ok(inbox.pause(time)?);
+        drain::before(self.shared.suite, self.run, pause, tell)
     }
 
     /// Waits for what an earlier run still holds, and says what it does not give back.
@@ -342,7 +443,7 @@ impl Attempt<'_, '_> {
                 server: reset.shown_address().to_owned(),
                 scope: reset.summary().to_vec(),
             });
-            let done = reset.execute(false, &mut cleaning.log, || Ok(inbox.check()?));
+            let done = reset.execute(false, &mut cleaning.log, &mut |time| Ok(inbox.pause(time)?));
             cleaning.record(self.folder, done)?;
         }
         let plan = clean::Plan::new(self.shared.suite, &self.run.vars, self.earlier)?;
@@ -359,15 +460,30 @@ impl Attempt<'_, '_> {
     }
 }
 
-/// What a declared record says, if the server tells.
-fn recorded(record: &RecordTable, vars: &Vars, run_id: &str) -> Option<String> {
-    let run = RunValues::from([("run_id", run_id)]);
-    let source = vars.expand(record.source.get_ref(), &run).ok()?;
-    let statement = vars.expand(record.statement.get_ref(), &run).ok()?;
-    let mut server = Server::connect(&Access::new(&source, vars).ok()?).ok()?;
-    let words: Vec<&str> = statement.split_whitespace().collect();
-    let reply = server.ask(&words, &mut Vec::new()).ok()?;
-    (reply != "(nil)").then_some(reply)
+/// An answer to a record.
+struct Recorded {
+    id: String,
+    grows: bool,
+    answer: Option<Json>,
+}
+
+/// What is kept of records: the answers, and of those that grow by how much they did. Of what was not known in the beginning
+/// nobody knows by how much it grew.
+fn grown(ended: Vec<Recorded>, began: &[Recorded]) -> Vec<(String, Json)> {
+    let kept = ended.into_iter().filter_map(|now| {
+        let answer = now.answer?;
+        if !now.grows {
+            return Some((now.id, answer));
+        }
+        let before = began.iter().find(|before| before.id == now.id)?;
+        let before = before.answer.as_ref()?;
+        let grown = match (answer.as_i64(), before.as_i64()) {
+            (Some(now), Some(before)) => now.checked_sub(before)?.into(),
+            _ => (answer.as_f64()? - before.as_f64()?).into(),
+        };
+        Some((now.id, grown))
+    });
+    kept.collect()
 }
 
 /// The monitors around k6.
@@ -378,12 +494,14 @@ struct Watched<'a> {
     machine: Machine,
     /// Where somebody watches the run.
     live: Option<Live>,
+    profiles: Profiles,
     stream: &'a Stream,
 }
 
 impl Watch for Watched<'_> {
     fn began(&mut self, id: u32) {
         self.processes.add("k6", id);
+        self.profiles.begin();
         // Without it the run is as good.
         if let Some(Err(error)) = self.live.as_mut().map(Live::began) {
             let text = format!("warning  the run cannot be watched: {error:#}");

@@ -6,15 +6,25 @@ use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::k6::Finished;
 use crate::run::meta::Meta;
+use crate::run::probe::Unwell;
 use crate::run::series;
 use crate::series::window::Window;
 use crate::suite::Suite;
 use crate::values::mask::masked;
 use crate::verdict::derive::{Sources, derive};
-use crate::verdict::facts::{Facts, Machine, aborted, cut, exhausted};
+use crate::verdict::facts::{Drained, Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
-use crate::verdict::over_time::{OverTime, Ran};
+use crate::verdict::over_time::{self, OverTime};
+
+/// What there is of a run whose k6 has ended, beside its files.
+pub(super) struct Ran {
+    pub(super) finished: Finished,
+    pub(super) machine: Machine,
+    /// What the targets answer instead of what they should.
+    pub(super) health: Result<(), Unwell>,
+    pub(super) drained: Option<Drained>,
+}
 
 /// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
 ///
@@ -23,12 +33,16 @@ use crate::verdict::over_time::{OverTime, Ran};
 pub(super) fn conclude(
     suite: &Suite,
     run: &PlannedRun<'_>,
-    finished: &Finished,
-    health: Result<(), String>,
-    machine: &Machine,
+    ran: &Ran,
     folder: &Folder,
     meta: &mut Meta,
 ) -> anyhow::Result<(Evidence, Judgement)> {
+    let Ran {
+        finished,
+        machine,
+        health,
+        drained,
+    } = ran;
     folder.release();
     series::settle(folder);
     let bytes = finished.summary();
@@ -42,7 +56,7 @@ pub(super) fn conclude(
     let of_machine = serde_json::to_value(machine)?;
     let output = folder.text("stdout.txt");
     let was_cut = output.as_deref().is_some_and(cut);
-    let ran = Ran {
+    let ran = over_time::Ran {
         scenario: run.scenario.id.get_ref(),
         vars: &run.vars,
         k6: Some(Window {
@@ -59,6 +73,7 @@ pub(super) fn conclude(
         vars: &run.vars,
         machine: &of_machine,
         over_time: &over_time,
+        records: &meta.records(),
     };
     let derived = derive(&suite.file, sources);
     let _ = folder.write_json("derived.json", &Json::Object(derived.clone()));
@@ -71,7 +86,9 @@ pub(super) fn conclude(
         exhausted: output.as_deref().is_some_and(exhausted),
         cause: finished.cause,
         summary: summary.is_some(),
-        unhealthy: health.err().map(|text| masked(&text)),
+        locked: health.as_ref().is_err_and(|unwell| unwell.there),
+        unhealthy: health.as_ref().err().map(|unwell| masked(&unwell.text)),
+        drained: drained.clone(),
         evidence_missing: missing.cloned().chain(folder.faults()).collect(),
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
     };

@@ -12,9 +12,27 @@ use crate::suite::vars::{RunValues, Vars};
 /// More than this is not kept of one log; the end is, because it tells how it came out.
 const MOST: u64 = 64 << 20;
 
-/// Log files with their lengths when the run began.
+/// Log files with whose they are, and their lengths when the run began.
 #[derive(Debug, Default)]
-pub(crate) struct Slices(Vec<(PathBuf, u64)>);
+pub(crate) struct Slices(Vec<(String, PathBuf, u64)>);
+
+/// A log in the evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) target: String,
+    pub(super) file: String,
+}
+
+/// The output of the programs that the runner starts, which it writes itself.
+pub(super) fn of_started(targets: &[&TargetTable]) -> Vec<Kept> {
+    let started = targets.iter().filter(|target| target.is_started());
+    started
+        .map(|target| Kept {
+            target: target.id.clone(),
+            file: own(target),
+        })
+        .collect()
+}
 
 /// The logs that a target was given by a person.
 /// A path that the suite itself says begins where all of its paths do, one that a variable gives where the caller is.
@@ -51,12 +69,15 @@ pub(crate) fn own(target: &TargetTable) -> String {
 impl Slices {
     /// Notes how long the logs are now. A file that is not there yet begins with 0.
     pub(crate) fn begin(suite: &Suite, targets: &[&TargetTable], vars: &Vars) -> Self {
-        let paths = targets.iter().flat_map(|target| given(suite, target, vars));
+        let paths = targets.iter().flat_map(|target| {
+            let paths = given(suite, target, vars).into_iter();
+            paths.map(|path| (target.id.clone(), path))
+        });
         Self(
             paths
-                .map(|path| {
+                .map(|(target, path)| {
                     let length = std::fs::metadata(&path).map_or(0, |file| file.len());
-                    (path, length)
+                    (target, path, length)
                 })
                 .collect(),
         )
@@ -64,15 +85,18 @@ impl Slices {
 
     /// Keeps what has been written since. A log that cannot be read is noted in its place, one that cannot be kept is among
     /// the faults of the folder.
-    pub(crate) fn end(self, folder: &Folder) {
-        for (number, (path, from)) in self.0.into_iter().enumerate() {
+    pub(super) fn end(self, folder: &Folder) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        for (number, (target, path, from)) in self.0.into_iter().enumerate() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = format!("log-{}-{}", number + 1, component(&name));
             let text = slice(&path, from).unwrap_or_else(|error| {
                 format!("[log] {}: {error}\n", path.display()).into_bytes()
             });
             let _ = folder.write(&name, &text);
+            kept.push(Kept { target, file: name });
         }
+        kept
     }
 }
 
@@ -106,17 +130,16 @@ mod tests {
         let path = |name: &str| root.path().join(name);
         std::fs::write(path("a.log"), "before\n").expect("written");
         std::fs::write(path("b.log"), "a long old log\n").expect("written");
-        let slices = Slices(vec![
-            (path("a.log"), 7),
-            (path("b.log"), 15),
-            (path("c.log"), 0),
-        ]);
+        let of = |name: &str, from: u64| ("shop".to_owned(), path(name), from);
+        let slices = Slices(vec![of("a.log", 7), of("b.log", 15), of("c.log", 0)]);
         std::fs::write(path("a.log"), "before\nduring\n").expect("written");
         std::fs::write(path("b.log"), "new\n").expect("written");
         let folder = Invocation::create(&path("evidence"), "t")
             .and_then(|invocation| invocation.run_folder("r", 1))
             .expect("folder");
-        slices.end(&folder);
+        let names = slices.end(&folder).into_iter().map(|kept| kept.file);
+        let names: Vec<String> = names.collect();
+        assert_eq!(names, ["log-1-a.log", "log-2-b.log", "log-3-c.log"]);
         let kept = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
         assert_eq!(kept("log-1-a.log"), "during\n");
         assert_eq!(kept("log-2-b.log"), "new\n");

@@ -9,7 +9,9 @@ use crate::evidence::{Folder, MANIFEST};
 use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
 use crate::run::build::{Identity, Started};
+use crate::run::fixtures::Looked;
 use crate::run::k6::{Binary, Finished};
+use crate::run::sql::server::Facts as PostgresFacts;
 use crate::suite::Suite;
 use crate::suite::expression::Failure;
 use crate::suite::schema::{MetaFile, TargetKind};
@@ -45,6 +47,14 @@ pub(crate) struct RedisFacts {
     pub(crate) process: Option<u32>,
 }
 
+/// The servers of a run that no target is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerFacts {
+    pub(crate) redis: RedisFacts,
+    /// `None` where the suite needs none.
+    pub(crate) postgres: Option<PostgresFacts>,
+}
+
 /// What is known about a run; grows with it.
 #[derive(Debug)]
 pub(crate) struct Meta {
@@ -66,8 +76,9 @@ impl Meta {
         run: &PlannedRun<'_>,
         attempt: u32,
         run_id: &str,
-        redis: &RedisFacts,
+        servers: &ServerFacts,
     ) -> anyhow::Result<Self> {
+        let redis = &servers.redis;
         // The folder that the runner was called from says nothing about what comes from somewhere else.
         let elsewhere = run.target.kind == TargetKind::External || run.under_test.program.is_some();
         let ((git_branch, sha), dirty) = if elsewhere {
@@ -159,6 +170,11 @@ impl Meta {
         if let Json::Object(facts) = facts {
             meta.json.extend(facts);
         }
+        if let Some(postgres) = &servers.postgres {
+            meta.set("postgres", &postgres.shown());
+            let record = postgres.record();
+            meta.json.insert("postgresServer".to_owned(), record);
+        }
         for (name, value) in [("cycle", run.cycle.number), ("attempt", attempt)] {
             meta.lines.push(format!("[meta] {name}={value}"));
         }
@@ -190,6 +206,18 @@ impl Meta {
         if !programs.is_empty() {
             self.json.insert("services".to_owned(), programs.into());
         }
+    }
+
+    /// The files that were made for the run.
+    pub(super) fn fixtures(&mut self, fixtures: &[Looked]) {
+        if fixtures.is_empty() {
+            return;
+        }
+        let fixtures = fixtures.iter();
+        let fixtures: Map<String, Json> = fixtures
+            .map(|fixture| (fixture.id.clone(), fixture.record()))
+            .collect();
+        self.json.insert("fixtures".to_owned(), fixtures.into());
     }
 
     /// What targets may take, and where that is not as it is declared.
@@ -268,11 +296,22 @@ impl Meta {
     }
 
     /// What a server answered, under the id of the record.
-    pub(crate) fn recorded(&mut self, id: &str, answer: &str) {
-        let value = answer
-            .parse::<i64>()
-            .map_or_else(|_| Json::from(masked(answer)), Json::from);
+    pub(crate) fn recorded(&mut self, id: &str, answer: Json) {
+        let value = match answer {
+            Json::String(text) => masked(&text).into(),
+            other => other,
+        };
         self.json.insert(id.to_owned(), value);
+    }
+
+    /// What servers were asked for, among all else.
+    pub(super) fn records(&self) -> Json {
+        Json::Object(self.json.clone())
+    }
+
+    /// Something that the verdict is to be read with.
+    pub(super) fn label(&mut self, text: String) {
+        self.labels.push(text);
     }
 
     /// What the gates look at beside k6's summary.

@@ -1,6 +1,7 @@
 //! One attempt at a run: services, driver, monitors, cleaning, evidence.
 
 mod ask;
+mod asked;
 mod attempt;
 mod build;
 pub(crate) mod checks;
@@ -8,7 +9,9 @@ pub(crate) mod clean;
 pub(crate) mod compose;
 mod conclude;
 mod declared;
+pub(crate) mod drain;
 mod environment;
+pub(crate) mod fixtures;
 pub(crate) mod inbox;
 mod inspect;
 pub(crate) mod k6;
@@ -16,9 +19,13 @@ mod limits;
 pub(crate) mod logs;
 pub(crate) mod meta;
 pub(crate) mod monitor;
+mod page;
+mod post;
 pub(crate) mod probe;
 pub(crate) mod process;
-mod processors;
+pub(crate) mod processors;
+mod profiles;
+mod program;
 pub(crate) mod redis;
 pub(crate) mod scratch;
 mod series;

@@ -13,6 +13,22 @@ use crate::values::http::agent;
 
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
+/// What came instead of the right answer.
+#[derive(Debug)]
+pub(crate) struct Unwell {
+    /// In words.
+    pub(crate) text: String,
+    /// It is there: it takes connections, and answers wrongly or not at all.
+    pub(crate) there: bool,
+}
+
+impl Unwell {
+    /// It is not there any more.
+    pub(super) fn gone(text: String) -> Self {
+        Self { text, there: false }
+    }
+}
+
 /// How a target is asked whether it answers.
 #[derive(Debug)]
 pub(super) enum Question {
@@ -57,20 +73,26 @@ impl Question {
         }
     }
 
-    /// Asks once; the text of a refusal says what came instead.
-    pub(super) fn ask(&self) -> Result<(), String> {
+    /// Asks once.
+    ///
+    /// # Errors
+    /// Something else came than the right answer.
+    pub(super) fn ask(&self) -> Result<(), Unwell> {
+        let there = |text: String| Unwell { text, there: true };
         match self {
             Self::Http { address, status } => match agent(PROBE_LIMIT).get(address).call() {
                 Ok(answer) if answer.status().as_u16() == *status => Ok(()),
-                Ok(answer) => Err(format!(
+                Ok(answer) => Err(there(format!(
                     "GET {address}: status {}, expected {status}",
                     answer.status().as_u16()
-                )),
-                Err(error) => Err(format!("GET {address}: {error}")),
+                ))),
+                Err(error) => Err(Unwell {
+                    text: format!("GET {address}: {error}"),
+                    there: matches!(error, ureq::Error::Timeout(_)),
+                }),
             },
-            Self::Tcp { address } => {
-                connect(address).map_err(|error| format!("connecting to {address}: {error}"))
-            }
+            Self::Tcp { address } => connect(address)
+                .map_err(|error| Unwell::gone(format!("connecting to {address}: {error}"))),
         }
     }
 }
@@ -109,5 +131,5 @@ fn connect(address: &str) -> anyhow::Result<()> {
 pub(crate) fn ask_once(suite: &Suite, table: &TargetTable, vars: &Vars) -> anyhow::Result<()> {
     Question::new(suite, table, vars, &RunValues::new())?
         .ask()
-        .map_err(exit::set_up)
+        .map_err(|unwell| exit::set_up(unwell.text))
 }

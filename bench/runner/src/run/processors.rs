@@ -8,7 +8,7 @@ use crate::suite::schema::TargetKind;
 
 /// The processors of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Split {
+pub(crate) struct Split {
     generator: Vec<u32>,
     services: Vec<u32>,
 }
@@ -16,7 +16,7 @@ pub(super) struct Split {
 impl Split {
     /// Half of the processors each, k6 the larger one; `None` where no limit is sought. Where the two cannot be kept apart, the error
     /// says why: there is one processor alone, or a service is not the runner's own process.
-    pub(super) fn of(run: &PlannedRun<'_>) -> Option<Result<Self, String>> {
+    pub(crate) fn of(run: &PlannedRun<'_>) -> Option<Result<Self, String>> {
         run.rung?;
         let own = |kind| matches!(kind, TargetKind::Builtin | TargetKind::Process);
         let targets = run.targets();
@@ -45,7 +45,7 @@ impl Split {
     }
 
     /// What is started meanwhile is a service.
-    pub(super) fn services(&self) -> anyhow::Result<Bound> {
+    pub(crate) fn services(&self) -> anyhow::Result<Bound> {
         Ok(Bound::to(&self.services)?)
     }
 

@@ -1,5 +1,7 @@
 //! Temporary folders that go with the runner, however it ends.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -70,6 +72,18 @@ pub(crate) fn folder(prefix: &str) -> std::io::Result<TempDir> {
         Some(parent) => TempDir::with_prefix_in(prefix, parent),
         None => TempDir::with_prefix(prefix),
     }
+}
+
+/// The same, with a way to it for a program that runs as another user: who knows its name gets there, and lists nothing above it.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn folder_for_another(prefix: &str) -> std::io::Result<TempDir> {
+    let made = folder(prefix)?;
+    if let Some(parent) = parent().as_ref() {
+        fs::set_permissions(parent, Permissions::from_mode(0o711))?;
+    }
+    Ok(made)
 }
 
 fn parent() -> MutexGuard<'static, Option<PathBuf>> {

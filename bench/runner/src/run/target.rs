@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use barrier_procs::given_program;
 use tempfile::TempDir;
 
 use crate::evidence::Folder;
@@ -17,8 +16,9 @@ use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
 use crate::run::limits;
 use crate::run::logs;
-use crate::run::probe::Question;
-use crate::run::process::{self, Supervised, find_on_path, homes, tail};
+use crate::run::probe::{Question, Unwell};
+use crate::run::process::{self, Supervised, find_on_path, tail};
+use crate::run::program;
 use crate::run::scratch;
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
@@ -60,29 +60,11 @@ pub(crate) fn program(suite: &Suite, target: &TargetTable) -> anyhow::Result<Pat
             ))
         });
     }
-    let variable = format!("{}_BIN", name.to_ascii_uppercase().replace('-', "_"));
-    let given = given_program(&variable).map_err(|error| {
+    program::of_project(suite, name)?.map_err(|places| {
         exit::set_up(format!(
-            "{error}; build it with `make`, or unset {variable}"
-        ))
-    })?;
-    if let Some(path) = given {
-        return Ok(path);
-    }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|own| Some(own.parent()?.join(name)));
-    let in_homes = homes(&suite.root)
-        .into_iter()
-        .map(|home| home.join("bin").join(name));
-    let places: Vec<PathBuf> = beside.into_iter().chain(in_homes).collect();
-    let found = places.iter().find(|path| path.is_file()).cloned();
-    found.ok_or_else(|| {
-        let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
-        exit::set_up(format!(
-            "no program `{name}` for target {}: neither {variable} nor {} has one; build it with `make` in a checkout, or give {variable}",
+            "no program `{name}` for target {}: {places}; build it with `make` in a checkout, or give {}_BIN",
             target.id,
-            places.join(" nor ")
+            name.to_ascii_uppercase().replace('-', "_")
         ))
     })
 }
@@ -196,11 +178,13 @@ impl Target {
     /// Whether it runs, if the runner started it, and answers now.
     ///
     /// # Errors
-    /// The text says what came instead.
-    pub(crate) fn healthy(&mut self) -> Result<(), String> {
+    /// What came instead.
+    pub(super) fn healthy(&mut self) -> Result<(), Unwell> {
         let ended = self.started.as_mut().map(|started| started.process.ended());
         match ended {
-            Some(Ok(Some(status))) => Err(format!("its program has ended ({status})")),
+            Some(Ok(Some(status))) => {
+                Err(Unwell::gone(format!("its program has ended ({status})")))
+            }
             _ => self.question.ask(),
         }
     }
@@ -224,7 +208,7 @@ fn wait(
 ) -> anyhow::Result<()> {
     loop {
         inbox.check()?;
-        let Err(answer) = question.ask() else {
+        let Err(Unwell { text: answer, .. }) = question.ask() else {
             return Ok(());
         };
         if let Some(started) = &mut started {
@@ -363,6 +347,7 @@ impl Started {
             let what = format!("the address that target {} tells", table.id);
             suite.allow_now(&what, &address)?;
             if place.name == target::ADDRESS {
+                told.insert(target::HOST_PORT, host_and_port(&address));
                 told.insert(place.name, address);
             } else {
                 told.insert(place.name, host_and_port(&address));

@@ -8,6 +8,7 @@ use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::inbox::Inbox;
 use crate::run::limits;
+use crate::run::probe::Unwell;
 use crate::run::target::Target;
 use crate::suite::Suite;
 use crate::suite::vars::Vars;
@@ -91,15 +92,16 @@ impl Targets {
     /// Whether all of them run and answer now.
     ///
     /// # Errors
-    /// The text says of which one what came instead.
-    pub(crate) fn healthy(&mut self) -> Result<(), String> {
+    /// Of which one what came instead.
+    pub(crate) fn healthy(&mut self) -> Result<(), Unwell> {
         let alone = self.0.len() == 1;
         self.0.iter_mut().try_for_each(|target| {
-            target.healthy().map_err(|why| {
+            target.healthy().map_err(|unwell| {
                 if alone {
-                    why
+                    unwell
                 } else {
-                    format!("{}: {why}", target.id())
+                    let text = format!("{}: {}", target.id(), unwell.text);
+                    Unwell { text, ..unwell }
                 }
             })
         })

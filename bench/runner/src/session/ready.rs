@@ -1,9 +1,8 @@
-//! What has to be there before the first run: a fit machine, k6, Redis.
+//! What has to be there before the first run: a fit machine, k6, servers.
 
-use barrier_procs::PrivateRedis;
 use barrier_stats::host;
 
-use super::private_redis::start_redis;
+use super::servers::Servers;
 use super::trial;
 use crate::doctor;
 use crate::events::{Event, Stream};
@@ -19,11 +18,11 @@ pub(super) struct Ready {
     pub(super) k6: Binary,
     pub(super) inbox: Inbox,
     pub(super) scratch: Scratch,
-    pub(super) redis: Option<PrivateRedis>,
+    pub(super) servers: Servers,
 }
 
 impl Ready {
-    /// Looks for what would spoil the runs, and starts Redis where none is given; all this before there is any evidence.
+    /// Looks for what would spoil the runs, and starts the servers that nobody has given; all this before there is any evidence.
     ///
     /// # Errors
     /// The machine, the plan or the programs are not fit for the runs; the text says what to mend.
@@ -36,8 +35,8 @@ impl Ready {
         let k6 = doctor::require(&report)?.clone();
         let mut inbox = Inbox::install()?;
         let scratch = Scratch::open()?;
-        let redis = start_redis(suite, plan, &mut inbox, stream)?;
-        trial::before_runs(plan, &k6, redis.as_ref(), &mut inbox, &mut report)?;
+        let servers = Servers::start(suite, plan, &mut inbox, stream)?;
+        trial::before_runs(plan, &k6, &servers, &mut inbox, &mut report)?;
         doctor::require(&report)?;
         report
             .troubles()
@@ -47,7 +46,7 @@ impl Ready {
             k6,
             inbox,
             scratch,
-            redis,
+            servers,
         })
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::events::{Clock, Event, Journal};
 use crate::evidence::silence::{SILENCE, is_silent, last_written};
 use crate::plan::file::{Entry, PlanFile};
+use crate::plan::ladder::Rung;
 use crate::values::exit;
 use crate::values::text::words;
 
@@ -43,6 +44,8 @@ pub(crate) enum State {
 #[derive(Debug, Clone)]
 pub(crate) struct Begun {
     pub(crate) number: usize,
+    /// Which run of the plan it is as they were made, where the plan holds runs that only a ladder may ask for.
+    pub(crate) nth: Option<usize>,
     pub(crate) title: String,
     pub(crate) at: Timestamp,
     /// The pause after it.
@@ -58,13 +61,16 @@ pub(crate) struct Record {
     pub(crate) state: State,
     pub(crate) runner: Option<Identity>,
     pub(crate) began: Option<Timestamp>,
-    /// Runs of the whole plan.
+    /// Runs of the whole plan, without those that a ladder may ask for.
     pub(crate) runs: usize,
     /// The run that is made now, or was when the runner was ended.
     pub(crate) current: Option<Begun>,
     /// The newest verdict of each run, in the order in which they were told, with its title.
     pub(crate) verdicts: Vec<(String, String)>,
     planned: Vec<Entry>,
+    /// How many runs are over, and how many of the others only a ladder may ask for.
+    over: usize,
+    spare: usize,
     clock: Clock,
 }
 
@@ -81,10 +87,12 @@ impl Record {
             state: State::Unknown,
             runner: None,
             began: None,
-            runs: plan.runs.len(),
+            runs: certain(&plan.runs),
             current: None,
             verdicts: Vec::new(),
             planned: plan.runs,
+            over: 0,
+            spare: 0,
             clock: Clock::default(),
         };
         // Looked at first: one that ends now has told its end before.
@@ -159,15 +167,23 @@ impl Record {
                 };
                 self.current = None;
             }
+            Event::PlanBegan {
+                complete, spare, ..
+            } => (self.over, self.spare) = (complete, spare),
             Event::RunBegan { number, title, .. } => {
                 self.current = Some(Begun {
                     number,
+                    nth: (self.spare > 0).then_some(self.over + 1),
                     title,
                     at,
                     cooling: false,
                 });
             }
-            Event::RunEnded => self.current = None,
+            Event::RunEnded => {
+                self.current = None;
+                self.over += 1;
+            }
+            Event::RunSkipped { .. } => self.over += 1,
             Event::CoolingDown { .. } => {
                 if let Some(current) = &mut self.current {
                     current.cooling = true;
@@ -220,6 +236,7 @@ impl Record {
             let planned = self.planned();
             json!({
                 "number": run.number,
+                "nth": run.nth.unwrap_or(run.number),
                 "title": run.title,
                 "scenario": planned.map(|run| &run.scenario),
                 "variant": planned.and_then(|run| run.variant.as_ref()),
@@ -250,6 +267,12 @@ impl Record {
             "verdicts": verdicts.collect::<Vec<_>>(),
         })
     }
+}
+
+/// How many runs are made whatever comes out.
+fn certain(runs: &[Entry]) -> usize {
+    let spare = |run: &&Entry| run.rung.is_some_and(Rung::is_spare);
+    runs.len() - runs.iter().filter(spare).count()
 }
 
 /// What is said of processes that cannot be told from here.

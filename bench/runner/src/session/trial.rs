@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use barrier_procs::PrivateRedis;
 
 use super::lock;
-use super::private_redis::start_redis;
+use super::servers::Servers;
 use crate::doctor::{self, Level, Report};
 use crate::events::Stream;
 use crate::evidence::Invocation;
@@ -17,7 +16,7 @@ use crate::run::k6::Binary;
 use crate::run::scratch::{self, Scratch};
 use crate::run::targets::Targets;
 use crate::suite::Suite;
-use crate::suite::vars::{Origin, Value, Vars};
+use crate::suite::vars::Vars;
 use crate::values::exit;
 
 /// Looks for what would spoil the runs of a plan. Where nothing has been found yet, it tries them too: what the runner starts for
@@ -53,17 +52,9 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> anyhow::Result<Report> 
     };
     let mut inbox = Inbox::install()?;
     let _scratch = Scratch::open()?;
-    let redis = start_redis(suite, plan, &mut inbox, &Stream::default())?;
+    let servers = Servers::start(suite, plan, &mut inbox, &Stream::default())?;
     for (run, probe) in trials(plan) {
-        let tried = with_target(
-            suite,
-            run,
-            probe,
-            &k6,
-            redis.as_ref(),
-            &mut inbox,
-            &mut report,
-        );
+        let tried = with_target(suite, run, probe, &k6, &servers, &mut inbox, &mut report);
         report.failed(tried)?;
     }
     Ok(report)
@@ -76,14 +67,14 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> anyhow::Result<Report> 
 pub(super) fn before_runs(
     plan: &Plan<'_>,
     k6: &Binary,
-    redis: Option<&PrivateRedis>,
+    servers: &Servers,
     inbox: &mut Inbox,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     for (run, probe) in trials(plan) {
         // A target that needs what the runner starts is tried by its run.
         if probe.before_run && !run.targets().iter().any(|table| table.is_started()) {
-            ask(run, probe, &vars_of(run, redis), k6, inbox, report)?;
+            ask(run, probe, &vars_of(run, servers), k6, inbox, report)?;
         }
     }
     Ok(())
@@ -109,12 +100,9 @@ fn trials<'p>(plan: &'p Plan<'_>) -> Vec<(&'p PlannedRun<'p>, &'p Probe)> {
     found
 }
 
-fn vars_of(run: &PlannedRun<'_>, redis: Option<&PrivateRedis>) -> Vars {
+fn vars_of(run: &PlannedRun<'_>, servers: &Servers) -> Vars {
     let mut vars = run.vars.clone();
-    if let Some(redis) = redis {
-        let address = Value::Text(redis.address().to_owned());
-        vars.supply("REDIS_URL", address, Origin::Started);
-    }
+    servers.supply(&mut vars);
     vars
 }
 
@@ -124,11 +112,11 @@ fn with_target(
     run: &PlannedRun<'_>,
     probe: &Probe,
     k6: &Binary,
-    redis: Option<&PrivateRedis>,
+    servers: &Servers,
     inbox: &mut Inbox,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut vars = vars_of(run, redis);
+    let mut vars = vars_of(run, servers);
     if !run.targets().iter().any(|table| table.is_started()) {
         return ask(run, probe, &vars, k6, inbox, report);
     }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use barrier_procs::{Identity, PrivateRedis};
+use barrier_procs::Identity;
 use barrier_stats::host;
 use jiff::Timestamp;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::private_redis::start_redis;
 use super::record::ELSEWHERE;
+use super::servers::Servers;
 use super::{find, lock};
 use crate::events::{Event, Stream};
 use crate::evidence::{Folder, Invocation, resolved};
@@ -21,7 +21,7 @@ use crate::run::logs;
 use crate::run::scratch::Scratch;
 use crate::run::targets::Targets;
 use crate::suite::Suite;
-use crate::suite::vars::{Origin, RunValues, Value, Vars};
+use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
 use crate::values::mask::masked_address;
 use crate::values::text::shown;
@@ -96,11 +96,8 @@ pub(crate) fn up(
     let mut inbox = Inbox::install()?;
     let _scratch = Scratch::open()?;
     let mut vars = run.vars.clone();
-    let redis = start_redis(suite, plan, &mut inbox, stream)?;
-    if let Some(redis) = &redis {
-        let address = Value::Text(redis.address().to_owned());
-        vars.supply("REDIS_URL", address, Origin::Started);
-    }
+    let mut servers = Servers::start(suite, plan, &mut inbox, stream)?;
+    servers.supply(&mut vars);
     run.check_hosts(suite, &RunValues::new())?;
     let root = suite.resolve(&vars.expand(suite.file.evidence.root.get_ref(), &RunValues::new())?);
     let timestamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
@@ -112,7 +109,7 @@ pub(crate) fn up(
         suite,
         (run, &vars),
         &targets,
-        redis.as_ref(),
+        &servers,
         &folder,
         detached,
         stream,
@@ -124,9 +121,10 @@ pub(crate) fn up(
     let mut targets = targets;
     let health = targets.healthy();
     targets.stop(&folder);
-    keep_log(redis, &folder)?;
+    servers.end(&folder)?;
     if let Ended::ByItself = ended? {
-        let why = health.err().unwrap_or_else(|| "one has ended".to_owned());
+        let why = health.err();
+        let why = why.map_or_else(|| "one has ended".to_owned(), |unwell| unwell.text);
         return Err(exit::set_up(format!("{why}; all others were ended, too")));
     }
     Ok(exit::OK)
@@ -137,7 +135,7 @@ fn with(
     suite: &Suite,
     (run, vars): (&PlannedRun<'_>, &Vars),
     targets: &Targets,
-    redis: Option<&PrivateRedis>,
+    servers: &Servers,
     folder: &Folder,
     detached: bool,
     stream: &Stream,
@@ -146,14 +144,15 @@ fn with(
         let text = format!("warning  {text}");
         stream.tell(Event::Finding { text });
     }
-    let mut services = Vec::new();
-    if let Some(redis) = redis {
-        services.push(Service {
-            id: "redis".to_owned(),
-            address: masked_address(redis.address()),
-            process: Some(Identity::of(redis.id())?),
-        });
-    }
+    let mut services: Vec<Service> = servers
+        .started()?
+        .into_iter()
+        .map(|server| Service {
+            id: server.id.to_owned(),
+            address: server.address,
+            process: Some(server.process),
+        })
+        .collect();
     let tables = run.targets();
     for target in targets.iter() {
         let address = masked_address(target.address());
@@ -220,15 +219,6 @@ fn until_end(started: &[u32], inbox: &mut Inbox) -> anyhow::Result<Ended> {
             Some(Message::Exited(_)) | None => {}
         }
     }
-}
-
-fn keep_log(redis: Option<PrivateRedis>, folder: &Folder) -> anyhow::Result<()> {
-    let Some(redis) = redis else {
-        return Ok(());
-    };
-    let log = std::fs::read(redis.log()).context("reading the log of Redis")?;
-    drop(redis);
-    folder.write("redis.log", &log)
 }
 
 /// What [`down`] did.

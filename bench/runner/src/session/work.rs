@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use barrier_procs::PrivateRedis;
 
 use super::ladders::Ladders;
 use super::ready::Ready;
+use super::servers::Servers;
 use super::state::{Planned, Standing, standing};
 use crate::events::{Event, Stream};
 use crate::evidence::{Invocation, attempt};
@@ -16,16 +16,11 @@ use crate::plan::ladder::{Outcome as Found, Rung, Step};
 use crate::plan::{Plan, PlannedRun};
 use crate::report;
 use crate::run::inbox::Inbox;
-use crate::run::meta::{RedisFacts, Shared};
-use crate::run::process::comm;
-use crate::run::redis::access::Access;
-use crate::run::redis::client::Server;
-use crate::run::redis::server::info_field;
+use crate::run::meta::Shared;
 use crate::run::scratch::Scratch;
 use crate::run::{Attempt, Outcome};
 use crate::suite::Suite;
 use crate::suite::schema::OnFail;
-use crate::suite::vars::{Origin, Value};
 use crate::values::exit::{self, Stop};
 use crate::values::hash;
 use crate::values::text::shown;
@@ -36,7 +31,7 @@ use crate::verdict::gates::Verdict;
 /// What the runs of one call share.
 pub(super) struct Session<'a> {
     shared: Shared<'a>,
-    redis: Option<PrivateRedis>,
+    servers: Servers,
     invocation: Invocation,
     /// Run ids of the runs before this one.
     earlier: Vec<String>,
@@ -88,7 +83,7 @@ impl<'a> Session<'a> {
                 label: file.selection.label.clone(),
                 quick: file.selection.quick,
             },
-            redis: ready.redis,
+            servers: ready.servers,
             invocation,
             earlier: Vec::new(),
             inbox: ready.inbox,
@@ -110,7 +105,7 @@ impl<'a> Session<'a> {
     pub(super) fn work(mut self, plan: Plan<'_>, stands: Vec<Standing>) -> anyhow::Result<i32> {
         let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
         let result = self.runs(plan, stands);
-        let kept = self.keep_redis_log();
+        let kept = self.servers.end(&self.invocation.shared());
         let Worked { codes, failure } = result?;
         kept?;
         let all_pass = self.sum_up(&planned);
@@ -360,25 +355,9 @@ impl<'a> Session<'a> {
 
     fn one(&mut self, mut run: PlannedRun<'_>, number: u32) -> anyhow::Result<Outcome> {
         let folder = self.invocation.run_folder(&run.folder, number)?;
-        let redis = match &self.redis {
-            Some(redis) => {
-                run.vars.supply(
-                    "REDIS_URL",
-                    Value::Text(redis.address().to_owned()),
-                    Origin::Started,
-                );
-                RedisFacts {
-                    version: Some(redis.version().to_owned()),
-                    private: true,
-                    process: Some(redis.id()),
-                }
-            }
-            None => run
-                .vars
-                .text("REDIS_URL")
-                .and_then(|address| given_redis(&Access::new(&address, &run.vars).ok()?))
-                .unwrap_or_default(),
-        };
+        self.servers.supply(&mut run.vars);
+        let shared = &self.shared;
+        let servers = self.servers.facts(shared.suite, &run.vars, &mut self.inbox);
         let run_id = format!(
             "{}-{}",
             jiff::Timestamp::now().as_millisecond(),
@@ -389,7 +368,7 @@ impl<'a> Session<'a> {
             run: &mut run,
             number,
             folder: &folder,
-            redis: &redis,
+            servers: &servers,
             earlier: &self.earlier,
             inbox: &mut self.inbox,
             stream: &self.stream,
@@ -439,44 +418,6 @@ impl<'a> Session<'a> {
         writer::whole(&path, text.as_bytes(), true)
             .with_context(|| format!("writing {}", path.display()))
     }
-
-    /// Ends the private Redis and keeps its log.
-    fn keep_redis_log(&mut self) -> anyhow::Result<()> {
-        let Some(redis) = self.redis.take() else {
-            return Ok(());
-        };
-        let log = std::fs::read(redis.log()).context("reading the log of Redis")?;
-        drop(redis);
-        let shared = self.invocation.shared();
-        let name = (1..)
-            .map(|number| {
-                if number == 1 {
-                    "redis.log".to_owned()
-                } else {
-                    format!("redis-{number}.log")
-                }
-            })
-            .find(|name| !shared.has(name))
-            .context("no free name for the log of Redis")?;
-        shared.write(&name, &log)
-    }
-}
-
-/// Version of a Redis that the user gave, and its process if that is on this machine.
-fn given_redis(access: &Access) -> Option<RedisFacts> {
-    let info = Server::connect(access)
-        .ok()?
-        .ask(&["INFO", "server"], &mut Vec::new())
-        .ok()?;
-    let process = info_field(&info, "process_id").and_then(|id| id.parse().ok());
-    Some(RedisFacts {
-        version: info_field(&info, "redis_version"),
-        private: false,
-        // The number of a process on another machine may be taken here by another program.
-        process: process.filter(|&id| {
-            comm(id).is_some_and(|name| name.starts_with("redis") || name.starts_with("valkey"))
-        }),
-    })
 }
 
 fn millis(time: Duration) -> u64 {

@@ -4,11 +4,12 @@ use toml::Spanned;
 
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::looks_at;
-use super::schema::{CleanKind, File, MACHINE_VALUES};
+use super::schema::{File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
-    check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
-    check_quick, check_targets, schema1,
+    check_alerts, check_asked, check_clean, check_derive, check_fixtures, check_gates,
+    check_monitors, check_names, check_plan, check_post, check_profiles, check_quick,
+    check_resources, check_targets, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -29,6 +30,7 @@ const OWN_FIELDS: &[&str] = &[
     "environment",
     "estimateMs",
     "exitCode",
+    "fixtures",
     "gitBranch",
     "gitDirty",
     "harness",
@@ -45,6 +47,8 @@ const OWN_FIELDS: &[&str] = &[
     "plan",
     "planSha256",
     "point",
+    "postgres",
+    "postgresServer",
     "preflight",
     "processors",
     "quick",
@@ -105,11 +109,16 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
             "`folder` must begin with {timestamp}/: each call of the runner gets a folder of its own",
         ));
     }
+    private::servers(file)?;
     check_targets::targets(file)?;
     check_clean::tables(file)?;
+    check_fixtures::fixtures(file)?;
+    check_asked::drains(file, &scenarios)?;
+    check_post::posts(file, &scenarios)?;
     check_meta(file)?;
     check_plan::scenarios(file)?;
     check_quick::quick(file)?;
+    check_profiles::profiles(file, &scenarios)?;
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     check_alerts::alerts(file)?;
@@ -122,6 +131,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     file.gate
         .iter()
         .try_for_each(|gate| check_gates::gate(file, gate, &scenarios))?;
+    check_resources::resources(file, &scenarios)?;
     check_comparisons(file, &scenarios)
 }
 
@@ -194,12 +204,8 @@ fn check_meta(file: &File) -> Result<(), Problem> {
         "field of the meta files",
     )?;
     for record in &file.record {
-        placeholders(file, &record.source, &[])?;
-        placeholders(file, &record.statement, &["run_id"])?;
-        if *record.kind.get_ref() != CleanKind::Redis {
-            return Err(problem(&record.kind, "allowed here: redis"));
-        }
-        check_clean::reads(&record.statement)?;
+        let kind = *record.kind.get_ref();
+        check_asked::asked(file, kind, &record.source, &record.statement, &["run_id"])?;
     }
     for meta in &file.meta {
         match (&meta.text, &meta.value) {
@@ -227,10 +233,27 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
             ),
         )),
         Some(("env", name)) => variable(file, from, name),
+        Some(("record", id)) => {
+            let mut records = file.record.iter();
+            if records.any(|record| record.id.get_ref() == id) {
+                return Ok(());
+            }
+            let text = format!("`{}`: no [[record]] has this id", from.get_ref());
+            Err(problem(from, text))
+        }
+        Some(("derived", id)) => {
+            let own = from.span().start;
+            let mut above = file.derive.iter();
+            if above.any(|table| table.id.get_ref() == id && table.how.span().end < own) {
+                return Ok(());
+            }
+            let text = format!("`{}`: no derived value above has this id", from.get_ref());
+            Err(problem(from, text))
+        }
         _ => Err(problem(
             from,
             format!(
-                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, series.METRIC.STAT or monitor.ID.NAME.STAT",
+                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, record.ID, derived.ID, series.METRIC.STAT or monitor.ID.NAME.STAT",
                 from.get_ref()
             ),
         )),

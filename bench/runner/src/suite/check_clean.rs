@@ -2,9 +2,11 @@
 
 use toml::Spanned;
 
-use super::problem::{Problem, each, placeholders, problem, variable};
-use super::schema::{CleanKind, CleanTable, File};
+use super::problem::{Problem, each, placeholders, placeholders_in, problem, variable};
+use super::schema::{CleanKind, CleanTable, File, Schema};
 use super::scope::{Condition, EARLIER_RUN, Scope, Watched, is_reading_command};
+use super::statement;
+use crate::values::duration::parse_time;
 
 /// Checks what is cleaned before and after runs.
 pub(super) fn tables(file: &File) -> Result<(), Problem> {
@@ -26,13 +28,17 @@ pub(super) fn tables(file: &File) -> Result<(), Problem> {
             let sql = clean.kind == CleanKind::Sql;
             placeholders(file, statement, if sql { &[] } else { &each })?;
             // What SQL reads is told by its session, which cannot write.
-            if !sql {
+            if sql {
+                statement::one(statement.get_ref()).map_err(|why| problem(statement, why))?;
+            } else {
                 reads(statement)?;
             }
         }
         for statement in &clean.reset {
             placeholders(file, statement, &[])?;
+            statement::sql(statement.get_ref()).map_err(|why| problem(statement, why))?;
         }
+        schema(file, clean)?;
         if let Some(settle) = &clean.settle {
             for field in &settle.of {
                 placeholders(file, field, &each)?;
@@ -54,6 +60,9 @@ pub(super) fn tables(file: &File) -> Result<(), Problem> {
 fn kind(file: &File, clean: &CleanTable) -> Result<(), Problem> {
     let refuse = |text: &str| Err(problem(&clean.when, format!("clean {}: {text}", clean.id)));
     if clean.kind == CleanKind::Redis {
+        if clean.schema.is_some() || clean.limit.is_some() {
+            return refuse("`schema` and `limit` need `kind = \"sql\"`");
+        }
         return if clean.reset.is_empty() {
             Ok(())
         } else {
@@ -71,6 +80,30 @@ fn kind(file: &File, clean: &CleanTable) -> Result<(), Problem> {
     }
     if file.suite.allow_databases.is_empty() {
         return refuse("needs `allow_databases` of [suite], the databases that may be reset");
+    }
+    Ok(())
+}
+
+/// Checks what makes the tables, and how long that may take.
+fn schema(file: &File, clean: &CleanTable) -> Result<(), Problem> {
+    if let Some(place) = &clean.schema {
+        let texts = match clean.schema() {
+            Some(Schema::File(text)) => vec![text],
+            Some(Schema::Program(words)) => words,
+            None => {
+                let text = "`schema` is a file of SQL, or a list: a program with its arguments";
+                return Err(problem(place, text));
+            }
+        };
+        for text in texts {
+            placeholders_in(file, place, text, &[])?;
+        }
+    }
+    if let Some(limit) = &clean.limit {
+        let time = parse_time(limit.get_ref()).map_err(|why| problem(limit, why))?;
+        if time.is_zero() {
+            return Err(problem(limit, "`limit` must be more than 0"));
+        }
     }
     Ok(())
 }

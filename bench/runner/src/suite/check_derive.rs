@@ -16,7 +16,8 @@ pub(super) fn derive(file: &File, table: &DeriveTable) -> Result<(), Problem> {
         _ => None,
     };
     let wrong = match how {
-        How::Difference | How::Ratio if count != 2 => Some("takes two values"),
+        How::Difference if count < 2 => Some("takes two values or more"),
+        How::Ratio if count != 2 => Some("takes two values"),
         How::ShareInBand | How::LongestGap if count != 1 => Some("takes one value over time"),
         _ if count == 0 => Some("takes a value"),
         _ => None,

@@ -1,18 +1,25 @@
 //! Checks of monitors, and of what k6 is to keep over time.
 
+use std::time::Duration;
+
 use regex::Regex;
 use toml::Spanned;
 
+use super::check_asked::path;
 use super::check_gates::kind_of;
-use super::monitor::{MACHINE, MonitorKind, MonitorTable};
+use super::monitor::{FIGURES, MACHINE, MonitorKind, MonitorTable};
 use super::over_time::is_tag_name;
 use super::problem::{Problem, each, known, placeholders, problem, unique};
 use super::schema::File;
 use super::scope::Watched;
+use super::statement;
 use crate::values::exposition;
 
 /// Processes that a monitor can name, beside those of services.
-const PROCESSES: &[&str] = &["k6", "target", "redis"];
+const PROCESSES: &[&str] = &["k6", "target", "redis", "postgres"];
+
+/// Of a sql monitor from one look to the next.
+const LEAST_OF_SQL: Duration = Duration::from_secs(1);
 
 /// Checks every `[[monitor]]`.
 pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
@@ -32,10 +39,33 @@ pub(super) fn monitors(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             return Err(problem(&monitor.id, "`every` must be more than 0"));
         }
         match monitor.kind {
-            MonitorKind::Process | MonitorKind::Redis => watches(file, monitor)?,
-            MonitorKind::Http | MonitorKind::Prom | MonitorKind::Log | MonitorKind::Machine => {
+            MonitorKind::Process | MonitorKind::Redis => {
+                watches(file, monitor)?;
+                if monitor.picked.is_some() {
+                    named(file, monitor, &mut names)?;
+                }
+            }
+            MonitorKind::Http
+            | MonitorKind::Prom
+            | MonitorKind::Log
+            | MonitorKind::Machine
+            | MonitorKind::Sql => {
                 picks(file, monitor, &mut names)?;
             }
+        }
+        match (&monitor.statement, monitor.kind) {
+            (Some(statement), MonitorKind::Sql) => {
+                placeholders(file, statement, &[])?;
+                statement::one(statement.get_ref()).map_err(|why| problem(statement, why))?;
+            }
+            (Some(statement), _) => {
+                return Err(problem(statement, "`statement` is of monitors of kind sql"));
+            }
+            (None, MonitorKind::Sql) => {
+                let text = "a sql monitor needs `statement`, which only reads";
+                return Err(problem(&monitor.id, text));
+            }
+            (None, _) => {}
         }
     }
     let watches_target = file.monitor.iter().any(|monitor| {
@@ -57,11 +87,8 @@ fn watches(file: &File, monitor: &MonitorTable) -> Result<(), Problem> {
     if monitor.of.is_empty() {
         return Err(problem(&monitor.id, "`of` names nothing to watch"));
     }
-    if let Some(picked) = &monitor.picked {
-        return Err(problem(
-            picked,
-            "`match` is of monitors of kind http, prom, log and machine",
-        ));
+    if let Some(picked) = monitor.picked.as_ref().filter(|_| !monitor.kind.picks()) {
+        return Err(problem(picked, "a redis monitor has no `match`"));
     }
     match (monitor.kind, &monitor.source) {
         (MonitorKind::Redis, None) => Err(problem(
@@ -106,13 +133,35 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
             return Err(problem(source, text));
         }
         (MonitorKind::Log | MonitorKind::Machine, None) => {}
+        (MonitorKind::Sql, Some(source)) => {
+            placeholders(file, source, &[])?;
+            if file.suite.allow_databases.is_empty() {
+                let text = "needs `allow_databases` of [suite], the databases that may be asked";
+                return Err(problem(source, text));
+            }
+            // Each look is a process of its own.
+            if monitor.every < LEAST_OF_SQL {
+                let text =
+                    "`every` of a sql monitor is at least 1s: each look is a psql of its own";
+                return Err(problem(&monitor.id, text));
+            }
+        }
         (_, Some(source)) => placeholders(file, source, &["address"])?,
         (_, None) => {
             let text = "needs `source`, the address that is read";
             return Err(problem(&monitor.id, text));
         }
     }
+    named(file, monitor, names)
+}
+
+/// Checks what a monitor picks, and the names that it gives.
+fn named(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result<(), Problem> {
     let Some(picked) = &monitor.picked else {
+        // Its rows are kept as they are, for people.
+        if monitor.kind == MonitorKind::Sql {
+            return Ok(());
+        }
         let text = "needs `match`: what is picked out of what was read";
         return Err(problem(&monitor.id, text));
     };
@@ -125,16 +174,14 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
         let (name, what) = (&pick.name, &pick.what);
         let valid = match monitor.kind {
             MonitorKind::Log => Regex::new(what).map(drop).map_err(|why| why.to_string()),
-            MonitorKind::Prom => exposition::Selector::parse(what).map(drop),
+            MonitorKind::Prom | MonitorKind::Sql => exposition::Selector::parse(what).map(drop),
+            MonitorKind::Process => figure(monitor, what),
             MonitorKind::Machine if MACHINE.contains(&what.as_str()) => Ok(()),
             MonitorKind::Machine => Err(format!(
                 "the machine has no such value; allowed: {}",
                 MACHINE.join(", ")
             )),
-            _ if what.split('.').any(str::is_empty) => {
-                Err("no path; allowed: status, or names in the JSON joined by dots".to_owned())
-            }
-            _ => Ok(()),
+            _ => path(what),
         };
         valid.map_err(|why| problem(picked, format!("`{what}`: {why}")))?;
         let taken = if name.is_empty() {
@@ -155,6 +202,23 @@ fn picks(file: &File, monitor: &MonitorTable, names: &mut Vec<String>) -> Result
         names.push(pick.name);
     }
     Ok(())
+}
+
+/// Whether a monitor of processes sees that.
+fn figure(monitor: &MonitorTable, what: &str) -> Result<(), String> {
+    let of: Vec<&str> = monitor
+        .of
+        .iter()
+        .map(|name| name.get_ref().as_str())
+        .collect();
+    match what.rsplit_once('.') {
+        Some((name, figure)) if of.contains(&name) && FIGURES.contains(&figure) => Ok(()),
+        _ => Err(format!(
+            "no figure of a process; allowed: NAME.FIGURE, with a name of `of` ({}) and one of {}",
+            of.join(", "),
+            FIGURES.join(", ")
+        )),
+    }
 }
 
 /// `match` is a list of texts, or names with texts.

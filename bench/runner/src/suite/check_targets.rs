@@ -3,13 +3,14 @@
 use toml::Spanned;
 
 use super::check_plan;
-use super::problem::{Problem, RUN_VALUES, placeholders, problem, variable};
+use super::problem::{Problem, RUN_VALUES, known, placeholders, problem, variable};
 use super::process::Named;
 use super::schema::{File, TargetKind, TargetTable};
+use super::target::{ADDRESS, HOST_PORT};
 use crate::values::value::Kind;
 
 /// What a process monitor calls something else.
-const TAKEN: [&str; 4] = ["k6", "redis", "runner", "target"];
+const TAKEN: [&str; 5] = ["k6", "postgres", "redis", "runner", "target"];
 
 pub(super) fn targets(file: &File) -> Result<(), Problem> {
     let mut seen: Vec<&str> = Vec::new();
@@ -45,7 +46,7 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
     let files = target.port_files();
     let ports = ports(file, target)?;
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    let told = [["address"].as_slice(), &ports].concat();
+    let told = [[ADDRESS, HOST_PORT].as_slice(), &ports].concat();
     let known = [files.as_slice(), &told].concat();
     for argument in &target.start {
         placeholders(file, argument, &known)?;
@@ -96,7 +97,22 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
         _ => {}
     }
     limits(target)?;
+    with(file, target)?;
     service(target)
+}
+
+/// A service may belong to one target under test.
+fn with(file: &File, target: &TargetTable) -> Result<(), Problem> {
+    let Some(with) = &target.with else {
+        return Ok(());
+    };
+    if !target.is_service() {
+        let text = "`with` belongs to a service; this is a target under test";
+        return Err(problem(with, text));
+    }
+    let under_test = file.target.iter().filter(|other| !other.is_service());
+    let under_test: Vec<&str> = under_test.map(|other| other.id.as_str()).collect();
+    known(with, &under_test, "target under test")
 }
 
 /// That a service of a compose file has what starts it, and nothing that only a program has.
@@ -164,7 +180,7 @@ fn ports<'f>(file: &File, target: &'f TargetTable) -> Result<Vec<&'f str>, Probl
         let computed = file.computed();
         let mut computed = computed.iter().map(|(name, _)| name.get_ref().as_str());
         let other = RUN_VALUES.contains(&name)
-            || ["address", "port_file"].contains(&name)
+            || [ADDRESS, HOST_PORT, "port_file"].contains(&name)
             || names.contains(&name)
             || file.each.contains_key(name)
             || computed.any(|own| own == name);

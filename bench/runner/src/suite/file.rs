@@ -42,17 +42,25 @@ impl Suite {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
         let suite = Self::parse(&path, &text)?;
-        suite.check_composed()?;
+        suite.check_beside()?;
         Ok(suite)
     }
 
-    /// Whether the compose files of its targets hold what they name; beside stored evidence they need not be.
-    fn check_composed(&self) -> anyhow::Result<()> {
-        let mut composed = self.file.target.iter().filter_map(|t| t.compose.as_ref());
-        composed.try_for_each(|table| {
-            table
-                .look(&self.resolve(table.file.get_ref()))
-                .map_err(|why| located(&self.path, &self.text, Some(table.file.span()), &why))
+    /// Whether compose files of its targets and templates of its documents hold what they should; beside stored evidence they need not
+    /// be.
+    fn check_beside(&self) -> anyhow::Result<()> {
+        let composed = self.file.target.iter().filter_map(|t| t.compose.as_ref());
+        let composed =
+            composed.map(|table| (&table.file, table.look(&self.resolve(table.file.get_ref()))));
+        let documents = self.file.report.iter().flat_map(|report| &report.document);
+        let documents = documents.map(|table| {
+            (
+                &table.template,
+                table.look(&self.resolve(table.template.get_ref())),
+            )
+        });
+        composed.chain(documents).try_for_each(|(place, looked)| {
+            looked.map_err(|why| located(&self.path, &self.text, Some(place.span()), &why))
         })
     }
 

@@ -11,13 +11,15 @@ use crate::values::duration;
 pub(crate) struct MonitorTable {
     pub(crate) id: Spanned<String>,
     pub(crate) kind: MonitorKind,
-    /// Process monitor: `k6`, `target`, `redis`. Queue monitor: keys, and fields of hashes, as in `scope`.
+    /// Process monitor: `k6`, `target`, `redis`, `postgres`. Queue monitor: keys, and fields of hashes, as in `scope`.
     #[serde(default)]
     pub(crate) of: Vec<Spanned<String>>,
     #[serde(with = "duration")]
     pub(crate) every: std::time::Duration,
-    /// The server of a queue monitor, or the address that is read.
+    /// The server of a queue or a SQL monitor, or the address that is read.
     pub(crate) source: Option<Spanned<String>>,
+    /// What a SQL monitor asks; it only reads.
+    pub(crate) statement: Option<Spanned<String>>,
     /// What is picked out of what was read: texts that are their own names, or names with their texts.
     #[serde(rename = "match")]
     pub(crate) picked: Option<Spanned<toml::Value>>,
@@ -42,14 +44,19 @@ pub(crate) enum MonitorKind {
     Log,
     /// What the machine's processors did.
     Machine,
+    /// Numbers of the rows that a PostgreSQL answers, or the rows.
+    Sql,
 }
 
 impl MonitorKind {
     /// Whether it picks values that gates can judge.
     pub(crate) fn picks(self) -> bool {
-        matches!(self, Self::Http | Self::Prom | Self::Log | Self::Machine)
+        !matches!(self, Self::Redis)
     }
 }
+
+/// What a process monitor can pick of a process: percent of one processor, bytes, and numbers.
+pub(crate) const FIGURES: [&str; 5] = ["cpu", "rss", "threads", "fds", "connections"];
 
 /// What a machine monitor can pick, each in percent of the time of all processors.
 pub(crate) const MACHINE: [&str; 3] = ["busy_percent", "steal_percent", "contention_percent"];
@@ -59,7 +66,8 @@ pub(crate) const MACHINE: [&str; 3] = ["busy_percent", "steal_percent", "content
 pub(crate) struct Pick {
     /// What the samples and gates call it.
     pub(crate) name: String,
-    /// A path, a sample, a regular expression, or a name of [`MACHINE`].
+    /// A path, a sample, a column, a regular expression, a name of [`MACHINE`], or a process with one of its [`FIGURES`], as in
+    /// `k6.cpu`.
     pub(crate) what: String,
 }
 

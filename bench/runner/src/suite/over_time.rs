@@ -189,7 +189,7 @@ fn usual_kind(table: &MonitorTable, name: &str) -> MetricKind {
     let sample = what.split('{').next().unwrap_or_default().trim_end();
     match table.kind {
         MonitorKind::Log => MetricKind::Counter,
-        MonitorKind::Prom if sample.ends_with("_total") => MetricKind::Counter,
+        MonitorKind::Prom | MonitorKind::Sql if sample.ends_with("_total") => MetricKind::Counter,
         _ => MetricKind::Gauge,
     }
 }

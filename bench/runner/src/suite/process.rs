@@ -2,7 +2,7 @@
 
 /// What an entry may look like.
 pub(crate) const ALLOWED: &str = "allowed: pid:NUMBER, port:NUMBER that it listens on, or pattern:TEXT of its command line (* stands for anything), \
-    each with a name of its own in front if wanted, as in api=port:9000 (but not k6, target, redis or runner)";
+    each with a name of its own in front if wanted, as in api=port:9000 (but not k6, target, redis, postgres or runner)";
 
 /// A process by its id, by what it listens on, or by its command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,10 @@ impl Named {
         let empty = matches!(&by, By::Pid(0) | By::Port(0))
             || matches!(&by, By::Pattern(parts) if parts.is_empty());
         // These are the names of what the runner watches by itself.
-        if empty || name.is_empty() || ["k6", "target", "redis", "runner"].contains(&name) {
+        if empty
+            || name.is_empty()
+            || ["k6", "target", "redis", "postgres", "runner"].contains(&name)
+        {
             return Err(refused());
         }
         Ok(Self {

@@ -9,7 +9,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::alert::{AlertTable, DashboardTable};
+use super::asked::{AskedKind, DrainTable};
+use super::fixture::FixtureTable;
 use super::monitor::MonitorTable;
+use super::post::PostTable;
+use super::profile::ProfileTable;
+use super::resource::{DocumentTable, ResourceTable};
 use super::scenario::ScenarioTable;
 pub(crate) use super::target::{TargetKind, TargetTable};
 use crate::values::duration;
@@ -41,12 +46,20 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) clean: Vec<CleanTable>,
     #[serde(default)]
+    pub(crate) fixture: Vec<FixtureTable>,
+    #[serde(default)]
+    pub(crate) drain: Vec<DrainTable>,
+    #[serde(default)]
     pub(crate) scenario: Vec<ScenarioTable>,
     pub(crate) series: Option<SeriesTable>,
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
     #[serde(default)]
+    pub(crate) profile: Vec<ProfileTable>,
+    #[serde(default)]
     pub(crate) record: Vec<RecordTable>,
+    #[serde(default)]
+    pub(crate) post: Vec<PostTable>,
     #[serde(default)]
     pub(crate) meta: Vec<MetaTable>,
     #[serde(default)]
@@ -58,6 +71,8 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) alert: Vec<AlertTable>,
     pub(crate) dashboard: Option<DashboardTable>,
+    #[serde(default)]
+    pub(crate) resource: Vec<ResourceTable>,
     pub(crate) report: Option<ReportTable>,
     pub(crate) quick: Option<QuickTable>,
 }
@@ -111,7 +126,7 @@ pub(crate) struct SuiteTable {
     /// Databases that a run may reset, by their names.
     #[serde(default)]
     pub(crate) allow_databases: Vec<String>,
-    /// What the machine must offer: `k6+MODULE+…`, `redis`, `nofile>=N`.
+    /// What the machine must offer: `k6+MODULE+…`, `redis`, `postgres`, `nofile>=N`.
     #[serde(default)]
     pub(crate) needs: Vec<Spanned<String>>,
 }
@@ -222,12 +237,40 @@ pub(crate) struct CleanTable {
     /// Reading commands whose replies are recorded.
     #[serde(default)]
     pub(crate) statements: Vec<Spanned<String>>,
+    /// What makes or migrates the tables before the reset: a file of SQL, or a program with its arguments.
+    pub(crate) schema: Option<Spanned<toml::Value>>,
     /// Statements of SQL that change data.
     #[serde(default)]
     pub(crate) reset: Vec<Spanned<String>>,
     /// What is waited for before anything is cleaned, where a person started the target: a program that the runner starts
     /// holds nothing of an earlier run.
     pub(crate) settle: Option<SettleTable>,
+    /// How long one statement may take, and the making of the tables; a minute where it is left out.
+    pub(crate) limit: Option<Spanned<String>>,
+}
+
+/// What makes the tables of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Schema<'a> {
+    /// A file of SQL.
+    File(&'a str),
+    /// A program with its arguments.
+    Program(Vec<&'a str>),
+}
+
+impl CleanTable {
+    /// What makes the tables. What is neither is left out; the check of the suite refuses it.
+    pub(crate) fn schema(&self) -> Option<Schema<'_>> {
+        match self.schema.as_ref()?.get_ref() {
+            toml::Value::String(file) => Some(Schema::File(file)),
+            toml::Value::Array(words) => {
+                let words = words.iter().map(toml::Value::as_str);
+                let words: Option<Vec<&str>> = words.collect();
+                words.filter(|words| !words.is_empty()).map(Schema::Program)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// `clean.settle`
@@ -268,11 +311,14 @@ pub(crate) struct SeriesTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordTable {
     pub(crate) id: Spanned<String>,
-    pub(crate) kind: Spanned<CleanKind>,
+    pub(crate) kind: Spanned<AskedKind>,
     /// The server.
     pub(crate) source: Spanned<String>,
-    /// A reading command.
+    /// What it is asked, by its kind.
     pub(crate) statement: Spanned<String>,
+    /// It is asked before k6 starts, too, and by how much the number grew is kept.
+    #[serde(default)]
+    pub(crate) grows: bool,
     /// What charts call it.
     pub(crate) title: Option<String>,
 }
@@ -304,7 +350,7 @@ pub(crate) enum MetaFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeriveTable {
     pub(crate) id: Spanned<String>,
-    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `series.METRIC.STAT` or `monitor.ID.NAME.STAT`; of what is copied, the first
+    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `record.ID`, `series.METRIC.STAT` or `monitor.ID.NAME.STAT`; of what is copied, the first
     /// that has a value counts.
     pub(crate) from: Vec<Spanned<String>>,
     pub(crate) how: Spanned<How>,
@@ -328,7 +374,7 @@ pub(crate) enum How {
     Copy,
     /// As it is; absent is 0 (k6 leaves out a counter that was never increased).
     CopyOrZero,
-    /// The first one less the second.
+    /// The first one less all others.
     Difference,
     /// The first one divided by the second.
     Ratio,
@@ -504,6 +550,9 @@ pub(crate) struct ReportTable {
     pub(crate) since: Option<Spanned<String>>,
     /// What came out, in a sentence over derived values, for the first screen.
     pub(crate) answer: Option<Spanned<String>>,
+    /// Texts that are filled beside it.
+    #[serde(default)]
+    pub(crate) document: Vec<DocumentTable>,
 }
 
 /// A form of the report.

@@ -2,7 +2,8 @@
 
 use toml::Spanned;
 
-use super::schema::{CleanKind, File, RecordTable, Role};
+use super::asked::AskedKind;
+use super::schema::{File, RecordTable, Role};
 use crate::values::template;
 use crate::values::value::Kind;
 
@@ -31,9 +32,10 @@ pub(super) fn upgrade(file: &mut File) {
         report.since = Some(word("openAtMs"));
         file.record.push(RecordTable {
             id: word("openAtMs"),
-            kind: Spanned::new(0..0, CleanKind::Redis),
+            kind: Spanned::new(0..0, AskedKind::Redis),
             source: word(""),
             statement: word(""),
+            grows: false,
             title: Some("OPEN".to_owned()),
         });
     }

@@ -13,6 +13,10 @@ pub(crate) enum Section {
     Anomalies,
     /// The levels of each ladder, and its limit.
     Ladders,
+    /// What was used at each level, and what gave out first.
+    Bottlenecks,
+    /// A text file of the evidence, of each place the last one.
+    Text(String),
     /// Quantiles of a trend, run by run.
     Distribution(String),
     /// Queue length and promotions over time.
@@ -31,6 +35,7 @@ const PLAIN: &[(&str, Section)] = &[
     ("validity", Section::Validity),
     ("anomalies", Section::Anomalies),
     ("ladders", Section::Ladders),
+    ("bottlenecks", Section::Bottlenecks),
     ("queues", Section::Queues),
     ("resources", Section::Resources),
     ("over_time", Section::OverTime),
@@ -46,12 +51,16 @@ impl Section {
         if let Some((_, section)) = PLAIN.iter().find(|(known, _)| *known == name) {
             return Ok(section.clone());
         }
-        match name.strip_prefix("distribution:") {
-            Some(metric) if !metric.is_empty() => Ok(Self::Distribution(metric.to_owned())),
+        let file = |name: &str| !name.is_empty() && !name.contains('/');
+        match name.split_once(':') {
+            Some(("distribution", metric)) if !metric.is_empty() => {
+                Ok(Self::Distribution(metric.to_owned()))
+            }
+            Some(("text", name)) if file(name) => Ok(Self::Text(name.to_owned())),
             _ => {
                 let names: Vec<&str> = PLAIN.iter().map(|(name, _)| *name).collect();
                 Err(format!(
-                    "no section `{name}`; allowed: {}, distribution:METRIC",
+                    "no section `{name}`; allowed: {}, distribution:METRIC, text:FILE",
                     names.join(", ")
                 ))
             }
@@ -61,8 +70,10 @@ impl Section {
 
 impl std::fmt::Display for Section {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Self::Distribution(metric) = self {
-            return write!(f, "distribution:{metric}");
+        match self {
+            Self::Distribution(metric) => return write!(f, "distribution:{metric}"),
+            Self::Text(name) => return write!(f, "text:{name}"),
+            _ => {}
         }
         let known = PLAIN.iter().find(|(_, section)| section == self);
         f.write_str(known.map_or("", |(name, _)| name))
@@ -80,10 +91,10 @@ mod tests {
             Section::parse("distribution:open_to_promote_ms"),
             Ok(Section::Distribution("open_to_promote_ms".to_owned()))
         );
-        for name in ["validity", "distribution:m"] {
+        for name in ["validity", "distribution:m", "text:a.txt"] {
             assert_eq!(Section::parse(name).expect(name).to_string(), name);
         }
-        for name in ["cell", "distribution:", ""] {
+        for name in ["cell", "distribution:", "text:a/b", ""] {
             assert!(
                 Section::parse(name).is_err_and(|text| text.contains("allowed: comparison")),
                 "{name}"

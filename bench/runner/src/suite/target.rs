@@ -18,6 +18,8 @@ pub(crate) struct TargetTable {
     #[serde(default)]
     pub(crate) role: TargetRole,
     pub(crate) variant: Option<Spanned<String>>,
+    /// Of a service, the target under test that needs it; without it, every one does.
+    pub(crate) with: Option<Spanned<String>>,
     /// Values for variables that have none.
     #[serde(default)]
     pub(crate) defaults: BTreeMap<Spanned<String>, toml::Value>,
@@ -152,6 +154,8 @@ pub(crate) enum By<'a> {
 
 /// What texts take the first address by.
 pub(crate) const ADDRESS: &str = "address";
+/// The same without its scheme.
+pub(crate) const HOST_PORT: &str = "host_port";
 const PORT_FILE: &str = "port_file";
 
 fn own_file(name: &str) -> String {

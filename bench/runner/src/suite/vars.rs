@@ -211,9 +211,17 @@ impl Vars {
     /// Gives a variable a value that the runner knows; one that the user gave stays.
     pub(crate) fn supply(&mut self, name: &str, value: Value, origin: Origin) {
         self.pending.remove(name);
-        self.values
-            .entry(name.to_owned())
-            .or_insert((value, origin));
+        if self.values.contains_key(name) {
+            return;
+        }
+        // A server that was started may have a password.
+        if let Value::Text(text) = &value
+            && let Ok(address) = url::Url::parse(text)
+            && mask::register_url(&address)
+        {
+            self.secret.insert(name.to_owned());
+        }
+        self.values.insert(name.to_owned(), (value, origin));
     }
 
     /// Gives the variables that have no value those that come with a target.

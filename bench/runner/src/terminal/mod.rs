@@ -158,6 +158,9 @@ fn said(event: &Event, runs: usize, nth: Option<usize>, left: &str) -> Vec<Strin
         Event::RedisStarted { version, address } => {
             one(format!("redis    private {version} at {address}"))
         }
+        Event::PostgresStarted { version, address } => {
+            one(format!("postgres private {version} at {address}"))
+        }
         Event::PlanBegan {
             complete,
             spare,

@@ -51,12 +51,20 @@ impl Faults {
 /// # Errors
 /// The file exists, or the system refuses.
 pub(crate) fn whole(path: &Path, content: &[u8], replace: bool) -> io::Result<()> {
+    exact(path, &hidden(path, content), replace)
+}
+
+/// Writes a whole file as it is: what is no evidence, or was looked through.
+///
+/// # Errors
+/// As [`whole`].
+pub(crate) fn exact(path: &Path, content: &[u8], replace: bool) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
-    file.write_all(&hidden(path, content))?;
+    file.write_all(content)?;
     file.as_file().sync_all()?;
     let placed = if replace {
         NamedTempFile::persist

@@ -15,6 +15,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) vars: &'a Vars,
     pub(crate) machine: &'a Json,
     pub(crate) over_time: &'a OverTime,
+    /// What servers were asked for, by the ids of the records; `meta.json` holds them.
+    pub(crate) records: &'a Json,
 }
 
 /// Computes the values in the order of the suite file; what cannot be found is `null`.
@@ -22,8 +24,8 @@ pub(crate) fn derive(file: &File, sources: Sources<'_>) -> Map<String, Json> {
     let mut derived = Map::new();
     for table in &file.derive {
         let value = match table.how.get_ref() {
-            How::Copy | How::CopyOrZero => sources.copied(file, table),
-            how => sources.computed(file, table, *how),
+            How::Copy | How::CopyOrZero => sources.copied(file, table, &derived),
+            how => sources.computed(file, table, &derived, *how),
         };
         derived.insert(table.id.get_ref().clone(), value);
     }
@@ -31,12 +33,12 @@ pub(crate) fn derive(file: &File, sources: Sources<'_>) -> Map<String, Json> {
 }
 
 impl Sources<'_> {
-    fn copied(self, file: &File, table: &DeriveTable) -> Json {
+    fn copied(self, file: &File, table: &DeriveTable, above: &Map<String, Json>) -> Json {
         let summary = self.summary;
         let found = table
             .from
             .iter()
-            .find_map(|from| self.source(file, table, from.get_ref()));
+            .find_map(|from| self.source(file, table, above, from.get_ref()));
         // A metric that is there without a sample or without that statistic is not absent; nor is a part that k6 did not sum up.
         let silent = || {
             let mut from = table.from.iter();
@@ -60,9 +62,15 @@ impl Sources<'_> {
     }
 
     /// Of all values together; of a missing one nothing follows.
-    fn computed(self, file: &File, table: &DeriveTable, how: How) -> Json {
+    fn computed(
+        self,
+        file: &File,
+        table: &DeriveTable,
+        above: &Map<String, Json>,
+        how: How,
+    ) -> Json {
         let numbers = table.from.iter().map(|from| {
-            let value = self.source(file, table, from.get_ref());
+            let value = self.source(file, table, above, from.get_ref());
             value.as_ref().and_then(Json::as_f64)
         });
         let Some(numbers) = numbers.collect::<Option<Vec<f64>>>() else {
@@ -70,7 +78,7 @@ impl Sources<'_> {
         };
         let all = || numbers.iter().copied();
         let value = match (how, numbers.as_slice()) {
-            (How::Difference, [first, second]) => first - second,
+            (How::Difference, [first, others @ ..]) => first - others.iter().sum::<f64>(),
             (How::Ratio, [first, second]) => first / second,
             (How::Min, _) => all().fold(f64::INFINITY, f64::min),
             (How::Max, _) => all().fold(f64::NEG_INFINITY, f64::max),
@@ -86,7 +94,14 @@ impl Sources<'_> {
         }
     }
 
-    fn source(self, file: &File, table: &DeriveTable, from: &str) -> Option<Json> {
+    /// `above`: what was derived before.
+    fn source(
+        self,
+        file: &File,
+        table: &DeriveTable,
+        above: &Map<String, Json>,
+        from: &str,
+    ) -> Option<Json> {
         if let Some((metric, stat)) = metric_of(from) {
             let Found::Value(number) = look(self.summary?, metric, stat) else {
                 return None;
@@ -109,6 +124,11 @@ impl Sources<'_> {
                 .cloned(),
             ("machine", name) => {
                 let found = self.machine.get(name);
+                found.filter(|found| !found.is_null()).cloned()
+            }
+            ("derived", id) => above.get(id).filter(|found| !found.is_null()).cloned(),
+            ("record", id) => {
+                let found = self.records.get(id);
                 found.filter(|found| !found.is_null()).cloned()
             }
             ("env", name) => self.vars.get(name).map(|value| match value {
@@ -153,6 +173,7 @@ mod tests {
             vars,
             machine: &Json::Null,
             over_time: &OverTime::default(),
+            records: &Json::Null,
         };
         derive(&suite.file, sources)
     }
@@ -189,6 +210,23 @@ mod tests {
         );
         let without = derived(&suite, None, &vars);
         assert_eq!(without["sseFailures"], Json::Null);
+    }
+
+    #[test]
+    fn a_value_may_follow_from_those_above_it() {
+        let table = |id: &str, from: &str, how: &str| {
+            format!("[[derive]]\nid = \"{id}\"\nfrom = {from}\nhow = \"{how}\"\n")
+        };
+        let head = "[env.N]\ntype = \"int\"\n[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
+        let sum = table("sum", "[\"env.N\", \"env.N\"]", "sum");
+        let share = table("share", "[\"env.N\", \"derived.sum\"]", "ratio");
+        let mut vars = Vars::default();
+        vars.supply("N", Value::Int(3), Origin::CommandLine);
+        let found = suite(&format!("{head}{sum}{share}")).expect("suite");
+        assert_eq!(derived(&found, None, &vars)["share"], 0.5);
+        let turned = suite(&format!("{head}{share}{sum}")).expect_err("it stands below");
+        let text = turned.to_string();
+        assert!(text.contains("no derived value above"), "{text}");
     }
 
     #[test]

@@ -53,6 +53,17 @@ pub(crate) struct Machine {
     pub(crate) note: String,
 }
 
+/// Whether the targets had written what they took, before anybody looked at what was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Drained {
+    /// They had.
+    pub(crate) holds: bool,
+    /// Somebody told how much was left.
+    pub(crate) known: bool,
+    /// In words.
+    pub(crate) text: String,
+}
+
 /// The facts, as `meta.json` keeps them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,6 +84,12 @@ pub(crate) struct Facts {
     pub(crate) summary: bool,
     /// What the target answered instead of what it should, after the run; `null` if it was right.
     pub(crate) unhealthy: Option<String>,
+    /// It was there then, and gave no answer or a wrong one; of one that is gone, no.
+    #[serde(default)]
+    pub(crate) locked: bool,
+    /// `None` where the suite waits for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) drained: Option<Drained>,
     /// Declared evidence that was not there at the end, and files that could not be written as they should have been.
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
@@ -116,8 +133,9 @@ pub(crate) fn aborted(output: &str) -> Option<String> {
 }
 
 impl Facts {
-    /// The gates that hold for every run without being declared. `crossed`: by the summary.
-    pub(crate) fn judge(&self, crossed: &Crossed) -> Vec<Judged> {
+    /// The gates that hold for every run without being declared. `crossed`: by the summary. `share`: of k6, in percent, while somebody
+    /// was measured; without it, that of the whole run counts.
+    pub(crate) fn judge(&self, crossed: &Crossed, share: Option<f64>) -> Vec<Judged> {
         let mut gates = vec![
             self.exit(crossed),
             Judged::built_in(
@@ -148,7 +166,16 @@ impl Facts {
                 },
             ),
         ];
-        if let Some(share) = self.generator_cpu_percent_mean {
+        gates.extend(self.drained.as_ref().map(|drained| Judged {
+            // Who was given time and has not written everything missed an objective; who does not tell says nothing.
+            class: if drained.known {
+                Class::Slo
+            } else {
+                Class::Validity
+            },
+            ..Judged::built_in("drained", drained.holds, drained.text.as_str())
+        }));
+        if let Some(share) = share.or(self.generator_cpu_percent_mean) {
             gates.push(Judged::built_in(
                 "generator-cpu",
                 share <= GENERATOR_CAP,
@@ -162,6 +189,11 @@ impl Facts {
     /// says it, and the evidence is not good enough.
     pub(super) fn was_aborted(&self, policy: Policy) -> bool {
         policy == Policy::Verdict && self.k6_exit_code == Some(BY_SCRIPT)
+    }
+
+    /// Whether k6 did its work to the end: what is wrong is the target's or the load's.
+    pub(super) fn worked(&self) -> bool {
+        self.cause == Cause::Own && self.summary && matches!(self.k6_exit_code, Some(0 | CROSSED))
     }
 
     /// A crossed threshold is an objective that the target missed; every other code says that k6 did not do its work.
@@ -227,11 +259,13 @@ mod tests {
             cause: Cause::Own,
             summary: true,
             unhealthy: None,
+            locked: false,
+            drained: None,
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
         };
         assert!(
-            good.judge(&Crossed::default())
+            good.judge(&Crossed::default(), None)
                 .iter()
                 .all(|gate| gate.holds)
         );
@@ -281,7 +315,7 @@ mod tests {
         ];
         for (id, facts) in cases {
             let failed: Vec<Judged> = facts
-                .judge(&Crossed::default())
+                .judge(&Crossed::default(), None)
                 .into_iter()
                 .filter(|gate| !gate.holds)
                 .collect();
@@ -318,6 +352,33 @@ mod tests {
     }
 
     #[test]
+    fn who_has_not_written_everything_missed_an_objective_and_who_does_not_tell_says_nothing() {
+        let judged = |holds: bool, known: bool| {
+            let facts = Facts {
+                k6_exit_code: Some(0),
+                aborted: None,
+                cut: false,
+                exhausted: false,
+                cause: Cause::Own,
+                summary: true,
+                unhealthy: None,
+                locked: false,
+                drained: Some(Drained {
+                    holds,
+                    known,
+                    text: "pending".to_owned(),
+                }),
+                evidence_missing: Vec::new(),
+                generator_cpu_percent_mean: None,
+            };
+            verdict(&facts.judge(&Crossed::default(), None))
+        };
+        assert_eq!(judged(true, true), Verdict::Pass);
+        assert_eq!(judged(false, true), Verdict::Fail);
+        assert_eq!(judged(false, false), Verdict::Invalid);
+    }
+
+    #[test]
     fn a_crossed_threshold_is_a_missed_objective() {
         let judged = |code: i32| {
             let facts = Facts {
@@ -328,10 +389,12 @@ mod tests {
                 cause: Cause::Own,
                 summary: true,
                 unhealthy: None,
+                locked: false,
+                drained: None,
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
             };
-            verdict(&facts.judge(&Crossed::default()))
+            verdict(&facts.judge(&Crossed::default(), None))
         };
         assert_eq!(judged(99), Verdict::Fail);
         assert_eq!(judged(107), Verdict::Invalid);

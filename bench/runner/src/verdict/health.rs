@@ -6,6 +6,7 @@
 use serde_json::Value as Json;
 
 use super::gates::Judged;
+use crate::series::window::Window;
 
 /// The file with a sample per second.
 pub(crate) const FILE: &str = "monitor-generator.jsonl";
@@ -87,9 +88,44 @@ pub(crate) struct Share {
     pub(crate) beyond: Vec<(f64, f64)>,
 }
 
-/// How long k6 ran without the making of its users, ms, by its summary.
-pub(crate) fn lasted(summary: &Json) -> Option<f64> {
-    summary.pointer("/state/testRunDurationMs")?.as_f64()
+/// The part of a run in which somebody was measured: while k6 makes its users it takes all that there is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Measured {
+    /// All of it: nobody said more.
+    Whole,
+    /// What came last, so many ms without the making of users.
+    Last(f64),
+    /// The suite's window, over which everything is judged, epoch ms.
+    From(f64, f64),
+}
+
+impl Measured {
+    /// `window`: the one over which k6's values are judged. `summary`: k6's.
+    pub(crate) fn of(window: Option<Window>, summary: Option<&Json>) -> Self {
+        let lasted = || summary?.pointer("/state/testRunDurationMs")?.as_f64();
+        match (window, lasted()) {
+            (Some(window), _) => {
+                let from = epoch(window.from_ms);
+                Self::From(from, from + 1000.0 * window.seconds())
+            }
+            (None, Some(lasted)) => Self::Last(lasted),
+            (None, None) => Self::Whole,
+        }
+    }
+
+    /// How long it is, ms, as far as that is known.
+    fn lasts(self) -> Option<f64> {
+        match self {
+            Self::Whole => None,
+            Self::Last(lasted) => Some(lasted),
+            Self::From(from, to) => Some(to - from),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time in ms is far below 2^53")]
+fn epoch(ms: i64) -> f64 {
+    ms as f64
 }
 
 impl Health {
@@ -121,8 +157,21 @@ impl Health {
         figures.into_iter().any(Json::is_number)
     }
 
-    /// The gate that follows from them. `lasted`: how long k6 ran, ms, if it said so.
-    pub(crate) fn judge(&self, lasted: Option<f64>) -> Judged {
+    /// The mean share of k6 in that part, in percent; `None` without a sample of it.
+    pub(super) fn mean(&self, part: Measured) -> Option<f64> {
+        let (mut sum, mut seconds) = (0.0, 0.0);
+        for (stretch, sample) in self.within(part) {
+            if let Some(share) = sample["generator"][BOUNDS[0].key].as_f64() {
+                sum += share * stretch.seconds();
+                seconds += stretch.seconds();
+            }
+        }
+        (seconds > 0.0).then(|| (10.0 * sum / seconds).round() / 10.0)
+    }
+
+    /// The gate that follows from them.
+    pub(crate) fn judge(&self, part: Measured) -> Judged {
+        let lasted = part.lasts();
         if !self.is_measured() && lasted.is_some_and(|ms| ms > UNWATCHED_MS) {
             return Judged::built_in(
                 "generator-health",
@@ -135,7 +184,7 @@ impl Health {
         }
         let found: Vec<(&Bound, Stretch)> = self
             .bounds()
-            .map(|bound| (bound, self.longest(bound.key, bound.share, lasted)))
+            .map(|bound| (bound, self.longest(bound.key, bound.share, part)))
             .collect();
         let beyond = |(bound, stretch): &&(&Bound, Stretch)| stretch.seconds() >= bound.seconds;
         let zero = self.samples.first().and_then(time).unwrap_or_default();
@@ -170,9 +219,9 @@ impl Health {
 
     /// Whether nothing but a full machine was wrong, and the services of the run took more of it than all others together: they made it
     /// full themselves. Of evidence that does not tell it, no.
-    pub(super) fn filled_by_services(&self, lasted: Option<f64>) -> bool {
+    pub(super) fn filled_by_services(&self, part: Measured) -> bool {
         let beyond =
-            |bound: &Bound, key| self.longest(key, bound.share, lasted).seconds() >= bound.seconds;
+            |bound: &Bound, key| self.longest(key, bound.share, part).seconds() >= bound.seconds;
         let [generator, machine] = &BOUNDS;
         let told = |sample: &Json| sample["generator"][CONTENTION].is_number();
         beyond(machine, machine.key)
@@ -181,13 +230,13 @@ impl Health {
             && !beyond(generator, generator.key)
     }
 
-    /// The shares, for a chart; `lasted` as above.
-    pub(crate) fn shares(&self, lasted: Option<f64>) -> Vec<Share> {
+    /// The shares, for a chart; what is too much of them is marked in that part.
+    pub(crate) fn shares(&self, part: Measured) -> Vec<Share> {
         let of_bound = |bound: &Bound| {
             let points = self.samples.iter().filter_map(|sample| {
                 Some((time(sample)?, sample["generator"][bound.key].as_f64()?))
             });
-            let stretch = self.longest(bound.key, bound.share, lasted);
+            let stretch = self.longest(bound.key, bound.share, part);
             let beyond = [(stretch.from, bound.share), (stretch.to, bound.share)];
             let too_long = stretch.seconds() >= bound.seconds;
             Share {
@@ -202,25 +251,31 @@ impl Health {
         self.bounds().map(of_bound).collect()
     }
 
-    /// Each sample tells of the time since the one before it. While k6 makes its users it takes all that there is, and nobody is
-    /// measured yet: the run is what came last.
-    fn longest(&self, key: &str, limit: f64, lasted: Option<f64>) -> Stretch {
+    /// Each sample tells of the time since the one before it: what of that lies in the part, beside the sample.
+    fn within(&self, part: Measured) -> impl Iterator<Item = (Stretch, &Json)> {
         let end = self.samples.iter().filter_map(time).next_back();
-        let begin = end
-            .zip(lasted)
-            .map(|(end, lasted)| end - lasted - AFTERWARDS_MS);
-        let (mut longest, mut begun) = (Stretch::default(), None);
-        for pair in self.samples.windows(2) {
-            let (Some(before), Some(to)) = (time(&pair[0]), time(&pair[1])) else {
-                continue;
-            };
-            if begin.is_some_and(|begin| before < begin) {
-                continue;
+        let (begin, end) = match part {
+            Measured::Whole => (f64::NEG_INFINITY, f64::INFINITY),
+            Measured::Last(lasted) => {
+                let begin = end.map(|end| end - lasted - AFTERWARDS_MS);
+                (begin.unwrap_or(f64::NEG_INFINITY), f64::INFINITY)
             }
-            let share = pair[1]["generator"][key].as_f64();
+            Measured::From(from, to) => (from, to),
+        };
+        self.samples.windows(2).filter_map(move |pair| {
+            let (before, after) = (time(&pair[0])?, time(&pair[1])?);
+            let (from, to) = (before.max(begin), after.min(end));
+            (to > from).then_some((Stretch { from, to }, &pair[1]))
+        })
+    }
+
+    fn longest(&self, key: &str, limit: f64, part: Measured) -> Stretch {
+        let (mut longest, mut begun) = (Stretch::default(), None);
+        for (own, sample) in self.within(part) {
+            let share = sample["generator"][key].as_f64();
             if share.is_some_and(|share| share > limit) {
-                let from = *begun.get_or_insert(before);
-                let stretch = Stretch { from, to };
+                let from = *begun.get_or_insert(own.from);
+                let stretch = Stretch { from, to: own.to };
                 if stretch.seconds() > longest.seconds() {
                     longest = stretch;
                 }
@@ -261,17 +316,17 @@ mod tests {
         let mut shares = vec![5.0; 60];
         shares[20..24].fill(95.0);
         shares[30..34].fill(95.0);
-        let gate = health(&shares).judge(Some(60_000.0));
+        let gate = health(&shares).judge(Measured::Last(60_000.0));
         assert!(gate.holds, "two short ones: {gate:?}");
-        assert!(health(&shares).shares(None)[0].beyond.is_empty());
+        assert!(health(&shares).shares(Measured::Whole)[0].beyond.is_empty());
         shares[24] = 95.0;
-        let beyond = health(&shares).shares(None).remove(0).beyond;
+        let beyond = health(&shares).shares(Measured::Whole).remove(0).beyond;
         assert_eq!(
             beyond,
             [(1_019_000.0, 90.0), (1_024_000.0, 90.0)],
             "on the chart"
         );
-        let gate = health(&shares).judge(Some(60_000.0));
+        let gate = health(&shares).judge(Measured::Last(60_000.0));
         assert!(!gate.holds, "{gate:?}");
         assert!(
             gate.text.starts_with("k6 used more than 90 %")
@@ -285,12 +340,42 @@ mod tests {
     fn while_k6_makes_its_users_nobody_is_measured() {
         let mut shares = vec![5.0; 60];
         shares[..30].fill(98.0);
-        assert!(!health(&shares).judge(None).holds);
-        let gate = health(&shares).judge(Some(29_000.0));
+        assert!(!health(&shares).judge(Measured::Whole).holds);
+        let gate = health(&shares).judge(Measured::Last(29_000.0));
         assert!(gate.holds, "{gate:?}");
-        assert!(health(&shares).shares(Some(29_000.0))[0].beyond.is_empty());
-        let gate = health(&shares).judge(Some(34_000.0));
+        assert!(
+            health(&shares).shares(Measured::Last(29_000.0))[0]
+                .beyond
+                .is_empty()
+        );
+        let gate = health(&shares).judge(Measured::Last(34_000.0));
         assert!(!gate.holds, "six seconds of the run itself: {gate:?}");
+    }
+
+    /// The same of the mean; and of a suite's window nothing but the window counts, whatever k6 did before and behind it.
+    #[test]
+    fn the_mean_is_that_of_the_part_in_which_somebody_was_measured() {
+        let mut shares = vec![20.0; 60];
+        shares[..30].fill(100.0);
+        let health = health(&shares);
+        let whole = health.mean(Measured::Whole).expect("a mean");
+        assert!(whole > 55.0, "{whole}");
+        assert_eq!(health.mean(Measured::Last(20_000.0)), Some(20.0));
+        let window = |from: i64, to: i64| {
+            let window = Window {
+                from_ms: 1_000_000 + 1000 * from,
+                to_ms: 1_000_000 + 1000 * to,
+            };
+            Measured::of(Some(window), None)
+        };
+        assert_eq!(health.mean(window(0, 20)), Some(100.0));
+        assert_eq!(health.mean(window(35, 45)), Some(20.0));
+        assert!(health.judge(window(30, 59)).holds);
+        assert!(!health.judge(window(20, 59)).holds, "nine seconds of it");
+        assert_eq!(health.mean(window(70, 80)), None, "nobody looked");
+        let said = serde_json::json!({ "state": { "testRunDurationMs": 20_000.0 } });
+        assert_eq!(Measured::of(None, Some(&said)), Measured::Last(20_000.0));
+        assert_eq!(Measured::of(None, None), Measured::Whole);
     }
 
     #[test]
@@ -301,13 +386,13 @@ mod tests {
             )
         };
         let full: String = (0..11).map(|second| line(second * 1000, 100.0)).collect();
-        let gate = Health::read(&full).judge(Some(60_000.0));
+        let gate = Health::read(&full).judge(Measured::Last(60_000.0));
         assert!(
             !gate.holds && gate.text.starts_with("the machine"),
             "{gate:?}"
         );
         let most: String = (0..11).map(|second| line(second * 1000, 97.0)).collect();
-        assert!(Health::read(&most).judge(Some(60_000.0)).holds);
+        assert!(Health::read(&most).judge(Measured::Last(60_000.0)).holds);
     }
 
     #[test]
@@ -321,7 +406,7 @@ mod tests {
             let lines = (0..31).map(|second| line(second * 1000, k6, contention));
             Health::read(&lines.collect::<String>())
         };
-        let lasted = Some(60_000.0);
+        let lasted = Measured::Last(60_000.0);
         for (k6, contention, expected) in [
             (9, r#","contention":30"#, true),
             (9, r#","contention":100"#, false),
@@ -346,10 +431,14 @@ mod tests {
             };
             (0..20).map(line).collect::<String>()
         };
-        assert!(Health::read(&lines(40, 80)).judge(Some(60_000.0)).holds);
-        let crowded = Health::read(&lines(40, 100)).judge(Some(60_000.0));
+        assert!(
+            Health::read(&lines(40, 80))
+                .judge(Measured::Last(60_000.0))
+                .holds
+        );
+        let crowded = Health::read(&lines(40, 100)).judge(Measured::Last(60_000.0));
         assert!(!crowded.holds, "others are on its processors");
-        let gate = Health::read(&lines(95, 80)).judge(Some(60_000.0));
+        let gate = Health::read(&lines(95, 80)).judge(Measured::Last(60_000.0));
         assert!(!gate.holds && gate.text.starts_with("k6 used"), "{gate:?}");
     }
 
@@ -357,8 +446,10 @@ mod tests {
     fn a_run_without_a_full_second_has_nothing_to_judge() {
         for samples in ["", "{\"t\":1,\"generator\":{\"generatorCpu\":null}}\n"] {
             let health = Health::read(samples);
-            assert!(health.judge(None).holds && health.judge(Some(900.0)).holds);
-            let gate = health.judge(Some(6000.0));
+            assert!(
+                health.judge(Measured::Whole).holds && health.judge(Measured::Last(900.0)).holds
+            );
+            let gate = health.judge(Measured::Last(6000.0));
             assert!(
                 !gate.holds && gate.text.contains("of a run of 6 s"),
                 "{gate:?}"

@@ -14,7 +14,7 @@ use crate::values::mask::masked;
 use crate::values::text::shown;
 use crate::verdict::facts::{Cause, Facts};
 use crate::verdict::gates::{self, Judged, Verdict};
-use crate::verdict::health::{self, Health};
+use crate::verdict::health::{Health, Measured};
 use crate::verdict::metric::statistic;
 use crate::verdict::over_time::OverTime;
 use crate::verdict::thresholds::Crossed;
@@ -57,14 +57,13 @@ impl Evidence {
             Some(summary) => Crossed::read(summary, &suite.file, &self.scenario, &self.vars),
             None => Crossed::default(),
         };
-        let mut gates = self.facts.judge(&crossed);
-        let lasted = self.summary.as_ref().and_then(health::lasted);
-        gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
-        let measured = self.health.as_ref().is_some_and(Health::is_measured);
-        let by_services = self
-            .health
-            .as_ref()
-            .is_some_and(|health| health.filled_by_services(lasted));
+        let part = Measured::of(self.over_time.judged(), self.summary.as_ref());
+        let health = self.health.as_ref();
+        let share = health.and_then(|health| health.mean(part));
+        let mut gates = self.facts.judge(&crossed, share);
+        gates.extend(health.map(|health| health.judge(part)));
+        let measured = health.is_some_and(Health::is_measured);
+        let by_services = health.is_some_and(|health| health.filled_by_services(part));
         let sound = |gate: &Judged| {
             gate.holds || !measures_itself(&gate.id) || by_services && gate.id == HEALTH
         };
@@ -82,6 +81,9 @@ impl Evidence {
             shares: Shares::of(&suite.file, self.quick),
         };
         gates.extend(gates::judge(&suite.file, &self.scenario, &evidence)?);
+        if well {
+            self.blame(&mut gates);
+        }
         // What k6 itself makes of them, or a limit for them, would make dropped iterations their own excuse.
         let of_dropped = |id: &str| {
             let mut declared = suite.file.gate.iter();
@@ -149,6 +151,32 @@ impl Evidence {
     }
 }
 
+impl Evidence {
+    /// Of a target that locked up beside a generator that did its work: that is a missed objective, and so is each that could not be
+    /// measured because nobody was answered. It was well before the run, or there would have been none.
+    fn blame(&self, gates: &mut [Judged]) {
+        let iterations = self.summary.as_ref();
+        let iterations = iterations.and_then(|all| statistic(all, "iterations", "count"));
+        let nobody = iterations.unwrap_or(0.0) <= 0.0;
+        let (locked, waited) = (self.facts.locked, self.facts.exhausted && nobody);
+        if !self.facts.worked() || !locked && !waited {
+            return;
+        }
+        for gate in gates.iter_mut().filter(|gate| !gate.holds) {
+            if gate.id == HEALTHY && locked {
+                gate.class = Class::Slo;
+                gate.text.push_str(
+                    "; it answered before the run, and k6 was within its bounds, so it locked up",
+                );
+            } else if gate.class == Class::Slo && gate.missing && nobody {
+                gate.missing = false;
+                gate.text
+                    .push_str("; the target answered nobody, and k6 was within its bounds");
+            }
+        }
+    }
+}
+
 /// Leaves gates that excuse objectives out where there is nothing to excuse: no objective was missed, or another one as well.
 fn excuse(file: &File, gates: &mut [Judged]) {
     let missed = gates
@@ -188,6 +216,9 @@ const DROPPED: &str = "dropped_iterations";
 
 /// The gate of the generator's health over time.
 const HEALTH: &str = "generator-health";
+
+/// The gate of the target that answers before and after the run.
+const HEALTHY: &str = "target-healthy";
 
 /// Whether a gate says that the generator measured itself.
 fn measures_itself(id: &str) -> bool {

@@ -92,6 +92,11 @@ impl OverTime {
         self.window.clone()?.ok()
     }
 
+    /// The same where k6's own values are judged over nothing else.
+    pub(super) fn judged(&self) -> Option<Window> {
+        self.window().filter(|_| self.asked)
+    }
+
     fn part(&self, window: Window) -> Part {
         Part {
             window,

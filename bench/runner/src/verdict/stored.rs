@@ -302,6 +302,7 @@ fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow
         vars: &vars,
         machine: &machine,
         over_time: &over_time,
+        records: meta,
     };
     let derived = derive(&suite.file, sources);
     let mut doubts = contradictions(folder, meta, &facts, summary.is_some());

@@ -3,14 +3,19 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod bench;
+pub(crate) mod climb;
 pub(crate) mod evidence;
 pub(crate) mod life;
+pub(crate) mod m2;
 pub(crate) mod monitor;
 pub(crate) mod own;
+pub(crate) mod postgres;
 pub(crate) mod series;
 pub(crate) mod services;
 pub(crate) mod wire;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -82,6 +87,8 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        // As `/tmp` is: a server that refuses to be root's runs as somebody else, who has to get to its files.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).expect("a mode");
         std::fs::create_dir(folder.path().join("tmp")).expect("a folder");
         Self { folder }
     }
@@ -108,8 +115,8 @@ impl Place {
             .env(barrier_procs::LOCK_VARIABLE, self.lock())
             .current_dir(root())
             .stdin(Stdio::null());
-        if let Some(redis) = std::env::var_os("REDIS_SERVER_BIN") {
-            command.env("REDIS_SERVER_BIN", redis);
+        for server in ["REDIS_SERVER_BIN", "POSTGRES_BIN"] {
+            command.envs(std::env::var_os(server).map(|program| (server, program)));
         }
         command
     }

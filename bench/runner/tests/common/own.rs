@@ -69,6 +69,13 @@ impl Own {
         std::fs::write(self.folder.join(name), text).expect("written");
     }
 
+    /// Says something of the suite in another way.
+    pub(crate) fn edit(&self, old: &str, new: &str) {
+        let suite = super::text(&self.folder.join("suite.toml"));
+        assert!(suite.contains(old), "{old}");
+        self.write("suite.toml", &suite.replace(old, new));
+    }
+
     /// Where something listens.
     pub(crate) fn address(&self) -> String {
         let address = self.listener.local_addr().expect("address");

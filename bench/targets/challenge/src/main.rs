@@ -11,6 +11,7 @@ async fn main() -> ExitCode {
     let outcome = match &Cli::parse().command {
         Command::Service(arguments) => serve(arguments).await,
         Command::EventHandler(arguments) => handle(arguments).await,
+        Command::Schema(arguments) => arguments.run().await,
         Command::Fixtures(arguments) => arguments.run(),
         other => Err(anyhow::anyhow!("{other:?} cannot be run")),
     };

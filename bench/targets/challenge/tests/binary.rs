@@ -29,11 +29,26 @@ async fn profiles_and_metrics_are_beside_the_load() {
         let metrics = String::from_utf8_lossy(&metrics);
         assert!(status == 200 && metrics.ends_with("# EOF\n"), "{metrics}");
         assert!(metrics.contains("pool_connections_max "), "{metrics}");
+        assert!(metrics.contains("pool_connections_used "), "{metrics}");
         assert_eq!(get("/health").await.0, 200);
     }
     // Both are of one database, and each says who it is.
     let named = "SELECT count(DISTINCT application_name) FROM pg_stat_activity WHERE application_name LIKE 'challenge-%'";
     assert_eq!(database.number(named).await, 2);
+}
+
+#[tokio::test]
+async fn the_table_can_be_made_before_anything_serves() {
+    let database = Database::start().await;
+    for time in ["first", "second"] {
+        let mut command = program();
+        command.arg("schema").env("DATABASE_URL", &database.url);
+        let output = command.output().expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{time}: {said}");
+    }
+    let rows = "SELECT count(*) FROM user_goal_progress";
+    assert_eq!(database.number(rows).await, 0);
 }
 
 #[test]
@@ -129,6 +144,19 @@ fn fixtures_are_written_and_checked() {
         !well && error.contains("users.json: line 1 is \"[]\"; expected \"[\""),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_table_is_made_by_a_call_of_its_own_which_may_come_again() {
+    let database = Database::start().await;
+    for _ in 0..2 {
+        let mut made = program();
+        made.arg("schema").env("DATABASE_URL", &database.url);
+        let output = made.output().expect("program runs");
+        assert!(output.status.success(), "{output:?}");
+        let rows = "SELECT count(*) FROM user_goal_progress";
+        assert_eq!(database.number(rows).await, 0);
+    }
 }
 
 #[tokio::test]

@@ -2,17 +2,18 @@
 //!
 //! A file holds one JSON object per line and gets its name when the run is over.
 
+mod family;
 mod generator;
 mod grown;
 mod http;
 mod machine;
 pub(crate) mod named;
-mod page;
 mod process;
 mod prom;
 mod queue;
 mod sampler;
 mod services;
+mod sql;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -24,11 +25,14 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::logs;
+use crate::run::page;
 use crate::run::redis::access::Access;
+use crate::run::sql::client::Database;
 use crate::series::recorded::monitor_file;
 use crate::suite::Suite;
 use crate::suite::monitor::{MonitorKind, MonitorTable};
 use crate::suite::scenario::looks_at;
+use crate::suite::statement;
 use crate::suite::vars::RunValues;
 use crate::values::exit;
 use crate::values::writer::Writer;
@@ -149,6 +153,7 @@ fn sampler(
         MonitorKind::Process => Box::new(process::Sampler::new(
             processes.clone(),
             table.of.iter().map(|name| name.get_ref().clone()),
+            picks,
         )),
         MonitorKind::Redis => Box::new(queue::Sampler::new(
             Access::new(&source(suite, table, run)?, &run.vars)?,
@@ -156,6 +161,15 @@ fn sampler(
         )),
         MonitorKind::Http => Box::new(http::Sampler::new(page()?, picks)),
         MonitorKind::Prom => Box::new(prom::Sampler::new(page()?, picks).map_err(refused)?),
+        MonitorKind::Sql => {
+            let what = format!("monitor {}", table.id.get_ref());
+            let database = Database::new(suite, &what, &source(suite, table, run)?)?;
+            let statement = table.statement.as_ref();
+            let statement = statement.context("a sql monitor has a statement")?;
+            let statement = run.vars.expand(statement.get_ref(), &RunValues::new())?;
+            statement::one(&statement).map_err(refused)?;
+            Box::new(sql::Sampler::new(database, statement, picks).map_err(refused)?)
+        }
         MonitorKind::Machine => Box::new(machine::Sampler::new(picks, processes.clone())),
         MonitorKind::Log => {
             let logs = logs::of_target(suite, run.target, &run.vars, folder);

@@ -7,9 +7,11 @@ use procfs::process::{FDTarget, Process};
 use procfs::{CurrentSI as _, KernelStats};
 use serde_json::{Map, Value as Json, json};
 
+use super::family::with_descendants;
 use super::named::{Found, Member, alive};
 use super::sampler::{self, now_ms};
 use crate::events::{Event, Stream};
+use crate::suite::monitor::Pick;
 use crate::verdict::facts::Machine;
 
 /// Beyond this share of the machine, in percent, other programs are pointed out.
@@ -49,6 +51,21 @@ struct Group {
     ids: Vec<u32>,
     /// Of those that a person started: what they were at the beginning.
     foreign: Vec<Member>,
+    /// What they have started belongs to it, too, as of a server that has a process for each connection.
+    family: bool,
+}
+
+impl Group {
+    /// Those that there are now.
+    fn now(&self) -> Vec<u32> {
+        if !self.family {
+            return self.ids.clone();
+        }
+        let roots = self.ids.iter().filter_map(|id| i32::try_from(*id).ok());
+        let found = with_descendants(&roots.collect::<Vec<_>>());
+        let ids = found.iter().filter_map(|stat| u32::try_from(stat.pid).ok());
+        ids.collect()
+    }
 }
 
 impl Processes {
@@ -65,9 +82,19 @@ impl Processes {
 
     /// Another process of the run.
     pub(crate) fn add(&self, name: &str, id: u32) {
+        self.insert(name, id, false);
+    }
+
+    /// The same with whatever it starts.
+    pub(crate) fn add_family(&self, name: &str, id: u32) {
+        self.insert(name, id, true);
+    }
+
+    fn insert(&self, name: &str, id: u32, family: bool) {
         let group = Group {
             ids: vec![id],
             foreign: Vec::new(),
+            family,
         };
         self.known().insert(name.to_owned(), group);
     }
@@ -77,6 +104,7 @@ impl Processes {
         let group = Group {
             ids: found.members.iter().map(|member| member.id).collect(),
             foreign: found.members.clone(),
+            family: false,
         };
         self.known().insert(found.name.clone(), group);
     }
@@ -152,6 +180,8 @@ pub(super) struct Ticks {
 pub(super) struct Sampler {
     processes: Processes,
     shown: Vec<String>,
+    /// What it picks of them, for gates.
+    picks: Vec<Pick>,
     /// How many processors the ticks of the machine are of.
     processors: f64,
     machine: Option<Ticks>,
@@ -174,10 +204,15 @@ struct Sum {
 }
 
 impl Sampler {
-    pub(super) fn new(processes: Processes, shown: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(
+        processes: Processes,
+        shown: impl Iterator<Item = String>,
+        picks: Vec<Pick>,
+    ) -> Self {
         Self {
             processes,
             shown: shown.collect(),
+            picks,
             processors: KernelStats::current()
                 .map_or(1.0, |stats| float(stats.cpu_time.len() as u64)),
             machine: None,
@@ -208,7 +243,7 @@ impl sampler::Sampler for Sampler {
         let mut looked: BTreeMap<u32, Option<Seen>> = BTreeMap::new();
         for (name, group) in self.processes.list() {
             let (mut figures, mut used) = (Map::new(), None);
-            for &id in &group.ids {
+            for id in group.now() {
                 let known = looked.contains_key(&id);
                 let seen = looked.entry(id).or_insert_with(|| {
                     let (ticks, figures) = look(id)?;
@@ -251,6 +286,15 @@ impl sampler::Sampler for Sampler {
             "othersCpu": rounded(others),
             "processes": shown,
         });
+        let picked = self.picks.iter().filter_map(|pick| {
+            let (name, figure) = pick.what.rsplit_once('.')?;
+            let value = line["processes"][name][figure].as_f64()?;
+            Some((pick.name.clone(), json!(value)))
+        });
+        let picked: Map<String, Json> = picked.collect();
+        if !self.picks.is_empty() {
+            line["values"] = Json::Object(picked);
+        }
         if !gone.is_empty() {
             line["gone"] = json!(gone);
             self.gone.extend(gone);
@@ -389,7 +433,7 @@ mod tests {
         let id = std::process::id();
         processes.add("also", id);
         let shown = [RUNNER, "also"].map(str::to_owned);
-        let mut sampler = Sampler::new(processes, shown.into_iter());
+        let mut sampler = Sampler::new(processes, shown.into_iter(), Vec::new());
         sampler.sample();
         let first = sampler.own[&id];
         // The tick is 10 ms; work until this process has used several of them.
@@ -419,6 +463,41 @@ mod tests {
             machine.others_cpu_percent_mean <= machine.cpu_percent_mean,
             "{machine:?}"
         );
+    }
+
+    /// A server that has a process for each connection is one service; and what is picked of it stands where gates look.
+    #[test]
+    fn what_a_service_started_counts_as_the_service() {
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "exec 3<&0; sh -c 'read -r _ <&3' & wait"])
+            .stdin(std::process::Stdio::piped());
+        let mut service = command.spawn().expect("a shell");
+        let processes = Processes::new(Target::Started, &Stream::default());
+        processes.add_family("store", service.id());
+        let pick = |name: &str, what: &str| Pick {
+            name: name.to_owned(),
+            what: what.to_owned(),
+        };
+        let picks = vec![
+            pick("storeThreads", "store.threads"),
+            pick("other", "gone.cpu"),
+        ];
+        let mut sampler = Sampler::new(processes, ["store".to_owned()].into_iter(), picks);
+        // The shell takes a moment to start its own.
+        let line = loop {
+            let line = sampler.sample();
+            if line["processes"]["store"]["threads"] != 1 {
+                break line;
+            }
+        };
+        assert_eq!(line["processes"]["store"]["threads"], 2, "{line}");
+        assert_eq!(line["values"], json!({ "storeThreads": 2.0 }), "{line}");
+        drop(service.stdin.take());
+        service
+            .kill()
+            .and_then(|()| service.wait().map(drop))
+            .expect("ended");
     }
 
     #[test]
@@ -469,7 +548,7 @@ mod tests {
             members: members.collect(),
             shown: String::new(),
         });
-        let mut sampler = Sampler::new(processes, [TARGET.to_owned()].into_iter());
+        let mut sampler = Sampler::new(processes, [TARGET.to_owned()].into_iter(), Vec::new());
         let line = sampler.sample();
         assert!(line["processes"]["broker"]["threads"] == 2, "both: {line}");
         let mut first = children.remove(0);

@@ -2,8 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::page::Page;
 use super::sampler::{self, Values};
+use crate::run::page::Page;
 use crate::suite::monitor::Pick;
 use crate::values::exposition::{Selector, samples};
 

@@ -1,9 +1,10 @@
 //! Processor time that the services of a run have used: a machine that they fill themselves is not a busy one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use procfs::process::{Process, Stat, all_processes};
+use procfs::process::Process;
 
+use super::family::with_descendants;
 use super::process::{Processes, percent};
 
 /// Looks at the services of a run, and at what they started.
@@ -52,27 +53,6 @@ impl Services {
             let meet = |(from, to): &(u32, u32)| of.iter().any(|(a, b)| from <= b && a <= to);
             allowed.iter().any(meet)
         })
-    }
-}
-
-/// These processes and all below them, as of a server that has a process for each task.
-fn with_descendants(roots: &[i32]) -> Vec<Stat> {
-    if roots.is_empty() {
-        return Vec::new();
-    }
-    let all = all_processes().into_iter().flatten().flatten();
-    let mut rest: Vec<Stat> = all.filter_map(|process| process.stat().ok()).collect();
-    let mut inside: BTreeSet<i32> = roots.iter().copied().collect();
-    let mut found = Vec::new();
-    loop {
-        let (more, others): (Vec<Stat>, Vec<Stat>) = rest
-            .into_iter()
-            .partition(|stat| inside.contains(&stat.pid) || inside.contains(&stat.ppid));
-        if more.is_empty() {
-            return found;
-        }
-        inside.extend(more.iter().map(|stat| stat.pid));
-        (found, rest) = ([found, more].concat(), others);
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) const METRICS: [(HeaderName, &str); 1] = [(
 pub(crate) struct PoolGauges {
     size: Gauge,
     idle: Gauge,
+    used: Gauge,
     most: Gauge,
 }
 
@@ -41,6 +42,7 @@ impl PoolGauges {
         Self {
             size: gauge("pool_connections", "Connections to the database"),
             idle: gauge("pool_connections_idle", "Those of them that nobody uses"),
+            used: gauge("pool_connections_used", "Those of them that somebody uses"),
             most: gauge("pool_connections_max", "How many there may be"),
         }
     }
@@ -49,6 +51,8 @@ impl PoolGauges {
     pub(crate) fn set(&self, counts: Counts) {
         self.size.set(counts.size.into());
         self.idle.set(counts.idle.into());
+        self.used
+            .set(counts.size.saturating_sub(counts.idle).into());
         self.most.set(counts.most.into());
     }
 }

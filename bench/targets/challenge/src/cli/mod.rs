@@ -3,10 +3,12 @@
 mod database;
 mod fixtures;
 mod handler;
+mod schema;
 mod service;
 
 pub use fixtures::FixturesArgs;
 pub use handler::HandlerArgs;
+pub use schema::SchemaArgs;
 pub use service::ServiceArgs;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +32,8 @@ pub enum Command {
     Service(Box<ServiceArgs>),
     /// Take events over gRPC, and write what they change in flushes
     EventHandler(Box<HandlerArgs>),
+    /// Make the table of the database
+    Schema(SchemaArgs),
     /// Write the files that load scripts read, or check them
     Fixtures(FixturesArgs),
 }

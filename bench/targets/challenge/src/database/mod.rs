@@ -4,7 +4,7 @@ mod pool;
 mod progress;
 mod write;
 
-pub(crate) use pool::{Counts, Pool, Reach};
+pub(crate) use pool::{Counts, Pool, Reach, make_table};
 pub(crate) use progress::{Claim, Progress, answers, assign, claim, of_user, set_active};
 pub use write::Mode;
 pub(crate) use write::{Update, lines, write};

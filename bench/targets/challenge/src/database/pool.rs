@@ -25,25 +25,30 @@ pub(crate) struct Pool {
     current: RwLock<PgPool>,
 }
 
+/// Makes the table of a database, unless it is there.
+pub(crate) async fn make_table(reach: &Reach) -> anyhow::Result<()> {
+    let place = format!(
+        "{}:{}/{}",
+        reach.0.get_host(),
+        reach.0.get_port(),
+        reach.0.get_database().unwrap_or("(none)")
+    );
+    let connecting = async {
+        // Not by the pool, which would try again and again where nobody is.
+        let mut connection = PgConnection::connect_with(&reach.0).await?;
+        super::make_schema(&mut connection).await?;
+        connection.close().await
+    };
+    tokio::time::timeout(START_LIMIT, connecting)
+        .await
+        .with_context(|| format!("the database at {place} did not answer in {START_LIMIT:?}"))?
+        .with_context(|| format!("preparing the database at {place}"))
+}
+
 impl Pool {
     /// Connects, and makes the table unless it is there.
     pub(crate) async fn open(reach: Reach, size: NonZeroU32) -> anyhow::Result<Self> {
-        let place = format!(
-            "{}:{}/{}",
-            reach.0.get_host(),
-            reach.0.get_port(),
-            reach.0.get_database().unwrap_or("(none)")
-        );
-        let connecting = async {
-            // Not by the pool, which would try again and again where nobody is.
-            let mut connection = PgConnection::connect_with(&reach.0).await?;
-            super::make_schema(&mut connection).await?;
-            connection.close().await
-        };
-        tokio::time::timeout(START_LIMIT, connecting)
-            .await
-            .with_context(|| format!("the database at {place} did not answer in {START_LIMIT:?}"))?
-            .with_context(|| format!("preparing the database at {place}"))?;
+        make_table(&reach).await?;
         Ok(Self {
             current: RwLock::new(of_size(&reach, size)),
             reach,

@@ -1,6 +1,8 @@
-//! Reading an address again and again.
+//! Reading an address, once or again and again.
 
 use std::time::Duration;
+
+use serde_json::Value as Json;
 
 use crate::values::http::agent;
 
@@ -38,4 +40,12 @@ impl Page {
     pub(super) fn address(&self) -> &str {
         &self.address
     }
+}
+
+/// What stands at names joined by dots; in a list the name is a number, from 0 on.
+pub(super) fn at<'a>(answer: &'a Json, path: &str) -> Option<&'a Json> {
+    path.split('.').try_fold(answer, |place, name| match place {
+        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+        place => place.get(name),
+    })
 }
