@@ -26,7 +26,7 @@ const BODY_LIMIT: usize = 16 * 1024 * 1024;
 /// What the parts share.
 pub(crate) struct App {
     pub(crate) faults: Switches<Faults>,
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) pairs: mpsc::Sender<subjects::Put>,
     pub(crate) counter: Counter,
     pub(crate) registry: Registry,
@@ -63,11 +63,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let stop = Stop::new();
     let mut rounds = JoinSet::new();
-    let cluster = Cluster::start(&cli.cluster, aliases, faults.clone(), &mut rounds, &stop).await?;
+    let stats = Arc::new(Stats::default());
+    let cluster = Cluster::start(&cli.cluster, aliases, faults.clone(), &stats, &mut rounds, &stop);
+    let cluster = cluster.await?;
     let app = Arc::new(App {
         counter: Counter::start(&mut rounds, faults.clone()),
         faults,
-        stats: Stats::default(),
+        stats,
         pairs: subjects::pairs(),
         registry: Registry::default(),
         sql,

@@ -86,8 +86,17 @@ pub(crate) struct NodeArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) incarnation: u64,
 
+    /// Another node, and where it is reached
+    #[arg(long = "peer", value_name = "NAME=URL", value_parser = peer)]
+    pub(crate) peers: Vec<(String, String)>,
+
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
+}
+
+fn peer(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').map(|(name, url)| (name.to_owned(), url.to_owned()));
+    parts.ok_or_else(|| "NAME=URL is allowed, such as node2@localhost=http://127.0.0.1:4711".to_owned())
 }
 
 fn millis(text: &str) -> Result<Duration, String> {
