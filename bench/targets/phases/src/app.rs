@@ -64,7 +64,14 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let stop = Stop::new();
     let mut rounds = JoinSet::new();
     let stats = Arc::new(Stats::default());
-    let cluster = Cluster::start(&cli.cluster, aliases, faults.clone(), &stats, &mut rounds, &stop);
+    let cluster = Cluster::start(
+        &cli.cluster,
+        aliases,
+        faults.clone(),
+        &stats,
+        &mut rounds,
+        &stop,
+    );
     let cluster = cluster.await?;
     let app = Arc::new(App {
         counter: Counter::start(&mut rounds, faults.clone()),
@@ -88,7 +95,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let outcome = target_kit::serve(listener, router(&app), rounds, stop, shutdown).await;
     app.stop.cancel();
     app.web.open.close();
-    if tokio::time::timeout(GRACE, app.web.open.wait()).await.is_err() {
+    if tokio::time::timeout(GRACE, app.web.open.wait())
+        .await
+        .is_err()
+    {
         tracing::info!("some clients did not take the end of their view; leaving them");
     }
     app.cluster.end().await;
@@ -106,7 +116,9 @@ fn router(app: &Arc<App>) -> Router {
     let delay = app.faults.clone();
     let routes = held_back(routes, move || delay.with(|faults| faults.delay));
     let routes = app.latencies.of(routes);
-    routes.merge(app.latencies.routes()).merge(app.faults.routes())
+    routes
+        .merge(app.latencies.routes())
+        .merge(app.faults.routes())
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {

@@ -95,8 +95,12 @@ pub(crate) struct NodeArgs {
 }
 
 fn peer(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=').map(|(name, url)| (name.to_owned(), url.to_owned()));
-    parts.ok_or_else(|| "NAME=URL is allowed, such as node2@localhost=http://127.0.0.1:4711".to_owned())
+    let parts = text
+        .split_once('=')
+        .map(|(name, url)| (name.to_owned(), url.to_owned()));
+    parts.ok_or_else(|| {
+        "NAME=URL is allowed, such as node2@localhost=http://127.0.0.1:4711".to_owned()
+    })
 }
 
 fn millis(text: &str) -> Result<Duration, String> {

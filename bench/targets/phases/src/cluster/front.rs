@@ -47,13 +47,18 @@ async fn shard(State(app): State<Arc<App>>, Query(Key { key }): Query<Key>) -> A
     let key = key.ok_or_else(|| refused("key: got none; such as /api/cluster/shard?key=user_1"))?;
     let node = app.cluster.owner(&key)?;
     app.stats.record(PHASE, "shard", began.elapsed());
-    Ok(Json(json!({ "ok": true, "key": key, "node": node.name, "node_url": node.url })))
+    Ok(Json(
+        json!({ "ok": true, "key": key, "node": node.name, "node_url": node.url }),
+    ))
 }
 
 /// The key of a call, and the call itself.
 fn keyed(body: &Bytes) -> Result<(String, Value), Failure> {
     let message: Map<String, Value> = asked(body)?;
-    let key = message.get("key").and_then(Value::as_str).unwrap_or_default();
+    let key = message
+        .get("key")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let key = key.to_owned();
     Ok((key, Value::Object(message)))
 }
@@ -94,10 +99,16 @@ fn meant<'a>(app: &'a App, named: Option<&str>, headers: &HeaderMap) -> Result<&
         return app.cluster.named(name).ok_or_else(|| {
             let all: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
             let status = StatusCode::NOT_FOUND;
-            failure(status, format!("node: got {name:?}; there are {}", all.join(", ")))
+            failure(
+                status,
+                format!("node: got {name:?}; there are {}", all.join(", ")),
+            )
         });
     }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let host = host.split(':').next().unwrap_or_default();
     let any = || nodes.iter().rfind(|node| node.available());
     let node = app.cluster.named(host).or_else(any);
@@ -164,10 +175,12 @@ async fn restart(State(app): State<Arc<App>>) -> Answer {
         longest = longest.max(took.as_secs_f64() * 1000.0);
     }
     app.stats.count(DELIVERY, "restarts", took.len() as u64);
-    let nodes = took.iter().map(|(name, took)| {
-        json!({ "name": name, "shutdown_ms": took.as_secs_f64() * 1000.0 })
-    });
+    let nodes = took
+        .iter()
+        .map(|(name, took)| json!({ "name": name, "shutdown_ms": took.as_secs_f64() * 1000.0 }));
     let nodes: Vec<Value> = nodes.collect();
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "nodes": nodes, "shutdown_ms": longest, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "nodes": nodes, "shutdown_ms": longest, "elapsed_us": elapsed }),
+    ))
 }

@@ -95,7 +95,10 @@ impl Keeper {
         let first = tokio::time::timeout(START_LIMIT, lines.next_line()).await;
         let first = first.context("it did not say in time where it listens")?;
         if !first?.is_some_and(|line| line.starts_with("listening on ")) {
-            bail!("it ended before it listened at {}; its log says why", self.address);
+            bail!(
+                "it ended before it listened at {}; its log says why",
+                self.address
+            );
         }
         let client = client()?;
         let pid = child.id();
@@ -180,7 +183,10 @@ impl Keeper {
         };
         let began = Instant::now();
         // It has an id until it was waited for.
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pid = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         if let Some(pid) = pid {
             let _ = kill_process(pid, signal);
         }

@@ -91,6 +91,8 @@ mod tests {
             ends.cut(&faults)
         };
         assert!(cut(None, "node2") && cut(Some("node1"), "node3") && cut(Some("node3"), "node1"));
-        assert!(!cut(Some("node2"), "node3") && !cut(Some("node1"), "node4") && !cut(None, "node1"));
+        assert!(
+            !cut(Some("node2"), "node3") && !cut(Some("node1"), "node4") && !cut(None, "node1")
+        );
     }
 }

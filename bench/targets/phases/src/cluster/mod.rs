@@ -261,7 +261,9 @@ impl Cluster {
             failure(StatusCode::BAD_GATEWAY, format!("{}: {why}", node.name))
         };
         let client = node.process.borrow().client.clone();
-        let sent = client.post(format!("{}/api/cluster/rpc", node.link)).header(FINAL, "1");
+        let sent = client
+            .post(format!("{}/api/cluster/rpc", node.link))
+            .header(FINAL, "1");
         let answer = sent.json(message).send().await.map_err(lost)?;
         let status = answer.status();
         let mut told: Value = answer.json().await.map_err(lost)?;
@@ -290,10 +292,15 @@ impl Cluster {
         let mut process = node.process.clone();
         let there = process.wait_for(|now| now.incarnation > after && now.state == State::Up);
         let limit = LIMIT + LIMIT;
-        let there = tokio::time::timeout(limit, there).await.is_ok_and(|there| there.is_ok());
+        let there = tokio::time::timeout(limit, there)
+            .await
+            .is_ok_and(|there| there.is_ok());
         there.then_some(()).ok_or_else(|| {
             let seconds = limit.as_secs();
-            unavailable(format!("{} is not there again within {seconds} s", node.name))
+            unavailable(format!(
+                "{} is not there again within {seconds} s",
+                node.name
+            ))
         })
     }
 
@@ -302,7 +309,10 @@ impl Cluster {
     /// A node is drained before: it gets nothing new, and finishes what it has. If not `drained`, it is killed as it is.
     async fn restart_all(&self, drained: bool) -> Result<Vec<(String, Duration)>, Failure> {
         let Ok(_alone) = self.restarting.try_lock() else {
-            return Err(failure(StatusCode::CONFLICT, "the nodes are being restarted already"));
+            return Err(failure(
+                StatusCode::CONFLICT,
+                "the nodes are being restarted already",
+            ));
         };
         let mut took = Vec::new();
         for node in &*self.nodes {
@@ -342,8 +352,13 @@ async fn look(nodes: Arc<[Node]>, index: usize, told: watch::Sender<Vec<String>>
         if state == State::Down {
             node.reachable.store(true, Ordering::Relaxed);
         } else {
-            let asked = client.get(format!("{}/health", node.link)).timeout(LOOK_LIMIT);
-            let well = asked.send().await.is_ok_and(|answer| answer.status().is_success());
+            let asked = client
+                .get(format!("{}/health", node.link))
+                .timeout(LOOK_LIMIT);
+            let well = asked
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success());
             node.reachable.store(well, Ordering::Relaxed);
         }
         let available = nodes.iter().filter(|node| node.available());
@@ -370,7 +385,9 @@ async fn tell_all(nodes: Arc<[Node]>, told: watch::Sender<Vec<String>>) {
         let members = changes.borrow_and_update().clone();
         let calls = nodes.iter().filter(|node| node.available()).map(|node| {
             let client = node.process.borrow().client.clone();
-            let told = client.put(format!("{}/members", node.link)).timeout(LOOK_LIMIT);
+            let told = client
+                .put(format!("{}/members", node.link))
+                .timeout(LOOK_LIMIT);
             // One that was not reached is looked at soon, and is told when it is back.
             async { drop(told.json(&json!({ "members": members })).send().await) }
         });

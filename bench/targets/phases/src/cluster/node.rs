@@ -58,7 +58,14 @@ pub(crate) async fn node(arguments: &NodeArgs) -> anyhow::Result<()> {
     });
     let (listener, shutdown) = opening.announce()?;
     let shutdown = or_orphaned(shutdown);
-    target_kit::serve(listener, router(node), JoinSet::new(), Stop::new(), shutdown).await?;
+    target_kit::serve(
+        listener,
+        router(node),
+        JoinSet::new(),
+        Stop::new(),
+        shutdown,
+    )
+    .await?;
     Ok(())
 }
 
@@ -69,7 +76,10 @@ async fn or_orphaned(shutdown: impl Future<Output = ()>) {
     // A thread of its own, as a read cannot be given up, and would hold the end of the runtime up.
     std::thread::spawn(move || {
         let mut nothing = [0; 64];
-        while std::io::stdin().read(&mut nothing).is_ok_and(|count| count > 0) {}
+        while std::io::stdin()
+            .read(&mut nothing)
+            .is_ok_and(|count| count > 0)
+        {}
         told.cancel();
     });
     tokio::select! {
@@ -90,7 +100,11 @@ fn router(node: Arc<Node>) -> Router {
 }
 
 async fn health(State(node): State<Arc<Node>>) -> Response {
-    let known = node.members.read().unwrap_or_else(PoisonError::into_inner).len();
+    let known = node
+        .members
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .len();
     let details = [
         ("node".to_owned(), Value::from(node.name.clone())),
         ("incarnation".to_owned(), Value::from(node.incarnation)),
@@ -145,14 +159,19 @@ impl Node {
         }
         if call.hold_ms > LONGEST_HOLD {
             let got = call.hold_ms;
-            return Err(refused(format!("hold_ms: got {got}; 0 to {LONGEST_HOLD} are allowed")));
+            return Err(refused(format!(
+                "hold_ms: got {got}; 0 to {LONGEST_HOLD} are allowed"
+            )));
         }
         let value = match call.operation {
             Operation::Get => self.counts.get(&call.key).map_or(0, |count| *count),
             Operation::Increment => {
                 if self.counts.len() >= MOST_KEYS && !self.counts.contains_key(&call.key) {
                     let status = StatusCode::INSUFFICIENT_STORAGE;
-                    return Err(failure(status, format!("{MOST_KEYS} keys are counted already")));
+                    return Err(failure(
+                        status,
+                        format!("{MOST_KEYS} keys are counted already"),
+                    ));
                 }
                 let mut count = self.counts.entry(call.key.clone()).or_default();
                 *count = count.wrapping_add(call.value);
@@ -168,9 +187,15 @@ impl Node {
     }
 
     async fn pass_on(&self, to: &str, body: Bytes) -> Result<Response, Failure> {
-        let sent = self.client.post(format!("{to}/api/cluster/rpc")).header(FINAL, "1");
+        let sent = self
+            .client
+            .post(format!("{to}/api/cluster/rpc"))
+            .header(FINAL, "1");
         let gone = |error: reqwest::Error| {
-            failure(StatusCode::BAD_GATEWAY, format!("the node that has the key: {error}"))
+            failure(
+                StatusCode::BAD_GATEWAY,
+                format!("the node that has the key: {error}"),
+            )
         };
         let answer = sent.body(body).send().await.map_err(gone)?;
         let status = answer.status();

@@ -30,7 +30,11 @@ mod tests {
     #[test]
     fn only_the_keys_of_the_one_that_went_move() {
         let all = ["node1", "node2", "node3", "node4", "node5"].map(String::from);
-        let left: Vec<String> = all.iter().filter(|name| *name != "node3").cloned().collect();
+        let left: Vec<String> = all
+            .iter()
+            .filter(|name| *name != "node3")
+            .cloned()
+            .collect();
         let of = |key: &str, names: &[String]| owner(key, names, String::as_str).cloned();
         let keys: Vec<String> = (0..1000).map(|number| format!("user_{number}")).collect();
         let mut moved = 0;

@@ -48,7 +48,9 @@ async fn put(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     sent.map_err(|_| gone())?;
     let pairs = taken.await.map_err(|_| gone())?;
     app.stats.record(PHASE, "put", began.elapsed());
-    Ok(Json(json!({ "ok": true, "pairs": pairs, "elapsed_us": micros(began.elapsed()) })))
+    Ok(Json(
+        json!({ "ok": true, "pairs": pairs, "elapsed_us": micros(began.elapsed()) }),
+    ))
 }
 
 /// A message to the process that has all pairs.
@@ -97,8 +99,12 @@ async fn message(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             }
         }
     });
-    sending.await.map_err(|error| unavailable(error.to_string()))?;
-    let durations = receiver.await.map_err(|error| unavailable(error.to_string()))?;
+    sending
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
+    let durations = receiver
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
     Ok(Json(app.stats.batch(PHASE, "message", &durations, began)))
 }
 
@@ -116,7 +122,9 @@ async fn spawn(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         }
         durations
     });
-    let durations = spawning.await.map_err(|error| unavailable(error.to_string()))?;
+    let durations = spawning
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
     Ok(Json(app.stats.batch(PHASE, "spawn", &durations, began)))
 }
 
@@ -148,7 +156,12 @@ async fn mailbox(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         }
         tokio::task::yield_now().await;
     }
-    Ok(Json(app.stats.batch(PHASE, "mailbox_scan", &durations, began)))
+    Ok(Json(app.stats.batch(
+        PHASE,
+        "mailbox_scan",
+        &durations,
+        began,
+    )))
 }
 
 /// From asking to be told of a process's end until it is certain that one will be.

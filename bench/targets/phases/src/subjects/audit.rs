@@ -135,7 +135,9 @@ fn verified(log: &Path) -> anyhow::Result<(u64, String)> {
     for line in BufReader::new(file).lines() {
         let line = line?;
         let number = entries + 1;
-        let (told, body) = line.split_once(' ').with_context(|| format!("entry {number} is torn"))?;
+        let (told, body) = line
+            .split_once(' ')
+            .with_context(|| format!("entry {number} is torn"))?;
         ensure!(hash(body) == told, "entry {number} was changed");
         let entry: serde_json::Value = serde_json::from_str(body)?;
         let right = entry["after"] == last && entry["number"] == number;
@@ -155,7 +157,9 @@ async fn action(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let Action { what } = asked(&body)?;
     if what.len() > LONGEST {
         let length = what.len();
-        return Err(refused(format!("what: got {length} bytes; {LONGEST} are allowed")));
+        return Err(refused(format!(
+            "what: got {length} bytes; {LONGEST} are allowed"
+        )));
     }
     let began = Instant::now();
     let on = app.audit.on.load(Ordering::Relaxed);
@@ -170,7 +174,9 @@ async fn action(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     }
     let took = began.elapsed();
     app.stats.record(PHASE, if on { "on" } else { "off" }, took);
-    Ok(Json(json!({ "ok": true, "audit": on, "elapsed_us": micros(took) })))
+    Ok(Json(
+        json!({ "ok": true, "audit": on, "elapsed_us": micros(took) }),
+    ))
 }
 
 async fn switch(State(app): State<Arc<App>>, body: Bytes) -> Answer {
@@ -199,12 +205,18 @@ async fn verify(State(app): State<Arc<App>>) -> Answer {
     let began = Instant::now();
     let entries = with_log(&app, |folder, log| {
         let (entries, _) = verified(&path(folder))?;
-        ensure!(entries == log.entries, "{entries} entries are there of {}", log.entries);
+        ensure!(
+            entries == log.entries,
+            "{entries} entries are there of {}",
+            log.entries
+        );
         Ok(entries)
     });
     let entries = entries.await?;
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "n": entries, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "n": entries, "elapsed_us": elapsed }),
+    ))
 }
 
 async fn backup(State(app): State<Arc<App>>) -> Answer {
@@ -222,7 +234,9 @@ async fn backup(State(app): State<Arc<App>>) -> Answer {
     .await?;
     let elapsed = micros(began.elapsed());
     app.stats.record(PHASE, "backup", began.elapsed());
-    Ok(Json(json!({ "ok": true, "n": entries, "last": last, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "n": entries, "last": last, "elapsed_us": elapsed }),
+    ))
 }
 
 /// The log is lost, as if its disk had gone.
@@ -248,7 +262,9 @@ async fn recover(State(app): State<Arc<App>>) -> Answer {
     .await?;
     app.stats.record(PHASE, "recovery", began.elapsed());
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "n": entries, "last": last, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "n": entries, "last": last, "elapsed_us": elapsed }),
+    ))
 }
 
 #[cfg(test)]
@@ -267,7 +283,10 @@ mod tests {
         std::fs::write(&file, text.replace("\"b\"", "\"x\"")).expect("it is written");
         let error = verified(&file).expect_err("it was changed").to_string();
         assert_eq!(error, "entry 2 was changed");
-        let without: Vec<&str> = text.lines().filter(|line| !line.contains("\"b\"")).collect();
+        let without: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.contains("\"b\""))
+            .collect();
         std::fs::write(&file, without.join("\n")).expect("it is written");
         let error = verified(&file).expect_err("one is missing").to_string();
         assert_eq!(error, "entry 2 does not follow the one before it");

@@ -79,7 +79,10 @@ fn load(key: u64) -> u64 {
 /// Reads by a known distribution, after as many to warm up as there are keys.
 async fn read(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let count = batch(&body, 200_000)?;
-    let cache = app.cache.used(app.faults.with(|faults| faults.small_cache)).clone();
+    let cache = app
+        .cache
+        .used(app.faults.with(|faults| faults.small_cache))
+        .clone();
     let zipf = Zipf::new(f64::from(KEYS), SKEW).map_err(|error| refused(error.to_string()))?;
     let mut random = Xoshiro256PlusPlus::seed_from_u64(KEY);
     let mut next = move || zipf.sample(&mut random) as u64;
@@ -167,5 +170,7 @@ async fn stampede(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     }
     let loads = cache.loads.get(&key).map_or(0, |loads| *loads);
     app.stats.record(PHASE, "stampede", began.elapsed());
-    Ok(Json(json!({ "ok": true, "key": key, "loads": loads, "elapsed_us": micros(began.elapsed()) })))
+    Ok(Json(
+        json!({ "ok": true, "key": key, "loads": loads, "elapsed_us": micros(began.elapsed()) }),
+    ))
 }

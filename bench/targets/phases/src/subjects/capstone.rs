@@ -66,17 +66,21 @@ async fn order(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let (price, _) = app.cache.price(product).await;
     let number = app.counter.call(1).await?;
     let key = format!("customer_{customer}");
-    let done = app.cluster.call(&key, &json!({ "key": key, "operation": "increment", "value": 1 }));
-    let node = done.await?["node"].take();
+    let message = json!({ "key": key, "operation": "increment", "value": 1 });
+    let node = app.cluster.call(&key, &message).await?["node"].take();
     if app.sql.ready() {
-        app.sql.write(i64::try_from(customer % 1_000_000).unwrap_or(0)).await?;
+        app.sql
+            .write(i64::try_from(customer % 1_000_000).unwrap_or(0))
+            .await?;
     }
     let queued = app.orders.queue.send(customer).await;
     queued.map_err(|_| unavailable("nobody writes orders down"))?;
     app.orders.placed.fetch_add(1, Ordering::Relaxed);
     app.stats.record(PHASE, "order", began.elapsed());
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "number": number, "price": price, "node": node, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "number": number, "price": price, "node": node, "elapsed_us": elapsed }),
+    ))
 }
 
 /// Orders that were placed, and those of them that were written down: in the end as many.

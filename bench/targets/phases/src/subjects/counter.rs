@@ -141,7 +141,9 @@ impl Counter {
     async fn after(&self, incarnation: u64) -> bool {
         let mut changes = self.running.subscribe();
         let later = changes.wait_for(|running| {
-            running.as_ref().is_some_and(|running| running.incarnation > incarnation)
+            running
+                .as_ref()
+                .is_some_and(|running| running.incarnation > incarnation)
         });
         matches!(tokio::time::timeout(RESTART_LIMIT, later).await, Ok(Ok(_)))
     }
@@ -198,7 +200,10 @@ async fn increment(State(app): State<Arc<App>>, body: Bytes) -> Result<Response,
 async fn increment_later(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Failure> {
     let Amount { amount } = asked(&body)?;
     let began = Instant::now();
-    app.counter.send(Add { amount, reply: None })?;
+    app.counter.send(Add {
+        amount,
+        reply: None,
+    })?;
     app.stats.record(PHASE, "cast", began.elapsed());
     let told = json!({ "ok": true, "elapsed_us": micros(began.elapsed()) });
     Ok(with_depth(&app, StatusCode::ACCEPTED, told))
@@ -211,7 +216,10 @@ async fn casts(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let mut durations = Durations::default();
     for _ in 0..count {
         let mailbox = app.counter.current()?.mailbox;
-        let add = Add { amount: 1, reply: None };
+        let add = Add {
+            amount: 1,
+            reply: None,
+        };
         let began = Instant::now();
         // A full mailbox holds up who casts, and that counts.
         let sent = mailbox.send(add).await;
@@ -231,7 +239,9 @@ async fn kill(State(app): State<Arc<App>>) -> Result<Response, Failure> {
 
 async fn health(State(app): State<Arc<App>>) -> Answer {
     let running = app.counter.current()?;
-    Ok(Json(json!({ "ok": true, "status": "UP", "incarnation": running.incarnation })))
+    Ok(Json(
+        json!({ "ok": true, "status": "UP", "incarnation": running.incarnation }),
+    ))
 }
 
 /// Ends the counter again and again: how long it takes until the next good call.
@@ -242,7 +252,8 @@ async fn crash(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     for _ in 0..times {
         let began = Instant::now();
         let killed = app.counter.kill();
-        let killed = killed.ok_or_else(|| failure(StatusCode::CONFLICT, "no counter is running"))?;
+        let killed =
+            killed.ok_or_else(|| failure(StatusCode::CONFLICT, "no counter is running"))?;
         app.stats.count(PHASE, "kills", 1);
         if !app.counter.after(killed).await {
             return Err(unavailable("the counter was not started again"));

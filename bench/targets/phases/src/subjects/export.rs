@@ -90,8 +90,16 @@ impl Default for Export {
         let mut registry = Registry::default();
         let requests = Counter::default();
         let durations = Histogram::new(exponential_buckets(1e-6, 4.0, 12));
-        registry.register("phase_10_requests", "Requests of the phase", requests.clone());
-        registry.register("phase_10_duration_seconds", "What they took", durations.clone());
+        registry.register(
+            "phase_10_requests",
+            "Requests of the phase",
+            requests.clone(),
+        );
+        registry.register(
+            "phase_10_duration_seconds",
+            "What they took",
+            durations.clone(),
+        );
         Self {
             on: AtomicBool::new(true),
             registry,
@@ -163,7 +171,9 @@ async fn work(State(app): State<Arc<App>>) -> Answer {
     }
     let took = began.elapsed();
     app.stats.record(PHASE, if on { "on" } else { "off" }, took);
-    Ok(Json(json!({ "ok": true, "export": on, "sum": sum, "elapsed_us": micros(took) })))
+    Ok(Json(
+        json!({ "ok": true, "export": on, "sum": sum, "elapsed_us": micros(took) }),
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -205,7 +215,11 @@ async fn drill(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Fai
         slo.bad += bad;
         slo.told()
     });
-    Ok((StatusCode::ACCEPTED, Json(json!({ "ok": true, "drill": told }))).into_response())
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(json!({ "ok": true, "drill": told })),
+    )
+        .into_response())
 }
 
 async fn slo(State(app): State<Arc<App>>) -> Json<Value> {
@@ -223,7 +237,11 @@ mod tests {
 
     #[test]
     fn an_alert_fires_while_the_objective_is_missed() {
-        let mut slo = Objective { good: 98, bad: 1, ..Objective::default() };
+        let mut slo = Objective {
+            good: 98,
+            bad: 1,
+            ..Objective::default()
+        };
         slo.evaluate(false);
         assert!(slo.firing_since.is_none(), "too few to say anything");
         slo.good += 1;

@@ -51,7 +51,11 @@ impl Model {
 
     fn infer(&self, input: &[f32; INPUTS]) -> f32 {
         let neuron = |weights: &[f32; INPUTS]| {
-            let sum: f32 = weights.iter().zip(input).map(|(weight, value)| weight * value).sum();
+            let sum: f32 = weights
+                .iter()
+                .zip(input)
+                .map(|(weight, value)| weight * value)
+                .sum();
             sum.max(0.0)
         };
         self.weights.iter().map(neuron).sum::<f32>() / NEURONS as f32
@@ -74,7 +78,11 @@ impl Default for Models {
 
 impl Models {
     fn serving(&self) -> Result<Arc<Model>, Failure> {
-        let serving = self.serving.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let serving = self
+            .serving
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         serving.ok_or_else(|| unavailable("no model is loaded"))
     }
 
@@ -106,7 +114,9 @@ async fn infer(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let answer = model.infer(&input(seed));
     app.stats.record(PHASE, "infer", began.elapsed());
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "version": model.version, "answer": answer, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "version": model.version, "answer": answer, "elapsed_us": elapsed }),
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,7 +169,9 @@ async fn swap(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Fail
     }
     let began = Instant::now();
     tokio::spawn(async move {
-        let (delay, drops) = app.faults.with(|faults| (faults.swap_delay, faults.swap_drops));
+        let (delay, drops) = app
+            .faults
+            .with(|faults| (faults.swap_delay, faults.swap_drops));
         if drops {
             app.models.serve(None);
             tokio::time::sleep(Duration::from_millis(200)).await;

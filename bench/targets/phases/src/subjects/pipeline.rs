@@ -71,7 +71,11 @@ impl Outcome {
     fn lost(&self, events: u64) -> u64 {
         let right = events * (events + 1) / 2;
         let missing = events.saturating_sub(self.handled);
-        if missing == 0 && self.sum != right { 1 } else { missing }
+        if missing == 0 && self.sum != right {
+            1
+        } else {
+            missing
+        }
     }
 }
 
@@ -91,7 +95,10 @@ async fn run(course: Course) -> Result<Outcome, Failure> {
                 };
                 let now = waiting.fetch_add(1, Ordering::Relaxed) + 1;
                 most.fetch_max(now, Ordering::Relaxed);
-                place.send(Event { number, produced: Instant::now() });
+                place.send(Event {
+                    number,
+                    produced: Instant::now(),
+                });
             }
         });
     }
@@ -132,13 +139,26 @@ async fn run(course: Course) -> Result<Outcome, Failure> {
 
 /// Runs the course, and tells how it went.
 async fn told(app: &App, what: &'static str, events: u64, batch: Duration) -> Answer {
-    let (unbounded, lose) = app.faults.with(|faults| (faults.unbounded_queue, faults.lose_events));
-    let between = if unbounded { Semaphore::MAX_PERMITS } else { BETWEEN };
+    let (unbounded, lose) = app
+        .faults
+        .with(|faults| (faults.unbounded_queue, faults.lose_events));
+    let between = if unbounded {
+        Semaphore::MAX_PERMITS
+    } else {
+        BETWEEN
+    };
     let began = Instant::now();
-    let outcome = run(Course { events, between, lose, batch }).await?;
+    let outcome = run(Course {
+        events,
+        between,
+        lose,
+        batch,
+    })
+    .await?;
     let lost = outcome.lost(events);
     app.stats.count(PHASE, "lost_events", lost);
-    app.stats.most(PHASE, "events_waiting", outcome.most_waiting);
+    app.stats
+        .most(PHASE, "events_waiting", outcome.most_waiting);
     let mut answer = app.stats.batch(PHASE, what, &outcome.durations, began);
     answer["lost"] = json!(lost);
     answer["most_waiting"] = json!(outcome.most_waiting);
@@ -167,14 +187,20 @@ struct Jobs {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { n: 2000, work_ms: 1 }
+        Self {
+            n: 2000,
+            work_ms: 1,
+        }
     }
 }
 
 /// Jobs that are all there at once: from being put into the queue to being done.
 async fn jobs(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let Jobs { n, work_ms } = asked(&body)?;
-    let (n, work_ms) = (within("n", n, MOST_EVENTS)?, within("work_ms", work_ms, 1000)?);
+    let (n, work_ms) = (
+        within("n", n, MOST_EVENTS)?,
+        within("work_ms", work_ms, 1000)?,
+    );
     let work = Duration::from_millis(work_ms);
     let began = Instant::now();
     let (queue, jobs) = mpsc::unbounded_channel();
@@ -225,7 +251,11 @@ mod tests {
         let outcome = outcome.expect("it runs");
         assert_eq!((outcome.handled, outcome.lost(2000)), (2000, 0));
         // What is in the channel, and what is reserved or just taken out.
-        assert!(outcome.most_waiting <= 11 + PRODUCERS, "{}", outcome.most_waiting);
+        assert!(
+            outcome.most_waiting <= 11 + PRODUCERS,
+            "{}",
+            outcome.most_waiting
+        );
     }
 
     #[tokio::test]
@@ -234,7 +264,15 @@ mod tests {
         let course = course(Semaphore::MAX_PERMITS, lose, Duration::from_millis(1));
         let outcome = run(course).await.expect("it runs");
         assert_eq!(outcome.lost(2000), 20);
-        let again = Outcome { handled: 3, sum: 7, ..Outcome::default() };
-        assert_eq!(again.lost(3), 1, "one was handled twice in place of another");
+        let again = Outcome {
+            handled: 3,
+            sum: 7,
+            ..Outcome::default()
+        };
+        assert_eq!(
+            again.lost(3),
+            1,
+            "one was handled twice in place of another"
+        );
     }
 }

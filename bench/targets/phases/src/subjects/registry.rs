@@ -105,7 +105,11 @@ async fn workers(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         let began = Instant::now();
         app.registry.0.insert(name(number), worker(number));
         durations.record(began.elapsed());
-        let found = app.registry.0.get(&name(number)).map(|entry| entry.value().clone());
+        let found = app
+            .registry
+            .0
+            .get(&name(number))
+            .map(|entry| entry.value().clone());
         let told = match &found {
             Some(worker) => tell(worker).await,
             None => None,
@@ -134,13 +138,17 @@ async fn sweep(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         app.registry.0.remove(&name(number));
     }
     let took = began.elapsed();
-    let left = addresses.iter().filter(|address| address.upgrade().is_some());
+    let left = addresses
+        .iter()
+        .filter(|address| address.upgrade().is_some());
     let left = left.count();
     if left > 0 {
         return Err(unavailable(format!("{left} workers are still known")));
     }
     app.stats.record(PHASE, "sweep", took);
-    Ok(Json(json!({ "ok": true, "n": count, "elapsed_us": micros(took) })))
+    Ok(Json(
+        json!({ "ok": true, "n": count, "elapsed_us": micros(took) }),
+    ))
 }
 
 /// The growth of resident memory by so many names, and what 10,000 of them take of it.
@@ -150,7 +158,9 @@ async fn memory(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let growth = busy(move || {
         let before = resident();
         let (nobody, _) = mpsc::channel(1);
-        let names: DashMap<String, Worker> = (0..count).map(|number| (name(number), nobody.clone())).collect();
+        let names: DashMap<String, Worker> = (0..count)
+            .map(|number| (name(number), nobody.clone()))
+            .collect();
         let growth = resident().saturating_sub(before);
         drop(names);
         growth
@@ -159,5 +169,7 @@ async fn memory(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     app.stats.most(PHASE, "memory_growth_bytes", growth);
     let per_10k = growth as f64 * 10_000.0 / count as f64 / 1e6;
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "n": count, "mb_per_10k": per_10k, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "n": count, "mb_per_10k": per_10k, "elapsed_us": elapsed }),
+    ))
 }

@@ -187,10 +187,14 @@ async fn prepare(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         pool.execute(INDEX).await.map_err(told)?;
         pool.execute("ANALYZE phases.orders").await.map_err(told)?;
     }
-    pool.execute("TRUNCATE phases.written").await.map_err(told)?;
+    pool.execute("TRUNCATE phases.written")
+        .await
+        .map_err(told)?;
     app.sql.orders.store(rows, Ordering::Relaxed);
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "n": rows, "made": there != rows, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "n": rows, "made": there != rows, "elapsed_us": elapsed }),
+    ))
 }
 
 /// The answer of one operation, which is recorded.
@@ -208,7 +212,9 @@ async fn simple(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let order = app.sql.order(number(&body)?)?;
     let slow = app.faults.with(|faults| faults.no_index);
     let statement = if slow { SIMPLE_WITHOUT_INDEX } else { SIMPLE };
-    let quantity = sqlx::query_scalar(statement).bind(order).fetch_one(app.sql.pool()?);
+    let quantity = sqlx::query_scalar(statement)
+        .bind(order)
+        .fetch_one(app.sql.pool()?);
     let quantity: i32 = quantity.await.map_err(told)?;
     done(&app, "simple", began, json!({ "quantity": quantity }))
 }
@@ -216,12 +222,13 @@ async fn simple(State(app): State<Arc<App>>, body: Bytes) -> Answer {
 async fn complex(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let began = Instant::now();
     let customer = 1 + app.sql.order(number(&body)?)?.rem_euclid(CUSTOMERS);
-    let rows = sqlx::query_as(COMPLEX).bind(i32_of(customer)).fetch_all(app.sql.pool()?);
+    let rows = sqlx::query_as(COMPLEX)
+        .bind(i32_of(customer))
+        .fetch_all(app.sql.pool()?);
     let rows: Vec<(String, i64, Option<i64>)> = rows.await.map_err(told)?;
     let orders: i64 = rows.iter().map(|(_, orders, _)| orders).sum();
     done(&app, "complex", began, json!({ "orders": orders }))
 }
-
 
 async fn write(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let began = Instant::now();

@@ -48,7 +48,10 @@ fn read(table: impl Read) -> Result<(u64, f64), csv::Error> {
         let value = column.and_then(|column| record.get(column)?.parse().ok());
         sum += value.unwrap_or(0.0);
     }
-    Ok((rows, sum / f64::from(u32::try_from(rows.max(1)).unwrap_or(u32::MAX))))
+    Ok((
+        rows,
+        sum / f64::from(u32::try_from(rows.max(1)).unwrap_or(u32::MAX)),
+    ))
 }
 
 async fn parse(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Failure> {
@@ -58,7 +61,8 @@ async fn parse(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Fai
         .map_err(|error| refused(format!("no table: {error}")))?;
     app.stats.record(PHASE, "parse", began.elapsed());
     let memory = [("X-Memory-MB", (resident() / 1_000_000).to_string())];
-    let told = json!({ "ok": true, "rows": rows, "mean": mean, "elapsed_us": micros(began.elapsed()) });
+    let told =
+        json!({ "ok": true, "rows": rows, "mean": mean, "elapsed_us": micros(began.elapsed()) });
     Ok((memory, Json(told)).into_response())
 }
 
@@ -87,7 +91,9 @@ async fn calculate(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes)
     let answer = busy(move || {
         let Numbers { numbers } = asked(&body)?;
         if numbers.is_empty() {
-            let length = headers.get("content-length").and_then(|text| text.to_str().ok());
+            let length = headers
+                .get("content-length")
+                .and_then(|text| text.to_str().ok());
             let length = length.unwrap_or("?");
             return Err(refused(format!(
                 "numbers: got none in {length} bytes; at least one is needed"
@@ -168,7 +174,9 @@ async fn statistics_batch(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let began = Instant::now();
     let durations = busy(move || {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(KEY);
-        let numbers: Vec<f64> = (0..NUMBERS).map(|_| random.random_range(0.0..1000.0)).collect();
+        let numbers: Vec<f64> = (0..NUMBERS)
+            .map(|_| random.random_range(0.0..1000.0))
+            .collect();
         let mut durations = Durations::default();
         for _ in 0..times {
             let numbers = numbers.clone();
@@ -179,7 +187,12 @@ async fn statistics_batch(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         durations
     });
     let durations = durations.await?;
-    Ok(Json(app.stats.batch(PHASE, "statistics", &durations, began)))
+    Ok(Json(app.stats.batch(
+        PHASE,
+        "statistics",
+        &durations,
+        began,
+    )))
 }
 
 /// A table that would not fit is read as it comes: the growth of resident memory at its highest, in MB.
@@ -210,7 +223,9 @@ async fn stream(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     app.stats.count(PHASE, "rows", count);
     let megabytes = growth as f64 / 1e6;
     let elapsed = micros(began.elapsed());
-    Ok(Json(json!({ "ok": true, "n": count, "memory_growth_mb": megabytes, "elapsed_us": elapsed })))
+    Ok(Json(
+        json!({ "ok": true, "n": count, "memory_growth_mb": megabytes, "elapsed_us": elapsed }),
+    ))
 }
 
 #[cfg(test)]

@@ -91,7 +91,9 @@ impl Drop for Counted<'_> {
 }
 
 fn page(title: &str) -> String {
-    format!("<!doctype html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>")
+    format!(
+        "<!doctype html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+    )
 }
 
 fn list(category: Option<&str>) -> Vec<Value> {
@@ -105,8 +107,12 @@ fn list(category: Option<&str>) -> Vec<Value> {
 
 async fn products_page(State(app): State<Arc<App>>) -> Html<String> {
     let began = Instant::now();
-    let items = list(None).iter().map(|product| {
-        format!("<li phx-value-id=\"{}\">{}</li>", product["id"], product["name"])
+    let products = list(None);
+    let items = products.iter().map(|product| {
+        format!(
+            "<li phx-value-id=\"{}\">{}</li>",
+            product["id"], product["name"]
+        )
     });
     let items: String = items.collect();
     let html = format!(
@@ -127,7 +133,9 @@ async fn filter(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let began = Instant::now();
     let shown = list(category.as_deref());
     app.stats.record(PHASE, "patch", began.elapsed());
-    Ok(Json(json!({ "ok": true, "data": shown, "elapsed_us": micros(began.elapsed()) })))
+    Ok(Json(
+        json!({ "ok": true, "data": shown, "elapsed_us": micros(began.elapsed()) }),
+    ))
 }
 
 async fn products() -> Json<Value> {
@@ -148,7 +156,10 @@ struct Item {
 }
 
 async fn add_to_cart(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Failure> {
-    let Item { product_id, quantity } = asked(&body)?;
+    let Item {
+        product_id,
+        quantity,
+    } = asked(&body)?;
     if !(1..=1000).contains(&product_id) || !(1..=1000).contains(&quantity) {
         return Err(refused(format!(
             "product_id and quantity: got {product_id} and {quantity}; 1 to 1000 are allowed for each"
@@ -172,7 +183,9 @@ async fn views(State(app): State<Arc<App>>) -> Json<Value> {
 
 fn opened(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     let limited = upgrade.read_buffer_size(READ_BUFFER);
-    limited.max_message_size(FRAME_LIMIT).max_frame_size(FRAME_LIMIT)
+    limited
+        .max_message_size(FRAME_LIMIT)
+        .max_frame_size(FRAME_LIMIT)
 }
 
 async fn live(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {
@@ -187,7 +200,8 @@ async fn view(app: Arc<App>, mut socket: WebSocket) {
         web.before.store(resident(), Ordering::Relaxed);
     }
     let _open = Counted::new(&web.views);
-    web.most_views.fetch_max(web.views.load(Ordering::Relaxed), Ordering::Relaxed);
+    web.most_views
+        .fetch_max(web.views.load(Ordering::Relaxed), Ordering::Relaxed);
     let mounted = json!({ "event": "mount", "rendered": list(None) }).to_string();
     if socket.send(Message::text(mounted)).await.is_err() {
         return;
@@ -204,11 +218,17 @@ async fn view(app: Arc<App>, mut socket: WebSocket) {
         };
         let began = Instant::now();
         let answer = match serde_json::from_str::<Filter>(&text) {
-            Ok(Filter { category }) => json!({ "event": "patch", "diff": list(category.as_deref()) }),
+            Ok(Filter { category }) => {
+                json!({ "event": "patch", "diff": list(category.as_deref()) })
+            }
             Err(error) => json!({ "event": "error", "error": error.to_string() }),
         };
         app.stats.record(PHASE, "patch", began.elapsed());
-        if socket.send(Message::text(answer.to_string())).await.is_err() {
+        if socket
+            .send(Message::text(answer.to_string()))
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -296,7 +316,11 @@ async fn member(app: Arc<App>, socket: WebSocket) {
             }
             "heartbeat" => reply("ok", json!({})),
             "new_msg" => {
-                let number = app.web.messages.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+                let number = app
+                    .web
+                    .messages
+                    .fetch_add(1, Ordering::Relaxed)
+                    .wrapping_add(1);
                 if !app.faults.with(|faults| faults.lose_messages.hits(number))
                     && let Some(room) = app.web.rooms.get(&frame.topic)
                 {
@@ -306,7 +330,10 @@ async fn member(app: Arc<App>, socket: WebSocket) {
                 }
                 continue;
             }
-            other => reply("error", json!({ "reason": format!("there is no event {other:?}") })),
+            other => reply(
+                "error",
+                json!({ "reason": format!("there is no event {other:?}") }),
+            ),
         };
         if send.send(Message::text(answer.to_string())).await.is_err() {
             return;
@@ -323,7 +350,11 @@ mod tests {
         assert_eq!(list(None).len(), 40);
         let shown = list(Some("electronics"));
         assert_eq!(shown.len(), 10);
-        assert!(shown.iter().all(|product| product["category"] == "electronics"));
+        assert!(
+            shown
+                .iter()
+                .all(|product| product["category"] == "electronics")
+        );
         assert!(list(Some("nothing")).is_empty());
     }
 }
