@@ -8,58 +8,57 @@ use target_kit::Share;
 /// The faults that the target is asked to have, each a switch that can be changed while it runs. The default has none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Every answer comes so much later.
     #[serde(rename = "delay-ms", with = "target_kit::millis")]
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// Phase 1: rows that were read are kept in memory.
-    pub hold_rows: bool,
+    pub(crate) hold_rows: bool,
     /// Phase 2: a process takes each message so much later.
     #[serde(rename = "message-delay-ms", with = "target_kit::millis")]
-    pub message_delay: Duration,
+    pub(crate) message_delay: Duration,
     /// Phase 3: a supervisor waits so long before it starts a process again.
     #[serde(rename = "restart-delay-ms", with = "target_kit::millis")]
-    pub restart_delay: Duration,
+    pub(crate) restart_delay: Duration,
     /// Phase 4: looking up a name takes so much longer.
     #[serde(rename = "lookup-delay-ms", with = "target_kit::millis")]
-    pub lookup_delay: Duration,
+    pub(crate) lookup_delay: Duration,
     /// Phase 5: statements that do not use the index.
-    pub no_index: bool,
+    pub(crate) no_index: bool,
     /// Phase 6: messages that a room does not pass on.
-    pub lose_messages: Share,
+    pub(crate) lose_messages: Share,
     /// Phase 7: stages do not wait for each other.
-    pub unbounded_queue: bool,
+    pub(crate) unbounded_queue: bool,
     /// Phase 7: events that get lost on their way.
-    pub lose_events: Share,
+    pub(crate) lose_events: Share,
     /// Phase 8: everybody who misses a key loads it.
-    pub no_stampede_guard: bool,
+    pub(crate) no_stampede_guard: bool,
     /// Phase 8: so little is kept that most reads miss.
-    pub small_cache: bool,
+    pub(crate) small_cache: bool,
     /// Phases 9 and 13: names of nodes, separated by commas, that are cut off from the others.
-    pub partition: String,
+    pub(crate) partition: String,
     /// Phases 9 and 13: names of nodes, separated by commas, that are ended and stay down.
-    pub down: String,
+    pub(crate) down: String,
     /// Phase 10: exporting a value takes so much longer.
     #[serde(rename = "export-delay-ms", with = "target_kit::millis")]
-    pub export_delay: Duration,
+    pub(crate) export_delay: Duration,
     /// Phase 10: requests that fail.
-    pub fail_share: Share,
+    pub(crate) fail_share: Share,
     /// Phase 10: no alert is raised.
-    pub no_alert: bool,
+    pub(crate) no_alert: bool,
     /// Phase 12: nodes are ended without being drained.
-    pub abrupt_restart: bool,
+    pub(crate) abrupt_restart: bool,
     /// Phase 14: an entry of the audit log takes so much longer.
     #[serde(rename = "audit-delay-ms", with = "target_kit::millis")]
-    pub audit_delay: Duration,
+    pub(crate) audit_delay: Duration,
     /// Phase 14: a backup loses its last entry.
-    pub short_backup: bool,
+    pub(crate) short_backup: bool,
     /// Phase 15: an inference takes so much longer.
     #[serde(rename = "infer-delay-ms", with = "target_kit::millis")]
-    pub infer_delay: Duration,
+    pub(crate) infer_delay: Duration,
     /// Phase 15: the old model answers for so much longer.
     #[serde(rename = "swap-delay-ms", with = "target_kit::millis")]
-    pub swap_delay: Duration,
+    pub(crate) swap_delay: Duration,
     /// Phase 15: nobody is answered while the model is swapped.
-    pub swap_drops: bool,
+    pub(crate) swap_drops: bool,
 }

@@ -26,7 +26,7 @@ const SKEW: f64 = 1.1;
 const ENTRIES: u64 = 50_000;
 const FEW_ENTRIES: u64 = 100;
 /// The same reads at each run.
-const KEY: u64 = 0x6361_6368_65;
+const KEY: u64 = 0x0063_6163_6865;
 /// Between two looks at what else is to be done.
 const YIELD_EVERY: u64 = 1024;
 /// How long a load of a cold key may be told to last.
@@ -85,6 +85,11 @@ async fn read(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         .clone();
     let zipf = Zipf::new(f64::from(KEYS), SKEW).map_err(|error| refused(error.to_string()))?;
     let mut random = Xoshiro256PlusPlus::seed_from_u64(KEY);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank is a whole number from 1 to KEYS"
+    )]
     let mut next = move || zipf.sample(&mut random) as u64;
     if cache.entry_count() == 0 {
         for _ in 0..KEYS {

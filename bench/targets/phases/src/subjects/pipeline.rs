@@ -23,7 +23,7 @@ const PHASE: u8 = 7;
 const BETWEEN: usize = 500;
 /// Events that are written together.
 const BATCH: usize = 100;
-const PRODUCERS: u64 = 4;
+const PRODUCERS: usize = 4;
 const MOST_EVENTS: u64 = 10_000_000;
 /// Jobs at once.
 const WORKERS: usize = 10;
@@ -86,10 +86,10 @@ async fn run(course: Course) -> Result<Outcome, Failure> {
     let waiting = Arc::new(AtomicU64::new(0));
     let most = Arc::new(AtomicU64::new(0));
     let mut producers = JoinSet::new();
-    for producer in 1..=PRODUCERS {
+    for producer in (1..=course.events).take(PRODUCERS) {
         let (produce, waiting, most) = (produce.clone(), Arc::clone(&waiting), Arc::clone(&most));
         producers.spawn(async move {
-            for number in (producer..=course.events).step_by(PRODUCERS as usize) {
+            for number in (producer..=course.events).step_by(PRODUCERS) {
                 let Ok(place) = produce.reserve().await else {
                     return;
                 };
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!((outcome.handled, outcome.lost(2000)), (2000, 0));
         // What is in the channel, and what is reserved or just taken out.
         assert!(
-            outcome.most_waiting <= 11 + PRODUCERS,
+            outcome.most_waiting <= 11 + PRODUCERS as u64,
             "{}",
             outcome.most_waiting
         );
