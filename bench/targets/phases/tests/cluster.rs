@@ -70,7 +70,7 @@ async fn keys_are_spread_and_counted_where_they_are() {
 
 #[tokio::test]
 async fn a_killed_node_is_gone_when_it_is_told_and_comes_back() {
-    let target = Target::cluster(3, &["--restart-after-ms=1500"]);
+    let target = Target::restarting_after(1500, 3, &[]);
     let victim = "node2@localhost";
     let before = target.nodes_when(3).await;
     let key = key_of(&target, victim).await;
@@ -194,14 +194,20 @@ async fn a_rolling_restart_loses_no_call_that_is_under_way_unless_it_is_abrupt()
             .change_faults(json!({ "abrupt-restart": abrupt }))
             .await;
         let calls = (0..20).map(|number| {
-            let message = json!({ "key": format!("user_{number}"), "hold_ms": 700 });
+            let message = json!({ "key": format!("user_{number}"), "hold_ms": 1000 });
             target.post("/phase/12/work", message)
         });
         let all = futures_util::future::join_all(calls);
         let restart = async {
-            // All of them are under way, or waiting to be sent.
-            target.until("/phase/12/stats", |_, _| true).await;
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let under_way = |told: &Value| {
+                let nodes = told["nodes"].as_array().expect("nodes are a list");
+                nodes
+                    .iter()
+                    .map(|node| number(node, "under_way"))
+                    .sum::<f64>()
+            };
+            let all = target.until("/api/cluster/nodes", |_, told| under_way(told) == 20.0);
+            all.await;
             target.does("/phase/12/rolling-restart", json!({})).await
         };
         let (calls, told) = tokio::join!(all, restart);

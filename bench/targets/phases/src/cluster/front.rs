@@ -146,7 +146,7 @@ async fn nodes(State(app): State<Arc<App>>) -> Json<Value> {
         let process = node.process.borrow();
         json!({
             "name": node.name, "status": node.status(), "url": node.url, "pid": process.pid,
-            "incarnation": process.incarnation,
+            "incarnation": process.incarnation, "under_way": *node.under_way.borrow(),
         })
     });
     let formed = app.cluster.formed.as_secs_f64() * 1000.0;

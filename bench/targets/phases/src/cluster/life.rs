@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use target_kit::{Stop, Switches};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::LIMIT;
@@ -30,6 +30,12 @@ pub(crate) struct Process {
     pub(crate) pid: Option<u32>,
     /// Of this incarnation alone, so that no connection of an earlier one is used.
     pub(crate) client: reqwest::Client,
+}
+
+/// A process, and what it reads: it ends when that is closed, however the front ended.
+pub(crate) struct Running {
+    child: Child,
+    _lifeline: Option<ChildStdin>,
 }
 
 /// Whether a node's process is there.
@@ -76,7 +82,7 @@ impl Keeper {
     /// # Errors
     ///
     /// If it cannot be started, or does not say that it listens.
-    pub(crate) async fn start(&self) -> anyhow::Result<Child> {
+    pub(crate) async fn start(&self) -> anyhow::Result<Running> {
         let incarnation = self.process.borrow().incarnation + 1;
         let program = std::env::current_exe().context("the own program is not known")?;
         let mut command = Command::new(program);
@@ -85,7 +91,6 @@ impl Keeper {
             .arg(incarnation.to_string())
             .args(["--listen", &self.address.to_string()])
             .args(self.peers.iter().flat_map(|peer| ["--peer", peer]))
-            // It ends when this is closed, however the front ended.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
@@ -108,11 +113,15 @@ impl Keeper {
             pid,
             client,
         });
-        Ok(child)
+        Ok(Running {
+            // Waiting for the child would close it.
+            _lifeline: child.stdin.take(),
+            child,
+        })
     }
 
     /// Keeps it alive until the end of the target.
-    pub(crate) async fn keep(mut self, first: Child) {
+    pub(crate) async fn keep(mut self, first: Running) {
         let mut child = Some(first);
         let mut down_since = None;
         loop {
@@ -126,7 +135,7 @@ impl Keeper {
             if let Some(since) = down_since.take() {
                 (self.recovered)(Instant::elapsed(&since));
             }
-            let stopped = self.run(&mut running).await;
+            let stopped = self.run(&mut running.child).await;
             self.process.send_modify(|process| {
                 process.state = State::Down;
                 process.pid = None;
@@ -143,7 +152,7 @@ impl Keeper {
     }
 
     /// Starts it again, once no fault says that it is to stay down; nothing at the end of the target.
-    async fn again(&mut self) -> Option<Child> {
+    async fn again(&mut self) -> Option<Running> {
         loop {
             let mut changes = self.faults.changes();
             let allowed = async {

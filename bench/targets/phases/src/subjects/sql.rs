@@ -82,10 +82,10 @@ impl Sql {
     /// Nothing is connected before it is needed.
     pub(crate) fn new(url: Option<&str>, connections: u32) -> anyhow::Result<Self> {
         let options = url.map(|url| {
+            let scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
+            let options = scheme.then(|| PgConnectOptions::from_str(url).ok()).flatten();
             // What the address says may be a secret, and so may what is wrong with it.
-            PgConnectOptions::from_str(url).ok().context(
-                "--database-url: an address such as postgres://USER:PASSWORD@HOST:PORT/DATABASE is allowed",
-            )
+            options.context("--database-url: an address such as postgres://USER:PASSWORD@HOST:PORT/DATABASE is allowed")
         });
         let pool = options.transpose()?.map(|options| {
             let pool = PgPoolOptions::new().max_connections(connections);

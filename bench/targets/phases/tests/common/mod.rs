@@ -50,8 +50,16 @@ impl Target {
 
     /// Starts it with so many nodes, which are started again soon.
     pub fn cluster(nodes: u8, arguments: &[&str]) -> Self {
-        let nodes = format!("--nodes={nodes}");
-        let usual = [nodes.as_str(), "--node-port=0", "--restart-after-ms=50"];
+        Self::restarting_after(50, nodes, arguments)
+    }
+
+    /// The same, with nodes that are started again after so many milliseconds.
+    pub fn restarting_after(millis: u32, nodes: u8, arguments: &[&str]) -> Self {
+        let (nodes, after) = (
+            format!("--nodes={nodes}"),
+            format!("--restart-after-ms={millis}"),
+        );
+        let usual = [nodes.as_str(), "--node-port=0", after.as_str()];
         Self::start(&[&usual, arguments].concat())
     }
 
