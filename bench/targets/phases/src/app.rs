@@ -1,5 +1,6 @@
 //! The running target: what its parts share, its start and its end.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -38,6 +39,7 @@ pub(crate) struct App {
     pub(crate) orders: Orders,
     pub(crate) audit: Audit,
     pub(crate) models: Models,
+    pub(crate) workspace: PathBuf,
     pub(crate) latencies: Latencies,
     pub(crate) stop: Stop,
 }
@@ -87,6 +89,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         orders: Orders::start(),
         audit,
         models: Models::default(),
+        workspace: cli.workspace,
         latencies: Latencies::default(),
         stop: stop.clone(),
     });

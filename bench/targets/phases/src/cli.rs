@@ -35,6 +35,10 @@ pub struct Cli {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) audit: Option<PathBuf>,
 
+    /// Folder with the lock files that the list of parts (SBOM) of phase 14 is made of
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub(crate) workspace: PathBuf,
+
     #[command(flatten)]
     pub(crate) faults: FaultArgs,
 }

@@ -9,6 +9,7 @@ mod export;
 mod model;
 mod pipeline;
 mod registry;
+mod sbom;
 mod sql;
 mod table;
 mod web;
@@ -44,5 +45,6 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .merge(export::routes())
         .merge(capstone::routes())
         .merge(audit::routes())
+        .merge(sbom::routes())
         .merge(model::routes())
 }
