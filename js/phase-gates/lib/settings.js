@@ -15,7 +15,7 @@
  * @property {number} rate calls of nodes to begin in a second, phase 9
  * @property {number} requests whose share of good ones says something, phase 10
  * @property {number} kills of nodes, phase 9
- * @property {string} results what the tools of phases 0 and 11 left, a file
+ * @property {string} results what the tools of phases 0 and 11 left: a file, from the repository's root on
  */
 
 /**
@@ -55,6 +55,6 @@ export function readConfig(env, { seconds = 60 } = {}) {
     rate: whole('RPC_RATE', 1000, 200),
     requests: whole('REQUESTS', 10000, 1000),
     kills: whole('KILLS', 5, 1),
-    results: text('RESULTS', 'phase-results.json'),
+    results: text('RESULTS', '.cache/phase-results.json'),
   };
 }
