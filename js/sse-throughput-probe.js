@@ -19,9 +19,10 @@ import http from 'k6/http';
 import { sleep } from 'k6';
 import { QueueCounter } from 'k6/x/barrier';
 
-import { whyImpossible } from './lib/plan.js';
+import { timesOf, whyImpossible } from './lib/plan.js';
 import * as pure from './lib/pure.js';
 import { openQueues } from './lib/queues.js';
+import { accountsOf, readConfig } from './lib/settings.js';
 
 /** Of a login. One that fails now and then is no reason to refuse a run, which tries more often. */
 const ATTEMPTS = 2;
@@ -44,8 +45,8 @@ let accounts;
 /** @type {ReturnType<typeof openQueues>} what the waiting room has in Redis */
 let room;
 try {
-  config = pure.readConfig(__ENV, (path) => open(path));
-  accounts = config.usersCsv === '' ? undefined : pure.accountsOf(open(config.usersCsv), config.vus);
+  config = readConfig(__ENV, (path) => open(path));
+  accounts = config.usersCsv === '' ? undefined : accountsOf(open(config.usersCsv), config.vus);
   system = require(config.system);
   const why = whyImpossible(config, system, '');
   if (why !== '') {
@@ -57,7 +58,7 @@ try {
 }
 
 /** What setup and teardown of a run may take is enough for those of its trial. */
-const adminLimit = config && `${pure.timesOf(config).adminS}s`;
+const adminLimit = config && `${timesOf(config).adminS}s`;
 export const options = { vus: 1, iterations: 1, noVUConnectionReuse: true, setupTimeout: adminLimit, teardownTimeout: adminLimit };
 
 /** The event that the first user waits for. */

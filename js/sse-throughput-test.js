@@ -8,7 +8,7 @@
  *
  *   k6 run -e EVENT_IDS=id1,id2 -e VUS=50 js/sse-throughput-test.js
  *
- * All settings are environment variables, documented in docs/reference/harness.md and read in lib/pure.js. How the system
+ * All settings are environment variables, documented in docs/reference/harness.md and read in lib/settings.js. How the system
  * under test is called stands in systems/, one file for each kind of waiting room. Each of ten thousand VUs evaluates these
  * files for itself and keeps what they define: some 5 KB for a module, 0.7 KB for an imported name or a function. So there
  * are few modules, and what only setup or the controller needs is made there.
@@ -17,6 +17,7 @@
 import exec from 'k6/execution';
 import http from 'k6/http';
 import { sleep } from 'k6';
+import { SharedArray } from 'k6/data';
 import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
@@ -57,7 +58,12 @@ const addDisconnectFailures = new Counter('disconnect_failures').add;
 /** Pause after the opening of an event, s. */
 const OPEN_PAUSE = 0.05;
 
-const config = settled(() => pure.readConfig(__ENV, (path) => open(path)));
+/** Made by one VU for all of them: the rest of them do not even load what reads it. @type {import('./lib/settings.js').Config} */
+const config = settled(() => {
+  // As one text, because k6 would freeze an object part by part for each VU.
+  const read = () => JSON.stringify(require('./lib/settings.js').readConfig(__ENV, (/** @type {string} */ path) => open(path)));
+  return JSON.parse(new SharedArray('settings', () => [read()])[0]);
+});
 
 /** @type {import('./types/system').System} the calls of the system under test */
 const system =
@@ -75,7 +81,9 @@ const system =
 const accounts =
   config.usersCsv === ''
     ? undefined
-    : settled(() => new (require('k6/data').SharedArray)('users', () => pure.accountsOf(open(config.usersCsv), config.vus)));
+    : settled(
+        () => new SharedArray('users', () => require('./lib/settings.js').accountsOf(open(config.usersCsv), config.vus)),
+      );
 
 /** Setup, teardown and summary: k6 has them done by a VU that is no user's, and reads its options from it; no other loads them. */
 const around =
@@ -220,7 +228,7 @@ export default function (data) {
   let reason = failure || 'the stream ended before the user was promoted';
   if (Date.now() - start >= place.limitMs) {
     addCutOffUsers(1);
-    reason = pure.cutOffText(config, byStream);
+    reason = byStream ? config.cutOff.byStream : config.cutOff.byScenario;
   }
   tell(`lost the place at event ${eventId}: ${reason}`);
   if (joined) {
@@ -280,7 +288,7 @@ function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Inf
   for (let count = 1; count <= attempts; count++) {
     if (Date.now() >= endsAt) {
       addLoginFinalFailures(1);
-      return { why: `${pure.cutOffText(config)}${why && `; before: ${why}`}`, cutOff: true };
+      return { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff: true };
     }
     let session;
     why = failureOf(() => (session = system.logIn(config, { email, password })), password);

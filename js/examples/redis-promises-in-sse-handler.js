@@ -8,7 +8,7 @@
  *
  *   k6 run -e EVENT_IDS=id1 js/examples/redis-promises-in-sse-handler.js
  *
- * needs a Redis and a target with at least ten users (BASE_URL, REDIS_URL as in lib/pure.js). Both thresholds hold: none
+ * needs a Redis and a target with at least ten users (BASE_URL, REDIS_URL as in lib/settings.js). Both thresholds hold: none
  * of five users meets by promises, and all of five by the barrier.
  */
 
@@ -20,7 +20,7 @@ import { Barrier } from 'k6/x/barrier';
 import { Client } from 'k6/x/redis';
 import sse from 'k6/x/sse';
 
-import { readConfig } from '../lib/pure.js';
+import { readConfig } from '../lib/settings.js';
 
 const config = readConfig(__ENV, (path) => open(path));
 

@@ -5,8 +5,8 @@ import exec from 'k6/execution';
 import { sleep } from 'k6';
 import { Gauge } from 'k6/metrics';
 
-import { optionsOf, whyImpossible } from './plan.js';
-import { errorText, timesOf } from './pure.js';
+import { optionsOf, timesOf, whyImpossible } from './plan.js';
+import { errorText } from './pure.js';
 import { openQueues } from './queues.js';
 import { addEnd, summaryText } from './summary.js';
 
@@ -25,7 +25,7 @@ const PAUSE = 0.5;
 
 /**
  * @typedef {object} Harness what this part shares with the users' part
- * @property {import('./pure.js').Config} config
+ * @property {import('./settings.js').Config} config
  * @property {any} system the calls of the system under test
  * @property {(runId: string) => import('k6/x/barrier').Barrier} barrierOf
  * @property {(attempts?: number) => { session?: any, why: string }} logInAsAdmin

@@ -1,9 +1,35 @@
 // @ts-check
-/** What k6 is asked to do with given settings, and why it cannot be done. Users have no part in it, so their VUs do not load it. */
+/** What follows from the settings, once for all users, so their VUs do not load it: k6's options, limits, why it cannot be done. */
 
-import { timesOf } from './pure.js';
+/** @typedef {import('./settings.js').Config} Config */
 
-/** @typedef {import('./pure.js').Config} Config */
+/**
+ * @typedef {object} Times
+ * @property {number} loginSkewMs from the first user's planned login to the last one's, ms
+ * @property {number} mainS limit of the users' scenario, s
+ * @property {number} controllerS limit of the controller's scenario, s; a safety net: the barrier has a limit of its own, and
+ *   so have the users, whom the controller watches
+ * @property {number} adminS setup and teardown at their slowest, so that it is our message and not k6's own time-out that
+ *   ends them, s
+ */
+
+/**
+ * @param {Omit<Config, 'cutOff'>} config
+ * @returns {Times}
+ */
+export function timesOf(config) {
+  const skewMs =
+    Math.floor((config.vus - 1) / config.loginBatchSize) * config.loginBatchIntervalMs + config.loginBatchJitterMs;
+  const loginMs = config.maxLoginAttempts * (config.loginTimeoutMs + config.loginRetryDelayMs);
+  const eventsMs = config.eventIds.length * (config.eventTimeoutMs + 500); // each change is followed by half a second
+  const mainS = Math.max(Math.ceil((config.holdMs + config.burstOffsetMs + skewMs) / 1000), 60);
+  return {
+    loginSkewMs: skewMs,
+    mainS,
+    controllerS: Math.max(Math.ceil((config.barrierTimeoutMs + 60000) / 1000), mainS),
+    adminS: Math.ceil((loginMs + eventsMs) / 1000 + 60),
+  };
+}
 
 /**
  * The options of k6 for a run with these settings.
@@ -80,4 +106,23 @@ export function whyImpossible(config, system, segment) {
     return `RUN_ID is missing: with the execution segment ${segment}, all processes of the run must be given the same RUN_ID`;
   }
   return '';
+}
+
+/**
+ * Why a user's wait was ended by this run, and what helps.
+ *
+ * @param {Omit<Config, 'cutOff'>} config
+ * @returns {Config['cutOff']}
+ */
+export function cutOffTexts(config) {
+  const { slots, slotsFrom, system, pollIntervalMs, sseTimeoutMs } = config;
+  const why = slotsFrom === 'SEATS' ? `give the SEATS that the events have (SEATS=${slots})` : 'see why the queue is slow';
+  // Who asks less often than once a round holds the slot until the next question.
+  const asked = system === './systems/sse.js' || pollIntervalMs <= 1000 ? '' : `, lower POLL_INTERVAL_MS=${pollIntervalMs}`;
+  const mend = `${why}${asked}, or raise HOLD_MS and SSE_TIMEOUT_MS`;
+  return {
+    byStream: `cut off by SSE_TIMEOUT_MS=${sseTimeoutMs}: ${mend}`,
+    byScenario: `cut off by the users' time limit of ${timesOf(config).mainS} s: ${mend}`,
+    mend,
+  };
 }

@@ -11,7 +11,7 @@ import { QueueCounter } from 'k6/x/barrier';
 
 import { errorText } from './pure.js';
 
-/** @typedef {import('./pure.js').Config} Config */
+/** @typedef {import('./settings.js').Config} Config */
 
 /** Slots of each event with users, once all of them had joined. */
 const addSlotsAtJoin = new Trend('slots_at_join').add;

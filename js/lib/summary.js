@@ -1,9 +1,7 @@
 // @ts-check
 /** The text that closes a run. Users have no part in it, so their VUs do not load it. */
 
-import { cutOffMend } from './pure.js';
-
-/** @typedef {import('./pure.js').Config} Config */
+/** @typedef {import('./settings.js').Config} Config */
 
 /**
  * @typedef {{ metrics: Record<string, { type?: string, contains?: string, values: Record<string, number> }> }} SummaryData
@@ -70,7 +68,7 @@ export function summaryText({ metrics }, config) {
     'Slots at join, most, at end':
       `${slots('slots_at_join', 'min')}, ${slots('slots_most', 'max')}, ${slots('slots_at_end', 'min')}` +
       (config.slots > 0 ? ` (${config.slotsFrom}=${config.slots})` : ''),
-    'Cut off users': cutOff === 0 ? 0 : `${cutOff}: ${cutOffMend(config)}`,
+    'Cut off users': cutOff === 0 ? 0 : `${cutOff}: ${config.cutOff.mend}`,
   };
   // Whatever ended the run before the controller or teardown opened them.
   const closed = metrics.closed_events?.values.value > 0 && !metrics.promotion_pause_ms;

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use procfs::process::{ProcState, Process, Stat};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{Error, doing};
 
 /// How often a process that shall end is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A process of this system, by its number and the instant of its start. It may be kept in a file. After a restart of the machine, or
-/// seen from another container, it is nobody who can be asked after or signalled: see [`Self::is_elsewhere`].
+/// A process of this system, by its number and the instant of its start. It may be kept in a file. After a restart of the machine it
+/// has ended; seen from another container or machine it is nobody who can be asked after or signalled: see [`Self::is_elsewhere`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -23,6 +24,9 @@ pub struct Identity {
     started_ticks: u64,
     /// Which boot, and whose numbers.
     system: String,
+    /// Which machine, by a digest of its id, where that is known and the numbers are those of the machine itself and of no container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
 }
 
 impl Identity {
@@ -45,6 +49,7 @@ impl Identity {
             process,
             started_ticks: stat.starttime,
             system: doing(looking, system())?,
+            machine: machine(),
         })
     }
 
@@ -63,11 +68,12 @@ impl Identity {
                 .is_ok_and(|stat| stat.starttime == self.started_ticks && !over(&stat))
     }
 
-    /// Whether its numbers are of another system: a container, a machine, or this one before its restart. Whether it runs there cannot
-    /// be told from here.
+    /// Whether its numbers are of another system: a container or a machine. Whether it runs there cannot be told from here. Of this
+    /// machine before its restart it can, where the machine has an id: nothing runs any more.
     #[must_use]
     pub fn is_elsewhere(&self) -> bool {
-        system().is_ok_and(|here| here != self.system)
+        let ended_with_the_machine = self.machine.is_some() && self.machine == machine();
+        system().is_ok_and(|here| here != self.system) && !ended_with_the_machine
     }
 
     /// Sends it a signal. Returns whether it was there to get it; another process of its number gets nothing.
@@ -116,6 +122,21 @@ fn system() -> std::io::Result<String> {
     Ok(format!("{} {}", boot.trim(), numbers.display()))
 }
 
+/// Which machine this is; `None` in a container, whose id may be that of its image.
+///
+/// The id itself is not for files that others get, says machine-id(5): it is hashed with a word of this program.
+fn machine() -> Option<String> {
+    // The number that Linux gives the first namespace of processes, PROC_PID_INIT_INO.
+    let numbers = fs::read_link("/proc/self/ns/pid").ok()?;
+    if numbers.as_os_str() != "pid:[4026531836]" {
+        return None;
+    }
+    let id = fs::read_to_string("/etc/machine-id").ok()?;
+    let id = Some(id.trim()).filter(|id| id.len() == 32)?;
+    let digest = Sha256::digest(format!("barrier-bench {id}"));
+    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -146,6 +167,12 @@ mod tests {
             },
             Identity {
                 system: "another boot".to_owned(),
+                machine: Some("another machine".to_owned()),
+                ..own.clone()
+            },
+            Identity {
+                system: "another boot".to_owned(),
+                machine: None,
                 ..own.clone()
             },
         ] {
@@ -156,5 +183,16 @@ mod tests {
         assert!(own.lives(), "it got no signal");
         child.kill().expect("killed");
         child.wait().expect("reaped");
+    }
+
+    #[test]
+    fn of_this_machine_before_its_restart_nothing_runs() {
+        let before = Identity {
+            system: "another boot".to_owned(),
+            ..Identity::own().expect("this process")
+        };
+        assert!(!before.lives());
+        // In a container the id of the machine tells nothing.
+        assert_eq!(before.is_elsewhere(), before.machine.is_none());
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::life::{
-    Ends, Stops, all_end, call, child, children, plan, plans, process_in, processes, send, verb,
-    wait_for, waits,
+    Ends, Stops, all_end, call, child, children, of_another_container, plan, plans, process_in,
+    processes, send, verb, wait_for, waits,
 };
 use common::own::Own;
 use common::{files, finish, text};
@@ -299,10 +299,7 @@ fn a_runner_of_another_container_is_neither_taken_for_dead_nor_disturbed() {
     all_end(&started);
     // As seen from elsewhere: its numbers are of another system.
     let events = plan.join("events.jsonl");
-    let told = text(&events);
-    let (_, after) = told.split_once("\"system\":\"").expect("a runner");
-    let (system, _) = after.split_once('"').expect("its system");
-    std::fs::write(&events, told.replace(system, "another boot pid:[1]")).expect("written");
+    std::fs::write(&events, of_another_container(&text(&events))).expect("written");
     let folder = shown(&plan);
     let (code, printed) = verb(&own, &["status", &folder]);
     assert_eq!(code, 2, "{printed}");

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
 
-use common::life::{child, send};
+use common::life::{child, of_another_container, send};
 use common::monitor::{Monitor, call, chat_service, folder, run, until};
 use common::{Place, files, finish, json, text, wait};
 use procfs::process::Process;
@@ -166,11 +166,10 @@ fn a_monitor_of_another_container_is_neither_doubled_nor_taken_for_dead() {
     let path = folder(&place).join("monitor.json");
     let record = {
         let _monitor = Monitor::start(&place);
-        json(&path)
+        text(&path)
     };
-    let mut elsewhere = record;
-    elsewhere["system"] = "another boot pid:[1]".into();
-    std::fs::write(&path, elsewhere.to_string()).expect("written");
+    let elsewhere = of_another_container(&record);
+    std::fs::write(&path, &elsewhere).expect("written");
     for (arguments, what) in [
         (&FREE[..], "not started"),
         (&["stop"], "not stopped"),
@@ -187,7 +186,7 @@ fn a_monitor_of_another_container_is_neither_doubled_nor_taken_for_dead() {
             "{told}"
         );
     }
-    assert_eq!(json(&path), elsewhere, "it is as it was");
+    assert_eq!(text(&path), elsewhere, "it is as it was");
     // One that is up writes every second.
     let old = SystemTime::now() - Duration::from_hours(1);
     for path in files(&folder(&place)) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { accountsOf, readConfig } from '../../lib/pure.js';
+import { accountsOf, readConfig } from '../../lib/settings.js';
 
 test('defaults are those of the reference', () => {
   assert.deepEqual(
@@ -47,6 +47,11 @@ test('defaults are those of the reference', () => {
       verbose: false,
       lean: false,
       warnings: [],
+      cutOff: {
+        byStream: 'cut off by SSE_TIMEOUT_MS=120000: see why the queue is slow, or raise HOLD_MS and SSE_TIMEOUT_MS',
+        byScenario: "cut off by the users' time limit of 60 s: see why the queue is slow, or raise HOLD_MS and SSE_TIMEOUT_MS",
+        mend: 'see why the queue is slow, or raise HOLD_MS and SSE_TIMEOUT_MS',
+      },
     },
   );
 });

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { optionsOf, whyImpossible } from '../../lib/plan.js';
-import { eventOf, loginOffsetMs, readConfig, timesOf } from '../../lib/pure.js';
+import { timesOf } from '../../lib/plan.js';
+import { eventOf, loginOffsetMs } from '../../lib/pure.js';
+import { readConfig } from '../../lib/settings.js';
 
 const plan = (env) => readConfig({ EVENT_IDS: 'a,b,c', ...env });
 const users = (count) => Array.from({ length: count }, (_, index) => index + 1);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { accountingTexts, cutOffText, errorText, failureText, letGo, readConfig, whyNotMet } from '../../lib/pure.js';
+import { accountingTexts, errorText, failureText, letGo, whyNotMet } from '../../lib/pure.js';
+import { readConfig } from '../../lib/settings.js';
 import { addEnd, summaryText } from '../../lib/summary.js';
 
 test('the accounting has joined, loginFail and sseFail, and what else there is', () => {
@@ -109,9 +110,9 @@ test('the summary says how many users were cut off, and what helps', () => {
   const seats = 'give the SEATS that the events have (SEATS=50), or raise HOLD_MS and SSE_TIMEOUT_MS';
   assert.ok(summed({ SEATS: '50' }).includes(`\nCut off users: 64: ${seats}\n`));
   const config = readConfig({ EVENT_IDS: 'a', HOLD_MS: '70000', SSE_TIMEOUT_MS: '9000', SEATS: '50' });
-  assert.equal(cutOffText(config), `cut off by the users' time limit of 73 s: ${seats}`);
-  assert.equal(cutOffText(config, true), `cut off by SSE_TIMEOUT_MS=9000: ${seats}`);
-  const asked = (env) => cutOffText(readConfig({ EVENT_IDS: 'a', POLL_INTERVAL_MS: '5000', ...env }));
+  assert.equal(config.cutOff.byScenario, `cut off by the users' time limit of 73 s: ${seats}`);
+  assert.equal(config.cutOff.byStream, `cut off by SSE_TIMEOUT_MS=9000: ${seats}`);
+  const asked = (env) => readConfig({ EVENT_IDS: 'a', POLL_INTERVAL_MS: '5000', ...env }).cutOff.byScenario;
   assert.match(asked({ SYSTEM: 'polling' }), /: see why the queue is slow, lower POLL_INTERVAL_MS=5000, or raise HOLD_MS/);
   assert.doesNotMatch(asked({ SYSTEM: 'sse' }) + asked({ SYSTEM: 'polling', POLL_INTERVAL_MS: '1000' }), /POLL_INTERVAL_MS/);
 });

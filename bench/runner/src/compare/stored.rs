@@ -274,7 +274,9 @@ impl StoredRun {
             "INVALID".clone_into(&mut verdict.verdict);
             verdict.reasons = unsound;
         } else if killed {
-            verdict.reasons = vec!["its runner was ended before it could judge".to_owned()];
+            // Which of the two, the verb `status` tells.
+            verdict.reasons =
+                vec!["its runner was ended before it could judge, or still runs".to_owned()];
         }
         if of_builds_alone {
             let build = meta.build.name.clone();

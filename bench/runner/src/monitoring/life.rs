@@ -272,7 +272,7 @@ pub(crate) fn refuse_elsewhere(place: &Place, what: &str) -> anyhow::Result<()> 
         return Ok(());
     }
     Err(exit::set_up(format!(
-        "{what}: the monitor of this suite runs, or ran, in another container, on another machine or before this one was restarted, which cannot be told from here; stop it there, or remove {}: a monitor ends without it",
+        "{what}: the monitor of this suite runs, or ran, in another container or on another machine, which cannot be told from here; stop it there, or remove {}: a monitor ends without it",
         shown(&place.file("monitor.json"))
     )))
 }

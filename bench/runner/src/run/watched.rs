@@ -272,11 +272,12 @@ fn without_secrets(what: &str, value: &str) -> String {
     if what.contains("HEADERS") {
         // One header by its name, or a list of `name:value`.
         let list = value.split(',').filter_map(|pair| pair.split_once(':'));
-        let values = list.map(|(_, value)| value).chain([value]);
-        for value in values {
-            mask::register(value);
+        for (name, value) in list.chain([(what, value)]) {
+            let name = name.trim();
+            mask::register_named(name, value);
             // Of `Bearer TOKEN` the second word alone opens the door.
-            value.split_whitespace().skip(1).for_each(mask::register);
+            let words = value.split_whitespace().skip(1);
+            words.for_each(|word| mask::register_named(name, word));
         }
         return mask::MASK.to_owned();
     }

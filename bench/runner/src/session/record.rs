@@ -253,7 +253,8 @@ impl Record {
 }
 
 /// What is said of processes that cannot be told from here.
-pub(crate) const ELSEWHERE: &str = "runs, or ran, in another container, on another machine or before this one was restarted, which cannot be told from here";
+pub(crate) const ELSEWHERE: &str =
+    "runs, or ran, in another container or on another machine, which cannot be told from here";
 
 /// How long ago something was, in words.
 pub(crate) fn ago(at: Timestamp) -> String {

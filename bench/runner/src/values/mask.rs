@@ -51,6 +51,34 @@ pub(crate) fn register(secret: &str) {
     secrets.sort_by_key(|known| std::cmp::Reverse(known.len()));
 }
 
+/// What a value is called that opens a door.
+const SECRET_NAMES: [&str; 9] = [
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "pass",
+    "secret",
+    "session",
+    "sig",
+    "token",
+];
+
+/// Whether what has this name, as a header or a part of a query, is a secret by its name.
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|word| name.contains(word))
+}
+
+/// Remembers the value of a header or of a part of a query, of which nobody said whether it is secret: unless its name does not
+/// say so and it is an ordinary word, as the `production` of a tenant, which masked would take the word out of everything.
+pub(crate) fn register_named(name: &str, value: &str) {
+    let letter = |c: char| c.is_ascii_lowercase() || "-_./".contains(c);
+    if is_secret_name(name) || !value.trim().chars().all(letter) {
+        register(value);
+    }
+}
+
 /// As a secret stands in logs, queries and headers.
 fn spellings(secret: &str) -> Vec<String> {
     // Logs and JSON write quotes and backslashes with their escapes, a log of JSON twice.
@@ -283,12 +311,16 @@ pub(crate) fn address_alone(mut address: url::Url) -> String {
         let _ = address.set_password(Some(MASK));
     }
     for pair in address.query().unwrap_or_default().split('&') {
-        register(pair.split_once('=').map_or(pair, |(_, value)| value));
+        match pair.split_once('=') {
+            Some((name, value)) => register_named(name, value),
+            // What stands alone may be a token.
+            None => register(pair),
+        }
     }
     let names: Vec<String> = address
         .query_pairs()
         .map(|(name, value)| {
-            register(&value);
+            register_named(&name, &value);
             let known = if value.is_empty() { "" } else { name.as_ref() };
             if known.is_empty() {
                 MASK.to_owned()
@@ -340,6 +372,20 @@ mod tests {
         assert_eq!(
             masked("us-er-token query/token query%2Ftoken alone-token short"),
             format!("{MASK} {MASK} {MASK} {MASK} short")
+        );
+    }
+
+    #[test]
+    fn ordinary_words_that_nobody_calls_secret_stay_readable() {
+        let address = "https://h:1/p?tenant=observability&api_key=letters-alone&name=With4Digits";
+        let address = url::Url::parse(address).expect("valid");
+        assert_eq!(
+            address_alone(address),
+            format!("https://h:1/p?tenant={MASK}&api_key={MASK}&name={MASK}")
+        );
+        assert_eq!(
+            masked("observability letters-alone With4Digits"),
+            format!("observability {MASK} {MASK}")
         );
     }
 

@@ -176,3 +176,16 @@ impl Drop for Stops<'_> {
         }
     }
 }
+
+/// A record of processes as one that was made in another container reads here: their numbers are of another system, and of no
+/// machine that is known.
+pub(crate) fn of_another_container(record: &str) -> String {
+    before_a_restart(record).replace("\"machine\":", "\"noMachine\":")
+}
+
+/// A record of processes as it reads after a restart of the machine.
+pub(crate) fn before_a_restart(record: &str) -> String {
+    let (_, after) = record.split_once("\"system\":").expect("a process");
+    let system = after.split('"').nth(1).expect("its system");
+    record.replace(system, "another boot pid:[1]")
+}
