@@ -8,7 +8,7 @@ use barrier_procs::Output;
 use serde::Deserialize;
 
 use crate::plan::Probe;
-use crate::run::inbox::Inbox;
+use crate::run::inbox::{Inbox, Needs};
 use crate::run::k6::{self, Binary, Call};
 use crate::run::process::{self, Supervised};
 use crate::run::scratch;
@@ -69,7 +69,7 @@ pub(crate) fn run(
     let cause = k6::wait(
         &mut process,
         probe.limit,
-        &[],
+        &Needs::default(),
         inbox,
         &crate::events::Stream::default(),
     );

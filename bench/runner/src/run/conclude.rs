@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::k6::Finished;
+use crate::run::driver::Finished;
 use crate::run::meta::Meta;
 use crate::run::series;
 use crate::series::window::Window;
@@ -74,6 +74,7 @@ pub(super) fn conclude(
         unhealthy: health.err().map(|text| masked(&text)),
         evidence_missing: missing.cloned().chain(folder.faults()).collect(),
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
+        commands: finished.calls.clone(),
     };
     meta.judged_by(&facts, of_machine)?;
     let evidence = Evidence {

@@ -472,7 +472,7 @@ mod tests {
         let folder = Invocation::create(root.path(), "t")
             .and_then(|i| i.run_folder("r", 1))
             .expect("folder");
-        let table = choose(suite, Some("zset"), vars)?;
+        let table = choose(suite, &suite.file.scenario[0], Some("zset"), vars)?;
         let target = Target::start(
             suite,
             table,
@@ -496,7 +496,7 @@ mod tests {
         .expect("suite");
         let mut vars = Vars::default();
         assert_eq!(
-            choose(&suite, Some("zset"), &vars).expect("target").id,
+            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars).expect("target").id,
             "own"
         );
         vars.supply(
@@ -505,7 +505,7 @@ mod tests {
             Origin::CommandLine,
         );
         assert_eq!(
-            choose(&suite, Some("zset"), &vars).expect("target").id,
+            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars).expect("target").id,
             "gateway"
         );
         let text = start(&suite, &mut vars)

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::inbox::Inbox;
+use crate::run::inbox::{Inbox, Needs};
 use crate::run::limits;
 use crate::run::target::Target;
 use crate::suite::Suite;
@@ -66,12 +66,13 @@ impl Targets {
     }
 
     /// Has the inbox hear of the end of each program that the runner started. Returns their processes.
-    pub(crate) fn watch(&self, inbox: &Inbox) -> Vec<u32> {
-        let started = self.0.iter().filter_map(|target| {
+    pub(crate) fn watch(&self, inbox: &Inbox) -> Needs {
+        let needs = Needs::default();
+        for target in &self.0 {
             target.watch(inbox);
-            target.process()
-        });
-        started.collect()
+            target.process().into_iter().for_each(|id| needs.add(id));
+        }
+        needs
     }
 
     /// What each may take, by its id, as `meta.json` holds it; empty where nothing is limited.

@@ -58,11 +58,11 @@ pub(crate) fn monitor_file(id: &str) -> String {
 }
 
 impl Recorded {
-    /// Reads what the suite declares for a scenario.
-    pub(crate) fn read(folder: &Folder, file: &File, scenario: &str) -> Self {
+    /// Reads what the suite declares for a scenario. `asked`: k6 was to write its values over time.
+    pub(crate) fn read(folder: &Folder, file: &File, scenario: &str, asked: bool) -> Self {
         // Without a table [series] there may be some: monitors are judged from k6's first sample on.
         let lines = folder.text(LINES);
-        let series = (file.series.is_some() || lines.is_some()).then(|| {
+        let series = (asked || lines.is_some()).then(|| {
             let lines =
                 lines.ok_or_else(|| format!("{LINES} is missing: k6 wrote no values over time"))?;
             // A run without a trend has no histograms.

@@ -2,6 +2,7 @@
 
 pub(crate) mod alert;
 pub(crate) mod answer;
+pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod each;
 pub(crate) mod expression;
@@ -25,6 +26,7 @@ pub(crate) mod waits;
 mod check;
 mod check_alerts;
 mod check_clean;
+pub(crate) mod check_command;
 mod check_derive;
 mod check_gates;
 mod check_ladder;

@@ -7,6 +7,7 @@ use crate::series::LINES;
 use crate::series::recorded::{Found, Part, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
+use crate::suite::command::Work;
 use crate::suite::over_time::{Declared, part, source};
 use crate::suite::quick::Shares;
 use crate::suite::schema::{DeriveTable, File, GateTable};
@@ -47,17 +48,17 @@ impl OverTime {
     /// A text of the scenario's window takes a variable without a value.
     pub(crate) fn read(suite: &Suite, folder: &Folder, ran: Ran<'_>) -> anyhow::Result<Self> {
         let file = &suite.file;
-        let asked = file.series.is_some();
+        let table = || file.scenario.iter().find(|table| table.id.get_ref() == ran.scenario);
+        // Commands have no values over time of their own.
+        let asked = file.series.is_some() && table().is_none_or(|table| table.work() == Work::Script);
         let mut derived = file.derive.iter().flat_map(|table| &table.from);
         let derived = derived.any(|from| matches!(part(file, from.get_ref()), Ok(Some(_))));
         let judged = file.gate.iter().any(|gate| source(file, gate).is_some());
         if !asked && !judged && !derived {
             return Ok(Self::default());
         }
-        let recorded = Recorded::read(folder, file, ran.scenario);
-        let scenario = file.scenario.iter();
-        let mut scenario = scenario.filter(|table| table.id.get_ref() == ran.scenario);
-        let declared = match scenario.next() {
+        let recorded = Recorded::read(folder, file, ran.scenario, asked);
+        let declared = match table() {
             Some(table) => Declared::of(table, ran.vars, Shares::of(file, ran.quick))?,
             None => Declared::default(),
         };

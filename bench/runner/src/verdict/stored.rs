@@ -176,7 +176,7 @@ fn one(
         let code = stored.and_then(|verdict| verdict.get("exitCode")?.as_i64());
         let code = code.and_then(|code| i32::try_from(code).ok());
         let judged = before.as_deref().filter(|before| {
-            let ended = ["INTERRUPTED", "NOT_RUN"];
+            let ended = ["INTERRUPTED", "NOT_RUN", "NOT_IMPLEMENTED"];
             code == Some(exit::OK) || !ended.contains(before)
         });
         unsound.extend(judged.map(|before| {
