@@ -31,7 +31,7 @@ pub enum Output {
     /// Both to this function, line by line, on a thread of its own. The function is dropped after the last line.
     Lines(EachLine),
     /// Standard output to the first function and standard error to the second, likewise: for who reads what a program answers.
-    Apart(EachLine, EachLine),
+    LinesApart(EachLine, EachLine),
 }
 
 /// A running child with its name for messages.
@@ -82,7 +82,7 @@ impl Supervised {
                     .stderr(writer);
                 vec![(reader, each)]
             }
-            Output::Apart(each, each_error) => {
+            Output::LinesApart(each, each_error) => {
                 let (reader, writer) = doing(pipe, std::io::pipe())?;
                 let (error_reader, error_writer) = doing(pipe, std::io::pipe())?;
                 command.stdout(writer).stderr(error_writer);

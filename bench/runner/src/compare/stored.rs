@@ -17,6 +17,7 @@ use crate::suite::Suite;
 use crate::values::exit;
 use crate::values::hash;
 use crate::verdict::ladders;
+use crate::verdict::server;
 
 /// Folders below the one that is named in which runs are looked for.
 const DEPTH: usize = 8;
@@ -195,6 +196,11 @@ impl Stored {
             (&a.call, &a.meta.start_time, &a.folder).cmp(&(&b.call, &b.meta.start_time, &b.folder))
         });
         supersede(&mut runs);
+        for run in &mut runs {
+            let read = json(&run.path.join(server::FILE))?;
+            let (file, scenario) = (&suite.file, &run.meta.scenario);
+            run.summary = server::merged(file, scenario, run.summary.take(), read.as_ref());
+        }
         let mut stored = Self {
             root: folder.to_owned(),
             suite,

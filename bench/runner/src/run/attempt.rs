@@ -23,6 +23,7 @@ use crate::run::processors::{self, Split};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::series;
+use crate::run::server;
 use crate::run::settle::settle;
 use crate::run::sql::Reset;
 use crate::run::target;
@@ -313,6 +314,7 @@ impl Attempt<'_, '_> {
             }
         };
         drop(bound);
+        server::read(self.shared.suite, self.run, folder);
         logs.end(folder);
         let shown = call.map_or_else(|| "none, commands ran".to_owned(), |call| call.shown());
         meta.k6_ended(&shown, &finished);

@@ -267,7 +267,7 @@ impl Round<'_, '_> {
         let error = listener(&self.output, self.stream, id, &heard, false);
         let began = Instant::now();
         let mut process =
-            Supervised::start(id, &mut command, Output::Apart(out, error), GRACE)?;
+            Supervised::start(id, &mut command, Output::LinesApart(out, error), GRACE)?;
         process::watch(&process, inbox);
         let cause = wait(&mut process, deadline, needs, inbox);
         let ms = millis(began.elapsed());

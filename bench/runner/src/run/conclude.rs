@@ -15,6 +15,7 @@ use crate::verdict::facts::{Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
 use crate::verdict::over_time::{OverTime, Ran};
+use crate::verdict::server;
 
 /// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
 ///
@@ -39,6 +40,13 @@ pub(super) fn conclude(
     let summary: Option<Json> = bytes
         .as_deref()
         .and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let read = folder.json(server::FILE);
+    let summary = server::merged(
+        &suite.file,
+        run.scenario.id.get_ref(),
+        summary,
+        read.as_ref(),
+    );
     let of_machine = serde_json::to_value(machine)?;
     let output = folder.text("stdout.txt");
     let was_cut = output.as_deref().is_some_and(cut);

@@ -61,7 +61,7 @@ impl Needs {
     }
 
     /// Whether it needs it.
-    pub(super) fn contains(&self, id: u32) -> bool {
+    pub(crate) fn contains(&self, id: u32) -> bool {
         self.list().contains(&id)
     }
 

@@ -24,6 +24,7 @@ mod processors;
 pub(crate) mod redis;
 pub(crate) mod scratch;
 mod series;
+mod server;
 pub(crate) mod settle;
 pub(crate) mod sql;
 pub(crate) mod target;

@@ -18,6 +18,7 @@ pub(crate) mod scenario;
 pub(crate) mod schema;
 pub(crate) mod scope;
 pub(crate) mod section;
+pub(crate) mod server;
 pub(crate) mod stat;
 pub(crate) mod target;
 pub(crate) mod vars;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::command::Work;
 use super::monitor::{MonitorKind, MonitorTable};
 use super::quick::Shares;
 use super::scenario::{ScenarioTable, looks_at};
 use super::schema::{File, GateTable, MetricKind};
+use super::server;
 use super::vars::Vars;
 use crate::values::duration::parse_time;
 use crate::values::exit;
@@ -185,6 +187,13 @@ fn is_of_commands(file: &File, gate: &GateTable) -> bool {
     let mut judged = works(file, gate).peekable();
     let any = judged.peek().is_some();
     any && judged.all(|work| work == Work::Commands) && monitor(file, gate.metric.get_ref()).is_none()
+}
+
+/// Whether the suite asks for k6's values over time in a scenario; commands have none of their own.
+pub(crate) fn asks(file: &File, scenario: &str) -> bool {
+    let mut scenarios = file.scenario.iter();
+    let table = scenarios.find(|table| table.id.get_ref() == scenario);
+    file.series.is_some() && table.is_none_or(|table| table.work() == Work::Script)
 }
 
 /// What the scenarios do that a gate judges; those that nobody has implemented do nothing.

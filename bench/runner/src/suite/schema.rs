@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::alert::{AlertTable, DashboardTable};
 use super::monitor::MonitorTable;
 use super::scenario::ScenarioTable;
+use super::server::ServerTable;
 pub(crate) use super::target::{TargetKind, TargetTable};
 use crate::values::duration;
 use crate::values::exit::Policy;
@@ -45,6 +46,8 @@ pub(crate) struct File {
     pub(crate) series: Option<SeriesTable>,
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
+    #[serde(default)]
+    pub(crate) server: Vec<ServerTable>,
     #[serde(default)]
     pub(crate) record: Vec<RecordTable>,
     #[serde(default)]

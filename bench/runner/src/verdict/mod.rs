@@ -9,5 +9,6 @@ pub(crate) mod judge;
 pub(crate) mod ladders;
 pub(crate) mod metric;
 pub(crate) mod over_time;
+pub(crate) mod server;
 pub(crate) mod stored;
 pub(crate) mod thresholds;

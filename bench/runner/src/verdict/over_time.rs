@@ -7,8 +7,7 @@ use crate::series::LINES;
 use crate::series::recorded::{Found, Part, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
-use crate::suite::command::Work;
-use crate::suite::over_time::{Declared, part, source};
+use crate::suite::over_time::{Declared, asks, part, source};
 use crate::suite::quick::Shares;
 use crate::suite::schema::{DeriveTable, File, GateTable};
 use crate::suite::vars::Vars;
@@ -49,8 +48,7 @@ impl OverTime {
     pub(crate) fn read(suite: &Suite, folder: &Folder, ran: Ran<'_>) -> anyhow::Result<Self> {
         let file = &suite.file;
         let table = || file.scenario.iter().find(|table| table.id.get_ref() == ran.scenario);
-        // Commands have no values over time of their own.
-        let asked = file.series.is_some() && table().is_none_or(|table| table.work() == Work::Script);
+        let asked = asks(file, ran.scenario);
         let mut derived = file.derive.iter().flat_map(|table| &table.from);
         let derived = derived.any(|from| matches!(part(file, from.get_ref()), Ok(Some(_))));
         let judged = file.gate.iter().any(|gate| source(file, gate).is_some());
