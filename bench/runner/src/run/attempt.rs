@@ -1,6 +1,7 @@
 //! One attempt at a run: from its precondition to its verdict.
 
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -8,6 +9,7 @@ use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::build::{self, Identity, Started};
+use crate::run::chaos::timeline::{Parts, Timeline};
 use crate::run::clean;
 use crate::run::commands::{self, Commands};
 use crate::run::conclude::conclude;
@@ -34,7 +36,7 @@ use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
 use crate::values::mask::{masked, masked_address};
-use crate::verdict::facts::Machine;
+use crate::verdict::facts::{Cause, Machine};
 use crate::verdict::gates::Verdict;
 use crate::verdict::judge::Judgement;
 
@@ -282,6 +284,17 @@ impl Attempt<'_, '_> {
         let split = Split::of(self.run).and_then(Result::ok);
         let own = split.as_ref().map(Split::of_generator);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes, own)?;
+        let needs = targets.watch(self.inbox);
+        let timeline = Timeline::new(Parts {
+            suite: self.shared.suite,
+            run: self.run,
+            quick: self.shared.quick,
+            folder,
+            stream: self.stream,
+            targets: &mut *targets,
+            needs: needs.clone(),
+            processes,
+        })?;
         let mut watched = Watched {
             folder,
             processes,
@@ -289,8 +302,8 @@ impl Attempt<'_, '_> {
             machine: Machine::default(),
             live,
             stream: self.stream,
+            timeline,
         };
-        let needs = targets.watch(self.inbox);
         self.inbox.check()?;
         let bound = split.as_ref().map(Split::generator).transpose()?;
         let finished = match &call {
@@ -314,6 +327,9 @@ impl Attempt<'_, '_> {
             }
         };
         drop(bound);
+        let machine = std::mem::take(&mut watched.machine);
+        // With what was taken back before.
+        drop(watched);
         server::read(self.shared.suite, self.run, folder);
         logs.end(folder);
         let shown = call.map_or_else(|| "none, commands ran".to_owned(), |call| call.shown());
@@ -325,7 +341,7 @@ impl Attempt<'_, '_> {
         }
         // What fails from here on is among the faults, and the verdict tells it.
         let _ = meta.write(folder);
-        Ok((finished, watched.machine, targets.healthy()))
+        Ok((finished, machine, targets.healthy()))
     }
 
     /// k6's command line, and who watches the run live.
@@ -434,6 +450,8 @@ struct Watched<'a> {
     /// Where somebody watches the run.
     live: Option<Live>,
     stream: &'a Stream,
+    /// The faults of the run.
+    timeline: Timeline<'a>,
 }
 
 impl Watch for Watched<'_> {
@@ -446,9 +464,23 @@ impl Watch for Watched<'_> {
             let text = format!("warning  the run cannot be watched: {error:#}");
             self.stream.tell(Event::Finding { text });
         }
+        self.timeline.begin();
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.timeline.due()
+    }
+
+    fn act(&mut self, inbox: &Inbox) {
+        self.timeline.act(Some(inbox));
+    }
+
+    fn ending(&mut self, cause: Cause, inbox: &Inbox) {
+        self.timeline.ending(cause, Some(inbox));
     }
 
     fn ended(&mut self) -> anyhow::Result<()> {
+        self.timeline.end();
         if let Some(monitors) = self.monitors.take() {
             self.machine = monitors.stop(self.folder)?;
         }

@@ -8,6 +8,7 @@ use barrier_procs::Output;
 use serde::Deserialize;
 
 use crate::plan::Probe;
+use crate::run::driver::Watch;
 use crate::run::inbox::{Inbox, Needs};
 use crate::run::k6::{self, Binary, Call};
 use crate::run::process::{self, Supervised};
@@ -42,6 +43,17 @@ pub(crate) struct Checked {
     pub(crate) broken: Option<(String, String)>,
 }
 
+/// Nobody looks at a probe.
+struct Nobody;
+
+impl Watch for Nobody {
+    fn began(&mut self, _: Option<u32>) {}
+
+    fn ended(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
 /// Runs a probe with the variables of a run, never longer than its bound.
 ///
 /// # Errors
@@ -72,6 +84,7 @@ pub(crate) fn run(
         &Needs::default(),
         inbox,
         &crate::events::Stream::default(),
+        &mut Nobody,
     );
     let status = process.end()?;
     if cause == Cause::Interrupt {

@@ -17,7 +17,7 @@ use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::environment::clean_environment;
 use crate::run::inbox::{Inbox, Message, Needs};
-use crate::run::driver::{Finished, Watch};
+use crate::run::driver::{self, Finished, Watch};
 use crate::run::process::{self, Supervised, find_on_path};
 use crate::run::scratch;
 use crate::suite::Suite;
@@ -172,7 +172,7 @@ pub(super) fn run(
     watch.began(None);
     let mut worked = Ok(Cause::Own);
     for repeat in 1..=repeats {
-        worked = round.repeat(repeat, &programs, needs, inbox);
+        worked = round.repeat(repeat, &programs, needs, inbox, watch);
         if !matches!(worked, Ok(Cause::Own)) {
             break;
         }
@@ -204,6 +204,7 @@ impl Round<'_, '_> {
         programs: &[PathBuf],
         needs: &Needs,
         inbox: &mut Inbox,
+        watch: &mut dyn Watch,
     ) -> anyhow::Result<Cause> {
         let began = Instant::now();
         let end = began + self.run.bound;
@@ -213,7 +214,7 @@ impl Round<'_, '_> {
             }
             let own = table.time_limit.map(|limit| Instant::now() + limit);
             let deadline = own.map_or(end, |own| own.min(end));
-            let call = self.call(table, program, repeat, deadline, needs, inbox)?;
+            let call = self.call(table, program, repeat, deadline, needs, inbox, watch)?;
             let cause = call.cause;
             if matches!(cause, Cause::Interrupt | Cause::TargetEnded) {
                 return Ok(cause);
@@ -239,6 +240,7 @@ impl Round<'_, '_> {
         deadline: Instant,
         needs: &Needs,
         inbox: &mut Inbox,
+        watch: &mut dyn Watch,
     ) -> anyhow::Result<Call> {
         let id = table.id.get_ref();
         let work = scratch::folder("command-").context("making a folder for a command")?;
@@ -269,7 +271,7 @@ impl Round<'_, '_> {
         let mut process =
             Supervised::start(id, &mut command, Output::LinesApart(out, error), GRACE)?;
         process::watch(&process, inbox);
-        let cause = wait(&mut process, deadline, needs, inbox);
+        let cause = wait(&mut process, deadline, needs, inbox, watch);
         let ms = millis(began.elapsed());
         let status = match cause {
             Cause::Own => Some(process.end()?),
@@ -345,9 +347,10 @@ fn wait(
     deadline: Instant,
     needs: &Needs,
     inbox: &mut Inbox,
+    watch: &mut dyn Watch,
 ) -> Cause {
     loop {
-        match inbox.next(deadline) {
+        match driver::next(inbox, deadline, watch) {
             Some(Message::Exited(id)) if id == process.id() => return Cause::Own,
             Some(Message::Exited(id)) if needs.contains(id) => return Cause::TargetEnded,
             Some(Message::Exited(_)) => {}

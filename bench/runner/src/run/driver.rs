@@ -1,7 +1,10 @@
 //! What a run is driven by, k6 or commands: who looks on, and what is left when it is over.
 
+use std::time::Instant;
+
 use tempfile::TempDir;
 
+use crate::run::inbox::{Inbox, Message};
 use crate::verdict::commands::Calls;
 use crate::verdict::facts::Cause;
 
@@ -10,11 +13,34 @@ pub(crate) trait Watch {
     /// k6 runs, with this process id; or commands do, each with one of its own.
     fn began(&mut self, id: Option<u32>);
 
+    /// When something has to be done while it runs; `None` where there is nothing.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does what is due.
+    fn act(&mut self, _: &Inbox) {}
+
+    /// It is asked to end, and why.
+    fn ending(&mut self, _: Cause, _: &Inbox) {}
+
     /// k6 has ended, but is still listed; or the last command has.
     ///
     /// # Errors
     /// What was seen cannot be kept.
     fn ended(&mut self) -> anyhow::Result<()>;
+}
+
+/// The next message, or `None` at the deadline; meanwhile what is due is done.
+pub(super) fn next(inbox: &mut Inbox, deadline: Instant, watch: &mut dyn Watch) -> Option<Message> {
+    loop {
+        let due = watch.due().filter(|due| *due < deadline);
+        let message = inbox.next(due.unwrap_or(deadline));
+        if message.is_some() || due.is_none() {
+            return message;
+        }
+        watch.act(inbox);
+    }
 }
 
 /// A run of k6, or of commands, that is over.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
 use crate::run::ask::ask;
-use crate::run::driver::{Finished, Watch};
+use crate::run::driver::{self, Finished, Watch};
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::{Inbox, Message, Needs};
 use crate::run::process::{self, Supervised, find_on_path, homes};
@@ -325,7 +325,7 @@ impl Call {
         let mut k6 = process::start("k6", &mut command, output, Some(stream), KILL_GRACE)?;
         process::watch(&k6, inbox);
         watch.began(Some(k6.id()));
-        let cause = wait(&mut k6, limit, needs, inbox, stream);
+        let cause = wait(&mut k6, limit, needs, inbox, stream, watch);
         let ended = jiff::Zoned::now();
         watch.ended()?;
         let status = k6.end()?;
@@ -350,11 +350,12 @@ pub(super) fn wait(
     needs: &Needs,
     inbox: &mut Inbox,
     stream: &Stream,
+    watch: &mut dyn Watch,
 ) -> Cause {
     let mut cause = Cause::Own;
     let mut deadline = Instant::now() + limit;
     loop {
-        let next = inbox.next(deadline);
+        let next = driver::next(inbox, deadline, watch);
         let (why, reason, limit) = match next {
             Some(Message::Exited(id)) if id == process.id() => return cause,
             Some(Message::Exited(id)) if needs.contains(id) && cause == Cause::Own => {
@@ -380,6 +381,7 @@ pub(super) fn wait(
         });
         cause = why;
         process.signal(Signal::INT);
+        watch.ending(why, inbox);
         deadline = Instant::now() + END_LIMIT;
     }
 }

@@ -111,6 +111,42 @@ impl Recorded {
         Some(self.taken(&source, asked))
     }
 
+    /// The same over stretches of the window; of several of them only sums, rates and the order of samples follow.
+    pub(crate) fn value_within(
+        &self,
+        file: &File,
+        gate: &GateTable,
+        part: Part,
+        stretches: &[Window],
+    ) -> Option<Found> {
+        if let [window] = *stretches {
+            return self.value(file, gate, Part { window, ..part });
+        }
+        let Source::Series(selector) = over_time::source(file, gate)? else {
+            return Some(Found::Silent("a monitor is looked at over one stretch of time".to_owned()));
+        };
+        let Some(stat) = Stat::parse(gate.stat.get_ref()) else {
+            return Some(Found::Silent("it has no such statistic".to_owned()));
+        };
+        let series = self.series().unwrap_or(Err("k6 wrote no values over time"));
+        let metric = series
+            .map_err(str::to_owned)
+            .and_then(|series| series.metric(&selector));
+        Some(match metric {
+            Ok(Some(metric)) => match metric.stat_of_all(stat, stretches) {
+                Ok((value, samples)) => Found::Value(Value {
+                    value,
+                    least: None,
+                    samples,
+                    looks: None,
+                }),
+                Err(why) => Found::Silent(why),
+            },
+            Ok(None) => Found::Absent,
+            Err(why) => Found::Silent(why),
+        })
+    }
+
     /// What a derived value takes, over a window; `None` if that is nothing over time.
     pub(crate) fn derived(
         &self,

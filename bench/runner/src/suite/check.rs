@@ -7,7 +7,7 @@ use super::scenario::looks_at;
 use super::schema::{CleanKind, File, MACHINE_VALUES};
 use super::section::Section;
 use super::{
-    check_alerts, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
+    check_alerts, check_chaos, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
     check_quick, check_targets, schema1, server,
 };
 use crate::values::value::{Kind, parse, plain};
@@ -114,6 +114,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_monitors::series(file)?;
     check_alerts::alerts(file)?;
     server::check(file, &scenarios)?;
+    check_chaos::chaos(file, &scenarios)?;
     for derive in &file.derive {
         check_derive::derive(file, derive)?;
         for from in &derive.from {
@@ -123,6 +124,9 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     file.gate
         .iter()
         .try_for_each(|gate| check_gates::gate(file, gate, &scenarios))?;
+    file.gate
+        .iter()
+        .try_for_each(|gate| check_chaos::during(file, gate))?;
     check_comparisons(file, &scenarios)
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod alert;
 pub(crate) mod answer;
+pub(crate) mod chaos;
 pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod each;
@@ -26,6 +27,7 @@ pub(crate) mod waits;
 
 mod check;
 mod check_alerts;
+mod check_chaos;
 mod check_clean;
 pub(crate) mod check_command;
 mod check_derive;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::alert::{AlertTable, DashboardTable};
+use super::chaos::{ChaosTable, ProxyTable};
 use super::monitor::MonitorTable;
 use super::scenario::ScenarioTable;
 use super::server::ServerTable;
@@ -48,6 +49,10 @@ pub(crate) struct File {
     pub(crate) monitor: Vec<MonitorTable>,
     #[serde(default)]
     pub(crate) server: Vec<ServerTable>,
+    #[serde(default)]
+    pub(crate) proxy: Vec<ProxyTable>,
+    #[serde(default)]
+    pub(crate) chaos: Vec<ChaosTable>,
     #[serde(default)]
     pub(crate) record: Vec<RecordTable>,
     #[serde(default)]
@@ -363,6 +368,8 @@ pub(crate) struct GateTable {
     pub(crate) stat: Spanned<String>,
     /// Lowest and highest value inside the band of `share_in_band`.
     pub(crate) band: Option<Spanned<[f64; 2]>>,
+    /// The part of the window that counts: `chaos:ID`, `chaos` or `calm`.
+    pub(crate) during: Option<Spanned<String>>,
     pub(crate) op: Op,
     pub(crate) limit: Spanned<toml::Value>,
     pub(crate) unit: Option<String>,

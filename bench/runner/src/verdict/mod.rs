@@ -1,5 +1,6 @@
 //! What a run is worth, from its evidence alone.
 
+pub(crate) mod chaos;
 pub(crate) mod commands;
 pub(crate) mod derive;
 pub(crate) mod facts;
