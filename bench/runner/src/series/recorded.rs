@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 pub(crate) use super::Value;
-use super::k6::Series;
+use super::k6::{Series, in_band};
 use super::samples::{How as Looked, Samples};
 use super::window::Window;
 use super::{LINES, LOG, Points, Taken};
@@ -221,6 +221,26 @@ impl Recorded {
             return Err(format!("it is a {is}, and the gate says a {declared}"));
         }
         Ok(Some(metric.stat(stat, asked.part.window, asked.band)))
+    }
+
+    /// When the first sample of a window is inside a band; k6's are known second by second, each by its mean.
+    pub(crate) fn first_in_band(
+        &self,
+        file: &File,
+        from: &str,
+        window: Window,
+        band: [f64; 2],
+    ) -> Option<i64> {
+        let (source, _) = part(file, from)?;
+        let points = match source {
+            Source::Monitor { name, kind, .. } => self.samples.get(&key(name, kind))?.points(window),
+            Source::Series(selector) => {
+                let metric = self.series()?.ok()?.metric(&selector).ok()??;
+                metric.points(Stat::Avg, window).ok()?
+            }
+        };
+        let mut inside = points.into_iter().filter(|(_, value)| in_band(*value, band));
+        inside.next().map(|(t, _)| t)
     }
 
     /// What a chart of a gate shows, over a window; empty where there is nothing.

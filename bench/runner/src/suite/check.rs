@@ -222,7 +222,7 @@ fn check_meta(file: &File) -> Result<(), Problem> {
 fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
     match from.get_ref().split_once('.') {
         Some(("summary", path)) if !path.is_empty() => Ok(()),
-        Some(("series" | "monitor", _)) => Ok(()),
+        Some(("series" | "monitor" | "chaos", _)) => Ok(()),
         Some(("machine", name)) if MACHINE_VALUES.contains(&name) => Ok(()),
         Some(("machine", name)) => Err(problem(
             from,
@@ -235,7 +235,7 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
         _ => Err(problem(
             from,
             format!(
-                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, series.METRIC.STAT or monitor.ID.NAME.STAT",
+                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, series.METRIC.STAT, monitor.ID.NAME.STAT or chaos.ID.NAME",
                 from.get_ref()
             ),
         )),

@@ -2,6 +2,7 @@
 
 pub(crate) mod alert;
 pub(crate) mod answer;
+pub(crate) mod append;
 pub(crate) mod chaos;
 pub(crate) mod command;
 pub(crate) mod compose;

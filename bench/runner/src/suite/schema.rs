@@ -312,8 +312,8 @@ pub(crate) enum MetaFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeriveTable {
     pub(crate) id: Spanned<String>,
-    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `series.METRIC.STAT` or `monitor.ID.NAME.STAT`; of what is copied, the first
-    /// that has a value counts.
+    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `series.METRIC.STAT`, `monitor.ID.NAME.STAT` or `chaos.ID.NAME`; of what is
+    /// copied, the first that has a value counts.
     pub(crate) from: Vec<Spanned<String>>,
     pub(crate) how: Spanned<How>,
     /// Lowest and highest value inside the band of `share_in_band`.
@@ -349,6 +349,8 @@ pub(crate) enum How {
     ShareInBand,
     /// Over the window, as the statistic of gates.
     LongestGap,
+    /// Seconds from a fault to the first good answer, or to the first sample inside the band.
+    FirstAfter,
 }
 
 /// `[[gate]]`

@@ -88,14 +88,6 @@ impl Fault {
             to_ms: end.unwrap_or(to_ms).min(to_ms),
         })
     }
-
-    /// The instant that its expectation is reckoned from.
-    pub(crate) fn since_ms(&self) -> Option<i64> {
-        match self.expected.as_ref()?.first_after {
-            After::Inject => self.injected_ms,
-            After::Undo => self.undone_ms,
-        }
-    }
 }
 
 /// All faults of a run.

@@ -147,6 +147,23 @@ impl OverTime {
         }
     }
 
+    /// Seconds from a fault to the first good answer to what it expects, or to the first sample inside the band of the table.
+    pub(super) fn first_after(&self, file: &File, table: &DeriveTable) -> Option<f64> {
+        let (fault, looked_at) = table.from.split_first()?;
+        let fault = self.faults.of(fault.get_ref().strip_prefix("chaos.")?)?;
+        let Some(from) = looked_at.first() else {
+            return Some(fault.expected.as_ref()?.first_good_ms? / 1000.0);
+        };
+        let window = self.window()?;
+        let since = Window {
+            from_ms: fault.injected_ms?,
+            ..window
+        };
+        let band = *table.band.as_ref()?.get_ref();
+        let t = self.recorded.first_in_band(file, from.get_ref(), since, band)?;
+        Some(seconds(t - since.from_ms))
+    }
+
     /// What was injected while the run went on.
     pub(super) fn faults(&self) -> &Faults {
         &self.faults

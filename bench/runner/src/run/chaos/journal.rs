@@ -109,13 +109,27 @@ impl Journal {
     /// # Errors
     /// There is no place for it, or others may write there.
     pub(crate) fn open() -> anyhow::Result<Self> {
+        let place = Self::place().ok_or_else(|| {
+            exit::set_up("no place for the journal of faults: neither HOME nor XDG_STATE_HOME names a folder; give one")
+        })?;
+        Self::at(&place)
+    }
+
+    /// The same if it is there.
+    ///
+    /// # Errors
+    /// Others may write there.
+    pub(crate) fn existing() -> anyhow::Result<Option<Self>> {
+        let place = Self::place().filter(|place| place.exists());
+        place.map(|place| Self::at(&place)).transpose()
+    }
+
+    fn place() -> Option<PathBuf> {
         let given = std::env::var_os("XDG_STATE_HOME").filter(|given| !given.is_empty());
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
         let state = given.map(PathBuf::from).or_else(home);
-        let state = state.filter(|place| place.is_absolute()).ok_or_else(|| {
-            exit::set_up("no place for the journal of faults: neither HOME nor XDG_STATE_HOME names a folder; give one")
-        })?;
-        Self::at(&state.join(PLACE))
+        let state = state.filter(|place| place.is_absolute())?;
+        Some(state.join(PLACE))
     }
 
     fn at(place: &Path) -> anyhow::Result<Self> {

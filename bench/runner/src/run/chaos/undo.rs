@@ -94,14 +94,18 @@ fn take_back(kept: &Kept) -> Result<(), String> {
 /// # Errors
 /// The journal cannot be read, or something could not be taken back (exit code 2): the text names it. What comes before it was.
 pub(crate) fn leftovers(forget: bool) -> anyhow::Result<Vec<String>> {
-    let journal = Journal::open()?;
+    let Some(journal) = Journal::existing()? else {
+        return Ok(Vec::new());
+    };
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for kept in journal.left()? {
         let entry = &kept.entry;
+        let what = format!("fault {} of {}", entry.fault, entry.folder);
         if entry.is_seen_to() {
+            let runner = entry.runner.process();
+            done.push(format!("{what}: left to its runner, process {runner}, which runs"));
             continue;
         }
-        let what = format!("fault {} of {}", entry.fault, entry.folder);
         let (gone, taken) = (entry.is_gone(), || take_back(&kept));
         // What it was in may end while it is asked.
         match if gone { Ok(()) } else { taken() } {
