@@ -297,10 +297,20 @@ fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s
     });
     let records = suite.file.record.iter();
     let records = records.map(|table| (format!("record {}", table.id.get_ref()), &table.source));
+    let servers = suite.file.server.iter();
+    let servers = servers.map(|table| (format!("server {}", table.id.get_ref()), &table.source));
+    let proxies = suite.file.proxy.iter();
+    let proxies = proxies.map(|table| (format!("proxy {}", table.id.get_ref()), &table.to));
     let tables = of_target.chain(clean).chain(monitors).chain(records);
-    tables
-        .map(|(what, text)| (what, text.get_ref().as_str()))
-        .collect()
+    let texts = tables.chain(servers).chain(proxies);
+    let texts = texts.map(|(what, text)| (what, text.get_ref().as_str()));
+    let chaos = suite.file.chaos.iter().flat_map(|table| {
+        let url = table.url.as_ref().map(|url| url.get_ref().as_str());
+        let asked = table.expect.as_ref().map(|expect| expect.get_ref().url.as_str());
+        let texts = [url, asked].into_iter().flatten();
+        texts.map(|text| (format!("chaos {}", table.id.get_ref()), text))
+    });
+    texts.chain(chaos).collect()
 }
 
 impl<'a> PlannedRun<'a> {

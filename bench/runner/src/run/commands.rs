@@ -210,6 +210,7 @@ impl Round<'_, '_> {
         let end = began + self.run.bound;
         for (table, program) in self.run.scenario.command.iter().zip(programs) {
             if inbox.check().is_err() {
+                watch.ending(Cause::Interrupt, inbox);
                 return Ok(Cause::Interrupt);
             }
             let own = table.time_limit.map(|limit| Instant::now() + limit);
@@ -217,6 +218,7 @@ impl Round<'_, '_> {
             let call = self.call(table, program, repeat, deadline, needs, inbox, watch)?;
             let cause = call.cause;
             if matches!(cause, Cause::Interrupt | Cause::TargetEnded) {
+                watch.ending(cause, inbox);
                 return Ok(cause);
             }
             let good = self.count(table, repeat, &call);

@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::looks_at;
-use super::schema::{CleanKind, File, MACHINE_VALUES};
+use super::schema::{CleanKind, File, MACHINE_VALUES, Method};
 use super::section::Section;
 use super::{
     check_alerts, check_chaos, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
@@ -263,6 +263,17 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         }
         check_gates::compared(file, &compare.metric, &compare.stat)?;
         if let Some(limit) = &compare.worse_than
+            && compare.method == Method::PairedDifference
+        {
+            if !limit.get_ref().is_finite() || *limit.get_ref() < 0.0 {
+                let text = format!(
+                    "`worse_than` is {}; allowed: a number from 0 on, in the unit of {}",
+                    limit.get_ref(),
+                    compare.metric.get_ref()
+                );
+                return Err(problem(limit, text));
+            }
+        } else if let Some(limit) = &compare.worse_than
             && !(0.0..10.0).contains(limit.get_ref())
         {
             let text = format!(

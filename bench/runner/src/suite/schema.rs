@@ -467,7 +467,8 @@ pub(crate) struct CompareTable {
     pub(crate) base: Spanned<String>,
     #[serde(default)]
     pub(crate) method: Method,
-    /// By how much a variant may be worse than the base, as a share; beyond, the plan fails.
+    /// By how much a variant may be worse than the base, as a share, or in the unit of what is compared by its difference; beyond, the
+    /// plan fails.
     pub(crate) worse_than: Option<Spanned<f64>>,
     #[serde(default)]
     pub(crate) worse: Worse,
@@ -493,12 +494,14 @@ pub(crate) enum PairBy {
 }
 
 /// How a difference is estimated.
-#[derive(Debug, Clone, Copy, Default, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Method {
     /// Student's t on the log ratios of the pairs.
     #[default]
     PairedLogRatio,
+    /// Student's t on the differences of the pairs, in the unit of the values.
+    PairedDifference,
     /// The ratio of the geometric means, without an interval; only between two folders, never declared.
     #[serde(skip_deserializing)]
     GeometricMeans,
