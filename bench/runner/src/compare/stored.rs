@@ -86,7 +86,9 @@ pub(crate) struct Gate {
     pub(crate) class: String,
     pub(crate) holds: bool,
     pub(crate) text: String,
-    /// Of a gate over time.
+    #[serde(default)]
+    pub(crate) value: Option<f64>,
+    /// What the value was held against; none of a built-in gate.
     pub(crate) limit: Option<f64>,
 }
 

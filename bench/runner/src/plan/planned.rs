@@ -387,7 +387,11 @@ impl<'a> PlannedRun<'a> {
 
     /// The run in a few words.
     pub(crate) fn title(&self) -> String {
-        let mut title = format!("{} / {}", self.scenario.id.get_ref(), self.branch);
+        let scenario = self.scenario.id.get_ref();
+        let mut title = match self.target.kind {
+            TargetKind::None => scenario.clone(),
+            _ => format!("{scenario} / {}", self.branch),
+        };
         if !self.point.is_empty() {
             title = format!("{title}, {}", points::shown(&self.point));
         }

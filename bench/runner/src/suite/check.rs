@@ -105,6 +105,15 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
             "`folder` must begin with {timestamp}/: each call of the runner gets a folder of its own",
         ));
     }
+    if let Some(share) = &file.suite.regression
+        && !(0.0..10.0).contains(share.get_ref())
+    {
+        let text = format!(
+            "`regression` is {}; allowed: a share from 0 on, as 0.1 for 10 %",
+            share.get_ref()
+        );
+        return Err(problem(share, text));
+    }
     check_targets::targets(file)?;
     check_clean::tables(file)?;
     check_meta(file)?;

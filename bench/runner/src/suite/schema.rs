@@ -102,6 +102,8 @@ pub(crate) struct SuiteTable {
     pub(crate) on_fail: OnFail,
     /// What `--quick` multiplies the declared loads by.
     pub(crate) quick_scale: Option<Spanned<f64>>,
+    /// By which share an objective may be worse than what was accepted, before that is told.
+    pub(crate) regression: Option<Spanned<f64>>,
     /// Which exit code is handed on.
     #[serde(default)]
     pub(crate) exit: Policy,
