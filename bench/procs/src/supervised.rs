@@ -24,12 +24,14 @@ const POLL: Duration = Duration::from_millis(10);
 /// What is called with each line, its end included.
 pub type EachLine = Box<dyn FnMut(&[u8]) + Send>;
 
-/// Where the output of a child goes, standard output and standard error alike.
+/// Where the output of a child goes.
 pub enum Output {
-    /// Into this file.
+    /// Standard output and standard error alike into this file.
     File(File),
-    /// To this function, line by line, on a thread of its own. The function is dropped after the last line.
+    /// Both to this function, line by line, on a thread of its own. The function is dropped after the last line.
     Lines(EachLine),
+    /// Standard output to the first function and standard error to the second, likewise: for who reads what a program answers.
+    LinesApart(EachLine, EachLine),
 }
 
 /// A running child with its name for messages.
@@ -41,8 +43,8 @@ pub enum Output {
 pub struct Supervised {
     name: String,
     child: Child,
-    /// Says when all lines have been handed over.
-    lines: Option<Receiver<()>>,
+    /// Each says when all lines of a pipe have been handed over.
+    lines: Vec<Receiver<()>>,
     grace: Duration,
     /// It has been waited for: its id, which is its group's too, may be another's.
     reaped: bool,
@@ -71,14 +73,20 @@ impl Supervised {
             Output::File(file) => {
                 let log = || format!("opening the log of {name}");
                 command.stdout(doing(log, file.try_clone())?).stderr(file);
-                None
+                Vec::new()
             }
             Output::Lines(each) => {
                 let (reader, writer) = doing(pipe, std::io::pipe())?;
                 command
                     .stdout(doing(pipe, writer.try_clone())?)
                     .stderr(writer);
-                Some((reader, each))
+                vec![(reader, each)]
+            }
+            Output::LinesApart(each, each_error) => {
+                let (reader, writer) = doing(pipe, std::io::pipe())?;
+                let (error_reader, error_writer) = doing(pipe, std::io::pipe())?;
+                command.stdout(writer).stderr(error_writer);
+                vec![(reader, each), (error_reader, each_error)]
             }
         };
         let parent = rustix::process::getpid();
@@ -101,7 +109,10 @@ impl Supervised {
         Ok(Self {
             name: name.to_owned(),
             child: child?,
-            lines: lines.map(|(reader, each)| hand_over(reader, each)),
+            lines: lines
+                .into_iter()
+                .map(|(reader, each)| hand_over(reader, each))
+                .collect(),
             grace,
             reaped: false,
         })
@@ -202,7 +213,7 @@ impl Supervised {
     }
 
     fn drain(&mut self) {
-        if let Some(lines) = self.lines.take() {
+        for lines in self.lines.drain(..) {
             // Who has left the group may hold the pipe open; its output is not worth waiting for any longer.
             let _ = lines.recv_timeout(OUTPUT_LIMIT);
         }

@@ -22,12 +22,14 @@ use crate::monitoring::place::Place;
 use crate::monitoring::serve;
 use crate::plan::Plan;
 use crate::report;
+use crate::run::chaos::undo::leftovers;
 use crate::run::clean;
 use crate::run::settle::settle;
 use crate::run::sql::Reset;
 use crate::session;
 use crate::session::{Manner, lock};
 use crate::suite::Suite;
+use crate::suite::append;
 use crate::suite::given::Given;
 use crate::suite::schema::{CleanKind, TargetKind};
 use crate::terminal::{self, Terminal, say};
@@ -255,6 +257,24 @@ enum Verb {
         /// Folder of the monitor
         folder: PathBuf,
     },
+    /// Take back the faults that runs have left whose runner was killed
+    ///
+    /// A fault is written down before it is injected. Its own run takes it back, however that ends; where something ended the runner,
+    /// the next `run` does it, or this. Exit code 2 where one could not be taken back.
+    Undo {
+        /// Forget those that cannot be taken back: you have done it by hand
+        #[arg(long)]
+        forget: bool,
+    },
+    /// Add a scenario to a suite that nobody has implemented yet
+    ///
+    /// It is the last in the suite's order, and its verdict is NOT_IMPLEMENTED.
+    NewGate {
+        /// Suite file, or the name of one in bench/suites/
+        suite: String,
+        /// What it is called
+        id: String,
+    },
     /// List suites with their scenarios and variants
     List {
         /// Suite file, or the name of one in bench/suites/; all when left out
@@ -289,7 +309,7 @@ enum BaselineVerb {
 /// Who is told what a call does.
 #[derive(Debug, Args)]
 struct Watched {
-    /// Go on with the other runs even if one could not be started
+    /// Go on with the other runs even if one does not pass, or could not be started
     #[arg(long)]
     keep_going: bool,
     /// Go on without this terminal: returns once the first run may begin
@@ -473,6 +493,20 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             monitor::monitor(&suite, &Plan::new(&suite, &selection)?, &what)
         }
         Verb::ServeMonitor { folder } => serve::serve(&Place::at(&folder)).map(|()| exit::OK),
+        Verb::Undo { forget } => {
+            let done = leftovers(forget)?;
+            done.iter().for_each(|done| say(done));
+            if done.is_empty() {
+                say("no fault is left");
+            }
+            Ok(exit::OK)
+        }
+        Verb::NewGate { suite, id } => {
+            let suite = Suite::load(&suite)?;
+            append::stub(&suite, &id)?;
+            say(&format!("{}: a scenario {id}, NOT_IMPLEMENTED", suite.path.display()));
+            Ok(exit::OK)
+        }
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],

@@ -51,7 +51,7 @@ pub(crate) fn report(folder: &Path, allowed: &[String], stream: &Stream) -> anyh
 /// # Errors
 /// The evidence cannot be read again or the report cannot be written.
 pub(crate) fn of_plan(suite: &Suite, folder: &Path, stream: &Stream) -> anyhow::Result<i32> {
-    if suite.file.report.is_none() && !limited(suite) {
+    if suite.file.report.is_none() && !limited(suite) && suite.file.suite.regression.is_none() {
         return Ok(exit::OK);
     }
     write(&Stored::open(folder)?, &[], stream)

@@ -1,17 +1,23 @@
 //! One attempt at a run: from its precondition to its verdict.
 
+use std::path::Path;
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
 use crate::run::build::{self, Identity, Started};
+use crate::run::chaos::timeline::{Parts, Timeline};
 use crate::run::clean;
+use crate::run::commands::{self, Commands};
 use crate::run::conclude::conclude;
 use crate::run::declared;
 use crate::run::inbox::Inbox;
 use crate::run::inspect;
-use crate::run::k6::{Call, Finished, Watch};
+use crate::run::driver::{Finished, Watch};
+use crate::run::k6::Call;
 use crate::run::logs::Slices;
 use crate::run::meta::{Meta, RedisFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
@@ -19,6 +25,7 @@ use crate::run::processors::{self, Split};
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::series;
+use crate::run::server;
 use crate::run::settle::settle;
 use crate::run::sql::Reset;
 use crate::run::target;
@@ -29,7 +36,7 @@ use crate::suite::schema::{RecordTable, TargetKind};
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit::{self, Stop};
 use crate::values::mask::{masked, masked_address};
-use crate::verdict::facts::Machine;
+use crate::verdict::facts::{Cause, Machine};
 use crate::verdict::gates::Verdict;
 use crate::verdict::judge::Judgement;
 
@@ -64,6 +71,9 @@ impl Attempt<'_, '_> {
     pub(crate) fn make(&mut self, run_id: &str) -> anyhow::Result<Outcome> {
         let mut meta = Meta::new(self.shared, self.run, self.number, run_id, self.redis)?;
         meta.write(self.folder)?;
+        if let Some(why) = &self.run.scenario.stub {
+            return self.not_implemented(why.get_ref(), meta);
+        }
         let error = match self.work(run_id, &mut meta) {
             Ok(Judgement { verdict, code, .. }) => {
                 return Ok(Outcome {
@@ -81,8 +91,35 @@ impl Attempt<'_, '_> {
             Verdict::NotRun
         };
         let code = exit::code_of(&error);
+        self.unjudged(verdict, code, &format!("{error:#}"), meta)?;
+        Ok(Outcome {
+            verdict,
+            code,
+            error: (!interrupted).then_some(error),
+        })
+    }
+
+    /// A run of a scenario that there is nothing of yet: it starts nothing, and does not pass.
+    fn not_implemented(&self, why: &str, meta: Meta) -> anyhow::Result<Outcome> {
+        let (verdict, code) = (Verdict::NotImplemented, exit::GATE);
+        self.unjudged(verdict, code, why, meta)?;
+        Ok(Outcome {
+            verdict,
+            code,
+            error: None,
+        })
+    }
+
+    /// Completes the evidence of a run that there is nothing to judge of.
+    fn unjudged(
+        &self,
+        verdict: Verdict,
+        code: i32,
+        why: &str,
+        mut meta: Meta,
+    ) -> anyhow::Result<()> {
         self.folder.release();
-        let reason = masked(&format!("{error:#}"));
+        let reason = masked(why);
         if !self.folder.has("verdict.json") {
             let record = json!({ "schemaVersion": 1, "verdict": verdict, "reasons": [&reason], "k6ExitCode": null, "exitCode": code, "gates": [] });
             self.folder.write_json("verdict.json", &record)?;
@@ -94,11 +131,7 @@ impl Attempt<'_, '_> {
             verdict: verdict.to_string(),
             title: self.run.title(),
         });
-        Ok(Outcome {
-            verdict,
-            code,
-            error: (!interrupted).then_some(error),
-        })
+        Ok(())
     }
 
     fn work(&mut self, run_id: &str, meta: &mut Meta) -> anyhow::Result<Judgement> {
@@ -130,7 +163,8 @@ impl Attempt<'_, '_> {
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
         self.clean(cleaning)?;
         let mut program = None;
-        if !external {
+        let alone = self.run.target.kind == TargetKind::None;
+        if !external && !alone {
             // A program of somebody else's need not know `--version`, and might serve instead.
             let (started, version) = match &self.run.under_test.program {
                 Some(given) => (given.clone(), None),
@@ -186,6 +220,7 @@ impl Attempt<'_, '_> {
             Some(started) => {
                 Identity::of_program(started).and_version(build::answered(suite, self.run)?)
             }
+            None if alone => Identity::of_commands(&self.run.harness(suite)?),
             None => build::of_external(suite, self.run)?,
         };
         meta.build(&self.run.under_test, &identity);
@@ -235,26 +270,13 @@ impl Attempt<'_, '_> {
     ) -> anyhow::Result<(Finished, Machine, Result<(), String>)> {
         let folder = self.folder;
         cleaning.step(folder, clean::Plan::verify)?;
-        let mut call = Call::new(
-            &self.shared.k6.path,
-            &self.run.script,
-            &self.run.vars,
-            run_id,
-        );
-        call.settings(self.run.scenario.k6_settings());
-        call.load(&self.run.load.scenarios, &self.run.args);
-        let said = inspect::ask(&call, self.inbox)?;
-        declared::check(&self.run.load.scenarios, &said)?;
-        trend_stats::add(&mut call, self.shared.suite, said.options(), self.stream);
-        series::add(&mut call, self.shared.suite, self.run.scenario, folder)?;
-        let live = Live::begin(
-            self.shared.suite,
-            self.run,
-            run_id,
-            said.options(),
-            &mut call,
-            self.stream,
-        )?;
+        let (call, live) = match &self.run.script {
+            Some(script) => {
+                let (call, live) = self.call(&script.clone(), run_id)?;
+                (Some(call), live)
+            }
+            None => (None, None),
+        };
         if let Some(live) = &live {
             meta.watched(live.whom());
         }
@@ -262,6 +284,17 @@ impl Attempt<'_, '_> {
         let split = Split::of(self.run).and_then(Result::ok);
         let own = split.as_ref().map(Split::of_generator);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes, own)?;
+        let needs = targets.watch(self.inbox);
+        let timeline = Timeline::new(Parts {
+            suite: self.shared.suite,
+            run: self.run,
+            quick: self.shared.quick,
+            folder,
+            stream: self.stream,
+            targets: &mut *targets,
+            needs: needs.clone(),
+            processes,
+        })?;
         let mut watched = Watched {
             folder,
             processes,
@@ -269,21 +302,38 @@ impl Attempt<'_, '_> {
             machine: Machine::default(),
             live,
             stream: self.stream,
+            timeline,
         };
-        let needs = targets.watch(self.inbox);
         self.inbox.check()?;
         let bound = split.as_ref().map(Split::generator).transpose()?;
-        let finished = call.run(
-            folder,
-            self.run.bound,
-            &needs,
-            self.inbox,
-            self.stream,
-            &mut watched,
-        )?;
+        let finished = match &call {
+            Some(call) => call.run(
+                folder,
+                self.run.bound,
+                &needs,
+                self.inbox,
+                self.stream,
+                &mut watched,
+            )?,
+            None => {
+                let commands = Commands {
+                    suite: self.shared.suite,
+                    run: self.run,
+                    quick: self.shared.quick,
+                    folder,
+                    stream: self.stream,
+                };
+                commands::run(&commands, &needs, self.inbox, &mut watched)?
+            }
+        };
         drop(bound);
+        let machine = std::mem::take(&mut watched.machine);
+        // With what was taken back before.
+        drop(watched);
+        server::read(self.shared.suite, self.run, folder);
         logs.end(folder);
-        meta.k6_ended(&call.shown(), &finished);
+        let shown = call.map_or_else(|| "none, commands ran".to_owned(), |call| call.shown());
+        meta.k6_ended(&shown, &finished);
         for record in &self.shared.suite.file.record {
             if let Some(answer) = recorded(record, &self.run.vars, run_id) {
                 meta.recorded(record.id.get_ref(), &answer);
@@ -291,7 +341,28 @@ impl Attempt<'_, '_> {
         }
         // What fails from here on is among the faults, and the verdict tells it.
         let _ = meta.write(folder);
-        Ok((finished, watched.machine, targets.healthy()))
+        Ok((finished, machine, targets.healthy()))
+    }
+
+    /// k6's command line, and who watches the run live.
+    fn call(&mut self, script: &Path, run_id: &str) -> anyhow::Result<(Call, Option<Live>)> {
+        let suite = self.shared.suite;
+        let mut call = Call::new(&self.shared.k6.path, script, &self.run.vars, run_id);
+        call.settings(self.run.scenario.k6_settings());
+        call.load(&self.run.load.scenarios, &self.run.args);
+        let said = inspect::ask(&call, self.inbox)?;
+        declared::check(&self.run.load.scenarios, &said)?;
+        trend_stats::add(&mut call, suite, said.options(), self.stream);
+        series::add(&mut call, suite, self.run.scenario, self.folder)?;
+        let live = Live::begin(
+            suite,
+            self.run,
+            run_id,
+            said.options(),
+            &mut call,
+            self.stream,
+        )?;
+        Ok((call, live))
     }
 
     /// Waits for what an earlier run still holds, and says what it does not give back.
@@ -379,19 +450,37 @@ struct Watched<'a> {
     /// Where somebody watches the run.
     live: Option<Live>,
     stream: &'a Stream,
+    /// The faults of the run.
+    timeline: Timeline<'a>,
 }
 
 impl Watch for Watched<'_> {
-    fn began(&mut self, id: u32) {
-        self.processes.add("k6", id);
+    fn began(&mut self, id: Option<u32>) {
+        if let Some(id) = id {
+            self.processes.add("k6", id);
+        }
         // Without it the run is as good.
         if let Some(Err(error)) = self.live.as_mut().map(Live::began) {
             let text = format!("warning  the run cannot be watched: {error:#}");
             self.stream.tell(Event::Finding { text });
         }
+        self.timeline.begin();
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.timeline.due()
+    }
+
+    fn act(&mut self, inbox: &Inbox) {
+        self.timeline.act(Some(inbox));
+    }
+
+    fn ending(&mut self, cause: Cause, inbox: &Inbox) {
+        self.timeline.ending(cause, Some(inbox));
     }
 
     fn ended(&mut self) -> anyhow::Result<()> {
+        self.timeline.end();
         if let Some(monitors) = self.monitors.take() {
             self.machine = monitors.stop(self.folder)?;
         }

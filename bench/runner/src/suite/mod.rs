@@ -2,6 +2,9 @@
 
 pub(crate) mod alert;
 pub(crate) mod answer;
+pub(crate) mod append;
+pub(crate) mod chaos;
+pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod each;
 pub(crate) mod expression;
@@ -17,6 +20,7 @@ pub(crate) mod scenario;
 pub(crate) mod schema;
 pub(crate) mod scope;
 pub(crate) mod section;
+pub(crate) mod server;
 pub(crate) mod stat;
 pub(crate) mod target;
 pub(crate) mod vars;
@@ -24,7 +28,9 @@ pub(crate) mod waits;
 
 mod check;
 mod check_alerts;
+mod check_chaos;
 mod check_clean;
+pub(crate) mod check_command;
 mod check_derive;
 mod check_gates;
 mod check_ladder;

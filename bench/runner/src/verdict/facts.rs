@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::suite::schema::Class;
 use crate::values::exit::Policy;
+use crate::verdict::commands::Calls;
 use crate::verdict::gates::Judged;
 use crate::verdict::thresholds::Crossed;
 
@@ -77,6 +78,9 @@ pub(crate) struct Facts {
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
     pub(crate) generator_cpu_percent_mean: Option<f64>,
+    /// What became of the commands that ran in place of k6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commands: Option<Calls>,
 }
 
 /// What k6 says once where every user that it may have waits, and an iteration is due.
@@ -118,13 +122,20 @@ pub(crate) fn aborted(output: &str) -> Option<String> {
 impl Facts {
     /// The gates that hold for every run without being declared. `crossed`: by the summary.
     pub(crate) fn judge(&self, crossed: &Crossed) -> Vec<Judged> {
-        let mut gates = vec![
+        let of_k6 = [
             self.exit(crossed),
             Judged::built_in(
                 "k6-in-time",
                 self.cause != Cause::Limit,
                 "k6 ends by itself within its bound",
             ),
+        ];
+        let mut gates = if self.commands.is_none() {
+            of_k6.to_vec()
+        } else {
+            Vec::new()
+        };
+        gates.extend([
             Judged::built_in(
                 "summary",
                 self.summary,
@@ -147,8 +158,9 @@ impl Facts {
                     format!("missing or not whole: {}", self.evidence_missing.join(", "))
                 },
             ),
-        ];
-        if let Some(share) = self.generator_cpu_percent_mean {
+        ]);
+        let generator = self.generator_cpu_percent_mean;
+        if let Some(share) = generator.filter(|_| self.commands.is_none()) {
             gates.push(Judged::built_in(
                 "generator-cpu",
                 share <= GENERATOR_CAP,
@@ -229,6 +241,7 @@ mod tests {
             unhealthy: None,
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
+            commands: None,
         };
         assert!(
             good.judge(&Crossed::default())
@@ -330,6 +343,7 @@ mod tests {
                 unhealthy: None,
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
+                commands: None,
             };
             verdict(&facts.judge(&Crossed::default()))
         };

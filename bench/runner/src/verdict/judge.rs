@@ -59,7 +59,12 @@ impl Evidence {
         };
         let mut gates = self.facts.judge(&crossed);
         let lasted = self.summary.as_ref().and_then(health::lasted);
-        gates.extend(self.health.as_ref().map(|health| health.judge(lasted)));
+        let calls = self.facts.commands.as_ref();
+        gates.extend(calls.iter().flat_map(|calls| calls.judge(&suite.file, &self.scenario)));
+        gates.extend(self.over_time.faults().judge(&suite.file, &self.scenario));
+        // There is no generator where commands run.
+        let health = self.health.as_ref().filter(|_| calls.is_none());
+        gates.extend(health.map(|health| health.judge(lasted)));
         let measured = self.health.as_ref().is_some_and(Health::is_measured);
         let by_services = self
             .health
@@ -71,7 +76,8 @@ impl Evidence {
         let well = measured && gates.iter().all(sound);
         gates.extend(self.over_time.whole().map(series_complete));
         let place = gates.len();
-        let dropped = self.summary.as_ref().map(nothing_dropped);
+        let of_k6 = self.summary.as_ref().filter(|_| calls.is_none());
+        let dropped = of_k6.map(nothing_dropped);
         let has_dropped = dropped.as_ref().is_some_and(|gate| !gate.holds);
         gates.extend(dropped);
         let evidence = gates::Evidence {

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::page::Page;
 use super::sampler::{self, Values};
 use crate::suite::monitor::Pick;
+use crate::values::place::at;
 
 /// The status, among what is picked.
 const STATUS: &str = "status";
@@ -51,14 +52,6 @@ impl Sampler {
         }
         values
     }
-}
-
-/// What stands at names joined by dots; in a list the name is a number, from 0 on.
-fn at<'a>(answer: &'a Json, path: &str) -> Option<&'a Json> {
-    path.split('.').try_fold(answer, |place, name| match place {
-        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
-        place => place.get(name),
-    })
 }
 
 impl sampler::Sampler for Sampler {
