@@ -8,8 +8,8 @@
 /**
  * @typedef {object} Config
  * @property {string} baseUrl without a slash at the end
- * @property {boolean} quick whether loads are short and small
- * @property {number} seconds that the load of the gate lasts
+ * @property {boolean} quick whether what is counted is small: by QUICK=1, or as the load is less than half as long as usual
+ * @property {number} seconds that the load of the gate lasts; GATE_MS has it in ms
  * @property {number} views that are open at once, phase 6
  * @property {number} rows of the database, phase 5
  * @property {number} rate calls of nodes to begin in a second, phase 9
@@ -34,27 +34,30 @@ export function readConfig(env, { seconds = 60 } = {}) {
       throw new Error(`${name} would replace all loads of a gate by one that measures nothing, got "${env[name]}"; QUICK=1 makes them short and small`);
     }
   }
-  const quick = text('QUICK', '0');
-  if (quick !== '0' && quick !== '1') {
+  const wanted = text('QUICK', '0');
+  if (wanted !== '0' && wanted !== '1') {
     refuse('QUICK', '0 or 1');
   }
-  const whole = (/** @type {string} */ name, /** @type {number} */ full, /** @type {number} */ small) => {
-    const value = Number(text(name, String(quick === '1' ? small : full)));
+  const whole = (/** @type {string} */ name, /** @type {number} */ usually) => {
+    const value = Number(text(name, String(usually)));
     return Number.isSafeInteger(value) && value >= 1 ? value : refuse(name, 'a whole number of at least 1');
   };
+  const length = Math.ceil(whole('GATE_MS', 1000 * (wanted === '1' ? Math.min(seconds, 8) : seconds)) / 1000);
+  const quick = wanted === '1' || 2 * length < seconds;
+  const sized = (/** @type {string} */ name, /** @type {number} */ full, /** @type {number} */ small) => whole(name, quick ? small : full);
   const baseUrl = text('BASE_URL', 'http://localhost:4000').replace(/\/+$/, '');
   if (!/^https?:\/\/./.test(baseUrl)) {
     refuse('BASE_URL', 'an address that begins with http:// or https://');
   }
   return {
     baseUrl,
-    quick: quick === '1',
-    seconds: whole('SECONDS', seconds, Math.min(seconds, 8)),
-    views: whole('VIEWS', 1000, 100),
-    rows: whole('ROWS', 1000000, 100000),
-    rate: whole('RPC_RATE', 1000, 200),
-    requests: whole('REQUESTS', 10000, 1000),
-    kills: whole('KILLS', 5, 1),
+    quick,
+    seconds: length,
+    views: sized('VIEWS', 1000, 100),
+    rows: sized('ROWS', 1000000, 100000),
+    rate: whole('RPC_RATE', 1000),
+    requests: sized('REQUESTS', 10000, 1000),
+    kills: sized('KILLS', 5, 1),
     results: text('RESULTS', '.cache/phase-results.json'),
   };
 }
