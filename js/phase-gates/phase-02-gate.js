@@ -3,7 +3,8 @@
 
 import { check } from 'k6';
 
-import { gate, milliseconds, repeated } from './lib/gate.js';
+import { gate, repeated } from './lib/gate.js';
+import { milliseconds } from './lib/numbers.js';
 
 const { options, feed, handleSummary, get, post } = gate(2, 'Processes, mailboxes', ({ quick }) => ({
   message_passing: repeated('batches', quick ? 10 : 20),

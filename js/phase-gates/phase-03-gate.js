@@ -4,7 +4,8 @@
 import { check, sleep } from 'k6';
 import http from 'k6/http';
 
-import { gate, milliseconds, POLL, repeated } from './lib/gate.js';
+import { gate, POLL, repeated } from './lib/gate.js';
+import { milliseconds } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, get, post } = gate(3, 'GenServer, supervision', ({ seconds, quick }) => ({
   genserver_calls: { executor: 'constant-arrival-rate', exec: 'call', rate: 550, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 50, maxVUs: 100 },

@@ -3,7 +3,8 @@
 
 import { check } from 'k6';
 
-import { gate, milliseconds, repeated } from './lib/gate.js';
+import { gate, repeated } from './lib/gate.js';
+import { milliseconds } from './lib/numbers.js';
 
 const { options, feed, handleSummary, post } = gate(4, 'Naming, fleets', ({ quick }) => ({ fleets: repeated('fleets', quick ? 10 : 20) }));
 

@@ -1,7 +1,8 @@
 // @ts-check
 /** Phase 7, ingestion and jobs: measured in the target; an overload has to be held back, and nothing may get lost. */
 
-import { gate, milliseconds, repeated } from './lib/gate.js';
+import { gate, repeated } from './lib/gate.js';
+import { milliseconds } from './lib/numbers.js';
 
 const { options, feed, handleSummary, post } = gate(7, 'Jobs, ingestion', ({ quick }) => ({
   events: repeated('events', quick ? 5 : 20),

@@ -8,7 +8,8 @@ import { check } from 'k6';
 import exec from 'k6/execution';
 import { Barrier } from 'k6/x/barrier';
 
-import { gate, milliseconds, repeated } from './lib/gate.js';
+import { gate, repeated } from './lib/gate.js';
+import { milliseconds } from './lib/numbers.js';
 
 const USERS = 50;
 const ROUNDS = 5;

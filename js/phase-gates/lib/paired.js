@@ -4,7 +4,7 @@
 import exec from 'k6/execution';
 import http from 'k6/http';
 
-import { upperBound } from './gate.js';
+import { p95, upperBound } from './numbers.js';
 
 /** Requests of a half block, after a few that nobody counts. */
 const REQUESTS = 200;
@@ -12,11 +12,6 @@ const FIRST = 20;
 
 /** What this user has seen so far. @type {number[]} */
 const differences = [];
-
-/** @param {number[]} values */
-function p95(values) {
-  return values.sort((a, b) => a - b)[Math.ceil(values.length * 0.95) - 1];
-}
 
 /**
  * One block: with, then without, or the other way round. After the last of `blocks`, at least six, it gives the upper bound of what it
