@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
+use crate::run::driver::{self, Finished, Watch};
 use crate::run::environment::clean_environment;
 use crate::run::inbox::{Inbox, Message, Needs};
-use crate::run::driver::{self, Finished, Watch};
 use crate::run::process::{self, Supervised, find_on_path};
 use crate::run::scratch;
 use crate::suite::Suite;
@@ -76,17 +76,29 @@ impl Samples {
             .gate
             .iter()
             .map(|gate| gate.stat.get_ref().as_str())
-            .chain(suite.file.compare.iter().map(|table| table.stat.get_ref().as_str()))
+            .chain(
+                suite
+                    .file
+                    .compare
+                    .iter()
+                    .map(|table| table.stat.get_ref().as_str()),
+            )
             .collect();
         let mut metrics = Map::new();
         for (name, samples) in &self.trends {
             let values = trend::values(samples, asked.iter().copied());
-            metrics.insert(name.clone(), json!({ "type": "trend", "contains": "default", "values": values }));
+            metrics.insert(
+                name.clone(),
+                json!({ "type": "trend", "contains": "default", "values": values }),
+            );
         }
         for (name, samples) in &self.rates {
             let passes = samples.iter().filter(|failed| **failed).count();
             let values = trend_of_rate(passes, samples.len());
-            metrics.insert(name.clone(), json!({ "type": "rate", "contains": "default", "values": values }));
+            metrics.insert(
+                name.clone(),
+                json!({ "type": "rate", "contains": "default", "values": values }),
+            );
         }
         json!({ "metrics": metrics })
     }
@@ -265,7 +277,10 @@ impl Round<'_, '_> {
         }
         command.args(&words[1..]).current_dir(&self.suite.root);
         let shown = masked(&words.join(" "));
-        add(&self.output, &format!("[command] {id}, repeat {repeat}: {shown}\n"));
+        add(
+            &self.output,
+            &format!("[command] {id}, repeat {repeat}: {shown}\n"),
+        );
         let heard = Arc::new(Mutex::new(Heard::default()));
         let out = listener(&self.output, self.stream, id, &heard, true);
         let error = listener(&self.output, self.stream, id, &heard, false);
@@ -302,7 +317,8 @@ impl Round<'_, '_> {
         self.samples.of_command(metric::DURATION, id, call.ms);
         self.samples.failed(id, !good);
         if let Some(code) = code {
-            self.samples.of_command(metric::EXIT_CODE, id, f64::from(code));
+            self.samples
+                .of_command(metric::EXIT_CODE, id, f64::from(code));
         }
         let of_repeat = self.run.scenario.repeats.as_ref();
         let of_repeat = of_repeat.map_or_else(String::new, |_| format!(" in repeat {repeat}"));
@@ -315,7 +331,10 @@ impl Round<'_, '_> {
                         self.samples.add(name, number);
                         values.insert(name.clone(), json!(number));
                     }
-                    Err(why) => self.calls.unread.push(format!("{id}{of_repeat}: {name}: {why}")),
+                    Err(why) => self
+                        .calls
+                        .unread
+                        .push(format!("{id}{of_repeat}: {name}: {why}")),
                 }
             }
         } else if call.cause == Cause::Limit {
@@ -324,7 +343,9 @@ impl Round<'_, '_> {
                 call.ms
             ));
         } else {
-            let ended = call.status.map_or_else(String::new, |status| status.to_string());
+            let ended = call
+                .status
+                .map_or_else(String::new, |status| status.to_string());
             let said = match call.last.as_slice() {
                 [] => String::new(),
                 lines => format!("; its last words: {}", lines.join(" | ")),
@@ -465,7 +486,11 @@ fn read(table: &ValueTable, call: &Call) -> Result<f64, String> {
     let found = regex.captures_iter(&text).last();
     let word = found.and_then(|found| Some(found.get(1)?.as_str().to_owned()));
     let word = word.ok_or_else(|| format!("nothing in {place} matches `{pattern}`"))?;
-    let number = word.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    let number = word
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite());
     number.ok_or_else(|| format!("`{}` in {place} is not a number", masked(&word)))
 }
 
