@@ -40,7 +40,7 @@ pub(crate) fn of(stored: &Stored) -> anyhow::Result<Vec<Regression>> {
             continue;
         };
         let key = alike::key(&alike::conditions(&stored.suite, first));
-        let same = known.iter().filter(|baseline| {
+        let mut same = known.iter().filter(|baseline| {
             let place = (
                 baseline.scenario.as_str(),
                 &baseline.point,
@@ -48,7 +48,7 @@ pub(crate) fn of(stored: &Stored) -> anyhow::Result<Vec<Regression>> {
             );
             place == (group.scenario, &group.point, group.variant) && baseline.key == key
         });
-        let Some(baseline) = same.last() else {
+        let Some(baseline) = same.next_back() else {
             continue;
         };
         // What was accepted itself is not measured by itself.

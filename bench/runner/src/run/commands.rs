@@ -144,15 +144,20 @@ pub(super) struct Commands<'a, 'p> {
     pub(super) stream: &'a Stream,
 }
 
+/// What goes on around them: whom the run needs, what reaches the runner, and who looks on.
+pub(super) struct Around<'a> {
+    pub(super) needs: &'a Needs,
+    pub(super) inbox: &'a mut Inbox,
+    pub(super) watch: &'a mut dyn Watch,
+}
+
 /// Runs the commands of a scenario as often as it says. A target that the run `needs` and that ends, ends the command.
 ///
 /// # Errors
 /// A program is not there, a variable has no value, or the evidence cannot be kept.
 pub(super) fn run(
     commands: &Commands<'_, '_>,
-    needs: &Needs,
-    inbox: &mut Inbox,
-    watch: &mut dyn Watch,
+    around: &mut Around<'_>,
 ) -> anyhow::Result<Finished> {
     let &Commands {
         suite,
@@ -181,16 +186,16 @@ pub(super) fn run(
         calls: Calls::default(),
     };
     let began = jiff::Zoned::now();
-    watch.began(None);
+    around.watch.began(None);
     let mut worked = Ok(Cause::Own);
     for repeat in 1..=repeats {
-        worked = round.repeat(repeat, &programs, needs, inbox, watch);
+        worked = round.repeat(repeat, &programs, around);
         if !matches!(worked, Ok(Cause::Own)) {
             break;
         }
     }
     let ended = jiff::Zoned::now();
-    let watched = watch.ended();
+    let watched = around.watch.ended();
     let Round {
         output,
         record,
@@ -214,23 +219,21 @@ impl Round<'_, '_> {
         &mut self,
         repeat: u64,
         programs: &[PathBuf],
-        needs: &Needs,
-        inbox: &mut Inbox,
-        watch: &mut dyn Watch,
+        around: &mut Around<'_>,
     ) -> anyhow::Result<Cause> {
         let began = Instant::now();
         let end = began + self.run.bound;
         for (table, program) in self.run.scenario.command.iter().zip(programs) {
-            if inbox.check().is_err() {
-                watch.ending(Cause::Interrupt, inbox);
+            if around.inbox.check().is_err() {
+                around.watch.ending(Cause::Interrupt, around.inbox);
                 return Ok(Cause::Interrupt);
             }
             let own = table.time_limit.map(|limit| Instant::now() + limit);
             let deadline = own.map_or(end, |own| own.min(end));
-            let call = self.call(table, program, repeat, deadline, needs, inbox, watch)?;
+            let call = self.call(table, program, repeat, deadline, around)?;
             let cause = call.cause;
             if matches!(cause, Cause::Interrupt | Cause::TargetEnded) {
-                watch.ending(cause, inbox);
+                around.watch.ending(cause, around.inbox);
                 return Ok(cause);
             }
             let good = self.count(table, repeat, &call);
@@ -252,9 +255,7 @@ impl Round<'_, '_> {
         program: &Path,
         repeat: u64,
         deadline: Instant,
-        needs: &Needs,
-        inbox: &mut Inbox,
-        watch: &mut dyn Watch,
+        around: &mut Around<'_>,
     ) -> anyhow::Result<Call> {
         let id = table.id.get_ref();
         let work = scratch::folder("command-").context("making a folder for a command")?;
@@ -287,8 +288,8 @@ impl Round<'_, '_> {
         let began = Instant::now();
         let mut process =
             Supervised::start(id, &mut command, Output::LinesApart(out, error), GRACE)?;
-        process::watch(&process, inbox);
-        let cause = wait(&mut process, deadline, needs, inbox, watch);
+        process::watch(&process, around.inbox);
+        let cause = wait(&mut process, deadline, around);
         let ms = millis(began.elapsed());
         let status = match cause {
             Cause::Own => Some(process.end()?),
@@ -365,17 +366,11 @@ impl Round<'_, '_> {
 }
 
 /// Waits for the end of a call, of its time, of a target that it needs, or for a signal.
-fn wait(
-    process: &mut Supervised,
-    deadline: Instant,
-    needs: &Needs,
-    inbox: &mut Inbox,
-    watch: &mut dyn Watch,
-) -> Cause {
+fn wait(process: &mut Supervised, deadline: Instant, around: &mut Around<'_>) -> Cause {
     loop {
-        match driver::next(inbox, deadline, watch) {
+        match driver::next(around.inbox, deadline, around.watch) {
             Some(Message::Exited(id)) if id == process.id() => return Cause::Own,
-            Some(Message::Exited(id)) if needs.contains(id) => return Cause::TargetEnded,
+            Some(Message::Exited(id)) if around.needs.contains(id) => return Cause::TargetEnded,
             Some(Message::Exited(_)) => {}
             Some(Message::Interrupt) => return Cause::Interrupt,
             None => return Cause::Limit,

@@ -198,7 +198,7 @@ impl Journal {
             })?;
             left.push(Kept { path, entry });
         }
-        left.sort_by(|a, b| b.entry.written_ms.cmp(&a.entry.written_ms));
+        left.sort_by_key(|kept: &Kept| std::cmp::Reverse(kept.entry.written_ms));
         Ok(left)
     }
 }

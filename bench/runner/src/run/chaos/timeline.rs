@@ -382,7 +382,7 @@ impl<'a> Timeline<'a> {
             Some(Ok(())) => self.undone(number, inbox),
             Some(Err(why)) if now >= deadline => fault.stays(&why),
             None if now >= deadline => {
-                fault.stays("what takes it back did not end within its time")
+                fault.stays("what takes it back did not end within its time");
             }
             Some(Err(_)) | None => {}
         }
