@@ -51,7 +51,9 @@ fn fault(own: &Own, id: &str) -> Json {
     let record = json(&own.place.run_folder("main").join("chaos.json"));
     let faults = record["faults"].as_array().expect("faults");
     let found = faults.iter().find(|fault| fault["id"] == id);
-    found.unwrap_or_else(|| panic!("no {id}: {record:#}")).clone()
+    found
+        .unwrap_or_else(|| panic!("no {id}: {record:#}"))
+        .clone()
 }
 
 fn verdict(own: &Own) -> Verdict {
@@ -87,14 +89,21 @@ fn a_program_that_is_killed_is_started_again_and_the_run_goes_on() {
     let at = |name: &str| kill[name].as_i64().expect(name);
     assert!(at("injectMs") <= at("injectedMs") && at("undoMs") - at("injectedMs") >= 300);
     assert!(at("undoneMs") >= at("undoMs"));
-    assert!(kill["asked"].as_u64() > Some(0) && kill["firstGoodMs"].as_f64().is_some(), "{kill:#}");
+    assert!(
+        kill["asked"].as_u64() > Some(0) && kill["firstGoodMs"].as_f64().is_some(),
+        "{kill:#}"
+    );
     let judged = verdict(&own);
     assert_eq!(judged.is(), "PASS");
     for gate in ["chaos-kill", "chaos-kill-made", "back"] {
         assert_eq!(judged.gate(gate)["holds"], true, "{gate}");
     }
     let log = text(&own.place.run_folder("main").join("app.log"));
-    assert_eq!(log.matches("listening on").count(), 2, "one log of both: {log}");
+    assert_eq!(
+        log.matches("listening on").count(),
+        2,
+        "one log of both: {log}"
+    );
     assert!(journal(&own).is_empty() && own.place.left_over().is_empty());
     // What is stored says the same.
     let folder = own.place.run_folder("main");
@@ -102,7 +111,10 @@ fn a_program_that_is_killed_is_started_again_and_the_run_goes_on() {
     assert_eq!(code, 0, "{printed}");
     std::fs::remove_file(folder.join("chaos.json")).expect("removed");
     let (code, printed) = finish(own.place.runner().arg("judge").arg(&folder));
-    assert_eq!(code, 3, "without its record nothing of it is known: {printed}");
+    assert_eq!(
+        code, 3,
+        "without its record nothing of it is known: {printed}"
+    );
 }
 
 #[test]
@@ -121,7 +133,13 @@ fn who_does_not_answer_in_time_has_failed() {
     assert_eq!(code, 3, "{printed}");
     let judged = verdict(&own);
     assert_eq!(judged.is(), "FAIL", "{:#}", judged.0);
-    assert!(judged.text("chaos-kill").contains("the first good answer: none"), "{}", judged.text("chaos-kill"));
+    assert!(
+        judged
+            .text("chaos-kill")
+            .contains("the first good answer: none"),
+        "{}",
+        judged.text("chaos-kill")
+    );
     assert_eq!(judged.gate("chaos-kill-made")["holds"], true);
     let kill = fault(&own, "kill");
     assert_eq!(kill["asked"], kill["bad"], "nobody answered: {kill:#}");
@@ -137,7 +155,13 @@ impl Service {
     fn start(place: &Path) -> Self {
         let file = place.join("address");
         let mut child = Command::new(chat_service())
-            .args(["--listen", "127.0.0.1:0", "--stream-listen", "127.0.0.1:0", "--port-file"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--stream-listen",
+                "127.0.0.1:0",
+                "--port-file",
+            ])
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -150,14 +174,18 @@ impl Service {
 
     /// How its switch for chunks stands.
     fn delay(&self) -> Json {
-        let mut answer = ureq::get(format!("{}/faults", self.address)).call().expect("it answers");
+        let mut answer = ureq::get(format!("{}/faults", self.address))
+            .call()
+            .expect("it answers");
         let body = answer.body_mut().read_to_string().expect("a text");
         let faults: Json = serde_json::from_str(&body).expect("JSON");
         faults["chunk-delay-ms"].clone()
     }
 
     fn waits_for(&self, delay: u32) {
-        wait_for("the switch", || (self.delay() == json!(delay)).then_some(()));
+        wait_for("the switch", || {
+            (self.delay() == json!(delay)).then_some(())
+        });
     }
 }
 
@@ -194,7 +222,11 @@ fn at_service(own: &Own, service: &Service) -> Command {
 fn an_interrupt_takes_the_fault_back() {
     let own = switching("600");
     let service = Service::start(&own.folder);
-    let mut runner = Ends(at_service(&own, &service).spawn().expect("the runner starts"));
+    let mut runner = Ends(
+        at_service(&own, &service)
+            .spawn()
+            .expect("the runner starts"),
+    );
     service.waits_for(7);
     assert_eq!(journal(&own).len(), 1, "it was written down before");
     send(i32::try_from(runner.0.id()).expect("an id"), Signal::INT);
@@ -209,7 +241,9 @@ fn what_a_killed_runner_left_is_taken_back_by_undo_or_by_the_next_run() {
     for by_run in [false, true] {
         let own = switching("600");
         let service = Service::start(&own.folder);
-        let mut runner = at_service(&own, &service).spawn().expect("the runner starts");
+        let mut runner = at_service(&own, &service)
+            .spawn()
+            .expect("the runner starts");
         service.waits_for(7);
         runner.kill().expect("killed");
         runner.wait().expect("end");
@@ -222,7 +256,10 @@ fn what_a_killed_runner_left_is_taken_back_by_undo_or_by_the_next_run() {
         } else {
             finish(own.place.runner().arg("undo"))
         };
-        assert!(printed.contains("fault slow of ") && printed.contains("taken back"), "{printed}");
+        assert!(
+            printed.contains("fault slow of ") && printed.contains("taken back"),
+            "{printed}"
+        );
         // The short run was over before its own fault was due, which is told.
         assert_eq!(code, if by_run { 3 } else { 0 }, "{printed}");
         assert_eq!(service.delay(), json!(0));
@@ -236,7 +273,9 @@ fn what_a_killed_runner_left_is_taken_back_by_undo_or_by_the_next_run() {
 fn what_cannot_be_taken_back_keeps_runs_from_beginning_until_it_is() {
     let own = switching("600");
     let service = Service::start(&own.folder);
-    let mut runner = at_service(&own, &service).spawn().expect("the runner starts");
+    let mut runner = at_service(&own, &service)
+        .spawn()
+        .expect("the runner starts");
     service.waits_for(7);
     runner.kill().expect("killed");
     runner.wait().expect("end");
@@ -247,7 +286,10 @@ fn what_cannot_be_taken_back_keeps_runs_from_beginning_until_it_is() {
             _ => own.at_listener("run", &[]),
         };
         assert_eq!(code, 2, "{verb}: {printed}");
-        assert!(printed.contains("fault slow of ") && printed.contains("undo --forget"), "{printed}");
+        assert!(
+            printed.contains("fault slow of ") && printed.contains("undo --forget"),
+            "{printed}"
+        );
         assert_eq!(journal(&own).len(), 1);
     }
     let (code, printed) = finish(own.place.runner().args(["undo", "--forget"]));
@@ -269,7 +311,11 @@ fn a_run_that_ends_early_takes_back_what_a_command_broke() {
     assert!(!own.folder.join("broken").exists(), "{printed}");
     let judged = verdict(&own);
     assert_eq!(judged.is(), "INVALID", "it was not there for its time");
-    assert!(judged.text("chaos-break-made").contains("the run was over before its time was"));
+    assert!(
+        judged
+            .text("chaos-break-made")
+            .contains("the run was over before its time was")
+    );
     assert_eq!(fault(&own, "break")["end"], "runEnded");
 }
 
@@ -287,7 +333,10 @@ fn an_injection_that_fails_is_named_and_its_undo_is_done_all_the_same() {
     let judged = verdict(&own);
     assert_eq!(judged.is(), "INVALID");
     let made = judged.text("chaos-break-made");
-    assert!(made.contains("could not be injected") && made.contains("no such node"), "{made}");
+    assert!(
+        made.contains("could not be injected") && made.contains("no such node"),
+        "{made}"
+    );
     assert!(own.folder.join("undone").exists());
 }
 
@@ -310,7 +359,11 @@ fn a_partition_needs_no_privileges() {
     assert_eq!(code, 3, "{printed}");
     let judged = verdict(&own);
     assert_eq!(judged.is(), "FAIL", "{:#}", judged.0);
-    assert_eq!(judged.gate("chaos-cut")["holds"], false, "nothing passes what is cut");
+    assert_eq!(
+        judged.gate("chaos-cut")["holds"],
+        false,
+        "nothing passes what is cut"
+    );
     for gate in ["chaos-cut-made", "chaos-silence-made", "chaos-silence"] {
         assert_eq!(judged.gate(gate)["holds"], true, "{}", judged.text(gate));
     }
@@ -343,7 +396,12 @@ fn gates_tell_the_time_of_a_fault_from_the_rest() {
     assert_eq!(code, 3, "{printed}");
     let judged = verdict(&own);
     assert_eq!(judged.is(), "FAIL", "{:#}", judged.0);
-    for (gate, holds) in [("hit", true), ("hit-too", true), ("calm", true), ("refused", false)] {
+    for (gate, holds) in [
+        ("hit", true),
+        ("hit-too", true),
+        ("calm", true),
+        ("refused", false),
+    ] {
         assert_eq!(judged.gate(gate)["holds"], holds, "{}", judged.text(gate));
     }
     assert_eq!(judged.gate("chaos-kill-made")["holds"], true, "k6 ran on");

@@ -8,9 +8,8 @@ use serde_json::Value as Json;
 
 /// A suite with one scenario of commands; `more` follows its head.
 fn own(more: &str) -> Own {
-    let suite = format!(
-        "[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"60s\"\n{more}"
-    );
+    let suite =
+        format!("[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"60s\"\n{more}");
     // No k6 is there, and none is needed.
     let own = Own::new(&suite, "");
     let path = own.folder.join("suite.toml");
@@ -62,7 +61,10 @@ fn exit_codes_json_and_expressions_are_values_that_gates_judge() {
     let script = "#!/bin/sh\necho ran 3 cases\necho 'ran 99 cases' >&2\necho ran 12 cases\n\
         echo '{\"totals\":[{},{\"percent\":91.5}]}' > \"$1\"\nexit 7\n";
     own.write("count.sh", script);
-    own.write("env.sh", "echo \"{\\\"given\\\": $GIVEN, \\\"other\\\": ${OTHER:-0}}\"\n");
+    own.write(
+        "env.sh",
+        "echo \"{\\\"given\\\": $GIVEN, \\\"other\\\": ${OTHER:-0}}\"\n",
+    );
     executable(&own, "count.sh");
     let mut command = own.call("run", &[]);
     command
@@ -75,7 +77,11 @@ fn exit_codes_json_and_expressions_are_values_that_gates_judge() {
     assert_eq!(verdict, "PASS", "{all:?}");
     let folder = own.place.run_folder("main");
     let calls = text(&folder.join("commands.jsonl"));
-    assert_eq!(calls.lines().count(), 6, "two commands in three repeats: {calls}");
+    assert_eq!(
+        calls.lines().count(),
+        6,
+        "two commands in three repeats: {calls}"
+    );
     assert!(text(&folder.join("stdout.txt")).contains("ran 99 cases"));
     // What is stored says the same, and so does nobody who touched it.
     let (code, printed) = finish(own.place.runner().arg("judge").arg(&folder));
@@ -98,7 +104,11 @@ fn a_command_that_fails_is_named_and_those_after_it_do_not_run() {
     assert_eq!(code, 3, "{printed}");
     let (verdict, all) = gates(&own);
     assert_eq!(verdict, "FAIL");
-    let failed: Vec<&String> = all.iter().filter(|gate| !gate.1).map(|gate| &gate.2).collect();
+    let failed: Vec<&String> = all
+        .iter()
+        .filter(|gate| !gate.1)
+        .map(|gate| &gate.2)
+        .collect();
     assert_eq!(failed.len(), 1, "{all:?}");
     assert!(
         failed[0].contains("lint: failed") && failed[0].contains("it is untidy"),
@@ -142,7 +152,10 @@ fn what_has_no_time_left_is_ended_with_all_that_it_started() {
     assert!(!late.1 && late.2.contains("slow: ended after"), "{late:?}");
     let child = text(&own.folder.join("child"));
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-    assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z")), "it ended, too");
+    assert!(
+        stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z")),
+        "it ended, too"
+    );
 }
 
 #[test]
@@ -156,7 +169,10 @@ fn a_value_that_is_not_there_is_invalid() {
     assert_eq!(code, 3, "{printed}");
     let (verdict, all) = gates(&own);
     assert_eq!(verdict, "INVALID", "{all:?}");
-    let read = all.iter().find(|gate| gate.0 == "values-read").expect("judged");
+    let read = all
+        .iter()
+        .find(|gate| gate.0 == "values-read")
+        .expect("judged");
     assert!(!read.1 && read.2.contains("ran (\\d+) cases"), "{read:?}");
 }
 
@@ -200,22 +216,64 @@ fn commands_know_the_target_that_they_are_for() {
     assert_eq!(code, 0, "{printed}");
     let said = text(&own.place.run_folder("main").join("stdout.txt"));
     let address = own.address();
-    assert!(said.contains(&format!("told {address} and {address}")), "{said}");
+    assert!(
+        said.contains(&format!("told {address} and {address}")),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_is_of_scripts_or_of_commands_alone_is_refused() {
     let command = "[[scenario.command]]\nid = \"a\"\nrun = [\"true\"]\n";
     for (suite, expected) in [
-        (String::from("[[scenario]]\nid = \"main\"\n"), "needs one of `script`, `command` and `stub`"),
-        (format!("[[scenario]]\nid = \"main\"\nscript = \"run.js\"\nlimit = \"5s\"\n{command}"), "needs one of"),
-        (format!("[[scenario]]\nid = \"main\"\ntarget = \"none\"\n{command}"), "needs `time_limit`"),
-        (format!("[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\nlimit = \"5s\"\n{command}"), "`limit` is of a scenario with a `script`"),
-        (format!("[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\nrepeats = 0\n{command}"), "allowed: 1 to 1000"),
-        (format!("[[scenario]]\nid = \"main\"\ntarget = \"nowhere\"\ntime_limit = \"5s\"\n{command}"), "no target `nowhere`"),
-        (String::from("[[scenario]]\nid = \"main\"\nscript = \"run.js\"\nlimit = \"5s\"\nrepeats = 2\n"), "`repeats` is of a scenario with commands"),
-        (format!("[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\n{command}[[scenario.command.value]]\nmetric = \"m\"\nregex = 'none'\n"), "needs a group"),
-        (format!("[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\n{command}[[scenario.command.value]]\nmetric = \"m\"\njson = \"a\"\nfile = \"../up\"\n"), "inside {work}"),
+        (
+            String::from("[[scenario]]\nid = \"main\"\n"),
+            "needs one of `script`, `command` and `stub`",
+        ),
+        (
+            format!("[[scenario]]\nid = \"main\"\nscript = \"run.js\"\nlimit = \"5s\"\n{command}"),
+            "needs one of",
+        ),
+        (
+            format!("[[scenario]]\nid = \"main\"\ntarget = \"none\"\n{command}"),
+            "needs `time_limit`",
+        ),
+        (
+            format!(
+                "[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\nlimit = \"5s\"\n{command}"
+            ),
+            "`limit` is of a scenario with a `script`",
+        ),
+        (
+            format!(
+                "[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\nrepeats = 0\n{command}"
+            ),
+            "allowed: 1 to 1000",
+        ),
+        (
+            format!(
+                "[[scenario]]\nid = \"main\"\ntarget = \"nowhere\"\ntime_limit = \"5s\"\n{command}"
+            ),
+            "no target `nowhere`",
+        ),
+        (
+            String::from(
+                "[[scenario]]\nid = \"main\"\nscript = \"run.js\"\nlimit = \"5s\"\nrepeats = 2\n",
+            ),
+            "`repeats` is of a scenario with commands",
+        ),
+        (
+            format!(
+                "[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\n{command}[[scenario.command.value]]\nmetric = \"m\"\nregex = 'none'\n"
+            ),
+            "needs a group",
+        ),
+        (
+            format!(
+                "[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\n{command}[[scenario.command.value]]\nmetric = \"m\"\njson = \"a\"\nfile = \"../up\"\n"
+            ),
+            "inside {work}",
+        ),
     ] {
         let own = Own::new(&suite, "");
         let path = own.folder.join("suite.toml");

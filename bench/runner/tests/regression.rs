@@ -18,8 +18,7 @@ fn measuring() -> Own {
         "",
     );
     let path = own.folder.join("suite.toml");
-    let whole = text(&path)
-        .replace("needs = [\"k6\"]\n", "regression = 0.1\n")
+    let whole = text(&path).replace("needs = [\"k6\"]\n", "regression = 0.1\n")
         + "[report]\nformats = [\"json\"]\nsections = [\"validity\"]\n";
     own.write("suite.toml", &whole);
     own
@@ -28,8 +27,13 @@ fn measuring() -> Own {
 /// A run at this pace: the exit code, what was printed, and its folder.
 fn made(own: &Own, pace: &str) -> (i32, String, String) {
     let (code, printed) = finish(own.call("run", &[]).env("PACE", pace));
-    let line = printed.lines().find_map(|line| line.strip_prefix("evidence: "));
-    let folder = line.unwrap_or_else(|| panic!("no evidence: {printed}")).trim().to_owned();
+    let line = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("evidence: "));
+    let folder = line
+        .unwrap_or_else(|| panic!("no evidence: {printed}"))
+        .trim()
+        .to_owned();
     (code, printed, folder)
 }
 
@@ -39,10 +43,16 @@ fn a_run_that_is_slower_but_inside_its_limits_passes_with_a_warning() {
     let (code, printed, first) = made(&own, "100");
     assert!(code == 0 && !printed.contains("regression"), "{printed}");
     let (code, printed) = finish(own.place.runner().args(["baseline", "accept", &first]));
-    assert!(code == 0 && printed.contains("fast 100 (1 run)"), "{printed}");
+    assert!(
+        code == 0 && printed.contains("fast 100 (1 run)"),
+        "{printed}"
+    );
 
     let (code, printed, same) = made(&own, "105");
-    assert!(code == 0 && !printed.contains("regression"), "five percent are none: {printed}");
+    assert!(
+        code == 0 && !printed.contains("regression"),
+        "five percent are none: {printed}"
+    );
     let (code, printed, slower) = made(&own, "120");
     assert_eq!(code, 0, "it is inside its limits: {printed}");
     for expected in [
@@ -57,7 +67,10 @@ fn a_run_that_is_slower_but_inside_its_limits_passes_with_a_warning() {
     assert_eq!(figures["regressions"][0]["gate"], "fast", "{figures:#}");
 
     let (code, printed) = finish(own.place.runner().args(["compare", &slower]));
-    assert!(code == 0 && printed.contains("PASS  main") && printed.contains("fast is worse by 20 %"), "{printed}");
+    assert!(
+        code == 0 && printed.contains("PASS  main") && printed.contains("fast is worse by 20 %"),
+        "{printed}"
+    );
     for quiet in [&same, &first] {
         let (code, printed) = finish(own.place.runner().args(["compare", quiet]));
         assert!(code == 0 && !printed.contains("regression"), "{printed}");
@@ -86,7 +99,9 @@ fn by_difference(place: &Place, name: &str, worse_than: &str) -> Plan {
     let from = "[[compare]]\nid = \"drain-time\"\n";
     assert!(suite.contains(from));
     let to = format!("{from}method = \"paired-difference\"\n");
-    let suite = suite.replace("method = \"paired-log-ratio\"\n", "").replace(from, &to);
+    let suite = suite
+        .replace("method = \"paired-log-ratio\"\n", "")
+        .replace(from, &to);
     std::fs::write(path, suite).expect("suite");
     plan
 }
@@ -95,10 +110,24 @@ fn by_difference(place: &Place, name: &str, worse_than: &str) -> Plan {
 fn what_something_costs_is_judged_in_its_own_unit_from_six_pairs_on() {
     let place = Place::new();
     for (name, cycles, cost, limit, verdict, says) in [
-        ("cheap", 6, 4.0, "5.0", "PASS", "less than 5 higher than zset is allowed"),
-        ("dear", 6, 6.0, "5.0", "FAIL", "+6 (+5.6"),
+        (
+            "cheap",
+            6,
+            4.0,
+            "5.0",
+            "PASS",
+            "less than 5 higher than zset is allowed",
+        ),
+        ("dear", 6, 6.0, "5.0", "FAIL", "+6 (+5.72 to +6.28)"),
         ("near", 6, 4.9, "5.0", "INVALID", "more cycles tell"),
-        ("few", 5, 4.0, "5.0", "INVALID", "5 valid cycles, 1 missing of the 6"),
+        (
+            "few",
+            5,
+            4.0,
+            "5.0",
+            "INVALID",
+            "5 valid cycles, 1 missing of the 6",
+        ),
     ] {
         let mut plan = by_difference(&place, name, limit);
         for cycle in 1..=cycles {
@@ -109,8 +138,62 @@ fn what_something_costs_is_judged_in_its_own_unit_from_six_pairs_on() {
             plan.add(&run("hash", cycle, luck + cost + noise));
         }
         let (code, printed) = call(&place, "compare", &[&plan.folder], &[]);
-        assert_eq!(code, if verdict == "PASS" { 0 } else { 3 }, "{name}: {printed}");
-        assert!(printed.contains(&format!("verdict of the plan: {verdict}")), "{name}: {printed}");
+        assert_eq!(
+            code,
+            if verdict == "PASS" { 0 } else { 3 },
+            "{name}: {printed}"
+        );
+        assert!(
+            printed.contains(&format!("verdict of the plan: {verdict}")),
+            "{name}: {printed}"
+        );
         assert!(printed.contains(says), "{name}: {printed}");
     }
+}
+
+#[test]
+fn the_board_shows_every_scenario_with_its_distances() {
+    let own = measuring();
+    let path = own.folder.join("suite.toml");
+    let whole = text(&path).replace("[\"validity\"]", "[\"validity\", \"board\"]")
+        + "[[scenario]]\nid = \"later\"\nstub = \"when there is time <soon>\"\n[[scenario]]\nid = \"never\"\ntarget = \"none\"\ntime_limit = \"5s\"\n[[scenario.command]]\nid = \"c\"\nrun = [\"true\"]\n";
+    own.write("suite.toml", &whole);
+    let (_, _, first) = made(&own, "100");
+    finish(own.place.runner().args(["baseline", "accept", &first]));
+    let (code, printed, _) = made(&own, "120");
+    assert_eq!(code, 0, "{printed}");
+    let told = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words.join(" ")
+    };
+    let board = finish(own.place.runner().arg("board").arg(&path));
+    for (what, text) in [("run", &printed), ("board", &board.1)] {
+        let text = told(text);
+        for expected in [
+            "Own: 3 scenarios: 1 PASS, 1 NOT_IMPLEMENTED, 1 NOT_RUN",
+            "main PASS 20",
+            "fast 120 ms < 150 ms 20 % left",
+            "many 833 >= 500 66.6 % left",
+            "regression: main, none: fast is worse by 20 %",
+            "later NOT_IMPLEMENTED when there is time <soon>",
+            "never NOT_RUN",
+        ] {
+            assert!(text.contains(expected), "{what}: {expected}: {text}");
+        }
+    }
+    let page = text(&own.place.evidence().join("board.html"));
+    for expected in [
+        "20 % left",
+        "NOT_IMPLEMENTED",
+        "when there is time &lt;soon&gt;",
+        "fast is worse by 20 %",
+    ] {
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+    // A failure afterwards is what counts, and tells how far it is beyond.
+    let (code, printed, _) = made(&own, "165");
+    assert!(
+        code == 3 && told(&printed).contains("! fast 165 ms < 150 ms 10 % beyond"),
+        "{printed}"
+    );
 }

@@ -18,7 +18,9 @@ fn answering(text: &'static str) -> String {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
             let length = text.len();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}");
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
+            );
             let _ = stream.write_all(answer.as_bytes());
         }
     });
@@ -41,21 +43,46 @@ const LYING: &str = "printf '{ \"metrics\": { \"pass_us\": { \"type\": \"trend\"
 #[test]
 fn what_the_target_tells_is_judged_in_its_unit_and_http_stands_apart() {
     let gates = [
-        gate("pass", "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 901\nunit = \"us\"\nmin_samples = 5000"),
-        gate("too-slow", "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900"),
-        gate("median", "metric = \"spawn_us\"\nstat = \"med\"\nop = \"==\"\nlimit = 2.5"),
-        gate("once", "metric = \"loads\"\nstat = \"value\"\nop = \"==\"\nlimit = 1"),
-        gate("nothing-lost", "metric = \"lost\"\nstat = \"value\"\nop = \"==\"\nlimit = 0"),
+        gate(
+            "pass",
+            "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 901\nunit = \"us\"\nmin_samples = 5000",
+        ),
+        gate(
+            "too-slow",
+            "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900",
+        ),
+        gate(
+            "median",
+            "metric = \"spawn_us\"\nstat = \"med\"\nop = \"==\"\nlimit = 2.5",
+        ),
+        gate(
+            "once",
+            "metric = \"loads\"\nstat = \"value\"\nop = \"==\"\nlimit = 1",
+        ),
+        gate(
+            "nothing-lost",
+            "metric = \"lost\"\nstat = \"value\"\nop = \"==\"\nlimit = 0",
+        ),
     ];
     let stage = stage(&answering(STATS), &gates.concat());
     stage.work(LYING);
     let (code, printed, verdict) = stage.run();
     assert_eq!(code, 3, "{printed}");
     assert_eq!(verdict.is(), "FAIL", "{:#}", verdict.0);
-    for (id, holds) in [("pass", true), ("too-slow", false), ("median", true), ("once", true), ("nothing-lost", true)] {
+    for (id, holds) in [
+        ("pass", true),
+        ("too-slow", false),
+        ("median", true),
+        ("once", true),
+        ("nothing-lost", true),
+    ] {
         assert_eq!(verdict.gate(id)["holds"], holds, "{}", verdict.text(id));
     }
-    assert_eq!(verdict.gate("pass")["value"], 900.5, "of the target, and not of the harness");
+    assert_eq!(
+        verdict.gate("pass")["value"],
+        900.5,
+        "of the target, and not of the harness"
+    );
     let record = json(&stage.run_folder().join("server.json"));
     assert!(record["answers"][0]["askedMs"].as_f64() > Some(0.0));
     assert_eq!(record["answers"][0]["answer"]["pass"]["p99"], 1500);
@@ -68,19 +95,33 @@ fn what_the_target_tells_is_judged_in_its_unit_and_http_stands_apart() {
 fn a_value_without_samples_or_without_an_answer_is_invalid() {
     let stage = stage(
         &answering(STATS),
-        &gate("empty", "metric = \"empty_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900"),
+        &gate(
+            "empty",
+            "metric = \"empty_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900",
+        ),
     );
     let (code, _, verdict) = stage.run();
     assert_eq!((code, verdict.is()), (3, "INVALID"), "{:#}", verdict.0);
-    assert!(verdict.text("empty").contains("no samples"), "{}", verdict.text("empty"));
+    assert!(
+        verdict.text("empty").contains("no samples"),
+        "{}",
+        verdict.text("empty")
+    );
 
-    let asked = gate("pass", "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900");
+    let asked = gate(
+        "pass",
+        "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900",
+    );
     for answer in ["not JSON", "{}", r#"{ "pass": "fast" }"#] {
         let stage = self::stage(&answering(answer), &asked);
         stage.work(LYING);
         let (code, printed, verdict) = stage.run();
         assert_eq!((code, verdict.is()), (3, "INVALID"), "{answer}: {printed}");
-        assert!(verdict.text("pass").contains("absent"), "{}", verdict.text("pass"));
+        assert!(
+            verdict.text("pass").contains("absent"),
+            "{}",
+            verdict.text("pass")
+        );
     }
 }
 
@@ -88,9 +129,15 @@ fn a_value_without_samples_or_without_an_answer_is_invalid() {
 fn an_address_that_is_not_allowed_is_not_read() {
     let stage = stage(
         "http://elsewhere.example/stats",
-        &gate("pass", "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900"),
+        &gate(
+            "pass",
+            "metric = \"pass_us\"\nstat = \"p(95)\"\nop = \"<\"\nlimit = 900",
+        ),
     );
     let (code, printed) = finish(&mut stage.call(&["run", &stage.suite()]));
     assert_eq!(code, 2, "{printed}");
-    assert!(printed.contains("the host elsewhere.example is not allowed"), "{printed}");
+    assert!(
+        printed.contains("the host elsewhere.example is not allowed"),
+        "{printed}"
+    );
 }

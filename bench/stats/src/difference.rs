@@ -65,8 +65,14 @@ mod tests {
         let found = paired(&[(10.0, 11.0), (20.0, 22.0), (5.0, 8.0)]).expect("a difference");
         let near = |a: f64, b: f64| (a - b).abs() < 1e-3;
         let half = 4.302_65 / 3.0_f64.sqrt();
-        assert!(near(found.interval.value, 2.0) && near(found.sd, 1.0), "{found:?}");
-        assert!(near(found.interval.low, 2.0 - half) && near(found.interval.high, 2.0 + half), "{found:?}");
+        assert!(
+            near(found.interval.value, 2.0) && near(found.sd, 1.0),
+            "{found:?}"
+        );
+        assert!(
+            near(found.interval.low, 2.0 - half) && near(found.interval.high, 2.0 + half),
+            "{found:?}"
+        );
         assert!(!found.differs());
         assert_eq!(paired(&[(1.0, 2.0)]), None);
         let same = paired(&[(1.0, 3.0), (2.0, 4.0)]).expect("a difference");
@@ -85,7 +91,10 @@ mod tests {
             let pairs: Vec<(f64, f64)> = (0..6)
                 .map(|_| {
                     let cycle = luck.sample(&mut random);
-                    (cycle + noise.sample(&mut random), cycle + 1.5 + noise.sample(&mut random))
+                    (
+                        cycle + noise.sample(&mut random),
+                        cycle + 1.5 + noise.sample(&mut random),
+                    )
                 })
                 .collect();
             let interval = paired(&pairs).expect("a difference").interval;

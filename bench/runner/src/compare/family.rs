@@ -88,7 +88,12 @@ fn judge(cells: &mut [Cell]) {
                         holds: true,
                     };
                     let found = comparison.difference.as_ref();
-                    return words::of_difference(&comparison.variant, comparison.pairs.len(), found, around);
+                    return words::of_difference(
+                        &comparison.variant,
+                        comparison.pairs.len(),
+                        found,
+                        around,
+                    );
                 }
                 let holds = comparison.corrected_p.is_none_or(|p| p < 1.0 - CONFIDENCE);
                 words::verdict(

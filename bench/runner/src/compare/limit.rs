@@ -132,16 +132,25 @@ mod tests {
                 verdict: "INVALID",
                 open: None,
             };
-            let pairs: Vec<(f64, f64)> = values.iter().map(|value| (100.0, 100.0 + value)).collect();
+            let pairs: Vec<(f64, f64)> =
+                values.iter().map(|value| (100.0, 100.0 + value)).collect();
             gate.judge_difference(&paired(&pairs).expect("a difference"));
             gate.verdict
         };
         let around = |middle: f64| [-0.5, -0.3, -0.1, 0.1, 0.3, 0.5].map(|by| middle + by);
         assert_eq!(judged(5.0, false, around(4.0)), "PASS");
-        assert_eq!(judged(5.0, false, around(-40.0)), "PASS", "better is not worse");
+        assert_eq!(
+            judged(5.0, false, around(-40.0)),
+            "PASS",
+            "better is not worse"
+        );
         assert_eq!(judged(5.0, false, around(4.9)), "INVALID");
         assert_eq!(judged(5.0, false, around(6.0)), "FAIL");
-        assert_eq!(judged(5.0, false, [5.0; 6]), "FAIL", "less than the limit is asked for");
+        assert_eq!(
+            judged(5.0, false, [5.0; 6]),
+            "FAIL",
+            "less than the limit is asked for"
+        );
         assert_eq!(judged(5.0, true, around(-6.0)), "FAIL");
         assert_eq!(judged(5.0, true, around(-4.0)), "PASS");
     }

@@ -77,7 +77,11 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         && one.suite.file.suite.regression.is_some()
     {
         regressions = regression::of(one)?;
-        runs.extend(one.runs.iter().map(|run| format!("{}  {}", run.verdict, run.folder)));
+        runs.extend(
+            one.runs
+                .iter()
+                .map(|run| format!("{}  {}", run.verdict, run.folder)),
+        );
     } else if cells.is_empty() {
         return Err(nothing(&stored));
     }

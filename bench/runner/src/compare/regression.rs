@@ -40,11 +40,17 @@ pub(crate) fn of(stored: &Stored) -> anyhow::Result<Vec<Regression>> {
             continue;
         };
         let key = alike::key(&alike::conditions(&stored.suite, first));
-        let same = known.iter().filter(|baseline| {
-            let place = (baseline.scenario.as_str(), &baseline.point, baseline.variant.as_str());
+        let mut same = known.iter().filter(|baseline| {
+            let place = (
+                baseline.scenario.as_str(),
+                &baseline.point,
+                baseline.variant.as_str(),
+            );
             place == (group.scenario, &group.point, group.variant) && baseline.key == key
         });
-        let Some(baseline) = same.last() else { continue };
+        let Some(baseline) = same.next_back() else {
+            continue;
+        };
         // What was accepted itself is not measured by itself.
         let later = group.without(stored, &baseline.from)?;
         for gate in objectives(stored, group.scenario) {
@@ -56,7 +62,13 @@ pub(crate) fn of(stored: &Stored) -> anyhow::Result<Vec<Regression>> {
                 continue;
             };
             if let Some(worse) = worse(gate.op, then, now).filter(|worse| worse > share.get_ref()) {
-                found.push(told(&later, gate, baseline.accepted.get(..10), (then, now), worse));
+                found.push(told(
+                    &later,
+                    gate,
+                    baseline.accepted.get(..10),
+                    (then, now),
+                    worse,
+                ));
             }
         }
     }
@@ -64,10 +76,7 @@ pub(crate) fn of(stored: &Stored) -> anyhow::Result<Vec<Regression>> {
 }
 
 /// The objectives of a scenario that have a direction.
-fn objectives<'s>(
-    stored: &'s Stored,
-    scenario: &'s str,
-) -> impl Iterator<Item = &'s GateTable> {
+fn objectives<'s>(stored: &'s Stored, scenario: &'s str) -> impl Iterator<Item = &'s GateTable> {
     let gates = of_scenario(&stored.suite.file.gate, scenario);
     gates.filter(|gate| gate.class == Class::Slo && gate.op != Op::Equal)
 }
@@ -83,7 +92,13 @@ fn worse(op: Op, then: f64, now: f64) -> Option<f64> {
         Op::Greater | Op::AtLeast => then - now,
         Op::Equal => return None,
     };
-    (by > 0.0).then(|| if then == 0.0 { f64::INFINITY } else { by / then.abs() })
+    (by > 0.0).then(|| {
+        if then == 0.0 {
+            f64::INFINITY
+        } else {
+            by / then.abs()
+        }
+    })
 }
 
 fn told(
@@ -126,7 +141,9 @@ mod tests {
 
     #[test]
     fn worse_is_further_towards_the_limit() {
-        let near = |found: Option<f64>, share: f64| found.is_some_and(|found| (found - share).abs() < 1e-9);
+        let near = |found: Option<f64>, share: f64| {
+            found.is_some_and(|found| (found - share).abs() < 1e-9)
+        };
         assert!(near(worse(Op::Less, 100.0, 120.0), 0.2));
         assert!(near(worse(Op::AtLeast, 500.0, 400.0), 0.2));
         assert_eq!(worse(Op::Less, 100.0, 90.0), None);

@@ -1,7 +1,7 @@
 //! Figures in words.
 
-use barrier_stats::order::balancing;
 use barrier_stats::difference::Difference;
+use barrier_stats::order::balancing;
 use barrier_stats::ratio::{Interval, MIN_CYCLES, Ratio};
 use serde::Serialize;
 
@@ -104,7 +104,11 @@ pub(super) fn of_difference(
         return verdict(variant, cycles.min(MIN_CYCLES - 1), None, around);
     };
     let unit = around.unit;
-    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+    let unit = if unit.is_empty() {
+        String::new()
+    } else {
+        format!(" {unit}")
+    };
     let (outcome, word) = match (found.differs(), found.interval.value < 0.0) {
         (false, _) => (Outcome::NoDifferenceShown, "no difference shown"),
         (true, false) => (Outcome::Higher, "higher"),

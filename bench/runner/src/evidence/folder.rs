@@ -245,7 +245,11 @@ impl Folder {
         let path = self.partial(name);
         let file = File::options().append(true).open(&path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
-        Ok(Writer::new(file, &self.path.join(name), self.faults.clone()))
+        Ok(Writer::new(
+            file,
+            &self.path.join(name),
+            self.faults.clone(),
+        ))
     }
 
     /// The path of a file between [`Self::begin`] and [`Self::finish`].

@@ -306,7 +306,10 @@ fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s
     let texts = texts.map(|(what, text)| (what, text.get_ref().as_str()));
     let chaos = suite.file.chaos.iter().flat_map(|table| {
         let url = table.url.as_ref().map(|url| url.get_ref().as_str());
-        let asked = table.expect.as_ref().map(|expect| expect.get_ref().url.as_str());
+        let asked = table
+            .expect
+            .as_ref()
+            .map(|expect| expect.get_ref().url.as_str());
         let texts = [url, asked].into_iter().flatten();
         texts.map(|text| (format!("chaos {}", table.id.get_ref()), text))
     });

@@ -50,9 +50,8 @@ impl Selection {
         }) = build
         {
             let mut external = suite.file.target.iter();
-            let external = external.find(|target| {
-                target.kind == TargetKind::External && !target.is_service()
-            });
+            let external =
+                external.find(|target| target.kind == TargetKind::External && !target.is_service());
             let Some(external) = external else {
                 return Err(exit::set_up(format!(
                     "--build {name}: the suite has no target that a person starts"

@@ -39,7 +39,12 @@ pub(super) fn pictures(
         return Vec::new();
     }
     let read = |&(variant, run, zero): &(usize, &'_ StoredRun, Option<f64>)| {
-        let recorded = Recorded::read(&Folder::open(&run.path), file, scenario, asks(file, scenario));
+        let recorded = Recorded::read(
+            &Folder::open(&run.path),
+            file,
+            scenario,
+            asks(file, scenario),
+        );
         (variant, whole(run), zero, recorded)
     };
     let recorded: Vec<_> = runs.iter().map(read).collect();

@@ -11,12 +11,12 @@ use crate::plan::PlannedRun;
 use crate::run::build::{self, Identity, Started};
 use crate::run::chaos::timeline::{Parts, Timeline};
 use crate::run::clean;
-use crate::run::commands::{self, Commands};
+use crate::run::commands::{self, Around, Commands};
 use crate::run::conclude::conclude;
 use crate::run::declared;
+use crate::run::driver::{Finished, Watch};
 use crate::run::inbox::Inbox;
 use crate::run::inspect;
-use crate::run::driver::{Finished, Watch};
 use crate::run::k6::Call;
 use crate::run::logs::Slices;
 use crate::run::meta::{Meta, RedisFacts, Shared};
@@ -323,7 +323,12 @@ impl Attempt<'_, '_> {
                     folder,
                     stream: self.stream,
                 };
-                commands::run(&commands, &needs, self.inbox, &mut watched)?
+                let mut around = Around {
+                    needs: &needs,
+                    inbox: &mut *self.inbox,
+                    watch: &mut watched,
+                };
+                commands::run(&commands, &mut around)?
             }
         };
         drop(bound);

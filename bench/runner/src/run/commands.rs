@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
+use crate::run::driver::{self, Finished, Watch};
 use crate::run::environment::clean_environment;
 use crate::run::inbox::{Inbox, Message, Needs};
-use crate::run::driver::{self, Finished, Watch};
 use crate::run::process::{self, Supervised, find_on_path};
 use crate::run::scratch;
 use crate::suite::Suite;
@@ -76,17 +76,29 @@ impl Samples {
             .gate
             .iter()
             .map(|gate| gate.stat.get_ref().as_str())
-            .chain(suite.file.compare.iter().map(|table| table.stat.get_ref().as_str()))
+            .chain(
+                suite
+                    .file
+                    .compare
+                    .iter()
+                    .map(|table| table.stat.get_ref().as_str()),
+            )
             .collect();
         let mut metrics = Map::new();
         for (name, samples) in &self.trends {
             let values = trend::values(samples, asked.iter().copied());
-            metrics.insert(name.clone(), json!({ "type": "trend", "contains": "default", "values": values }));
+            metrics.insert(
+                name.clone(),
+                json!({ "type": "trend", "contains": "default", "values": values }),
+            );
         }
         for (name, samples) in &self.rates {
             let passes = samples.iter().filter(|failed| **failed).count();
             let values = trend_of_rate(passes, samples.len());
-            metrics.insert(name.clone(), json!({ "type": "rate", "contains": "default", "values": values }));
+            metrics.insert(
+                name.clone(),
+                json!({ "type": "rate", "contains": "default", "values": values }),
+            );
         }
         json!({ "metrics": metrics })
     }
@@ -132,15 +144,20 @@ pub(super) struct Commands<'a, 'p> {
     pub(super) stream: &'a Stream,
 }
 
+/// What goes on around them: whom the run needs, what reaches the runner, and who looks on.
+pub(super) struct Around<'a> {
+    pub(super) needs: &'a Needs,
+    pub(super) inbox: &'a mut Inbox,
+    pub(super) watch: &'a mut dyn Watch,
+}
+
 /// Runs the commands of a scenario as often as it says. A target that the run `needs` and that ends, ends the command.
 ///
 /// # Errors
 /// A program is not there, a variable has no value, or the evidence cannot be kept.
 pub(super) fn run(
     commands: &Commands<'_, '_>,
-    needs: &Needs,
-    inbox: &mut Inbox,
-    watch: &mut dyn Watch,
+    around: &mut Around<'_>,
 ) -> anyhow::Result<Finished> {
     let &Commands {
         suite,
@@ -169,16 +186,16 @@ pub(super) fn run(
         calls: Calls::default(),
     };
     let began = jiff::Zoned::now();
-    watch.began(None);
+    around.watch.began(None);
     let mut worked = Ok(Cause::Own);
     for repeat in 1..=repeats {
-        worked = round.repeat(repeat, &programs, needs, inbox, watch);
+        worked = round.repeat(repeat, &programs, around);
         if !matches!(worked, Ok(Cause::Own)) {
             break;
         }
     }
     let ended = jiff::Zoned::now();
-    let watched = watch.ended();
+    let watched = around.watch.ended();
     let Round {
         output,
         record,
@@ -202,23 +219,21 @@ impl Round<'_, '_> {
         &mut self,
         repeat: u64,
         programs: &[PathBuf],
-        needs: &Needs,
-        inbox: &mut Inbox,
-        watch: &mut dyn Watch,
+        around: &mut Around<'_>,
     ) -> anyhow::Result<Cause> {
         let began = Instant::now();
         let end = began + self.run.bound;
         for (table, program) in self.run.scenario.command.iter().zip(programs) {
-            if inbox.check().is_err() {
-                watch.ending(Cause::Interrupt, inbox);
+            if around.inbox.check().is_err() {
+                around.watch.ending(Cause::Interrupt, around.inbox);
                 return Ok(Cause::Interrupt);
             }
             let own = table.time_limit.map(|limit| Instant::now() + limit);
             let deadline = own.map_or(end, |own| own.min(end));
-            let call = self.call(table, program, repeat, deadline, needs, inbox, watch)?;
+            let call = self.call(table, program, repeat, deadline, around)?;
             let cause = call.cause;
             if matches!(cause, Cause::Interrupt | Cause::TargetEnded) {
-                watch.ending(cause, inbox);
+                around.watch.ending(cause, around.inbox);
                 return Ok(cause);
             }
             let good = self.count(table, repeat, &call);
@@ -240,9 +255,7 @@ impl Round<'_, '_> {
         program: &Path,
         repeat: u64,
         deadline: Instant,
-        needs: &Needs,
-        inbox: &mut Inbox,
-        watch: &mut dyn Watch,
+        around: &mut Around<'_>,
     ) -> anyhow::Result<Call> {
         let id = table.id.get_ref();
         let work = scratch::folder("command-").context("making a folder for a command")?;
@@ -265,15 +278,18 @@ impl Round<'_, '_> {
         }
         command.args(&words[1..]).current_dir(&self.suite.root);
         let shown = masked(&words.join(" "));
-        add(&self.output, &format!("[command] {id}, repeat {repeat}: {shown}\n"));
+        add(
+            &self.output,
+            &format!("[command] {id}, repeat {repeat}: {shown}\n"),
+        );
         let heard = Arc::new(Mutex::new(Heard::default()));
         let out = listener(&self.output, self.stream, id, &heard, true);
         let error = listener(&self.output, self.stream, id, &heard, false);
         let began = Instant::now();
         let mut process =
             Supervised::start(id, &mut command, Output::LinesApart(out, error), GRACE)?;
-        process::watch(&process, inbox);
-        let cause = wait(&mut process, deadline, needs, inbox, watch);
+        process::watch(&process, around.inbox);
+        let cause = wait(&mut process, deadline, around);
         let ms = millis(began.elapsed());
         let status = match cause {
             Cause::Own => Some(process.end()?),
@@ -302,7 +318,8 @@ impl Round<'_, '_> {
         self.samples.of_command(metric::DURATION, id, call.ms);
         self.samples.failed(id, !good);
         if let Some(code) = code {
-            self.samples.of_command(metric::EXIT_CODE, id, f64::from(code));
+            self.samples
+                .of_command(metric::EXIT_CODE, id, f64::from(code));
         }
         let of_repeat = self.run.scenario.repeats.as_ref();
         let of_repeat = of_repeat.map_or_else(String::new, |_| format!(" in repeat {repeat}"));
@@ -315,7 +332,10 @@ impl Round<'_, '_> {
                         self.samples.add(name, number);
                         values.insert(name.clone(), json!(number));
                     }
-                    Err(why) => self.calls.unread.push(format!("{id}{of_repeat}: {name}: {why}")),
+                    Err(why) => self
+                        .calls
+                        .unread
+                        .push(format!("{id}{of_repeat}: {name}: {why}")),
                 }
             }
         } else if call.cause == Cause::Limit {
@@ -324,7 +344,9 @@ impl Round<'_, '_> {
                 call.ms
             ));
         } else {
-            let ended = call.status.map_or_else(String::new, |status| status.to_string());
+            let ended = call
+                .status
+                .map_or_else(String::new, |status| status.to_string());
             let said = match call.last.as_slice() {
                 [] => String::new(),
                 lines => format!("; its last words: {}", lines.join(" | ")),
@@ -344,17 +366,11 @@ impl Round<'_, '_> {
 }
 
 /// Waits for the end of a call, of its time, of a target that it needs, or for a signal.
-fn wait(
-    process: &mut Supervised,
-    deadline: Instant,
-    needs: &Needs,
-    inbox: &mut Inbox,
-    watch: &mut dyn Watch,
-) -> Cause {
+fn wait(process: &mut Supervised, deadline: Instant, around: &mut Around<'_>) -> Cause {
     loop {
-        match driver::next(inbox, deadline, watch) {
+        match driver::next(around.inbox, deadline, around.watch) {
             Some(Message::Exited(id)) if id == process.id() => return Cause::Own,
-            Some(Message::Exited(id)) if needs.contains(id) => return Cause::TargetEnded,
+            Some(Message::Exited(id)) if around.needs.contains(id) => return Cause::TargetEnded,
             Some(Message::Exited(_)) => {}
             Some(Message::Interrupt) => return Cause::Interrupt,
             None => return Cause::Limit,
@@ -465,7 +481,11 @@ fn read(table: &ValueTable, call: &Call) -> Result<f64, String> {
     let found = regex.captures_iter(&text).last();
     let word = found.and_then(|found| Some(found.get(1)?.as_str().to_owned()));
     let word = word.ok_or_else(|| format!("nothing in {place} matches `{pattern}`"))?;
-    let number = word.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    let number = word
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite());
     number.ok_or_else(|| format!("`{}` in {place} is not a number", masked(&word)))
 }
 

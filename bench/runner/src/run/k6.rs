@@ -493,7 +493,14 @@ mod tests {
             more: Vec::new(),
         };
         let finished = call
-            .run(&folder, limit, &Needs::default(), inbox, &Stream::default(), &mut Nobody)
+            .run(
+                &folder,
+                limit,
+                &Needs::default(),
+                inbox,
+                &Stream::default(),
+                &mut Nobody,
+            )
             .expect("run");
         (
             finished,

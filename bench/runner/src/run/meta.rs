@@ -313,7 +313,9 @@ impl Meta {
             Some(_) => "none",
             None => "none (ended by a signal)",
         };
-        let code = finished.code.map_or_else(|| none.to_owned(), |code| code.to_string());
+        let code = finished
+            .code
+            .map_or_else(|| none.to_owned(), |code| code.to_string());
         self.lines.push(format!("[k6] command={command}"));
         self.lines.push(format!("[k6] exit_code={code}"));
         self.lines

@@ -50,7 +50,9 @@ impl Target {
             let now = started.told(&place);
             let was = started.was.iter().find(|(name, _)| name == place.name);
             match (now, was) {
-                (None, _) => return Err(format!("target {} has not told where it listens", table.id)),
+                (None, _) => {
+                    return Err(format!("target {} has not told where it listens", table.id));
+                }
                 (Some(now), Some((_, was))) if now != *was => {
                     return Err(format!(
                         "target {} listens at {now} now, and did at {was}: give it an address of its own",
@@ -69,7 +71,9 @@ impl Started {
         let private = self.folder.path().to_owned();
         let told: Vec<Told<'_>> = table.told();
         if self.was.is_empty() {
-            let was = told.iter().filter_map(|place| Some((place.name.to_owned(), self.told(place)?)));
+            let was = told
+                .iter()
+                .filter_map(|place| Some((place.name.to_owned(), self.told(place)?)));
             self.was = was.collect();
         }
         // Waited for, with all that it had started.

@@ -43,12 +43,17 @@ pub(super) fn read(suite: &Suite, run: &PlannedRun<'_>, folder: &Folder) {
         };
         let mut missing = Vec::new();
         for (name, place) in &table.picked {
-            let found = at(&answer, place.get_ref()).ok_or_else(|| "nothing stands there".to_owned());
+            let found =
+                at(&answer, place.get_ref()).ok_or_else(|| "nothing stands there".to_owned());
             match found.and_then(|found| metric(found, asked.iter().copied())) {
                 Ok(entry) => {
                     metrics.insert(name.get_ref().clone(), entry);
                 }
-                Err(why) => missing.push(format!("{} at `{}`: {why}", name.get_ref(), place.get_ref())),
+                Err(why) => missing.push(format!(
+                    "{} at `{}`: {why}",
+                    name.get_ref(),
+                    place.get_ref()
+                )),
             }
         }
         answers.push(json!({
@@ -85,7 +90,9 @@ fn ask(
     let status = answer.status();
     if !status.is_success() {
         let status = status.as_u16();
-        return Err(refused(format!("GET {shown}: status {status}, expected 200 to 299")));
+        return Err(refused(format!(
+            "GET {shown}: status {status}, expected 200 to 299"
+        )));
     }
     let body = answer.body_mut().with_config().limit(MOST);
     let text = body.read_to_string().map_err(told)?;

@@ -465,7 +465,9 @@ mod tests {
         .expect("suite");
         let mut vars = Vars::default();
         assert_eq!(
-            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars).expect("target").id,
+            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars)
+                .expect("target")
+                .id,
             "own"
         );
         vars.supply(
@@ -474,7 +476,9 @@ mod tests {
             Origin::CommandLine,
         );
         assert_eq!(
-            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars).expect("target").id,
+            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars)
+                .expect("target")
+                .id,
             "gateway"
         );
         let text = start(&suite, &mut vars)

@@ -123,7 +123,9 @@ impl Recorded {
             return self.value(file, gate, Part { window, ..part });
         }
         let Source::Series(selector) = over_time::source(file, gate)? else {
-            return Some(Found::Silent("a monitor is looked at over one stretch of time".to_owned()));
+            return Some(Found::Silent(
+                "a monitor is looked at over one stretch of time".to_owned(),
+            ));
         };
         let Some(stat) = Stat::parse(gate.stat.get_ref()) else {
             return Some(Found::Silent("it has no such statistic".to_owned()));
@@ -233,13 +235,17 @@ impl Recorded {
     ) -> Option<i64> {
         let (source, _) = part(file, from)?;
         let points = match source {
-            Source::Monitor { name, kind, .. } => self.samples.get(&key(name, kind))?.points(window),
+            Source::Monitor { name, kind, .. } => {
+                self.samples.get(&key(name, kind))?.points(window)
+            }
             Source::Series(selector) => {
                 let metric = self.series()?.ok()?.metric(&selector).ok()??;
                 metric.points(Stat::Avg, window).ok()?
             }
         };
-        let mut inside = points.into_iter().filter(|(_, value)| in_band(*value, band));
+        let mut inside = points
+            .into_iter()
+            .filter(|(_, value)| in_band(*value, band));
         inside.next().map(|(t, _)| t)
     }
 

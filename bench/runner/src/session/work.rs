@@ -265,7 +265,9 @@ impl<'a> Session<'a> {
 
     /// Names what was planned and is not begun, where it ends before that.
     fn tell_of_rest(&self, left: &[(PlannedRun<'_>, Standing)]) {
-        let rest = left.iter().filter(|(run, _)| !run.rung.is_some_and(Rung::is_spare));
+        let rest = left
+            .iter()
+            .filter(|(run, _)| !run.rung.is_some_and(Rung::is_spare));
         let rest: Vec<String> = rest.map(|(run, _)| run.title()).collect();
         if !rest.is_empty() {
             let text = format!("{}  {}", Verdict::NotRun, rest.join(", "));

@@ -7,8 +7,8 @@ use super::scenario::looks_at;
 use super::schema::{CleanKind, File, MACHINE_VALUES, Method};
 use super::section::Section;
 use super::{
-    check_alerts, check_chaos, check_clean, check_derive, check_gates, check_monitors, check_names, check_plan,
-    check_quick, check_targets, schema1, server,
+    check_alerts, check_chaos, check_clean, check_derive, check_gates, check_monitors, check_names,
+    check_plan, check_quick, check_targets, schema1, server,
 };
 use crate::values::value::{Kind, parse, plain};
 

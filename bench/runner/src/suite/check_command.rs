@@ -46,7 +46,10 @@ pub(super) fn scenario(file: &File, scenario: &ScenarioTable) -> Result<(), Prob
     if let Some(repeats) = &scenario.repeats
         && !(1..=MOST_REPEATS).contains(repeats.get_ref())
     {
-        let text = format!("`repeats` is {}; allowed: 1 to {MOST_REPEATS}", repeats.get_ref());
+        let text = format!(
+            "`repeats` is {}; allowed: 1 to {MOST_REPEATS}",
+            repeats.get_ref()
+        );
         return Err(problem(repeats, text));
     }
     let commands = || scenario.command.iter();
@@ -67,7 +70,10 @@ fn target(file: &File, scenario: &ScenarioTable) -> Result<(), Problem> {
     known(name, &names, "target")?;
     let variant = scenario.variants.first();
     if let Some(variant) = variant.filter(|_| name.get_ref() == NO_TARGET) {
-        return Err(problem(variant, "a scenario without a target has no variants of it"));
+        return Err(problem(
+            variant,
+            "a scenario without a target has no variants of it",
+        ));
     }
     if scenario.is_alone() && scenario.work() == Work::Script {
         let text = "only a scenario of commands does without a target";
@@ -136,7 +142,10 @@ fn one(file: &File, command: &CommandTable) -> Result<(), Problem> {
         placeholders(file, word, &[WORK, "address"])?;
     }
     if command.exit_codes.is_empty() {
-        let text = format!("command {}: `exit_codes` names none that is no failure", id.get_ref());
+        let text = format!(
+            "command {}: `exit_codes` names none that is no failure",
+            id.get_ref()
+        );
         return Err(problem(id, text));
     }
     command.value.iter().try_for_each(value)
@@ -169,7 +178,9 @@ fn value(value: &ValueTable) -> Result<(), Problem> {
     }
     let outside = |file: &&Spanned<String>| {
         let path = std::path::Path::new(file.get_ref());
-        !path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+        !path
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)))
     };
     match value.file.as_ref().filter(outside) {
         Some(file) => Err(problem(file, "`file` is a name inside {work}")),

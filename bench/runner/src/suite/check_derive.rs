@@ -77,12 +77,22 @@ fn first_after(file: &File, table: &DeriveTable) -> Result<(), Problem> {
     let known = file.chaos.iter().find(|chaos| chaos.id.get_ref() == id);
     match known {
         None => {
-            let ids: Vec<String> = file.chaos.iter().map(|chaos| format!("chaos.{}", chaos.id.get_ref())).collect();
-            let text = format!("`{}`: no such fault; allowed: {}", from.get_ref(), ids.join(", "));
+            let ids: Vec<String> = file
+                .chaos
+                .iter()
+                .map(|chaos| format!("chaos.{}", chaos.id.get_ref()))
+                .collect();
+            let text = format!(
+                "`{}`: no such fault; allowed: {}",
+                from.get_ref(),
+                ids.join(", ")
+            );
             return Err(problem(from, text));
         }
         Some(chaos) if alone && chaos.expect.is_none() => {
-            let text = format!("{id} expects nothing, so no answer is looked for: give it `expect`, or name what to look at");
+            let text = format!(
+                "{id} expects nothing, so no answer is looked for: give it `expect`, or name what to look at"
+            );
             return Err(problem(from, text));
         }
         Some(_) => {}
@@ -94,7 +104,10 @@ fn first_after(file: &File, table: &DeriveTable) -> Result<(), Problem> {
     match over_time::part(file, second.get_ref()) {
         Ok(Some((_, None))) => Ok(()),
         Ok(_) => {
-            let text = format!("`{}`: allowed is series.METRIC or monitor.ID.NAME, without a statistic", second.get_ref());
+            let text = format!(
+                "`{}`: allowed is series.METRIC or monitor.ID.NAME, without a statistic",
+                second.get_ref()
+            );
             Err(problem(second, text))
         }
         Err(why) => Err(problem(second, why)),

@@ -186,7 +186,8 @@ pub(crate) fn part<'f>(
 fn is_of_commands(file: &File, gate: &GateTable) -> bool {
     let mut judged = works(file, gate).peekable();
     let any = judged.peek().is_some();
-    any && judged.all(|work| work == Work::Commands) && monitor(file, gate.metric.get_ref()).is_none()
+    any && judged.all(|work| work == Work::Commands)
+        && monitor(file, gate.metric.get_ref()).is_none()
 }
 
 /// Whether the suite asks for k6's values over time in a scenario; commands have none of their own.
@@ -200,7 +201,9 @@ pub(crate) fn asks(file: &File, scenario: &str) -> bool {
 pub(super) fn works<'f>(file: &'f File, gate: &'f GateTable) -> impl Iterator<Item = Work> + 'f {
     let scenarios = file.scenario.iter();
     let judged = scenarios.filter(|table| looks_at(&gate.scenarios, table.id.get_ref()));
-    judged.map(ScenarioTable::work).filter(|work| *work != Work::Stub)
+    judged
+        .map(ScenarioTable::work)
+        .filter(|work| *work != Work::Stub)
 }
 
 /// The monitor that picks a value of this name.

@@ -79,18 +79,29 @@ pub(super) fn check(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
 mod tests {
     use crate::suite::tests::suite;
 
-    const SCENARIO: &str =
-        "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
+    const SCENARIO: &str = "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n";
 
     #[test]
     fn what_cannot_be_read_is_refused() {
         let table = |rest: &str| format!("{SCENARIO}[[server]]\nid = \"s\"\n{rest}");
-        suite(&table("source = \"{address}/stats\"\nmatch = { a = \"b.c\" }\n")).expect("a suite");
+        suite(&table(
+            "source = \"{address}/stats\"\nmatch = { a = \"b.c\" }\n",
+        ))
+        .expect("a suite");
         for (rest, expected) in [
-            ("source = \"{adress}\"\nmatch = { a = \"b\" }\n", "did you mean"),
+            (
+                "source = \"{adress}\"\nmatch = { a = \"b\" }\n",
+                "did you mean",
+            ),
             ("source = \"http://h\"\nmatch = {}\n", "`match` is empty"),
-            ("source = \"http://h\"\nmatch = { \"a b\" = \"b\" }\n", "allowed are letters"),
-            ("source = \"http://h\"\nmatch = { a = \"b\" }\nscenarios = [\"smok\"]\n", "smok"),
+            (
+                "source = \"http://h\"\nmatch = { \"a b\" = \"b\" }\n",
+                "allowed are letters",
+            ),
+            (
+                "source = \"http://h\"\nmatch = { a = \"b\" }\nscenarios = [\"smok\"]\n",
+                "smok",
+            ),
             (
                 "source = \"http://h\"\nmatch = { a = \"b\" }\n[[server]]\nid = \"t\"\nsource = \"http://h\"\nmatch = { a = \"c\" }\n",
                 "a second value of a server",

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value as Json};
 
 /// What is kept of every list.
-const USUAL: [&str; 8] = ["avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count"];
+const USUAL: [&str; 8] = [
+    "avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count",
+];
 
 /// The usual statistics of some samples, and those that somebody asks for; empty without samples but for their number.
 pub(crate) fn values<'a>(
@@ -38,7 +40,9 @@ fn of(sorted: &[f64], stat: &str) -> Option<f64> {
         "med" => Some(quantile(sorted, 0.5)),
         other => {
             let percent: f64 = other.strip_prefix("p(")?.strip_suffix(')')?.parse().ok()?;
-            let share = (0.0..=100.0).contains(&percent).then_some(percent / 100.0)?;
+            let share = (0.0..=100.0)
+                .contains(&percent)
+                .then_some(percent / 100.0)?;
             Some(quantile(sorted, share))
         }
     }

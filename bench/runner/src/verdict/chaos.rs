@@ -162,7 +162,9 @@ impl Faults {
         };
         let found = fault.and_then(|fault| fault.expected.as_ref());
         let asked = found.map_or(0, |found| found.asked);
-        let (good, bad) = found.map_or((None, None), |found| (found.first_good_ms, found.last_bad_ms));
+        let (good, bad) = found.map_or((None, None), |found| {
+            (found.first_good_ms, found.last_bad_ms)
+        });
         let limits = [
             ("the first good answer", expect.first_good_within, good),
             ("the last bad answer", expect.steady_within, bad),
@@ -175,7 +177,10 @@ impl Faults {
             let kept = came.is_some_and(|came| came < within);
             holds &= kept;
             (value, limit) = (value.or(came), limit.or(Some(within)));
-            let came = came.map_or_else(|| "none".to_owned(), |came| format!("{came:.0} ms after {from}"));
+            let came = came.map_or_else(
+                || "none".to_owned(),
+                |came| format!("{came:.0} ms after {from}"),
+            );
             texts.push(format!("{what}: {came}; expected < {within:.0} ms"));
         }
         gates.push(Judged {
@@ -253,14 +258,25 @@ mod tests {
         };
         let good = || seen(Some(4999.0), 5500.0, 9);
         assert_eq!(judged(Some(fault(End::Held, good()))), Verdict::Pass);
-        let late = [seen(Some(5000.0), 0.0, 9), seen(None, 0.0, 9), seen(Some(1.0), 6000.0, 9)];
+        let late = [
+            seen(Some(5000.0), 0.0, 9),
+            seen(None, 0.0, 9),
+            seen(Some(1.0), 6000.0, 9),
+        ];
         for late in late {
             assert_eq!(judged(Some(fault(End::Held, late))), Verdict::Fail);
         }
         assert_eq!(judged(None), Verdict::Invalid);
-        assert_eq!(judged(Some(fault(End::Held, seen(None, 0.0, 0)))), Verdict::Invalid);
+        assert_eq!(
+            judged(Some(fault(End::Held, seen(None, 0.0, 0)))),
+            Verdict::Invalid
+        );
         for end in [End::Never, End::RunEnded, End::Failed, End::Interrupted] {
-            assert_eq!(judged(Some(fault(end, good()))), Verdict::Invalid, "{end:?}");
+            assert_eq!(
+                judged(Some(fault(end, good()))),
+                Verdict::Invalid,
+                "{end:?}"
+            );
         }
         let open = Fault {
             undone_ms: None,
@@ -273,7 +289,10 @@ mod tests {
     fn its_window_goes_from_the_injection_until_it_has_settled() {
         let faults = Faults(vec![fault(End::Held, None)]);
         let window = |to_ms| faults.windows(to_ms)[0].1;
-        assert_eq!((window(90_000).from_ms, window(90_000).to_ms), (10_000, 33_000));
+        assert_eq!(
+            (window(90_000).from_ms, window(90_000).to_ms),
+            (10_000, 33_000)
+        );
         assert_eq!(window(32_000).to_ms, 32_000, "the run ended before");
     }
 }

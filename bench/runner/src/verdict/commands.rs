@@ -121,7 +121,11 @@ mod tests {
             let gate = format!(
                 "[[gate]]\nid = \"flakes\"\nclass = \"{class}\"\nmetric = \"{metric}\"\nstat = \"rate\"\nop = \"<\"\nlimit = 0.2\n"
             );
-            assert_eq!(verdict(&judged(&gate, &calls)), expected, "{metric} {class}");
+            assert_eq!(
+                verdict(&judged(&gate, &calls)),
+                expected,
+                "{metric} {class}"
+            );
         }
     }
 

@@ -60,7 +60,11 @@ impl Evidence {
         let mut gates = self.facts.judge(&crossed);
         let lasted = self.summary.as_ref().and_then(health::lasted);
         let calls = self.facts.commands.as_ref();
-        gates.extend(calls.iter().flat_map(|calls| calls.judge(&suite.file, &self.scenario)));
+        gates.extend(
+            calls
+                .iter()
+                .flat_map(|calls| calls.judge(&suite.file, &self.scenario)),
+        );
         gates.extend(self.over_time.faults().judge(&suite.file, &self.scenario));
         // There is no generator where commands run.
         let health = self.health.as_ref().filter(|_| calls.is_none());

@@ -53,7 +53,11 @@ impl OverTime {
     /// A text of the scenario's window takes a variable without a value.
     pub(crate) fn read(suite: &Suite, folder: &Folder, ran: Ran<'_>) -> anyhow::Result<Self> {
         let file = &suite.file;
-        let table = || file.scenario.iter().find(|table| table.id.get_ref() == ran.scenario);
+        let table = || {
+            file.scenario
+                .iter()
+                .find(|table| table.id.get_ref() == ran.scenario)
+        };
         let asked = asks(file, ran.scenario);
         let mut derived = file.derive.iter().flat_map(|table| &table.from);
         let derived = derived.any(|from| matches!(part(file, from.get_ref()), Ok(Some(_))));
@@ -160,7 +164,9 @@ impl OverTime {
             ..window
         };
         let band = *table.band.as_ref()?.get_ref();
-        let t = self.recorded.first_in_band(file, from.get_ref(), since, band)?;
+        let t = self
+            .recorded
+            .first_in_band(file, from.get_ref(), since, band)?;
         Some(seconds(t - since.from_ms))
     }
 

@@ -39,7 +39,8 @@ pub(crate) fn metric<'a>(
     let entry = |kind: &str, values: Map<String, Json>| json!({ "type": kind, "source": SOURCE, "values": values });
     match found {
         Json::Number(number) => {
-            let values = ["value", "min", "max"].map(|name| (name.to_owned(), number.clone().into()));
+            let values =
+                ["value", "min", "max"].map(|name| (name.to_owned(), number.clone().into()));
             Ok(entry("gauge", values.into_iter().collect()))
         }
         Json::Array(items) => {
@@ -62,7 +63,9 @@ pub(crate) fn metric<'a>(
             }
             Ok(entry("trend", values))
         }
-        _ => Err("neither a number, nor a list of numbers, nor an object with statistics".to_owned()),
+        _ => {
+            Err("neither a number, nor a list of numbers, nor an object with statistics".to_owned())
+        }
     }
 }
 
@@ -109,11 +112,17 @@ mod tests {
         assert_eq!(look(&list, "m", "p(50)"), Found::Value(4.0));
         assert_eq!(samples(&list, "m"), Some(Samples::Counted(3.0)));
         let none = summary(&json!([]));
-        assert!(matches!(look(&none, "m", "max"), Found::Silent(_)), "no samples");
+        assert!(
+            matches!(look(&none, "m", "max"), Found::Silent(_)),
+            "no samples"
+        );
         let stats = summary(&json!({ "n": 9, "p95": 1.5, "mean": 1, "unit": "us" }));
         assert_eq!(look(&stats, "m", "p(95)"), Found::Value(1.5));
         assert_eq!(look(&stats, "m", "avg"), Found::Value(1.0));
-        assert!(matches!(look(&stats, "m", "max"), Found::Silent(_)), "not told");
+        assert!(
+            matches!(look(&stats, "m", "max"), Found::Silent(_)),
+            "not told"
+        );
         let nothing = summary(&json!({ "n": 0, "p95": 0 }));
         assert!(matches!(look(&nothing, "m", "p(95)"), Found::Silent(_)));
         for refused in [json!("1"), json!(null), json!([1, "2"]), json!({ "n": 3 })] {

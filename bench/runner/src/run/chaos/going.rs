@@ -89,7 +89,13 @@ impl<'a> Going<'a> {
             known.insert("address", address);
         }
         let expand = |text: &str| run.vars.expand(text, &known);
-        let of = || table.of.as_ref().map(|of| of.get_ref().clone()).unwrap_or_default();
+        let of = || {
+            table
+                .of
+                .as_ref()
+                .map(|of| of.get_ref().clone())
+                .unwrap_or_default()
+        };
         let signal = table.signal.as_ref().map(|signal| *signal.get_ref());
         let (inject, undo) = match table.kind {
             Kind::Process => {
@@ -105,7 +111,9 @@ impl<'a> Going<'a> {
                 suite.allow_now(&format!("chaos {id}"), &url)?;
                 let body = |words: &Option<toml::Spanned<Words>>| {
                     let words = words.as_ref().map(|words| words.get_ref());
-                    words.and_then(|words| words.iter().next().cloned()).unwrap_or_default()
+                    words
+                        .and_then(|words| words.iter().next().cloned())
+                        .unwrap_or_default()
                 };
                 let (inject, body) = (body(&table.inject), body(&table.undo));
                 let act = Act::Put {
@@ -116,8 +124,13 @@ impl<'a> Going<'a> {
             }
             Kind::Command => {
                 let own = |words: &Option<toml::Spanned<Words>>| {
-                    let words = words.as_ref().into_iter().flat_map(|words| words.get_ref().iter());
-                    let words = words.map(|word| expand(word)).collect::<anyhow::Result<Vec<_>>>()?;
+                    let words = words
+                        .as_ref()
+                        .into_iter()
+                        .flat_map(|words| words.get_ref().iter());
+                    let words = words
+                        .map(|word| expand(word))
+                        .collect::<anyhow::Result<Vec<_>>>()?;
                     program(suite, &run.vars, table, &words)
                 };
                 (Act::Run(own(&table.inject)?), own(&table.undo)?)
@@ -199,7 +212,9 @@ fn program(
         suite.allow_now(&what, word)?;
         suite.allow_words(&what, word, hosts::Words::Arguments)?;
     }
-    let (name, arguments) = words.split_first().map_or(("", &[][..]), |(name, rest)| (name, rest));
+    let (name, arguments) = words
+        .split_first()
+        .map_or(("", &[][..]), |(name, rest)| (name, rest));
     let found = if name.contains('/') {
         Some(suite.resolve(name)).filter(|path| path.is_file())
     } else {
@@ -253,7 +268,10 @@ pub(super) fn ended(process: &mut Supervised, last: &Last) -> Option<Result<(), 
             let _ = process.end();
             let last = last.lock().unwrap_or_else(PoisonError::into_inner);
             let said: Vec<&str> = last.iter().map(String::as_str).collect();
-            Some(Err(format!("the command failed ({status}): {}", said.join(" | "))))
+            Some(Err(format!(
+                "the command failed ({status}): {}",
+                said.join(" | ")
+            )))
         }
         Err(error) => Some(Err(error.to_string())),
     }

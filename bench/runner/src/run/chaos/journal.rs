@@ -164,8 +164,12 @@ impl Journal {
         );
         let path = self.0.join(name);
         let text = format!("{:#}\n", serde_json::to_value(&entry)?);
-        whole(&path, text.as_bytes(), false)
-            .with_context(|| format!("writing {}, which has to be there before a fault is", path.display()))?;
+        whole(&path, text.as_bytes(), false).with_context(|| {
+            format!(
+                "writing {}, which has to be there before a fault is",
+                path.display()
+            )
+        })?;
         Ok(Kept { path, entry })
     }
 
@@ -187,11 +191,14 @@ impl Journal {
                 text => text.with_context(|| format!("reading {}", path.display()))?,
             };
             let entry = serde_json::from_str(&text).map_err(|error| {
-                exit::set_up(format!("{}: not an entry of the journal: {error}", path.display()))
+                exit::set_up(format!(
+                    "{}: not an entry of the journal: {error}",
+                    path.display()
+                ))
             })?;
             left.push(Kept { path, entry });
         }
-        left.sort_by(|a, b| b.entry.written_ms.cmp(&a.entry.written_ms));
+        left.sort_by_key(|kept: &Kept| std::cmp::Reverse(kept.entry.written_ms));
         Ok(left)
     }
 }
@@ -224,7 +231,12 @@ mod tests {
                 body: "{}".to_owned(),
             };
             let entry = Entry::new(folder.path(), fault, put, Vec::new()).expect("an entry");
-            journal.write(Entry { written_ms, ..entry }).expect("written")
+            journal
+                .write(Entry {
+                    written_ms,
+                    ..entry
+                })
+                .expect("written")
         };
         let (first, _second) = (write("one", 1), write("two", 2));
         let names = || -> Vec<String> {
@@ -232,7 +244,10 @@ mod tests {
             left.map(|kept| kept.entry.fault).collect()
         };
         assert_eq!(names(), ["two", "one"]);
-        assert!(!first.entry.is_gone() && !first.entry.is_seen_to(), "it is of this process");
+        assert!(
+            !first.entry.is_gone() && !first.entry.is_seen_to(),
+            "it is of this process"
+        );
         first.settle();
         assert_eq!(names(), ["two"]);
     }

@@ -63,5 +63,9 @@ fn host_and_port(id: &str, to: &str) -> anyhow::Result<String> {
         let port = address.port_or_known_default()?;
         Some(format!("{}:{port}", address.host_str()?))
     });
-    place.ok_or_else(|| exit::set_up(format!("proxy {id}: `to` is `{to}`; allowed is an address with host and port")))
+    place.ok_or_else(|| {
+        exit::set_up(format!(
+            "proxy {id}: `to` is `{to}`; allowed is an address with host and port"
+        ))
+    })
 }

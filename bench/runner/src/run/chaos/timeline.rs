@@ -168,7 +168,9 @@ impl<'a> Timeline<'a> {
                     (Some(process), _) => ended(process, &fault.last),
                     (None, Act::End(target, _)) => {
                         let target = self.targets.named(target);
-                        target.is_none_or(|target| target.has_ended()).then_some(Ok(()))
+                        target
+                            .is_none_or(|target| target.has_ended())
+                            .then_some(Ok(()))
                     }
                     (None, _) => Some(Ok(())),
                 };
@@ -204,10 +206,12 @@ impl<'a> Timeline<'a> {
             return;
         };
         let id = fault.table.id.get_ref();
-        let kept = Entry::new(self.folder.path(), id, fault.undo.clone(), gone_with)
-            .and_then(|entry| match &self.journal {
-                Some(journal) => journal.write(entry),
-                None => anyhow::bail!("there is no journal"),
+        let kept =
+            Entry::new(self.folder.path(), id, fault.undo.clone(), gone_with).and_then(|entry| {
+                match &self.journal {
+                    Some(journal) => journal.write(entry),
+                    None => anyhow::bail!("there is no journal"),
+                }
             });
         match kept {
             Ok(kept) => fault.kept = Some(kept),
@@ -224,7 +228,10 @@ impl<'a> Timeline<'a> {
             Act::End(target, signal) => {
                 if let Some(target) = self.targets.named(target) {
                     // Its end is meant, and no reason to end the run.
-                    target.process().into_iter().for_each(|id| self.needs.remove(id));
+                    target
+                        .process()
+                        .into_iter()
+                        .for_each(|id| self.needs.remove(id));
                     target.end_by(*signal);
                 }
                 fault.state = State::Injecting(None, now + ENDS_WITHIN);
@@ -337,7 +344,11 @@ impl<'a> Timeline<'a> {
                 })
             }
             (Act::Disturb(proxy), _) => {
-                self.targets.proxies().of(proxy).into_iter().for_each(super::proxy::Proxy::heal);
+                self.targets
+                    .proxies()
+                    .of(proxy)
+                    .into_iter()
+                    .for_each(super::proxy::Proxy::heal);
                 Some(Ok(()))
             }
             (_, Undo::Put { url, body }) => {
@@ -370,7 +381,9 @@ impl<'a> Timeline<'a> {
         match done {
             Some(Ok(())) => self.undone(number, inbox),
             Some(Err(why)) if now >= deadline => fault.stays(&why),
-            None if now >= deadline => fault.stays("what takes it back did not end within its time"),
+            None if now >= deadline => {
+                fault.stays("what takes it back did not end within its time");
+            }
             Some(Err(_)) | None => {}
         }
         if let Some(fault) = self.faults.get(number)
@@ -406,7 +419,8 @@ impl<'a> Timeline<'a> {
         }
         if ending.is_none() && fault.look_on(After::Undo) {
             let expect = fault.table.expect.as_ref().map(|expect| expect.get_ref());
-            let within = expect.and_then(|expect| expect.first_good_within.max(expect.steady_within));
+            let within =
+                expect.and_then(|expect| expect.first_good_within.max(expect.steady_within));
             let long = within.unwrap_or_default().max(fault.times.settle);
             fault.state = State::Looking(Instant::now() + long + POLL);
         } else {
@@ -437,7 +451,10 @@ impl<'a> Timeline<'a> {
         let after = began.elapsed().as_secs_f64();
         let error = fault.record.error.as_ref();
         let error = error.map_or_else(String::new, |why| format!(": {why}"));
-        let text = format!("chaos    {} {what}, {after:.1} s after the start{error}", fault.record.id);
+        let text = format!(
+            "chaos    {} {what}, {after:.1} s after the start{error}",
+            fault.record.id
+        );
         self.stream.tell(Event::Finding { text });
     }
 }

@@ -34,14 +34,20 @@ pub(super) fn put(url: &str, body: &str) -> Result<(), String> {
     let said = answer.body_mut().read_to_string().unwrap_or_default();
     let said: String = said.trim().chars().take(300).collect();
     let status = status.as_u16();
-    Err(masked(&format!("PUT {shown}: status {status}, expected 200 to 299: {said}")))
+    Err(masked(&format!(
+        "PUT {shown}: status {status}, expected 200 to 299: {said}"
+    )))
 }
 
 /// Starts the program of an undo or an injection, whose output nobody needs but where it fails.
 ///
 /// # Errors
 /// It cannot be started.
-pub(super) fn begin(name: &str, command: &mut Command, output: Output) -> anyhow::Result<Supervised> {
+pub(super) fn begin(
+    name: &str,
+    command: &mut Command,
+    output: Output,
+) -> anyhow::Result<Supervised> {
     Ok(Supervised::start(name, command, output, GRACE)?)
 }
 
@@ -59,7 +65,10 @@ pub(super) fn command(undo: &Undo) -> Option<Command> {
     };
     let mut command = Command::new(program);
     clean_environment(&mut command, NO_HOME);
-    command.envs(environment).args(arguments).current_dir(folder);
+    command
+        .envs(environment)
+        .args(arguments)
+        .current_dir(folder);
     Some(command)
 }
 
@@ -79,9 +88,15 @@ fn take_back(kept: &Kept) -> Result<(), String> {
             loop {
                 match process.ended() {
                     Ok(Some(status)) if status.success() => return Ok(()),
-                    Ok(Some(status)) => return Err(format!("the command that takes it back failed ({status})")),
+                    Ok(Some(status)) => {
+                        return Err(format!("the command that takes it back failed ({status})"));
+                    }
                     Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
-                    Ok(None) => return Err(format!("the command that takes it back did not end within {limit_ms} ms")),
+                    Ok(None) => {
+                        return Err(format!(
+                            "the command that takes it back did not end within {limit_ms} ms"
+                        ));
+                    }
                     Err(error) => return Err(error.to_string()),
                 }
             }
@@ -103,7 +118,9 @@ pub(crate) fn leftovers(forget: bool) -> anyhow::Result<Vec<String>> {
         let what = format!("fault {} of {}", entry.fault, entry.folder);
         if entry.is_seen_to() {
             let runner = entry.runner.process();
-            done.push(format!("{what}: left to its runner, process {runner}, which runs"));
+            done.push(format!(
+                "{what}: left to its runner, process {runner}, which runs"
+            ));
             continue;
         }
         let (gone, taken) = (entry.is_gone(), || take_back(&kept));
@@ -112,7 +129,9 @@ pub(crate) fn leftovers(forget: bool) -> anyhow::Result<Vec<String>> {
             Ok(()) if gone => done.push(format!("{what}: it went with what it was in")),
             Ok(()) => done.push(format!("{what}: taken back")),
             Err(_) if entry.is_gone() => done.push(format!("{what}: it went with what it was in")),
-            Err(why) if forget => done.push(format!("{what}: forgotten, although it was not taken back: {why}")),
+            Err(why) if forget => done.push(format!(
+                "{what}: forgotten, although it was not taken back: {why}"
+            )),
             Err(why) => {
                 failed.push(format!("{what}: {why} (kept in {})", kept.path.display()));
                 continue;
