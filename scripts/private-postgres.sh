@@ -2,7 +2,8 @@
 # A PostgreSQL of its own on a free port of the loopback, with nothing in it, until it is told to stop: for suites whose target needs
 # one. Nothing of it stays.
 #
-#   scripts/private-postgres.sh PORT_FILE     gets a line "http://127.0.0.1:PORT" once it takes connections
+#   scripts/private-postgres.sh PORT_FILE     gets the lines "http://127.0.0.1:PORT" and "database http://127.0.0.1:PORT" once it takes
+#                                             connections: what the runner reads of any program
 #
 # The user is postgres, without a password.
 set -euo pipefail
@@ -43,7 +44,7 @@ for _ in {1..20}; do
   # One whose port is somebody else's ends at once, and is tried again with another; it writes this file when it takes connections.
   while kill -0 "$server" 2>/dev/null; do
     if grep -qs '^ready' data/postmaster.pid; then
-      printf 'http://127.0.0.1:%s\n' "$port" >"$1.new"
+      printf 'http://127.0.0.1:%s\ndatabase http://127.0.0.1:%s\n' "$port" "$port" >"$1.new"
       mv "$1.new" "$1"
       wait "$server"
       exit
