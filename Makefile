@@ -28,7 +28,7 @@ HEADER := rust-core/ffi/include/barrier.h
 
 TOOLS_SOURCES := $(wildcard tools/go.* tools/xk6/*.go)
 GO_SOURCES := $(shell find xk6-barrier \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go')
-SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh js/m2/*.sh js/m2/fixtures/*.sh js/m2/fixtures/lib/*.sh)
+SHELL_SCRIPTS := .ci/run $(wildcard *.sh scripts/*.sh scripts/lib/*.sh js/m2/*.sh js/m2/fixtures/*.sh js/m2/fixtures/lib/*.sh tools/gameday/*.sh)
 
 # What links the core links it the same way everywhere; for k6 itself bin/xk6 does this.
 GO_WITH_CORE := cd xk6-barrier && CGO_ENABLED=1
@@ -49,6 +49,7 @@ DECLARED_ARGS_m2 := --level TARGET_RPS=50 --level TARGET_EPS=100
 DATABASE_m2 := yes
 # Suites whose runs need fixtures, which are made before.
 FIXTURES_m2 := yes
+TARGETS_phase-gates := phases
 
 SUITES := $(sort $(patsubst bench/suites/%.toml,%,$(wildcard bench/suites/*.toml)))
 PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
@@ -316,8 +317,9 @@ lint-rust:
 .PHONY: lint-go
 lint-go: $(CORE)
 	$(call say,linting Go)
-	@unformatted=$$(gofmt -l tools xk6-barrier); if [[ -n $$unformatted ]]; then echo "not formatted by gofmt: $$unformatted" >&2; exit 1; fi
+	@unformatted=$$(gofmt -l tools xk6-barrier bench/targets/phases/suite); if [[ -n $$unformatted ]]; then echo "not formatted by gofmt: $$unformatted" >&2; exit 1; fi
 	@go -C tools vet ./...
+	@go -C bench/targets/phases/suite vet ./...
 	@$(GO_WITH_CORE) go vet ./...
 	@cd xk6-barrier && CGO_ENABLED=0 go vet ./...
 
@@ -363,7 +365,7 @@ header: ## Generate the C header of the core
 .PHONY: fmt
 fmt: ## Format Rust and Go
 	@cargo fmt --all
-	@gofmt -w tools xk6-barrier
+	@gofmt -w tools xk6-barrier bench/targets/phases/suite
 
 .PHONY: clean
 clean: ## Remove what was built, but not evidence

@@ -24,14 +24,16 @@ const POLL: Duration = Duration::from_millis(10);
 /// What is called with each line, its end included.
 pub type EachLine = Box<dyn FnMut(&[u8]) + Send>;
 
-/// Where the output of a child goes, standard output and standard error alike.
+/// Where the output of a child goes.
 pub enum Output {
-    /// Into this file.
+    /// Standard output and standard error alike into this file.
     File(File),
     /// Standard output into the first file, standard error into the second.
     Apart(File, File),
-    /// To this function, line by line, on a thread of its own. The function is dropped after the last line.
+    /// Both to this function, line by line, on a thread of its own. The function is dropped after the last line.
     Lines(EachLine),
+    /// Standard output to the first function and standard error to the second, likewise: for who reads what a program answers.
+    LinesApart(EachLine, EachLine),
 }
 
 /// A running child with its name for messages.
@@ -43,8 +45,8 @@ pub enum Output {
 pub struct Supervised {
     name: String,
     child: Child,
-    /// Says when all lines have been handed over.
-    lines: Option<Receiver<()>>,
+    /// Each says when all lines of a pipe have been handed over.
+    lines: Vec<Receiver<()>>,
     grace: Duration,
     /// It has been waited for: its id, which is its group's too, may be another's.
     reaped: bool,
@@ -84,18 +86,24 @@ impl Supervised {
             Output::File(file) => {
                 let log = || format!("opening the log of {name}");
                 command.stdout(doing(log, file.try_clone())?).stderr(file);
-                None
+                Vec::new()
             }
             Output::Apart(output, errors) => {
                 command.stdout(output).stderr(errors);
-                None
+                Vec::new()
             }
             Output::Lines(each) => {
                 let (reader, writer) = doing(pipe, std::io::pipe())?;
                 command
                     .stdout(doing(pipe, writer.try_clone())?)
                     .stderr(writer);
-                Some((reader, each))
+                vec![(reader, each)]
+            }
+            Output::LinesApart(each, each_error) => {
+                let (reader, writer) = doing(pipe, std::io::pipe())?;
+                let (error_reader, error_writer) = doing(pipe, std::io::pipe())?;
+                command.stdout(writer).stderr(error_writer);
+                vec![(reader, each), (error_reader, each_error)]
             }
         };
         let parent = rustix::process::getpid();
@@ -118,7 +126,10 @@ impl Supervised {
         Ok(Self {
             name: name.to_owned(),
             child: child?,
-            lines: lines.map(|(reader, each)| hand_over(reader, each)),
+            lines: lines
+                .into_iter()
+                .map(|(reader, each)| hand_over(reader, each))
+                .collect(),
             grace,
             reaped: false,
         })
@@ -219,7 +230,7 @@ impl Supervised {
     }
 
     fn drain(&mut self) {
-        if let Some(lines) = self.lines.take() {
+        for lines in self.lines.drain(..) {
             // Who has left the group may hold the pipe open; its output is not worth waiting for any longer.
             let _ = lines.recv_timeout(OUTPUT_LIMIT);
         }

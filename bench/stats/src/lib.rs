@@ -1,9 +1,10 @@
 //! What a benchmark needs beside its runs: the order they take, the machine they ran on, the statistics of their values.
 //!
-//! [`order`] puts the variants of a cycle in order, [`host`] looks at the machine, [`ratio`] compares two variants cycle by
-//! cycle, [`median`] sums up the values of one without assuming anything about them. Nothing here starts a process of the
+//! [`order`] puts the variants of a cycle in order, [`host`] looks at the machine, [`ratio`] and [`difference`]
+//! compare two variants cycle by cycle, [`median`] sums up the values of one without assuming anything about them. Nothing here starts a process of the
 //! benchmark or knows what is measured.
 
+pub mod difference;
 pub mod host;
 pub mod median;
 pub mod order;

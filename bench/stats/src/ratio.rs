@@ -256,7 +256,7 @@ fn chance(mean_log: f64, error: f64, freedom: f64) -> f64 {
 }
 
 /// Quantile of Student's t.
-fn student(probability: f64, freedom: f64) -> f64 {
+pub(crate) fn student(probability: f64, freedom: f64) -> f64 {
     distribution(freedom).inverse_cdf(probability)
 }
 
@@ -270,7 +270,7 @@ fn logs(values: &[f64]) -> Vec<f64> {
 }
 
 /// Mean and variance of a sample; the variance of a single value is 0.
-fn moments(values: &[f64]) -> (f64, f64) {
+pub(crate) fn moments(values: &[f64]) -> (f64, f64) {
     let n = count(values.len());
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

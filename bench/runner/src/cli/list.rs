@@ -63,13 +63,14 @@ pub(super) fn list(suite: &Suite) {
                 format!("{}={}", axis.env.get_ref(), levels.join("|"))
             })
             .collect();
+        let stub = scenario.stub.as_ref().map_or("", |_| "  (not implemented)");
         let by_default = if order.contains(&id) {
             "  (runs by default)"
         } else {
             ""
         };
         say(&format!(
-            "  {id:<10} variants {:<12} {}{by_default}",
+            "  {id:<10} variants {:<12} {}{by_default}{stub}",
             variants.join(", "),
             [axes, set].concat().join(" ")
         ));

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod accept;
+mod board;
 mod ci;
 mod clean;
 mod detach;
@@ -17,13 +19,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare;
 use crate::compare::plan_verdict::PlanVerdict;
-use crate::compare::{self, baseline};
 use crate::events::{Listener, Stream};
 use crate::monitoring::place::Place;
 use crate::monitoring::serve;
 use crate::plan::Plan;
 use crate::report;
+use crate::run::chaos::undo::leftovers;
 use crate::session;
 use crate::session::{Manner, lock};
 use crate::suite::Suite;
@@ -31,6 +34,7 @@ use crate::suite::given::Given;
 use crate::terminal::{Terminal, say};
 use crate::values::exit;
 use crate::values::mask::masked;
+use accept::BaselineVerb;
 use monitor::MonitorVerb;
 use told::told;
 use what::{How, What};
@@ -268,6 +272,38 @@ enum Verb {
         /// Folder of the monitor
         folder: PathBuf,
     },
+    /// Show how each scenario of a suite stands
+    ///
+    /// From all evidence below the suite's root: the last verdict, when that was, and of each objective the value, the limit and how far
+    /// it is from it.
+    Board {
+        /// Suite file, or the name of one in bench/suites/
+        suite: String,
+        /// Value of a variable of the suite; may be repeated
+        #[arg(long, value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// Write it as a page, too
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Take back the faults that runs have left whose runner was killed
+    ///
+    /// A fault is written down before it is injected. Its own run takes it back, however that ends; where something ended the runner,
+    /// the next `run` does it, or this. Exit code 2 where one could not be taken back.
+    Undo {
+        /// Forget those that cannot be taken back: you have done it by hand
+        #[arg(long)]
+        forget: bool,
+    },
+    /// Add a scenario to a suite that nobody has implemented yet
+    ///
+    /// It is the last in the suite's order, and its verdict is NOT_IMPLEMENTED.
+    NewGate {
+        /// Suite file, or the name of one in bench/suites/
+        suite: String,
+        /// What it is called
+        id: String,
+    },
     /// List suites with their scenarios and variants
     List {
         /// Suite file, or the name of one in bench/suites/; all when left out
@@ -281,28 +317,10 @@ enum Verb {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum BaselineVerb {
-    /// Accept the runs of a plan
-    ///
-    /// Their values are kept beside the plan, in the folder baselines/, and replace what was accepted before under the same
-    /// conditions: suite, harness, parameters, k6, machine. `compare` and reports of later plans show them.
-    Accept {
-        /// Folder of the plan, as `run` printed it
-        folder: PathBuf,
-    },
-    /// List what was accepted
-    List {
-        /// Root of the evidence
-        #[arg(default_value = "evidence/k6", env = "EVIDENCE_ROOT")]
-        root: PathBuf,
-    },
-}
-
 /// Who is told what a call does.
 #[derive(Debug, Args)]
 struct Watched {
-    /// Go on with the other runs even if one could not be started
+    /// Go on with the other runs even if one does not pass, or could not be started
     #[arg(long)]
     keep_going: bool,
     /// Go on without this terminal: returns once the first run may begin
@@ -463,17 +481,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             let passed = comparison.verdict().is_none_or(PlanVerdict::passed);
             Ok(if passed { exit::OK } else { exit::GATE })
         }
-        Verb::Baseline { what } => {
-            let (baselines, none) = match what {
-                BaselineVerb::Accept { folder } => (baseline::accept(&folder)?, ""),
-                BaselineVerb::List { root } => (baseline::list(&root)?, "nothing was accepted"),
-            };
-            baselines.iter().for_each(|baseline| say(&baseline.line()));
-            if baselines.is_empty() {
-                say(none);
-            }
-            Ok(exit::OK)
-        }
+        Verb::Baseline { what } => accept::baseline(what),
         Verb::Report {
             folder,
             allow_differences,
@@ -491,6 +499,18 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             monitor::monitor(&suite, &Plan::new(&suite, &selection)?, &what)
         }
         Verb::ServeMonitor { folder } => serve::serve(&Place::at(&folder)).map(|()| exit::OK),
+        Verb::Board { suite, set, html } => {
+            board::board(What::whole(suite, set, None), html.as_deref())
+        }
+        Verb::Undo { forget } => {
+            let done = leftovers(forget)?;
+            done.iter().for_each(|done| say(done));
+            if done.is_empty() {
+                say("no fault is left");
+            }
+            Ok(exit::OK)
+        }
+        Verb::NewGate { suite, id } => board::new_gate(&suite, &id),
         Verb::List { suite } => {
             let suites = match suite {
                 Some(name) => vec![Suite::load(&name)?],

@@ -192,7 +192,7 @@ fn nameless(
 ) -> Against {
     let names: BTreeSet<&str> = others.iter().map(|other| other.variant.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
-    let gate = tables.iter().find_map(|table| Gate::of(table));
+    let gate = tables.iter().find_map(|table| Gate::of_share(table));
     let gate = gate.filter(|_| alone);
     let unjudged = match &gate {
         Some(gate) => format!(
@@ -272,7 +272,7 @@ fn one(
         ratio,
         verdict: None,
         text: format!("baseline: {}: {text}", group.place()),
-        gate: Gate::of(table),
+        gate: Gate::of_share(table),
         welch: stats::unpaired(then, &now).filter(|_| enough),
     }
 }

@@ -12,7 +12,8 @@ use super::stored::{Stored, StoredRun};
 use super::{alike, places};
 use crate::evidence::{component, resolved};
 use crate::plan::file::is_plan;
-use crate::suite::schema::CompareTable;
+use crate::suite::gate::of_scenario;
+use crate::suite::schema::{Class, CompareTable};
 use crate::values::mask::masked_json;
 use crate::values::text::{figure, plural};
 use crate::values::writer;
@@ -39,6 +40,9 @@ pub(crate) struct Baseline {
     pub(crate) variant: String,
     pub(crate) build: String,
     pub(crate) metrics: Vec<Metric>,
+    /// What objectives looked at, by the ids of their gates, where the suite asks for regressions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gates: Vec<Metric>,
     /// SHA-256 of all of the above, as JSON: what was accepted is not changed by hand.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     seal: String,
@@ -169,14 +173,15 @@ pub(super) fn name_of(plan: &Path) -> String {
 /// No run counts, the runs of a variant are not alike, or a file cannot be written.
 pub(crate) fn accept(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
     let stored = Stored::open(folder)?;
-    if stored.suite.file.compare.is_empty() {
+    let of_gates = stored.suite.file.suite.regression.is_some();
+    if stored.suite.file.compare.is_empty() && !of_gates {
         return Err(exit::set_up(format!(
-            "{} names nothing to keep: it has no table [[compare]]",
+            "{} names nothing to keep: it has no table [[compare]], and no `regression` in [suite]",
             stored.suite.path.display()
         )));
     }
     let mut groups = groups(&stored);
-    groups.retain(|group| !group.tables(&stored).is_empty());
+    groups.retain(|group| !group.tables(&stored).is_empty() || of_gates && !group.runs.is_empty());
     if groups.iter().all(|group| group.runs.is_empty()) {
         return Err(exit::set_up(format!(
             "{}: no run counts, so there is nothing to accept",
@@ -238,6 +243,7 @@ fn taken(stored: &Stored, group: &Group<'_>) -> anyhow::Result<Baseline> {
         variant: group.variant.to_owned(),
         build: group.runs[0].build(),
         metrics: metrics(group, &tables),
+        gates: gates(stored, group),
         seal: String::new(),
     })
 }
@@ -259,6 +265,31 @@ fn metrics(group: &Group<'_>, tables: &[&CompareTable]) -> Vec<Metric> {
         }
     }
     metrics
+}
+
+/// What the objectives looked at, where the suite asks for regressions.
+fn gates(stored: &Stored, group: &Group<'_>) -> Vec<Metric> {
+    if stored.suite.file.suite.regression.is_none() {
+        return Vec::new();
+    }
+    let gates = of_scenario(&stored.suite.file.gate, group.scenario);
+    let objectives = gates.filter(|gate| gate.class == Class::Slo);
+    let kept = objectives.map(|gate| {
+        let id = gate.id.get_ref();
+        Metric {
+            metric: id.clone(),
+            stat: "value".to_owned(),
+            values: of_gate(group, id),
+        }
+    });
+    kept.filter(|kept| !kept.values.is_empty()).collect()
+}
+
+/// What a gate looked at, run by run.
+pub(super) fn of_gate(group: &Group<'_>, gate: &str) -> Vec<f64> {
+    let judged = group.runs.iter().flat_map(|run| &run.gates);
+    let own = judged.filter(|judged| judged.id == gate);
+    own.filter_map(|judged| judged.value).collect()
 }
 
 pub(super) fn values(group: &Group<'_>, metric: &str, stat: &str) -> Vec<f64> {
@@ -298,6 +329,7 @@ impl Baseline {
         let metrics: Vec<String> = self
             .metrics
             .iter()
+            .chain(&self.gates)
             .map(|metric| {
                 let median = barrier_stats::median::median(&metric.values).unwrap_or_default();
                 format!(
@@ -363,4 +395,19 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Baseline> {
         )));
     }
     Ok(baseline)
+}
+
+/// What was accepted of a suite, beside the plans of these runs. A file that cannot be read is told where limits rest on it.
+///
+/// # Errors
+/// A folder cannot be read.
+pub(super) fn known(stored: &Stored) -> anyhow::Result<Vec<Baseline>> {
+    let suite = &stored.suite.file.suite.id;
+    let mut known = Vec::new();
+    for folder in beside(stored)? {
+        known.extend(files(&folder)?.iter().filter_map(|path| read(path).ok()));
+    }
+    known.retain(|baseline: &Baseline| baseline.suite == *suite);
+    known.sort_by(|a, b| a.accepted.cmp(&b.accepted));
+    Ok(known)
 }

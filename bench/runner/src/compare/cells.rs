@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::values::text::figure;
+use barrier_stats::difference::{self, Difference as Paired};
 use barrier_stats::ratio::{self as stats, Ratio, Spread};
 use serde::Serialize;
 
@@ -94,6 +95,9 @@ pub(crate) struct Comparison {
     /// Variant / base of the geometric means, where each is of one session and an interval would promise too much.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ratio_of_sessions: Option<f64>,
+    /// Variant - base with interval, where that is what is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) difference: Option<Paired>,
     /// The ratio's p-value, corrected for all comparisons that were made together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) corrected_p: Option<f64>,
@@ -128,6 +132,9 @@ pub(crate) struct LeftOut {
 impl Comparison {
     /// The ratio with its interval, where it has one.
     pub(crate) fn shown_ratio(&self) -> String {
+        if let Some(difference) = &self.difference {
+            return words::difference(difference);
+        }
         let sessions = self.ratio_of_sessions.map(|ratio| format!("{ratio:.2}"));
         self.ratio
             .as_ref()
@@ -145,9 +152,13 @@ impl Comparison {
             "higher"
         };
         Some(format!(
-            "{}: at most {} % {word} than {} is allowed{}",
+            "{}: {} {word} than {} is allowed{}",
             gate.verdict,
-            figure(gate.limit * 100.0),
+            if gate.difference {
+                format!("less than {}", figure(gate.limit))
+            } else {
+                format!("at most {} %", figure(gate.limit * 100.0))
+            },
             self.base,
             gate.why_open()
         ))
@@ -325,7 +336,7 @@ fn cell(
     let mut counted = Vec::new();
     let variants: Vec<Variant> = sides
         .iter()
-        .map(|side| variant(side, metric, stat, &mut counted, &mut left_out))
+        .map(|side| variant(side, table, &mut counted, &mut left_out))
         .collect();
     let mut notes = servers_and_fixtures(&counted);
     if design == Design::Unpaired {
@@ -344,7 +355,7 @@ fn cell(
     let gate = limited.then(|| Gate::of(table)).flatten();
     let comparisons = others
         .iter()
-        .map(|variant| comparison(base, of_base, variant, design, gate.clone()))
+        .map(|variant| comparison(base, of_base, variant, (design, table.method), gate.clone()))
         .collect();
     Cell {
         id: table.id.get_ref().clone(),
@@ -380,11 +391,12 @@ fn unit(metric: &str) -> &'static str {
 
 fn variant<'a>(
     side: &Side<'a>,
-    metric: &str,
-    stat: &str,
+    table: &CompareTable,
     counted: &mut Vec<&'a StoredRun>,
     left_out: &mut Vec<LeftOut>,
 ) -> Variant {
+    let (metric, stat) = (table.metric.get_ref(), table.stat.get_ref());
+    let of_ratio = table.method != Method::PairedDifference;
     let mut values = Vec::new();
     for &run in &side.runs {
         let cycle = run.cycle();
@@ -400,7 +412,7 @@ fn variant<'a>(
         match (run.left_out(), run.value(metric, stat)) {
             (Some(why), _) => leave(why),
             (None, None) => leave(format!("has no {metric}")),
-            (None, Some(value)) if value <= 0.0 => {
+            (None, Some(value)) if of_ratio && value <= 0.0 => {
                 leave(format!("{metric} is {value}; a ratio needs more than 0"));
             }
             (None, Some(value)) => {
@@ -420,7 +432,10 @@ fn variant<'a>(
         value.outlier = outlier;
     }
     let (scenario, point, name) = &side.place;
-    let has_value = |run: &StoredRun| run.value(metric, stat).is_some_and(|value| value > 0.0);
+    let has_value = |run: &StoredRun| {
+        let value = run.value(metric, stat);
+        value.is_some_and(|value| !of_ratio || value > 0.0)
+    };
     Variant {
         build: build(&side.runs),
         name: side.name.clone(),
@@ -445,11 +460,11 @@ fn comparison(
     base_name: &str,
     base: Option<&Variant>,
     variant: &Variant,
-    design: Design,
+    (design, method): (Design, Method),
     gate: Option<Gate>,
 ) -> Comparison {
     let mut pairs = Vec::new();
-    let (mut ratio, mut ratio_of_sessions) = (None, None);
+    let (mut ratio, mut ratio_of_sessions, mut difference) = (None, None, None);
     let of_base = base.map_or(&[][..], |base| base.values.as_slice());
     match design {
         Design::Paired => {
@@ -470,7 +485,11 @@ fn comparison(
                 pair.outlier = outlier;
             }
             let both: Vec<(f64, f64)> = pairs.iter().map(|pair| (pair.base, pair.value)).collect();
-            ratio = stats::paired(&both);
+            if method == Method::PairedDifference {
+                difference = difference::paired(&both);
+            } else {
+                ratio = stats::paired(&both);
+            }
         }
         Design::Unpaired => {
             let mean = |values: &[Value]| {
@@ -489,6 +508,7 @@ fn comparison(
         pairs,
         ratio,
         ratio_of_sessions,
+        difference,
         corrected_p: None,
         gate,
     }

@@ -5,6 +5,7 @@ use barrier_stats::ratio::{CONFIDENCE, MIN_CYCLES, holm};
 use super::cells::{self, Cell, Comparison, Variant};
 use super::stored::Stored;
 use super::words::{self, Outcome, Verdict};
+use crate::suite::schema::Method;
 
 /// The variants of a plan against each other, paired by cycle; what may differ is named.
 pub(crate) fn within(stored: &Stored, allowed: &[String]) -> Vec<Cell> {
@@ -49,6 +50,7 @@ fn judge(cells: &mut [Cell]) {
     for (cell, bars) in cells.iter_mut().zip(barred) {
         let (unit, variants) = (cell.unit, cell.members);
         let allowance = allowance(cell);
+        let by_difference = cell.method == Method::PairedDifference;
         let same: Vec<bool> = cell
             .comparisons
             .iter()
@@ -75,8 +77,24 @@ fn judge(cells: &mut [Cell]) {
                 .is_some_and(|bar| bar.outcome == Outcome::Refused)
             {
                 (comparison.ratio, comparison.ratio_of_sessions) = (None, None);
+                comparison.difference = None;
             }
             comparison.verdict = bar.unwrap_or_else(|| {
+                if by_difference {
+                    let around = words::Circumstances {
+                        unit,
+                        variants,
+                        together: family,
+                        holds: true,
+                    };
+                    let found = comparison.difference.as_ref();
+                    return words::of_difference(
+                        &comparison.variant,
+                        comparison.pairs.len(),
+                        found,
+                        around,
+                    );
+                }
                 let holds = comparison.corrected_p.is_none_or(|p| p < 1.0 - CONFIDENCE);
                 words::verdict(
                     &comparison.variant,

@@ -1,15 +1,19 @@
 //! Limits that the suite sets to comparisons and to what was accepted before: kept, not kept, or not known.
 
+use barrier_stats::difference::Difference;
 use barrier_stats::ratio::{CONFIDENCE, Ratio};
 use serde::Serialize;
 
-use crate::suite::schema::{CompareTable, Worse};
+use crate::suite::schema::{CompareTable, Method, Worse};
 
 /// A limit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Gate {
     /// By how much the variant may be worse, as a share.
     pub(crate) limit: f64,
+    /// The limit is a difference in the unit of the values.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) difference: bool,
     /// Less is worse, as of a rate.
     pub(crate) less_is_worse: bool,
     /// `PASS`, `FAIL`, or `INVALID` where the evidence allows no verdict.
@@ -24,10 +28,34 @@ impl Gate {
     pub(super) fn of(table: &CompareTable) -> Option<Self> {
         Some(Self {
             limit: *table.worse_than.as_ref()?.get_ref(),
+            difference: table.method == Method::PairedDifference,
             less_is_worse: table.worse == Worse::Lower,
             verdict: "INVALID",
             open: None,
         })
+    }
+
+    /// The same if it says something to values that did not run side by side: a share.
+    pub(super) fn of_share(table: &CompareTable) -> Option<Self> {
+        Self::of(table).filter(|gate| !gate.difference)
+    }
+
+    /// Kept is what the upper bound of the difference is within, not kept what the whole interval is not.
+    pub(super) fn judge_difference(&mut self, difference: &Difference) {
+        let interval = &difference.interval;
+        // How much worse it is, at best and at worst.
+        let (best, worst) = if self.less_is_worse {
+            (-interval.high, -interval.low)
+        } else {
+            (interval.low, interval.high)
+        };
+        self.verdict = match () {
+            () if worst < self.limit => "PASS",
+            () if best >= self.limit => "FAIL",
+            () => "INVALID",
+        };
+        let open = "the interval reaches from within to beyond that: more cycles tell";
+        self.open = (self.verdict == "INVALID").then(|| open.to_owned());
     }
 
     /// The ratio that is just allowed.
@@ -85,5 +113,45 @@ impl Gate {
     pub(super) fn why_open(&self) -> String {
         let open = self.open.as_ref();
         open.map_or_else(String::new, |why| format!("; {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use barrier_stats::difference::paired;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_is_kept_by_its_upper_bound() {
+        let judged = |limit: f64, less_is_worse: bool, values: [f64; 6]| {
+            let mut gate = Gate {
+                limit,
+                difference: true,
+                less_is_worse,
+                verdict: "INVALID",
+                open: None,
+            };
+            let pairs: Vec<(f64, f64)> =
+                values.iter().map(|value| (100.0, 100.0 + value)).collect();
+            gate.judge_difference(&paired(&pairs).expect("a difference"));
+            gate.verdict
+        };
+        let around = |middle: f64| [-0.5, -0.3, -0.1, 0.1, 0.3, 0.5].map(|by| middle + by);
+        assert_eq!(judged(5.0, false, around(4.0)), "PASS");
+        assert_eq!(
+            judged(5.0, false, around(-40.0)),
+            "PASS",
+            "better is not worse"
+        );
+        assert_eq!(judged(5.0, false, around(4.9)), "INVALID");
+        assert_eq!(judged(5.0, false, around(6.0)), "FAIL");
+        assert_eq!(
+            judged(5.0, false, [5.0; 6]),
+            "FAIL",
+            "less than the limit is asked for"
+        );
+        assert_eq!(judged(5.0, true, around(-6.0)), "FAIL");
+        assert_eq!(judged(5.0, true, around(-4.0)), "PASS");
     }
 }

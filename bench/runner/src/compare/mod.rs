@@ -14,6 +14,7 @@ mod losses;
 mod meta;
 pub(crate) mod places;
 pub(crate) mod plan_verdict;
+pub(crate) mod regression;
 pub(crate) mod stored;
 pub(crate) mod words;
 
@@ -28,6 +29,7 @@ use crate::verdict::stored::{Again, Now};
 use against::Against;
 use cells::{Cell, Value, Variant, title};
 use plan_verdict::PlanVerdict;
+use regression::Regression;
 use stored::Stored;
 
 /// What folders of evidence say about variants.
@@ -38,6 +40,10 @@ pub(crate) struct Comparison {
     pub(crate) legend: Vec<String>,
     /// What the runs of one folder are against those that were accepted before.
     baselines: Vec<Against>,
+    /// Objectives that are worse than when they were accepted.
+    regressions: Vec<Regression>,
+    /// What became of the runs of one folder, where the suite compares nothing but its objectives with what was accepted.
+    runs: Vec<String>,
     /// What follows from the limits that the suite sets.
     verdict: Option<PlanVerdict>,
     /// Planned runs without evidence: folders, and why there is none.
@@ -66,13 +72,25 @@ pub(crate) fn compare(folders: &[PathBuf], allowed: &[String]) -> anyhow::Result
         ),
         _ => return Err(exit::set_up("name one folder of evidence, or two")),
     };
-    if cells.is_empty() {
+    let (mut regressions, mut runs) = (Vec::new(), Vec::new());
+    if let [one] = stored.as_slice()
+        && one.suite.file.suite.regression.is_some()
+    {
+        regressions = regression::of(one)?;
+        runs.extend(
+            one.runs
+                .iter()
+                .map(|run| format!("{}  {}", run.verdict, run.folder)),
+        );
+    } else if cells.is_empty() {
         return Err(nothing(&stored));
     }
     Ok(Comparison {
         cells,
         legend,
         baselines,
+        regressions,
+        runs,
         verdict,
         missing: stored.into_iter().flat_map(|one| one.missing).collect(),
     })
@@ -116,6 +134,7 @@ impl Comparison {
             "schemaVersion": 1,
             "comparisons": self.cells,
             "baselines": self.baselines,
+            "regressions": self.regressions,
             "verdict": self.verdict(),
             "missing": self.missing.iter().map(|(folder, _)| folder).collect::<Vec<_>>(),
         })
@@ -129,6 +148,7 @@ impl Comparison {
     /// The comparison for the terminal.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut all = self.legend.clone();
+        all.extend(self.runs.iter().cloned());
         let mut place = None;
         for cell in &self.cells {
             all.extend(lines(cell));
@@ -147,6 +167,7 @@ impl Comparison {
         let missing = self.missing.iter();
         all.extend(missing.map(|(folder, why)| format!("missing: {folder}: {why}")));
         all.extend(self.baselines.iter().map(|line| line.text.clone()));
+        all.extend(self.regressions.iter().map(|worse| worse.text.clone()));
         all.extend(self.verdict().map(ToString::to_string));
         all
     }

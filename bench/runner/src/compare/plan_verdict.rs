@@ -46,6 +46,12 @@ fn judge(cells: &mut [Cell], baselines: &mut [Against]) {
                 outcome,
                 Outcome::NoDifferenceShown | Outcome::OnlyUncorrected
             );
+        if let (Some(gate), Some(difference), true) =
+            (&mut comparison.gate, &comparison.difference, judged)
+        {
+            gate.judge_difference(difference);
+            continue;
+        }
         if let (Some(gate), Some(ratio), true) = (&mut comparison.gate, &comparison.ratio, judged) {
             let worse = if gate.less_is_worse {
                 Outcome::Lower

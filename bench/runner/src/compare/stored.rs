@@ -17,6 +17,7 @@ use crate::suite::Suite;
 use crate::values::exit;
 use crate::values::hash;
 use crate::verdict::ladders;
+use crate::verdict::server;
 
 /// Folders below the one that is named in which runs are looked for.
 const DEPTH: usize = 8;
@@ -85,7 +86,9 @@ pub(crate) struct Gate {
     pub(crate) class: String,
     pub(crate) holds: bool,
     pub(crate) text: String,
-    /// Of a gate over time.
+    #[serde(default)]
+    pub(crate) value: Option<f64>,
+    /// What the value was held against; none of a built-in gate.
     pub(crate) limit: Option<f64>,
 }
 
@@ -195,6 +198,11 @@ impl Stored {
             (&a.call, &a.meta.start_time, &a.folder).cmp(&(&b.call, &b.meta.start_time, &b.folder))
         });
         supersede(&mut runs);
+        for run in &mut runs {
+            let read = json(&run.path.join(server::FILE))?;
+            let (file, scenario) = (&suite.file, &run.meta.scenario);
+            run.summary = server::merged(file, scenario, run.summary.take(), read.as_ref());
+        }
         let mut stored = Self {
             root: folder.to_owned(),
             suite,

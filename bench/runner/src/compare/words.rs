@@ -1,10 +1,11 @@
 //! Figures in words.
 
+use barrier_stats::difference::Difference;
 use barrier_stats::order::balancing;
-use barrier_stats::ratio::{MIN_CYCLES, Ratio};
+use barrier_stats::ratio::{Interval, MIN_CYCLES, Ratio};
 use serde::Serialize;
 
-use crate::values::text::plural;
+use crate::values::text::{figure, plural};
 
 /// The difference that "no difference shown" is measured by.
 const EFFECT: f64 = 0.05;
@@ -77,6 +78,44 @@ pub(super) struct Circumstances<'a> {
     pub(super) together: usize,
     /// Corrected for their number, a difference is still one.
     pub(super) holds: bool,
+}
+
+/// A difference with its interval.
+pub(super) fn difference(difference: &Difference) -> String {
+    let Interval { value, low, high } = difference.interval;
+    let [value, low, high] = [value, low, high].map(signed);
+    format!("{value} ({low} to {high})")
+}
+
+/// A figure with its sign.
+fn signed(value: f64) -> String {
+    let sign = if value < 0.0 { "-" } else { "+" };
+    format!("{sign}{}", figure(value.abs()))
+}
+
+/// Puts a comparison by its difference into words.
+pub(super) fn of_difference(
+    variant: &str,
+    cycles: usize,
+    found: Option<&Difference>,
+    around: Circumstances<'_>,
+) -> Verdict {
+    let Some(found) = found.filter(|_| cycles >= MIN_CYCLES) else {
+        return verdict(variant, cycles.min(MIN_CYCLES - 1), None, around);
+    };
+    let unit = around.unit;
+    let unit = if unit.is_empty() {
+        String::new()
+    } else {
+        format!(" {unit}")
+    };
+    let (outcome, word) = match (found.differs(), found.interval.value < 0.0) {
+        (false, _) => (Outcome::NoDifferenceShown, "no difference shown"),
+        (true, false) => (Outcome::Higher, "higher"),
+        (true, true) => (Outcome::Lower, "lower"),
+    };
+    let figures = format!("{}{unit}, {cycles} cycles", difference(found));
+    Verdict::new(outcome, format!("{variant}: {word}, {figures}"))
 }
 
 /// Puts a comparison into words.

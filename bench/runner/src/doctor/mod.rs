@@ -29,12 +29,17 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
     for run in &plan.runs {
         overruled(run, &mut report);
         for need in &suite.file.suite.needs {
-            need_met(suite, need.get_ref(), run, &mut report);
+            // What has no script needs no k6.
+            if run.script.is_some() || !need.get_ref().starts_with("k6") {
+                need_met(suite, need.get_ref(), run, &mut report);
+            }
         }
-        if is_recorded(&suite.file, run.scenario) {
-            need_met(suite, &format!("k6+{OUTPUT}"), run, &mut report);
+        if let Some(harness) = &run.script {
+            if is_recorded(&suite.file, run.scenario) {
+                need_met(suite, &format!("k6+{OUTPUT}"), run, &mut report);
+            }
+            script(suite, "harness", harness, &mut report);
         }
-        script(suite, "harness", &run.script, &mut report);
         if let Some(probe) = &run.probe {
             script(suite, "probe", &probe.script, &mut report);
         }
@@ -46,6 +51,9 @@ pub(crate) fn examine(suite: &Suite, plan: &Plan<'_>) -> Report {
         if let Some(users) = run.users {
             carries(suite, run, users, &mut report);
         }
+    }
+    if plan.runs.iter().all(|run| run.script.is_none()) {
+        report.k6 = Some(Binary::none());
     }
     machine::quiet(&mut report);
     evidence_root(suite, plan, &mut report);
@@ -70,6 +78,9 @@ fn script(suite: &Suite, what: &str, path: &Path, report: &mut Report) {
 
 /// Whether the processes that are named for the target are there.
 fn processes(run: &PlannedRun<'_>, report: &mut Report) {
+    if run.target.kind == TargetKind::None {
+        return;
+    }
     match named::of_target(run.target, &run.vars) {
         Ok(found) => {
             for found in found {

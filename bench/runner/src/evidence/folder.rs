@@ -251,6 +251,21 @@ impl Folder {
         ))
     }
 
+    /// Opens it once more, where what writes to it was started again.
+    ///
+    /// # Errors
+    /// It was not begun, or cannot be opened.
+    pub(crate) fn go_on(&self, name: &str) -> anyhow::Result<Writer> {
+        let path = self.partial(name);
+        let file = File::options().append(true).open(&path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        Ok(Writer::new(
+            file,
+            &self.path.join(name),
+            self.faults.clone(),
+        ))
+    }
+
     /// The path of a file between [`Self::begin`] and [`Self::finish`].
     pub(crate) fn partial(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.partial"))

@@ -220,7 +220,7 @@ impl Builds {
             return Ok(());
         };
         let mut programs: Vec<(&str, &str)> = Vec::new();
-        for target in targets.filter(|target| target.kind != TargetKind::External) {
+        for target in targets.filter(|target| target.is_started()) {
             let program = target.start.first().map_or("", |word| word.get_ref());
             if !programs.iter().any(|known| known.1 == program) {
                 programs.push((&target.id, program));

@@ -449,7 +449,7 @@ impl PlanFile {
 fn harness(suite: &Suite, plan: &Plan<'_>) -> anyhow::Result<Vec<String>> {
     let mut found = BTreeSet::new();
     for run in &plan.runs {
-        found.insert((run.script.as_path(), run.harness(suite)?.sha256));
+        found.insert((run.script.as_deref(), run.harness(suite)?.sha256));
     }
     Ok(found.into_iter().map(|(_, hash)| hash).collect())
 }

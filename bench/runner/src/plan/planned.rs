@@ -12,6 +12,7 @@ use super::selection::Selection;
 use super::{computed, points, quick, target};
 use crate::evidence::component;
 use crate::suite::Suite;
+use crate::suite::command::Work;
 use crate::suite::gate;
 use crate::suite::hosts::Words;
 use crate::suite::post::PostKind;
@@ -58,7 +59,8 @@ pub(crate) struct PlannedRun<'a> {
     pub(crate) under_test: UnderTest,
     /// What tells two things under test apart: variant and build, or the target's name where nobody says more.
     pub(crate) branch: String,
-    pub(crate) script: PathBuf,
+    /// The harness; `None` of a scenario that has commands, or nothing yet.
+    pub(crate) script: Option<PathBuf>,
     /// What tries beforehand what the run will do, if the suite has something for that.
     pub(crate) probe: Option<Probe>,
     /// The evidence folder of the first attempt, below the folder of the plan.
@@ -111,9 +113,15 @@ pub(super) fn planned<'a>(
 ) -> anyhow::Result<PlannedRun<'a>> {
     let mut vars = Vars::resolve(&suite.file, scenario, point, &selection.given)?;
     let shares = quick::scale(suite, scenario, selection.quick, &mut vars)?;
-    let target = target::choose(suite, variant.as_deref(), &vars)?;
-    let services = target::services(suite, target);
-    let all = [services.as_slice(), &[target]].concat();
+    let target = target::choose(suite, scenario, variant.as_deref(), &vars)?;
+    let alone = target.kind == TargetKind::None;
+    let services = if alone {
+        Vec::new()
+    } else {
+        target::services(suite, target)
+    };
+    let under_test = (!alone).then_some(target);
+    let all: Vec<&TargetTable> = services.iter().copied().chain(under_test).collect();
     for target in &all {
         target::own_addresses(target, &vars)?;
         vars.complete(&suite.file, target)?;
@@ -153,7 +161,9 @@ pub(super) fn planned<'a>(
     suite.allow_words(&what, &args.join(" "), Words::Arguments)?;
     let users = suite.file.suite.users.as_ref();
     let users = users.map(|text| number(&expand(text)?));
-    let probe = suite.file.probe.as_ref().map(|table| {
+    let probe = suite.file.probe.as_ref();
+    let probe = probe.filter(|_| scenario.work() == Work::Script);
+    let probe = probe.map(|table| {
         anyhow::Ok(Probe {
             script: suite.resolve(&table.script),
             limit: time(&table.limit)?,
@@ -161,9 +171,11 @@ pub(super) fn planned<'a>(
         })
     });
     gate::check_limits(&suite.file, scenario.id.get_ref(), &vars)?;
-    let bound = scenario.limit.as_ref().map(time).transpose()?;
+    let bound = scenario.limit.as_ref().or(scenario.time_limit.as_ref());
+    let bound = bound.map(time).transpose()?;
     let estimate = scenario.estimate.as_ref().map(time).transpose()?;
-    let script = suite.resolve(&expand(&scenario.script)?);
+    let script = scenario.script.as_ref();
+    let script = script.map(|text| anyhow::Ok(suite.resolve(&expand(text)?)));
     let mut run = PlannedRun {
         number: 0,
         scenario,
@@ -185,7 +197,7 @@ pub(super) fn planned<'a>(
         vars,
         under_test,
         branch,
-        script,
+        script: script.transpose()?,
         folder: String::new(),
     };
     run.folder = run.folder_name(suite)?;
@@ -296,22 +308,38 @@ fn places<'s>(suite: &'s Suite, targets: &[&'s TargetTable]) -> Vec<(String, &'s
     let posts = posts.map(|table| (format!("post {}", table.id.get_ref()), &table.source));
     let profiles = suite.file.profile.iter();
     let profiles = profiles.map(|table| (format!("profile {}", table.id.get_ref()), &table.source));
+    let servers = suite.file.server.iter();
+    let servers = servers.map(|table| (format!("server {}", table.id.get_ref()), &table.source));
+    let proxies = suite.file.proxy.iter();
+    let proxies = proxies.map(|table| (format!("proxy {}", table.id.get_ref()), &table.to));
     let asked = clean
         .chain(monitors)
         .chain(records)
         .chain(drains)
         .chain(posts)
-        .chain(profiles);
-    let tables = of_target.chain(asked);
-    tables
-        .map(|(what, text)| (what, text.get_ref().as_str()))
-        .collect()
+        .chain(profiles)
+        .chain(servers)
+        .chain(proxies);
+    let texts = of_target
+        .chain(asked)
+        .map(|(what, text)| (what, text.get_ref().as_str()));
+    let chaos = suite.file.chaos.iter().flat_map(|table| {
+        let url = table.url.as_ref().map(|url| url.get_ref().as_str());
+        let asked = table
+            .expect
+            .as_ref()
+            .map(|expect| expect.get_ref().url.as_str());
+        let texts = [url, asked].into_iter().flatten();
+        texts.map(|text| (format!("chaos {}", table.id.get_ref()), text))
+    });
+    texts.chain(chaos).collect()
 }
 
 impl<'a> PlannedRun<'a> {
     /// Everything that the run starts or reaches, in the order in which it does.
     pub(crate) fn targets(&self) -> Vec<&'a TargetTable> {
-        [self.services.as_slice(), &[self.target]].concat()
+        let under_test = Some(self.target).filter(|target| target.kind != TargetKind::None);
+        self.services.iter().copied().chain(under_test).collect()
     }
 
     /// Looks again at every address, with the values that it got meanwhile.
@@ -334,7 +362,8 @@ impl<'a> PlannedRun<'a> {
         })
     }
 
-    /// The hash of everything that the harness loads: its own folder, and the files that variables name.
+    /// The hash of everything that the harness loads: its own folder, and the files that variables name. Of commands, what the suite
+    /// says of them, and the files of its own that they name.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -346,7 +375,15 @@ impl<'a> PlannedRun<'a> {
             .map(PathBuf::from)
             .filter(|path| path.is_file())
             .collect();
-        hash::harness(&self.script, &files)
+        match &self.script {
+            Some(script) => hash::harness(script, &files),
+            None => {
+                let commands = self.scenario.command.iter();
+                let words = commands.flat_map(|command| &command.run);
+                let words: Vec<String> = words.map(|word| word.get_ref().clone()).collect();
+                hash::commands(&suite.root, &words)
+            }
+        }
     }
 
     fn folder_name(&self, suite: &Suite) -> anyhow::Result<String> {
@@ -372,7 +409,11 @@ impl<'a> PlannedRun<'a> {
 
     /// The run in a few words.
     pub(crate) fn title(&self) -> String {
-        let mut title = format!("{} / {}", self.scenario.id.get_ref(), self.branch);
+        let scenario = self.scenario.id.get_ref();
+        let mut title = match self.target.kind {
+            TargetKind::None => scenario.clone(),
+            _ => format!("{scenario} / {}", self.branch),
+        };
         if !self.point.is_empty() {
             title = format!("{title}, {}", points::shown(&self.point));
         }

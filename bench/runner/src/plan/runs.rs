@@ -261,8 +261,8 @@ fn variants(
     }
     let asked: Vec<Option<String>> = selection.variants.iter().cloned().map(Some).collect();
     let vars = Vars::resolve(&suite.file, scenario, point, &selection.given)?;
-    let external =
-        target::choose(suite, declared.first().copied(), &vars)?.kind == TargetKind::External;
+    let external = target::choose(suite, scenario, declared.first().copied(), &vars)?.kind
+        == TargetKind::External;
     Ok(match (external, asked.len()) {
         (true, 0) => vec![None],
         (true, 2..) => {

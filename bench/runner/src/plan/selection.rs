@@ -6,6 +6,7 @@ use super::build::{Build, Builds, Place};
 use super::target;
 use crate::suite::Suite;
 use crate::suite::given::Given;
+use crate::suite::schema::TargetKind;
 use crate::values::exit;
 use crate::values::value::Kind;
 
@@ -49,7 +50,8 @@ impl Selection {
         }) = build
         {
             let mut external = suite.file.target.iter();
-            let external = external.find(|target| !target.is_started() && !target.is_service());
+            let external =
+                external.find(|target| target.kind == TargetKind::External && !target.is_service());
             let Some(external) = external else {
                 return Err(exit::set_up(format!(
                     "--build {name}: the suite has no target that a person starts"

@@ -1,26 +1,34 @@
 //! The target of a run.
 
 use crate::suite::Suite;
+use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::Vars;
 use crate::values::exit;
 use crate::values::template::variables;
 
-/// The target of a variant: an external one whose address the user gave, else the one that the runner starts.
+/// The target of a variant, or the one that the scenario names: an external one whose address the user gave, else the one that the runner starts.
 ///
 /// # Errors
 /// There is none for the variant.
 pub(crate) fn choose<'a>(
     suite: &'a Suite,
+    scenario: &ScenarioTable,
     variant: Option<&str>,
     vars: &Vars,
 ) -> anyhow::Result<&'a TargetTable> {
+    let all = || suite.file.target.iter();
+    if scenario.is_alone()
+        && let Some(none) = all().find(|target| target.kind == TargetKind::None)
+    {
+        return Ok(none);
+    }
+    let named = scenario.target.as_ref().map(|name| name.get_ref());
     let targets = || {
-        suite
-            .file
-            .target
-            .iter()
-            .filter(|target| !target.is_service())
+        all().filter(|target| {
+            let under_test = !target.is_service() && target.kind != TargetKind::None;
+            under_test && named.is_none_or(|name| *name == target.id)
+        })
     };
     let of_variant = |target: &&TargetTable| {
         target

@@ -9,6 +9,7 @@ use super::{answer, ladder};
 use crate::compare::against::Against;
 use crate::compare::cells::Cell;
 use crate::compare::plan_verdict::{self, PlanVerdict, Said};
+use crate::compare::regression::{self, Regression};
 use crate::compare::stored::{Setting, Stored, StoredRun};
 use crate::compare::words::Outcome;
 use crate::evidence::Folder;
@@ -31,6 +32,9 @@ pub(crate) struct Figures {
     pub(crate) verdict: Option<PlanVerdict>,
     /// Against what was accepted before.
     pub(crate) baselines: Vec<Against>,
+    /// Objectives that are worse than when they were accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) regressions: Vec<Regression>,
     pub(crate) comparisons: Vec<Cell>,
     /// What its ladders found.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "found")]
@@ -131,6 +135,8 @@ impl Figures {
         // Of a ladder the limit is the answer, and not what its levels say one by one.
         let answer = if found.is_empty() { answer } else { found };
         headline.extend(baselines.iter().map(|against| against.text.clone()));
+        let regressions = regression::of(stored)?;
+        headline.extend(regressions.iter().map(|worse| worse.text.clone()));
         headline.extend(verdict.as_ref().map(ToString::to_string));
         let limits = stored.suite.file.compare.iter();
         let mut limits = limits.filter(|table| table.worse_than.is_some());
@@ -146,6 +152,7 @@ impl Figures {
             headline,
             verdict,
             baselines,
+            regressions,
             anomalies: anomalies(&comparisons, &runs),
             facts: facts(stored),
             parameters: parameters(stored),

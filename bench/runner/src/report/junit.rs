@@ -84,6 +84,10 @@ fn suite_of(suite: &str, run: &Run) -> TestSuite {
             failed(NonSuccessKind::Error, word, &reasons.join("\n")),
         );
     }
+    if word == "NOT_IMPLEMENTED" {
+        let reason = verdict.pointer("/reasons/0").and_then(Json::as_str);
+        add("run", skipped(reason.unwrap_or_default()));
+    }
     for gate in verdict
         .get("gates")
         .and_then(Json::as_array)

@@ -5,6 +5,7 @@
 
 mod answer;
 pub(crate) mod artefacts;
+pub(crate) mod board;
 mod bottleneck;
 pub(crate) mod chart;
 mod documents;
@@ -31,6 +32,7 @@ pub(crate) use crate::suite::section::Section;
 use crate::values::exit;
 use crate::values::text::shown;
 use crate::values::writer;
+use board::Board;
 use figures::Figures;
 
 /// The verb `report`: writes the report of a folder again.
@@ -53,10 +55,24 @@ pub(crate) fn report(folder: &Path, allowed: &[String], stream: &Stream) -> anyh
 /// # Errors
 /// The evidence cannot be read again or the report cannot be written.
 pub(crate) fn of_plan(suite: &Suite, folder: &Path, stream: &Stream) -> anyhow::Result<i32> {
-    if suite.file.report.is_none() && !limited(suite) {
+    if suite.file.report.is_none() && !limited(suite) && suite.file.suite.regression.is_none() {
         return Ok(exit::OK);
     }
-    write(&Stored::open(folder)?, &[], stream)
+    let code = write(&Stored::open(folder)?, &[], stream)?;
+    let report = suite.file.report.as_ref();
+    let mut sections = report.into_iter().flat_map(|table| &table.sections);
+    if sections.any(|name| Section::parse(name.get_ref()) == Ok(Section::Board))
+        && let Some(root) = folder.parent()
+    {
+        let board = Board::of(suite, root)?;
+        stream.tell(Event::Compared {
+            lines: board.lines(),
+        });
+        let path = root.join(board::FILE);
+        board.write(&path)?;
+        stream.tell(Event::ReportWritten { path: shown(&path) });
+    }
+    Ok(code)
 }
 
 /// What the comparisons of a plan contribute to the exit code; nothing is written.

@@ -7,7 +7,7 @@ use crate::evidence::Folder;
 use crate::series::recorded::Recorded;
 use crate::series::window::Window;
 use crate::suite::gate::of_scenario;
-use crate::suite::over_time::{Selector, Source, source};
+use crate::suite::over_time::{Selector, Source, asks, source};
 use crate::suite::schema::{File, GateTable, MetricKind};
 use crate::suite::stat::Stat;
 use crate::values::text::figure;
@@ -39,7 +39,12 @@ pub(super) fn pictures(
         return Vec::new();
     }
     let read = |&(variant, run, zero): &(usize, &'_ StoredRun, Option<f64>)| {
-        let recorded = Recorded::read(&Folder::open(&run.path), file, scenario);
+        let recorded = Recorded::read(
+            &Folder::open(&run.path),
+            file,
+            scenario,
+            asks(file, scenario),
+        );
         (variant, whole(run), zero, recorded)
     };
     let recorded: Vec<_> = runs.iter().map(read).collect();

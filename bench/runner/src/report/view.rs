@@ -230,6 +230,7 @@ fn together(figures: &Figures) -> Vec<String> {
         ));
     }
     said.extend(figures.baselines.iter().map(|against| against.text.clone()));
+    said.extend(figures.regressions.iter().map(|worse| worse.text.clone()));
     said
 }
 

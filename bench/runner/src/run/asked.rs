@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use toml::Spanned;
 
-use crate::run::page::{Page, at};
+use crate::run::page::Page;
 use crate::run::redis::access::Access;
 use crate::run::redis::client::Server;
 use crate::run::sql::client::{Database, Pause};
@@ -14,6 +14,7 @@ use crate::suite::asked::{AskedKind, DrainTable};
 use crate::suite::schema::RecordTable;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exposition::{Selector, samples};
+use crate::values::place::at;
 
 /// For a statement that ought to be answered at once.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -1,27 +1,35 @@
 //! One attempt at a run: from its precondition to its verdict.
 
-use serde_json::{Value as Json, json};
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
 
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::asked::Question;
 use crate::run::build::{self, Identity, Started};
+use crate::run::chaos::timeline::{Parts, Timeline};
 use crate::run::clean;
+use crate::run::cleaning::Cleaning;
+use crate::run::commands::{self, Around, Commands};
 use crate::run::conclude::{Ran, conclude};
 use crate::run::declared;
 use crate::run::drain;
+use crate::run::driver::Watch;
 use crate::run::fixtures::{install::Installed, look};
 use crate::run::inbox::Inbox;
 use crate::run::inspect;
-use crate::run::k6::{Call, Watch};
+use crate::run::k6::Call;
 use crate::run::logs::{self, Kept, Slices};
 use crate::run::meta::{Meta, ServerFacts, Shared};
 use crate::run::monitor::{self, Monitors, Processes, named};
 use crate::run::post;
 use crate::run::processors::{self, Split};
 use crate::run::profiles::Profiles;
+use crate::run::recorded::{self, Recorded, grown};
 use crate::run::series;
+use crate::run::server;
 use crate::run::settle::settle;
 use crate::run::sql::reset::Reset;
 use crate::run::target;
@@ -68,6 +76,9 @@ impl Attempt<'_, '_> {
     pub(crate) fn make(&mut self, run_id: &str) -> anyhow::Result<Outcome> {
         let mut meta = Meta::new(self.shared, self.run, self.number, run_id, self.servers)?;
         meta.write(self.folder)?;
+        if let Some(why) = &self.run.scenario.stub {
+            return self.not_implemented(why.get_ref(), meta);
+        }
         let error = match self.work(run_id, &mut meta) {
             Ok(Judgement { verdict, code, .. }) => {
                 return Ok(Outcome {
@@ -85,8 +96,35 @@ impl Attempt<'_, '_> {
             Verdict::NotRun
         };
         let code = exit::code_of(&error);
+        self.unjudged(verdict, code, &format!("{error:#}"), meta)?;
+        Ok(Outcome {
+            verdict,
+            code,
+            error: (!interrupted).then_some(error),
+        })
+    }
+
+    /// A run of a scenario that there is nothing of yet: it starts nothing, and does not pass.
+    fn not_implemented(&self, why: &str, meta: Meta) -> anyhow::Result<Outcome> {
+        let (verdict, code) = (Verdict::NotImplemented, exit::GATE);
+        self.unjudged(verdict, code, why, meta)?;
+        Ok(Outcome {
+            verdict,
+            code,
+            error: None,
+        })
+    }
+
+    /// Completes the evidence of a run that there is nothing to judge of.
+    fn unjudged(
+        &self,
+        verdict: Verdict,
+        code: i32,
+        why: &str,
+        mut meta: Meta,
+    ) -> anyhow::Result<()> {
         self.folder.release();
-        let reason = masked(&format!("{error:#}"));
+        let reason = masked(why);
         if !self.folder.has("verdict.json") {
             let record = json!({ "schemaVersion": 1, "verdict": verdict, "reasons": [&reason], "k6ExitCode": null, "exitCode": code, "gates": [] });
             self.folder.write_json("verdict.json", &record)?;
@@ -98,11 +136,7 @@ impl Attempt<'_, '_> {
             verdict: verdict.to_string(),
             title: self.run.title(),
         });
-        Ok(Outcome {
-            verdict,
-            code,
-            error: (!interrupted).then_some(error),
-        })
+        Ok(())
     }
 
     fn work(&mut self, run_id: &str, meta: &mut Meta) -> anyhow::Result<Judgement> {
@@ -136,7 +170,8 @@ impl Attempt<'_, '_> {
         // Before the target starts: it would find a queue of another type, or promote users of an earlier run.
         self.clean(cleaning)?;
         let mut program = None;
-        if !external {
+        let alone = self.run.target.kind == TargetKind::None;
+        if !external && !alone {
             // A program of somebody else's need not know `--version`, and might serve instead.
             let (started, version) = match &self.run.under_test.program {
                 Some(given) => (given.clone(), None),
@@ -194,6 +229,7 @@ impl Attempt<'_, '_> {
             Some(started) => {
                 Identity::of_program(started).and_version(build::answered(suite, self.run)?)
             }
+            None if alone => Identity::of_commands(&self.run.harness(suite)?),
             None => build::of_external(suite, self.run)?,
         };
         meta.build(&self.run.under_test, &identity);
@@ -257,26 +293,13 @@ impl Attempt<'_, '_> {
     ) -> anyhow::Result<(Ran, Vec<Kept>)> {
         let folder = self.folder;
         cleaning.step(folder, clean::Plan::verify)?;
-        let mut call = Call::new(
-            &self.shared.k6.path,
-            &self.run.script,
-            &self.run.vars,
-            run_id,
-        );
-        call.settings(self.run.scenario.k6_settings());
-        call.load(&self.run.load.scenarios, &self.run.args);
-        let said = inspect::ask(&call, self.inbox)?;
-        declared::check(&self.run.load.scenarios, &said)?;
-        trend_stats::add(&mut call, self.shared.suite, said.options(), self.stream);
-        series::add(&mut call, self.shared.suite, self.run.scenario, folder)?;
-        let live = Live::begin(
-            self.shared.suite,
-            self.run,
-            run_id,
-            said.options(),
-            &mut call,
-            self.stream,
-        )?;
+        let (call, live) = match &self.run.script {
+            Some(script) => {
+                let (call, live) = self.call(&script.clone(), run_id)?;
+                (Some(call), live)
+            }
+            None => (None, None),
+        };
         if let Some(live) = &live {
             meta.watched(live.whom());
         }
@@ -284,6 +307,18 @@ impl Attempt<'_, '_> {
         let split = Split::of(self.run).and_then(Result::ok);
         let own = split.as_ref().map(Split::of_generator);
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes, own)?;
+        let began = self.ask_records(run_id, true);
+        let needs = targets.watch(self.inbox);
+        let timeline = Timeline::new(Parts {
+            suite: self.shared.suite,
+            run: self.run,
+            quick: self.shared.quick,
+            folder,
+            stream: self.stream,
+            targets: &mut *targets,
+            needs: needs.clone(),
+            processes,
+        })?;
         let mut watched = Watched {
             folder,
             processes,
@@ -292,26 +327,42 @@ impl Attempt<'_, '_> {
             live,
             profiles: Profiles::of(self.shared.suite, self.run, self.shared.quick)?,
             stream: self.stream,
+            timeline,
         };
-        let began = self.ask_records(run_id, true);
-        let needs = targets.watch(self.inbox);
         self.inbox.check()?;
         let bound = split.as_ref().map(Split::generator).transpose()?;
-        let mut finished = call.run(
-            folder,
-            self.run.bound,
-            &needs,
-            self.inbox,
-            self.stream,
-            &mut watched,
-        )?;
+        let mut finished = match &call {
+            Some(call) => call.run(
+                folder,
+                self.run.bound,
+                &needs,
+                self.inbox,
+                self.stream,
+                &mut watched,
+            )?,
+            None => {
+                let commands = Commands {
+                    suite: self.shared.suite,
+                    run: self.run,
+                    quick: self.shared.quick,
+                    folder,
+                    stream: self.stream,
+                };
+                let mut around = Around {
+                    needs: &needs,
+                    inbox: &mut *self.inbox,
+                    watch: &mut watched,
+                };
+                commands::run(&commands, &mut around)?
+            }
+        };
         drop(bound);
-        meta.k6_ended(&call.shown(), &finished);
+        let shown = call.map_or_else(|| "none, commands ran".to_owned(), |call| call.shown());
+        meta.k6_ended(&shown, &finished);
         // What fails from here on is among the faults, and the verdict tells it.
         let _ = meta.write(folder);
-        let Watched {
-            machine, profiles, ..
-        } = watched;
+        let (machine, profiles) = watched.over();
+        server::read(self.shared.suite, self.run, folder);
         for text in profiles.end(folder, finished.cause != Cause::Interrupt) {
             self.beware(meta, text);
         }
@@ -354,37 +405,9 @@ impl Attempt<'_, '_> {
         meta.label(text);
     }
 
-    /// What servers answer to the suite's records, by their ids; of those alone that grow, if asked for. One that does not answer
-    /// is told, and has no value.
     fn ask_records(&mut self, run_id: &str, growing: bool) -> Vec<Recorded> {
-        let suite = self.shared.suite;
-        let run = RunValues::from([("run_id", run_id)]);
-        let records = suite.file.record.iter();
-        let mut found = Vec::new();
-        for record in records.filter(|record| record.grows || !growing) {
-            let inbox = &mut *self.inbox;
-            // These questions are short, and of an interrupted run they are asked as well.
-            let pause = &mut |time| {
-                if inbox.pause(time).is_err() {
-                    std::thread::sleep(time);
-                }
-                Ok(())
-            };
-            let asked = Question::from(record).ask(suite, &self.run.vars, &run, pause);
-            let id = record.id.get_ref().clone();
-            match asked {
-                Ok(answer) => found.push(Recorded {
-                    id,
-                    grows: record.grows,
-                    answer,
-                }),
-                Err(error) => {
-                    let text = masked(&format!("warning  record {id}: {error:#}"));
-                    self.stream.tell(Event::Finding { text });
-                }
-            }
-        }
-        found
+        let (suite, vars) = (self.shared.suite, &self.run.vars);
+        recorded::ask(suite, vars, run_id, growing, self.inbox, self.stream)
     }
 
     /// Waits until what a person has started has written what it took from an earlier run.
@@ -393,6 +416,27 @@ impl Attempt<'_, '_> {
         let tell = |text| held.push(format!("[cleanup] {text}"));
         let pause = &mut |time| Ok(inbox.pause(time)?);
         drain::before(self.shared.suite, self.run, pause, tell)
+    }
+
+    /// k6's command line, and who watches the run live.
+    fn call(&mut self, script: &Path, run_id: &str) -> anyhow::Result<(Call, Option<Live>)> {
+        let suite = self.shared.suite;
+        let mut call = Call::new(&self.shared.k6.path, script, &self.run.vars, run_id);
+        call.settings(self.run.scenario.k6_settings());
+        call.load(&self.run.load.scenarios, &self.run.args);
+        let said = inspect::ask(&call, self.inbox)?;
+        declared::check(&self.run.load.scenarios, &said)?;
+        trend_stats::add(&mut call, suite, said.options(), self.stream);
+        series::add(&mut call, suite, self.run.scenario, self.folder)?;
+        let live = Live::begin(
+            suite,
+            self.run,
+            run_id,
+            said.options(),
+            &mut call,
+            self.stream,
+        )?;
+        Ok((call, live))
     }
 
     /// Waits for what an earlier run still holds, and says what it does not give back.
@@ -460,32 +504,6 @@ impl Attempt<'_, '_> {
     }
 }
 
-/// An answer to a record.
-struct Recorded {
-    id: String,
-    grows: bool,
-    answer: Option<Json>,
-}
-
-/// What is kept of records: the answers, and of those that grow by how much they did. Of what was not known in the beginning
-/// nobody knows by how much it grew.
-fn grown(ended: Vec<Recorded>, began: &[Recorded]) -> Vec<(String, Json)> {
-    let kept = ended.into_iter().filter_map(|now| {
-        let answer = now.answer?;
-        if !now.grows {
-            return Some((now.id, answer));
-        }
-        let before = began.iter().find(|before| before.id == now.id)?;
-        let before = before.answer.as_ref()?;
-        let grown = match (answer.as_i64(), before.as_i64()) {
-            (Some(now), Some(before)) => now.checked_sub(before)?.into(),
-            _ => (answer.as_f64()? - before.as_f64()?).into(),
-        };
-        Some((now.id, grown))
-    });
-    kept.collect()
-}
-
 /// The monitors around k6.
 struct Watched<'a> {
     folder: &'a Folder,
@@ -496,20 +514,45 @@ struct Watched<'a> {
     live: Option<Live>,
     profiles: Profiles,
     stream: &'a Stream,
+    /// The faults of the run.
+    timeline: Timeline<'a>,
+}
+
+impl Watched<'_> {
+    /// What is left once the driver has ended; faults that still stand are taken back.
+    fn over(self) -> (Machine, Profiles) {
+        (self.machine, self.profiles)
+    }
 }
 
 impl Watch for Watched<'_> {
-    fn began(&mut self, id: u32) {
-        self.processes.add("k6", id);
+    fn began(&mut self, id: Option<u32>) {
+        if let Some(id) = id {
+            self.processes.add("k6", id);
+        }
         self.profiles.begin();
         // Without it the run is as good.
         if let Some(Err(error)) = self.live.as_mut().map(Live::began) {
             let text = format!("warning  the run cannot be watched: {error:#}");
             self.stream.tell(Event::Finding { text });
         }
+        self.timeline.begin();
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.timeline.due()
+    }
+
+    fn act(&mut self, inbox: &Inbox) {
+        self.timeline.act(Some(inbox));
+    }
+
+    fn ending(&mut self, cause: Cause, inbox: &Inbox) {
+        self.timeline.ending(cause, Some(inbox));
     }
 
     fn ended(&mut self) -> anyhow::Result<()> {
+        self.timeline.end();
         if let Some(monitors) = self.monitors.take() {
             self.machine = monitors.stop(self.folder)?;
         }
@@ -517,46 +560,5 @@ impl Watch for Watched<'_> {
             live.ended(self.folder, self.stream);
         }
         Ok(())
-    }
-}
-
-/// The cleaning of a run and its record.
-struct Cleaning {
-    plan: Option<clean::Plan>,
-    log: Vec<String>,
-    /// Something may have been preset that is to be taken back.
-    begun: bool,
-}
-
-impl Cleaning {
-    /// Does a part of the work and records it, also when it fails.
-    fn step(
-        &mut self,
-        folder: &Folder,
-        work: impl FnOnce(&clean::Plan, &mut Vec<String>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let Some(plan) = &self.plan else {
-            if !self.log.is_empty() {
-                return self.record(folder, Ok(()));
-            }
-            return folder.update(
-                "cleanup.txt",
-                b"[cleanup] the suite declares nothing to clean\n",
-            );
-        };
-        let result = work(plan, &mut self.log);
-        self.record(folder, result)
-    }
-
-    /// Records what was done so far.
-    fn record(&mut self, folder: &Folder, result: anyhow::Result<()>) -> anyhow::Result<()> {
-        if let Err(error) = &result {
-            self.log.push(format!("[cleanup] failed: {error:#}"));
-        }
-        folder.update(
-            "cleanup.txt",
-            format!("{}\n", self.log.join("\n")).as_bytes(),
-        )?;
-        result
     }
 }

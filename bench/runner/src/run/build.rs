@@ -12,7 +12,7 @@ use crate::suite::Suite;
 use crate::suite::schema::TargetKind;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
-use crate::values::hash;
+use crate::values::hash::{self, Harness};
 
 /// Digits of a hash that name a program.
 const SHORT: usize = 12;
@@ -42,6 +42,15 @@ impl Identity {
         Self {
             id: all.get(..SHORT).unwrap_or(&all).to_owned(),
             from: "program",
+        }
+    }
+
+    /// Of commands, where nothing else is under test.
+    pub(super) fn of_commands(harness: &Harness) -> Self {
+        let all = &harness.sha256;
+        Self {
+            id: all.get(..SHORT).unwrap_or(all).to_owned(),
+            from: "commands",
         }
     }
 

@@ -8,7 +8,8 @@ use barrier_procs::Output;
 use serde::Deserialize;
 
 use crate::plan::Probe;
-use crate::run::inbox::Inbox;
+use crate::run::driver::Watch;
+use crate::run::inbox::{Inbox, Needs};
 use crate::run::k6::{self, Binary, Call};
 use crate::run::process::{self, Supervised};
 use crate::run::scratch;
@@ -42,6 +43,17 @@ pub(crate) struct Checked {
     pub(crate) broken: Option<(String, String)>,
 }
 
+/// Nobody looks at a probe.
+struct Nobody;
+
+impl Watch for Nobody {
+    fn began(&mut self, _: Option<u32>) {}
+
+    fn ended(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
 /// Runs a probe with the variables of a run, never longer than its bound.
 ///
 /// # Errors
@@ -69,9 +81,10 @@ pub(crate) fn run(
     let cause = k6::wait(
         &mut process,
         probe.limit,
-        &[],
+        &Needs::default(),
         inbox,
         &crate::events::Stream::default(),
+        &mut Nobody,
     );
     let status = process.end()?;
     if cause == Cause::Interrupt {

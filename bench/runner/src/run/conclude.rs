@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::k6::Finished;
+use crate::run::driver::Finished;
 use crate::run::meta::Meta;
 use crate::run::probe::Unwell;
 use crate::run::series;
@@ -16,8 +16,9 @@ use crate::verdict::facts::{Drained, Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
 use crate::verdict::over_time::{self, OverTime};
+use crate::verdict::server;
 
-/// What there is of a run whose k6 has ended, beside its files.
+/// What there is of a run whose driver has ended, beside its files.
 pub(super) struct Ran {
     pub(super) finished: Finished,
     pub(super) machine: Machine,
@@ -53,6 +54,13 @@ pub(super) fn conclude(
     let summary: Option<Json> = bytes
         .as_deref()
         .and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let read = folder.json(server::FILE);
+    let summary = server::merged(
+        &suite.file,
+        run.scenario.id.get_ref(),
+        summary,
+        read.as_ref(),
+    );
     let of_machine = serde_json::to_value(machine)?;
     let output = folder.text("stdout.txt");
     let was_cut = output.as_deref().is_some_and(cut);
@@ -91,6 +99,7 @@ pub(super) fn conclude(
         drained: drained.clone(),
         evidence_missing: missing.cloned().chain(folder.faults()).collect(),
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
+        commands: finished.calls.clone(),
     };
     meta.judged_by(&facts, of_machine)?;
     let evidence = Evidence {

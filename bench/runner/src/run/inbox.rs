@@ -1,8 +1,8 @@
 //! Signals and child exits in one queue, so that every wait can be interrupted and has a bound.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -42,6 +42,32 @@ pub(crate) enum Message {
     Interrupt,
     /// The watched process with this id has ended (and is not reaped yet).
     Exited(u32),
+}
+
+/// Processes that a run needs, by their ids: the end of one of them ends it. Clones are the same list, which changes where a
+/// process is ended and started again on purpose.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Needs(Arc<Mutex<Vec<u32>>>);
+
+impl Needs {
+    /// The run needs this one from now on.
+    pub(crate) fn add(&self, id: u32) {
+        self.list().push(id);
+    }
+
+    /// It does without this one from now on.
+    pub(super) fn remove(&self, id: u32) {
+        self.list().retain(|known| *known != id);
+    }
+
+    /// Whether it needs it.
+    pub(crate) fn contains(&self, id: u32) -> bool {
+        self.list().contains(&id)
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The receiving end; owned by the main thread.

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::Signal;
 use serde_json::{Map, Value as Json};
-use tempfile::TempDir;
 
 use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
 use crate::run::ask::ask;
+use crate::run::driver::{self, Finished, Watch};
 use crate::run::environment::{NO_HOME, clean_environment};
-use crate::run::inbox::{Inbox, Message};
+use crate::run::inbox::{Inbox, Message, Needs};
 use crate::run::process::{self, Supervised, find_on_path, homes};
 use crate::run::scratch;
 use crate::suite::load::LOAD;
@@ -93,6 +93,14 @@ impl Binary {
             version.push_str(&format!("\n{CORE}{core}"));
         }
         Ok(Self { path, version })
+    }
+
+    /// In place of one, where no run of a plan needs it.
+    pub(crate) fn none() -> Self {
+        Self {
+            path: PathBuf::new(),
+            version: "none: no scenario of the plan has a script".to_owned(),
+        }
     }
 
     /// The first line of the version.
@@ -304,7 +312,7 @@ impl Call {
         &self,
         folder: &Folder,
         limit: Duration,
-        needs: &[u32],
+        needs: &Needs,
         inbox: &mut Inbox,
         stream: &Stream,
         watch: &mut dyn Watch,
@@ -316,8 +324,8 @@ impl Call {
         let began = jiff::Zoned::now();
         let mut k6 = process::start("k6", &mut command, output, Some(stream), KILL_GRACE)?;
         process::watch(&k6, inbox);
-        watch.began(k6.id());
-        let cause = wait(&mut k6, limit, needs, inbox, stream);
+        watch.began(Some(k6.id()));
+        let cause = wait(&mut k6, limit, needs, inbox, stream, watch);
         let ended = jiff::Zoned::now();
         watch.ended()?;
         let status = k6.end()?;
@@ -328,43 +336,9 @@ impl Call {
             began,
             ended,
             cause,
+            calls: None,
             work,
         })
-    }
-}
-
-/// Somebody who looks at k6 while it runs.
-pub(crate) trait Watch {
-    /// k6 runs, with this process id.
-    fn began(&mut self, id: u32);
-
-    /// k6 has ended, but is still listed.
-    ///
-    /// # Errors
-    /// What was seen cannot be kept.
-    fn ended(&mut self) -> anyhow::Result<()>;
-}
-
-/// A k6 run that is over.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// k6's exit code; `None` if a signal ended it.
-    pub(crate) code: Option<i32>,
-    /// Directly before the start.
-    pub(crate) began: jiff::Zoned,
-    /// Directly after the end.
-    pub(crate) ended: jiff::Zoned,
-    /// Between the two.
-    pub(crate) wall_clock_ms: i64,
-    /// Why it ended.
-    pub(crate) cause: Cause,
-    work: TempDir,
-}
-
-impl Finished {
-    /// The summary that the harness wrote, as bytes; `None` if there is none.
-    pub(crate) fn summary(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.work.path().join("summary.json")).ok()
     }
 }
 
@@ -373,17 +347,18 @@ impl Finished {
 pub(super) fn wait(
     process: &mut Supervised,
     limit: Duration,
-    needs: &[u32],
+    needs: &Needs,
     inbox: &mut Inbox,
     stream: &Stream,
+    watch: &mut dyn Watch,
 ) -> Cause {
     let mut cause = Cause::Own;
     let mut deadline = Instant::now() + limit;
     loop {
-        let next = inbox.next(deadline);
+        let next = driver::next(inbox, deadline, watch);
         let (why, reason, limit) = match next {
             Some(Message::Exited(id)) if id == process.id() => return cause,
-            Some(Message::Exited(id)) if needs.contains(&id) && cause == Cause::Own => {
+            Some(Message::Exited(id)) if needs.contains(id) && cause == Cause::Own => {
                 (Cause::TargetEnded, Ending::TargetEnded, END_LIMIT)
             }
             Some(Message::Exited(_)) => continue,
@@ -406,6 +381,7 @@ pub(super) fn wait(
         });
         cause = why;
         process.signal(Signal::INT);
+        watch.ending(why, inbox);
         deadline = Instant::now() + END_LIMIT;
     }
 }
@@ -495,7 +471,7 @@ mod tests {
     struct Nobody;
 
     impl Watch for Nobody {
-        fn began(&mut self, _: u32) {}
+        fn began(&mut self, _: Option<u32>) {}
 
         fn ended(&mut self) -> anyhow::Result<()> {
             Ok(())
@@ -517,7 +493,14 @@ mod tests {
             more: Vec::new(),
         };
         let finished = call
-            .run(&folder, limit, &[], inbox, &Stream::default(), &mut Nobody)
+            .run(
+                &folder,
+                limit,
+                &Needs::default(),
+                inbox,
+                &Stream::default(),
+                &mut Nobody,
+            )
             .expect("run");
         (
             finished,

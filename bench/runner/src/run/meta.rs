@@ -9,8 +9,9 @@ use crate::evidence::{Folder, MANIFEST};
 use crate::plan::build::UnderTest;
 use crate::plan::{PlannedRun, file};
 use crate::run::build::{Identity, Started};
+use crate::run::driver::Finished;
 use crate::run::fixtures::Looked;
-use crate::run::k6::{Binary, Finished};
+use crate::run::k6::Binary;
 use crate::run::sql::server::Facts as PostgresFacts;
 use crate::suite::Suite;
 use crate::suite::expression::Failure;
@@ -347,10 +348,13 @@ impl Meta {
 
     /// How k6 ended.
     pub(super) fn k6_ended(&mut self, command: &str, finished: &Finished) {
-        let code = finished.code.map_or_else(
-            || "none (ended by a signal)".to_owned(),
-            |code| code.to_string(),
-        );
+        let none = match finished.calls {
+            Some(_) => "none",
+            None => "none (ended by a signal)",
+        };
+        let code = finished
+            .code
+            .map_or_else(|| none.to_owned(), |code| code.to_string());
         self.lines.push(format!("[k6] command={command}"));
         self.lines.push(format!("[k6] exit_code={code}"));
         self.lines

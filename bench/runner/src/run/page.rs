@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value as Json;
-
 use crate::values::http::agent;
 
 /// A target that has not answered by then is told as one that does not; no second question waits behind the first.
@@ -40,12 +38,4 @@ impl Page {
     pub(super) fn address(&self) -> &str {
         &self.address
     }
-}
-
-/// What stands at names joined by dots; in a list the name is a number, from 0 on.
-pub(super) fn at<'a>(answer: &'a Json, path: &str) -> Option<&'a Json> {
-    path.split('.').try_fold(answer, |place, name| match place {
-        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
-        place => place.get(name),
-    })
 }

@@ -20,13 +20,12 @@ use crate::run::probe::{Question, Unwell};
 use crate::run::process::{self, Supervised, find_on_path, tail};
 use crate::run::program;
 use crate::run::scratch;
+use crate::run::start::{STOP_GRACE, command, host_and_port, line_of};
 use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::target::{self, By, Told};
 use crate::suite::vars::{Origin, RunValues, Value, Vars};
 use crate::values::exit;
-
-const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// The program of a target that the runner starts; of containers the compose file, which says all that is started.
 ///
@@ -85,20 +84,25 @@ pub(crate) fn version(target: &TargetTable, program: &Path) -> Option<String> {
 #[derive(Debug)]
 pub(crate) struct Target {
     id: String,
-    question: Question,
-    started: Option<Started>,
+    pub(super) question: Question,
+    pub(super) started: Option<Started>,
     /// Where it listens, if it tells.
     told: Option<String>,
 }
 
 #[derive(Debug)]
-struct Started {
-    process: Supervised,
+pub(super) struct Started {
+    pub(super) process: Supervised,
     /// They are removed once what shows their output has ended.
     containers: Option<Containers>,
-    limits: Option<limits::Applied>,
-    log: String,
-    folder: TempDir,
+    pub(super) limits: Option<limits::Applied>,
+    pub(super) log: String,
+    pub(super) folder: TempDir,
+    /// What it was started with.
+    pub(super) program: PathBuf,
+    pub(super) vars: Vars,
+    /// Where it listened before it was started again.
+    pub(super) was: Vec<(String, String)>,
 }
 
 impl Target {
@@ -253,28 +257,7 @@ impl Started {
             Some(compose) => Some(Containers::new(table, compose, &program, vars)?),
             None => None,
         };
-        let mut command = Command::new(program);
-        let mut run = RunValues::new();
-        for name in table.port_files() {
-            run.insert(&name, private.path().join(&name).display().to_string());
-        }
-        for word in table.start.iter().skip(1) {
-            command.arg(vars.expand(word.get_ref(), &run)?);
-        }
-        if let Some(faults) = table
-            .faults
-            .as_ref()
-            .and_then(|faults| vars.expand(faults.get_ref(), &run).ok())
-        {
-            command.args(faults.split_whitespace());
-        }
-        // The suite's variables come by the environment: an argument with a password could be read by every user of the
-        // machine.
-        clean_environment(&mut command, private.path());
-        command.envs(
-            vars.iter()
-                .map(|(name, value, _)| (name.to_owned(), value.to_string())),
-        );
+        let mut command = command(table, &program, vars, private.path())?;
         // After a signal nothing is started any more.
         inbox.check()?;
         if let Some(containers) = &mut containers {
@@ -291,6 +274,9 @@ impl Started {
             limits,
             log,
             folder: private,
+            program,
+            vars: vars.clone(),
+            was: Vec::new(),
         })
     }
 
@@ -387,7 +373,7 @@ impl Started {
     }
 
     /// Where it listens, as it, or who started its container, says by now.
-    fn told(&self, place: &Told<'_>) -> Option<String> {
+    pub(super) fn told(&self, place: &Told<'_>) -> Option<String> {
         match &place.by {
             By::File { file, line } => {
                 let text = std::fs::read_to_string(self.folder.path().join(file)).ok()?;
@@ -416,23 +402,6 @@ impl Started {
     }
 }
 
-/// The address in the first line of a port file, or in the one that begins with the name.
-fn line_of<'t>(text: &'t str, name: Option<&str>) -> Option<&'t str> {
-    let Some(name) = name else {
-        return text.lines().next().map(str::trim);
-    };
-    let mut named = text.lines().filter_map(|line| line.split_once(' '));
-    named
-        .find(|(own, _)| *own == name)
-        .map(|(_, address)| address.trim())
-}
-
-/// Host and port of an address, with or without a scheme.
-fn host_and_port(address: &str) -> &str {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or(rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -457,7 +426,7 @@ mod tests {
         let folder = Invocation::create(root.path(), "t")
             .and_then(|i| i.run_folder("r", 1))
             .expect("folder");
-        let table = choose(suite, Some("zset"), vars)?;
+        let table = choose(suite, &suite.file.scenario[0], Some("zset"), vars)?;
         let target = Target::start(
             suite,
             table,
@@ -481,7 +450,9 @@ mod tests {
         .expect("suite");
         let mut vars = Vars::default();
         assert_eq!(
-            choose(&suite, Some("zset"), &vars).expect("target").id,
+            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars)
+                .expect("target")
+                .id,
             "own"
         );
         vars.supply(
@@ -490,7 +461,9 @@ mod tests {
             Origin::CommandLine,
         );
         assert_eq!(
-            choose(&suite, Some("zset"), &vars).expect("target").id,
+            choose(&suite, &suite.file.scenario[0], Some("zset"), &vars)
+                .expect("target")
+                .id,
             "gateway"
         );
         let text = start(&suite, &mut vars)

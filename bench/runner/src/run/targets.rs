@@ -6,7 +6,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
-use crate::run::inbox::Inbox;
+use crate::run::chaos::proxies::Proxies;
+use crate::run::inbox::{Inbox, Needs};
 use crate::run::limits;
 use crate::run::probe::Unwell;
 use crate::run::target::Target;
@@ -15,7 +16,7 @@ use crate::suite::vars::Vars;
 
 /// Targets that answer. They end in the reverse order of their start, also where a later one does not start.
 #[derive(Debug, Default)]
-pub(crate) struct Targets(Vec<Target>);
+pub(crate) struct Targets(Vec<Target>, Proxies);
 
 impl Targets {
     /// Starts or asks each of them, one after another. `program`: of another build of the one under test. Their addresses go to
@@ -32,17 +33,51 @@ impl Targets {
         inbox: &mut Inbox,
     ) -> anyhow::Result<Self> {
         let mut targets = Self::default();
-        for table in run.targets() {
-            let program = program.filter(|_| !table.is_service());
-            match Target::start(suite, table, program, vars, folder, inbox) {
-                Ok(target) => targets.0.push(target),
-                Err(error) => {
-                    targets.stop(folder);
-                    return Err(error);
-                }
+        match targets.start_all(suite, run, program, vars, folder, inbox) {
+            Ok(()) => Ok(targets),
+            Err(error) => {
+                targets.stop(folder);
+                Err(error)
             }
         }
-        Ok(targets)
+    }
+
+    fn start_all(
+        &mut self,
+        suite: &Suite,
+        run: &PlannedRun<'_>,
+        program: Option<&Path>,
+        vars: &mut Vars,
+        folder: &Folder,
+        inbox: &mut Inbox,
+    ) -> anyhow::Result<()> {
+        let tables = run.targets();
+        for table in &tables {
+            self.1.open(suite, vars)?;
+            let program = program.filter(|_| !table.is_service());
+            let target = Target::start(suite, table, program, vars, folder, inbox)?;
+            self.0.push(target);
+        }
+        if tables.is_empty() {
+            return Ok(());
+        }
+        self.1.open(suite, vars)?;
+        self.1.complete(suite)
+    }
+
+    /// The target or service with this id.
+    pub(super) fn named(&mut self, id: &str) -> Option<&mut Target> {
+        self.0.iter_mut().find(|target| target.id() == id)
+    }
+
+    /// The proxies between them.
+    pub(super) fn proxies(&self) -> &Proxies {
+        &self.1
+    }
+
+    /// All processes that the runner started.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        self.0.iter().filter_map(Target::process).collect()
     }
 
     /// Each with what it is called, and its address if it tells one.
@@ -67,12 +102,13 @@ impl Targets {
     }
 
     /// Has the inbox hear of the end of each program that the runner started. Returns their processes.
-    pub(crate) fn watch(&self, inbox: &Inbox) -> Vec<u32> {
-        let started = self.0.iter().filter_map(|target| {
+    pub(crate) fn watch(&self, inbox: &Inbox) -> Needs {
+        let needs = Needs::default();
+        for target in &self.0 {
             target.watch(inbox);
-            target.process()
-        });
-        started.collect()
+            target.process().into_iter().for_each(|id| needs.add(id));
+        }
+        needs
     }
 
     /// What each may take, by its id, as `meta.json` holds it; empty where nothing is limited.

@@ -190,6 +190,41 @@ impl Metric<'_> {
         }
     }
 
+    /// A statistic over several stretches of time together, and how many samples it is of.
+    pub(super) fn stat_of_all(&self, stat: Stat, stretches: &[Window]) -> Taken {
+        let mut total = Bucket::default();
+        for stretch in stretches {
+            total.add(&self.total(*stretch));
+        }
+        if total.n == 0 && self.kind != MetricKind::Counter {
+            return Err("no samples in that time".to_owned());
+        }
+        let lasted: f64 = stretches.iter().map(|stretch| stretch.seconds()).sum();
+        let value = match (stat, self.kind) {
+            (Stat::Count, MetricKind::Counter) => total.sum,
+            (Stat::Count, _) => float(total.n),
+            (Stat::Rate, MetricKind::Counter) => total.sum / lasted,
+            (Stat::Rate, MetricKind::Rate) | (Stat::Avg, MetricKind::Trend | MetricKind::Gauge) => {
+                total.sum / float(total.n)
+            }
+            (Stat::Min, MetricKind::Trend | MetricKind::Gauge) => total.min,
+            (Stat::Max, MetricKind::Trend | MetricKind::Gauge) => total.max,
+            (Stat::Quantile(share), MetricKind::Trend) => {
+                let mut sum = hlog::empty()?;
+                for stretch in stretches {
+                    self.add_to(&mut sum, *stretch)?;
+                }
+                self.of_histogram(share, &sum, &total)?
+            }
+            _ => return Err("of several stretches of time it has no such statistic".to_owned()),
+        };
+        if value.is_finite() {
+            Ok((value, total.n))
+        } else {
+            Err("of several stretches of time it has no such statistic".to_owned())
+        }
+    }
+
     /// Where the whole intervals of a window begin.
     fn begins(&self, window: Window) -> impl Iterator<Item = i64> + use<> {
         let interval = self.of.lines.interval_ms;
@@ -240,12 +275,18 @@ impl Metric<'_> {
     /// The value that a share of the samples is not above: from the histograms, with the exact values at both ends.
     fn quantile(&self, share: f64, window: Window, total: &Bucket) -> Result<f64, String> {
         let mut sum = hlog::empty()?;
+        self.add_to(&mut sum, window)?;
+        self.of_histogram(share, &sum, total)
+    }
+
+    /// Adds the samples of a window to a histogram.
+    fn add_to(&self, sum: &mut Histogram<u64>, window: Window) -> Result<(), String> {
         for &number in &self.numbers {
             for t in self.of.log.moments(number, window.from_ms, window.to_ms) {
-                self.of.log.add(number, t, &mut sum)?;
+                self.of.log.add(number, t, sum)?;
             }
         }
-        self.of_histogram(share, &sum, total)
+        Ok(())
     }
 
     fn of_histogram(

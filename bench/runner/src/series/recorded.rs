@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 pub(crate) use super::Value;
-use super::k6::Series;
+use super::k6::{Series, in_band};
 use super::samples::{How as Looked, Samples};
 use super::window::Window;
 use super::{LINES, LOG, Points, Taken};
@@ -58,11 +58,11 @@ pub(crate) fn monitor_file(id: &str) -> String {
 }
 
 impl Recorded {
-    /// Reads what the suite declares for a scenario.
-    pub(crate) fn read(folder: &Folder, file: &File, scenario: &str) -> Self {
+    /// Reads what the suite declares for a scenario. `asked`: k6 was to write its values over time.
+    pub(crate) fn read(folder: &Folder, file: &File, scenario: &str, asked: bool) -> Self {
         // Without a table [series] there may be some: monitors are judged from k6's first sample on.
         let lines = folder.text(LINES);
-        let series = (file.series.is_some() || lines.is_some()).then(|| {
+        let series = (asked || lines.is_some()).then(|| {
             let lines =
                 lines.ok_or_else(|| format!("{LINES} is missing: k6 wrote no values over time"))?;
             // A run without a trend has no histograms.
@@ -109,6 +109,44 @@ impl Recorded {
             part,
         };
         Some(self.taken(&source, asked))
+    }
+
+    /// The same over stretches of the window; of several of them only sums, rates and the order of samples follow.
+    pub(crate) fn value_within(
+        &self,
+        file: &File,
+        gate: &GateTable,
+        part: Part,
+        stretches: &[Window],
+    ) -> Option<Found> {
+        if let [window] = *stretches {
+            return self.value(file, gate, Part { window, ..part });
+        }
+        let Source::Series(selector) = over_time::source(file, gate)? else {
+            return Some(Found::Silent(
+                "a monitor is looked at over one stretch of time".to_owned(),
+            ));
+        };
+        let Some(stat) = Stat::parse(gate.stat.get_ref()) else {
+            return Some(Found::Silent("it has no such statistic".to_owned()));
+        };
+        let series = self.series().unwrap_or(Err("k6 wrote no values over time"));
+        let metric = series
+            .map_err(str::to_owned)
+            .and_then(|series| series.metric(&selector));
+        Some(match metric {
+            Ok(Some(metric)) => match metric.stat_of_all(stat, stretches) {
+                Ok((value, samples)) => Found::Value(Value {
+                    value,
+                    least: None,
+                    samples,
+                    looks: None,
+                }),
+                Err(why) => Found::Silent(why),
+            },
+            Ok(None) => Found::Absent,
+            Err(why) => Found::Silent(why),
+        })
     }
 
     /// What a derived value takes, over a window; `None` if that is nothing over time.
@@ -185,6 +223,30 @@ impl Recorded {
             return Err(format!("it is a {is}, and the gate says a {declared}"));
         }
         Ok(Some(metric.stat(stat, asked.part.window, asked.band)))
+    }
+
+    /// When the first sample of a window is inside a band; k6's are known second by second, each by its mean.
+    pub(crate) fn first_in_band(
+        &self,
+        file: &File,
+        from: &str,
+        window: Window,
+        band: [f64; 2],
+    ) -> Option<i64> {
+        let (source, _) = part(file, from)?;
+        let points = match source {
+            Source::Monitor { name, kind, .. } => {
+                self.samples.get(&key(name, kind))?.points(window)
+            }
+            Source::Series(selector) => {
+                let metric = self.series()?.ok()?.metric(&selector).ok()??;
+                metric.points(Stat::Avg, window).ok()?
+            }
+        };
+        let mut inside = points
+            .into_iter()
+            .filter(|(_, value)| in_band(*value, band));
+        inside.next().map(|(t, _)| t)
     }
 
     /// What a chart of a gate shows, over a window; empty where there is nothing.

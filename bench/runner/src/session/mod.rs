@@ -24,6 +24,7 @@ use crate::evidence::{Invocation, resolved};
 use crate::plan::file::{Beside, PlanFile};
 use crate::plan::{Plan, Selection};
 use crate::report;
+use crate::run::chaos::undo::leftovers;
 use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::vars::RunValues;
@@ -61,6 +62,7 @@ pub(crate) fn run(
     let before = MachineLock::last();
     let mut lock = lock::take(&suite.file.suite.id)?;
     tell_of_killed(before, stream);
+    take_back(stream)?;
     let ready = Ready::new(suite, &plan, stream)?;
     let first = plan.runs.first().context("a plan holds a run")?;
     let root = suite.resolve(
@@ -126,6 +128,15 @@ fn tell_of_killed(before: Option<LastHolder>, stream: &Stream) {
     }
 }
 
+/// Takes back the faults that runs before this one have left: nothing is measured beside them.
+fn take_back(stream: &Stream) -> anyhow::Result<()> {
+    for done in leftovers(false)? {
+        let text = format!("undo     {done}");
+        stream.tell(Event::Finding { text });
+    }
+    Ok(())
+}
+
 /// Refuses a plan that is not the one that its runs were made with: new ones could not be compared with them.
 fn unchanged(folder: &Path, invocation: &Invocation, file: &PlanFile) -> anyhow::Result<()> {
     let beside = Beside::of(folder);
@@ -161,6 +172,7 @@ pub(crate) fn resume(
     selection.given = selection.given.with_secrets(given, &file.secrets)?;
     let mut plan = Plan::new(&suite, &selection)?;
     let mut lock = lock::take(&suite.file.suite.id)?;
+    take_back(stream)?;
     let invocation = Invocation::open(folder);
     unchanged(folder, &invocation, &file)?;
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();

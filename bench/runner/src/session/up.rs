@@ -16,7 +16,7 @@ use super::{find, lock};
 use crate::events::{Event, Stream};
 use crate::evidence::{Folder, Invocation, resolved};
 use crate::plan::{Plan, PlannedRun};
-use crate::run::inbox::{Inbox, Message};
+use crate::run::inbox::{Inbox, Message, Needs};
 use crate::run::logs;
 use crate::run::scratch::Scratch;
 use crate::run::targets::Targets;
@@ -207,7 +207,7 @@ enum Ended {
     ByItself,
 }
 
-fn until_end(started: &[u32], inbox: &mut Inbox) -> anyhow::Result<Ended> {
+fn until_end(started: &Needs, inbox: &mut Inbox) -> anyhow::Result<Ended> {
     // One that came while they started counts.
     if inbox.check().is_err() {
         return Ok(Ended::Asked);
@@ -215,7 +215,7 @@ fn until_end(started: &[u32], inbox: &mut Inbox) -> anyhow::Result<Ended> {
     loop {
         match inbox.next(Instant::now() + LONG) {
             Some(Message::Interrupt) => return Ok(Ended::Asked),
-            Some(Message::Exited(id)) if started.contains(&id) => return Ok(Ended::ByItself),
+            Some(Message::Exited(id)) if started.contains(id) => return Ok(Ended::ByItself),
             Some(Message::Exited(_)) | None => {}
         }
     }

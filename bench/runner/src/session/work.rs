@@ -251,10 +251,23 @@ impl<'a> Session<'a> {
             }
             self.stream.tell(Event::RunEnded);
             if ends {
+                self.tell_of_rest(&left);
                 break;
             }
         }
         Ok(worked)
+    }
+
+    /// Names what was planned and is not begun, where it ends before that.
+    fn tell_of_rest(&self, left: &[(PlannedRun<'_>, Standing)]) {
+        let rest = left
+            .iter()
+            .filter(|(run, _)| !run.rung.is_some_and(Rung::is_spare));
+        let rest: Vec<String> = rest.map(|(run, _)| run.title()).collect();
+        if !rest.is_empty() {
+            let text = format!("{}  {}", Verdict::NotRun, rest.join(", "));
+            self.stream.tell(Event::Finding { text });
+        }
     }
 
     /// The place of the next run among those that are left: the first, or of a ladder the one that it asks for. What a ladder has

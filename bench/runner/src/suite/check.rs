@@ -4,12 +4,12 @@ use toml::Spanned;
 
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::looks_at;
-use super::schema::{File, MACHINE_VALUES};
+use super::schema::{File, MACHINE_VALUES, Method};
 use super::section::Section;
 use super::{
-    check_alerts, check_asked, check_clean, check_derive, check_fixtures, check_gates,
+    check_alerts, check_asked, check_chaos, check_clean, check_derive, check_fixtures, check_gates,
     check_monitors, check_names, check_plan, check_post, check_profiles, check_quick,
-    check_resources, check_targets, private, schema1,
+    check_resources, check_targets, private, schema1, server,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -110,6 +110,15 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
         ));
     }
     private::servers(file)?;
+    if let Some(share) = &file.suite.regression
+        && !(0.0..10.0).contains(share.get_ref())
+    {
+        let text = format!(
+            "`regression` is {}; allowed: a share from 0 on, as 0.1 for 10 %",
+            share.get_ref()
+        );
+        return Err(problem(share, text));
+    }
     check_targets::targets(file)?;
     check_clean::tables(file)?;
     check_fixtures::fixtures(file)?;
@@ -122,6 +131,8 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     check_alerts::alerts(file)?;
+    server::check(file, &scenarios)?;
+    check_chaos::chaos(file, &scenarios)?;
     for derive in &file.derive {
         check_derive::derive(file, derive)?;
         for from in &derive.from {
@@ -132,6 +143,9 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
         .iter()
         .try_for_each(|gate| check_gates::gate(file, gate, &scenarios))?;
     check_resources::resources(file, &scenarios)?;
+    file.gate
+        .iter()
+        .try_for_each(|gate| check_chaos::during(file, gate))?;
     check_comparisons(file, &scenarios)
 }
 
@@ -223,7 +237,7 @@ fn check_meta(file: &File) -> Result<(), Problem> {
 fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
     match from.get_ref().split_once('.') {
         Some(("summary", path)) if !path.is_empty() => Ok(()),
-        Some(("series" | "monitor", _)) => Ok(()),
+        Some(("series" | "monitor" | "chaos", _)) => Ok(()),
         Some(("machine", name)) if MACHINE_VALUES.contains(&name) => Ok(()),
         Some(("machine", name)) => Err(problem(
             from,
@@ -253,7 +267,7 @@ fn check_source(file: &File, from: &Spanned<String>) -> Result<(), Problem> {
         _ => Err(problem(
             from,
             format!(
-                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, record.ID, derived.ID, series.METRIC.STAT or monitor.ID.NAME.STAT",
+                "`{}`: allowed: summary.PATH, machine.NAME, env.NAME, record.ID, derived.ID, series.METRIC.STAT, monitor.ID.NAME.STAT or chaos.ID.NAME",
                 from.get_ref()
             ),
         )),
@@ -281,6 +295,17 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
         }
         check_gates::compared(file, &compare.metric, &compare.stat)?;
         if let Some(limit) = &compare.worse_than
+            && compare.method == Method::PairedDifference
+        {
+            if !limit.get_ref().is_finite() || *limit.get_ref() < 0.0 {
+                let text = format!(
+                    "`worse_than` is {}; allowed: a number from 0 on, in the unit of {}",
+                    limit.get_ref(),
+                    compare.metric.get_ref()
+                );
+                return Err(problem(limit, text));
+            }
+        } else if let Some(limit) = &compare.worse_than
             && !(0.0..10.0).contains(limit.get_ref())
         {
             let text = format!(

@@ -15,6 +15,9 @@ pub(super) fn derive(file: &File, table: &DeriveTable) -> Result<(), Problem> {
         How::LongestGap => Some(LONGEST_GAP),
         _ => None,
     };
+    if how == How::FirstAfter {
+        return first_after(file, table);
+    }
     let wrong = match how {
         How::Difference if count < 2 => Some("takes two values or more"),
         How::Ratio if count != 2 => Some("takes two values"),
@@ -28,6 +31,10 @@ pub(super) fn derive(file: &File, table: &DeriveTable) -> Result<(), Problem> {
     }
     band(&table.how, table.band.as_ref(), how == How::ShareInBand)?;
     for from in &table.from {
+        if let Some(path) = from.get_ref().strip_prefix("chaos.") {
+            of_fault(file, from, path)?;
+            continue;
+        }
         let part = over_time::part(file, from.get_ref()).map_err(|why| problem(from, why))?;
         let (of, stat) = match (part, over_window) {
             (Some((source, stat)), _) => (of(&source), stat),
@@ -55,6 +62,72 @@ pub(super) fn derive(file: &File, table: &DeriveTable) -> Result<(), Problem> {
         return Err(problem(from, format!("`{}`: {wrong}", from.get_ref())));
     }
     Ok(())
+}
+
+/// Seconds from a fault to the first good answer to what it expects, or to the first sample inside a band.
+fn first_after(file: &File, table: &DeriveTable) -> Result<(), Problem> {
+    let from = match table.from.as_slice() {
+        [fault] | [fault, _] => fault,
+        _ => {
+            let text = "`first_after` takes chaos.ID, and beside it series.METRIC or monitor.ID.NAME with a `band`";
+            return Err(problem(&table.how, text));
+        }
+    };
+    let id = from.get_ref().strip_prefix("chaos.").unwrap_or_default();
+    let alone = table.from.len() == 1;
+    let known = file.chaos.iter().find(|chaos| chaos.id.get_ref() == id);
+    match known {
+        None => {
+            let ids: Vec<String> = file
+                .chaos
+                .iter()
+                .map(|chaos| format!("chaos.{}", chaos.id.get_ref()))
+                .collect();
+            let text = format!(
+                "`{}`: no such fault; allowed: {}",
+                from.get_ref(),
+                ids.join(", ")
+            );
+            return Err(problem(from, text));
+        }
+        Some(chaos) if alone && chaos.expect.is_none() => {
+            let text = format!(
+                "{id} expects nothing, so no answer is looked for: give it `expect`, or name what to look at"
+            );
+            return Err(problem(from, text));
+        }
+        Some(_) => {}
+    }
+    band(&table.how, table.band.as_ref(), !alone)?;
+    let Some(second) = table.from.get(1) else {
+        return Ok(());
+    };
+    match over_time::part(file, second.get_ref()) {
+        Ok(Some((_, None))) => Ok(()),
+        Ok(_) => {
+            let text = format!(
+                "`{}`: allowed is series.METRIC or monitor.ID.NAME, without a statistic",
+                second.get_ref()
+            );
+            Err(problem(second, text))
+        }
+        Err(why) => Err(problem(second, why)),
+    }
+}
+
+/// What is taken of a fault.
+fn of_fault(file: &File, from: &toml::Spanned<String>, path: &str) -> Result<(), Problem> {
+    let (id, name) = path.rsplit_once('.').unwrap_or((path, ""));
+    let mut faults = file.chaos.iter();
+    let expects = faults.any(|chaos| chaos.id.get_ref() == id && chaos.expect.is_some());
+    if expects && ["firstGoodMs", "lastBadMs"].contains(&name) {
+        return Ok(());
+    }
+    let text = format!(
+        "`{}`: allowed: chaos.ID.firstGoodMs or chaos.ID.lastBadMs of a fault with `expect`",
+        from.get_ref()
+    );
+    Err(problem(from, text))
 }
 
 fn of(source: &Source<'_>) -> Of {

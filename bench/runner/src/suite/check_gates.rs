@@ -2,12 +2,14 @@
 
 use toml::Spanned;
 
+use super::command::{Work, metric};
 use super::gate::too_short;
 use super::monitor::MonitorTable;
 use super::over_time::{self, Selector, Source};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem};
 use super::scenario::looks_at;
 use super::schema::{Class, File, GateTable, MetricKind};
+use super::server;
 use super::stat::{LONGEST_GAP, Of, SHARE_IN_BAND};
 use crate::values::template::{Part, parts};
 
@@ -59,15 +61,35 @@ fn of(file: &File, gate: &GateTable) -> Result<Of, Problem> {
     if is_derived(file, &gate.metric) {
         return Ok(Of::Derived);
     }
+    if server::of(file, gate.metric.get_ref()).is_some() {
+        return Ok(Of::Summary(gate.kind));
+    }
     if let Some(table) = over_time::monitor(file, gate.metric.get_ref()) {
         return of_monitor(file, gate, table);
     }
     let kind = gate.kind.or_else(|| kind_of(gate.metric.get_ref()));
-    if file.series.is_none() {
+    let kind = kind.or_else(|| of_command(file, gate));
+    let commands = over_time::works(file, gate).any(|work| work == Work::Commands);
+    if file.series.is_none() || (commands && over_time::source(file, gate).is_none()) {
         return Ok(Of::Summary(kind));
+    }
+    if commands {
+        let text = "commands have no values over time, and scripts are judged by theirs: name scenarios of one kind in `scenarios`";
+        return Err(problem(&gate.id, text));
     }
     Selector::parse(gate.metric.get_ref()).map_err(|why| problem(&gate.metric, why))?;
     Ok(Of::Series(kind))
+}
+
+/// The type of what commands give; `None` of anything else.
+fn of_command(file: &File, gate: &GateTable) -> Option<MetricKind> {
+    let name = gate.metric.get_ref().split('{').next().unwrap_or_default();
+    if name == metric::FAILED {
+        return Some(MetricKind::Rate);
+    }
+    let mut scenarios = file.scenario.iter();
+    let read = metric::ALL.contains(&name) || scenarios.any(|scenario| scenario.reads(name));
+    read.then_some(MetricKind::Trend)
 }
 
 /// A monitor's value is a counter or a gauge, and there is one wherever the gate judges.

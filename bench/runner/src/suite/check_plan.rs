@@ -2,8 +2,10 @@
 
 use toml::Spanned;
 
+use super::check_command;
 use super::check_ladder;
 use super::check_load::{self, duration};
+use super::command::Work;
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::{PRIORITY, PlanKind, Priority, ScenarioTable};
 use super::schema::File;
@@ -26,7 +28,10 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         if let Some(cycles) = scenario.cycles.as_ref().filter(|n| *n.get_ref() == 0) {
             return Err(problem(cycles, "`cycles` must be at least 1"));
         }
-        placeholders(file, &scenario.script, &[])?;
+        check_command::scenario(file, scenario)?;
+        if let Some(script) = &scenario.script {
+            placeholders(file, script, &[])?;
+        }
         for (key, text) in [("limit", &scenario.limit), ("estimate", &scenario.estimate)] {
             if let Some(text) = text {
                 duration(file, text, key)?;
@@ -34,7 +39,9 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         }
         points(file, scenario)?;
         check_ladder::scenario(file, scenario)?;
-        check_load::scenario(file, scenario)?;
+        if scenario.work() == Work::Script {
+            check_load::scenario(file, scenario)?;
+        }
     }
     if let Some(probe) = &file.probe {
         duration(file, &probe.limit, "limit")?;

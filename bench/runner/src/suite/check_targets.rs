@@ -3,6 +3,7 @@
 use toml::Spanned;
 
 use super::check_plan;
+use super::command::NO_TARGET;
 use super::problem::{Problem, RUN_VALUES, known, placeholders, problem, variable};
 use super::process::Named;
 use super::schema::{File, TargetKind, TargetTable};
@@ -17,6 +18,10 @@ pub(super) fn targets(file: &File) -> Result<(), Problem> {
     for target in &file.target {
         if seen.contains(&target.id.as_str()) {
             return refuse(target, "is there a second time");
+        }
+        if target.id == NO_TARGET {
+            let what = "has the name by which a scenario says that it has no target";
+            return refuse(target, what);
         }
         seen.push(&target.id);
         one(file, target)?;

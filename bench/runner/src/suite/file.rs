@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::scenario::ScenarioTable;
-use super::schema::File;
+use super::schema::{File, TargetTable};
 use super::secrets;
 use super::{check, schema1};
 use crate::values::exit;
@@ -69,9 +69,12 @@ impl Suite {
     /// # Errors
     /// The text is not a valid suite.
     pub(crate) fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
-        let suite = Self::read(path, text)?;
+        let mut suite = Self::read(path, text)?;
         if let Err(problem) = check::check(&suite.file) {
             return Err(located(path, text, Some(problem.span), &problem.text));
+        }
+        if suite.file.scenario.iter().any(ScenarioTable::is_alone) {
+            suite.file.target.push(TargetTable::none());
         }
         Ok(suite)
     }

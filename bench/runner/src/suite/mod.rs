@@ -2,7 +2,10 @@
 
 pub(crate) mod alert;
 pub(crate) mod answer;
+pub(crate) mod append;
 pub(crate) mod asked;
+pub(crate) mod chaos;
+pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod each;
 pub(crate) mod expression;
@@ -23,6 +26,7 @@ pub(crate) mod scenario;
 pub(crate) mod schema;
 pub(crate) mod scope;
 pub(crate) mod section;
+pub(crate) mod server;
 pub(crate) mod stat;
 pub(crate) mod statement;
 pub(crate) mod target;
@@ -32,7 +36,9 @@ pub(crate) mod waits;
 mod check;
 mod check_alerts;
 mod check_asked;
+mod check_chaos;
 mod check_clean;
+pub(crate) mod check_command;
 mod check_derive;
 mod check_fixtures;
 mod check_gates;

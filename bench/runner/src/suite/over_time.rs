@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::command::Work;
 use super::monitor::{MonitorKind, MonitorTable};
 use super::quick::Shares;
 use super::scenario::{ScenarioTable, looks_at};
 use super::schema::{File, GateTable, MetricKind};
+use super::server;
 use super::vars::Vars;
 use crate::values::duration::parse_time;
 use crate::values::exit;
@@ -117,6 +119,9 @@ pub(crate) fn source<'f>(file: &'f File, gate: &'f GateTable) -> Option<Source<'
     if file.derive.iter().any(|table| table.id.get_ref() == metric) {
         return None;
     }
+    if server::of(file, metric).is_some() || is_of_commands(file, gate) {
+        return None;
+    }
     if let Some(table) = monitor(file, metric) {
         return Some(Source::Monitor {
             id: table.id.get_ref(),
@@ -174,6 +179,31 @@ pub(crate) fn part<'f>(
     Err(format!(
         "`{from}`: no monitor picks that; allowed: monitor.ID.NAME, with a name of its `match`"
     ))
+}
+
+/// Whether a gate judges scenarios of commands alone, which have a summary and no values over time of their own; what a monitor
+/// saw meanwhile is another thing.
+fn is_of_commands(file: &File, gate: &GateTable) -> bool {
+    let mut judged = works(file, gate).peekable();
+    let any = judged.peek().is_some();
+    any && judged.all(|work| work == Work::Commands)
+        && monitor(file, gate.metric.get_ref()).is_none()
+}
+
+/// Whether the suite asks for k6's values over time in a scenario; commands have none of their own.
+pub(crate) fn asks(file: &File, scenario: &str) -> bool {
+    let mut scenarios = file.scenario.iter();
+    let table = scenarios.find(|table| table.id.get_ref() == scenario);
+    file.series.is_some() && table.is_none_or(|table| table.work() == Work::Script)
+}
+
+/// What the scenarios do that a gate judges; those that nobody has implemented do nothing.
+pub(super) fn works<'f>(file: &'f File, gate: &'f GateTable) -> impl Iterator<Item = Work> + 'f {
+    let scenarios = file.scenario.iter();
+    let judged = scenarios.filter(|table| looks_at(&gate.scenarios, table.id.get_ref()));
+    judged
+        .map(ScenarioTable::work)
+        .filter(|work| *work != Work::Stub)
 }
 
 /// The monitor that picks a value of this name.

@@ -7,6 +7,7 @@ use barrier_stats::order::CycleOrder;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::command::CommandTable;
 use super::load::LoadTable;
 use crate::values::duration::optional;
 
@@ -20,7 +21,24 @@ pub(crate) const K6_SETTINGS: [&str; 4] = ["GODEBUG", "GOGC", "GOMAXPROCS", "GOM
 pub(crate) struct ScenarioTable {
     pub(crate) id: Spanned<String>,
     /// The harness; takes placeholders.
-    pub(crate) script: Spanned<String>,
+    pub(crate) script: Option<Spanned<String>>,
+    /// What runs in place of a harness, in this order.
+    #[serde(default)]
+    pub(crate) command: Vec<CommandTable>,
+    /// Why there is neither yet.
+    pub(crate) stub: Option<Spanned<String>>,
+    /// Its target by the id, or [`super::command::NO_TARGET`].
+    pub(crate) target: Option<Spanned<String>>,
+    /// Wall-clock bound of all commands of a repeat together.
+    pub(crate) time_limit: Option<Spanned<String>>,
+    /// How often all commands run.
+    pub(crate) repeats: Option<Spanned<u32>>,
+    /// The other commands of a repeat run although one has failed.
+    #[serde(default)]
+    pub(crate) keep_going: bool,
+    /// Variables of the caller that commands get.
+    #[serde(default)]
+    pub(crate) pass_env: Vec<Spanned<String>>,
     /// Further arguments of k6, split at white space.
     pub(crate) args: Option<Spanned<String>>,
     /// Settings of k6's own process, those of Go's runtime: [`K6_SETTINGS`].

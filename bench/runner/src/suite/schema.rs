@@ -10,12 +10,14 @@ use toml::Spanned;
 
 use super::alert::{AlertTable, DashboardTable};
 use super::asked::{AskedKind, DrainTable};
+use super::chaos::{ChaosTable, ProxyTable};
 use super::fixture::FixtureTable;
 use super::monitor::MonitorTable;
 use super::post::PostTable;
 use super::profile::ProfileTable;
 use super::resource::{DocumentTable, ResourceTable};
 use super::scenario::ScenarioTable;
+use super::server::ServerTable;
 pub(crate) use super::target::{TargetKind, TargetTable};
 use crate::values::duration;
 use crate::values::exit::Policy;
@@ -56,6 +58,12 @@ pub(crate) struct File {
     pub(crate) monitor: Vec<MonitorTable>,
     #[serde(default)]
     pub(crate) profile: Vec<ProfileTable>,
+    #[serde(default)]
+    pub(crate) server: Vec<ServerTable>,
+    #[serde(default)]
+    pub(crate) proxy: Vec<ProxyTable>,
+    #[serde(default)]
+    pub(crate) chaos: Vec<ChaosTable>,
     #[serde(default)]
     pub(crate) record: Vec<RecordTable>,
     #[serde(default)]
@@ -109,6 +117,8 @@ pub(crate) struct SuiteTable {
     pub(crate) on_fail: OnFail,
     /// What `--quick` multiplies the declared loads by.
     pub(crate) quick_scale: Option<Spanned<f64>>,
+    /// By which share an objective may be worse than what was accepted, before that is told.
+    pub(crate) regression: Option<Spanned<f64>>,
     /// Which exit code is handed on.
     #[serde(default)]
     pub(crate) exit: Policy,
@@ -350,8 +360,8 @@ pub(crate) enum MetaFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeriveTable {
     pub(crate) id: Spanned<String>,
-    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `record.ID`, `series.METRIC.STAT` or `monitor.ID.NAME.STAT`; of what is copied, the first
-    /// that has a value counts.
+    /// `summary.PATH`, `machine.NAME`, `env.NAME`, `record.ID`, `derived.ID`, `series.METRIC.STAT`, `monitor.ID.NAME.STAT` or
+    /// `chaos.ID.NAME`; of what is copied, the first that has a value counts.
     pub(crate) from: Vec<Spanned<String>>,
     pub(crate) how: Spanned<How>,
     /// Lowest and highest value inside the band of `share_in_band`.
@@ -387,6 +397,8 @@ pub(crate) enum How {
     ShareInBand,
     /// Over the window, as the statistic of gates.
     LongestGap,
+    /// Seconds from a fault to the first good answer, or to the first sample inside the band.
+    FirstAfter,
 }
 
 /// `[[gate]]`
@@ -406,6 +418,8 @@ pub(crate) struct GateTable {
     pub(crate) stat: Spanned<String>,
     /// Lowest and highest value inside the band of `share_in_band`.
     pub(crate) band: Option<Spanned<[f64; 2]>>,
+    /// The part of the window that counts: `chaos:ID`, `chaos` or `calm`.
+    pub(crate) during: Option<Spanned<String>>,
     pub(crate) op: Op,
     pub(crate) limit: Spanned<toml::Value>,
     pub(crate) unit: Option<String>,
@@ -501,7 +515,8 @@ pub(crate) struct CompareTable {
     pub(crate) base: Spanned<String>,
     #[serde(default)]
     pub(crate) method: Method,
-    /// By how much a variant may be worse than the base, as a share; beyond, the plan fails.
+    /// By how much a variant may be worse than the base, as a share, or in the unit of what is compared by its difference; beyond, the
+    /// plan fails.
     pub(crate) worse_than: Option<Spanned<f64>>,
     #[serde(default)]
     pub(crate) worse: Worse,
@@ -527,12 +542,14 @@ pub(crate) enum PairBy {
 }
 
 /// How a difference is estimated.
-#[derive(Debug, Clone, Copy, Default, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Method {
     /// Student's t on the log ratios of the pairs.
     #[default]
     PairedLogRatio,
+    /// Student's t on the differences of the pairs, in the unit of the values.
+    PairedDifference,
     /// The ratio of the geometric means, without an interval; only between two folders, never declared.
     #[serde(skip_deserializing)]
     GeometricMeans,

@@ -27,6 +27,8 @@ pub(crate) enum Section {
     OverTime,
     /// Which alerts fired while a run was watched.
     Alerts,
+    /// How all scenarios of the suite stand: a page of its own.
+    Board,
 }
 
 const PLAIN: &[(&str, Section)] = &[
@@ -40,6 +42,7 @@ const PLAIN: &[(&str, Section)] = &[
     ("resources", Section::Resources),
     ("over_time", Section::OverTime),
     ("alerts", Section::Alerts),
+    ("board", Section::Board),
 ];
 
 impl Section {

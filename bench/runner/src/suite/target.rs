@@ -1,10 +1,12 @@
 //! `[[target]]`: what is measured, and the services that it needs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::command::NO_TARGET;
 use super::compose::ComposeTable;
 use crate::values::duration;
 use crate::values::template::{RunValues, run_values};
@@ -54,7 +56,35 @@ pub(crate) struct TargetTable {
 impl TargetTable {
     /// Whether the runner starts it.
     pub(crate) fn is_started(&self) -> bool {
-        self.kind != TargetKind::External
+        !matches!(self.kind, TargetKind::External | TargetKind::None)
+    }
+
+    /// What stands for the target of a scenario that has none.
+    pub(crate) fn none() -> Self {
+        Self {
+            id: NO_TARGET.to_owned(),
+            kind: TargetKind::None,
+            role: TargetRole::Target,
+            with: None,
+            variant: None,
+            defaults: BTreeMap::new(),
+            compose: None,
+            start: Vec::new(),
+            ports: Vec::new(),
+            addresses: BTreeMap::new(),
+            ready: Ready {
+                url: None,
+                tcp: None,
+                status: None,
+                every: Duration::ZERO,
+                limit: Duration::ZERO,
+            },
+            limits: None,
+            logs: Vec::new(),
+            processes: Vec::new(),
+            faults: None,
+            version: None,
+        }
     }
 
     /// Whether it is one of those that every run has.
@@ -247,6 +277,9 @@ pub(crate) enum TargetKind {
     Compose,
     /// Started by a person; the runner only looks whether it answers.
     External,
+    /// There is none: what a scenario has that says so.
+    #[serde(skip)]
+    None,
 }
 
 /// `target.ready`

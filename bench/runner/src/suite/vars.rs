@@ -251,6 +251,13 @@ impl Vars {
             .insert(name.to_owned(), (value, Origin::Computed));
     }
 
+    /// The same with a value of something that the runner has started.
+    pub(crate) fn take_over(&mut self, name: &str, value: Value) {
+        self.pending.remove(name);
+        self.values
+            .insert(name.to_owned(), (value, Origin::Started));
+    }
+
     /// Makes a value known for `{name}` in texts and as `name` in expressions.
     pub(crate) fn know(&mut self, name: &str, value: impl Into<Json>) {
         self.known.insert(name, value);

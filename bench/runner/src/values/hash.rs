@@ -104,6 +104,31 @@ pub(crate) fn harness(script: &Path, named: &[PathBuf]) -> anyhow::Result<Harnes
     })
 }
 
+/// Hashes the words of commands, and the files among them: those that lie below the folder of the suite.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn commands(root: &Path, words: &[String]) -> anyhow::Result<Harness> {
+    let mut whole = Sha256::new();
+    let mut loaded = BTreeMap::new();
+    for word in words {
+        whole.update(format!("{word}\n"));
+        let path = root.join(word);
+        // A name that the path finds, such as `cargo`, is no file of the suite.
+        if word.contains('/') && path.is_file() {
+            let hash = file(&path)?;
+            whole.update(format!("{hash}\n"));
+            loaded.insert(word.clone(), hash);
+        }
+    }
+    Ok(Harness {
+        path: words.join(" "),
+        sha256: hex(&whole.finalize()),
+        files: loaded.len(),
+        loaded,
+    })
+}
+
 /// What scripts load.
 #[derive(Default)]
 struct Loads {

@@ -25,6 +25,10 @@ pub(crate) fn derive(file: &File, sources: Sources<'_>) -> Map<String, Json> {
     for table in &file.derive {
         let value = match table.how.get_ref() {
             How::Copy | How::CopyOrZero => sources.copied(file, table, &derived),
+            How::FirstAfter => {
+                let seconds = sources.over_time.first_after(file, table);
+                seconds.map_or(Json::Null, as_written)
+            }
             how => sources.computed(file, table, &derived, *how),
         };
         derived.insert(table.id.get_ref().clone(), value);
@@ -107,6 +111,9 @@ impl Sources<'_> {
                 return None;
             };
             return Some(as_written(number));
+        }
+        if let Some(path) = from.strip_prefix("chaos.") {
+            return self.over_time.faults().value(path).map(as_written);
         }
         match self.over_time.derived(file, table, from) {
             // Of what may be more or less nothing follows.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::suite::schema::Class;
 use crate::values::exit::Policy;
+use crate::verdict::commands::Calls;
 use crate::verdict::gates::Judged;
 use crate::verdict::thresholds::Crossed;
 
@@ -94,6 +95,9 @@ pub(crate) struct Facts {
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
     pub(crate) generator_cpu_percent_mean: Option<f64>,
+    /// What became of the commands that ran in place of k6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commands: Option<Calls>,
 }
 
 /// What k6 says once where every user that it may have waits, and an iteration is due.
@@ -136,13 +140,20 @@ impl Facts {
     /// The gates that hold for every run without being declared. `crossed`: by the summary. `share`: of k6, in percent, while somebody
     /// was measured; without it, that of the whole run counts.
     pub(crate) fn judge(&self, crossed: &Crossed, share: Option<f64>) -> Vec<Judged> {
-        let mut gates = vec![
+        let of_k6 = [
             self.exit(crossed),
             Judged::built_in(
                 "k6-in-time",
                 self.cause != Cause::Limit,
                 "k6 ends by itself within its bound",
             ),
+        ];
+        let mut gates = if self.commands.is_none() {
+            of_k6.to_vec()
+        } else {
+            Vec::new()
+        };
+        gates.extend([
             Judged::built_in(
                 "summary",
                 self.summary,
@@ -165,7 +176,7 @@ impl Facts {
                     format!("missing or not whole: {}", self.evidence_missing.join(", "))
                 },
             ),
-        ];
+        ]);
         gates.extend(self.drained.as_ref().map(|drained| Judged {
             // Who was given time and has not written everything missed an objective; who does not tell says nothing.
             class: if drained.known {
@@ -175,7 +186,8 @@ impl Facts {
             },
             ..Judged::built_in("drained", drained.holds, drained.text.as_str())
         }));
-        if let Some(share) = share.or(self.generator_cpu_percent_mean) {
+        let share = share.or(self.generator_cpu_percent_mean);
+        if let Some(share) = share.filter(|_| self.commands.is_none()) {
             gates.push(Judged::built_in(
                 "generator-cpu",
                 share <= GENERATOR_CAP,
@@ -263,6 +275,7 @@ mod tests {
             drained: None,
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
+            commands: None,
         };
         assert!(
             good.judge(&Crossed::default(), None)
@@ -370,6 +383,7 @@ mod tests {
                 }),
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
+                commands: None,
             };
             verdict(&facts.judge(&Crossed::default(), None))
         };
@@ -393,6 +407,7 @@ mod tests {
                 drained: None,
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
+                commands: None,
             };
             verdict(&facts.judge(&Crossed::default(), None))
         };

@@ -29,12 +29,17 @@ pub(crate) enum Verdict {
     Interrupted,
     /// k6 was never started.
     NotRun,
+    /// There is nothing to run yet.
+    NotImplemented,
 }
 
 impl Verdict {
     /// Whether the evidence is sound; anything else is run again when the plan is gone on with.
     pub(crate) fn is_complete(self) -> bool {
-        matches!(self, Self::Pass | Self::Fail | Self::Smoke)
+        matches!(
+            self,
+            Self::Pass | Self::Fail | Self::Smoke | Self::NotImplemented
+        )
     }
 
     /// Whether every gate that judges holds.
@@ -53,6 +58,7 @@ impl std::fmt::Display for Verdict {
             Self::Aborted => "ABORTED",
             Self::Interrupted => "INTERRUPTED",
             Self::NotRun => "NOT_RUN",
+            Self::NotImplemented => "NOT_IMPLEMENTED",
         })
     }
 }

@@ -58,19 +58,31 @@ impl Evidence {
             None => Crossed::default(),
         };
         let part = Measured::of(self.over_time.judged(), self.summary.as_ref());
-        let health = self.health.as_ref();
+        let calls = self.facts.commands.as_ref();
+        // There is no generator where commands run.
+        let health = self.health.as_ref().filter(|_| calls.is_none());
         let share = health.and_then(|health| health.mean(part));
         let mut gates = self.facts.judge(&crossed, share);
+        gates.extend(
+            calls
+                .iter()
+                .flat_map(|calls| calls.judge(&suite.file, &self.scenario)),
+        );
+        gates.extend(self.over_time.faults().judge(&suite.file, &self.scenario));
         gates.extend(health.map(|health| health.judge(part)));
-        let measured = health.is_some_and(Health::is_measured);
-        let by_services = health.is_some_and(|health| health.filled_by_services(part));
+        let measured = self.health.as_ref().is_some_and(Health::is_measured);
+        let by_services = self
+            .health
+            .as_ref()
+            .is_some_and(|health| health.filled_by_services(part));
         let sound = |gate: &Judged| {
             gate.holds || !measures_itself(&gate.id) || by_services && gate.id == HEALTH
         };
         let well = measured && gates.iter().all(sound);
         gates.extend(self.over_time.whole().map(series_complete));
         let place = gates.len();
-        let dropped = self.summary.as_ref().map(nothing_dropped);
+        let of_k6 = self.summary.as_ref().filter(|_| calls.is_none());
+        let dropped = of_k6.map(nothing_dropped);
         let has_dropped = dropped.as_ref().is_some_and(|gate| !gate.holds);
         gates.extend(dropped);
         let evidence = gates::Evidence {

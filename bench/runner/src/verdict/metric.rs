@@ -108,6 +108,8 @@ fn samples_of(entry: &Json) -> Samples {
         values.find(|value| value.as_f64().is_some_and(|value| value != 0.0))
     };
     let counted = match kind_of(entry) {
+        // What a target tells is no artefact of k6's.
+        MetricKind::Gauge if entry["source"] == "server" => return Samples::Uncounted,
         MetricKind::Gauge if some().is_some() => return Samples::Uncounted,
         MetricKind::Gauge => return Samples::Unknown,
         MetricKind::Counter | MetricKind::Trend => number("count"),

@@ -7,13 +7,17 @@ use crate::series::LINES;
 use crate::series::recorded::{Found, Part, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
-use crate::suite::over_time::{Declared, part, source};
+use crate::suite::chaos::During;
+use crate::suite::over_time::{Declared, asks, part, source};
 use crate::suite::quick::Shares;
 use crate::suite::schema::{DeriveTable, File, GateTable};
 use crate::suite::vars::Vars;
+use crate::verdict::chaos::Faults;
 
 /// k6's last values may begin so long before its end: it looks at its users once a second.
 const TAIL_MS: i64 = 2000;
+/// A second.
+const SECOND_MS: i64 = 1000;
 
 /// The values over time of a run, and the part of it that counts.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ pub(crate) struct OverTime {
     window: Option<Result<Window, String>>,
     /// Whether nothing but the end of the run ends it.
     to_the_end: bool,
+    /// What was injected meanwhile.
+    faults: Faults,
 }
 
 /// A run, as far as its window follows from it.
@@ -47,17 +53,24 @@ impl OverTime {
     /// A text of the scenario's window takes a variable without a value.
     pub(crate) fn read(suite: &Suite, folder: &Folder, ran: Ran<'_>) -> anyhow::Result<Self> {
         let file = &suite.file;
-        let asked = file.series.is_some();
+        let table = || {
+            file.scenario
+                .iter()
+                .find(|table| table.id.get_ref() == ran.scenario)
+        };
+        let asked = asks(file, ran.scenario);
         let mut derived = file.derive.iter().flat_map(|table| &table.from);
         let derived = derived.any(|from| matches!(part(file, from.get_ref()), Ok(Some(_))));
         let judged = file.gate.iter().any(|gate| source(file, gate).is_some());
+        let faults = Faults::read(folder);
         if !asked && !judged && !derived {
-            return Ok(Self::default());
+            return Ok(Self {
+                faults,
+                ..Self::default()
+            });
         }
-        let recorded = Recorded::read(folder, file, ran.scenario);
-        let scenario = file.scenario.iter();
-        let mut scenario = scenario.filter(|table| table.id.get_ref() == ran.scenario);
-        let declared = match scenario.next() {
+        let recorded = Recorded::read(folder, file, ran.scenario, asked);
+        let declared = match table() {
             Some(table) => Declared::of(table, ran.vars, Shares::of(file, ran.quick))?,
             None => Declared::default(),
         };
@@ -84,6 +97,7 @@ impl OverTime {
             asked,
             window: Some(window),
             to_the_end: declared.window.is_none(),
+            faults,
         })
     }
 
@@ -107,9 +121,63 @@ impl OverTime {
     /// What a gate judges; `None` if that is nothing over time.
     pub(super) fn value(&self, file: &File, gate: &GateTable) -> Option<Found> {
         match self.window.as_ref()? {
-            Ok(window) => self.recorded.value(file, gate, self.part(*window)),
+            Ok(window) => {
+                let Some(during) = During::of(gate) else {
+                    return self.recorded.value(file, gate, self.part(*window));
+                };
+                let spans = self.spans(during, *window);
+                if spans.is_empty() {
+                    let why = "there was no such time in the window".to_owned();
+                    return source(file, gate).map(|_| Found::Silent(why));
+                }
+                let part = Part {
+                    window: *window,
+                    to_the_end: false,
+                };
+                self.recorded.value_within(file, gate, part, &spans)
+            }
             Err(why) => source(file, gate).map(|_| Found::Silent(why.clone())),
         }
+    }
+
+    /// The stretches of a window in which a fault was there, or none was; to whole seconds outwards where faults were.
+    fn spans(&self, during: During<'_>, window: Window) -> Vec<Window> {
+        let faults = self.faults.windows(window.to_ms).into_iter();
+        let mut there: Vec<Window> = faults
+            .filter(|(id, _)| !matches!(during, During::Of(own) if own != *id))
+            .map(|(_, fault)| outwards(fault, window))
+            .filter(|fault| fault.from_ms < fault.to_ms)
+            .collect();
+        there.sort_by_key(|fault| fault.from_ms);
+        match during {
+            During::Of(_) => there,
+            During::Chaos => joined(there),
+            During::Calm => between(&joined(there), window),
+        }
+    }
+
+    /// Seconds from a fault to the first good answer to what it expects, or to the first sample inside the band of the table.
+    pub(super) fn first_after(&self, file: &File, table: &DeriveTable) -> Option<f64> {
+        let (fault, looked_at) = table.from.split_first()?;
+        let fault = self.faults.of(fault.get_ref().strip_prefix("chaos.")?)?;
+        let Some(from) = looked_at.first() else {
+            return Some(fault.expected.as_ref()?.first_good_ms? / 1000.0);
+        };
+        let window = self.window()?;
+        let since = Window {
+            from_ms: fault.injected_ms?,
+            ..window
+        };
+        let band = *table.band.as_ref()?.get_ref();
+        let t = self
+            .recorded
+            .first_in_band(file, from.get_ref(), since, band)?;
+        Some(seconds(t - since.from_ms))
+    }
+
+    /// What was injected while the run went on.
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// What a derived value takes; `None` if that is nothing over time.
@@ -137,6 +205,46 @@ impl OverTime {
             None => Err(format!("{LINES} is missing")),
         })
     }
+}
+
+/// A stretch within a window, to whole seconds of it outwards: k6's values are known second by second.
+fn outwards(stretch: Window, window: Window) -> Window {
+    let whole = |ms: i64| ms.div_euclid(SECOND_MS) * SECOND_MS;
+    let from = whole(stretch.from_ms - window.from_ms);
+    let to = whole(stretch.to_ms - window.from_ms + SECOND_MS - 1);
+    Window {
+        from_ms: (window.from_ms + from).max(window.from_ms),
+        to_ms: (window.from_ms + to).min(window.to_ms),
+    }
+}
+
+/// Stretches in their order, those that meet as one.
+fn joined(stretches: Vec<Window>) -> Vec<Window> {
+    let mut joined: Vec<Window> = Vec::new();
+    for stretch in stretches {
+        match joined.last_mut() {
+            Some(last) if stretch.from_ms <= last.to_ms => {
+                last.to_ms = last.to_ms.max(stretch.to_ms);
+            }
+            _ => joined.push(stretch),
+        }
+    }
+    joined
+}
+
+/// What is left of a window.
+fn between(stretches: &[Window], window: Window) -> Vec<Window> {
+    let mut left = Vec::new();
+    let mut from_ms = window.from_ms;
+    for stretch in stretches {
+        let to_ms = stretch.from_ms;
+        left.push(Window { from_ms, to_ms });
+        from_ms = stretch.to_ms;
+    }
+    let to_ms = window.to_ms;
+    left.push(Window { from_ms, to_ms });
+    left.retain(|left| left.from_ms < left.to_ms);
+    left
 }
 
 /// The declared part of a run.

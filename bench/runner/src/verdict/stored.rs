@@ -21,6 +21,7 @@ use crate::verdict::health::{self, Health};
 use crate::verdict::judge::Evidence;
 use crate::verdict::ladders;
 use crate::verdict::over_time::{OverTime, Ran, of_k6};
+use crate::verdict::server;
 
 /// A stored run, judged again.
 #[derive(Debug)]
@@ -176,7 +177,7 @@ fn one(
         let code = stored.and_then(|verdict| verdict.get("exitCode")?.as_i64());
         let code = code.and_then(|code| i32::try_from(code).ok());
         let judged = before.as_deref().filter(|before| {
-            let ended = ["INTERRUPTED", "NOT_RUN"];
+            let ended = ["INTERRUPTED", "NOT_RUN", "NOT_IMPLEMENTED"];
             code == Some(exit::OK) || !ended.contains(before)
         });
         unsound.extend(judged.map(|before| {
@@ -286,7 +287,14 @@ fn evidence(suite: &Suite, folder: &Folder, meta: &Json, facts: &Json) -> anyhow
         .filter_map(|(name, entry)| Some((name.as_str(), entry.get("value")?.as_str()?)));
     let mut vars = Vars::restore(&suite.file, stored)?;
     know(&suite.file, meta, &mut vars);
-    let summary = folder.json("summary.json");
+    let scenario = meta.get("scenario").and_then(Json::as_str);
+    let read = folder.json(server::FILE);
+    let summary = server::merged(
+        &suite.file,
+        scenario.unwrap_or_default(),
+        folder.json("summary.json"),
+        read.as_ref(),
+    );
     let machine = meta.get("machine").cloned().unwrap_or_default();
     let text = |name: &str| meta.get(name).and_then(Json::as_str).unwrap_or_default();
     let ran = Ran {

@@ -3,8 +3,9 @@
 use serde_json::Value as Json;
 
 use super::sampler::{self, Values};
-use crate::run::page::{Page, at};
+use crate::run::page::Page;
 use crate::suite::monitor::Pick;
+use crate::values::place::at;
 
 /// The status, among what is picked.
 const STATUS: &str = "status";

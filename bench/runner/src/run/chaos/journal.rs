@@ -1,0 +1,264 @@
+//! What takes faults back, written down before they are injected: where nothing is left of the runner, somebody else can do it.
+//!
+//! Each fault has a file of its own in a folder of the user's. It is removed once the fault has been taken back.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use barrier_procs::Identity;
+use serde::{Deserialize, Serialize};
+
+use crate::values::exit;
+use crate::values::writer::{sync_folder, whole};
+
+/// Below the folder in which programs keep their state.
+const PLACE: &str = "k6-barrier/undo";
+/// Nobody else may say what is run to take a fault back.
+const OWN: u32 = 0o700;
+/// Rights of a folder that let others put something into it.
+const OF_OTHERS: u32 = 0o022;
+
+/// A fault that may be there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entry {
+    schema_version: u32,
+    /// When it was written, epoch ms.
+    pub(crate) written_ms: i64,
+    /// Who injects it.
+    pub(crate) runner: Identity,
+    /// Evidence of its run.
+    pub(crate) folder: String,
+    pub(crate) fault: String,
+    pub(crate) undo: Undo,
+    /// Processes that it is gone with: all of them.
+    pub(crate) gone_with: Vec<Identity>,
+}
+
+/// What takes a fault back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub(crate) enum Undo {
+    /// It ends with the runner, which holds all of it.
+    WithRunner,
+    Put {
+        url: String,
+        body: String,
+    },
+    Command {
+        program: PathBuf,
+        arguments: Vec<String>,
+        folder: PathBuf,
+        environment: BTreeMap<String, String>,
+        limit_ms: u64,
+    },
+}
+
+impl Entry {
+    /// A fault that is about to be injected by this process.
+    ///
+    /// # Errors
+    /// The system tells nothing about this process.
+    pub(super) fn new(
+        folder: &Path,
+        fault: &str,
+        undo: Undo,
+        gone_with: Vec<Identity>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            schema_version: 1,
+            written_ms: jiff::Timestamp::now().as_millisecond(),
+            runner: Identity::own()?,
+            folder: folder.display().to_string(),
+            fault: fault.to_owned(),
+            undo,
+            gone_with,
+        })
+    }
+
+    /// Whether nothing of it can be left: it was in processes that have all ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.undo, Undo::WithRunner)
+            || !self.gone_with.is_empty() && !self.gone_with.iter().any(Identity::lives)
+    }
+
+    /// Whether somebody else still sees to it.
+    pub(crate) fn is_seen_to(&self) -> bool {
+        self.runner.lives() && self.runner.process() != std::process::id()
+    }
+}
+
+/// The folder of the journal.
+#[derive(Debug)]
+pub(crate) struct Journal(PathBuf);
+
+/// An entry on the disk.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) path: PathBuf,
+    pub(crate) entry: Entry,
+}
+
+impl Journal {
+    /// That of the user, made where it is missing.
+    ///
+    /// # Errors
+    /// There is no place for it, or others may write there.
+    pub(crate) fn open() -> anyhow::Result<Self> {
+        let place = Self::place().ok_or_else(|| {
+            exit::set_up("no place for the journal of faults: neither HOME nor XDG_STATE_HOME names a folder; give one")
+        })?;
+        Self::at(&place)
+    }
+
+    /// The same if it is there.
+    ///
+    /// # Errors
+    /// Others may write there.
+    pub(crate) fn existing() -> anyhow::Result<Option<Self>> {
+        let place = Self::place().filter(|place| place.exists());
+        place.map(|place| Self::at(&place)).transpose()
+    }
+
+    fn place() -> Option<PathBuf> {
+        let given = std::env::var_os("XDG_STATE_HOME").filter(|given| !given.is_empty());
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
+        let state = given.map(PathBuf::from).or_else(home);
+        let state = state.filter(|place| place.is_absolute())?;
+        Some(state.join(PLACE))
+    }
+
+    fn at(place: &Path) -> anyhow::Result<Self> {
+        let mut builder = DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(OWN)
+            .create(place)
+            .with_context(|| format!("making {}", place.display()))?;
+        let seen = fs::symlink_metadata(place);
+        let seen = seen.with_context(|| format!("looking at {}", place.display()))?;
+        let own = seen.uid() == rustix::process::geteuid().as_raw();
+        if !seen.is_dir() || !own || seen.mode() & OF_OTHERS != 0 {
+            return Err(exit::set_up(format!(
+                "{}: the journal of faults has to be a folder of your own that nobody else may write to",
+                place.display()
+            )));
+        }
+        Ok(Self(place.to_owned()))
+    }
+
+    /// Writes an entry. Once this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn write(&self, entry: Entry) -> anyhow::Result<Kept> {
+        let name = format!(
+            "{}-{}-{}.json",
+            entry.written_ms,
+            std::process::id(),
+            entry.fault
+        );
+        let path = self.0.join(name);
+        let text = format!("{:#}\n", serde_json::to_value(&entry)?);
+        whole(&path, text.as_bytes(), false).with_context(|| {
+            format!(
+                "writing {}, which has to be there before a fault is",
+                path.display()
+            )
+        })?;
+        Ok(Kept { path, entry })
+    }
+
+    /// All entries, the newest first: faults are taken back in the opposite order.
+    ///
+    /// # Errors
+    /// The folder or one of them cannot be read.
+    pub(crate) fn left(&self) -> anyhow::Result<Vec<Kept>> {
+        let reading = || format!("reading {}", self.0.display());
+        let mut left = Vec::new();
+        for found in fs::read_dir(&self.0).with_context(reading)? {
+            let path = found.with_context(reading)?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = match fs::read_to_string(&path) {
+                // Its own runner was faster.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                text => text.with_context(|| format!("reading {}", path.display()))?,
+            };
+            let entry = serde_json::from_str(&text).map_err(|error| {
+                exit::set_up(format!(
+                    "{}: not an entry of the journal: {error}",
+                    path.display()
+                ))
+            })?;
+            left.push(Kept { path, entry });
+        }
+        left.sort_by_key(|kept: &Kept| std::cmp::Reverse(kept.entry.written_ms));
+        Ok(left)
+    }
+}
+
+impl Kept {
+    /// The fault is there no more. A failure leaves the entry, and to take a fault back twice does no harm.
+    pub(crate) fn settle(&self) {
+        let removed = fs::remove_file(&self.path);
+        if removed.is_ok()
+            && let Some(folder) = self.path.parent()
+        {
+            let _ = sync_folder(folder);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn entries_stay_until_they_are_settled_and_the_last_comes_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::at(&folder.path().join("undo")).expect("a journal");
+        let write = |fault: &str, written_ms| {
+            let put = Undo::Put {
+                url: "http://h".to_owned(),
+                body: "{}".to_owned(),
+            };
+            let entry = Entry::new(folder.path(), fault, put, Vec::new()).expect("an entry");
+            journal
+                .write(Entry {
+                    written_ms,
+                    ..entry
+                })
+                .expect("written")
+        };
+        let (first, _second) = (write("one", 1), write("two", 2));
+        let names = || -> Vec<String> {
+            let left = journal.left().expect("read").into_iter();
+            left.map(|kept| kept.entry.fault).collect()
+        };
+        assert_eq!(names(), ["two", "one"]);
+        assert!(
+            !first.entry.is_gone() && !first.entry.is_seen_to(),
+            "it is of this process"
+        );
+        first.settle();
+        assert_eq!(names(), ["two"]);
+    }
+
+    #[test]
+    fn what_others_may_write_to_is_no_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("undo");
+        Journal::at(&place).expect("a journal");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).expect("rights");
+        let refused = Journal::at(&place).expect_err("anybody may write there");
+        assert!(refused.to_string().contains("nobody else"), "{refused}");
+    }
+}

@@ -1,0 +1,3 @@
+module phases/suite
+
+go 1.25

@@ -1,0 +1,25 @@
+// @ts-check
+/** What tools left in a file, for gates that judge tools. */
+
+import exec from 'k6/execution';
+
+/** @typedef {{ name: string, ok: boolean, ms: number, coverage?: number }} Result */
+
+/**
+ * @param {import('./settings.js').Config} config
+ * @param {'tools' | 'tests'} kind what is wanted of the file
+ * @returns {Result[]}
+ */
+export function resultsOf({ results }, kind) {
+  try {
+    const found = JSON.parse(open(results.startsWith('/') ? results : import.meta.resolve(`../../../${results}`)))[kind];
+    if (!Array.isArray(found) || found.length === 0) {
+      throw new Error(`it has no list "${kind}"`);
+    }
+    return found;
+  } catch (error) {
+    const text = `RESULTS: ${results} cannot be used: ${/** @type {any} */ (error)?.message ?? error}; scripts/phase-tools.sh makes it`;
+    exec.test.abort(text);
+    throw new Error(text); // not reached: k6 has stopped this code
+  }
+}

@@ -1,0 +1,30 @@
+// @ts-check
+/** Phase 2, processes and mailboxes: measured in the target, a batch at a time. */
+
+import { check } from 'k6';
+
+import { gate, repeated } from './lib/gate.js';
+import { milliseconds } from './lib/numbers.js';
+
+const { options, feed, handleSummary, get, post } = gate(2, 'Processes, mailboxes', ({ quick }) => ({
+  message_passing: repeated('batches', quick ? 10 : 20),
+}));
+
+export { options, handleSummary };
+
+export function batches() {
+  for (const [operation, n, metric] of /** @type {const} */ ([
+    ['message', 100000, 'message_passing_duration'],
+    ['spawn', 50000, 'process_spawn_duration'],
+    ['mailbox', 200, 'mailbox_scan_duration'],
+    ['monitor', 20000, 'phase02_monitor_ms'],
+  ])) {
+    const told = post(`/phase/02/${operation}`, { n });
+    feed(metric, told ? milliseconds(told) : []);
+  }
+}
+
+export function teardown() {
+  const { counts } = get('/phase/02/stats');
+  check(counts, { 'no message got lost': ({ lost_messages = 0 }) => lost_messages === 0 });
+}

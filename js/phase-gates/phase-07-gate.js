@@ -1,0 +1,39 @@
+// @ts-check
+/** Phase 7, ingestion and jobs: measured in the target; an overload has to be held back, and nothing may get lost. */
+
+import { gate, repeated } from './lib/gate.js';
+import { milliseconds } from './lib/numbers.js';
+
+const { options, feed, handleSummary, post } = gate(7, 'Jobs, ingestion', ({ quick }) => ({
+  events: repeated('events', quick ? 5 : 20),
+  jobs: repeated('jobs', quick ? 5 : 10, quick ? '5s' : '30s'),
+  overload: repeated('overload', quick ? 1 : 5, quick ? '10s' : '60s'),
+}));
+
+export { options, handleSummary };
+
+export function events() {
+  const told = post('/phase/07/events', { n: 500000 });
+  if (told) {
+    feed('phase07_events_per_second', told.per_second);
+    feed('phase07_lost_events', told.lost);
+    feed('phase07_event_ms', milliseconds(told));
+  }
+}
+
+export function jobs() {
+  const told = post('/phase/07/jobs', { n: 5000, work_ms: 1 });
+  if (told) {
+    feed('phase07_job_ms', milliseconds(told));
+    feed('phase07_jobs_per_second', told.per_second);
+  }
+}
+
+export function overload() {
+  const told = post('/phase/07/overload', { n: 20000 });
+  if (told) {
+    feed('phase07_overload_share', told.most_waiting / told.bound);
+    feed('phase07_lost_events', told.lost);
+    feed('phase07_drained_ms', told.drained_ms);
+  }
+}

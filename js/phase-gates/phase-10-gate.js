@@ -1,0 +1,52 @@
+// @ts-check
+/** Phase 10, observability: what exporting metrics costs, the objective of availability, and an alert that has to fire. */
+
+import { sleep } from 'k6';
+import http from 'k6/http';
+
+import { gate, POLL, repeated } from './lib/gate.js';
+import { block } from './lib/paired.js';
+
+const BLOCKS = 10;
+const { config, options, feed, handleSummary, get, post } = gate(10, 'Observability, SLOs', ({ seconds, requests }) => ({
+  overhead: repeated('overhead', BLOCKS),
+  requests: {
+    executor: 'constant-arrival-rate', exec: 'request', rate: Math.ceil((1.1 * requests) / seconds), timeUnit: '1s', duration: `${seconds}s`,
+    preAllocatedVUs: 20, maxVUs: 100, startTime: '20s',
+  },
+  alert: repeated('alert', 1, `${21 + seconds}s`),
+}), { seconds: 30 });
+
+export { options, handleSummary };
+
+/** An alert that has not fired by then does not. */
+const LIMIT = 30000;
+
+export function overhead() {
+  const set = (/** @type {boolean} */ on) => post('/phase/10/export', { on });
+  const bound = block(BLOCKS, set, `${config.baseUrl}/phase/10/work`, '{}');
+  feed('phase10_overhead_ms', bound ?? []);
+}
+
+export function request() {
+  const { status } = http.post(`${config.baseUrl}/phase/10/work`, '{}', { tags: { name: 'work' }, responseType: 'none' });
+  feed('phase10_availability', status === 200 ? 1 : 0);
+}
+
+export function alert() {
+  post('/phase/10/drill', {}, { status: 202 });
+  const began = Date.now();
+  post('/phase/10/drill', { good: 900, bad: 100 }, { status: 202 });
+  while (Date.now() - began < LIMIT) {
+    if (get('/phase/10/slo')?.drill.firing) {
+      feed('phase10_alert_ms', Date.now() - began);
+      break;
+    }
+    sleep(POLL);
+  }
+  post('/phase/10/drill', {}, { status: 202 });
+}
+
+export function teardown() {
+  post('/phase/10/export', { on: true });
+}

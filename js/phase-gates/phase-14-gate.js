@@ -1,0 +1,44 @@
+// @ts-check
+/** Phase 14, accounts: what the audit log costs, a list of all parts of the software, and recovery from the loss of the log. */
+
+import { check } from 'k6';
+
+import { gate, repeated } from './lib/gate.js';
+import { block } from './lib/paired.js';
+
+const BLOCKS = 10;
+const { config, options, feed, handleSummary, post } = gate(14, 'CTO track', () => ({
+  overhead: repeated('overhead', BLOCKS),
+  accounts: repeated('accounts', 1, '25s'),
+}));
+
+export { options, handleSummary };
+
+export function overhead() {
+  const set = (/** @type {boolean} */ on) => post('/phase/14/audit', { on });
+  const bound = block(BLOCKS, set, `${config.baseUrl}/phase/14/action`, '{"what":"customer 7 was shown to clerk 3"}');
+  feed('phase14_audit_overhead_ms', bound ?? []);
+}
+
+export function accounts() {
+  post('/phase/14/audit', { on: true });
+  const sbom = post('/phase/14/sbom', {});
+  check(sbom, { 'the list has parts': (list) => list?.components > 10 });
+  feed('phase14_sbom_ms', sbom ? sbom.elapsed_us / 1000 : []);
+
+  const backup = post('/phase/14/backup', {});
+  feed('phase14_backup_ms', backup ? backup.elapsed_us / 1000 : []);
+  const disaster = post('/phase/14/disaster', {});
+  const began = Date.now();
+  const recovered = post('/phase/14/recover', {});
+  const verified = post('/phase/14/verify', {});
+  if (backup && disaster && recovered && verified) {
+    feed('phase14_recovery_ms', Date.now() - began);
+    feed('phase14_lost_entries', disaster.lost - verified.n);
+    check(recovered, { 'it ends as the log did': ({ last }) => last === backup.last && verified.n > 0 });
+  }
+}
+
+export function teardown() {
+  post('/phase/14/audit', { on: true });
+}

@@ -1,0 +1,47 @@
+// @ts-check
+/** Phase 15, a model that is served: inferences at a rate, batches, and swaps to another version while it serves. */
+
+import { check, sleep } from 'k6';
+import exec from 'k6/execution';
+
+import { gate, POLL, repeated } from './lib/gate.js';
+
+const { options, feed, handleSummary, post } = gate(15, 'AI/ML integration', ({ seconds, quick }) => ({
+  inferences: { executor: 'constant-arrival-rate', exec: 'infer', rate: 110, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 10, maxVUs: 100 },
+  swaps: repeated('swap', 3, '2s'),
+  batches: repeated('batch', quick ? 5 : 20, `${seconds + 1}s`),
+}), { seconds: 60 });
+
+export { options, handleSummary };
+
+/** A swap that takes longer has failed, ms. */
+const LIMIT = 10000;
+
+export function infer() {
+  const told = post('/phase/15/infer', { seed: exec.scenario.iterationInTest });
+  feed('phase15_failed', told ? 0 : 1);
+  feed('phase15_infer_ms', told ? told.elapsed_us / 1000 : []);
+}
+
+export function swap() {
+  const before = post('/phase/15/infer', { seed: 1 });
+  const version = (before.version % 1000) + 1;
+  const began = Date.now();
+  post('/phase/15/swap', { version }, { status: 202 });
+  for (let took = 0; took < LIMIT; took = Date.now() - began) {
+    const after = post('/phase/15/infer', { seed: 1 });
+    feed('phase15_failed', after ? 0 : 1);
+    if (after?.version === version) {
+      check(after, { 'the answers are those of the new model': ({ answer }) => answer !== before.answer });
+      feed('phase15_swap_ms', Date.now() - began);
+      break;
+    }
+    sleep(POLL);
+  }
+  sleep(1);
+}
+
+export function batch() {
+  const told = post('/phase/15/batch', { n: 1000 });
+  feed('phase15_items_per_second', told ? told.per_second : []);
+}

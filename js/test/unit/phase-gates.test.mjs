@@ -1,0 +1,129 @@
+/** The parts of the phase gates that need no k6: settings, targets, verdicts; and that suite and scripts have the same targets. */
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { milliseconds, p95, upperBound } from '../../phase-gates/lib/numbers.js';
+import { readConfig } from '../../phase-gates/lib/settings.js';
+import { gateText, judged, samplesOf } from '../../phase-gates/lib/summary.js';
+import { RESILIENCE, targetsOf } from '../../phase-gates/lib/targets.js';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const SIZE = { seconds: 30, views: 1000, requests: 10000 };
+const PHASES = Array.from({ length: 16 }, (_, phase) => phase);
+const two = (phase) => String(phase).padStart(2, '0');
+
+test('without settings a gate is the one of the reference', () => {
+  const usual = { baseUrl: 'http://localhost:4000', quick: false, seconds: 60, views: 1000, rows: 1000000, rate: 1000, requests: 10000, kills: 5, results: '.cache/phase-results.json' };
+  assert.deepEqual(readConfig({}), usual);
+  assert.deepEqual(readConfig({ BASE_URL: 'http://there:1/', QUICK: '1' }, { seconds: 300 }), {
+    ...usual, baseUrl: 'http://there:1', quick: true, seconds: 8, views: 100, rows: 100000, requests: 1000, kills: 1,
+  });
+  // A load of less than half its length counts smaller things, whoever has shortened it.
+  assert.equal(readConfig({ GATE_MS: '6000' }).quick, true);
+  assert.equal(readConfig({ GATE_MS: '30000' }).quick, false);
+  assert.equal(readConfig({ GATE_MS: '6000', VIEWS: '7' }).views, 7);
+});
+
+test('a setting of the wrong kind is named with what is allowed', () => {
+  for (const [env, says] of [
+    [{ BASE_URL: 'localhost:4000' }, 'BASE_URL must be an address that begins with http:// or https://, got "localhost:4000"'],
+    [{ QUICK: 'yes' }, 'QUICK must be 0 or 1, got "yes"'],
+    [{ GATE_MS: '30s' }, 'GATE_MS must be a whole number of at least 1, got "30s"'],
+    [{ KILLS: '0' }, 'KILLS must be a whole number of at least 1, got "0"'],
+    [{ K6_DURATION: '5s' }, 'K6_DURATION would replace all loads of a gate by one that measures nothing, got "5s"; QUICK=1 makes them short and small'],
+    [{ K6_VUS: '5' }, 'K6_VUS would replace all loads of a gate by one that measures nothing, got "5"; QUICK=1 makes them short and small'],
+  ]) {
+    assert.throws(() => readConfig(env), { message: says });
+  }
+});
+
+/** What k6 would tell of a run in which each target is just reached. */
+function reached(targets) {
+  const metrics = {};
+  for (const { metric, stat, op, limit, samples = 1 } of targets) {
+    const value = op === '<' ? limit * 0.9 : op === '>' ? limit * 1.01 : limit;
+    metrics[metric] = { values: { ...metrics[metric]?.values, [stat]: value, passes: 5, fails: 0 } };
+    metrics[samplesOf(metric)] = { values: { count: Math.max(samples, metrics[samplesOf(metric)]?.values.count ?? 0) } };
+  }
+  metrics.http_reqs = { values: { count: 1 } };
+  return { metrics };
+}
+
+test('a gate passes when all its targets are reached, and each that is missed or has no samples fails it', () => {
+  for (const phase of PHASES) {
+    const targets = targetsOf(phase, SIZE);
+    const verdict = (data) => gateText(phase, 'title', targets, data);
+    const { passed, text } = verdict(reached(targets));
+    assert.ok(passed && text.endsWith(`\nPhase ${phase} Gate: PASSED ✓\n`), text);
+    for (const { metric, stat, op, limit, watched } of targets) {
+      const missed = reached(targets);
+      missed.metrics[metric].values[stat] = { '<': limit, '<=': limit + 1, '>': limit, '>=': limit * 0.99, '==': limit + 1 }[op];
+      assert.equal(verdict(missed).passed, watched === true, `${phase} ${metric}`);
+      if (metric === 'checks' || metric === 'http_req_duration') {
+        continue;
+      }
+      const empty = reached(targets);
+      empty.metrics[samplesOf(metric)].values.count = 0;
+      const { text: told } = verdict(empty);
+      const others = targets.some((target) => target.metric === metric && !target.watched);
+      assert.ok(told.includes('too few samples') && told.endsWith(others ? 'FAILED ✗\n' : 'PASSED ✓\n'), told);
+    }
+  }
+});
+
+test('no data is no pass', () => {
+  for (const phase of PHASES) {
+    const { passed, text } = gateText(phase, 'title', targetsOf(phase, SIZE), { metrics: {} });
+    assert.ok(!passed && text.endsWith(`Phase ${phase} Gate: FAILED ✗\n`));
+  }
+  const target = { what: '', metric: 'm', type: 'trend', stat: 'p(95)', op: '<', limit: 5, unit: 'ms', samples: 10 };
+  const data = (count) => ({ metrics: { m: { values: { 'p(95)': 1 } }, [samplesOf('m')]: { values: { count } } } });
+  assert.deepEqual([judged(target, data(9)), judged(target, data(10))], [{ value: undefined, holds: false }, { value: 1, holds: true }]);
+});
+
+test('the bound of a difference is above its mean, and wants six blocks', () => {
+  assert.throws(() => upperBound([1, 2, 3, 4, 5]), /got 5; at least 6/);
+  assert.ok(Math.abs(upperBound([1, 2, 3, 4, 5, 6]) - (3.5 + 2.015 * Math.sqrt(3.5 / 6))) < 1e-9);
+  assert.equal(upperBound([2, 2, 2, 2, 2, 2]), 2);
+  assert.equal(p95(Array.from({ length: 100 }, (_, at) => 100 - at)), 95);
+  assert.deepEqual(milliseconds({ sample_us: [1500, 2] }), [1.5, 0.002]);
+});
+
+test('there is a script for each phase', () => {
+  const scripts = readdirSync(join(root, 'js/phase-gates')).filter((name) => name.endsWith('-gate.js'));
+  assert.deepEqual(scripts.sort(), PHASES.map((phase) => `phase-${two(phase)}-gate.js`));
+});
+
+/** Tables of an array in a file of TOML that is written as ours are: a key in each line. */
+function tables(text, name) {
+  const parts = text.split(/^(?=\[)/m).filter((part) => part.startsWith(`[[${name}]]`));
+  return parts.map((part) => Object.fromEntries([...part.matchAll(/^(\w+) = (.*)$/gm)].map(([, key, value]) => {
+    return [key, value.startsWith('[') || /^["\d.-]/.test(value) ? JSON.parse(value) : value];
+  })));
+}
+
+test('the suite judges what the scripts judge', () => {
+  const gates = tables(readFileSync(join(root, 'bench/suites/phase-gates.toml'), 'utf8'), 'gate');
+  const computed = { '{half_thousand}': 500 * SIZE.seconds, '{thousand}': 1000 * SIZE.seconds, '${VIEWS}': SIZE.views };
+  for (const phase of PHASES) {
+    const all = gates.filter(({ scenarios, during }) => scenarios.includes(`phase-${two(phase)}`) && during === undefined);
+    // Phases 0 and 11 are made of commands there.
+    if (phase === 0 || phase === 11) {
+      continue;
+    }
+    for (const { metric, type, stat, op, limit, samples = 1, watched = false } of targetsOf(phase, SIZE)) {
+      const gate = all.find((gate) => gate.metric === metric && gate.stat === stat);
+      assert.ok(gate, `phase ${phase} has no gate on ${metric} ${stat}`);
+      const wanted = { type, op, limit, class: watched ? 'watch' : 'slo' };
+      const found = { type: gate.type, op: gate.op, limit: computed[gate.limit] ?? gate.limit, class: gate.class };
+      assert.deepEqual(found, wanted, gate.id);
+      // Of views there are as many as the suite says.
+      assert.ok(metric === 'liveview_mount_duration' || (gate.min_samples ?? 1) === samples, gate.id);
+    }
+    assert.equal(all.some(({ id }) => id === 'checks'), !RESILIENCE.includes(phase), `checks of ${phase}`);
+  }
+});
