@@ -110,7 +110,7 @@ fn check_05_06_a_level_that_holds() {
     let fixture = &meta["fixtures"]["challenges"]["sha256"];
     assert_eq!(fixture.as_str().map(str::len), Some(64), "{meta:#}");
 
-    let (code, printed) = m2.run("scenario1", 10, &[quick[0], quick[2]]);
+    let (code, printed) = m2.run("scenario1", 8, &[quick[0], quick[2]]);
     assert_eq!(code, 0, "{printed}");
     let ran = m2.ran();
     assert_eq!(ran.verdict(), "PASS", "{printed}");
@@ -126,16 +126,11 @@ const SLOW: &str = "SERVICE_ARGS=--fault latency-ms=3000 --fault latency-above=3
 #[test]
 fn check_07_14_the_limit_of_a_target_that_was_made_slow() {
     let m2 = M2::new(&[]);
+    // Long enough that answers of three seconds come while they are measured.
     let (code, printed) = m2.run(
         "scenario1,scenario5",
-        600,
-        &[
-            "--quick",
-            "--set",
-            SLOW,
-            "--set=CLAIM_SHARE=0.1",
-            "--set=API_P95_MAX=2900",
-        ],
+        1600,
+        &["--quick", "--set", SLOW, "--set=CLAIM_SHARE=0.1"],
     );
     assert_eq!(code, 3, "an objective was missed: {printed}");
     let ladder = m2.ladder();
