@@ -75,6 +75,7 @@ fn a_program_that_is_killed_is_started_again_and_the_run_goes_on() {
             "{}{}\
              [[chaos]]\nid = \"kill\"\nkind = \"process\"\nof = \"app\"\nat = \"200ms\"\nhold = \"300ms\"\nsettle = \"100ms\"\n\
              expect = {{ url = \"{{address}}/health\", first_after = \"undo\", first_good_within = \"60s\" }}\n\
+             [[monitor]]\nid = \"processes\"\nkind = \"process\"\nof = [\"target\"]\nevery = \"50ms\"\n\
              [[derive]]\nid = \"back_s\"\nhow = \"first_after\"\nfrom = [\"chaos.kill\"]\n\
              [[gate]]\nid = \"back\"\nclass = \"slo\"\nmetric = \"back_s\"\nstat = \"value\"\nop = \"<\"\nlimit = 60\n",
             started(port()),
@@ -98,6 +99,12 @@ fn a_program_that_is_killed_is_started_again_and_the_run_goes_on() {
     for gate in ["chaos-kill", "chaos-kill-made", "back"] {
         assert_eq!(judged.gate(gate)["holds"], true, "{gate}");
     }
+    let seen = text(&own.place.run_folder("main").join("monitor-processes.jsonl"));
+    let mut last = seen.lines().rev();
+    assert!(
+        last.any(|line| line.contains("\"target\"")),
+        "the new one is watched, too: {seen}"
+    );
     let log = text(&own.place.run_folder("main").join("app.log"));
     assert_eq!(
         log.matches("listening on").count(),

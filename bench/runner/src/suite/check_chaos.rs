@@ -2,9 +2,10 @@
 
 use toml::Spanned;
 
-use super::chaos::{ChaosTable, During, Kind, Words};
+use super::chaos::{ChaosTable, Kind, Words};
 use super::check_load::duration;
 use super::command::Work;
+use super::faults::During;
 use super::over_time::{self, Source};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::looks_at;

@@ -7,7 +7,7 @@ use crate::series::LINES;
 use crate::series::recorded::{Found, Part, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
-use crate::suite::chaos::During;
+use crate::suite::faults::During;
 use crate::suite::over_time::{Declared, asks, part, source};
 use crate::suite::quick::Shares;
 use crate::suite::schema::{DeriveTable, File, GateTable};
