@@ -336,6 +336,53 @@ mod tests {
     }
 
     #[test]
+    fn what_is_derived_of_a_fault_has_to_be_looked_at() {
+        let derive = |expect: &str, how: &str, from: &str, band: &str| {
+            suite(&format!(
+                "{HEAD}[series]\n[[chaos]]\nid = \"c\"\nat = \"1s\"\nhold = \"1s\"\nkind = \"process\"\nof = \"own\"\n{expect}\
+                 [[derive]]\nid = \"d\"\nhow = \"{how}\"\nfrom = [{from}]\n{band}"
+            ))
+        };
+        let expect =
+            "expect = { url = \"http://h\", first_after = \"undo\", first_good_within = \"1s\" }\n";
+        derive(expect, "first_after", "\"chaos.c\"", "").expect("to the first good answer");
+        derive(
+            expect,
+            "max",
+            "\"chaos.c.firstGoodMs\", \"chaos.c.lastBadMs\"",
+            "",
+        )
+        .expect("in ms");
+        let second = "\"chaos.c\", \"series.m\"";
+        derive("", "first_after", second, "band = [0, 1]\n").expect("to the first sample");
+        for (expect, how, from, band, expected) in [
+            ("", "first_after", "\"chaos.c\"", "", "c expects nothing"),
+            (expect, "first_after", "\"chaos.d\"", "", "allowed: chaos.c"),
+            (expect, "first_after", second, "", "band"),
+            (
+                expect,
+                "first_after",
+                "\"chaos.c\", \"series.m.avg\"",
+                "band = [0, 1]\n",
+                "without a statistic",
+            ),
+            (
+                "",
+                "copy",
+                "\"chaos.c.firstGoodMs\"",
+                "",
+                "of a fault with `expect`",
+            ),
+            (expect, "copy", "\"chaos.c.when\"", "", "chaos.ID.lastBadMs"),
+        ] {
+            let text = derive(expect, how, from, band)
+                .expect_err(expected)
+                .to_string();
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    }
+
+    #[test]
     fn a_part_of_the_time_needs_values_over_time() {
         let gate = |series: &str, during: &str, stat: &str| {
             suite(&format!(
