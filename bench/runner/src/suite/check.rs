@@ -9,7 +9,7 @@ use super::section::Section;
 use super::{
     check_alerts, check_asked, check_chaos, check_clean, check_derive, check_fixtures, check_gates,
     check_monitors, check_names, check_plan, check_post, check_profiles, check_quick,
-    check_resources, check_targets, private, schema1, server,
+    check_resources, check_server, check_targets, private, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -131,7 +131,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     check_alerts::alerts(file)?;
-    server::check(file, &scenarios)?;
+    check_server::servers(file, &scenarios)?;
     check_chaos::chaos(file, &scenarios)?;
     for derive in &file.derive {
         check_derive::derive(file, derive)?;
