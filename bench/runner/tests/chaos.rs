@@ -75,6 +75,7 @@ fn a_program_that_is_killed_is_started_again_and_the_run_goes_on() {
             "{}{}\
              [[chaos]]\nid = \"kill\"\nkind = \"process\"\nof = \"app\"\nat = \"200ms\"\nhold = \"300ms\"\nsettle = \"100ms\"\n\
              expect = {{ url = \"{{address}}/health\", first_after = \"undo\", first_good_within = \"60s\" }}\n\
+             [[monitor]]\nid = \"processes\"\nkind = \"process\"\nof = [\"target\"]\nevery = \"50ms\"\n\
              [[derive]]\nid = \"back_s\"\nhow = \"first_after\"\nfrom = [\"chaos.kill\"]\n\
              [[gate]]\nid = \"back\"\nclass = \"slo\"\nmetric = \"back_s\"\nstat = \"value\"\nop = \"<\"\nlimit = 60\n",
             started(port()),
@@ -98,6 +99,12 @@ fn a_program_that_is_killed_is_started_again_and_the_run_goes_on() {
     for gate in ["chaos-kill", "chaos-kill-made", "back"] {
         assert_eq!(judged.gate(gate)["holds"], true, "{gate}");
     }
+    let seen = text(&own.place.run_folder("main").join("monitor-processes.jsonl"));
+    let mut last = seen.lines().rev();
+    assert!(
+        last.any(|line| line.contains("\"target\"")),
+        "the new one is watched, too: {seen}"
+    );
     let log = text(&own.place.run_folder("main").join("app.log"));
     assert_eq!(
         log.matches("listening on").count(),
@@ -302,7 +309,7 @@ fn a_run_that_ends_early_takes_back_what_a_command_broke() {
     let own = own(
         &format!(
             "{EXTERNAL}\n[[scenario]]\nid = \"main\"\ntime_limit = \"60s\"\n[[scenario.command]]\nid = \"work\"\nrun = [\"sh\", \"-c\", \"until test -e broken; do sleep 0.01; done; exit 9\"]\n\
-             [[chaos]]\nid = \"break\"\nkind = \"command\"\ninject = [\"sh\", \"-c\", \"echo $LISTENER > broken\"]\nundo = [\"rm\", \"broken\"]\nat = \"10ms\"\nhold = \"600s\"\n"
+             [[chaos]]\nid = \"break\"\nkind = \"command\"\ninject = [\"sh\", \"-c\", \"ls ../.local/state/k6-barrier/undo/*-break.json && echo $LISTENER > broken\"]\nundo = [\"rm\", \"broken\"]\nat = \"10ms\"\nhold = \"600s\"\n"
         ),
         "",
     );
@@ -383,7 +390,9 @@ fn gates_tell_the_time_of_a_fault_from_the_rest() {
     let own = own(
         &format!(
             "{}[series]\n[[scenario]]\nid = \"main\"\nscript = \"run.js\"\nlimit = \"60s\"\n\
-             [[chaos]]\nid = \"kill\"\nkind = \"process\"\nof = \"app\"\nat = \"3s\"\nhold = \"2s\"\nsettle = \"1s\"\n{}{}{}{}",
+             [[chaos]]\nid = \"kill\"\nkind = \"process\"\nof = \"app\"\nat = \"3s\"\nhold = \"2s\"\nsettle = \"1s\"\n\
+             [[derive]]\nid = \"noticed_s\"\nhow = \"first_after\"\nfrom = [\"chaos.kill\", \"series.http_req_failed\"]\nband = [0.5, 1]\n\
+             [[gate]]\nid = \"noticed\"\nclass = \"slo\"\nmetric = \"noticed_s\"\nstat = \"value\"\nop = \"<\"\nlimit = 2\n{}{}{}{}",
             started(port()),
             gate("hit", "chaos:kill", ">", "0.2"),
             gate("hit-too", "chaos", ">", "0.2"),
@@ -401,6 +410,7 @@ fn gates_tell_the_time_of_a_fault_from_the_rest() {
         ("hit-too", true),
         ("calm", true),
         ("refused", false),
+        ("noticed", true),
     ] {
         assert_eq!(judged.gate(gate)["holds"], holds, "{}", judged.text(gate));
     }

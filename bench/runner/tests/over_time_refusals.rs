@@ -161,7 +161,7 @@ fn what_cannot_be_derived_is_refused_with_its_line() {
             "copy",
             "['tables.a']",
             "from =",
-            "series.METRIC.STAT or monitor.ID.NAME.STAT",
+            "series.METRIC.STAT, monitor.ID.NAME.STAT or chaos.ID.NAME",
         ),
     ] {
         let stage = Stage::new(&format!(

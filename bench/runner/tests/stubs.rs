@@ -120,6 +120,12 @@ fn a_stub_ends_a_plan_as_a_failure_does() {
     let stub = "stub = \"later\"\n";
     let whole = text(&path).replacen("target = \"none\"\ntime_limit = \"30s\"\n[[scenario.command]]\nid = \"work\"\nrun = [\"true\"]\n", stub, 1);
     own.write("suite.toml", &whole);
+    let (code, printed) = finish(&mut own.call("run", &["--dry-run"]));
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("nothing   later") && printed.contains("commands  work"),
+        "{printed}"
+    );
     let (code, printed) = finish(&mut own.call("run", &[]));
     assert_eq!(code, 3, "{printed}");
     assert!(printed.contains("NOT_RUN  two, three"), "{printed}");

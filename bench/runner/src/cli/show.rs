@@ -4,6 +4,8 @@ use crate::plan::{Plan, PlannedRun, Selection};
 use crate::run::clean;
 use crate::run::sql::Reset;
 use crate::suite::Suite;
+use crate::suite::faults::{self, Times};
+use crate::suite::quick::Shares;
 use crate::suite::vars::{Origin, Value};
 use crate::terminal::say;
 use crate::values::duration::written;
@@ -25,6 +27,7 @@ pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> any
         suite.file.suite.id,
         plan.certain().count()
     ));
+    let shares = Shares::of(&suite.file, selection.quick);
     let spare = plan.runs.len() - plan.certain().count();
     if spare > 0 {
         say(&format!(
@@ -45,7 +48,7 @@ pub(crate) fn plan(suite: &Suite, plan: &Plan<'_>, selection: &Selection) -> any
         values.all(|value| Some(value) == first)
     };
     for run in plan.certain() {
-        one(suite, run, &shared)?;
+        one(suite, run, &shared, shares)?;
     }
     orders(plan).iter().for_each(|line| say(line));
     if let Some(run) = plan.runs.first() {
@@ -103,7 +106,12 @@ fn orders(plan: &Plan<'_>) -> Vec<String> {
     lines
 }
 
-fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> anyhow::Result<()> {
+fn one(
+    suite: &Suite,
+    run: &PlannedRun<'_>,
+    shared: &impl Fn(&str) -> bool,
+    shares: Shares,
+) -> anyhow::Result<()> {
     let time = run
         .estimate
         .map_or_else(String::new, |time| format!("  ({})", words(time)));
@@ -128,6 +136,7 @@ fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> a
     for line in run.load.shown() {
         say(&format!("     load      {line}"));
     }
+    driver(suite, run, shares)?;
     if let Some(window) = run.load.window {
         let warmup = run.load.warmup;
         say(&format!(
@@ -143,6 +152,38 @@ fn one(suite: &Suite, run: &PlannedRun<'_>, shared: &impl Fn(&str) -> bool) -> a
     let own = variables(run, &|name| !shared(name));
     if !own.is_empty() {
         say(&format!("     variables {own}"));
+    }
+    Ok(())
+}
+
+/// What runs in place of a script, and which faults are injected meanwhile.
+fn driver(suite: &Suite, run: &PlannedRun<'_>, shares: Shares) -> anyhow::Result<()> {
+    let scenario = run.scenario;
+    if let Some(stub) = &scenario.stub {
+        say(&format!("     nothing   {}", stub.get_ref()));
+    }
+    let commands = scenario.command.iter();
+    let commands: Vec<&str> = commands.map(|table| table.id.get_ref().as_str()).collect();
+    if !commands.is_empty() {
+        let repeats = scenario
+            .repeats
+            .as_ref()
+            .map_or(1, |repeats| *repeats.get_ref());
+        let repeats = if repeats == 1 {
+            String::new()
+        } else {
+            format!(", {repeats} times")
+        };
+        say(&format!("     commands  {}{repeats}", commands.join(", ")));
+    }
+    for table in faults::of_scenario(&suite.file, scenario.id.get_ref()) {
+        let times = Times::of(table, &run.vars, shares)?;
+        say(&format!(
+            "     chaos     {}, after {} for {}",
+            table.id.get_ref(),
+            written(times.at),
+            written(times.hold)
+        ));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::schema::{CleanKind, File, MACHINE_VALUES, Method};
 use super::section::Section;
 use super::{
     check_alerts, check_chaos, check_clean, check_derive, check_gates, check_monitors, check_names,
-    check_plan, check_quick, check_targets, schema1, server,
+    check_plan, check_quick, check_server, check_targets, schema1,
 };
 use crate::values::value::{Kind, parse, plain};
 
@@ -122,7 +122,7 @@ pub(super) fn check(file: &File) -> Result<(), Problem> {
     check_monitors::monitors(file, &scenarios)?;
     check_monitors::series(file)?;
     check_alerts::alerts(file)?;
-    server::check(file, &scenarios)?;
+    check_server::servers(file, &scenarios)?;
     check_chaos::chaos(file, &scenarios)?;
     for derive in &file.derive {
         check_derive::derive(file, derive)?;

@@ -2,9 +2,10 @@
 
 use toml::Spanned;
 
-use super::chaos::{ChaosTable, During, Kind, Words};
+use super::chaos::{ChaosTable, Kind, Words};
 use super::check_load::duration;
 use super::command::Work;
+use super::faults::During;
 use super::over_time::{self, Source};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem, unique, variable};
 use super::scenario::looks_at;
@@ -330,6 +331,53 @@ mod tests {
             ),
         ] {
             let text = chaos(rest).expect_err(rest).to_string();
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_derived_of_a_fault_has_to_be_looked_at() {
+        let derive = |expect: &str, how: &str, from: &str, band: &str| {
+            suite(&format!(
+                "{HEAD}[series]\n[[chaos]]\nid = \"c\"\nat = \"1s\"\nhold = \"1s\"\nkind = \"process\"\nof = \"own\"\n{expect}\
+                 [[derive]]\nid = \"d\"\nhow = \"{how}\"\nfrom = [{from}]\n{band}"
+            ))
+        };
+        let expect =
+            "expect = { url = \"http://h\", first_after = \"undo\", first_good_within = \"1s\" }\n";
+        derive(expect, "first_after", "\"chaos.c\"", "").expect("to the first good answer");
+        derive(
+            expect,
+            "max",
+            "\"chaos.c.firstGoodMs\", \"chaos.c.lastBadMs\"",
+            "",
+        )
+        .expect("in ms");
+        let second = "\"chaos.c\", \"series.m\"";
+        derive("", "first_after", second, "band = [0, 1]\n").expect("to the first sample");
+        for (expect, how, from, band, expected) in [
+            ("", "first_after", "\"chaos.c\"", "", "c expects nothing"),
+            (expect, "first_after", "\"chaos.d\"", "", "allowed: chaos.c"),
+            (expect, "first_after", second, "", "band"),
+            (
+                expect,
+                "first_after",
+                "\"chaos.c\", \"series.m.avg\"",
+                "band = [0, 1]\n",
+                "without a statistic",
+            ),
+            (
+                "",
+                "copy",
+                "\"chaos.c.firstGoodMs\"",
+                "",
+                "of a fault with `expect`",
+            ),
+            (expect, "copy", "\"chaos.c.when\"", "", "chaos.ID.lastBadMs"),
+        ] {
+            let text = derive(expect, how, from, band)
+                .expect_err(expected)
+                .to_string();
             assert!(text.contains(expected), "{expected}: {text}");
         }
     }

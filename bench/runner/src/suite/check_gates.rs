@@ -9,7 +9,7 @@ use super::over_time::{self, Selector, Source};
 use super::problem::{Problem, known, placeholders, placeholders_in, problem};
 use super::scenario::looks_at;
 use super::schema::{Class, File, GateTable, MetricKind};
-use super::server;
+use super::served;
 use super::stat::{LONGEST_GAP, Of, SHARE_IN_BAND};
 use crate::values::template::{Part, parts};
 
@@ -61,7 +61,7 @@ fn of(file: &File, gate: &GateTable) -> Result<Of, Problem> {
     if is_derived(file, &gate.metric) {
         return Ok(Of::Derived);
     }
-    if server::of(file, gate.metric.get_ref()).is_some() {
+    if served::of(file, gate.metric.get_ref()).is_some() {
         return Ok(Of::Summary(gate.kind));
     }
     if let Some(table) = over_time::monitor(file, gate.metric.get_ref()) {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::scenario::ScenarioTable;
 use crate::values::duration::optional;
 
 /// The metrics that every scenario of commands has.
@@ -77,28 +76,4 @@ pub(crate) struct ValueTable {
     pub(crate) json: Option<Spanned<String>>,
     /// An expression whose first group is the number.
     pub(crate) regex: Option<Spanned<String>>,
-}
-
-impl ScenarioTable {
-    /// What its runs do; `validate` has seen that it is one of these alone.
-    pub(crate) fn work(&self) -> Work {
-        match (self.stub.is_some(), self.command.is_empty()) {
-            (true, _) => Work::Stub,
-            (false, false) => Work::Commands,
-            (false, true) => Work::Script,
-        }
-    }
-
-    /// Whether it has neither a target nor services.
-    pub(crate) fn is_alone(&self) -> bool {
-        let named = self.target.as_ref().map(|name| name.get_ref().as_str());
-        self.stub.is_some() || named == Some(NO_TARGET)
-    }
-
-    /// Whether one of its commands gives this value.
-    pub(crate) fn reads(&self, metric: &str) -> bool {
-        let values = self.command.iter().flat_map(|command| &command.value);
-        let mut names = values.map(|value| value.metric.get_ref());
-        names.any(|name| name == metric)
-    }
 }

@@ -10,7 +10,7 @@ use super::monitor::{MonitorKind, MonitorTable};
 use super::quick::Shares;
 use super::scenario::{ScenarioTable, looks_at};
 use super::schema::{File, GateTable, MetricKind};
-use super::server;
+use super::served;
 use super::vars::Vars;
 use crate::values::duration::parse_time;
 use crate::values::exit;
@@ -119,7 +119,7 @@ pub(crate) fn source<'f>(file: &'f File, gate: &'f GateTable) -> Option<Source<'
     if file.derive.iter().any(|table| table.id.get_ref() == metric) {
         return None;
     }
-    if server::of(file, metric).is_some() || is_of_commands(file, gate) {
+    if served::of(file, metric).is_some() || is_of_commands(file, gate) {
         return None;
     }
     if let Some(table) = monitor(file, metric) {

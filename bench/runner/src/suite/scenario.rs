@@ -7,7 +7,7 @@ use barrier_stats::order::CycleOrder;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::command::CommandTable;
+use super::command::{CommandTable, NO_TARGET, Work};
 use super::load::LoadTable;
 use crate::values::duration::optional;
 
@@ -83,6 +83,30 @@ pub(crate) struct ScenarioTable {
     /// The loads that the harness applies; see [`ScenarioTable::hands_on_loads`].
     #[serde(default)]
     pub(crate) load: Vec<LoadTable>,
+}
+
+impl ScenarioTable {
+    /// What its runs do; `validate` has seen that it is one of these alone.
+    pub(crate) fn work(&self) -> Work {
+        match (self.stub.is_some(), self.command.is_empty()) {
+            (true, _) => Work::Stub,
+            (false, false) => Work::Commands,
+            (false, true) => Work::Script,
+        }
+    }
+
+    /// Whether it has neither a target nor services.
+    pub(crate) fn is_alone(&self) -> bool {
+        let named = self.target.as_ref().map(|name| name.get_ref().as_str());
+        self.stub.is_some() || named == Some(NO_TARGET)
+    }
+
+    /// Whether one of its commands gives this value.
+    pub(crate) fn reads(&self, metric: &str) -> bool {
+        let values = self.command.iter().flat_map(|command| &command.value);
+        let mut names = values.map(|value| value.metric.get_ref());
+        names.any(|name| name == metric)
+    }
 }
 
 impl ScenarioTable {

@@ -3,6 +3,7 @@
 pub(crate) mod chaos;
 pub(crate) mod commands;
 pub(crate) mod derive;
+mod drills;
 pub(crate) mod facts;
 pub(crate) mod gates;
 pub(crate) mod health;

@@ -7,7 +7,7 @@ use crate::series::LINES;
 use crate::series::recorded::{Found, Part, Recorded};
 use crate::series::window::{Window, seconds};
 use crate::suite::Suite;
-use crate::suite::chaos::During;
+use crate::suite::faults::During;
 use crate::suite::over_time::{Declared, asks, part, source};
 use crate::suite::quick::Shares;
 use crate::suite::schema::{DeriveTable, File, GateTable};
@@ -307,5 +307,30 @@ mod tests {
         assert_eq!(of(10, Some(55), true), some(110_000, 160_000));
         let never = of(60, Some(1), false).expect_err("it never began");
         assert!(never.contains("begins after 60 s"), "{never}");
+    }
+
+    #[test]
+    fn the_time_of_faults_and_the_rest_are_all_of_the_window() {
+        let of = |from_ms, to_ms| Window { from_ms, to_ms };
+        let window = of(100_500, 160_500);
+        // Whole seconds of the window, outwards, and never beyond it.
+        assert_eq!(outwards(of(110_600, 112_400), window), of(110_500, 112_500));
+        assert_eq!(outwards(of(90_000, 101_000), window), of(100_500, 101_500));
+        assert_eq!(outwards(of(159_000, 170_000), window), of(158_500, 160_500));
+        let faults = vec![
+            of(110_500, 112_500),
+            of(112_500, 115_500),
+            of(130_500, 140_500),
+        ];
+        let joined = joined(faults);
+        assert_eq!(joined, [of(110_500, 115_500), of(130_500, 140_500)]);
+        let calm = between(&joined, window);
+        let rest = [
+            of(100_500, 110_500),
+            of(115_500, 130_500),
+            of(140_500, 160_500),
+        ];
+        assert_eq!(calm, rest);
+        assert!(between(&[window], window).is_empty());
     }
 }

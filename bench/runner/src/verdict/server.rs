@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::suite::schema::File;
-use crate::suite::server::of_scenario;
+use crate::suite::served::of_scenario;
 use crate::values::trend;
 
 /// The file with what targets answered.
