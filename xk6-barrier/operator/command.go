@@ -101,11 +101,13 @@ func newCommand(h *host) *cobra.Command {
 
 list, status and watch only read: they take no part in a barrier and change nothing.
 release lets everyone go who waits at a barrier, abort breaks it for everyone; every
-process of the test hears of it. version needs no store.
+process of the test hears of it. doctor tells whether a test can run here; version and
+doctor need no store.
 
 The store is named by --redis or ` + redisEnv + `. Put a URL with a password into the
 environment: arguments can be seen by other users of the machine.`,
 		Example: `  export ` + redisEnv + `=redis://:password@redis.example:6379
+  k6 x barrier doctor
   k6 x barrier list
   k6 x barrier status --run-id load-7
   k6 x barrier watch --run-id load-7
@@ -123,7 +125,8 @@ environment: arguments can be seen by other users of the machine.`,
 	s.tls.register(cmd)
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second, "how long the store may take to answer")
 
-	cmd.AddCommand(s.listCommand(), s.statusCommand(), s.watchCommand(), s.releaseCommand(), s.abortCommand(), s.versionCommand())
+	cmd.AddCommand(s.listCommand(), s.statusCommand(), s.watchCommand(), s.releaseCommand(), s.abortCommand(),
+		s.doctorCommand(), s.versionCommand())
 	return cmd
 }
 
@@ -135,18 +138,30 @@ func (s *settings) operate(run func(context.Context, *core.Operator) error) func
 	}
 }
 
-func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core.Operator) error) error {
+// fromEnvironment takes from the environment what no flag has said.
+func (s *settings) fromEnvironment() {
 	if s.redis == "" {
 		s.redis = s.host.env[redisEnv]
 	}
 	if s.runID == "" {
 		s.runID = s.host.env[runIDEnv]
 	}
+}
+
+func (s *settings) checkTimeout() error {
+	if s.timeout < time.Millisecond {
+		return fmt.Errorf("--timeout is %s, it has to be at least 1ms", s.timeout)
+	}
+	return nil
+}
+
+func (s *settings) connected(cmd *cobra.Command, run func(context.Context, *core.Operator) error) error {
+	s.fromEnvironment()
 	if s.redis == "" {
 		return fmt.Errorf("no store is named; give --redis redis[s][+cluster]://[[user]:password@]host[:port][/database] or set %s", redisEnv)
 	}
-	if s.timeout < time.Millisecond {
-		return fmt.Errorf("--timeout is %s, it has to be at least 1ms", s.timeout)
+	if err := s.checkTimeout(); err != nil {
+		return err
 	}
 	tls, err := s.tls.read()
 	if err != nil {

@@ -116,6 +116,66 @@ test('a release builds without sources and without Rust', async (t) => {
   await runScript(join(here, 'k6'), here, join(cache, `${MODULE}@${version}`, 'smoke.test.js'));
 });
 
+test('stock xk6 builds from the tag of a git repository, and a module without its core says so', async (t) => {
+  const release = await folder(t);
+  const version = `v0.0.0-tag.${process.pid}`;
+  await run(join(root, 'scripts/release.sh'), ['--built', version, release]);
+  const { here, env } = await stockXk6(t);
+  // A module cache of its own, beside what this machine has fetched: what is tried is the way from git.
+  const cache = join(here, 'modules');
+  t.after(() => run('go', ['clean', '-modcache'], { env: { ...env, GOMODCACHE: cache } }));
+  // In a file, as xk6 hands few variables on.
+  await writeFile(join(here, '.gitconfig'), `[url "file://${release}/repository.git"]\n\tinsteadOf = https://github.com/k6-barrier/k6-barrier\n`);
+  const known = `file://${await goEnv('GOMODCACHE')}/cache/download`;
+  const go = {
+    GOMODCACHE: cache,
+    GOPROXY: `${known},${await goEnv('GOPROXY')}`,
+    GOPRIVATE: 'github.com/k6-barrier/*',
+    CGO_ENABLED: '1',
+    GOFLAGS: '-tags=netgo,osusergo',
+    GOCACHE: await goEnv('GOCACHE'),
+    HOME: here,
+  };
+  await run(join(here, 'xk6'), ['build', await k6Version(), '--with', `${MODULE}@${version}`], { cwd: here, env: { ...env, ...go } });
+  await runScript(join(here, 'k6'), here);
+
+  const sources = join(here, 'sources');
+  await mkdir(sources);
+  await run('bash', ['-c', 'git ls-files -z -- xk6-barrier | xargs -0 cp --parents --target-directory="$0"', sources], { cwd: root });
+  const refused = await promisify(execFile)('go', ['build', './internal/core'], { cwd: join(sources, 'xk6-barrier'), env: { ...env, CGO_ENABLED: '1' } }).then(
+    () => 'it was built',
+    (error) => error.stderr,
+  );
+  assert.match(refused.split('\n').find((line) => line.includes('error')) ?? refused, /its native core is not here; build with bin\/xk6/);
+});
+
+test('an archive runs where nothing else is', async (t) => {
+  const page = PAGE.find(({ text }) => text.includes('tar xf'));
+  used.add(page);
+  const release = await folder(t);
+  const version = `v0.0.0-test.${process.pid}`;
+  await run(join(root, 'scripts/archive.sh'), [version, release]);
+  const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
+  const name = `k6-barrier-${version}-linux-${arch}`;
+  await run('sha256sum', ['--check', '--quiet', `${name}.tar.gz.sha256`], { cwd: release });
+  const place = await folder(t);
+  await run('tar', ['xf', join(release, `${name}.tar.gz`)], { cwd: place });
+  const here = join(place, name);
+  // No program but those of the archive.
+  const env = { PATH: join(place, 'nothing'), HOME: place, K6_NO_USAGE_REPORT: 'true' };
+  const first = await run('./k6', ['run', '--quiet', 'js/examples/barrier-first.js'], { cwd: here, env });
+  assert.match(first, /barrier_arrivals/);
+  const printed = await run('bin/barrier-bench', ['run', 'waiting-room', '--scenario', 'smoke', '--variant', 'zset'], { cwd: here, env });
+  assert.match(printed, /verdict +PASS/);
+  const told = await run('bin/barrier-bench', ['doctor', 'waiting-room', '--scenario', 'smoke'], { cwd: here, env });
+  assert.ok(told.includes(join('bin', 'redis-server')) && told.includes('6.2'), told);
+  const licences = await readdir(join(here, 'licences'));
+  assert.deepEqual(licences.sort(), ['THIRD-PARTY-LICENSES.txt', 'k6-AGPL-3.0.md', 'redis-server.txt']);
+  assert.match(await readFile(join(here, 'licences/k6-AGPL-3.0.md'), 'utf8'), /GNU AFFERO GENERAL PUBLIC LICENSE/);
+  const sources = await readdir(join(here, 'sources'));
+  assert.ok(sources.includes(`k6-${await k6Version()}.zip`) && sources.includes(`k6-barrier-${version}.tar.gz`), sources.join(' '));
+});
+
 test('another extension is built in as well', async (t) => {
   const here = await folder(t);
   const mine = join(here, 'my-extension');

@@ -354,3 +354,38 @@ fn what_cannot_be_done_says_why() {
         assert!(matches!(error, Error::Option(_)), "{question}: {error}");
     }
 }
+
+#[test]
+fn servers_say_what_they_are_to_those_who_may_ask() {
+    let server = RedisServer::start();
+    let set = ["maxmemory", "104857600", "maxmemory-policy", "allkeys-lru"];
+    let mut redis = server.connection();
+    redis::cmd("CONFIG")
+        .arg("SET")
+        .arg(&set)
+        .exec(&mut redis)
+        .expect("set");
+    redis::cmd("ACL")
+        .arg("SETUSER")
+        .arg(&["narrow", "on", ">word", "~K6_BARRIER_*", "+@all", "-info"])
+        .exec(&mut redis)
+        .expect("a user");
+    let url = server.url();
+    let at = url.trim_start_matches("redis://").to_owned();
+    let told = Desk::new(&url).ask(json!({ "op": "servers" }));
+    let told = &told["servers"][0];
+    assert_eq!(told["at"], at);
+    assert!(
+        told["version"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("Redis ")),
+        "{told}"
+    );
+    assert_eq!(told["maxMemory"], 104_857_600);
+    assert_eq!(told["eviction"], "allkeys-lru");
+    let narrow = url.replace("redis://", "redis://narrow:word@");
+    assert_eq!(
+        Desk::new(&narrow).ask(json!({ "op": "servers" })),
+        json!({ "servers": [{ "at": at, "version": null, "maxMemory": null, "eviction": null }] })
+    );
+}

