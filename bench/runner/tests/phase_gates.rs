@@ -27,10 +27,14 @@ fn phases() -> PathBuf {
     program("PHASES_BIN", &[beside, installed], "make binaries")
 }
 
-/// A short run of these phases.
+/// A run of these phases that is as short as may be.
 fn run(place: &Place, scenarios: &[&str]) -> Command {
     let mut command = place.runner();
-    command.args(["run", "phase-gates", "--quick"]);
+    command.args(["run", "phase-gates"]);
+    // Quickly, a suite would run once, of which no share can be told.
+    if scenarios != ["phase-11"] {
+        command.arg("--quick");
+    }
     for scenario in scenarios {
         command.args(["--scenario", scenario]);
     }
@@ -41,8 +45,21 @@ fn run(place: &Place, scenarios: &[&str]) -> Command {
     command
 }
 
+/// The folder of a scenario's only run. Beside that of its call lies the board.
+fn folder(place: &Place, scenario: &str) -> PathBuf {
+    let entries = std::fs::read_dir(place.evidence())
+        .expect("evidence")
+        .flatten();
+    let mut calls = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
+    let call = calls.next().expect("a call");
+    assert!(calls.next().is_none(), "one call");
+    call.join(scenario)
+}
+
 fn gate(place: &Place, scenario: &str, id: &str) -> Json {
-    let verdict = json(&place.run_folder(scenario).join("verdict.json"));
+    let verdict = json(&folder(place, scenario).join("verdict.json"));
     let gates = verdict["gates"].as_array().expect("gates");
     let found = gates.iter().find(|gate| gate["id"] == id);
     found
@@ -69,7 +86,7 @@ fn check_03_added_latency_is_a_missed_objective() {
     assert_ne!(code, 0, "{printed}");
     let call = gate(&place, "phase-03", "03-genserver-call-duration");
     assert_eq!(call["holds"], false, "{call:#}");
-    let stdout = text(&place.run_folder("phase-03").join("stdout.txt"));
+    let stdout = text(&folder(&place, "phase-03").join("stdout.txt"));
     assert!(stdout.contains("Phase 3 Gate: FAILED ✗"), "{stdout}");
 }
 
@@ -78,12 +95,9 @@ fn check_05_a_target_measures_itself() {
     let place = Place::new();
     let (_, printed) = finish(&mut run(&place, &["phase-02"]));
     let inside = gate(&place, "phase-02", "02-message-inside");
-    assert_eq!(
-        (&inside["holds"], &inside["unit"]),
-        (&json!(true), &json!("us")),
-        "{printed}"
-    );
-    let server = text(&place.run_folder("phase-02").join("server.json"));
+    assert_eq!(inside["holds"], true, "{printed}");
+    assert!(printed.contains(" us  < 1,000 us"), "{printed}");
+    let server = text(&folder(&place, "phase-02").join("server.json"));
     assert!(
         server.contains("phase02_message_us") && server.contains("askedMs"),
         "{server}"
@@ -128,7 +142,8 @@ impl System {
         let mut answer = ureq::get(format!("{}{path}", self.url))
             .call()
             .expect("it answers");
-        answer.body_mut().read_json().expect("JSON")
+        let body = answer.body_mut().read_to_string().expect("text");
+        serde_json::from_str(&body).expect("JSON")
     }
 }
 
@@ -161,7 +176,7 @@ fn check_07_08_faults_are_recorded_and_an_interrupt_takes_them_back() {
     while system.tells("/api/cluster/health")["nodes_available"] != 3 {
         pause();
     }
-    let record = json(&place.run_folder("phase-09").join("chaos.json"));
+    let record = json(&folder(&place, "phase-09").join("chaos.json"));
     let ends: Vec<(&str, &str)> = record["faults"]
         .as_array()
         .expect("faults")
