@@ -6,13 +6,13 @@ import { check } from 'k6';
 import { gate, repeated } from './lib/gate.js';
 import { milliseconds } from './lib/numbers.js';
 
-const { options, feed, handleSummary, post } = gate(4, 'Naming, fleets', ({ quick }) => ({ fleets: repeated('fleets', quick ? 10 : 20) }));
+const { config, options, feed, handleSummary, post } = gate(4, 'Naming, fleets', ({ quick }) => ({ fleets: repeated('fleets', quick ? 10 : 20) }));
 
 export { options, handleSummary };
 
 export function fleets() {
-  const lookup = post('/phase/04/lookup', { n: 1000000 });
-  const workers = post('/phase/04/workers', { n: 10000 });
+  const lookup = post('/phase/04/lookup', { n: config.quick ? 100000 : 1000000 });
+  const workers = post('/phase/04/workers', { n: config.quick ? 2000 : 10000 });
   const sweep = post('/phase/04/sweep', { n: 1000 });
   const memory = post('/phase/04/memory', { n: 100000 });
   if (!lookup || !workers || !sweep || !memory) {

@@ -16,11 +16,11 @@ const { config, options, feed, handleSummary, get } = gate(6, 'Phoenix web', ({ 
       stages: [{ duration: `${Math.ceil(seconds / 2)}s`, target: quick ? 20 : 100 }, { duration: `${Math.ceil(seconds / 2)}s`, target: quick ? 20 : 100 }],
     },
     liveview_connections: {
-      executor: 'ramping-vus', exec: 'look', startVUs: 0, startTime: `${seconds + 2}s`, gracefulStop: '15s', gracefulRampDown: '15s',
+      executor: 'ramping-vus', exec: 'look', startVUs: 0, startTime: `${seconds + 2}s`, gracefulStop: '1s', gracefulRampDown: '1s',
       stages: [{ duration: `${ramp}s`, target: views }, { duration: `${seconds}s`, target: views }, { duration: '5s', target: 0 }],
     },
     liveview_count: { executor: 'constant-vus', exec: 'count', vus: 1, startTime: `${seconds + 2 + ramp}s`, duration: `${seconds}s` },
-    websocket_messaging: { executor: 'constant-vus', exec: 'talk', vus: 20, startTime: `${2 * seconds + ramp + 25}s`, duration: `${Math.ceil(seconds / 2)}s` },
+    websocket_messaging: { executor: 'constant-vus', exec: 'talk', vus: 20, startTime: `${2 * seconds + ramp + (quick ? 9 : 25)}s`, duration: `${Math.ceil(seconds / 2)}s` },
   };
 }, { seconds: 60 });
 

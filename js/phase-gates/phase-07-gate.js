@@ -4,7 +4,7 @@
 import { gate, repeated } from './lib/gate.js';
 import { milliseconds } from './lib/numbers.js';
 
-const { options, feed, handleSummary, post } = gate(7, 'Jobs, ingestion', ({ quick }) => ({
+const { config, options, feed, handleSummary, post } = gate(7, 'Jobs, ingestion', ({ quick }) => ({
   events: repeated('events', quick ? 5 : 20),
   jobs: repeated('jobs', quick ? 5 : 10, quick ? '5s' : '30s'),
   overload: repeated('overload', quick ? 1 : 5, quick ? '10s' : '60s'),
@@ -13,7 +13,7 @@ const { options, feed, handleSummary, post } = gate(7, 'Jobs, ingestion', ({ qui
 export { options, handleSummary };
 
 export function events() {
-  const told = post('/phase/07/events', { n: 500000 });
+  const told = post('/phase/07/events', { n: config.quick ? 50000 : 500000 });
   if (told) {
     feed('phase07_events_per_second', told.per_second);
     feed('phase07_lost_events', told.lost);
@@ -22,7 +22,7 @@ export function events() {
 }
 
 export function jobs() {
-  const told = post('/phase/07/jobs', { n: 5000, work_ms: 1 });
+  const told = post('/phase/07/jobs', { n: config.quick ? 1000 : 5000, work_ms: 1 });
   if (told) {
     feed('phase07_job_ms', milliseconds(told));
     feed('phase07_jobs_per_second', told.per_second);

@@ -14,7 +14,7 @@ import { milliseconds } from './lib/numbers.js';
 const USERS = 50;
 const ROUNDS = 5;
 
-const { options, feed, handleSummary, post } = gate(8, 'Caching, ETS', ({ quick }) => ({
+const { config, options, feed, handleSummary, post } = gate(8, 'Caching, ETS', ({ quick }) => ({
   reads: repeated('reads', quick ? 10 : 20),
   stampede: { executor: 'per-vu-iterations', exec: 'stampede', vus: USERS, iterations: ROUNDS, maxDuration: '2m', startTime: quick ? '10s' : '40s' },
 }));
@@ -28,8 +28,8 @@ if (typeof Barrier !== 'function') {
 const barrier = new Barrier('stampede', { parties: USERS, timeout: '60s' });
 
 export function reads() {
-  const read = post('/phase/08/read', { n: 500000 });
-  const write = post('/phase/08/write', { n: 50000 });
+  const read = post('/phase/08/read', { n: config.quick ? 50000 : 500000 });
+  const write = post('/phase/08/write', { n: config.quick ? 5000 : 50000 });
   if (read && write) {
     feed('phase08_read_ms', milliseconds(read));
     feed('phase08_reads_per_second', read.per_second);

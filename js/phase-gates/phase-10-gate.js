@@ -8,13 +8,13 @@ import { gate, POLL, repeated } from './lib/gate.js';
 import { block } from './lib/paired.js';
 
 const BLOCKS = 10;
-const { config, options, feed, handleSummary, get, post } = gate(10, 'Observability, SLOs', ({ seconds, requests }) => ({
+const { config, options, feed, handleSummary, get, post } = gate(10, 'Observability, SLOs', ({ seconds, requests, quick }) => ({
   overhead: repeated('overhead', BLOCKS),
   requests: {
     executor: 'constant-arrival-rate', exec: 'request', rate: Math.ceil((1.1 * requests) / seconds), timeUnit: '1s', duration: `${seconds}s`,
-    preAllocatedVUs: 20, maxVUs: 100, startTime: '20s',
+    preAllocatedVUs: 20, maxVUs: 100, startTime: quick ? '10s' : '20s',
   },
-  alert: repeated('alert', 1, `${21 + seconds}s`),
+  alert: repeated('alert', 1, `${(quick ? 11 : 21) + seconds}s`),
 }), { seconds: 30 });
 
 export { options, handleSummary };

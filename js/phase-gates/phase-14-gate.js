@@ -2,25 +2,30 @@
 /** Phase 14, accounts: what the audit log costs, a list of all parts of the software, and recovery from the loss of the log. */
 
 import { check } from 'k6';
+import exec from 'k6/execution';
 
 import { gate, repeated } from './lib/gate.js';
 import { block } from './lib/paired.js';
 
 const BLOCKS = 10;
 const { config, options, feed, handleSummary, post } = gate(14, 'CTO track', () => ({
-  overhead: repeated('overhead', BLOCKS),
-  accounts: repeated('accounts', 1, '25s'),
+  accounts: repeated('accounts', BLOCKS + 1),
 }));
 
 export { options, handleSummary };
 
-export function overhead() {
+/** The blocks, and then what is to be accounted for. */
+export function accounts() {
+  if (exec.vu.iterationInScenario === BLOCKS) {
+    account();
+    return;
+  }
   const set = (/** @type {boolean} */ on) => post('/phase/14/audit', { on });
   const bound = block(BLOCKS, set, `${config.baseUrl}/phase/14/action`, '{"what":"customer 7 was shown to clerk 3"}');
   feed('phase14_audit_overhead_ms', bound ?? []);
 }
 
-export function accounts() {
+function account() {
   post('/phase/14/audit', { on: true });
   const sbom = post('/phase/14/sbom', {});
   check(sbom, { 'the list has parts': (list) => list?.components > 10 });

@@ -72,13 +72,19 @@ function rounded(value) {
   return String(Number(value.toPrecision(Math.abs(value) >= 1000 ? 7 : 4)));
 }
 
+/** The order in which statistics are told. */
+const ORDER = ['count', 'rate', 'passes', 'fails', 'value', 'avg', 'min', 'med', 'max', 'p(90)', 'p(95)', 'p(99)'];
+
 /** What k6 prints where no script has a summary of its own. @param {Data} data */
 function metricsText({ metrics }) {
   const names = Object.keys(metrics).filter((name) => !name.startsWith(`${SAMPLES}{`)).sort();
   const width = Math.max(...names.map((name) => name.length)) + 3;
   const lines = names.map((name) => {
-    const values = Object.entries(metrics[name]?.values ?? {}).map(([stat, value]) => `${stat}=${rounded(value)}`);
-    return `  ${name.padEnd(width, '.')}: ${values.join(' ')}`;
+    const values = Object.entries(metrics[name]?.values ?? {});
+    const place = (/** @type {string} */ stat) => ORDER.indexOf(stat) + 1 || ORDER.length + 1;
+    values.sort(([one], [other]) => place(one) - place(other));
+    const texts = values.map(([stat, value]) => `${stat}=${rounded(value)}`);
+    return `  ${name.padEnd(width, '.')}: ${texts.join(' ')}`;
   });
   return lines.join('\n');
 }

@@ -1,0 +1,289 @@
+//! The gates with a real k6 on this target, short and small: what each says of a target that is well, and of one with the fault that it
+//! is there to find. How fast this machine is at the moment is no matter of these tests.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::Target;
+use common::postgres::Database;
+use serde_json::json;
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    root.canonicalize().expect("the crate is in its repository")
+}
+
+/// What a gate said.
+struct Gate {
+    code: Option<i32>,
+    output: String,
+}
+
+impl Gate {
+    /// Targets that are not reached, by their words.
+    fn missed(&self) -> Vec<&str> {
+        let lines = self
+            .output
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ✗ "));
+        lines.collect()
+    }
+
+    /// Fails unless everything is reached but what depends on how fast the machine is.
+    fn is_well(&self, phase: u8) {
+        let slow = |line: &&str| {
+            line.contains(" ms ") || line.contains("/s ") || line.contains("upper 95 %")
+        };
+        let missed: Vec<&str> = self
+            .missed()
+            .into_iter()
+            .filter(|line| !slow(line) || line.contains("too few"))
+            .collect();
+        assert!(missed.is_empty(), "{}", self.output);
+        self.says_what_it_ends_with(phase);
+    }
+
+    /// Fails unless this is among what is missed.
+    fn misses(&self, phase: u8, what: &str) {
+        let missed = self.missed();
+        assert!(
+            missed.iter().any(|line| line.starts_with(what)),
+            "{what}: {}",
+            self.output
+        );
+        self.says_what_it_ends_with(phase);
+    }
+
+    fn says_what_it_ends_with(&self, phase: u8) {
+        let (verdict, code) = match self.missed().is_empty() {
+            true => ("PASSED ✓", 0),
+            false => ("FAILED ✗", 99),
+        };
+        let line = format!("Phase {phase} Gate: {verdict}\n");
+        assert!(self.output.contains(&line), "{}", self.output);
+        assert_eq!(self.code, Some(code), "{}", self.output);
+    }
+}
+
+/// Runs a gate as its users do, on a blocking thread.
+async fn gate(phase: u8, base_url: &str, settings: &[(&str, &str)]) -> Gate {
+    let folder = tempfile::tempdir().expect("a folder");
+    let k6 = std::env::var_os("K6_BIN").map_or_else(|| root().join("k6"), PathBuf::from);
+    let script = root().join(format!("js/phase-gates/phase-{phase:02}-gate.js"));
+    let mut command = Command::new(k6);
+    command
+        .args(["run", "--quiet", "--no-usage-report"])
+        .arg(script)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .envs([("QUICK", "1"), ("GATE_MS", "3000"), ("BASE_URL", base_url)])
+        .envs(settings.iter().copied());
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output.expect("it was waited for");
+    let output = output.expect("k6 runs; make k6 builds it");
+    Gate {
+        code: output.status.code(),
+        output: format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
+    }
+}
+
+async fn on(target: &Target, phase: u8) -> Gate {
+    gate(phase, &target.urls["main"], &[]).await
+}
+
+#[tokio::test]
+async fn gates_of_what_is_measured_inside() {
+    let target = Target::alone(&[]);
+    for phase in [2, 4, 7, 8] {
+        on(&target, phase).await.is_well(phase);
+    }
+    target
+        .change_faults(json!({ "no-stampede-guard": true, "small-cache": true }))
+        .await;
+    let cache = on(&target, 8).await;
+    cache.misses(8, "loads of a cold key that all ask for at once");
+    cache.misses(8, "hits");
+    target
+        .change_faults(json!({ "lose-events": "1%", "unbounded-queue": true }))
+        .await;
+    let pipeline = on(&target, 7).await;
+    pipeline.misses(7, "events lost");
+    pipeline.misses(7, "events waiting in an overload");
+    target.change_faults(json!({ "message-delay-ms": 2 })).await;
+    let batch = target.post("/phase/02/message", json!({ "n": 10 })).await.1;
+    assert!(batch["p50_us"].as_f64() > Some(1000.0), "{batch}");
+}
+
+#[tokio::test]
+async fn gates_of_a_server_and_a_table() {
+    let target = Target::alone(&[]);
+    for phase in [1, 3] {
+        on(&target, phase).await.is_well(phase);
+    }
+    target
+        .change_faults(json!({ "delay-ms": 10, "restart-delay-ms": 6000 }))
+        .await;
+    let slow = on(&target, 3).await;
+    slow.misses(3, "call, p(95)");
+    slow.misses(3, "crashes that were recovered from");
+}
+
+#[tokio::test]
+async fn gates_of_the_web_and_of_metrics() {
+    let target = Target::alone(&[]);
+    for phase in [6, 10] {
+        on(&target, phase).await.is_well(phase);
+    }
+    target
+        .change_faults(json!({ "fail-share": "2%", "export-delay-ms": 20 }))
+        .await;
+    let export = on(&target, 10).await;
+    export.misses(10, "availability");
+    export.misses(10, "what exporting costs");
+}
+
+#[tokio::test]
+async fn gates_of_accounts_and_of_a_model() {
+    let root = root().display().to_string();
+    let target = Target::alone(&["--workspace", &root]);
+    for phase in [14, 15] {
+        on(&target, phase).await.is_well(phase);
+    }
+    target
+        .change_faults(json!({ "short-backup": true, "audit-delay-ms": 20, "swap-drops": true }))
+        .await;
+    let accounts = on(&target, 14).await;
+    accounts.misses(14, "entries lost by it");
+    accounts.misses(14, "what the audit log costs");
+    on(&target, 15).await.misses(15, "inferences that failed");
+}
+
+#[tokio::test]
+async fn gates_of_a_cluster() {
+    let target = Target::cluster(3, &[]);
+    // No more than a busy machine can do beside other tests.
+    let gentle = [("RPC_RATE", "100"), ("GATE_MS", "15000")];
+    let cluster = gate(9, &target.urls["main"], &gentle).await;
+    cluster.is_well(9);
+    assert!(
+        cluster.output.contains("✓ kills that were confirmed"),
+        "{}",
+        cluster.output
+    );
+    on(&target, 12).await.is_well(12);
+    target
+        .change_faults(json!({ "abrupt-restart": true }))
+        .await;
+    on(&target, 12)
+        .await
+        .misses(12, "requests that failed while nodes were replaced");
+}
+
+#[tokio::test]
+async fn the_gate_of_a_database() {
+    let database = Database::start().await;
+    let url = format!("--database-url={}", database.url);
+    let target = Target::alone(&[&url]);
+    let main = &target.urls["main"];
+    gate(5, main, &[("ROWS", "20000")]).await.is_well(5);
+    let without = Target::alone(&[]);
+    let refused = on(&without, 5).await;
+    assert!(
+        refused.output.contains("Phase 5 Gate: FAILED ✗") && refused.code != Some(0),
+        "{}",
+        refused.output
+    );
+}
+
+/// A kill that nobody confirms is none, and a system that is not there passes nothing.
+#[tokio::test]
+async fn nothing_passes_where_nobody_answers() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}", nobody.local_addr().expect("it is bound"));
+    drop(nobody);
+    for phase in [1, 2, 9, 12] {
+        let gate = gate(phase, &url, &[("GATE_MS", "1000"), ("RPC_RATE", "20")]).await;
+        assert!(
+            gate.output
+                .contains(&format!("Phase {phase} Gate: FAILED ✗")),
+            "{}",
+            gate.output
+        );
+        assert_ne!(gate.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn tools_are_judged_by_what_they_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let results = folder.path().join("results.json");
+    let path = results.to_str().expect("a path").to_owned();
+    let settings = [("RESULTS", path.as_str())];
+    let missing = gate(0, "http://unused", &settings).await;
+    assert_eq!(missing.code, Some(108), "{}", missing.output);
+    let tool = |name: &str, ok: bool| json!({ "name": name, "ok": ok, "ms": 1000, "coverage": 95 });
+    for ok in [true, false] {
+        let tools: Vec<_> = ["format", "clippy", "vet", "licences", "documentation"]
+            .map(|name| tool(name, true))
+            .into();
+        let tools = [tools, vec![tool("tests", ok)]].concat();
+        let tests: Vec<_> = (0..10).map(|run| tool("run", ok || run != 4)).collect();
+        std::fs::write(
+            &results,
+            json!({ "tools": tools, "tests": tests }).to_string(),
+        )
+        .expect("it is written");
+        for (phase, what) in [(0, "tools that succeed"), (11, "runs that failed")] {
+            let gate = gate(phase, "http://unused", &settings).await;
+            match ok {
+                true => gate.is_well(phase),
+                false => gate.misses(phase, what),
+            }
+        }
+    }
+}
+
+/// Drills by hand, in a second terminal.
+#[tokio::test]
+async fn drills_by_hand_are_survived_and_leave_nothing() {
+    let target = Target::cluster(3, &[]);
+    let drill = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new(root().join("tools/gameday").join(name));
+        command
+            .args(arguments)
+            .env("BASE_URL", &target.urls["main"])
+            .stdin(Stdio::null());
+        async move {
+            let output = tokio::task::spawn_blocking(move || command.output()).await;
+            let output = output.expect("it was waited for").expect("bash runs");
+            let text = [output.stdout, output.stderr].concat();
+            (
+                output.status.code(),
+                String::from_utf8_lossy(&text).into_owned(),
+            )
+        }
+    };
+    let (code, text) = drill("kill-node.sh", &["node2"]).await;
+    assert!(
+        code == Some(0) && text.contains("killed: node2") && text.contains("recovery: "),
+        "{text}"
+    );
+    let (code, text) = drill("partition-network.sh", &["node3", "0"]).await;
+    assert!(
+        code == Some(0) && text.contains("cut off: node3") && text.contains("mended"),
+        "{text}"
+    );
+    assert_eq!(target.tells("/faults").await["partition"], "");
+    for name in ["kill-node.sh", "partition-network.sh"] {
+        let (code, text) = drill(name, &["node9"]).await;
+        assert!(code == Some(1) && text.contains("node9"), "{text}");
+        assert_eq!(drill(name, &["a b"]).await.0, Some(2));
+    }
+    assert_eq!(target.tells("/faults").await["partition"], "");
+}
