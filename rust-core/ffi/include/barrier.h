@@ -169,7 +169,7 @@
  * news of the release is for this call too (see KBAR_FRAME_OWED for the exception). A completion comes only where the
  * outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
  * later if the store has not even acknowledged the arrival, which stands. Where the release is spread, a completion with
- * .time_us comes after its news, and tells when the call goes on.
+ * .time_us comes before its news or after, and tells when the call goes on.
  */
 #define KBAR_AND_WAIT 2
 
@@ -479,7 +479,7 @@ int32_t kbar_cancel(uint64_t engine,
 int32_t kbar_status(uint64_t barrier, uint8_t *buffer, size_t capacity, size_t *needed);
 
 /**
- * How a phase was released, as JSON; KBAR_EMPTY until its instant has come.
+ * How a phase was released, as JSON; KBAR_EMPTY until its instant has come, or its users have been told theirs.
  *
  * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
  *

@@ -10,6 +10,7 @@ use crate::protocol::{
     Answer, BreakKind, Broken, Counts, Item, ItemAnswer, ItemKind, Micros, Op, Others, Outcome,
     Push, Release, Reply, Request, StoreTime, Why,
 };
+use crate::spread::lead;
 
 mod missing;
 mod running;
@@ -488,13 +489,15 @@ impl Record {
             Why::Timeout | Why::Operator => None, // they say that it is enough
         };
         let ahead = instant.map_or(0, |instant| instant.saturating_sub(now.0));
+        let spread = self.options.spread;
+        let lead = spread.map_or(Micros(0), |_| lead(self.counts.arrived));
         let release = Release {
             phase: self.open,
             why,
             counts: self.counts.clone(),
             before: self.index.saturating_sub(self.counts.arrived),
             at: now,
-            delay: delay.max(Micros(ahead)),
+            delay: delay.max(Micros(ahead)).max(lead),
             crowded,
         };
         self.keep_release(release, effects);

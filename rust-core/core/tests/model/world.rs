@@ -16,6 +16,9 @@ use crate::stores::Store;
 
 mod running;
 
+/// Whose release is spread are told so long before, in microseconds.
+const LEAD_MIN: i64 = 10_000;
+
 struct Process {
     session: Session,
     connected: bool,
@@ -372,6 +375,8 @@ impl<'a> World<'a> {
         } else if !lost {
             assert!(release.delay.0 < AHEAD, "held for no reason: {text}");
         }
+        let lead = i64::from(self.plan.spread) * LEAD_MIN;
+        assert!(lost || release.delay.0 >= lead, "told too late: {text}");
         if !lost && !self.plan.amnesia {
             let told = self.indices.get(&n).into_iter().flatten();
             for index in told {
