@@ -331,6 +331,9 @@ fn a_process_that_says_again_what_it_knows_does_not_fail_its_users() {
     scene.expire(0);
     assert!(scene.unanswered(0, 60 * LOOK).is_empty(), "it speaks");
     scene.exchange();
+    assert_eq!(scene.ends(0), [""; 0], "the other may know of its group");
+    scene.processes[0].session.want_beat(); // as often as it asks while others are waited for
+    scene.exchange();
     assert_eq!(scene.ends(0), ["1: too long"]);
 }
 

@@ -301,7 +301,7 @@ fn who_gives_up_does_so_when_groups_form() {
         let mut one = Speaker::comes(store, "throw");
         one.item(store, Item::Said);
         let mut slow = Speaker::comes(store, "throw");
-        let mut gives_up = |store: &mut dyn Store, one: &mut Speaker, join| {
+        let gives_up = |store: &mut dyn Store, one: &mut Speaker, join| {
             let participant = participant("a");
             one.item(store, Item::GiveUp { join, participant }).answer
         };

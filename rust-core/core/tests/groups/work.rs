@@ -163,7 +163,10 @@ fn to_form_a_group_after(gone: u64) -> i64 {
 fn a_group_costs_the_same_however_many_have_come_and_gone() {
     let (few, many) = (to_form_a_group_after(10), to_form_a_group_after(2000));
     println!("{few} bytes after 10, {many} after 2,000");
-    assert!(many <= few * 5 / 4, "{few} bytes after 10, {many} after 2,000");
+    assert!(
+        many <= few * 5 / 4,
+        "{few} bytes after 10, {many} after 2,000"
+    );
 }
 
 #[test]

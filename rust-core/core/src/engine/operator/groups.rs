@@ -130,9 +130,8 @@ impl Operator {
                 false => asked(hub, ask.query_async(&mut connection)).await?,
             };
             // A place begins with its number in the order in which all came.
-            let number = |place: Option<String>| -> Option<u64> {
-                place?.split(' ').next()?.parse().ok()
-            };
+            let number =
+                |place: Option<String>| -> Option<u64> { place?.split(' ').next()?.parse().ok() };
             let there = places.into_iter().zip(named);
             let mut there: Vec<_> = there.filter_map(|(p, id)| Some((number(p)?, id))).collect();
             there.sort_unstable();

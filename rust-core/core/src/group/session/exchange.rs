@@ -163,10 +163,7 @@ impl Session {
                     events.extend(leavers.map(|t| Event::Left(t, false)));
                 }
             }
-            (
-                Item::Leave { .. } | Item::GiveUp { .. } | Item::Expire { .. },
-                ItemAnswer::Left,
-            ) => {
+            (Item::Leave { .. } | Item::GiveUp { .. } | Item::Expire { .. }, ItemAnswer::Left) => {
                 if let Some(there) = self.waiting.remove(participant) {
                     let others = self.waits_there;
                     for ticket in there.joiners {

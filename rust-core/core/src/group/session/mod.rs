@@ -506,12 +506,6 @@ fn current(waiting: &HashMap<Participant, Waiting>, item: Item) -> Option<Item> 
     match &item {
         Item::Heard { .. } | Item::Known(_) | Item::Said => {}
         Item::Leave { join, participant } => _ = there(participant, *join)?,
-        Item::GiveUp { join, participant } => {
-            let there = there(participant, *join)?;
-            if !there.has_calls() {
-                return Some(end_item(participant, there, false));
-            }
-        }
         Item::Join {
             join, participant, ..
         }
@@ -520,7 +514,7 @@ fn current(waiting: &HashMap<Participant, Waiting>, item: Item) -> Option<Item> 
                 return None;
             }
         }
-        Item::Expire { join, participant } => {
+        Item::GiveUp { join, participant } | Item::Expire { join, participant } => {
             let there = there(participant, *join)?;
             if !there.has_calls() {
                 return Some(end_item(participant, there, false));
