@@ -20,6 +20,8 @@ pub(crate) const RELEASES_KEPT: u32 = 16;
 
 /// A process that has not been heard of for so long delays no release: it has missed three heartbeats.
 const SILENT_MAX: Micros = Micros(15_000_000);
+/// Silence between two operations counts for so long at most. More than there is between two heartbeats.
+const GAP_MAX: Micros = Micros(6_000_000);
 
 #[derive(Debug, Clone)]
 struct ParticipantRecord {
@@ -104,6 +106,9 @@ impl MemoryStore {
         else {
             return Answer::Reopen;
         };
+        if !request.process.is_operator() {
+            record.stand_still(now);
+        }
         if let Op::Beat {
             push_latency,
             closing,
@@ -221,6 +226,7 @@ impl MemoryStore {
             participants: HashMap::new(),
             leaves: HashMap::new(),
         });
+        record.stand_still(now);
         let process = record.process(&request.process, now);
         process.push_latency = *push_latency;
         process.closed = false;
