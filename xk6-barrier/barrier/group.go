@@ -53,7 +53,7 @@ type (
 		mu      sync.Mutex
 		group   *core.Group
 		counted *atomic.Uint32 // of the groups that this process counts those that the metric has
-		last    atomic.Pointer[groupCall]
+		last    atomic.Pointer[groupCall] // the newest call that may count them
 	}
 
 	// groupCall is one call: what belongs to the virtual user and may only be read on its goroutine.
@@ -175,6 +175,7 @@ func (g *groupObject) join(name string, fc sobek.FunctionCall) task {
 		return failedTask(err)
 	}
 	return c.task(func(group *grouping) (jsValue, error) {
+		group.last.Store(c)
 		joined, err := group.group.Join(c.ctx, core.GroupJoin{
 			Participant: c.participant, Owner: c.state.VUIDGlobal, Payload: c.payload, Wait: c.wait(),
 		})
@@ -205,6 +206,7 @@ func (g *groupObject) leave(name string, fc sobek.FunctionCall) task {
 		return failedTask(err)
 	}
 	return c.task(func(group *grouping) (jsValue, error) {
+		group.last.Store(c)
 		left, err := group.group.Leave(c.ctx, c.participant)
 		c.count(group)
 		return func(rt *sobek.Runtime) sobek.Value { return script.NewData(rt).Put("left", left).Object }, err
@@ -235,7 +237,6 @@ func (c *groupCall) task(use func(*grouping) (jsValue, error)) task {
 		group, err := c.open()
 		var result jsValue
 		if err == nil {
-			group.last.Store(c)
 			result, err = use(group)
 		}
 		if err != nil && !errors.Is(err, core.ErrEnded) {

@@ -108,7 +108,7 @@ func TestGroupsOfWhichNobodyWasToldAreCountedWhenTheTestEnds(t *testing.T) {
 	defer global.close()
 	p.events = common.Events{Global: global}
 	user := p.user(1, `const lobby = new Group('lobby', { size: 2 })`)
-	user.mustRun(`lobby.status()`)
+	user.mustRun(`lobby.leave()`)
 	p.root.groups.Range(func(_, found any) bool {
 		group := found.(*grouping).group //nolint:forcetypeassert // the map holds nothing else
 		var both sync.WaitGroup

@@ -3,6 +3,7 @@ package barrier
 import (
 	"encoding/json"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/grafana/sobek"
