@@ -52,7 +52,7 @@ type (
 	grouping struct {
 		mu      sync.Mutex
 		group   *core.Group
-		counted *atomic.Uint32 // of the groups that this process counts those that the metric has
+		counted *atomic.Uint32            // of the groups that this process counts those that the metric has
 		last    atomic.Pointer[groupCall] // the newest call that may count them
 	}
 
