@@ -16,6 +16,7 @@ mod support;
 mod redis_cluster;
 
 mod crowd;
+#[path = "../support/ground.rs"]
 mod ground;
 mod host;
 mod plan;
@@ -35,8 +36,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use barrier_core::engine::BrokenBy;
-use ground::Ground;
-use plan::{KINDS, Place, Plan};
+use ground::{Ground, Place};
+use plan::{KINDS, Plan};
 use run::Figures;
 use verdict::Wrong;
 
@@ -230,7 +231,7 @@ impl Work {
             if self.runs == 1 {
                 println!("{plan:#?}");
             }
-            ground.prepare(&plan);
+            ground.prepare(plan.place, &plan.run_id());
             self.running()
                 .insert(job, (seed, Instant::now(), ground.ports()));
             let run = AssertUnwindSafe(|| run::run(&plan, &mut ground, runtime.handle()));

@@ -8,30 +8,10 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use crate::ground::{Failover, Place};
+
 /// The time over which users go.
 pub(crate) const SPREAD_MS: i64 = 1000;
-
-/// Where the barrier's record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// On one server.
-    Alone,
-    /// On a server with a replica that takes over.
-    WithReplica,
-    /// On a cluster of three, whose slot moves.
-    Cluster,
-}
-
-/// How a replica takes over. Afterwards the address leads to it, and the old primary is its replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failover {
-    /// By hand: it has everything.
-    Planned,
-    /// It has not heard of what was written last, for so long.
-    Behind(Duration),
-    /// The primary was killed.
-    Crash,
-}
 
 /// Something that happens to the server, to a process or to its way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

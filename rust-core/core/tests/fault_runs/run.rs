@@ -10,9 +10,9 @@ use barrier_core::session::Done as CallDone;
 use tokio::runtime::Handle;
 
 use crate::crowd::{Calm, Crowd};
-use crate::ground::Ground;
+use crate::ground::{Ground, Place};
 use crate::host::{Process, arrival, failure};
-use crate::plan::{Place, Plan, TTL_MS};
+use crate::plan::{Plan, TTL_MS};
 use crate::proxy::Proxy;
 use crate::trouble::{self, Scene};
 use crate::verdict::{self, Finding, Truth, Wrong};
