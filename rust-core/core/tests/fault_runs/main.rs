@@ -84,6 +84,7 @@ struct Totals {
     on_replica: u64,
     on_cluster: u64,
     contested: u64,
+    running: u64,
     broken: [u64; 3],
     sum: Figures,
     wrong: Vec<(u64, Wrong, String)>,
@@ -97,6 +98,7 @@ impl Totals {
         self.on_replica += u64::from(plan.place == Place::WithReplica);
         self.on_cluster += u64::from(plan.place == Place::Cluster);
         self.contested += u64::from(!plan.contested.is_empty());
+        self.running += u64::from(plan.running);
         let by = [BrokenBy::Abort, BrokenBy::MaxFailures, BrokenBy::Timeout];
         for (n, by) in self.broken.iter_mut().zip(by) {
             *n += u64::from(figures.broken == Some(by));
@@ -146,6 +148,7 @@ impl Totals {
             "with participants that two processes claim",
             self.contested.to_string(),
         );
+        row("that expect whoever runs", self.running.to_string());
         row("first seed", first.to_string());
         row("duration", format!("{} s", took.as_secs()));
         row("participants", self.sum.participants.to_string());
