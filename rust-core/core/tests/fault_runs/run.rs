@@ -148,7 +148,8 @@ fn all_run(plan: &Plan, ground: &Ground, processes: &[Process]) {
             .query(&mut connection)
             .expect("the test's own server");
         let of_processes = record.iter().filter(|(field, _)| field.starts_with("@p:"));
-        let running = of_processes.filter_map(|(_, text)| text.split('|').nth(8)?.parse::<u32>().ok());
+        let running =
+            of_processes.filter_map(|(_, text)| text.split('|').nth(8)?.parse::<u32>().ok());
         running.sum::<u32>() == plan.parties
     });
 }

@@ -175,10 +175,10 @@ impl Crowd {
     pub(crate) fn fill_up(&self) {
         let state = self.state.lock();
         let (dead, missing) = (state.dead, self.size.saturating_sub(state.waiting.len()));
-        let has_free = !state.free.is_empty();
+        let joins = state.left > 0 && !state.free.is_empty();
         drop(state);
         let alive = (0..self.groups.len()).find(|p| Some(*p) != dead);
-        if let (Some(_), Some(process), false) = (dead, alive, has_free) {
+        if let (Some(_), Some(process), false) = (dead, alive, joins) {
             (0..missing).for_each(|_| self.join(process, None));
         }
     }
