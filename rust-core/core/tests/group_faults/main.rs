@@ -100,13 +100,13 @@ impl Seen {
     fn take(&mut self, size: usize, told: &Told) {
         let group: serde_json::Value = serde_json::from_str(&told.text).expect("JSON");
         let text = |v: &serde_json::Value| v.as_str().expect("text").to_owned();
-        let members = group["members"].as_array().expect("members");
-        let members: Vec<_> = members.iter().map(|m| text(&m["payload"])).collect();
+        let members = group[7].as_array().expect("members");
+        let members: Vec<_> = members.iter().map(|m| text(&m[1])).collect();
         assert_eq!(members.len(), size, "{group}");
-        assert_eq!(group["reason"], "all");
-        let index = usize::try_from(group["index"].as_u64().expect("an index")).expect("small");
+        assert_eq!(group[3], "all");
+        let index = usize::try_from(group[1].as_u64().expect("an index")).expect("small");
         assert_eq!(members[index - 1], told.payload, "its place");
-        let number = group["group"].as_u64().expect("a number");
+        let number = group[0].as_u64().expect("a number");
         let known = self
             .0
             .entry(number)
