@@ -66,7 +66,7 @@ func (c *call) countArrival() {
 // enter takes note of the arrival with which a call begins to wait. Only its virtual user's goroutine does that.
 func (c *call) enter(answer core.Answer) {
 	c.arrived, c.token = answer, c.stay.Token()
-	c.before = c.user.enter(answer.Phase)
+	c.before = c.user.enter(answer.Phase, c.participant)
 }
 
 // settle counts what a call that waits has come to, and remembers it: once, by whoever made the call.
@@ -89,7 +89,7 @@ func (c *call) settle(answer core.Answer) {
 	}
 	if answer.Outcome != core.OutcomeNone {
 		c.pushOutcome(answer, answer.Reason)
-		c.user.record(answer)
+		c.user.record(answer, c.participant)
 		c.inst.accounted()
 	}
 }

@@ -107,6 +107,33 @@ func BenchmarkRelease(b *testing.B) {
 	}
 }
 
+// BenchmarkMeet is one call of each of a thousand users that come at once, from the script to its next statement: at one barrier, and
+// in groups of four.
+func BenchmarkMeet(b *testing.B) {
+	const users = 1000
+	measure := func(b *testing.B, script, code string) {
+		b.Helper()
+		p := newProcess(b)
+		crowd := p.users(users, script)
+		meet := func() {
+			for at, result := range together(crowd, "("+code+", 1)") {
+				if result != "1" {
+					b.Errorf("user %d: %s", at+1, result)
+				}
+			}
+		}
+		meet() // methods are made when first used
+		for b.Loop() {
+			meet()
+			p.forget()
+		}
+	}
+	b.Run("barrier", func(b *testing.B) {
+		measure(b, fmt.Sprintf(`const b = new Barrier('meet', { parties: %d, cyclic: true })`, users), `b.arriveAndWait()`)
+	})
+	b.Run("groups", func(b *testing.B) { measure(b, `const g = new Group('meet', { size: 4 })`, `g.join()`) })
+}
+
 // BenchmarkWaitingUser is what a thousand users take of Go's memory while they wait, each: beside users that sleep, so that
 // only the difference is the barrier's. The core's memory is not Go's.
 func BenchmarkWaitingUser(b *testing.B) {

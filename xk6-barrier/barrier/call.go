@@ -128,7 +128,7 @@ func (c *call) do(s *openBarrier, kind core.Kind, reason string) (core.Answer, e
 	if answer.Outcome != core.OutcomeNone {
 		c.pushOutcome(answer, answer.Reason)
 		if c.own || kind == core.Arrive {
-			c.user.record(answer)
+			c.user.record(answer, c.participant)
 			c.inst.accounted()
 		}
 	}

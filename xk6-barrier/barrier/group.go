@@ -52,7 +52,8 @@ type (
 	grouping struct {
 		mu      sync.Mutex
 		group   *core.Group
-		counted *atomic.Uint32 // of the groups that this process counts those that the metric has
+		counted *atomic.Uint32            // of the groups that this process counts those that the metric has
+		last    atomic.Pointer[groupCall] // the newest call that may count them
 	}
 
 	// groupCall is one call: what belongs to the virtual user and may only be read on its goroutine.
@@ -174,6 +175,7 @@ func (g *groupObject) join(name string, fc sobek.FunctionCall) task {
 		return failedTask(err)
 	}
 	return c.task(func(group *grouping) (jsValue, error) {
+		group.last.Store(c)
 		joined, err := group.group.Join(c.ctx, core.GroupJoin{
 			Participant: c.participant, Owner: c.state.VUIDGlobal, Payload: c.payload, Wait: c.wait(),
 		})
@@ -204,6 +206,7 @@ func (g *groupObject) leave(name string, fc sobek.FunctionCall) task {
 		return failedTask(err)
 	}
 	return c.task(func(group *grouping) (jsValue, error) {
+		group.last.Store(c)
 		left, err := group.group.Leave(c.ctx, c.participant)
 		c.count(group)
 		return func(rt *sobek.Runtime) sobek.Value { return script.NewData(rt).Put("left", left).Object }, err
@@ -325,23 +328,35 @@ func (c *groupCall) reading(metric *metrics.Metric, value float64) reading {
 
 // count adds the groups to the metric that nobody has added yet: the call of the first member may have ended before it was told.
 func (c *groupCall) count(group *grouping) {
-	if status, err := group.group.Status(c.ctx); err == nil {
+	if status, err := group.group.Status(context.WithoutCancel(c.ctx)); err == nil {
 		c.countTo(group, status.Counted)
 	}
 }
 
-// countTo is count where the number of groups is known.
+// countTo is count where the number of groups is known. They count even where the iteration is over.
 func (c *groupCall) countTo(group *grouping, counted uint32) {
-	for c.ctx.Err() == nil {
+	outbox := &c.object.inst.root.outbox
+	for outbox.takes(c.ctx) {
 		known := group.counted.Load()
 		if counted <= known {
 			return
 		}
 		if group.counted.CompareAndSwap(known, counted) {
-			c.push(c.reading(c.object.inst.metrics.groups, float64(counted-known)))
+			outbox.add(c.state.Samples, c.reading(c.object.inst.metrics.groups, float64(counted-known)))
 			return
 		}
 	}
+}
+
+// countGroups is for the end of the test: after the last call some may have formed whose first member no longer waited.
+func (r *RootModule) countGroups() {
+	r.groups.Range(func(_, found any) bool {
+		group := found.(*grouping) //nolint:forcetypeassert // the map holds nothing else
+		if c := group.last.Load(); c != nil {
+			c.count(group)
+		}
+		return true
+	})
 }
 
 // push hands readings on to k6, unless the iteration is over.

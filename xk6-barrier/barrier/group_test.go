@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib"
 
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
@@ -96,6 +98,32 @@ func TestGroupsFormInMemory(t *testing.T) {
 	}
 	assert.InDelta(t, 20, added(values(p.collected("barrier_groups"))), 0)
 	assert.Len(t, p.collected("barrier_group_wait_duration"), 80)
+}
+
+// The call of a first member may end before it is told, and there may be no other call.
+func TestGroupsOfWhichNobodyWasToldAreCountedWhenTheTestEnds(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	global := newEvents(common.Events{}.Global)
+	defer global.close()
+	p.events = common.Events{Global: global}
+	user := p.user(1, `const lobby = new Group('lobby', { size: 2 })`)
+	user.mustRun(`lobby.leave()`)
+	p.root.groups.Range(func(_, found any) bool {
+		group := found.(*grouping).group //nolint:forcetypeassert // the map holds nothing else
+		var both sync.WaitGroup
+		for _, who := range []string{"ann", "ben"} {
+			both.Go(func() {
+				_, err := group.Join(context.Background(), core.GroupJoin{Participant: who, Wait: time.Minute})
+				assert.NoError(t, err)
+			})
+		}
+		both.Wait()
+		return true
+	})
+	user.cancel()
+	require.Equal(t, 1, global.emit("TestEnd", nil))
+	assert.InDelta(t, 1, added(values(p.collected("barrier_groups"))), 0)
 }
 
 func TestGroupsFormOverProcesses(t *testing.T) {

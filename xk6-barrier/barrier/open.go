@@ -25,6 +25,7 @@ type openBarrier struct {
 	progress progress
 	arrivals uncounted
 	woke     atomic.Pointer[firstWake]
+	standIns standIns
 
 	missing oneSearch
 }

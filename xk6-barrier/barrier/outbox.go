@@ -60,12 +60,15 @@ func (o *outbox) add(to chan<- metrics.SampleContainer, readings ...reading) {
 // count is add for what counts even where its iteration is over. Without an end of the test to wait for, nobody knows whether
 // k6 still takes samples then.
 func (o *outbox) count(ctx context.Context, to chan<- metrics.SampleContainer, r reading) {
-	o.mu.Lock()
-	takes := o.gathers
-	o.mu.Unlock()
-	if takes || ctx.Err() == nil {
+	if o.takes(ctx) {
 		o.add(to, r)
 	}
+}
+
+func (o *outbox) takes(ctx context.Context) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.gathers || ctx.Err() == nil
 }
 
 // push hands readings on at once, unless the outbox was closed meanwhile.
@@ -178,6 +181,7 @@ func (r *RootModule) gatherSamples(events common.Events) {
 			return // k6 went down without an end of the test, and so without anyone to take samples
 		}
 		r.watch.close(endingsDeadline) // what fails only now counts too
+		r.countGroups()
 		r.outbox.close()
 		event.Done()
 	}()

@@ -3,6 +3,7 @@ package barrier
 import (
 	"encoding/json"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -106,11 +107,56 @@ func (u *user) standing(own string) string {
 	return own
 }
 
-// hasArrivedIn reports whether its newest outcome is an arrival in the phase.
+// hasArrivedIn reports whether whoever stands for it has arrived in the phase.
 func (u *user) hasArrivedIn(phase uint32) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.arrived == int64(phase)
+	return u.own == ownArrival{u.runs, int64(phase)}
+}
+
+// isStoodForBy reports whether the participant stands for it.
+func (u *user) isStoodForBy(participant string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.runs == participant
+}
+
+// standIns are the participants that stand for virtual users of this process, with how many users each.
+type standIns struct {
+	mu    sync.Mutex
+	users map[string]int
+}
+
+// begin says that the participant stands for one more. The first one begins to run by tell.
+func (s *standIns) begin(participant string, tell func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == nil {
+		s.users = make(map[string]int)
+	}
+	s.users[participant]++
+	if s.users[participant] > 1 {
+		return nil
+	}
+	return tell()
+}
+
+// end says that it stands for one fewer. With the last one it ends by tell.
+func (s *standIns) end(participant string, tell func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users[participant]--; s.users[participant] > 0 {
+		return nil
+	}
+	delete(s.users, participant)
+	return tell()
+}
+
+// stand reports whether the participant stands for anybody.
+func (s *standIns) stand(participant string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.users[participant] > 0
 }
 
 // run tells the core who runs for this virtual user from now on; nobody does as "". Who did before does so no longer, but not before
@@ -160,21 +206,28 @@ func (c *call) tell(s *openBarrier, participant string) error {
 	if before == participant {
 		return nil
 	}
-	tell := func(kind core.Kind, id string) (err error) {
-		if id != "" {
-			_, err = s.Do(c.ctx, core.Request{Owner: c.owner, Kind: kind}, id, "")
-		}
+	tell := func(kind core.Kind, id string) error {
+		_, err := s.Do(c.ctx, core.Request{Owner: c.owner, Kind: kind}, id, "")
 		return err //nolint:wrapcheck // of the same call
 	}
-	if err := tell(core.Begin, participant); err != nil {
-		return err
+	if participant != "" {
+		if err := s.standIns.begin(participant, func() error { return tell(core.Begin, participant) }); err != nil {
+			return err
+		}
 	}
-	return tell(core.End, before)
+	if before == "" {
+		return nil
+	}
+	return s.standIns.end(before, func() error { return tell(core.End, before) })
 }
 
-// stand is called before an outcome: whoever reports it for the virtual user stands for it.
+// stand is called before an outcome: whoever reports it for the virtual user stands for it, unless another user is meant.
 func (c *call) stand(s *openBarrier) error {
 	if !c.own || c.owner == 0 || !c.runs() {
+		return nil
+	}
+	own, _ := c.user.participant(c.owner)
+	if c.participant != own && !c.user.isStoodForBy(c.participant) && s.standIns.stand(c.participant) {
 		return nil
 	}
 	c.user.standsBy(c.participant)

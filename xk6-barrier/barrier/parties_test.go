@@ -138,6 +138,56 @@ func TestWhoWaitsWithoutAnArrivalDoesNotWaitForItself(t *testing.T) {
 	assert.Equal(t, `2`, first.json(`b.status().phase`), "from its own outcome on it is waited for again")
 }
 
+func TestWhoArrivedForAnotherDoesNotWaitForItself(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first, second := p.watched(1, crowd), p.watched(2, crowd)
+	first.mustRun(`b.register({ participant: 'helper' })`)
+	first.emit("IterStart", "users")
+	second.emit("IterStart", "users")
+	second.mustRun(`b.arrive()`)
+	first.mustRun(`b.arrive({ participant: 'ghost' })`)
+	assert.Equal(t, `[0,2]`, first.json(`(({ phase, arrived }) => [phase, arrived])(b.wait())`))
+
+	first.mustRun(`b.arrive()`)
+	first.mustRun(`b.arrive({ participant: 'ghost' })`)
+	second.mustRun(`b.arrive()`)
+	assert.Equal(t, `3`, first.json(`b.wait().arrived`))
+	second.mustRun(`b.arrive()`)
+	assert.Equal(t, `2`, second.json(`b.status().phase`), "who had arrived itself is waited for in the next phase")
+}
+
+func TestWhoSpeaksForAUserThatRunsDoesNotStandForIt(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first, second := p.watched(1, crowd), p.watched(2, crowd)
+	first.emit("IterStart", "users")
+	second.emit("IterStart", "users")
+	first.mustRun(`b.fail('login', { participant: '2' })`)
+	assert.Equal(t, `[0,2]`, first.json(`[b.status().phase, b.status().parties]`), "it is waited for itself")
+	first.mustRun(`b.arrive()`)
+	assert.Equal(t, `1`, first.json(`b.status().phase`))
+	first.emit("IterEnd", "users")
+	second.mustRun(`b.arrive()`)
+	assert.Equal(t, `2`, second.json(`b.status().phase`))
+}
+
+func TestWhoStandsForAUserThatBeginsLaterDoesNotEndIt(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	first, second, third := p.watched(1, crowd), p.watched(2, crowd), p.watched(3, crowd)
+	first.emit("IterStart", "users")
+	first.mustRun(`b.arrive({ participant: '2' })`)
+	assert.Equal(t, `1`, first.json(`b.status().phase`), "nobody else runs")
+	second.emit("IterStart", "users")
+	third.emit("IterStart", "users")
+	first.emit("IterEnd", "users")
+	third.mustRun(`b.arrive()`)
+	assert.Equal(t, `[1,2]`, third.json(`[b.status().phase, b.status().parties]`), "the second one still runs")
+	second.mustRun(`b.arrive()`)
+	assert.Equal(t, `2`, third.json(`b.status().phase`))
+}
+
 func TestWhoRunsIsSaidInTheInitContext(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)

@@ -12,6 +12,12 @@ import (
 // none stands for no phase.
 const none int64 = -1
 
+// ownArrival says who arrived for a virtual user, and in which phase.
+type ownArrival struct {
+	participant string
+	phase       int64
+}
+
 // user is what one virtual user has done at one barrier: enough to tell which phase its next wait is for.
 type user struct {
 	config *config
@@ -29,6 +35,7 @@ type user struct {
 	takesPart  bool              // or in an earlier one
 	waits      bool              // wait() was called
 	arrived    int64             // the phase of its arrival, if that is its newest outcome
+	own        ownArrival        // the newest one of whoever stands for it
 	returned   int64             // the newest phase that its waits returned
 	expired    map[string]uint32 // the phases of arrivals whose wait timed out, by participant
 	notes      uint64            // how many outcomes were noted
@@ -45,7 +52,7 @@ func (u *user) turnTo(handle uint64) (isAnother bool) {
 	defer u.mu.Unlock()
 	isAnother = u.handle != handle
 	if u.handle != handle && u.handle != 0 {
-		u.arrived, u.returned, u.expired, u.runs, u.stood = none, none, nil, "", ""
+		u.arrived, u.returned, u.expired, u.runs, u.stood, u.own = none, none, nil, "", "", ownArrival{}
 	}
 	u.handle = handle
 	return isAnother
@@ -75,8 +82,8 @@ func (u *user) register(id *participantID) {
 	u.registered, u.stood = id, ""
 }
 
-// record takes note of an outcome of the virtual user.
-func (u *user) record(answer core.Answer) {
+// record takes note of an outcome of the virtual user, reported for this participant.
+func (u *user) record(answer core.Answer, participant string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.accounted, u.takesPart = true, true
@@ -85,22 +92,32 @@ func (u *user) record(answer core.Answer) {
 	if answer.Outcome == core.OutcomeArrived {
 		u.arrived = int64(answer.Phase)
 	}
+	u.noteOwn(participant, u.arrived)
+}
+
+// noteOwn is record for whoever stands for the virtual user; others arrive for themselves. It is called with the lock.
+func (u *user) noteOwn(participant string, arrived int64) {
+	if participant == u.runs {
+		u.own = ownArrival{participant, arrived}
+	}
 }
 
 // noted is what outcomes leave behind.
 type noted struct {
 	accounted, takesPart bool
 	arrived              int64
+	own                  ownArrival
 	at                   uint64 // the note that this is from before
 }
 
 // enter takes note of an arrival that the store has yet to acknowledge, and gives what was noted before.
-func (u *user) enter(phase uint32) (before noted) {
+func (u *user) enter(phase uint32, participant string) (before noted) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.notes++
-	before = noted{u.accounted, u.takesPart, u.arrived, u.notes}
+	before = noted{u.accounted, u.takesPart, u.arrived, u.own, u.notes}
 	u.accounted, u.takesPart, u.arrived = true, true, int64(phase)
+	u.noteOwn(participant, u.arrived)
 	return before
 }
 
@@ -109,7 +126,7 @@ func (u *user) revoke(before noted) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.notes == before.at {
-		u.accounted, u.takesPart, u.arrived = before.accounted, before.takesPart, before.arrived
+		u.accounted, u.takesPart, u.arrived, u.own = before.accounted, before.takesPart, before.arrived, before.own
 		u.notes-- // what was noted before may be taken back as well
 	}
 }

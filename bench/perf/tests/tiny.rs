@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use barrier_procs::LOCK_VARIABLE;
+use barrier_procs::{LOCK_VARIABLE, end_with_parent};
 use serde_json::Value as Json;
 
 fn root() -> &'static Path {
@@ -39,6 +39,8 @@ fn perf(arguments: &[&str]) -> Command {
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(lock),
         )
         .args(arguments);
+    // It ends its servers in order when it is told to end.
+    end_with_parent(&mut command);
     command
 }
 

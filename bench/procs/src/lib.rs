@@ -25,7 +25,7 @@ pub use limits::{Applied, Limited, Limits};
 pub use lock::{LOCK_VARIABLE, LastHolder, MachineLock};
 pub use postgres::PrivatePostgres;
 pub use redis::PrivateRedis;
-pub use supervised::{EachLine, Output, Supervised};
+pub use supervised::{EachLine, Output, Supervised, end_with_parent};
 
 /// Why a process could not be started or asked.
 #[derive(Debug, thiserror::Error)]

@@ -106,19 +106,7 @@ impl Supervised {
                 vec![(reader, each), (error_reader, each_error)]
             }
         };
-        let parent = rustix::process::getpid();
-        // SAFETY: the closure runs between fork and exec and makes async-signal-safe system calls alone (prctl, getppid);
-        // it allocates nothing and takes no lock.
-        unsafe {
-            command.pre_exec(move || {
-                rustix::process::set_parent_process_death_signal(Some(orphaned))?;
-                // The kernel sends nothing for a parent that had died before.
-                if rustix::process::getppid() != Some(parent) {
-                    return Err(Errno::SRCH.into());
-                }
-                Ok(())
-            });
-        }
+        end_by(command, orphaned);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = doing(|| format!("starting {name} ({program})"), command.spawn());
         // The command keeps the writing end of the pipe; without it the reader sees the end of the output.
@@ -244,6 +232,28 @@ impl Supervised {
 impl Drop for Supervised {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Has the kernel send what the command starts a SIGTERM when the thread that starts it ends, with its process or before.
+pub fn end_with_parent(command: &mut Command) {
+    end_by(command, Signal::TERM);
+}
+
+/// The same with another signal.
+fn end_by(command: &mut Command, signal: Signal) {
+    let parent = rustix::process::getpid();
+    // SAFETY: the closure runs between fork and exec and makes async-signal-safe system calls alone (prctl, getppid);
+    // it allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(signal))?;
+            // The kernel sends nothing for a parent that had died before.
+            if rustix::process::getppid() != Some(parent) {
+                return Err(Errno::SRCH.into());
+            }
+            Ok(())
+        });
     }
 }
 

@@ -12,7 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::OptionError;
 use crate::ids::{Participant, Phase};
-use crate::protocol::Release;
+use crate::protocol::{Micros, Release};
+
+/// What a process needs to tell one user its instant, by its rough measure; the record reckons with it, so that all processes
+/// agree.
+const LEAD_EACH: i64 = 4;
+/// Shortest time between the decision and the first instant.
+const LEAD_MIN: i64 = 10_000;
+/// Longest one: 60,000 users are told within it.
+const LEAD_MAX: i64 = 250_000;
 
 /// Longest time over which a release may be spread.
 pub const SPREAD_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -80,6 +88,12 @@ impl Spread {
             _ => Ok(()),
         }
     }
+}
+
+/// How long after its decision a release takes effect that so many arrivals go by one after the other: whoever goes first has to
+/// be told before.
+pub(crate) fn lead(arrivals: u32) -> Micros {
+    Micros((LEAD_MIN + LEAD_EACH * i64::from(arrivals)).min(LEAD_MAX))
 }
 
 /// When the arrivals of one released phase go.
@@ -178,7 +192,7 @@ fn poisson(spread: Spread, phase: Phase, n: usize) -> Box<[i64]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Counts, Micros, StoreTime, Why};
+    use crate::protocol::{Counts, StoreTime, Why};
 
     fn release(phase: u32, arrived: u32, before: u32) -> Release {
         Release {
@@ -250,6 +264,12 @@ mod tests {
                 assert!((0..1_000_000).contains(&table.instant(index, &id)));
             }
         }
+    }
+
+    #[test]
+    fn the_lead_grows_with_the_users_and_has_an_end() {
+        let leads = [0, 1, 10_000, 60_000, 10_000_000].map(|n| lead(n).0);
+        assert_eq!(leads, [10_000, 10_004, 50_000, 250_000, 250_000]);
     }
 
     #[test]

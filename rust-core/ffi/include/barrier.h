@@ -169,7 +169,7 @@
  * news of the release is for this call too (see KBAR_FRAME_OWED for the exception). A completion comes only where the
  * outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
  * later if the store has not even acknowledged the arrival, which stands. Where the release is spread, a completion with
- * .time_us comes after its news, and tells when the call goes on.
+ * .time_us comes before its news or after, and tells when the call goes on.
  */
 #define KBAR_AND_WAIT 2
 
@@ -479,7 +479,7 @@ int32_t kbar_cancel(uint64_t engine,
 int32_t kbar_status(uint64_t barrier, uint8_t *buffer, size_t capacity, size_t *needed);
 
 /**
- * How a phase was released, as JSON; KBAR_EMPTY until its instant has come.
+ * How a phase was released, as JSON; KBAR_EMPTY until its instant has come, or its users have been told theirs.
  *
  * Threads: any. Blocks: no. Ownership: the caller keeps all memory.
  *
@@ -604,9 +604,9 @@ int32_t kbar_open_operator(uint64_t engine,
  * {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"groups","runId"?,"limit":n} {"groups":[...],"complete":bool}, {"op":"servers"} {"servers":[{"at","version","maxMemory","eviction"},...]},
  * {"op":"look","runId","name","missing":n} gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
  * give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before. To groups
- * {"op":"join","participant","owner","payload"?,"waitUs"} gives {"group":n,"index":n,"size":n,"reason":"all"|"timeout","releasedAt":ms,
- * "serverReleasedAt":ms|null,"members":[{"participant","payload":text|null},...]} once the group has formed, or {"left":true} where the place was
- * given up; {"op":"leave","participant"} gives {"left":bool}; {"op":"withdraw","participant","token"} gives up what was joined under that
+ * {"op":"join","participant","owner","payload"?,"waitUs"} gives [group,index,size,"all"|"timeout",releasedAt,serverReleasedAt|null,counted,
+ * [[participant,payload|null],...]] once the group has formed, times in ms, and counted the groups so far whose first member is of this
+ * process, or {"left":true} where the place was given up; {"op":"leave","participant"} gives {"left":bool}; {"op":"withdraw","participant","token"} gives up what was joined under that
  * token, which the caller has cancelled; and {"op":"status"} gives what the process knows.
  *
  * Threads: any. Blocks: no. Ownership: the caller keeps all memory.

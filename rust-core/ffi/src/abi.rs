@@ -72,7 +72,7 @@ pub const KBAR_EXPLICIT: u16 = 1;
 /// news of the release is for this call too (see KBAR_FRAME_OWED for the exception). A completion comes only where the
 /// outcome is another one after all, or an error ends the call: KBAR_TIMEOUT after .wait_us, or, with an outcome, .store_us
 /// later if the store has not even acknowledged the arrival, which stands. Where the release is spread, a completion with
-/// .time_us comes after its news, and tells when the call goes on.
+/// .time_us comes before its news or after, and tells when the call goes on.
 pub const KBAR_AND_WAIT: u16 = 2;
 /// KbarRequest.flags: no completion is wanted. For barriers whose store is this process's memory, which answer at once, and
 /// for calls that do not wait: others are refused.

@@ -512,7 +512,7 @@ pub unsafe extern "C" fn kbar_status(
     })
 }
 
-/// How a phase was released, as JSON; KBAR_EMPTY until its instant has come.
+/// How a phase was released, as JSON; KBAR_EMPTY until its instant has come, or its users have been told theirs.
 ///
 /// Threads: any. Blocks: no. Ownership: the caller keeps all memory.
 ///

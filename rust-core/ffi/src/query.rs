@@ -164,9 +164,9 @@ fn question(host: Arc<Host>, object: Object, json: &[u8]) -> Option<Box<dyn FnOn
 /// {"op":"list","runId"?,"limit":n} gives {"barriers":[...],"complete":bool}, {"op":"groups","runId"?,"limit":n} {"groups":[...],"complete":bool}, {"op":"servers"} {"servers":[{"at","version","maxMemory","eviction"},...]},
 /// {"op":"look","runId","name","missing":n} gives {"barrier":{...}|null}, and {"op":"release","runId","name","phase"} and {"op":"abort","runId","name","message"}
 /// give {"answer":"done"|"released"|"broken","barrier":{...}|null}, where another answer than done says what stood before. To groups
-/// {"op":"join","participant","owner","payload"?,"waitUs"} gives {"group":n,"index":n,"size":n,"reason":"all"|"timeout","releasedAt":ms,
-/// "serverReleasedAt":ms|null,"members":[{"participant","payload":text|null},...]} once the group has formed, or {"left":true} where the place was
-/// given up; {"op":"leave","participant"} gives {"left":bool}; {"op":"withdraw","participant","token"} gives up what was joined under that
+/// {"op":"join","participant","owner","payload"?,"waitUs"} gives [group,index,size,"all"|"timeout",releasedAt,serverReleasedAt|null,counted,
+/// [[participant,payload|null],...]] once the group has formed, times in ms, and counted the groups so far whose first member is of this
+/// process, or {"left":true} where the place was given up; {"op":"leave","participant"} gives {"left":bool}; {"op":"withdraw","participant","token"} gives up what was joined under that
 /// token, which the caller has cancelled; and {"op":"status"} gives what the process knows.
 ///
 /// Threads: any. Blocks: no. Ownership: the caller keeps all memory.

@@ -1,10 +1,15 @@
 package core
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,25 +17,32 @@ import (
 type Group struct {
 	client *Client
 	handle uint64
+	recent [64]atomic.Pointer[groupMembers] // by number: each of its members here is told the same
+}
+
+// groupMembers are the members of a group with the text that they were read from.
+type groupMembers struct {
+	text    string
+	members []GroupMember
 }
 
 // Joined is a group that has formed, as one of its members is told of it. Times are in milliseconds since the epoch.
 type Joined struct {
-	Group            uint32        `json:"group"`
-	Index            uint32        `json:"index"`
-	Size             uint32        `json:"size"`
-	Reason           string        `json:"reason"`
-	ReleasedAt       float64       `json:"releasedAt"`
-	ServerReleasedAt *float64      `json:"serverReleasedAt"`
-	Members          []GroupMember `json:"members"`
-	Left             bool          `json:"left"`    // the place was given up, and there is no group
-	Counted          uint32        `json:"counted"` // the groups whose first member is of this process, as far as it has heard
+	Group            uint32
+	Index            uint32
+	Size             uint32
+	Reason           string
+	ReleasedAt       float64
+	ServerReleasedAt *float64
+	Members          []GroupMember // shared by all who are told of it: nobody may change them
+	Left             bool          // the place was given up, and there is no group
+	Counted          uint32        // the groups whose first member is of this process, as far as it has heard
 }
 
 // GroupMember is one member of a group.
 type GroupMember struct {
-	Participant string  `json:"participant"`
-	Payload     *string `json:"payload"`
+	Participant string
+	Payload     *string
 }
 
 // GroupJoin is a user that comes.
@@ -97,11 +109,74 @@ func (g *Group) Join(ctx context.Context, join GroupJoin) (*Joined, error) {
 	if err != nil {
 		return nil, err
 	}
-	joined := new(Joined)
-	if err := json.Unmarshal(text, joined); err != nil {
+	joined, err := g.joined(text)
+	if err != nil {
 		return nil, fmt.Errorf("reading the core's answer: %w", err)
 	}
 	return joined, nil
+}
+
+// joined reads [group,index,size,reason,releasedAt,serverReleasedAt,counted,members]. Every user of a crowd does so at once, which is why it
+// is read by hand, and the members once for all of a group.
+func (g *Group) joined(text []byte) (*Joined, error) {
+	if bytes.HasPrefix(text, []byte("{")) {
+		var joined struct{ Left bool }
+		err := json.Unmarshal(text, &joined)
+		return &Joined{Left: joined.Left}, err //nolint:wrapcheck // the caller says what was read
+	}
+	numbers, members, found := bytes.Cut(bytes.TrimSuffix(bytes.TrimPrefix(text, []byte("[")), []byte("]")), []byte(",["))
+	fields := strings.Split(string(numbers), ",")
+	if !found || len(fields) != 7 {
+		return nil, fmt.Errorf("%w: %q", errNoGroup, text)
+	}
+	var failed error
+	whole := func(field string) uint32 {
+		n, err := strconv.ParseUint(field, 10, 32)
+		failed = cmp.Or(failed, err)
+		return uint32(n) // #nosec G115 -- it has 32 bits
+	}
+	decimal := func(field string) float64 {
+		n, err := strconv.ParseFloat(field, 64)
+		failed = cmp.Or(failed, err)
+		return n
+	}
+	joined := &Joined{
+		Group: whole(fields[0]), Index: whole(fields[1]), Size: whole(fields[2]), Reason: strings.Trim(fields[3], `"`),
+		ReleasedAt: decimal(fields[4]), Counted: whole(fields[6]),
+	}
+	if fields[5] != "null" {
+		at := decimal(fields[5])
+		joined.ServerReleasedAt = &at
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	var err error
+	joined.Members, err = g.members(joined.Group, members)
+	return joined, err
+}
+
+var errNoGroup = errors.New("no group is")
+
+// members reads the list of members, but for its first bracket.
+func (g *Group) members(group uint32, text []byte) ([]GroupMember, error) {
+	recent := &g.recent[group%uint32(len(g.recent))]
+	if known := recent.Load(); known != nil && known.text == string(text) {
+		return known.members, nil
+	}
+	var listed [][2]*string
+	if err := json.Unmarshal(append([]byte("["), text...), &listed); err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what was read
+	}
+	members := make([]GroupMember, len(listed))
+	for at, member := range listed {
+		if member[0] == nil {
+			return nil, fmt.Errorf("%w: %q", errNoGroup, text)
+		}
+		members[at] = GroupMember{Participant: *member[0], Payload: member[1]}
+	}
+	recent.Store(&groupMembers{string(text), members})
+	return members, nil
 }
 
 // Leave gives up a user's place, and reports whether it had one.

@@ -8,8 +8,10 @@
 --
 -- In the hash a participant's field is its id, of those whose process has yet to hear of their group, and all other fields begin
 -- with @; an id that does so itself has it twice. @g:N is a group, @o:N how many have yet to hear of it. Who waits has a place,
--- @w:ID, and @n:N names who has the place with the number N. The place holds while its process is there and has not opened the
--- record since. So no operation goes through all who wait: it costs what it brings, and the members of the groups that it forms.
+-- @w:ID. It holds while its process is there and has not opened the record since: each opening is a life, and the places of a life L
+-- are a list, where @n:L:K names who has the one with the number K. Of places in it that became free, a hole, either end says where
+-- the other is, @h:L:K. The list of a life that is over is nobody's, and goes bit by bit. So no operation goes through all who wait,
+-- or have waited: it costs what it brings, and the members of the groups that it forms.
 --
 -- The same state machine is memory.rs; the model test compares the two, operation by operation.
 
@@ -18,7 +20,7 @@ local op, me, known_inc = ARGV[1], ARGV[2], ARGV[3]
 local epoch, number, floor = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local ttl, channel = ARGV[7], ARGV[8]
 local SILENT_MAX, SETTLE_MAX, GAP_MAX, SETTLING_GAP_MAX = 15000000, 3000000, 6000000, 1000000 -- in microseconds
-local LAYOUT = '2' -- of this record: a change of what it holds is a change of this number
+local LAYOUT = '3' -- of this record: a change of what it holds is a change of this number
 
 local time = redis.call('TIME')
 -- As text: a Lua number prints with too few digits for microseconds since the epoch.
@@ -26,13 +28,14 @@ local now = time[1] .. string.rep('0', 6 - #time[2]) .. time[2]
 
 local FORM_MAX = 1000 -- users whom one operation puts into full groups, where more wait: others wait for the server too
 local AT_ONCE = 100 -- so many fields are asked for by one command at most
+local SWEPT_MAX = 200 -- places of lives that are over which one operation clears away
 
 local function field(id) return string.sub(id, 1, 1) == '@' and '@' .. id or id end
 
 -- ---- the record -------------------------------------------------------------------------------------------------
 
 local record
-local names = { 'layout', 'inc', 'opt', 'groups', 'at', 'age', 'opens', 'head', 'tail', 'since', 'expected', 'procs', 'ttl' }
+local names = { 'layout', 'inc', 'opt', 'groups', 'at', 'age', 'opens', 'last', 'dead', 'since', 'expected', 'procs', 'ttl' }
 do
   local asked = {}
   for i, name in ipairs(names) do asked[i] = '@' .. name end
@@ -48,19 +51,20 @@ end
 
 local processes, order -- by id, and their ids in the order in which they came
 local groups, size, age
-local head, tail -- the places between them: the first may be the next group's
+local last -- the number of the newest place, in the order in which all came
+local dead -- lists of lives that are over and have yet to be cleared away
 local since -- when the record began to wait for the processes, where it does
 local answered, told, restored, is_answered = {}, {}, {}, {} -- groups as JSON
 local placed = 0 -- users whom this operation has put into full groups
 
 local function load()
   groups, size = tonumber(record.groups), cjson.decode(record.opt).size
-  head, tail, since = tonumber(record.head), tonumber(record.tail), tonumber(record.since)
+  last, dead, since = tonumber(record.last), record.dead, tonumber(record.since)
   processes, order = {}, {}
-  local form = '(%S+) (%d+) (%d+) (%d+) (%d) (%d) (%d+) (%d+) (%d+);'
-  for id, e, n, seen, gone, said, life, waits, due in string.gmatch(record.procs, form) do
+  local form = '(%S+) (%d+) (%d+) (%d+) (%d) (%d) (%d+) (%d+) (%d+) (%d+) (%d+);'
+  for id, e, n, seen, gone, said, life, waits, due, head, tail in string.gmatch(record.procs, form) do
     processes[id] = { epoch = tonumber(e), number = tonumber(n), seen = tonumber(seen), gone = gone == '1', said = said == '1',
-      life = life, waits = tonumber(waits), due = tonumber(due) }
+      life = life, waits = tonumber(waits), due = tonumber(due), head = tonumber(head), tail = tonumber(tail) }
     order[#order + 1] = id
   end
   -- The server's clock may be set, and a server that stood still has heard nobody.
@@ -81,17 +85,26 @@ local function total(what)
   return n
 end
 
--- These processes have gone, and the places of their users are free.
+-- The life of a process in the record is over, and the places of its users are free.
+local function bury(p)
+  if p.head < p.tail then dead = dead .. string.format('%s %d %d;', p.life, p.head, p.tail) end
+end
+
+-- These processes have gone.
 local function send_away(which)
-  for id, p in pairs(processes) do
-    if not p.gone and which(id, p) then p.gone = true end
+  for _, id in ipairs(order) do
+    local p = processes[id]
+    if not p.gone and which(id, p) then
+      p.gone = true
+      bury(p)
+    end
   end
 end
 
 -- ---- participants -------------------------------------------------------------------------------------------------
 
 local standing_known = {} -- by participant: process, join, group; false where there is none
-local place_known = {} -- by participant: number, life, join, whether it is due, process, payload; false where there is none
+local place_known = {} -- by participant: n, life, k, join, whether it is due, process, payload; false where there is none
 
 -- Asks for all that the record has of these participants.
 local function look_up(ids)
@@ -101,8 +114,9 @@ local function look_up(ids)
     for i, id in ipairs(unknown) do
       local process, join, group = string.match(values[2 * i - 1] or '', '^(%S+) (%d+) (%d+)$')
       standing_known[id] = process and { process = process, join = tonumber(join), group = group } or false
-      local n, life, joined, due, whose, payload = string.match(values[2 * i] or '', '^(%d+) (%d+) (%d+) (%d) (%S+)(.*)$')
-      place_known[id] = n and { n = tonumber(n), life = life, join = tonumber(joined), due = due == '1',
+      local n, life, k, joined, due, whose, payload = string.match(values[2 * i] or '',
+        '^(%d+) (%d+) (%d+) (%d+) (%d) (%S+)(.*)$')
+      place_known[id] = n and { n = tonumber(n), life = life, k = tonumber(k), join = tonumber(joined), due = due == '1',
         process = whose, payload = payload ~= '' and string.sub(payload, 3) or nil } or false
     end
     unknown, fields = {}, {}
@@ -137,24 +151,65 @@ local function place_of(id, join)
   return w and w.process == me and w.join == join and w or nil
 end
 
+local function listed(p, k) return '@n:' .. p.life .. ':' .. k end
+local function hole(p, k) return '@h:' .. p.life .. ':' .. k end
+
 local function note_place(id, w)
-  redis.call('HSET', state, '@n:' .. w.n, id, '@w:' .. id, string.format('%d %s %.0f %d %s%s', w.n, w.life, w.join,
+  redis.call('HSET', state, listed(w, w.k), id, '@w:' .. id, string.format('%d %s %d %.0f %d %s%s', w.n, w.life, w.k, w.join,
     w.due and 1 or 0, w.process, w.payload and ' =' .. w.payload or ''))
 end
 
--- Nobody looks at the place any more, whoever had it.
-local function clear_place(id)
-  local w = place_known[id]
-  redis.call('HDEL', state, '@w:' .. id, '@n:' .. w.n)
+-- A place in the list becomes free: it is one hole with those beside it. At either end the list gets shorter.
+local function unlist(p, k)
+  local beside = redis.call('HMGET', state, hole(p, k - 1), hole(p, k + 1))
+  local from, to = tonumber(beside[1] or k), tonumber(beside[2] or k)
+  redis.call('HDEL', state, listed(p, k), hole(p, k - 1), hole(p, k + 1), hole(p, from), hole(p, to))
+  if from == p.head + 1 then
+    p.head = to
+  elseif to == p.tail then
+    p.tail = from - 1
+  else
+    redis.call('HSET', state, hole(p, from), to, hole(p, to), from)
+  end
+end
+
+local function no_longer_waits(id, w)
+  local p = processes[w.process]
+  p.waits = p.waits - 1
+  if w.due then p.due = p.due - 1 end
   place_known[id] = false
 end
 
 -- The place of one who waits is free.
 local function free_place(id, w)
-  local p = processes[w.process]
-  p.waits = p.waits - 1
-  if w.due then p.due = p.due - 1 end
-  clear_place(id)
+  no_longer_waits(id, w)
+  redis.call('HDEL', state, '@w:' .. id)
+  unlist(processes[w.process], w.k)
+end
+
+-- Clears away some of what lives that are over have left.
+local function sweep()
+  local life, head, tail, others = string.match(dead, '^(%d+) (%d+) (%d+);(.*)$')
+  if not life then return end
+  local p, upto = { life = life }, math.min(tonumber(tail), tonumber(head) + SWEPT_MAX)
+  local fields, drop, ids, places = {}, {}, {}, {}
+  for k = tonumber(head) + 1, upto do
+    fields[#fields + 1] = listed(p, k)
+    drop[#drop + 1] = listed(p, k)
+    drop[#drop + 1] = hole(p, k)
+  end
+  for _, id in ipairs(redis.call('HMGET', state, unpack(fields))) do
+    if id then
+      ids[#ids + 1] = id
+      places[#places + 1] = '@w:' .. id
+    end
+  end
+  for i, place in ipairs(#ids > 0 and redis.call('HMGET', state, unpack(places)) or {}) do
+    -- Who has come again since has another place.
+    if place and string.match(place, '^%d+ (%d+) ') == life then drop[#drop + 1] = places[i] end
+  end
+  redis.call('HDEL', state, unpack(drop))
+  dead = upto < tonumber(tail) and string.format('%s %d %s;%s', life, upto, tail, others) or others
 end
 
 -- ---- groups -----------------------------------------------------------------------------------------------------
@@ -196,25 +251,57 @@ local function keep(group, json, owed)
   redis.call('HSET', state, '@g:' .. group, json, '@o:' .. group, owed)
 end
 
+-- Reads on in the list of a process: who has the next places, each with the ends of the holes before it.
+local function read_on(list, n)
+  local p, fields, ids, before = list.p, {}, {}, {}
+  local from, to = list.k + 1, math.min(list.k + n, list.p.tail)
+  for k = from, to do fields[#fields + 1] = listed(p, k) end
+  local named = redis.call('HMGET', state, unpack(fields))
+  local k, holes = from, list.holes
+  while k <= to do
+    local id = named[k - from + 1]
+    if id then
+      ids[#ids + 1], before[#before + 1], holes = id, holes, {}
+      k = k + 1
+    else
+      local upto = tonumber(redis.call('HGET', state, hole(p, k)))
+      holes[#holes + 1] = hole(p, k)
+      holes[#holes + 1] = hole(p, upto)
+      k = upto + 1
+    end
+  end
+  list.k, list.holes, list.rest = k - 1, holes, list.rest - #ids
+  look_up(ids)
+  for i, id in ipairs(ids) do list.found[#list.found + 1] = { id = id, holes = before[i], place = place_known[id] } end
+end
+
 -- The first so many who wait, who do so no longer.
 local function take(n)
-  local members = {}
-  while #members < n and head < tail do
-    local fields, ids = {}, {}
-    for at = head + 1, math.min(head + n - #members, head + AT_ONCE, tail) do fields[#fields + 1] = '@n:' .. at end
-    local named = redis.call('HMGET', state, unpack(fields))
-    for i = 1, #fields do if named[i] then ids[#ids + 1] = named[i] end end
-    look_up(ids)
-    for _, id in ipairs(ids) do
-      local w = place(id)
-      if w then
-        members[#members + 1] = { w.process, w.join, id, w.payload }
-        free_place(id, w)
-      else
-        clear_place(id)
-      end
+  local lists, members = {}, {}
+  for _, id in ipairs(order) do
+    local p = processes[id]
+    if not p.gone and p.waits > 0 then
+      lists[#lists + 1] = { p = p, k = p.head, rest = p.waits, found = {}, at = 1, holes = {} }
     end
-    head = head + #fields
+  end
+  local portion = math.min(AT_ONCE, math.ceil(n / #lists))
+  local function first(list)
+    while list.at > #list.found and list.rest > 0 do read_on(list, portion) end
+    return list.found[list.at]
+  end
+  while #members < n do
+    local oldest, whose
+    for _, list in ipairs(lists) do
+      local one = first(list)
+      if one and (not oldest or one.place.n < oldest.place.n) then oldest, whose = one, list end
+    end
+    if not oldest then break end
+    whose.at = whose.at + 1
+    local id, w = oldest.id, oldest.place
+    members[#members + 1] = { w.process, w.join, id, w.payload }
+    redis.call('HDEL', state, '@w:' .. id, listed(w, w.k), unpack(oldest.holes))
+    whose.p.head = w.k
+    no_longer_waits(id, w)
   end
   return members
 end
@@ -274,11 +361,10 @@ function items.J(join, id, payload)
   end
   local s = standing(id)
   if s and s.process ~= me and processes[s.process] and not processes[s.process].gone then return 'C' end
-  if place_known[id] then clear_place(id) end -- of one who has gone
-  tail = tail + 1
-  place_known[id] = { n = tail, life = processes[me].life, join = join, due = false, process = me, payload = payload }
+  local mine = processes[me]
+  last, mine.tail, mine.waits = last + 1, mine.tail + 1, mine.waits + 1
+  place_known[id] = { n = last, life = mine.life, k = mine.tail, join = join, due = false, process = me, payload = payload }
   note_place(id, place_known[id])
-  processes[me].waits = processes[me].waits + 1
   form_full()
   return place_of(id, join) and 'W' or 'F'
 end
@@ -301,6 +387,12 @@ function items.L(join, id)
   local w = place_of(id, join)
   if w then free_place(id, w) end -- rule: who leaves frees its place
   return 'L'
+end
+
+-- As L, of one whom somebody may still have heard of in a group: while no group forms it is told to wait for that.
+function items.T(join, id)
+  if (since or total('waits') >= size) and place_of(id, join) then return 'W' end -- rule: who gives up does so when groups form
+  return items.L(join, id)
 end
 
 function items.E(join, id)
@@ -368,13 +460,14 @@ end
 local function finish(word, codes)
   if tonumber(ttl) > (tonumber(record.ttl) or 0) then record.ttl = ttl end
   record.groups, record.at, record.age = tostring(groups), now, string.format('%.0f', age)
-  record.head, record.tail = tostring(head), tostring(tail)
+  sweep()
+  record.last, record.dead = tostring(last), dead
   record.since = since and string.format('%.0f', since) or ''
   local parts = {}
   for i, id in ipairs(order) do
     local p = processes[id]
-    parts[i] = string.format('%s %d %d %.0f %d %d %s %d %d;', id, p.epoch, p.number, p.seen, p.gone and 1 or 0, p.said and 1 or 0,
-      p.life, p.waits, p.due)
+    parts[i] = string.format('%s %d %d %.0f %d %d %s %d %d %d %d;', id, p.epoch, p.number, p.seen, p.gone and 1 or 0,
+      p.said and 1 or 0, p.life, p.waits, p.due, p.head, p.tail)
   end
   record.procs = table.concat(parts)
   local noted = {}
@@ -403,7 +496,7 @@ if op == 'open' then
   if record and record.opt ~= opt then return { 'OPTIONS', record.opt, now } end
   local is_new = not record
   if is_new then
-    record = { layout = LAYOUT, inc = inc, opt = opt, groups = '0', at = now, age = '0', opens = '0', head = '0', tail = '0',
+    record = { layout = LAYOUT, inc = inc, opt = opt, groups = '0', at = now, age = '0', opens = '0', last = '0', dead = '',
       since = '', expected = '', procs = '', ttl = ttl }
     redis.call('DEL', state)
   end
@@ -413,9 +506,10 @@ if op == 'open' then
   local behind = known.epoch < seen_epoch or (known.epoch == seen_epoch and known.number < seen_number) or floor > groups
   if not behind then expected = 0 end -- rule: a store that has lost its memory hears everyone first
   groups = math.max(groups, floor) -- rule: numbers are given once
-  if not processes[me] then order[#order + 1] = me end
+  if not processes[me] then order[#order + 1] = me elseif not processes[me].gone then bury(processes[me]) end
   record.opens = tostring(tonumber(record.opens) + 1)
-  processes[me] = { epoch = epoch, number = 0, seen = age, gone = false, said = false, life = record.opens, waits = 0, due = 0 }
+  processes[me] = { epoch = epoch, number = 0, seen = age, gone = false, said = false, life = record.opens, waits = 0, due = 0,
+    head = 0, tail = 0 }
   local listeners = redis.call('PUBLISH', channel, '{"kind":"hello","process":"' .. me .. '"}')
   -- Whoever listens was here before the record was lost, and this process may be too new to know.
   if is_new and listeners > 1 then expected = math.max(expected, listeners) end

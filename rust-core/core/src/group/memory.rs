@@ -425,6 +425,14 @@ impl Record {
                 }
                 ItemAnswer::Left
             }
+            Item::GiveUp { join, participant } => {
+                let forms = self.settling.is_none() && self.waiting.len() < self.size;
+                if !forms && self.place_of(me, participant, *join).is_some() {
+                    return ItemAnswer::Waits;
+                }
+                let (join, participant) = (*join, participant.clone());
+                self.item(me, &Item::Leave { join, participant }, now, brought)
+            }
             Item::Expire { join, participant } => {
                 if let Some(formed) = self.group_of(me, participant, *join) {
                     brought.answer(formed);

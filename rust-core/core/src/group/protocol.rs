@@ -76,6 +76,14 @@ pub enum Item {
         /// Who.
         participant: Participant,
     },
+    /// The same of one who is to know whether it was in a group by then. While no group forms it goes on waiting, and the process
+    /// says so again when groups form.
+    GiveUp {
+        /// The number of the join.
+        join: Join,
+        /// Who.
+        participant: Participant,
+    },
     /// It has waited long enough: all who wait are a group. While no group forms that is decided when groups form again.
     Expire {
         /// The number of the join.

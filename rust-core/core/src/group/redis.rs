@@ -155,6 +155,7 @@ fn listed(item: &Item) -> serde_json::Value {
         } => json!(["J", join, participant]),
         Item::Ask { join, participant } => json!(["A", join, participant]),
         Item::Leave { join, participant } => json!(["L", join, participant]),
+        Item::GiveUp { join, participant } => json!(["T", join, participant]),
         Item::Expire { join, participant } => json!(["E", join, participant]),
         Item::Heard { join, participant } => json!(["H", join, participant]),
         Item::Said => json!(["S"]),

@@ -10,6 +10,7 @@ use crate::protocol::{
     Answer, BreakKind, Broken, Counts, Item, ItemAnswer, ItemKind, Micros, Op, Others, Outcome,
     Push, Release, Reply, Request, StoreTime, Why,
 };
+use crate::spread::lead;
 
 mod missing;
 mod running;
@@ -19,6 +20,8 @@ pub(crate) const RELEASES_KEPT: u32 = 16;
 
 /// A process that has not been heard of for so long delays no release: it has missed three heartbeats.
 const SILENT_MAX: Micros = Micros(15_000_000);
+/// Silence between two operations counts for so long at most. More than there is between two heartbeats.
+const GAP_MAX: Micros = Micros(6_000_000);
 
 #[derive(Debug, Clone)]
 struct ParticipantRecord {
@@ -103,6 +106,9 @@ impl MemoryStore {
         else {
             return Answer::Reopen;
         };
+        if !request.process.is_operator() {
+            record.stand_still(now);
+        }
         if let Op::Beat {
             push_latency,
             closing,
@@ -220,6 +226,7 @@ impl MemoryStore {
             participants: HashMap::new(),
             leaves: HashMap::new(),
         });
+        record.stand_still(now);
         let process = record.process(&request.process, now);
         process.push_latency = *push_latency;
         process.closed = false;
@@ -488,13 +495,15 @@ impl Record {
             Why::Timeout | Why::Operator => None, // they say that it is enough
         };
         let ahead = instant.map_or(0, |instant| instant.saturating_sub(now.0));
+        let spread = self.options.spread;
+        let lead = spread.map_or(Micros(0), |_| lead(self.counts.arrived));
         let release = Release {
             phase: self.open,
             why,
             counts: self.counts.clone(),
             before: self.index.saturating_sub(self.counts.arrived),
             at: now,
-            delay: delay.max(Micros(ahead)),
+            delay: delay.max(Micros(ahead)).max(lead),
             crowded,
         };
         self.keep_release(release, effects);

@@ -86,6 +86,53 @@ fn each_user_hears_of_its_own_instant() {
     }
 }
 
+/// Whoever goes first would hear of its instant too late.
+#[test]
+fn users_are_told_when_they_go_before_anybody_goes() {
+    let server = RedisServer::start();
+    for is_redis in [false, true] {
+        let (option, _) = soon(Duration::from_secs(2));
+        let more = format!("{MINUTE}{option}");
+        let json = if is_redis {
+            with(&server, "ahead", 3, &more)
+        } else {
+            memory(3, &more)
+        };
+        let process = Process::start();
+        let barrier = process.open(&json).expect("open");
+        let watching = process.submit(&barrier, Call::Wait(Phase(0), None, LIMIT));
+        let calls: Vec<_> = (1..=3)
+            .map(|n| process.submit(&barrier, waiting(n)))
+            .collect();
+        for call in &calls {
+            process.done(*call).expect("it is told");
+        }
+        // Who comes back meanwhile is told the same, and what it goes by is known.
+        let again = process.submit(&barrier, waiting(2));
+        let mine = turn(&process, &barrier, calls[1], 0);
+        assert_eq!(turn(&process, &barrier, again, 0), mine);
+        assert!(process.silent(watching) && barrier.status().released.is_empty());
+        process.over(watching);
+        assert_eq!(process.behind(), [0; 0], "told after the release");
+        process.check();
+    }
+}
+
+#[test]
+fn between_the_decision_and_the_first_instant_is_time_to_tell_all() {
+    let server = RedisServer::start();
+    for json in [memory(100, MINUTE), with(&server, "lead", 100, MINUTE)] {
+        let process = Process::start();
+        let barrier = process.open(&json).expect("open");
+        for n in 1..=100 {
+            process.arrive(&barrier, n).expect("recorded");
+        }
+        process.released(&barrier, 0);
+        let info = barrier.release_info(Phase(0)).expect("released");
+        assert!(info.delay_ms >= 10.4, "{info:?}");
+    }
+}
+
 #[test]
 fn users_of_two_processes_take_turns_in_each_phase() {
     let server = RedisServer::start();

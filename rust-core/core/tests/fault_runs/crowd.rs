@@ -18,11 +18,22 @@ pub(crate) const BOUND: Duration = Duration::from_secs(25);
 /// How long an arrival waits at most: some go by the release, some give up.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// The same where a killed process has to have been silent for long: 15 s, and until the next heartbeat of another one.
+const BOUND_SILENCE: Duration = Duration::from_secs(25 + 20);
+
 /// When the trouble ended.
-#[derive(Debug, Default)]
-pub(crate) struct Calm(Mutex<Option<Instant>>);
+#[derive(Debug)]
+pub(crate) struct Calm(Mutex<Option<Instant>>, Duration);
 
 impl Calm {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let silence = plan.running && plan.killed.is_some();
+        Self(
+            Mutex::default(),
+            if silence { BOUND_SILENCE } else { BOUND },
+        )
+    }
+
     /// It begins when the answer is dropped.
     pub(crate) const fn at_the_end(&self) -> Begin<'_> {
         Begin(self)
@@ -34,7 +45,7 @@ impl Calm {
 
     /// It has been calm for so long that whatever is still awaited hangs.
     pub(crate) fn too_long(&self) -> bool {
-        self.since().is_some_and(|at| at.elapsed() > BOUND)
+        self.since().is_some_and(|at| at.elapsed() > self.1)
     }
 }
 
@@ -112,7 +123,11 @@ impl<'a> Crowd<'a> {
 
     fn one_phase(&mut self, target: u32, first: bool, reported: &mut Vec<u32>) -> Vec<u32> {
         let mut leavers = Vec::new();
+        let mut has_ended = false;
         let mut members = self.members.clone();
+        if self.plan.ends {
+            members.iter().for_each(|n| self.process.runs(*n, true));
+        }
         let last = target + 1 == self.plan.phases;
         let holdout = self.plan.holdout.filter(|_| last);
         if let Some(at) = members.iter().position(|n| Some(*n) == holdout) {
@@ -133,6 +148,17 @@ impl<'a> Crowd<'a> {
                     .until(|_| None::<()>, || self.calm.since().is_some());
             } else {
                 std::thread::sleep(self.plan.gap.mul_f64(self.rng.random()));
+            }
+            // A few end, but never so many that nobody is left to meet.
+            if self.plan.ends
+                && !has_ended
+                && Some(n) != holdout
+                && self.members.len() > 2
+                && self.rng.random_bool(0.1)
+            {
+                has_ended = true;
+                self.process.runs(n, false);
+                continue;
             }
             // A few leave, but never so many that nobody is left to meet.
             let may_leave = self.plan.leaves && leavers.is_empty() && self.members.len() > 2;

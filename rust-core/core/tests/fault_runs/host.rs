@@ -1,8 +1,8 @@
 //! One process: an engine, every call that was made of it, and everything that was heard of it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use barrier_core::engine::{Barrier, Call, Emission, Engine, Limit, Sink, Submitted};
@@ -131,7 +131,9 @@ pub(crate) struct Process {
     ear: Arc<Ear>,
     next: AtomicU64,
     made: Mutex<Vec<Made>>,
-    dead: AtomicBool,
+    dead: OnceLock<Instant>,
+    /// Who has ended at some time where whoever runs is expected.
+    ended: Mutex<BTreeSet<u32>>,
 }
 
 impl Process {
@@ -148,7 +150,8 @@ impl Process {
             ear,
             next: AtomicU64::new(1),
             made: Mutex::default(),
-            dead: AtomicBool::new(false),
+            dead: OnceLock::new(),
+            ended: Mutex::default(),
         }
     }
 
@@ -280,12 +283,32 @@ impl Process {
 
     /// Its way to the server is cut for good by now: it can say nothing more, as if the system had ended it.
     pub(crate) fn kill(&self) {
-        self.dead.store(true, Ordering::Release);
+        let _ = self.dead.set(Instant::now());
         self.engine.close(Duration::ZERO);
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
+        self.dead.get().is_some()
+    }
+
+    /// When it was killed.
+    pub(crate) fn died(&self) -> Option<Instant> {
+        self.dead.get().copied()
+    }
+
+    /// The participant runs from now on, or does not any more.
+    pub(crate) fn runs(&self, participant: u32, begins: bool) {
+        if !begins {
+            lock(&self.ended).insert(participant);
+        }
+        let id = Participant::new(&participant.to_string()).expect("a number");
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        drop(self.barrier.submit(Call::Runs(id, begins), token));
+    }
+
+    /// Those who ended at some time.
+    pub(crate) fn ended(&self) -> BTreeSet<u32> {
+        lock(&self.ended).clone()
     }
 }
 

@@ -16,6 +16,7 @@ mod support;
 mod redis_cluster;
 
 mod crowd;
+#[path = "../support/ground.rs"]
 mod ground;
 mod host;
 mod plan;
@@ -35,8 +36,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use barrier_core::engine::BrokenBy;
-use ground::Ground;
-use plan::{KINDS, Place, Plan};
+use ground::{Ground, Place};
+use plan::{KINDS, Plan};
 use run::Figures;
 use verdict::Wrong;
 
@@ -83,6 +84,7 @@ struct Totals {
     on_replica: u64,
     on_cluster: u64,
     contested: u64,
+    running: u64,
     broken: [u64; 3],
     sum: Figures,
     wrong: Vec<(u64, Wrong, String)>,
@@ -96,6 +98,7 @@ impl Totals {
         self.on_replica += u64::from(plan.place == Place::WithReplica);
         self.on_cluster += u64::from(plan.place == Place::Cluster);
         self.contested += u64::from(!plan.contested.is_empty());
+        self.running += u64::from(plan.running);
         let by = [BrokenBy::Abort, BrokenBy::MaxFailures, BrokenBy::Timeout];
         for (n, by) in self.broken.iter_mut().zip(by) {
             *n += u64::from(figures.broken == Some(by));
@@ -145,6 +148,7 @@ impl Totals {
             "with participants that two processes claim",
             self.contested.to_string(),
         );
+        row("that expect whoever runs", self.running.to_string());
         row("first seed", first.to_string());
         row("duration", format!("{} s", took.as_secs()));
         row("participants", self.sum.participants.to_string());
@@ -230,7 +234,7 @@ impl Work {
             if self.runs == 1 {
                 println!("{plan:#?}");
             }
-            ground.prepare(&plan);
+            ground.prepare(plan.place, &plan.run_id());
             self.running()
                 .insert(job, (seed, Instant::now(), ground.ports()));
             let run = AssertUnwindSafe(|| run::run(&plan, &mut ground, runtime.handle()));

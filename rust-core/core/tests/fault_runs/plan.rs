@@ -8,30 +8,10 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use crate::ground::{Failover, Place};
+
 /// The time over which users go.
 pub(crate) const SPREAD_MS: i64 = 1000;
-
-/// Where the barrier's record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// On one server.
-    Alone,
-    /// On a server with a replica that takes over.
-    WithReplica,
-    /// On a cluster of three, whose slot moves.
-    Cluster,
-}
-
-/// How a replica takes over. Afterwards the address leads to it, and the old primary is its replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failover {
-    /// By hand: it has everything.
-    Planned,
-    /// It has not heard of what was written last, for so long.
-    Behind(Duration),
-    /// The primary was killed.
-    Crash,
-}
 
 /// Something that happens to the server, to a process or to its way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +130,10 @@ pub(crate) struct Plan {
     /// 1 for a one-shot barrier.
     pub(crate) phases: u32,
     pub(crate) quorum: Option<Quorum>,
+    /// Whoever runs is expected, and nobody else; here that is everybody, but for those who end.
+    pub(crate) running: bool,
+    /// Some of those who run end without an outcome, and begin again in the next phase.
+    pub(crate) ends: bool,
     /// Users of a release go one after the other, within [`SPREAD_MS`].
     pub(crate) spread: bool,
     pub(crate) leaves: bool,
@@ -216,6 +200,8 @@ impl Plan {
             parties,
             phases,
             quorum,
+            running: false,
+            ends: false,
             // From a sequence of its own: the faults of the seeds that are known stay what they are.
             spread: StdRng::seed_from_u64(!seed).random_bool(0.3),
             leaves: rng.random_bool(0.3),
@@ -239,6 +225,7 @@ impl Plan {
         if processes > 1 {
             plan.quarrel(rng, amnesia, span);
         }
+        plan.run();
         if rng.random_bool(0.06) {
             let whom = rng.random_range(0..processes);
             plan.faults
@@ -284,6 +271,22 @@ impl Plan {
         }
     }
 
+    /// In some runs those are expected who run. From a sequence of its own, as the spread.
+    fn run(&mut self) {
+        let mut own = StdRng::seed_from_u64(self.seed ^ 0x72_75_6e);
+        self.running = own.random_bool(0.15);
+        if !self.running {
+            return;
+        }
+        self.ends = own.random_bool(0.5);
+        self.quorum = None; // there is no number that it could be a part of
+        // Two processes that claim one participant both run it, and one of them never has its outcome.
+        self.contested.clear();
+        if matches!(self.expiry, Expiry::Release(_) | Expiry::Abort(_)) {
+            self.expiry = Expiry::Never; // users of a killed process are waited for until it has been silent for long
+        }
+    }
+
     pub(crate) const fn cyclic(&self) -> bool {
         self.phases > 1
     }
@@ -293,6 +296,7 @@ impl Plan {
         self.quorum.is_none()
             && !matches!(self.expiry, Expiry::Release(_))
             && (self.contested.is_empty() || !self.cyclic())
+            && (!self.running || !self.ends && !self.forgets() && self.killed.is_none())
     }
 
     /// Somebody or something may break the barrier.
@@ -328,7 +332,9 @@ impl Plan {
     /// Those of a killed process for whom another one speaks. They are known by then, or fail.
     pub(crate) fn inherited(&self) -> Vec<u32> {
         match self.killed {
-            Some(killed) if !self.cyclic() && !self.forgets() => self.members(killed).collect(),
+            Some(killed) if !self.cyclic() && !self.forgets() && !self.running => {
+                self.members(killed).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -370,11 +376,15 @@ impl Plan {
         } else {
             String::new()
         };
+        let parties = if self.running {
+            r#"{"running":["users"]}"#.to_owned()
+        } else {
+            self.parties.to_string()
+        };
         format!(
-            r#"{{"store":"{store}","runId":"{}","name":"default","parties":{},"cyclic":{},
+            r#"{{"store":"{store}","runId":"{}","name":"default","parties":{parties},"cyclic":{},
                 "reasons":["login"],"ttlMs":{TTL_MS},"connectTimeoutMs":1000,"opTimeoutMs":{}{release}{spread}{on_timeout}{max_failures}}}"#,
             self.run_id(),
-            self.parties,
             self.cyclic(),
             self.op_timeout.as_millis()
         )

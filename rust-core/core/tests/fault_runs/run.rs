@@ -10,10 +10,11 @@ use barrier_core::session::Done as CallDone;
 use tokio::runtime::Handle;
 
 use crate::crowd::{Calm, Crowd};
-use crate::ground::Ground;
+use crate::ground::{Ground, Place};
 use crate::host::{Process, arrival, failure};
-use crate::plan::{Place, Plan, TTL_MS};
+use crate::plan::{Plan, TTL_MS};
 use crate::proxy::Proxy;
+use crate::redis_cluster::until;
 use crate::trouble::{self, Scene};
 use crate::verdict::{self, Finding, Truth, Wrong};
 
@@ -50,9 +51,12 @@ pub(crate) fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> Figures
         .iter()
         .map(|proxy| Process::start(&plan.options(&ground.url(proxy)), plan.batch_max))
         .collect();
-    let calm = Calm::default();
+    let calm = Calm::new(plan);
     if !open(&processes, &mut figures.found) {
         return figures;
+    }
+    if plan.running {
+        all_run(plan, ground, &processes);
     }
     std::thread::scope(|scope| {
         for (at, process) in processes.iter().enumerate() {
@@ -129,6 +133,25 @@ fn open(processes: &[Process], found: &mut Vec<Finding>) -> bool {
         }
     }
     true
+}
+
+/// All participants begin; the store knows before the first of them reports.
+fn all_run(plan: &Plan, ground: &Ground, processes: &[Process]) {
+    for (at, process) in processes.iter().enumerate() {
+        plan.members(at).for_each(|n| process.runs(n, true));
+    }
+    let key = format!("K6_BARRIER_STATE:{}", plan.suffix());
+    let mut connection = ground.connection();
+    until("the store knows who runs", || {
+        let record: BTreeMap<String, String> = redis::cmd("HGETALL")
+            .arg(&key)
+            .query(&mut connection)
+            .expect("the test's own server");
+        let of_processes = record.iter().filter(|(field, _)| field.starts_with("@p:"));
+        let running =
+            of_processes.filter_map(|(_, text)| text.split('|').nth(8)?.parse::<u32>().ok());
+        running.sum::<u32>() == plan.parties
+    });
 }
 
 /// Every call ends, and whoever asks again is told what stands.

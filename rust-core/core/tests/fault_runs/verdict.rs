@@ -454,6 +454,10 @@ pub(crate) fn releases(
             releases.reasons.insert(phase.0, info.reason);
             let (begun, arrived) = truth.begun(phase.0, *instant);
             let early = match info.reason {
+                Why::All if plan.running => {
+                    let gone = || gone(plan, processes, truth, phase.0, *instant);
+                    begun == 0 || !plan.forgets() && begun + gone() < plan.parties
+                }
                 Why::All => begun < plan.parties,
                 Why::Quorum => {
                     let quorum = plan
@@ -484,6 +488,30 @@ pub(crate) fn releases(
         }
     }
     releases
+}
+
+/// A killed process is waited for at least so long: 15 s from when it was heard last, which may have been a while before.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How many without an outcome in the phase need not have been waited for where whoever runs is expected: those who ended, for the store
+/// may not have heard of it when they began again, and those of a killed process after a while.
+fn gone(plan: &Plan, processes: &[Process], truth: &Truth, phase: u32, by: Instant) -> u32 {
+    let mut gone = BTreeSet::new();
+    for (at, process) in processes.iter().enumerate() {
+        if process.died().is_some_and(|died| died + SILENCE < by) {
+            gone.extend(plan.members(at));
+        } else {
+            gone.extend(process.ended());
+        }
+    }
+    let has_outcome = |n: &u32| truth.of(phase).any(|(one, _)| one == n);
+    let left = |n: &u32| {
+        truth
+            .left
+            .get(n)
+            .is_some_and(|l| l.iter().any(|(from, _)| *from <= phase))
+    };
+    count(gone.iter().filter(|n| !has_outcome(n) && !left(n)))
 }
 
 fn show(truth: &Truth, phase: u32) -> String {

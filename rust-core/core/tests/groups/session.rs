@@ -210,6 +210,7 @@ fn of_a_user_whose_calls_have_ended_only_that_it_leaves_is_said() {
         let said = |item: &Item| match item {
             Item::Join { participant, .. } => format!("join {participant}"),
             Item::Leave { participant, .. } => format!("leave {participant}"),
+            Item::GiveUp { participant, .. } => format!("give up {participant}"),
             other => format!("{other:?}"),
         };
         let said: Vec<_> = items.iter().map(said).collect();
@@ -261,6 +262,65 @@ fn a_time_out_waits_while_no_group_forms() {
     assert_eq!(scene.unanswered(0, LOOK), [call]);
 }
 
+/// Process 1 has heard of the group of a, and the store has lost it before process 0 could hear of it.
+fn lost_before_the_other_heard() -> Scene {
+    let mut scene = Scene::new(2, "throw", 2);
+    scene.join(0, "a", true);
+    scene.exchange();
+    scene.join(1, "b", false);
+    while scene.say(1) {}
+    assert_eq!(scene.ends(1), ["1: a+b"]);
+    scene.store = GroupStore::default();
+    scene.reconnect(0);
+    while scene.say(0) {}
+    assert!(scene.processes[0].session.is_settling());
+    scene
+}
+
+#[test]
+fn who_gives_up_while_no_group_forms_hears_first_of_what_others_know() {
+    let mut scene = lost_before_the_other_heard();
+    scene.expire(0);
+    while scene.say(0) {}
+    assert_eq!(scene.ends(0), [""; 0], "the other has yet to speak");
+    assert!(scene.unanswered(0, 60 * LOOK).is_empty(), "it will");
+    scene.reconnect(1);
+    scene.exchange();
+    assert_eq!(scene.ends(0), ["1: a+b"]);
+
+    let mut scene = lost_before_the_other_heard();
+    let mut events = Vec::new();
+    let ticket = Ticket::new(7, None, Arc::new(Lost));
+    let session = &mut scene.processes[0].session;
+    session.leave(&participant("a"), ticket, &mut events);
+    while scene.say(0) {}
+    assert_eq!(scene.ends(0), [""; 0], "the other has yet to speak");
+    scene.reconnect(1);
+    scene.exchange();
+    assert_eq!(scene.ends(0), ["1: a+b", "7: left false"]);
+}
+
+#[test]
+fn who_gives_up_while_no_group_forms_does_so_when_groups_form() {
+    let mut scene = Scene::new(3, "throw", 2);
+    scene.join(0, "a", true);
+    scene.exchange();
+    scene.store = GroupStore::default();
+    scene.reconnect(0);
+    while scene.say(0) {}
+    scene.expire(0);
+    while scene.say(0) {}
+    // The store loses its memory once more meanwhile.
+    scene.store = GroupStore::default();
+    scene.reconnect(0);
+    while scene.say(0) {}
+    assert_eq!(scene.ends(0), [""; 0]);
+    scene.reconnect(1);
+    scene.exchange();
+    assert_eq!(scene.ends(0), ["1: too long"]);
+    assert!(scene.store.look().1.is_empty(), "its place is free");
+}
+
 #[test]
 fn a_process_that_says_again_what_it_knows_does_not_fail_its_users() {
     let mut scene = Scene::new(2, "throw", 2);
@@ -270,6 +330,9 @@ fn a_process_that_says_again_what_it_knows_does_not_fail_its_users() {
     scene.say(0);
     scene.expire(0);
     assert!(scene.unanswered(0, 60 * LOOK).is_empty(), "it speaks");
+    scene.exchange();
+    assert_eq!(scene.ends(0), [""; 0], "the other may know of its group");
+    scene.processes[0].session.want_beat(); // as often as it asks while others are waited for
     scene.exchange();
     assert_eq!(scene.ends(0), ["1: too long"]);
 }

@@ -296,6 +296,26 @@ fn whose_time_is_over_is_released_with_those_who_wait_and_who_leaves_is_not() {
 }
 
 #[test]
+fn who_gives_up_does_so_when_groups_form() {
+    over_both(|store| {
+        let mut one = Speaker::comes(store, "throw");
+        one.item(store, Item::Said);
+        let mut slow = Speaker::comes(store, "throw");
+        let gives_up = |store: &mut dyn Store, one: &mut Speaker, join| {
+            let participant = participant("a");
+            one.item(store, Item::GiveUp { join, participant }).answer
+        };
+        one.joins(store, "a");
+        let joined = Join::from(one.number) - 1;
+        assert_eq!(gives_up(store, &mut one, joined), waits());
+        assert!(!slow.item(store, Item::Said).settling || !one.beats(store).settling);
+        let left = Answer::Items(vec![ItemAnswer::Left]);
+        assert_eq!(gives_up(store, &mut one, joined), left);
+        assert_eq!(one.beats(store).waiting, 0);
+    });
+}
+
+#[test]
 fn a_crowd_forms_its_groups_in_parts() {
     over_both_releasing(|store| {
         let mut one = Speaker::comes(store, "release");

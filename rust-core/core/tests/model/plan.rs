@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) on_timeout: OnTimeout,
     /// In ms since the epoch: long past, or long ahead.
     pub(crate) release_at: Option<i64>,
+    /// Users of a release go one after the other.
+    pub(crate) spread: bool,
     pub(crate) steps: u32,
     /// Small ones, so that several are on their way at once.
     pub(crate) batch_max: usize,
@@ -65,6 +67,7 @@ impl Plan {
             // From a sequence of its own: those of the seeds that are known stay what they are.
             release_at: [None, None, Some(PAST), Some(AHEAD)]
                 [StdRng::seed_from_u64(!seed).random_range(0..4)],
+            spread: StdRng::seed_from_u64(seed ^ 0x73_7072).random_bool(0.3),
             steps: rng.random_range(50..400),
             batch_max: rng.random_range(1..=4),
         }
@@ -88,13 +91,18 @@ impl Plan {
         let release_at = self
             .release_at
             .map_or(String::new(), |ms| format!(r#","releaseAt":{ms}"#));
+        let spread = if self.spread {
+            r#","spread":{"pace":{"rate":100}}"#
+        } else {
+            ""
+        };
         let parties = self.running.map_or(self.parties.to_string(), |n| {
             format!(r#"{{"running":["users"],"atLeast":{n}}}"#)
         });
         let on_timeout = format!("{:?}", self.on_timeout).to_lowercase();
         let json = format!(
             r#"{{"name":"model","parties":{},"cyclic":{},"store":"redis://127.0.0.1","runId":"r","reasons":["login"],
-               "onTimeout":"{on_timeout}"{release}{max}{release_at}}}"#,
+               "onTimeout":"{on_timeout}"{release}{max}{release_at}{spread}}}"#,
             parties, self.cyclic
         );
         let mut options = BarrierOptions::from_json(json.as_bytes()).expect("valid options");

@@ -14,6 +14,8 @@ pub(crate) trait Store {
     fn wipe(&mut self);
     fn save(&mut self);
     fn roll_back(&mut self);
+    /// The clock is set by so many microseconds, or nobody says anything for so long.
+    fn pass(&mut self, micros: i64);
     /// What outside readers see of those who arrived in the phase, where there are outside readers.
     fn joined(&mut self, _phase: Phase) -> Option<BTreeSet<String>> {
         None
@@ -49,7 +51,25 @@ impl Store for Memory {
     fn roll_back(&mut self) {
         self.store = self.saved.clone();
     }
+
+    fn pass(&mut self, micros: i64) {
+        self.now += micros;
+    }
 }
+
+/// The script over a clock that can be set.
+fn with_clock(source: &str) -> String {
+    let clock = "local time = redis.call('TIME')";
+    let set = format!(
+        "{clock}\ntime[1] = string.format('%d', time[1] + (redis.call('GET', '{AHEAD}') or 0))"
+    );
+    let source_with = source.replace(clock, &set);
+    assert_ne!(source_with, source, "the script asks for the time");
+    source_with
+}
+
+/// By how many seconds it is ahead.
+const AHEAD: &str = "seconds-ahead";
 
 /// The real script in a real server; with `twin`, every answer is compared with the memory store's.
 pub(crate) struct Real<'a> {
@@ -57,6 +77,7 @@ pub(crate) struct Real<'a> {
     scripts: Scripts,
     twin: Option<(MemoryStore, MemoryStore)>,
     saved: Vec<(String, Vec<u8>)>,
+    ahead: i64,
 }
 
 impl<'a> Real<'a> {
@@ -71,9 +92,10 @@ impl<'a> Real<'a> {
             .expect("the test's own server");
         Self {
             connection,
-            scripts: Scripts::with_source(options, source),
+            scripts: Scripts::with_source(options, &with_clock(source)),
             twin: compare.then(Default::default),
             saved: Vec::new(),
+            ahead: 0,
         }
     }
 }
@@ -114,6 +136,16 @@ impl Store for Real<'_> {
         if let Some((twin, _)) = &mut self.twin {
             *twin = MemoryStore::default();
         }
+        self.pass(0);
+    }
+
+    fn pass(&mut self, micros: i64) {
+        self.ahead += micros / 1_000_000;
+        redis::cmd("SET")
+            .arg(AHEAD)
+            .arg(self.ahead)
+            .exec(self.connection)
+            .expect("the test's own server");
     }
 
     fn save(&mut self) {
@@ -151,6 +183,7 @@ impl Store for Real<'_> {
         if let Some((twin, saved)) = &mut self.twin {
             *twin = saved.clone();
         }
+        self.pass(0);
     }
 }
 

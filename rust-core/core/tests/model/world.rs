@@ -16,6 +16,9 @@ use crate::stores::Store;
 
 mod running;
 
+/// Whose release is spread are told so long before, in microseconds.
+const LEAD_MIN: i64 = 10_000;
+
 struct Process {
     session: Session,
     connected: bool,
@@ -50,6 +53,8 @@ pub(crate) struct World<'a> {
     furthest: Phase,
     /// The phases whose release the store has decided.
     decided: BTreeSet<Phase>,
+    /// Nobody said anything for long.
+    stood_still: bool,
     traced: bool,
 }
 
@@ -85,6 +90,7 @@ impl<'a> World<'a> {
             indices: BTreeMap::new(),
             furthest: Phase(0),
             decided: BTreeSet::new(),
+            stood_still: false,
             traced: std::env::var_os("K6_BARRIER_MODEL_TRACE").is_some(),
         }
     }
@@ -135,6 +141,19 @@ impl<'a> World<'a> {
                 let token = self.token();
                 self.processes[p].pending.insert(token);
                 self.with_events(p, |s, e| s.abort("enough", token.into(), e));
+            }
+            57 if self.plan.running.is_some() && !self.stood_still => {
+                // Once: after a second time somebody may have been silent for too long.
+                self.stood_still = true;
+                // Who asks for the first time whether others are alive goes by the clock.
+                let back = if self.processes.iter().all(|p| p.session.is_live()) {
+                    30
+                } else {
+                    0
+                };
+                let seconds = self.rng.random_range(-back..=30);
+                self.trace(|| format!("nobody says anything for {seconds} s"));
+                self.store.pass(seconds * 1_000_000);
             }
             _ => self.exchange(p),
         }
@@ -372,6 +391,8 @@ impl<'a> World<'a> {
         } else if !lost {
             assert!(release.delay.0 < AHEAD, "held for no reason: {text}");
         }
+        let lead = i64::from(self.plan.spread) * LEAD_MIN;
+        assert!(lost || release.delay.0 >= lead, "told too late: {text}");
         if !lost && !self.plan.amnesia {
             let told = self.indices.get(&n).into_iter().flatten();
             for index in told {

@@ -1,6 +1,9 @@
 //! A real redis-server of the test's own, on a free port, in a folder of its own, gone when dropped.
 #![allow(dead_code)] // each test file uses a part of it
 
+#[path = "children.rs"]
+mod children;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -130,7 +133,8 @@ impl Drop for RedisServer {
 }
 
 fn spawn(binary: &Path, port: u16, folder: &Path, more: &[String]) -> Child {
-    Command::new(binary)
+    let mut command = Command::new(binary);
+    command
         .args([
             "--port",
             &port.to_string(),
@@ -143,8 +147,8 @@ fn spawn(binary: &Path, port: u16, folder: &Path, more: &[String]) -> Child {
         .arg(folder)
         .args(more)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
+        .stderr(Stdio::null());
+    children::spawn(command)
         .unwrap_or_else(|e| panic!("{} starts ({e}); install redis-server", binary.display()))
 }
 

@@ -365,10 +365,13 @@ impl Barrier {
         Status::of(&state, &self.options, clock.as_deref())
     }
 
-    /// How the phase was released, once its instant has come; of the newest 16 phases.
+    /// How the phase was released, once its instant has come, or its users have been told theirs; of the newest 16 phases.
     #[must_use]
     pub fn release_info(&self, phase: Phase) -> Option<ReleaseInfo> {
         let state = self.state.lock();
+        if let Some(info) = state.announced.get(&phase) {
+            return Some(info.clone());
+        }
         let newest = state.fired.keys().next_back()?;
         if phase.0 + RELEASES_KEPT <= newest.0 {
             return None; // a later one's would be another

@@ -20,14 +20,14 @@ const DISTANT: Duration = Duration::from_secs(1);
 
 impl Barrier {
     /// A release became known: it fires at its instant, but no later than its delay after it became known, so that a step
-    /// of the server's clock can hold nobody.
+    /// of the server's clock can hold nobody. Those who go one after the other are told their instants before.
     pub(super) fn released(&self, state: &mut State, release: Release, news: &mut Vec<Emission>) {
         let now = Instant::now();
         let delay: Duration = release.delay.into();
         let latest = now + delay;
         let mut due = self.due(&release, now).min(latest);
         if due <= now && state.due == 0 {
-            self.fire(state, &release, now, due, news);
+            self.fire(state, &release, now, epoch_micros(due), news);
             return;
         }
         state.due += 1;
@@ -42,6 +42,10 @@ impl Barrier {
                 };
                 due = me.due(&release, Instant::now()).min(latest);
             }
+            let at = epoch_micros(due); // fixed from here on: some may be told theirs, reckoned from it
+            if let Some(me) = me.upgrade() {
+                me.announce(&release, now, at);
+            }
             // Tokio's timer has whole milliseconds and rounds up: the last one is waited for with a finer clock.
             tokio::time::sleep_until((due - Duration::from_millis(2).min(delay)).into()).await;
             while Instant::now() < due {
@@ -54,7 +58,7 @@ impl Barrier {
                     return; // nothing comes after the news of that
                 }
                 let mut news = Vec::new();
-                me.fire(&mut state, &release, now, due, &mut news);
+                me.fire(&mut state, &release, now, at, &mut news);
                 me.tell_broken(&mut state, &mut news);
                 state.outbox.append(&mut news);
                 me.tell(state);
@@ -80,29 +84,27 @@ impl Barrier {
         }
     }
 
+    pub(super) fn info_of(&self, release: &Release, received: Instant, at: i64) -> ReleaseInfo {
+        let parties = self.options.shared.parties.of(&release.counts, 0);
+        ReleaseInfo::of(release, at, epoch_micros(received), parties)
+    }
+
     fn fire(
         &self,
         state: &mut State,
         release: &Release,
         received: Instant,
-        due: Instant,
+        at: i64,
         news: &mut Vec<Emission>,
     ) {
         let phase = release.phase;
-        let at = epoch_micros(due);
         let newest = state.fired.keys().next_back().copied();
-        state.fired.insert(
-            phase,
-            ReleaseInfo::of(
-                release,
-                at,
-                epoch_micros(received),
-                self.options.shared.parties.of(&release.counts, 0),
-            ),
-        );
+        let info = self.info_of(release, received, at);
+        state.announced.remove(&phase);
+        state.fired.insert(phase, info);
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);
-        self.draw_up(state, release, at);
+        self.draw_up(state, release, at); // as it was announced, where it was
         // Before the news for all: who wakes by that has no answer of its own to wait for.
         for (ticket, answered) in std::mem::take(&mut state.held) {
             news.extend(state.now_or_held(ticket, answered).now());

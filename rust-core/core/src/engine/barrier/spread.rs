@@ -1,5 +1,7 @@
 //! Users of a release that go one after the other: each hears of its instant when the release's has come.
 
+use std::time::Instant;
+
 use crate::clock::wall_micros;
 use crate::engine::news::Emission;
 use crate::ids::{Participant, Phase};
@@ -17,6 +19,27 @@ impl Barrier {
     pub(super) fn in_turn(&self, participant: Option<&Participant>) -> Option<Participant> {
         let spread = self.options.shared.spread.is_some();
         participant.filter(|_| spread).cloned()
+    }
+
+    /// Tells those who go one after the other their instants, before the first of these. Without that the first ones hear of
+    /// theirs too late, since telling 10,000 users takes some milliseconds.
+    pub(super) fn announce(&self, release: &Release, received: Instant, at: i64) {
+        if self.options.shared.spread.is_none() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let newest = state.fired.keys().next_back();
+        if state.gone || newest.is_some_and(|newest| *newest >= release.phase) {
+            return;
+        }
+        let info = self.info_of(release, received, at);
+        state.announced.insert(release.phase, info);
+        self.draw_up(&mut state, release, at);
+        let mut news = Vec::new();
+        let calls = state.waiting.take_in_turn(release.phase);
+        state.take_turns(calls, &mut news);
+        state.outbox.append(&mut news);
+        self.tell(state);
     }
 
     /// Reckons when the arrivals of a release go whose instant is `at`.

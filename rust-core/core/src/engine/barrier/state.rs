@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) outbox: Vec<Emission>,
     /// Phases whose release instant has come.
     pub(super) fired: BTreeMap<Phase, ReleaseInfo>,
+    /// Releases whose users go one after the other and have been told when, although the first instant lies ahead.
+    pub(super) announced: BTreeMap<Phase, ReleaseInfo>,
     /// When the arrivals of a spread release go, as long as the last one has not gone.
     pub(super) timetables: BTreeMap<Phase, Timetable>,
     /// Releases whose instant lies ahead.
@@ -57,6 +59,7 @@ impl State {
             session,
             outbox: Vec::new(),
             fired: BTreeMap::new(),
+            announced: BTreeMap::new(),
             timetables: BTreeMap::new(),
             due: 0,
             held: Vec::new(),

@@ -56,6 +56,17 @@ pub(super) struct InTurn {
     pub(super) first: bool,
 }
 
+impl InTurn {
+    const fn new(ticket: Ticket, participant: Participant, phase: Phase, first: bool) -> Self {
+        Self {
+            ticket,
+            participant,
+            phase,
+            first,
+        }
+    }
+}
+
 /// What a release does to those who wait.
 #[derive(Default)]
 struct Freed {
@@ -87,18 +98,29 @@ impl Waiting {
                 continue; // it was not taken
             };
             match wait.own {
-                Some(participant) => freed.in_turn.push(InTurn {
-                    ticket,
-                    participant,
-                    phase: wait.phase,
-                    first: wait.first.unwrap_or(false),
-                }),
+                Some(participant) => {
+                    let first = wait.first.unwrap_or(false);
+                    freed
+                        .in_turn
+                        .push(InTurn::new(ticket, participant, wait.phase, first));
+                }
                 None => freed.at_once.push(ticket),
             }
         }
         let left = self.0.iter().filter(|(_, wait)| wait.phase <= phase);
         freed.owed = left.map(|(token, _)| *token).collect();
         freed
+    }
+
+    /// Those of them alone who go at instants of their own.
+    pub(super) fn take_in_turn(&mut self, phase: Phase) -> Vec<InTurn> {
+        let mine = |wait: &Wait| wait.phase == phase && wait.own.is_some();
+        let waits = self.take_waits(mine);
+        let in_turn = waits.filter_map(|wait| {
+            let first = wait.first.unwrap_or(false);
+            Some(InTurn::new(wait.ticket?, wait.own?, wait.phase, first))
+        });
+        in_turn.collect()
     }
 
     /// Those whose arrival is acknowledged, of which this holds.
@@ -176,7 +198,7 @@ impl Barrier {
         let answered = match state.session.report(participant, arrival, explicit, ticket) {
             Err(error) => return Submitted::Done(Err(error)),
             Ok(Decision::Now(answered)) if answered.outcome == Outcome::Arrived => {
-                if state.has_fired(answered.phase) {
+                if state.has_told(answered.phase) {
                     return Submitted::Done(Ok(state.outcome_of(participant, answered)));
                 }
                 let wait = Wait {
@@ -230,7 +252,7 @@ impl Barrier {
         if let Err(error) = self.context.runtime() {
             return Submitted::Done(Err(error));
         }
-        if let Some(own) = participant.filter(|_| state.has_fired(phase))
+        if let Some(own) = participant.filter(|_| state.has_told(phase))
             && let Some(done) = state.turn_of(own, phase)
         {
             return Submitted::Done(Ok(done));
@@ -297,6 +319,11 @@ impl Barrier {
 impl State {
     fn has_fired(&self, phase: Phase) -> bool {
         self.fired.keys().next_back() >= Some(&phase)
+    }
+
+    /// Whether those who arrived in the phase have been told when they go.
+    fn has_told(&self, phase: Phase) -> bool {
+        self.has_fired(phase) || self.announced.contains_key(&phase)
     }
 
     /// The news of a release: whoever cannot go by it alone hears that before.

@@ -86,25 +86,13 @@ pub struct Group {
     me: Weak<Self>,
 }
 
-/// A group as one of its members is told of it, before the list of members, which is the same for all of them. Times are in
-/// milliseconds since the epoch.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Told {
-    group: u32,
-    index: u32,
-    size: usize,
-    reason: &'static str,
-    released_at: f64,
-    server_released_at: Option<f64>,
-    counted: u32,
-}
+/// A group as one of its members is told of it, before the list of members, which is the same for all of them: its number, the member's
+/// place, how many they are, why, when it formed in milliseconds since the epoch by the clocks of this process and of the server, and
+/// [`Placed::counted`]. A list, since each member reads it.
+type Told = (u32, u32, usize, &'static str, f64, Option<f64>, u32);
 
-#[derive(Serialize)]
-struct ToldMember<'a> {
-    participant: &'a str,
-    payload: Option<&'a str>,
-}
+/// A member as the others are told of it: who it is, and what it handed in.
+type ToldMember<'a> = (&'a str, Option<&'a str>);
 
 /// Groups as this process knows them.
 #[derive(Serialize)]
@@ -182,9 +170,9 @@ impl Group {
 
     // ---- calls ----
 
-    /// A user comes, and waits for its group. The token completes with the group as JSON: `group`, `index`, `size`, `reason`,
-    /// `releasedAt`, `serverReleasedAt`, `counted` (see [`Placed::counted`]) and `members`; with `{"left":true}` where the place was
-    /// given up meanwhile.
+    /// A user comes, and waits for its group. The token completes with the group as JSON, a list: its number, the member's place from
+    /// 1, how many they are, the reason, when it formed by this process's clock and by the server's (or null), [`Placed::counted`], and the
+    /// members, each a list of its participant and payload (or null); with `{"left":true}` where the place was given up meanwhile.
     ///
     /// # Errors
     /// The call was wrong from the start, and the token does not complete.
@@ -337,11 +325,9 @@ impl Group {
         let formed = &placed.formed;
         let bug = |e: serde_json::Error| Error::Bug(e.to_string());
         if last.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, formed)) {
-            let members = formed.members.iter().map(|m| ToldMember {
-                participant: m.participant.as_str(),
-                payload: m.payload.as_deref(),
-            });
-            let members: Vec<_> = members.collect();
+            let members = formed.members.iter();
+            let members = members.map(|m| (m.participant.as_str(), m.payload.as_deref()));
+            let members: Vec<ToldMember> = members.collect();
             let text = serde_json::to_string(&members).map_err(bug)?;
             *last = Some((Arc::clone(formed), text));
         }
@@ -355,20 +341,19 @@ impl Group {
                 (instant.map_or(at.0, epoch_micros), Some(ms(at.0)))
             }
         };
-        let told = Told {
-            group: formed.group,
-            index: placed.index,
-            size: formed.members.len(),
-            reason: formed.why.as_str(),
-            released_at: ms(here),
-            server_released_at: server,
-            counted: placed.counted,
-        };
-        let told = serde_json::to_string(&told).map_err(bug)?;
-        Ok(format!(
-            r#"{},"members":{members}}}"#,
-            told.trim_end_matches('}')
-        ))
+        let told: Told = (
+            formed.group,
+            placed.index,
+            formed.members.len(),
+            formed.why.as_str(),
+            ms(here),
+            server,
+            placed.counted,
+        );
+        let mut text = serde_json::to_string(&told).map_err(bug)?;
+        text.truncate(text.len() - 1);
+        text.extend([",", members, "]"]);
+        Ok(text)
     }
 
     /// Tells the host what is in the outbox, when the lock is free. Whoever tells already also tells what comes meanwhile.

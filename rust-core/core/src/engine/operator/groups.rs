@@ -14,9 +14,9 @@ use super::{Hub, Operator, asked};
 
 /// Most names of those who wait in one answer.
 const WAITING_SHOWN: usize = 10;
-/// So many places are looked at for them: whoever had the first ones may have gone.
-const PLACES_SEARCHED: i64 = 200;
-const FIELDS: &[&str; 7] = &["@opt", "@groups", "@procs", "@at", "@age", "@head", "@tail"];
+/// So many places of each process are looked at for them: whoever had the first ones may have gone.
+const PLACES_SEARCHED: i64 = 100;
+const FIELDS: &[&str; 5] = &["@opt", "@groups", "@procs", "@at", "@age"];
 
 /// Groups of one name as an operator sees them. Times are milliseconds since the epoch on the store's clock.
 #[derive(Serialize)]
@@ -34,12 +34,15 @@ struct GroupView {
 }
 
 /// What the record has of a process: its id, epoch, number, when it was heard last on the record's clock, whether it has gone and
-/// whether it has said what it knows, its life, and how many of its users wait.
+/// whether it has said what it knows, its life, how many of its users wait, and of how many of these the time is over, and between
+/// which two their places in the list of its life are.
 struct Seen {
     seen: i64,
     is_gone: bool,
     life: String,
     waits: usize,
+    head: i64,
+    tail: i64,
 }
 
 impl Seen {
@@ -50,6 +53,8 @@ impl Seen {
             is_gone: *words.get(4)? == "1",
             life: (*words.get(6)?).to_owned(),
             waits: words.get(7)?.parse().ok()?,
+            head: words.get(9)?.parse().ok()?,
+            tail: words.get(10)?.parse().ok()?,
         })
     }
 }
@@ -86,7 +91,7 @@ impl Operator {
         pipe.cmd("TIME");
         let (texts, ttl, time): (Vec<Option<String>>, Value, (i64, i64)) =
             asked(hub, pipe.query_async(&mut connection)).await?;
-        let [options, groups, processes, at, age, head, tail] =
+        let [options, groups, processes, at, age] =
             <[Option<String>; FIELDS.len()]>::try_from(texts)
                 .unwrap_or_default()
                 .map(Option::unwrap_or_default);
@@ -98,7 +103,6 @@ impl Operator {
         let shared: Shared = serde_json::from_str(&options).map_err(|_| unreadable())?;
         let groups = groups.parse().map_err(|_| unreadable())?;
         let (at, age) = (number(&at)?, number(&age)?);
-        let (head, tail) = (number(&head)?, number(&tail)?);
         let processes = processes.split_terminator(';').map(Seen::read);
         let processes: Vec<Seen> = processes.collect::<Option<_>>().ok_or_else(unreadable)?;
         // The record's own clock stands still while nobody speaks: a process that was killed last is found out by the server's.
@@ -106,14 +110,16 @@ impl Operator {
         let is_here = |p: &Seen| !p.is_gone && age + silence - p.seen < SILENT_MAX;
         let waiting = processes.iter().filter(|p| is_here(p)).map(|p| p.waits);
         let waiting: usize = waiting.sum();
-        let here = |life: &str| processes.iter().any(|p| is_here(p) && p.life == life);
-
         let mut waiting_ids = Vec::new();
-        let last = tail.min(head.saturating_add(PLACES_SEARCHED));
-        if waiting > 0 && head < last {
+        let here = processes.iter().filter(|p| is_here(p) && p.waits > 0);
+        let places = here.flat_map(|p| {
+            let last = p.tail.min(p.head.saturating_add(PLACES_SEARCHED));
+            (p.head + 1..=last).map(|k| format!("@n:{}:{k}", p.life))
+        });
+        let places: Vec<String> = places.collect();
+        if !places.is_empty() {
             let mut ask = redis::cmd("HMGET");
-            ask.arg(&key);
-            (head + 1..=last).for_each(|n| _ = ask.arg(format!("@n:{n}")));
+            ask.arg(&key).arg(places);
             let named: Vec<Option<String>> = asked(hub, ask.query_async(&mut connection)).await?;
             let named: Vec<String> = named.into_iter().flatten().collect();
             let mut ask = redis::cmd("HMGET");
@@ -123,14 +129,14 @@ impl Operator {
                 true => Vec::new(),
                 false => asked(hub, ask.query_async(&mut connection)).await?,
             };
-            // A place is its number, the life of its process in the record, and more.
-            let waits = |place: &Option<String>| {
-                let life = place.as_ref().and_then(|text| text.split(' ').nth(1));
-                life.is_some_and(here)
-            };
-            let there = named.into_iter().zip(places);
-            let there = there.filter(|(_, place)| waits(place)).map(|(id, _)| id);
-            waiting_ids = there.take(WAITING_SHOWN).collect();
+            // A place begins with its number in the order in which all came.
+            let number =
+                |place: Option<String>| -> Option<u64> { place?.split(' ').next()?.parse().ok() };
+            let there = places.into_iter().zip(named);
+            let mut there: Vec<_> = there.filter_map(|(p, id)| Some((number(p)?, id))).collect();
+            there.sort_unstable();
+            let first = there.into_iter().take(WAITING_SHOWN);
+            waiting_ids = first.map(|(_, id)| id).collect();
         }
         let heard = processes.iter().map(|p| ms(at - (age - p.seen)));
         Ok(Some(GroupView {

@@ -56,6 +56,22 @@ impl Session {
             }
             _ => {}
         }
+        if self.gives_up_later && !reply.settling && !reply.more {
+            self.give_up_again();
+        }
+    }
+
+    /// Groups form again: those who were told to wait for that now give up their places, if they still have them.
+    fn give_up_again(&mut self) {
+        self.gives_up_later = false;
+        let release = self.options.shared.on_timeout == OnTimeout::Release;
+        for (participant, there) in &mut self.waiting {
+            let by_store = release && there.end == End::Expired; // decided there
+            if there.is_held && !by_store {
+                there.is_held = false;
+                self.queue.push_back(end_item(participant, there, false));
+            }
+        }
     }
 
     /// What the store may have forgotten: groups first, since some who wait elsewhere are in them; then who waits, in order, so that
@@ -84,9 +100,12 @@ impl Session {
         }
         let mut ends = Vec::new();
         for (join, (participant, there)) in joins {
-            let expires = there.end == End::Expired && release && there.has_calls();
-            if there.end != End::Open && !expires {
-                self.queue.push_back(end_item(participant, join, false));
+            let ends_wait = there.end != End::Open;
+            let for_all = release && there.end == End::Expired;
+            // Where others have yet to speak, one of them may have heard of the group of one who gives up.
+            let must_wait = there.has_calls() && (for_all || self.settling);
+            if ends_wait && !must_wait {
+                self.queue.push_back(end_item(participant, there, false));
                 continue;
             }
             self.queue.push_back(Item::Join {
@@ -94,8 +113,8 @@ impl Session {
                 participant: participant.clone(),
                 payload: there.payload.clone(),
             });
-            if expires {
-                ends.push(end_item(participant, join, true));
+            if ends_wait {
+                ends.push(end_item(participant, there, for_all));
             } else if !there.ending.is_empty() {
                 let participant = participant.clone();
                 ends.push(Item::Ask { join, participant });
@@ -110,6 +129,7 @@ impl Session {
         }
         | Item::Ask { join, participant }
         | Item::Leave { join, participant }
+        | Item::GiveUp { join, participant }
         | Item::Expire { join, participant }) = item
         else {
             return;
@@ -122,6 +142,10 @@ impl Session {
         }
         match (item, answer) {
             (Item::Expire { .. }, ItemAnswer::Waits) => there.is_held = true,
+            (Item::GiveUp { .. }, ItemAnswer::Waits) => {
+                there.is_held = true;
+                self.gives_up_later = true;
+            }
             (Item::Ask { .. }, ItemAnswer::Waits | ItemAnswer::Left) => {
                 let over = take(&mut there.ending);
                 let others = self.waits_there;
@@ -139,7 +163,7 @@ impl Session {
                     events.extend(leavers.map(|t| Event::Left(t, false)));
                 }
             }
-            (Item::Leave { .. } | Item::Expire { .. }, ItemAnswer::Left) => {
+            (Item::Leave { .. } | Item::GiveUp { .. } | Item::Expire { .. }, ItemAnswer::Left) => {
                 if let Some(there) = self.waiting.remove(participant) {
                     let others = self.waits_there;
                     for ticket in there.joiners {

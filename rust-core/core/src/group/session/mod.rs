@@ -56,7 +56,7 @@ struct Waiting {
     ending: Vec<Ticket>,
     leavers: Vec<Ticket>,
     end: End,
-    /// The store has said that it decides later what the end of its time brings.
+    /// The store has said that it decides later what the end of its wait brings.
     is_held: bool,
     /// When its calls were last found to wait for more than the store's answer.
     patient_at: Option<Instant>,
@@ -121,6 +121,8 @@ pub struct Session {
     wants_beat: bool,
     /// The store has not yet been told all that it may have forgotten.
     is_saying: bool,
+    /// Somebody gives up its place once groups form again.
+    gives_up_later: bool,
     closing: bool,
     /// The store knows that the process has gone, or has nothing to hear of that.
     is_gone: bool,
@@ -154,6 +156,7 @@ impl Session {
             settling: false,
             wants_beat: false,
             is_saying: false,
+            gives_up_later: false,
             closing: false,
             is_gone: false,
             counted: 0,
@@ -223,10 +226,7 @@ impl Session {
         there.leavers.push(ticket);
         if there.end != End::Leaves {
             there.end = End::Leaves;
-            self.queue.push_back(Item::Leave {
-                join: there.join,
-                participant: participant.clone(),
-            });
+            self.queue.push_back(end_item(participant, there, false));
         }
     }
 
@@ -259,8 +259,7 @@ impl Session {
             }
             if release || there.joiners.iter().all(is_over) {
                 there.end = End::Expired;
-                self.queue
-                    .push_back(end_item(participant, there.join, release));
+                self.queue.push_back(end_item(participant, there, release));
             } else if there.ending.is_empty() {
                 let over = there.joiners.extract_if(.., |t| t.is_overdue(now));
                 there.ending.extend(over);
@@ -515,19 +514,24 @@ fn current(waiting: &HashMap<Participant, Waiting>, item: Item) -> Option<Item> 
                 return None;
             }
         }
-        Item::Expire { join, participant } => {
-            if !there(participant, *join)?.has_calls() {
-                return Some(end_item(participant, *join, false));
+        Item::GiveUp { join, participant } | Item::Expire { join, participant } => {
+            let there = there(participant, *join)?;
+            if !there.has_calls() {
+                return Some(end_item(participant, there, false));
             }
         }
     }
     Some(item)
 }
 
-fn end_item(participant: &Participant, join: Join, release: bool) -> Item {
-    let participant = participant.clone();
+/// How a wait ends: by the end of all waits, or by giving up its place. Where nobody wants to know whether it was in a group by
+/// then, the place is free at once.
+fn end_item(participant: &Participant, there: &Waiting, release: bool) -> Item {
+    let (join, participant) = (there.join, participant.clone());
     if release {
         Item::Expire { join, participant }
+    } else if there.has_calls() {
+        Item::GiveUp { join, participant }
     } else {
         Item::Leave { join, participant }
     }

@@ -1,6 +1,6 @@
 //! Parties that are whoever runs: when a phase of them is complete.
 
-use super::{Effects, Record};
+use super::{Effects, GAP_MAX, Record};
 use crate::options::Parties;
 use crate::protocol::{Request, StoreTime, Why};
 
@@ -13,6 +13,21 @@ impl Record {
             Parties::Running(_) => {
                 let alive = self.processes.values().filter(|p| p.is_alive(now));
                 alive.map(|p| p.owing).sum()
+            }
+        }
+    }
+
+    /// For as long as nobody spoke nobody was silent: the server stood still, or its clock was set.
+    pub(super) fn stand_still(&mut self, now: StoreTime) {
+        let Parties::Running(_) = self.options.parties else {
+            return;
+        };
+        let newest = self.processes.values().map(|p| p.seen).max();
+        let gap = newest.map_or(0, |newest| now.0 - newest.0);
+        let passed = gap.clamp(0, GAP_MAX.0);
+        if gap != passed {
+            for process in self.processes.values_mut() {
+                process.seen.0 += gap - passed;
             }
         }
     }

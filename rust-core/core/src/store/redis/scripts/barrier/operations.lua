@@ -107,6 +107,7 @@ local function open()
   load_options()
   load_failures()
   for reason in string.gmatch(reasons, '%S+') do add_reason(reason) end
+  stand_still()
   local mine = my_process()
   mine.latency = tonumber(latency)
   close(mine, false)
@@ -144,6 +145,7 @@ if op == 'open' then return open() end
 if not record or record.inc ~= known_inc then return reply('REOPEN') end -- rule: only open creates
 load_options()
 load_failures()
+stand_still()
 local mine = me ~= '' and my_process()
 
 if op == 'beat' then

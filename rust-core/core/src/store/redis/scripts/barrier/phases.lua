@@ -35,6 +35,9 @@ local function counts_json()
   return string.format('"arrived":%d,"failed":{%s},"left":%d', record.arrived, failures_as('"%s":%d', ',', by), record.left)
 end
 
+-- Of a release that is spread, in microseconds: what is needed to tell one user its instant, and the bounds of all that.
+local LEAD_EACH, LEAD_MIN, LEAD_MAX = 4, 10000, 250000
+
 local function publish(text) redis.call('PUBLISH', channel, text) end
 
 local function keep_release(n, json)
@@ -53,6 +56,9 @@ local function release(why)
   local complete = why == 'all' or why == 'quorum' -- who else releases says that it is enough
   if complete and options.releaseAt then
     delay = math.max(delay, options.releaseAt * 1000 - tonumber(now)) -- rule: not before its instant
+  end
+  if type(options.spread) == 'table' then -- rule: who goes first is told before
+    delay = math.max(delay, math.min(LEAD_MIN + LEAD_EACH * record.arrived, LEAD_MAX))
   end
   keep_release(record.open, string.format('{"phase":%d,"why":"%s",%s,"before":%d,"at":%s,"delay":%.0f,"crowded":[%s]}',
     record.open, why, counts_json(), math.max(0, record.index - record.arrived), now, delay, crowded))

@@ -23,6 +23,7 @@ local declared = {}
 for _, key in ipairs(KEYS) do declared[key] = true end
 local RELEASES_KEPT = 16
 local SILENT_MAX = 15000000 -- in microseconds: three heartbeats were missed
+local GAP_MAX = 6000000 -- more than there is between two heartbeats
 
 local time = redis.call('TIME')
 -- As text: a Lua number prints with too few digits for microseconds since the epoch.

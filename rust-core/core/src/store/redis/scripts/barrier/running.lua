@@ -10,6 +10,19 @@ local function owing()
   return n
 end
 
+-- For as long as nobody spoke nobody was silent: the server stood still, or its clock was set.
+local function stand_still()
+  if not running or me == '' then return end
+  local newest = ''
+  each_process(function(_, p) if p.seen > newest then newest = p.seen end end)
+  local gap = newest ~= '' and tonumber(now) - tonumber(newest) or 0
+  local passed = math.max(0, math.min(gap, GAP_MAX))
+  if gap == passed then return end
+  each_process(function(_, p) -- rule: a server that stood still has heard nobody's silence
+    p.seen, p.changed = string.format('%.0f', tonumber(p.seen) + gap - passed), true
+  end)
+end
+
 -- What the sender says of who runs there, once its operation is done.
 local function take_census()
   local at, owes, runs = string.match(ARGV[5], '^%d (%d+) (%d+) (%d+)$')

@@ -1,4 +1,5 @@
 //! What runs stand on: a server, one with a replica, or a cluster; each started when a run first needs it.
+#![allow(dead_code)] // each test uses a part of it
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,10 +7,31 @@ use std::time::Duration;
 
 use redis::Connection;
 
-use crate::plan::{Failover, Place, Plan};
 use crate::proxy::Proxy;
 use crate::redis_cluster::{RedisCluster, until};
 use crate::support::RedisServer;
+
+/// Where the record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On one server.
+    Alone,
+    /// On a server with a replica that takes over.
+    WithReplica,
+    /// On a cluster of three, whose slot moves.
+    Cluster,
+}
+
+/// How a replica takes over. Afterwards the address leads to it, and the old primary is its replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failover {
+    /// By hand: it has everything.
+    Planned,
+    /// It has not heard of what was written last, for so long.
+    Behind(Duration),
+    /// The primary was killed.
+    Crash,
+}
 
 /// A replica that has just been asked for gets its data at once.
 const ARGUMENTS: [&str; 2] = ["--repl-diskless-sync-delay", "0"];
@@ -64,8 +86,8 @@ impl Ground {
     }
 
     /// Makes ready for a run: no keys, and a replica that follows where there is to be one.
-    pub(crate) fn prepare(&mut self, plan: &Plan) {
-        self.place = plan.place;
+    pub(crate) fn prepare(&mut self, place: Place, run_id: &str) {
+        self.place = place;
         match self.place {
             Place::Alone => {
                 if let Some(replica) = &self.replica {
@@ -87,7 +109,7 @@ impl Ground {
                     slot: 0,
                     node: 0,
                 });
-                let (slot, first) = cluster.redis.place(&plan.run_id());
+                let (slot, first) = cluster.redis.place(run_id);
                 cluster.slot = slot;
                 cluster.node = cluster.moved.get(&slot).copied().unwrap_or(first);
             }
