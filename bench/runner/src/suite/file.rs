@@ -8,13 +8,11 @@ use anyhow::Context as _;
 
 use super::scenario::ScenarioTable;
 use super::schema::{File, TargetTable};
-use super::secrets;
-use super::{check, schema1};
-use crate::values::exit;
-use crate::values::mask;
+use super::{check, schema1, secrets};
 use crate::values::template::variables;
 use crate::values::text::{from_here, suggestion};
 use crate::values::value::plain;
+use crate::values::{exit, mask};
 
 /// Where the project keeps its suites, from its own folder.
 pub(crate) const FOLDER: &str = "bench/suites";
@@ -46,8 +44,7 @@ impl Suite {
         Ok(suite)
     }
 
-    /// Whether compose files of its targets and templates of its documents hold what they should; beside stored evidence they need not
-    /// be.
+    /// Whether compose files of its targets and templates of its documents hold what they should; stored evidence may lack them.
     fn check_beside(&self) -> anyhow::Result<()> {
         let composed = self.file.target.iter().filter_map(|t| t.compose.as_ref());
         let composed =
