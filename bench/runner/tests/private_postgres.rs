@@ -227,6 +227,44 @@ fn it_is_up_with_the_targets_until_they_are_down() {
     );
 }
 
+/// The harness has no load of the suite's, and does not ask for one.
+const LADDER: &str = r#"
+[env.LEVEL]
+type = "int"
+default = 1
+
+[[scenario]]
+id = "main"
+script = "run.js"
+limit = "60s"
+plan = "ladder"
+axis = [{ env = "LEVEL", levels = [1] }]
+ladder = { confirm = 0 }
+
+[[gate]]
+id = "done"
+class = "slo"
+metric = "iterations"
+stat = "count"
+op = ">="
+limit = 1
+"#;
+
+#[test]
+fn it_runs_beside_the_services_where_a_limit_is_sought() {
+    let (before, _) = SUITE.split_once("[[scenario]]").expect("a scenario");
+    let own = suite(&format!("{STARTED}{before}{LADDER}"), HARNESS, true);
+    own.edit("{timestamp}/{scenario}", "{timestamp}/{scenario}/${LEVEL}");
+    let (code, printed) = finish(&mut own.call("run", &[]));
+    assert_eq!(code, 0, "{printed}");
+    let meta = json(&own.place.run_folder("main/1").join("meta.json"));
+    let services = &meta["processors"]["services"];
+    // Where there is one processor alone, nothing is divided.
+    assert_eq!(&meta["postgresServer"]["processors"], services, "{meta}");
+    let several = std::thread::available_parallelism().is_ok_and(|all| all.get() > 1);
+    assert_eq!(services.is_array(), several, "{meta}");
+}
+
 #[test]
 fn doctor_tells_the_server_that_is_given_and_the_one_that_would_be_started() {
     let own = own();

@@ -316,7 +316,8 @@ impl Attempt<'_, '_> {
             self.beware(meta, text);
         }
         let mut drained = None;
-        if finished.cause != Cause::Interrupt {
+        // A target that is gone writes nothing any more.
+        if !matches!(finished.cause, Cause::Interrupt | Cause::TargetEnded) {
             let inbox = &mut *self.inbox;
             let pause = &mut |time| Ok(inbox.pause(time)?);
             match drain::after(self.shared.suite, self.run, pause) {
