@@ -6,6 +6,8 @@
 #
 # FOLDER gets
 #
+#   repository.git/   the tag xk6-barrier/VERSION, of a commit that has the libraries: pushed to where the project lives, it lets stock
+#                xk6 build the module from there
 #   proxy/       a module proxy of files: GOPROXY=file://FOLDER/proxy,... makes `xk6 build --with MODULE@VERSION` find it
 #   SHA256SUMS   checksums of all its files
 #
@@ -67,6 +69,24 @@ fi
 find "$core/lib" \( -name '*.so' -o -name '*.dylib' -o -name build-id \) -delete
 
 go -C tools run ./release -version "$version" -time "$(git show --no-patch --format=%cI HEAD)" -proxy "$out/proxy" "$module"
+
+# The same files as a commit of its own, which no branch has.
+git clone --quiet --no-checkout "$root" "$stage/clone"
+git -C "$stage/clone" checkout --quiet --detach
+rm -rf "$stage/clone/xk6-barrier"
+cp -r "$module" "$stage/clone"
+git -C "$stage/clone" add --all --force xk6-barrier
+export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE
+GIT_AUTHOR_NAME=$(git show --no-patch --format=%an HEAD)
+GIT_AUTHOR_EMAIL=$(git show --no-patch --format=%ae HEAD)
+GIT_AUTHOR_DATE=$(git show --no-patch --format=%aI HEAD)
+export GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL GIT_COMMITTER_DATE=$GIT_AUTHOR_DATE
+git -C "$stage/clone" commit --quiet --no-verify --message="Release $version of the module, with the core as static libraries"
+git -C "$stage/clone" tag "xk6-barrier/$version"
+[[ -d $out/repository.git ]] || git init --quiet --bare "$out/repository.git"
+git -C "$stage/clone" push --quiet "$out/repository.git" "xk6-barrier/$version"
+du -h "$core"/lib/*/*.a | sed "s|\t.*/lib/\([^/]*\)/.*| for \1|; s|^|release: the core takes |" >&2
+
 (
   cd "$out"
   find proxy -type f -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS

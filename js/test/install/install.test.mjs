@@ -116,6 +116,39 @@ test('a release builds without sources and without Rust', async (t) => {
   await runScript(join(here, 'k6'), here, join(cache, `${MODULE}@${version}`, 'smoke.test.js'));
 });
 
+test('stock xk6 builds from the tag of a git repository, and a module without its core says so', async (t) => {
+  const release = await folder(t);
+  const version = `v0.0.0-tag.${process.pid}`;
+  await run(join(root, 'scripts/release.sh'), ['--built', version, release]);
+  const { here, env } = await stockXk6(t);
+  // A module cache of its own, beside what this machine has fetched: what is tried is the way from git.
+  const cache = join(here, 'modules');
+  t.after(() => run('go', ['clean', '-modcache'], { env: { ...env, GOMODCACHE: cache } }));
+  // In a file, as xk6 hands few variables on.
+  await writeFile(join(here, '.gitconfig'), `[url "file://${release}/repository.git"]\n\tinsteadOf = https://github.com/k6-barrier/k6-barrier\n`);
+  const known = `file://${await goEnv('GOMODCACHE')}/cache/download`;
+  const go = {
+    GOMODCACHE: cache,
+    GOPROXY: `${known},${await goEnv('GOPROXY')}`,
+    GOPRIVATE: 'github.com/k6-barrier/*',
+    CGO_ENABLED: '1',
+    GOFLAGS: '-tags=netgo,osusergo',
+    GOCACHE: await goEnv('GOCACHE'),
+    HOME: here,
+  };
+  await run(join(here, 'xk6'), ['build', await k6Version(), '--with', `${MODULE}@${version}`], { cwd: here, env: { ...env, ...go } });
+  await runScript(join(here, 'k6'), here);
+
+  const sources = join(here, 'sources');
+  await mkdir(sources);
+  await run('bash', ['-c', 'git ls-files -z -- xk6-barrier | xargs -0 cp --parents --target-directory="$0"', sources], { cwd: root });
+  const refused = await promisify(execFile)('go', ['build', './internal/core'], { cwd: join(sources, 'xk6-barrier'), env: { ...env, CGO_ENABLED: '1' } }).then(
+    () => 'it was built',
+    (error) => error.stderr,
+  );
+  assert.match(refused.split('\n').find((line) => line.includes('error')) ?? refused, /its native core is not here; build with bin\/xk6/);
+});
+
 test('an archive runs where nothing else is', async (t) => {
   const page = PAGE.find(({ text }) => text.includes('tar xf'));
   used.add(page);

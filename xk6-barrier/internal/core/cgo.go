@@ -36,6 +36,11 @@ package core
 #cgo noescape kbar_next_log
 #cgo nocallback kbar_next_log
 
+#if defined(__has_include)
+#if !__has_include("barrier.h")
+#error "xk6-barrier: its native core is not here; build with bin/xk6 of a checkout, run `make core` there, or take a tag or a release of the module, which has it"
+#endif
+#endif
 #include "barrier.h"
 */
 import "C"
