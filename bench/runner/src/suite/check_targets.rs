@@ -275,3 +275,30 @@ fn service(target: &TargetTable) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::suite::tests::suite;
+
+    #[test]
+    fn a_service_may_belong_to_one_target_under_test() {
+        let refused = |role: &str, with: &str| {
+            let ready = "ready = { tcp = \"127.0.0.1:1\", every = \"1s\", limit = \"1s\" }";
+            let text = format!(
+                "[[scenario]]\nid = \"smoke\"\nscript = \"s.js\"\nlimit = \"30s\"\n\
+                 [[target]]\nid = \"shop\"\nkind = \"external\"\n{ready}\n\
+                 [[target]]\nid = \"store\"\nkind = \"external\"\nrole = \"{role}\"\nwith = \"{with}\"\n{ready}\n"
+            );
+            suite(&text).err().map(|error| error.to_string())
+        };
+        assert_eq!(refused("service", "shop"), None);
+        for (role, with, expected) in [
+            ("service", "shp", "did you mean `shop`?"),
+            ("service", "store", "target under test"),
+            ("target", "shop", "`with` belongs to a service"),
+        ] {
+            let text = refused(role, with).unwrap_or_default();
+            assert!(text.contains(expected), "{role}, {with}: {text}");
+        }
+    }
+}
