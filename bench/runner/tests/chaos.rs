@@ -37,6 +37,16 @@ fn lasting(seconds: &str) -> String {
     )
 }
 
+/// A scenario whose only command lasts until a fault is taken back, and a moment longer.
+fn until_gone(fault: &str) -> String {
+    let script = format!(
+        "until grep -q '{fault} is taken back' ../evidence/*/events.jsonl; do sleep 0.05; done; sleep 1"
+    );
+    format!(
+        "[[scenario]]\nid = \"main\"\ntime_limit = \"120s\"\n[[scenario.command]]\nid = \"work\"\nrun = [\"sh\", \"-c\", \"{script}\"]\n"
+    )
+}
+
 fn own(suite: &str, harness: &str) -> Own {
     let own = Own::new(suite, harness);
     if harness.is_empty() {
@@ -79,7 +89,7 @@ fn a_program_that_is_killed_is_started_again_and_the_run_goes_on() {
              [[derive]]\nid = \"back_s\"\nhow = \"first_after\"\nfrom = [\"chaos.kill\"]\n\
              [[gate]]\nid = \"back\"\nclass = \"slo\"\nmetric = \"back_s\"\nstat = \"value\"\nop = \"<\"\nlimit = 60\n",
             started(port()),
-            lasting("3")
+            until_gone("kill")
         ),
         "",
     );
@@ -132,7 +142,7 @@ fn who_does_not_answer_in_time_has_failed() {
              [[chaos]]\nid = \"kill\"\nkind = \"process\"\nof = \"app\"\nsignal = \"TERM\"\nat = \"100ms\"\nhold = \"500ms\"\n\
              expect = {{ url = \"{{address}}/health\", first_good_within = \"200ms\", steady_within = \"100ms\" }}\n",
             started(port()),
-            lasting("2")
+            until_gone("kill")
         ),
         "",
     );
@@ -357,7 +367,7 @@ fn a_partition_needs_no_privileges() {
              expect = {{ url = \"${{THROUGH}}/health\", first_good_within = \"100ms\" }}\n\
              [[chaos]]\nid = \"silence\"\nkind = \"proxy\"\nof = \"front\"\nhow = \"silence\"\nat = \"600ms\"\nhold = \"300ms\"\n\
              expect = {{ url = \"${{THROUGH}}/health\", first_after = \"undo\", first_good_within = \"30s\", timeout = \"50ms\" }}\n",
-            lasting("3")
+            until_gone("silence")
         ),
         "",
     );

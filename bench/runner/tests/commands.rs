@@ -141,7 +141,7 @@ fn one_repeat_in_ten_that_fails_is_a_flake_rate() {
 #[test]
 fn what_has_no_time_left_is_ended_with_all_that_it_started() {
     let own = own(
-        "[[scenario.command]]\nid = \"slow\"\ntime_limit = \"200ms\"\nrun = [\"sh\", \"-c\", \"sleep 600 & echo $! > child; wait\"]\n",
+        "[[scenario.command]]\nid = \"slow\"\ntime_limit = \"2s\"\nrun = [\"sh\", \"-c\", \"sleep 600 & echo $! > child; wait\"]\n",
     );
     let (code, printed) = run(&own, &[]);
     assert_eq!(code, 3, "{printed}");

@@ -56,8 +56,8 @@ fn a_run_that_is_slower_but_inside_its_limits_passes_with_a_warning() {
     let (code, printed, slower) = made(&own, "120");
     assert_eq!(code, 0, "it is inside its limits: {printed}");
     for expected in [
-        "regression: main, none: fast is worse by 20 %: 120 ms now, 100 ms accepted on ",
-        "regression: main, none: many is worse by 16",
+        "regression: main: fast is worse by 20 %: 120 ms now, 100 ms accepted on ",
+        "regression: main: many is worse by 16",
     ] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
@@ -174,7 +174,7 @@ fn the_board_shows_every_scenario_with_its_distances() {
             "main PASS 20",
             "fast 120 ms < 150 ms 20 % left",
             "many 833 >= 500 66.6 % left",
-            "regression: main, none: fast is worse by 20 %",
+            "regression: main: fast is worse by 20 %",
             "later NOT_IMPLEMENTED when there is time <soon>",
             "never NOT_RUN",
         ] {

@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::losses::Losses;
-use super::stored::{Stored, StoredRun};
+use super::stored::{Gate, Stored, StoredRun};
 use super::{alike, places};
 use crate::evidence::{component, resolved};
 use crate::plan::file::is_plan;
+use crate::suite::command::NO_TARGET;
 use crate::suite::gate::of_scenario;
 use crate::suite::schema::{Class, CompareTable};
 use crate::values::mask::masked_json;
@@ -138,9 +139,14 @@ impl Group<'_> {
     /// Where it is, for people.
     pub(super) fn place(&self) -> String {
         let parts = [self.scenario, &self.point, self.variant];
-        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        let parts = parts.into_iter().filter(|part| is_told(part));
         parts.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Whether a part of a place says anything.
+fn is_told(part: &str) -> bool {
+    !part.is_empty() && part != NO_TARGET
 }
 
 /// The plan that a run belongs to: the folder that was named or lies below it, or that of which it is a part.
@@ -188,10 +194,12 @@ pub(crate) fn accept(folder: &Path) -> anyhow::Result<Vec<Baseline>> {
             folder.display()
         )));
     }
-    let baselines = groups
+    let mut baselines = groups
         .iter()
         .map(|group| taken(&stored, group))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    // Of commands that only have to succeed there is nothing that could be worse.
+    baselines.retain(|baseline| !baseline.metrics.is_empty() || !baseline.gates.is_empty());
     let mut places = beside(&stored)?.into_iter();
     let (Some(place), None) = (places.next(), places.next()) else {
         return Err(exit::set_up(format!(
@@ -279,16 +287,17 @@ fn gates(stored: &Stored, group: &Group<'_>) -> Vec<Metric> {
         Metric {
             metric: id.clone(),
             stat: "value".to_owned(),
-            values: of_gate(group, id),
+            // What was missed is nothing to measure others by.
+            values: of_gate(group, id, |judged| judged.holds),
         }
     });
     kept.filter(|kept| !kept.values.is_empty()).collect()
 }
 
 /// What a gate looked at, run by run.
-pub(super) fn of_gate(group: &Group<'_>, gate: &str) -> Vec<f64> {
+pub(super) fn of_gate(group: &Group<'_>, gate: &str, counts: impl Fn(&Gate) -> bool) -> Vec<f64> {
     let judged = group.runs.iter().flat_map(|run| &run.gates);
-    let own = judged.filter(|judged| judged.id == gate);
+    let own = judged.filter(|judged| judged.id == gate && counts(judged));
     own.filter_map(|judged| judged.value).collect()
 }
 
@@ -325,7 +334,7 @@ impl Baseline {
     /// The baseline in one line.
     pub(crate) fn line(&self) -> String {
         let place = [&self.suite, &self.scenario, &self.point, &self.variant];
-        let place = place.into_iter().filter(|part| !part.is_empty());
+        let place = place.into_iter().filter(|part| is_told(part));
         let metrics: Vec<String> = self
             .metrics
             .iter()

@@ -57,7 +57,7 @@ pub(crate) fn of(stored: &Stored) -> anyhow::Result<Vec<Regression>> {
             let id = gate.id.get_ref();
             let then = baseline.gates.iter().find(|kept| kept.metric == *id);
             let then = then.and_then(|kept| middle(&kept.values));
-            let now = middle(&of_gate(&later, id));
+            let now = middle(&of_gate(&later, id, |_| true));
             let (Some(then), Some(now)) = (then, now) else {
                 continue;
             };
