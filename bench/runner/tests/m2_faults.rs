@@ -8,7 +8,7 @@
 //! | 11, a close look at the database | `check_11_…` |
 //! | 12, the delay is from end to end | `check_12_…` |
 //! | 13, a host that is not allowed | `check_13_…` |
-//! | what is acknowledged is not stored; nothing is changed | the last two |
+//! | what is acknowledged is not stored; nothing is changed; more is stored; claims beside events | the last four |
 
 mod common;
 
@@ -187,4 +187,25 @@ fn a_load_that_changes_nothing_measures_nothing() {
     let ran = m2.ran();
     assert_eq!(ran.verdict(), "INVALID", "{printed}");
     assert!(ran.missed().contains(&"rows-changed"), "{printed}");
+}
+
+#[test]
+fn a_surplus_does_not_cancel_a_loss() {
+    let m2 = M2::new(&[]);
+    // Each event changes more goals than are counted for it.
+    let set = ["--level=TARGET_EPS=20", "--set=GOALS_PER_EVENT=50"];
+    let (code, printed) = m2.run("scenario2", 3, &[&set[..], &PATIENT[1..]].concat());
+    assert_eq!(code, 3, "{printed}");
+    let ran = m2.ran();
+    assert_eq!(ran.verdict(), "INVALID", "{printed}");
+    assert_eq!(ran.missed(), ["losses-can-be-told"], "{printed}");
+    assert!(ran.derived("lostUpdates") < 0.0);
+}
+
+#[test]
+fn claims_beside_events_are_refused() {
+    let m2 = M2::new(&[]);
+    let (code, printed) = m2.run("scenario3", 3, &["--dry-run", "--set=CLAIM_SHARE=0.1"]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("CLAIM_SHARE=0.1 beside events"), "{printed}");
 }
