@@ -17,7 +17,7 @@ pub(crate) fn challenge() -> PathBuf {
 }
 
 /// Levels of a few requests and events a second, and no waits between runs: nothing here is about how much the reference carries.
-const SMALL: [(&str, &str); 9] = [
+const SMALL: [(&str, &str); 11] = [
     (
         "levels = [50, 100, 200, 500, 1000, 2000, 5000]",
         "levels = [10, 20, 40, 80]",
@@ -34,6 +34,9 @@ const SMALL: [(&str, &str); 9] = [
         "points = [{ TARGET_EPS = 1000 }]",
         "points = [{ TARGET_EPS = 20 }]",
     ),
+    // Limits that are never missed would ask for users who never wait.
+    ("default = 15000", "default = 200"),
+    ("default = 10000\n\n[env.USERS]", "default = 200\n\n[env.USERS]"),
     ("cooldown = \"60s\"", "cooldown = \"1s\""),
     ("at = \"15m\"", "at = \"2s\""),
     ("lasts = \"30s\"", "lasts = \"1s\""),
