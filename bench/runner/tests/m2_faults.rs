@@ -207,5 +207,8 @@ fn claims_beside_events_are_refused() {
     let m2 = M2::new(&[]);
     let (code, printed) = m2.run("scenario3", 3, &["--dry-run", "--set=CLAIM_SHARE=0.1"]);
     assert_eq!(code, 2, "{printed}");
-    assert!(printed.contains("CLAIM_SHARE=0.1 beside events"), "{printed}");
+    assert!(
+        printed.contains("CLAIM_SHARE=0.1 beside events"),
+        "{printed}"
+    );
 }

@@ -359,6 +359,35 @@ fn a_target_that_leaves_something_unwritten_fails_and_one_that_does_not_tell_is_
         (&"slo".into(), &false.into())
     );
 
+    // Another drain's precondition, which is not so either, is told apart.
+    let both = DRAIN.replace("WITHIN", "50ms");
+    let other = both.replace("\"flushed\"", "\"alone\"");
+    let (other, _) = other.split_once("[[clean]]").expect("a drain first");
+    let other = other.replace("[[drain]]", "[[drain]]\nclass = \"validity\"");
+    let place = Place::new(&unwritten, &format!("{both}{other}"));
+    let (code, printed) = place.run(&["--set", "SECONDS=0.5"]);
+    assert_eq!(code, 3, "{printed}");
+    for (id, class, of) in [
+        ("drained", "slo", "flushed: "),
+        ("countable", "validity", "alone: "),
+    ] {
+        let gate = gate(&place, id);
+        assert_eq!(
+            (&gate["class"], &gate["holds"]),
+            (&class.into(), &false.into())
+        );
+        assert!(
+            gate["text"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(of)),
+            "{gate}"
+        );
+    }
+    assert_eq!(
+        json(&place.folder().join("verdict.json"))["verdict"],
+        "INVALID"
+    );
+
     let nobody = DRAIN
         .replace("WITHIN", "50ms")
         .replace("NOT written", "NOT wrought");

@@ -15,7 +15,7 @@ use crate::run::cleaning::Cleaning;
 use crate::run::commands::{self, Around, Commands};
 use crate::run::conclude::{Ran, conclude};
 use crate::run::declared;
-use crate::run::drain;
+use crate::run::drain::{self, Drains};
 use crate::run::driver::Watch;
 use crate::run::fixtures::{install::Installed, look};
 use crate::run::inbox::Inbox;
@@ -366,7 +366,7 @@ impl Attempt<'_, '_> {
         for text in profiles.end(folder, finished.cause != Cause::Interrupt) {
             self.beware(meta, text);
         }
-        let mut drained = None;
+        let mut drained = Drains::default();
         // A target that is gone writes nothing any more.
         if !matches!(finished.cause, Cause::Interrupt | Cause::TargetEnded) {
             let inbox = &mut *self.inbox;

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
+use crate::run::drain::Drains;
 use crate::run::driver::Finished;
 use crate::run::meta::Meta;
 use crate::run::probe::Unwell;
@@ -12,7 +13,7 @@ use crate::series::window::Window;
 use crate::suite::Suite;
 use crate::values::mask::masked;
 use crate::verdict::derive::{Sources, derive};
-use crate::verdict::facts::{Drained, Facts, Machine, aborted, cut, exhausted};
+use crate::verdict::facts::{Facts, Machine, aborted, cut, exhausted};
 use crate::verdict::health::{self, Health};
 use crate::verdict::judge::{Evidence, Judgement};
 use crate::verdict::over_time::{self, OverTime};
@@ -24,7 +25,7 @@ pub(super) struct Ran {
     pub(super) machine: Machine,
     /// What the targets answer instead of what they should.
     pub(super) health: Result<(), Unwell>,
-    pub(super) drained: Option<Drained>,
+    pub(super) drained: Drains,
 }
 
 /// Completes the evidence of a run whose k6 has ended, whatever its exit code, and judges it.
@@ -96,7 +97,8 @@ pub(super) fn conclude(
         summary: summary.is_some(),
         locked: health.as_ref().is_err_and(|unwell| unwell.there),
         unhealthy: health.as_ref().err().map(|unwell| masked(&unwell.text)),
-        drained: drained.clone(),
+        drained: drained.objectives.clone(),
+        preconditions: drained.preconditions.clone(),
         evidence_missing: missing.cloned().chain(folder.faults()).collect(),
         generator_cpu_percent_mean: machine.generator_cpu_percent_mean,
         commands: finished.calls.clone(),

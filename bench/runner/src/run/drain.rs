@@ -42,7 +42,7 @@ pub(crate) fn before(
     Ok(())
 }
 
-/// Waits after the load; `None` where the suite waits for nothing.
+/// Waits after the load.
 ///
 /// # Errors
 /// `pause` fails.
@@ -50,8 +50,8 @@ pub(super) fn after(
     suite: &Suite,
     run: &PlannedRun<'_>,
     pause: Pause<'_>,
-) -> anyhow::Result<Option<Drained>> {
-    let mut all: Option<Drained> = None;
+) -> anyhow::Result<Drains> {
+    let mut all = Drains::default();
     for table in of_run(suite, run) {
         let waited = match wait(suite, table, &run.vars, pause) {
             Err(error) if !matches!(error.downcast_ref(), Some(Stop::Interrupted)) => Drained {
@@ -63,7 +63,13 @@ pub(super) fn after(
         };
         let Drained { holds, known, text } = waited;
         let text = format!("{}: {text}", table.id.get_ref());
-        all = Some(match all {
+        // Who does not tell what is left says nothing of an objective, and one that was missed stays so beside it.
+        let place = if table.is_precondition() || !known {
+            &mut all.preconditions
+        } else {
+            &mut all.objectives
+        };
+        *place = Some(match place.take() {
             None => Drained { holds, known, text },
             Some(before) => Drained {
                 holds: before.holds && holds,
@@ -73,6 +79,15 @@ pub(super) fn after(
         });
     }
     Ok(all)
+}
+
+/// What was waited for after a load; each `None` where there is none of its kind.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Drains {
+    /// What a target has to have done.
+    pub(super) objectives: Option<Drained>,
+    /// What has to be so before anybody can count.
+    pub(super) preconditions: Option<Drained>,
 }
 
 fn of_run<'s>(suite: &'s Suite, run: &PlannedRun<'_>) -> impl Iterator<Item = &'s DrainTable> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::schema::Class;
 use crate::values::duration::{self, parse_time};
 
 /// Who is asked.
@@ -32,6 +33,12 @@ pub(crate) enum Until {
 }
 
 impl DrainTable {
+    /// Whether a run cannot be measured as long as something is left.
+    pub(crate) fn is_precondition(&self) -> bool {
+        let class = self.class.as_ref();
+        class.is_some_and(|class| *class.get_ref() == Class::Validity)
+    }
+
     /// What is waited for.
     ///
     /// # Errors
@@ -69,4 +76,7 @@ pub(crate) struct DrainTable {
     pub(crate) scenarios: Vec<Spanned<String>>,
     /// What it means that something is left, and what helps; takes placeholders.
     pub(crate) say: Option<Spanned<String>>,
+    /// What it says of a run that something is left in the end: that the target missed an objective, which is usual, or that the
+    /// run cannot be measured.
+    pub(crate) class: Option<Spanned<Class>>,
 }

@@ -5,7 +5,7 @@ use toml::Spanned;
 use super::asked::{AskedKind, Until};
 use super::check_clean::reads;
 use super::problem::{Problem, known, placeholders, problem, unique};
-use super::schema::File;
+use super::schema::{Class, File};
 use super::statement;
 use crate::values::exposition::Selector;
 
@@ -33,6 +33,13 @@ pub(super) fn drains(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
                 let text = "either `is` or `still` says when nothing is left";
                 return Err(problem(still, text));
             }
+        }
+        if let Some(class) = &drain.class
+            && *class.get_ref() == Class::Watch
+        {
+            let text =
+                "`class` must be `slo` or `validity`: what is waited for says something of the run";
+            return Err(problem(class, text));
         }
         asked(file, drain.kind, &drain.source, &drain.statement, &[])?;
         if let Some(say) = &drain.say {

@@ -91,6 +91,9 @@ pub(crate) struct Facts {
     /// `None` where the suite waits for nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) drained: Option<Drained>,
+    /// What had to be so before anybody could count, and targets that did not tell; `None` where there is neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preconditions: Option<Drained>,
     /// Declared evidence that was not there at the end, and files that could not be written as they should have been.
     pub(crate) evidence_missing: Vec<String>,
     /// `null` if it was not measured.
@@ -186,6 +189,11 @@ impl Facts {
             },
             ..Judged::built_in("drained", drained.holds, drained.text.as_str())
         }));
+        gates.extend(
+            self.preconditions
+                .as_ref()
+                .map(|drained| Judged::built_in("countable", drained.holds, drained.text.as_str())),
+        );
         let share = share.or(self.generator_cpu_percent_mean);
         if let Some(share) = share.filter(|_| self.commands.is_none()) {
             gates.push(Judged::built_in(
@@ -273,6 +281,7 @@ mod tests {
             unhealthy: None,
             locked: false,
             drained: None,
+            preconditions: None,
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
             commands: None,
@@ -381,6 +390,7 @@ mod tests {
                     known,
                     text: "pending".to_owned(),
                 }),
+                preconditions: None,
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
                 commands: None,
@@ -405,6 +415,7 @@ mod tests {
                 unhealthy: None,
                 locked: false,
                 drained: None,
+                preconditions: None,
                 evidence_missing: Vec::new(),
                 generator_cpu_percent_mean: None,
                 commands: None,

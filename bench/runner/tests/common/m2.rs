@@ -36,7 +36,10 @@ const SMALL: [(&str, &str); 11] = [
     ),
     // Limits that are never missed would ask for users who never wait.
     ("default = 15000", "default = 200"),
-    ("default = 10000\n\n[env.USERS]", "default = 200\n\n[env.USERS]"),
+    (
+        "default = 10000\n\n[env.USERS]",
+        "default = 200\n\n[env.USERS]",
+    ),
     ("cooldown = \"60s\"", "cooldown = \"1s\""),
     ("at = \"15m\"", "at = \"2s\""),
     ("lasts = \"30s\"", "lasts = \"1s\""),
