@@ -23,7 +23,7 @@ pub use affinity::{Bound, allowed_processors};
 pub use identity::Identity;
 pub use limits::{Applied, Limited, Limits};
 pub use lock::{LOCK_VARIABLE, LastHolder, MachineLock};
-pub use postgres::PrivatePostgres;
+pub use postgres::{DATABASE_NAMES, PrivatePostgres, is_database_name};
 pub use redis::PrivateRedis;
 pub use supervised::{EachLine, Output, Supervised, end_with_parent};
 

@@ -131,16 +131,24 @@ pub(super) fn beside(program: &Path, name: &str) -> Result<PathBuf, Error> {
     )
 }
 
-/// Whether a database may be called so: without quotes it means the same everywhere.
-pub(super) fn allowed_name(database: &str) -> Result<(), Error> {
-    let mut letters = database.bytes();
+/// What a private database may be called, in words.
+pub const DATABASE_NAMES: &str =
+    "allowed are up to 63 small letters, digits and _, the first a letter";
+
+/// Whether a private database may be called so: without quotes it means the same everywhere.
+#[must_use]
+pub fn is_database_name(name: &str) -> bool {
+    let mut letters = name.bytes();
     let first = letters.next().is_some_and(|c| c.is_ascii_lowercase());
     let rest = letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
-    let allowed = "allowed are up to 63 small letters, digits and _, the first a letter";
-    let verdict = (first && rest && database.len() <= 63).then_some(());
+    first && rest && name.len() <= 63
+}
+
+pub(super) fn allowed_name(database: &str) -> Result<(), Error> {
+    let verdict = is_database_name(database).then_some(());
     doing(
         || format!("naming a database {database:?}"),
-        verdict.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, allowed)),
+        verdict.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, DATABASE_NAMES)),
     )
 }
 

@@ -3,6 +3,8 @@
 mod account;
 mod cluster;
 
+pub use cluster::{DATABASE_NAMES, is_database_name};
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;

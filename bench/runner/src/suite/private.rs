@@ -1,5 +1,7 @@
 //! Servers that the runner starts for a suite that needs one, where nobody names one.
 
+use barrier_procs::{DATABASE_NAMES, is_database_name};
+
 use super::problem::{Problem, problem};
 use super::schema::File;
 use crate::values::value::Kind;
@@ -49,12 +51,9 @@ pub(super) fn servers(file: &File) -> Result<(), Problem> {
     let Some(name) = file.suite.allow_databases.first() else {
         return refuse("needs `allow_databases`, whose first name a private one gets");
     };
-    let mut letters = name.bytes();
-    let first = letters.next().is_some_and(|c| c.is_ascii_lowercase());
-    let rest = letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
-    if !first || !rest || name.len() > 63 {
+    if !is_database_name(name) {
         return refuse(&format!(
-            "a private one cannot be called `{name}`, the first of `allow_databases`; allowed: up to 63 small letters, digits and _, the first a letter"
+            "a private one cannot be called `{name}`, the first of `allow_databases`; {DATABASE_NAMES}"
         ));
     }
     if !file.suite.allow_hosts.iter().any(|host| host == HERE) {

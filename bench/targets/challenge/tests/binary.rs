@@ -147,19 +147,6 @@ fn fixtures_are_written_and_checked() {
 }
 
 #[tokio::test]
-async fn the_table_is_made_by_a_call_of_its_own_which_may_come_again() {
-    let database = Database::start().await;
-    for _ in 0..2 {
-        let mut made = program();
-        made.arg("schema").env("DATABASE_URL", &database.url);
-        let output = made.output().expect("program runs");
-        assert!(output.status.success(), "{output:?}");
-        let rows = "SELECT count(*) FROM user_goal_progress";
-        assert_eq!(database.number(rows).await, 0);
-    }
-}
-
-#[tokio::test]
 async fn written_challenges_are_what_is_served() {
     let database = Database::start().await;
     let folder = tempfile::tempdir().expect("a folder");
