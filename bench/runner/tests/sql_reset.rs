@@ -133,6 +133,18 @@ fn what_the_suite_does_not_allow_is_not_reset() {
             "the host `127.0.0.1,localhost` of its address is not allowed; allowed: 127.0.0.1",
         ),
         (
+            format!("{url}#/postgres"),
+            "its address has a fragment (`#`)",
+        ),
+        (
+            url.replace("/shop_db", "//shop_db"),
+            "the database `/shop_db` is not allowed; allowed: shop_db",
+        ),
+        (
+            format!("{url}/postgres"),
+            "the database `shop_db/postgres` is not allowed; allowed: shop_db",
+        ),
+        (
             url.replace("postgres://", "mysql://"),
             "received an address of mysql; allowed: postgres://",
         ),

@@ -94,7 +94,13 @@ impl Database {
                 suite.path.display()
             ));
         }
-        let name = url.path().trim_start_matches('/').to_owned();
+        // A reader that knows no fragments takes it for a part of the name or of a parameter.
+        if url.fragment().is_some() {
+            return refuse(
+                "its address has a fragment (`#`), which could name another database; allowed: none".to_owned(),
+            );
+        }
+        let name = url.path().strip_prefix('/').unwrap_or_default().to_owned();
         let allowed = &suite.file.suite.allow_databases;
         if !allowed.contains(&name) {
             return refuse(format!(
