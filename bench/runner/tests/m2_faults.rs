@@ -89,7 +89,11 @@ fn check_10_two_loads_are_judged_apart() {
 fn check_11_the_database_is_looked_at_closely() {
     let m2 = M2::new(&[("every = \"5s\"", "every = \"1s\"")]);
     // Limits that nothing keeps: it only reports.
-    let (code, printed) = m2.run("scenario4", 6, &["--set=API_P95_MAX=1", "--set=EVENT_P95_MAX=1"]);
+    let (code, printed) = m2.run(
+        "scenario4",
+        6,
+        &["--set=API_P95_MAX=1", "--set=EVENT_P95_MAX=1"],
+    );
     assert_eq!(code, 0, "{printed}");
     assert!(m2.ran().seen("api-p95-seen") > 1.0, "{printed}");
     let ran = m2.ran().folder;

@@ -3,8 +3,6 @@
 mod account;
 mod cluster;
 
-pub use cluster::{DATABASE_NAMES, is_database_name};
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
+
+pub use cluster::{DATABASE_NAMES, is_database_name};
 
 use crate::{Error, Supervised, doing, free_port, last_lines};
 use account::Account;
