@@ -38,7 +38,8 @@ pub(super) fn scenario(file: &File, scenario: &ScenarioTable) -> Result<(), Prob
         return refuse("a ladder ends where something fails, so it is no `preflight`");
     }
     let mut gates = of_scenario(&file.gate, scenario.id.get_ref());
-    if !gates.any(|gate| gate.class == Class::Slo) {
+    // One level seeks no limit, so it may only report.
+    if scenario.points.len() != 1 && !gates.any(|gate| gate.class == Class::Slo) {
         return refuse(
             "a ladder needs a gate of class slo that looks at it: only a missed objective is a limit",
         );
