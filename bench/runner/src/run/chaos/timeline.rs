@@ -269,6 +269,9 @@ impl<'a> Timeline<'a> {
         let Some(fault) = self.faults.get_mut(number) else {
             return;
         };
+        if let State::Injecting(process, _) = std::mem::replace(&mut fault.state, State::Waiting) {
+            fault.holds = process;
+        }
         fault.record.injected_ms = Some(now_ms());
         fault.state = State::Holding(Instant::now() + fault.times.hold);
         if ending.is_none() {
@@ -401,6 +404,8 @@ impl<'a> Timeline<'a> {
         let Some(fault) = self.faults.get_mut(number) else {
             return;
         };
+        // After what takes it back, which may need what holds it.
+        fault.holds = None;
         fault.record.undone_ms = Some(now_ms());
         if let Some(kept) = fault.kept.take() {
             kept.settle();
