@@ -176,30 +176,57 @@ impl Journal {
     /// All entries, the newest first: faults are taken back in the opposite order.
     ///
     /// # Errors
-    /// The folder or one of them cannot be read.
-    pub(crate) fn left(&self) -> anyhow::Result<Vec<Kept>> {
+    /// The folder cannot be read.
+    pub(crate) fn left(&self) -> anyhow::Result<Left> {
         let reading = || format!("reading {}", self.0.display());
-        let mut left = Vec::new();
+        let (mut left, mut damaged) = (Vec::new(), Vec::new());
         for found in fs::read_dir(&self.0).with_context(reading)? {
             let path = found.with_context(reading)?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let text = match fs::read_to_string(&path) {
+            let entry = match fs::read_to_string(&path) {
                 // Its own runner was faster.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                text => text.with_context(|| format!("reading {}", path.display()))?,
+                Err(error) => Err(error.to_string()),
+                Ok(text) => serde_json::from_str(&text).map_err(|error| error.to_string()),
             };
-            let entry = serde_json::from_str(&text).map_err(|error| {
-                exit::set_up(format!(
-                    "{}: not an entry of the journal: {error}",
-                    path.display()
-                ))
-            })?;
-            left.push(Kept { path, entry });
+            match entry {
+                Ok(entry) => left.push(Kept { path, entry }),
+                Err(why) => damaged.push(Damaged { path, why }),
+            }
         }
         left.sort_by_key(|kept: &Kept| std::cmp::Reverse(kept.entry.written_ms));
-        Ok(left)
+        Ok(Left {
+            entries: left,
+            damaged,
+        })
+    }
+}
+
+/// What the journal holds.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) entries: Vec<Kept>,
+    pub(crate) damaged: Vec<Damaged>,
+}
+
+/// A file that tells nothing of a fault, although there may be one.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) path: PathBuf,
+    pub(crate) why: String,
+}
+
+impl Damaged {
+    /// Gives it a name that is no entry's, so that a person can still look at it. Returns where it is then.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub(crate) fn set_aside(&self) -> std::io::Result<PathBuf> {
+        let aside = self.path.with_extension("damaged");
+        fs::rename(&self.path, &aside)?;
+        Ok(aside)
     }
 }
 
@@ -240,7 +267,7 @@ mod tests {
         };
         let (first, _second) = (write("one", 1), write("two", 2));
         let names = || -> Vec<String> {
-            let left = journal.left().expect("read").into_iter();
+            let left = journal.left().expect("read").entries.into_iter();
             left.map(|kept| kept.entry.fault).collect()
         };
         assert_eq!(names(), ["two", "one"]);
@@ -250,6 +277,14 @@ mod tests {
         );
         first.settle();
         assert_eq!(names(), ["two"]);
+        fs::write(folder.path().join("undo/torn.json"), "{").expect("written");
+        assert_eq!(names(), ["two"], "others can still be taken back");
+        let damaged = || journal.left().expect("read").damaged;
+        let [torn] = &damaged()[..] else {
+            panic!("one is damaged: {:?}", damaged());
+        };
+        assert!(torn.set_aside().expect("renamed").is_file());
+        assert!(damaged().is_empty());
     }
 
     #[test]
