@@ -94,7 +94,14 @@ fn check_03_added_latency_is_a_missed_objective() {
 fn a_load_that_is_too_small_to_mean_something_is_no_pass() {
     let place = Place::new();
     let mut command = place.runner();
-    command.args(["run", "phase-gates", "--scenario", "phase-06", "--set", "VIEWS=1"]);
+    command.args([
+        "run",
+        "phase-gates",
+        "--scenario",
+        "phase-06",
+        "--set",
+        "VIEWS=1",
+    ]);
     command.env("K6_BIN", k6()).env("PHASES_BIN", phases());
     let (code, printed) = finish(&mut command);
     assert_eq!(code, 2, "{printed}");
