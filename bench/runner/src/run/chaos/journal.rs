@@ -13,6 +13,7 @@ use barrier_procs::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::values::exit;
+use crate::values::mask::{masked, masked_address};
 use crate::values::writer::{sync_folder, whole};
 
 /// Below the folder in which programs keep their state.
@@ -75,7 +76,7 @@ impl Entry {
             runner: Identity::own()?,
             folder: folder.display().to_string(),
             fault: fault.to_owned(),
-            undo,
+            undo: without_passwords(undo),
             gone_with,
         })
     }
@@ -90,6 +91,14 @@ impl Entry {
     pub(crate) fn is_seen_to(&self) -> bool {
         self.runner.lives() && self.runner.process() != std::process::id()
     }
+}
+
+/// Addresses may hold passwords, which stay out of the file: a command that needs one has to be undone by its own runner, or by hand.
+fn without_passwords(mut undo: Undo) -> Undo {
+    if let Undo::Command { environment, .. } = &mut undo {
+        environment.retain(|_, value| masked_address(value) == *value && masked(value) == *value);
+    }
+    undo
 }
 
 /// The folder of the journal.
@@ -285,6 +294,26 @@ mod tests {
         };
         assert!(torn.set_aside().expect("renamed").is_file());
         assert!(damaged().is_empty());
+    }
+
+    #[test]
+    fn passwords_stay_out() {
+        let environment = [("A", "http://h:1/x"), ("B", "postgres://u:hunter2@h/d")];
+        let undo = Undo::Command {
+            program: PathBuf::from("/bin/true"),
+            arguments: Vec::new(),
+            folder: PathBuf::from("/"),
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            limit_ms: 1,
+        };
+        let entry = Entry::new(Path::new("/"), "f", undo, Vec::new()).expect("an entry");
+        let text = serde_json::to_string(&entry).expect("JSON");
+        assert!(
+            text.contains("http://h:1/x") && !text.contains("hunter2"),
+            "{text}"
+        );
     }
 
     #[test]
