@@ -100,6 +100,12 @@ impl<'a> Timeline<'a> {
     /// The instant from which faults are reckoned.
     pub(crate) fn begin(&mut self) {
         self.began = Some(Instant::now());
+        for fault in &mut self.faults {
+            let millis = |time: Duration| i64::try_from(time.as_millis()).ok();
+            fault.record.began_ms = Some(now_ms());
+            fault.record.at_ms = millis(fault.times.at);
+            fault.record.hold_ms = millis(fault.times.hold);
+        }
     }
 
     /// When the next step is to be taken; `None` where there is none.
