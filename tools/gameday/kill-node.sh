@@ -36,7 +36,12 @@ key_of() {
   done
   return 1
 }
-answered() { call --fail --json "{\"key\":\"$1\",\"operation\":\"increment\",\"value\":1}" "$base/api/cluster/rpc"; }
+# By another node than the second one.
+answered() {
+  local told
+  told=$(call --fail --json "{\"key\":\"$1\",\"operation\":\"increment\",\"value\":1}" "$base/api/cluster/rpc") || return 1
+  [[ $told == *'"node":"'* && $told != *"\"node\":\"$2"[@\"]* ]]
+}
 up() { call --fail "$base/api/cluster/nodes" | grep -o '"status":"up"' | wc -l; }
 all_up() { (($(up) >= $1)); }
 
@@ -48,7 +53,7 @@ fi
 key=$(key_of "${node%@*}") || { echo "kill-node: $node is not up at $base; /api/cluster/nodes lists those that are" >&2; exit 1; }
 call --fail-with-body --request POST "$base/api/cluster/kill?node=$node" >/dev/null || { echo "kill-node: $node was not killed" >&2; exit 1; }
 echo "killed: $node, confirmed by $base"
-failover=$(until_true 5000 answered "$key") || { echo "kill-node: FAILED: no call of its key $key was answered within 5 s" >&2; exit 1; }
-echo "failover: $failover ms until a call of its key $key was answered"
+failover=$(until_true 5000 answered "$key" "${node%@*}") || { echo "kill-node: FAILED: no other node answered a call of its key $key within 5 s" >&2; exit 1; }
+echo "failover: $failover ms until another node answered a call of its key $key"
 recovery=$(until_true 30000 all_up "$before") || { echo "kill-node: FAILED: not all of $before nodes are there after 30 s" >&2; exit 1; }
 echo "recovery: $recovery ms until all $before nodes were there again"

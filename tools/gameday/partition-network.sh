@@ -37,12 +37,21 @@ fi
 trap 'set_partition null' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-set_partition "\"$node\""
+set_partition "\"$node\"" || { echo "partition-network: $node was not cut off; /api/cluster/nodes lists those that could be" >&2; exit 1; }
 within 50 fewer "$before" || { echo "partition-network: $node was not cut off; /api/cluster/nodes lists those that could be" >&2; exit 1; }
 echo "cut off: $node, for $seconds s"
-within 50 answered || { echo "partition-network: FAILED: no call was answered within 5 s" >&2; exit 1; }
-sleep "$seconds"
+# While it is cut off, not once.
+still_answered() {
+  local end=$(($(date +%s) + seconds))
+  while :; do
+    within 50 answered || return 1
+    (($(date +%s) < end)) || return 0
+    sleep 0.1
+  done
+}
+still_answered || { echo "partition-network: FAILED: while it was cut off, no call was answered for 5 s" >&2; exit 1; }
+# The trap stays until it is undone: one that comes in between would leave the node cut off.
+set_partition null || { echo "partition-network: FAILED: $node could not be taken back; PUT {\"partition\":null} to $base/faults" >&2; exit 1; }
 trap - EXIT
-set_partition null
 within 300 all_up "$before" || { echo "partition-network: FAILED: not all of $before nodes are there after 30 s" >&2; exit 1; }
 echo "mended: all $before nodes are there again"

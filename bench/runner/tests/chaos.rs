@@ -337,6 +337,27 @@ fn a_run_that_ends_early_takes_back_what_a_command_broke() {
 }
 
 #[test]
+fn what_a_command_leaves_behind_lives_for_the_hold_and_ends_with_it() {
+    let own = own(
+        &format!(
+            "{EXTERNAL}\n{}[[chaos]]\nid = \"burn\"\nkind = \"command\"\ninject = [\"sh\", \"-c\", \"sleep 600 & echo $! > burning\"]\n\
+             undo = [\"sh\", \"-c\", \"kill -0 $(cat burning) && touch burned\"]\nat = \"10ms\"\nhold = \"1s\"\n",
+            until_gone("burn")
+        ),
+        "",
+    );
+    let (code, printed) = own.at_listener("run", &[]);
+    assert_eq!(code, 0, "{printed}");
+    assert!(own.folder.join("burned").exists(), "it lived until then");
+    let id = text(&own.folder.join("burning"));
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
+    assert!(
+        stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")),
+        "it ended with the fault"
+    );
+}
+
+#[test]
 fn an_injection_that_fails_is_named_and_its_undo_is_done_all_the_same() {
     let own = own(
         &format!(

@@ -91,6 +91,27 @@ fn check_03_added_latency_is_a_missed_objective() {
 }
 
 #[test]
+fn a_load_that_is_too_small_to_mean_something_is_no_pass() {
+    let place = Place::new();
+    let mut command = place.runner();
+    command.args([
+        "run",
+        "phase-gates",
+        "--scenario",
+        "phase-06",
+        "--set",
+        "VIEWS=1",
+    ]);
+    command.env("K6_BIN", k6()).env("PHASES_BIN", phases());
+    let (code, printed) = finish(&mut command);
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("VIEWS must be at least 1000 where QUICK is not 1"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn check_05_a_target_measures_itself() {
     let place = Place::new();
     let (_, printed) = finish(&mut run(&place, &["phase-02"]));

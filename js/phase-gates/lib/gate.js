@@ -6,7 +6,6 @@ import exec from 'k6/execution';
 import http from 'k6/http';
 import { Counter, Gauge, Rate, Trend } from 'k6/metrics';
 
-import { declared } from '../../lib/load.js';
 import { readConfig } from './settings.js';
 import { gateText, isOwn, SAMPLES, samplesOf } from './summary.js';
 import { targetsOf } from './targets.js';
@@ -80,7 +79,7 @@ export function gate(phase, title, loads, usual) {
   return {
     config,
     options: {
-      scenarios: settled(() => declared(loads(config))),
+      scenarios: loads(config),
       thresholds,
       summaryTrendStats: ['avg', 'min', 'med', 'max', 'p(90)', 'p(95)', 'p(99)', 'count'],
       setupTimeout: '10m',

@@ -67,6 +67,8 @@ struct Made {
     began: String,
     ended: String,
     verdict: Json,
+    /// Made with `--quick`.
+    quick: bool,
 }
 
 impl Board {
@@ -75,9 +77,15 @@ impl Board {
     /// # Errors
     /// A folder or a plan cannot be read.
     pub(crate) fn of(suite: &Suite, root: &Path) -> anyhow::Result<Self> {
-        let mut made = BTreeMap::new();
+        let (mut made, mut broken) = (BTreeMap::new(), Vec::new());
         for plan in plans(root)? {
-            let file = PlanFile::read(&plan)?;
+            let file = match PlanFile::read(&plan) {
+                Ok(file) => file,
+                Err(error) => {
+                    broken.push(Row::broken(&plan, &error));
+                    continue;
+                }
+            };
             if file.suite != suite.file.suite.id {
                 continue;
             }
@@ -111,6 +119,7 @@ impl Board {
             let regressions = own.map(|worse| worse.text.clone()).collect();
             rows.push(Row::of(suite, scenario, &last, regressions));
         }
+        rows.extend(broken);
         Ok(Self {
             title: suite.file.suite.title.clone(),
             tally: tally(&rows),
@@ -185,6 +194,20 @@ impl Row {
                 .into_iter()
                 .map(|stub| stub.get_ref().clone())
                 .collect(),
+            objectives: Vec::new(),
+            regressions: Vec::new(),
+        }
+    }
+
+    /// A plan that tells nothing any more: of which suite it was is not known.
+    fn broken(plan: &Path, error: &anyhow::Error) -> Self {
+        let name = plan.file_name().unwrap_or(plan.as_os_str());
+        Self {
+            scenario: name.to_string_lossy().into_owned(),
+            verdict: "UNREADABLE".to_owned(),
+            passed: false,
+            when: String::new(),
+            reasons: vec![format!("{error:#}")],
             objectives: Vec::new(),
             regressions: Vec::new(),
         }
@@ -304,12 +327,20 @@ fn made_of(plan: &Path, folder: &Folder) -> Option<Made> {
             ended
         },
         began,
+        quick: meta["quick"] == true,
         verdict: folder.json("verdict.json").unwrap_or_default(),
     })
 }
 
-/// Of the runs of a scenario those of the last plan, and of these the worst.
+/// Of the runs of a scenario those of the last plan that says something, and of these the worst.
 fn worst_of_last(mut runs: Vec<Made>) -> Option<Made> {
+    // Nothing follows from a short run, so it takes nothing away either.
+    if runs
+        .iter()
+        .any(|run| !run.quick && matches!(run.word(), "PASS" | "FAIL"))
+    {
+        runs.retain(|run| run.word() != "SMOKE" && !run.quick);
+    }
     runs.sort_by(|a, b| a.began.cmp(&b.began));
     let plan = runs.last()?.plan.clone();
     runs.retain(|run| run.plan == plan);
@@ -356,6 +387,30 @@ fn tally(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_run_displaces_no_verdict() {
+        let made = |plan: &str, word: &str, quick| Made {
+            plan: PathBuf::from(plan),
+            began: plan.to_owned(),
+            ended: plan.to_owned(),
+            verdict: serde_json::json!({ "verdict": word }),
+            quick,
+        };
+        let shown = |runs| worst_of_last(runs).map(|run| run.word().to_owned());
+        let full = || made("1", "FAIL", false);
+        for later in ["SMOKE", "FAIL"] {
+            let runs = vec![full(), made("2", later, true)];
+            let shown = worst_of_last(runs).map(|run| run.plan);
+            assert_eq!(shown, Some(PathBuf::from("1")), "{later}");
+        }
+        let runs = vec![full(), made("2", "PASS", false)];
+        assert_eq!(shown(runs).as_deref(), Some("PASS"));
+        assert_eq!(
+            shown(vec![made("1", "SMOKE", true)]).as_deref(),
+            Some("SMOKE")
+        );
+    }
 
     #[test]
     fn distances_are_shares_of_the_limit() {

@@ -423,6 +423,10 @@ impl Attempt<'_, '_> {
     fn call(&mut self, script: &Path, run_id: &str) -> anyhow::Result<(Call, Option<Live>)> {
         let suite = self.shared.suite;
         let mut call = Call::new(&self.shared.k6.path, script, &self.run.vars, run_id);
+        // A harness may refuse loads that are too small to mean something, unless nothing is to follow from them.
+        if self.shared.quick {
+            call.setting("QUICK", "1", None);
+        }
         call.settings(self.run.scenario.k6_settings());
         call.load(&self.run.load.scenarios, &self.run.args);
         let said = inspect::ask(&call, self.inbox)?;

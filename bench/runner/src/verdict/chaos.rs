@@ -33,6 +33,14 @@ pub(crate) enum End {
 pub(crate) struct Fault {
     pub(crate) id: String,
     pub(crate) kind: Kind,
+    /// The instant that it was reckoned from.
+    #[serde(default)]
+    pub(crate) began_ms: Option<i64>,
+    /// So long after that it was to begin, and so long to stay.
+    #[serde(default)]
+    pub(crate) at_ms: Option<i64>,
+    #[serde(default)]
+    pub(crate) hold_ms: Option<i64>,
     /// When the injection began, and when it was confirmed.
     pub(crate) inject_ms: Option<i64>,
     pub(crate) injected_ms: Option<i64>,
@@ -67,6 +75,9 @@ impl Fault {
         Self {
             id: table.id.get_ref().clone(),
             kind: table.kind,
+            began_ms: None,
+            at_ms: None,
+            hold_ms: None,
             inject_ms: None,
             injected_ms: None,
             undo_ms: None,

@@ -6,6 +6,9 @@ use crate::suite::schema::{Class, File};
 use crate::verdict::chaos::{End, FILE, Fault, Faults};
 use crate::verdict::gates::Judged;
 
+/// A fault may come so much later, or stay so much longer or shorter than it is declared to.
+const TOLERANCE_MS: i64 = 1000;
+
 impl Faults {
     /// The gates of a scenario's faults.
     pub(super) fn judge(&self, file: &File, scenario: &str) -> Vec<Judged> {
@@ -78,7 +81,7 @@ fn made(fault: &Fault) -> Result<(), String> {
         return Err(error.clone());
     }
     let when = match fault.end {
-        End::Held if fault.undone_ms.is_some() => return Ok(()),
+        End::Held if fault.undone_ms.is_some() => return in_time(fault),
         End::Held => "it could not be taken back",
         End::Never => "the run was over before it was injected",
         End::RunEnded => "the run was over before its time was",
@@ -86,6 +89,38 @@ fn made(fault: &Fault) -> Result<(), String> {
         End::Failed => "it could not be injected",
     };
     Err(when.to_owned())
+}
+
+/// Whether it began and stayed as it was declared. What is not in the record, which older evidence has not, is not judged.
+fn in_time(fault: &Fault) -> Result<(), String> {
+    let spans = [
+        (
+            "began",
+            fault.began_ms,
+            fault.inject_ms,
+            fault.at_ms,
+            " after the start",
+        ),
+        (
+            "was held for",
+            fault.injected_ms,
+            fault.undo_ms,
+            fault.hold_ms,
+            "",
+        ),
+    ];
+    for (what, from, to, declared, more) in spans {
+        let (Some(from), Some(to), Some(declared)) = (from, to, declared) else {
+            continue;
+        };
+        let came = to - from;
+        if (came - declared).abs() > TOLERANCE_MS {
+            return Err(format!(
+                "it {what} {came} ms{more}, declared are {declared} ms"
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -99,6 +134,9 @@ mod tests {
         Fault {
             id: "kill".to_owned(),
             kind: Kind::Process,
+            began_ms: Some(9000),
+            at_ms: Some(1000),
+            hold_ms: Some(20_000),
             inject_ms: Some(10_000),
             injected_ms: Some(10_100),
             undo_ms: Some(30_000),
@@ -151,6 +189,19 @@ mod tests {
                 judged(Some(fault(end, good()))),
                 Verdict::Invalid,
                 "{end:?}"
+            );
+        }
+        let others = [(Some(3001), Some(20_000)), (Some(1000), Some(18_000))];
+        for (at_ms, hold_ms) in others {
+            let other = Fault {
+                at_ms,
+                hold_ms,
+                ..fault(End::Held, good())
+            };
+            assert_eq!(
+                judged(Some(other)),
+                Verdict::Invalid,
+                "{at_ms:?}, {hold_ms:?}"
             );
         }
         let open = Fault {

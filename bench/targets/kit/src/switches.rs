@@ -85,18 +85,46 @@ impl FaultArgs {
 ///
 /// `S` is a struct whose fields, under the names that it is serialised with, are the switches. All of them are always
 /// serialised, and its default has no faults.
-#[derive(Debug)]
-pub struct Switches<S>(Arc<watch::Sender<S>>);
+pub struct Switches<S> {
+    now: Arc<watch::Sender<S>>,
+    allowed: Option<Arc<Allowed<S>>>,
+}
+
+/// What else values have to be.
+type Allowed<S> = dyn Fn(&S) -> Result<(), SwitchError> + Send + Sync;
+
+impl<S: std::fmt::Debug> std::fmt::Debug for Switches<S> {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_tuple("Switches").field(&self.now).finish()
+    }
+}
 
 impl<S> Clone for Switches<S> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            now: Arc::clone(&self.now),
+            allowed: self.allowed.clone(),
+        }
+    }
+}
+
+impl SwitchError {
+    /// A switch that cannot have this value, and what it can be set to.
+    pub fn value(name: &str, value: impl Into<Value>, allowed: impl std::fmt::Display) -> Self {
+        Self::Value {
+            name: name.to_owned(),
+            value: value.into(),
+            allowed: serde::de::Error::custom(allowed),
+        }
     }
 }
 
 impl<S: Default> Default for Switches<S> {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(S::default())))
+        Self {
+            now: Arc::new(watch::Sender::new(S::default())),
+            allowed: None,
+        }
     }
 }
 
@@ -106,17 +134,36 @@ where
 {
     /// The switches as they are at the start.
     pub fn new(start: S) -> Self {
-        Self(Arc::new(watch::Sender::new(start)))
+        Self {
+            now: Arc::new(watch::Sender::new(start)),
+            allowed: None,
+        }
+    }
+
+    /// The same, with values that only the running program can judge, such as names of its parts.
+    ///
+    /// # Errors
+    ///
+    /// If those at the start are not allowed.
+    pub fn checked(
+        start: S,
+        allowed: impl Fn(&S) -> Result<(), SwitchError> + Send + Sync + 'static,
+    ) -> Result<Self, SwitchError> {
+        allowed(&start)?;
+        Ok(Self {
+            allowed: Some(Arc::new(allowed)),
+            ..Self::new(start)
+        })
     }
 
     /// Reads switches. What is read may be different at the next call; `read` must not take long, as changes wait for it.
     pub fn with<T>(&self, read: impl FnOnce(&S) -> T) -> T {
-        read(&self.0.borrow())
+        read(&self.now.borrow())
     }
 
     /// Tells of changes.
     pub fn changes(&self) -> watch::Receiver<S> {
-        self.0.subscribe()
+        self.now.subscribe()
     }
 
     /// Changes the switches that are named, all or none. `null` is the default.
@@ -126,8 +173,14 @@ where
     /// If a name is not known or a value not possible.
     pub fn change(&self, changes: Map<String, Value>) -> Result<(), SwitchError> {
         let mut outcome = Ok(());
-        self.0.send_if_modified(|switches| {
-            match changed(switches, changes) {
+        self.now.send_if_modified(|switches| {
+            let new = changed(switches, changes).and_then(|new| {
+                self.allowed
+                    .as_ref()
+                    .map_or(Ok(()), |allowed| allowed(&new))?;
+                Ok(new)
+            });
+            match new {
                 Ok(new) => *switches = new,
                 Err(error) => outcome = Err(error),
             }
@@ -138,7 +191,7 @@ where
 
     /// Changes switches from inside, such as one that is meant for once and has had its effect.
     pub fn update(&self, change: impl FnOnce(&mut S)) {
-        self.0.send_modify(change);
+        self.now.send_modify(change);
     }
 
     /// `GET /faults` tells all switches. `PUT /faults` changes those that its JSON object names, and answers with all; it is

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::answer::{Answer, failure};
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, ClusterArgs, Command};
 use crate::cluster::{self, Cluster};
 use crate::faults::Faults;
 use crate::measure::Stats;
@@ -55,7 +55,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         return cluster::node(arguments).await;
     }
     let faults = cli.faults.applied_to(&Faults::default());
-    let faults = Switches::new(faults.context("--fault")?);
+    let nodes: Vec<String> = (1..=cli.cluster.nodes).map(ClusterArgs::name).collect();
+    let allowed = move |faults: &Faults| faults.of_nodes(&nodes);
+    let faults = faults.and_then(|faults| Switches::checked(faults, allowed));
+    let faults = faults.context("--fault")?;
     let sql = Sql::new(cli.database_url.as_deref(), cli.pool_size)?;
     let audit = Audit::open(cli.audit.as_deref())?;
     let mut opening = cli.listen.open().await?;

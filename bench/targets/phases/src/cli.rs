@@ -73,6 +73,11 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// What a node is called, counted from 1.
+    pub(crate) fn name(number: u8) -> String {
+        format!("node{number}@localhost")
+    }
+
     /// Where a node listens, counted from 1.
     pub(crate) fn address(&self, number: u8) -> SocketAddr {
         (IpAddr::V4(Ipv4Addr::new(127, 0, 1, number)), self.node_port).into()

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use target_kit::Share;
+use target_kit::{Share, SwitchError};
+
+use crate::cluster::named;
 
 /// The faults that the target is asked to have, each a switch that can be changed while it runs. The default has none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -61,4 +63,52 @@ pub(crate) struct Faults {
     pub(crate) swap_delay: Duration,
     /// Phase 15: nobody is answered while the model is swapped.
     pub(crate) swap_drops: bool,
+}
+
+impl Faults {
+    /// Refuses nodes that are not among these: a fault of nobody would pass for one that everybody survives.
+    ///
+    /// # Errors
+    ///
+    /// If one is named that is not there.
+    pub(crate) fn of_nodes(&self, nodes: &[String]) -> Result<(), SwitchError> {
+        for (switch, list) in [("partition", &self.partition), ("down", &self.down)] {
+            let listed = list.split(',').map(str::trim);
+            for name in listed.filter(|name| !name.is_empty()) {
+                if !nodes.iter().any(|node| named(name, node)) {
+                    let known = nodes.join(", ");
+                    let allowed = format!("there is no node {name:?}; there are {known}");
+                    return Err(SwitchError::value(switch, list.as_str(), allowed));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_are_not_there_are_refused() {
+        let nodes = ["node1@localhost", "node2@localhost"].map(str::to_owned);
+        let of = |partition: &str, down: &str| {
+            let faults = Faults {
+                partition: partition.to_owned(),
+                down: down.to_owned(),
+                ..Faults::default()
+            };
+            faults.of_nodes(&nodes).map_err(|error| error.to_string())
+        };
+        assert_eq!(of("node1, node2@localhost", ""), Ok(()));
+        for (partition, down, switch) in [("node1,node3", "", "partition"), ("", "nod", "down")] {
+            let refused = of(partition, down).expect_err("it is not there");
+            assert!(
+                refused.starts_with(&format!("fault {switch}: "))
+                    && refused.ends_with("there are node1@localhost, node2@localhost"),
+                "{refused}"
+            );
+        }
+    }
 }

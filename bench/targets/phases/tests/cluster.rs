@@ -159,6 +159,10 @@ async fn a_node_that_is_to_stay_down_does_until_the_fault_is_taken_back() {
     );
 }
 
+async fn status(target: &Target, path: &str) -> u16 {
+    target.ask(Method::GET, path, None).await.status().as_u16()
+}
+
 #[tokio::test]
 async fn a_partition_takes_a_node_out_and_its_end_brings_it_back_as_it_was() {
     let target = Target::cluster(3, &[]);
@@ -167,8 +171,17 @@ async fn a_partition_takes_a_node_out_and_its_end_brings_it_back_as_it_was() {
         target.does("/api/cluster/rpc", call(&key)).await["value"],
         1
     );
+    let failover = "/api/cluster/failover?node=node3";
+    assert_eq!(status(&target, failover).await, 409, "it answers itself");
+    assert_eq!(
+        status(&target, "/api/cluster/failover?node=node9").await,
+        404
+    );
     target.change_faults(json!({ "partition": "node3" })).await;
     let nodes = target.nodes_when(2).await;
+    assert_eq!(status(&target, failover).await, 200, "another one answers");
+    let unknown = target.ask(Method::PUT, "/faults", Some(json!({ "down": "node9" })));
+    assert_eq!(unknown.await.status(), 400, "nobody would be down");
     assert_eq!(nodes["node3@localhost"]["status"], "unreachable");
     assert_ne!(
         target.does("/api/cluster/rpc", call(&key)).await["node"],

@@ -65,6 +65,8 @@ pub(super) struct Going<'a> {
     pub(super) kept: Option<Kept>,
     pub(super) reader: Option<Reader>,
     pub(super) last: Last,
+    /// The command that injected it, kept for as long as it is there: what it has started ends with it.
+    pub(super) holds: Option<Supervised>,
 }
 
 /// What injects a fault.
@@ -155,6 +157,7 @@ impl<'a> Going<'a> {
             kept: None,
             reader: None,
             last: Last::default(),
+            holds: None,
         })
     }
 

@@ -13,6 +13,7 @@ use barrier_procs::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::values::exit;
+use crate::values::mask::{masked, masked_address};
 use crate::values::writer::{sync_folder, whole};
 
 /// Below the folder in which programs keep their state.
@@ -75,7 +76,7 @@ impl Entry {
             runner: Identity::own()?,
             folder: folder.display().to_string(),
             fault: fault.to_owned(),
-            undo,
+            undo: without_passwords(undo),
             gone_with,
         })
     }
@@ -90,6 +91,14 @@ impl Entry {
     pub(crate) fn is_seen_to(&self) -> bool {
         self.runner.lives() && self.runner.process() != std::process::id()
     }
+}
+
+/// Addresses may hold passwords, which stay out of the file: a command that needs one has to be undone by its own runner, or by hand.
+fn without_passwords(mut undo: Undo) -> Undo {
+    if let Undo::Command { environment, .. } = &mut undo {
+        environment.retain(|_, value| masked_address(value) == *value && masked(value) == *value);
+    }
+    undo
 }
 
 /// The folder of the journal.
@@ -176,30 +185,57 @@ impl Journal {
     /// All entries, the newest first: faults are taken back in the opposite order.
     ///
     /// # Errors
-    /// The folder or one of them cannot be read.
-    pub(crate) fn left(&self) -> anyhow::Result<Vec<Kept>> {
+    /// The folder cannot be read.
+    pub(crate) fn left(&self) -> anyhow::Result<Left> {
         let reading = || format!("reading {}", self.0.display());
-        let mut left = Vec::new();
+        let (mut left, mut damaged) = (Vec::new(), Vec::new());
         for found in fs::read_dir(&self.0).with_context(reading)? {
             let path = found.with_context(reading)?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let text = match fs::read_to_string(&path) {
+            let entry = match fs::read_to_string(&path) {
                 // Its own runner was faster.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                text => text.with_context(|| format!("reading {}", path.display()))?,
+                Err(error) => Err(error.to_string()),
+                Ok(text) => serde_json::from_str(&text).map_err(|error| error.to_string()),
             };
-            let entry = serde_json::from_str(&text).map_err(|error| {
-                exit::set_up(format!(
-                    "{}: not an entry of the journal: {error}",
-                    path.display()
-                ))
-            })?;
-            left.push(Kept { path, entry });
+            match entry {
+                Ok(entry) => left.push(Kept { path, entry }),
+                Err(why) => damaged.push(Damaged { path, why }),
+            }
         }
         left.sort_by_key(|kept: &Kept| std::cmp::Reverse(kept.entry.written_ms));
-        Ok(left)
+        Ok(Left {
+            entries: left,
+            damaged,
+        })
+    }
+}
+
+/// What the journal holds.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) entries: Vec<Kept>,
+    pub(crate) damaged: Vec<Damaged>,
+}
+
+/// A file that tells nothing of a fault, although there may be one.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) path: PathBuf,
+    pub(crate) why: String,
+}
+
+impl Damaged {
+    /// Gives it a name that is no entry's, so that a person can still look at it. Returns where it is then.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub(crate) fn set_aside(&self) -> std::io::Result<PathBuf> {
+        let aside = self.path.with_extension("damaged");
+        fs::rename(&self.path, &aside)?;
+        Ok(aside)
     }
 }
 
@@ -240,7 +276,7 @@ mod tests {
         };
         let (first, _second) = (write("one", 1), write("two", 2));
         let names = || -> Vec<String> {
-            let left = journal.left().expect("read").into_iter();
+            let left = journal.left().expect("read").entries.into_iter();
             left.map(|kept| kept.entry.fault).collect()
         };
         assert_eq!(names(), ["two", "one"]);
@@ -250,6 +286,34 @@ mod tests {
         );
         first.settle();
         assert_eq!(names(), ["two"]);
+        fs::write(folder.path().join("undo/torn.json"), "{").expect("written");
+        assert_eq!(names(), ["two"], "others can still be taken back");
+        let damaged = || journal.left().expect("read").damaged;
+        let [torn] = &damaged()[..] else {
+            panic!("one is damaged: {:?}", damaged());
+        };
+        assert!(torn.set_aside().expect("renamed").is_file());
+        assert!(damaged().is_empty());
+    }
+
+    #[test]
+    fn passwords_stay_out() {
+        let environment = [("A", "http://h:1/x"), ("B", "postgres://u:hunter2@h/d")];
+        let undo = Undo::Command {
+            program: PathBuf::from("/bin/true"),
+            arguments: Vec::new(),
+            folder: PathBuf::from("/"),
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            limit_ms: 1,
+        };
+        let entry = Entry::new(Path::new("/"), "f", undo, Vec::new()).expect("an entry");
+        let text = serde_json::to_string(&entry).expect("JSON");
+        assert!(
+            text.contains("http://h:1/x") && !text.contains("hunter2"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -100,6 +100,12 @@ impl<'a> Timeline<'a> {
     /// The instant from which faults are reckoned.
     pub(crate) fn begin(&mut self) {
         self.began = Some(Instant::now());
+        for fault in &mut self.faults {
+            let millis = |time: Duration| i64::try_from(time.as_millis()).ok();
+            fault.record.began_ms = Some(now_ms());
+            fault.record.at_ms = millis(fault.times.at);
+            fault.record.hold_ms = millis(fault.times.hold);
+        }
     }
 
     /// When the next step is to be taken; `None` where there is none.
@@ -269,6 +275,9 @@ impl<'a> Timeline<'a> {
         let Some(fault) = self.faults.get_mut(number) else {
             return;
         };
+        if let State::Injecting(process, _) = std::mem::replace(&mut fault.state, State::Waiting) {
+            fault.holds = process;
+        }
         fault.record.injected_ms = Some(now_ms());
         fault.state = State::Holding(Instant::now() + fault.times.hold);
         if ending.is_none() {
@@ -401,6 +410,8 @@ impl<'a> Timeline<'a> {
         let Some(fault) = self.faults.get_mut(number) else {
             return;
         };
+        // After what takes it back, which may need what holds it.
+        fault.holds = None;
         fault.record.undone_ms = Some(now_ms());
         if let Some(kept) = fault.kept.take() {
             kept.settle();

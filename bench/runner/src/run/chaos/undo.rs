@@ -113,7 +113,16 @@ pub(crate) fn leftovers(forget: bool) -> anyhow::Result<Vec<String>> {
         return Ok(Vec::new());
     };
     let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for kept in journal.left()? {
+    let left = journal.left()?;
+    for damaged in left.damaged {
+        let what = format!("{}: not an entry of the journal", damaged.path.display());
+        match forget.then(|| damaged.set_aside()) {
+            Some(Ok(aside)) => done.push(format!("{what}: set aside as {}", aside.display())),
+            Some(Err(error)) => failed.push(format!("{what}, and it cannot be set aside: {error}")),
+            None => failed.push(format!("{what}: {}", damaged.why)),
+        }
+    }
+    for kept in left.entries {
         let entry = &kept.entry;
         let what = format!("fault {} of {}", entry.fault, entry.folder);
         if entry.is_seen_to() {

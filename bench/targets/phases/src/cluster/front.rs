@@ -30,6 +30,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/phase/09/calls", post(calls))
         .route("/api/cluster/kill", post(kill))
         .route("/phase/09/kill", post(kill))
+        .route("/api/cluster/failover", get(failover))
         .route("/api/cluster/health", get(health))
         .route("/api/cluster/nodes", get(nodes))
         .route("/phase/12/work", post(work))
@@ -131,6 +132,22 @@ async fn kill(
         "ok": true, "node": node.name, "node_url": node.url, "incarnation": incarnation, "elapsed_us": micros(took),
     });
     Ok((StatusCode::ACCEPTED, Json(told)).into_response())
+}
+
+/// Whether a key that a node has is answered by another one: neither while nobody answers, nor while the node itself does.
+async fn failover(State(app): State<Arc<App>>, Query(Which { node }): Query<Which>) -> Answer {
+    let none = || refused("node: got none; such as /api/cluster/failover?node=node2");
+    let name = node.ok_or_else(none)?;
+    let node = meant(&app, Some(&name), &HeaderMap::new())?;
+    let key = app.cluster.key_of(node);
+    let key = key.ok_or_else(|| unavailable(format!("{} has none of 1000 keys", node.name)))?;
+    let message = json!({ "key": key, "operation": "get" });
+    let told = app.cluster.call(&key, &message).await?;
+    if told["node"] == node.name.as_str() {
+        let why = format!("{}: it answers for its key {key} itself", node.name);
+        return Err(failure(StatusCode::CONFLICT, why));
+    }
+    Ok(Json(told))
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {

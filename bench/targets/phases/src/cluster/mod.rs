@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use front::routes;
 pub(crate) use node::node;
+pub(crate) use ring::named;
 
 use crate::answer::{Failure, failure, unavailable};
 use crate::cli::ClusterArgs;
@@ -129,7 +130,7 @@ impl Cluster {
         let began = Instant::now();
         let mut named = Vec::new();
         for number in 1..=arguments.nodes {
-            let name = format!("node{number}@localhost");
+            let name = ClusterArgs::name(number);
             let address = settled(arguments.address(number)).await;
             let address = address.with_context(|| format!("--node-port: no address for {name}"))?;
             named.push((name, address));
@@ -234,6 +235,14 @@ impl Cluster {
         let available = self.nodes.iter().filter(|node| node.available());
         let owner = ring::owner(key, available, |node| &node.name);
         owner.ok_or_else(|| unavailable(format!("none of {} nodes is available", self.size())))
+    }
+
+    /// A key that a node has where all are there.
+    fn key_of(&self, node: &Node) -> Option<String> {
+        let keys = (0..1000).map(|number| format!("failover_{number}"));
+        let owner = |key: &str| ring::owner(key, self.nodes.iter(), |node| &node.name);
+        let mut keys = keys.filter(|key| owner(key).is_some_and(|owner| owner.name == node.name));
+        keys.next()
     }
 
     /// A node by its name, with or without its host.
