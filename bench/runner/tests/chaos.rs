@@ -341,7 +341,7 @@ fn what_a_command_leaves_behind_lives_for_the_hold_and_ends_with_it() {
     let own = own(
         &format!(
             "{EXTERNAL}\n{}[[chaos]]\nid = \"burn\"\nkind = \"command\"\ninject = [\"sh\", \"-c\", \"sleep 600 & echo $! > burning\"]\n\
-             undo = [\"sh\", \"-c\", \"kill -0 $(cat burning) && touch burned\"]\nat = \"10ms\"\nhold = \"1s\"\n",
+             undo = [\"sh\", \"-c\", \"grep -q ') S ' /proc/$(cat burning)/stat && touch burned\"]\nat = \"10ms\"\nhold = \"1s\"\n",
             until_gone("burn")
         ),
         "",

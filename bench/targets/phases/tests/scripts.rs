@@ -97,12 +97,19 @@ async fn on(target: &Target, phase: u8) -> Gate {
     gate(phase, &target.urls["main"], &[]).await
 }
 
+/// Several gates at once: for most of their time they wait, and how fast they are is not judged here.
+async fn all_well(target: &Target, phases: &[u8]) {
+    let gates = phases.iter().map(|&phase| on(target, phase));
+    let gates = futures_util::future::join_all(gates).await;
+    for (gate, &phase) in gates.iter().zip(phases) {
+        gate.is_well(phase);
+    }
+}
+
 #[tokio::test]
 async fn gates_of_what_is_measured_inside() {
     let target = Target::alone(&[]);
-    for phase in [2, 4, 7, 8] {
-        on(&target, phase).await.is_well(phase);
-    }
+    all_well(&target, &[2, 4, 7, 8]).await;
     target
         .change_faults(json!({ "no-stampede-guard": true, "small-cache": true }))
         .await;
@@ -123,9 +130,7 @@ async fn gates_of_what_is_measured_inside() {
 #[tokio::test]
 async fn gates_of_a_server_and_a_table() {
     let target = Target::alone(&[]);
-    for phase in [1, 3] {
-        on(&target, phase).await.is_well(phase);
-    }
+    all_well(&target, &[1, 3]).await;
     target
         .change_faults(json!({ "delay-ms": 10, "restart-delay-ms": 6000 }))
         .await;
@@ -137,9 +142,7 @@ async fn gates_of_a_server_and_a_table() {
 #[tokio::test]
 async fn gates_of_the_web_and_of_metrics() {
     let target = Target::alone(&[]);
-    for phase in [6, 10] {
-        on(&target, phase).await.is_well(phase);
-    }
+    all_well(&target, &[6, 10]).await;
     target
         .change_faults(json!({ "fail-share": "2%", "export-delay-ms": 20 }))
         .await;
@@ -152,9 +155,7 @@ async fn gates_of_the_web_and_of_metrics() {
 async fn gates_of_accounts_and_of_a_model() {
     let root = root().display().to_string();
     let target = Target::alone(&["--workspace", &root]);
-    for phase in [14, 15] {
-        on(&target, phase).await.is_well(phase);
-    }
+    all_well(&target, &[14, 15]).await;
     target
         .change_faults(json!({ "short-backup": true, "audit-delay-ms": 20, "swap-drops": true }))
         .await;
@@ -207,8 +208,16 @@ async fn nothing_passes_where_nobody_answers() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("http://{}", nobody.local_addr().expect("it is bound"));
     drop(nobody);
-    for phase in [1, 2, 9, 12] {
-        let gate = gate(phase, &url, &[("GATE_MS", "1000"), ("RPC_RATE", "20")]).await;
+    let gates = [1, 2, 9, 12].map(|phase| {
+        let url = &url;
+        async move {
+            (
+                phase,
+                gate(phase, url, &[("GATE_MS", "1000"), ("RPC_RATE", "20")]).await,
+            )
+        }
+    });
+    for (phase, gate) in futures_util::future::join_all(gates).await {
         assert!(
             gate.output
                 .contains(&format!("Phase {phase} Gate: FAILED ✗")),
