@@ -53,7 +53,7 @@ fn what_cannot_be_judged_over_time_is_refused_with_its_line() {
         ("[[monitor]]\nid = \"l\"\nkind = \"machine\"\nevery = \"1s\"\nsource = \"${BASE_URL}\"\nmatch = ['busy_percent']\n".to_owned(), "source =", "has no `source`"),
         (format!("{SERIES}{}excuses = [\"g\"]\n", gate("metric = \"ok\"\nstat = \"rate\"")), "excuses =", "an objective excuses nothing"),
         (format!("{SERIES}{}excuses = [\"other\"]\n", gate("metric = \"ok\"\nstat = \"rate\"").replace("\"slo\"", "\"validity\"")), "excuses =", "gate of class slo"),
-        ("[[monitor]]\nid = \"l\"\nkind = \"process\"\nevery = \"1s\"\nof = [\"k6\"]\nmatch = ['a']\n".to_owned(), "match =", "`match` is of monitors of kind http"),
+        ("[[monitor]]\nid = \"l\"\nkind = \"process\"\nevery = \"1s\"\nof = [\"k6\"]\nmatch = ['a']\n".to_owned(), "match =", "`a`: no figure of a process; allowed: NAME.FIGURE"),
     ] {
         let stage = Stage::new(&format!("{SCENARIO}{tables}"));
         let suite = text(&stage.path("suite.toml"));

@@ -168,7 +168,7 @@ test('an archive runs where nothing else is', async (t) => {
   const printed = await run('bin/barrier-bench', ['run', 'waiting-room', '--scenario', 'smoke', '--variant', 'zset'], { cwd: here, env });
   assert.match(printed, /verdict +PASS/);
   const told = await run('bin/barrier-bench', ['doctor', 'waiting-room', '--scenario', 'smoke'], { cwd: here, env });
-  assert.ok(told.includes(join('bin', 'redis-server')) && told.includes('6.2'), told);
+  assert.ok(told.includes(`private Redis from ${join(here, 'bin/redis-server')}`), told);
   const licences = await readdir(join(here, 'licences'));
   assert.deepEqual(licences.sort(), ['THIRD-PARTY-LICENSES.txt', 'k6-AGPL-3.0.md', 'redis-server.txt']);
   assert.match(await readFile(join(here, 'licences/k6-AGPL-3.0.md'), 'utf8'), /GNU AFFERO GENERAL PUBLIC LICENSE/);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::schema::Class;
+use super::class::Class;
 use crate::values::duration::{self, parse_time};
 
 /// Who is asked.

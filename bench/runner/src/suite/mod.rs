@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod append;
 pub(crate) mod asked;
 pub(crate) mod chaos;
+pub(crate) mod class;
 pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod each;

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::alert::{AlertTable, DashboardTable};
 use super::asked::{AskedKind, DrainTable};
 use super::chaos::{ChaosTable, ProxyTable};
+pub(crate) use super::class::Class;
 use super::fixture::FixtureTable;
 use super::monitor::MonitorTable;
 use super::post::PostTable;
@@ -433,18 +434,6 @@ pub(crate) struct GateTable {
     /// have made the target look better than it is.
     #[serde(default)]
     pub(crate) excuses: Vec<Spanned<String>>,
-}
-
-/// What a failed gate means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Class {
-    /// The evidence is not good enough: `INVALID`.
-    Validity,
-    /// The objective was missed: `FAIL`.
-    Slo,
-    /// Recorded only.
-    Watch,
 }
 
 /// Type of a k6 metric.

@@ -95,8 +95,8 @@ pub(crate) enum Measured {
     Whole,
     /// What came last, so many ms without the making of users.
     Last(f64),
-    /// The suite's window, over which everything is judged, epoch ms.
-    From(f64, f64),
+    /// The suite's window, over which everything is judged, epoch ms; and how long of it k6 ran, ms, where its summary tells.
+    From(f64, f64, Option<f64>),
 }
 
 impl Measured {
@@ -104,9 +104,11 @@ impl Measured {
     pub(crate) fn of(window: Option<Window>, summary: Option<&Json>) -> Self {
         let lasted = || summary?.pointer("/state/testRunDurationMs")?.as_f64();
         match (window, lasted()) {
-            (Some(window), _) => {
+            (Some(window), lasted) => {
                 let from = epoch(window.from_ms);
-                Self::From(from, from + 1000.0 * window.seconds())
+                let length = 1000.0 * window.seconds();
+                // No part is longer than the whole.
+                Self::From(from, from + length, lasted.map(|lasted| lasted.min(length)))
             }
             (None, Some(lasted)) => Self::Last(lasted),
             (None, None) => Self::Whole,
@@ -118,7 +120,7 @@ impl Measured {
         match self {
             Self::Whole => None,
             Self::Last(lasted) => Some(lasted),
-            Self::From(from, to) => Some(to - from),
+            Self::From(_, _, lasts) => lasts,
         }
     }
 }
@@ -260,7 +262,7 @@ impl Health {
                 let begin = end.map(|end| end - lasted - AFTERWARDS_MS);
                 (begin.unwrap_or(f64::NEG_INFINITY), f64::INFINITY)
             }
-            Measured::From(from, to) => (from, to),
+            Measured::From(from, to, _) => (from, to),
         };
         self.samples.windows(2).filter_map(move |pair| {
             let (before, after) = (time(&pair[0])?, time(&pair[1])?);
