@@ -3,10 +3,10 @@
 mod common;
 
 use common::Target;
-use common::postgres::Database;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
+use target_kit::test_postgres::Database;
 
 const LIST: &str = "/v1/challenges";
 const CLAIM: &str = "/v1/challenges/challenge-002/goals/challenge-002-goal-01/claim";

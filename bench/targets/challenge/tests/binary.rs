@@ -3,8 +3,8 @@
 mod common;
 
 use std::net::TcpListener;
+use target_kit::test_postgres::Database;
 
-use common::postgres::Database;
 use common::{Target, program};
 
 #[tokio::test]

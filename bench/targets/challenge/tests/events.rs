@@ -6,10 +6,10 @@ use challenge::events::account::UserLoggedIn;
 use challenge::events::statistic::StatItemUpdated;
 use common::Target;
 use common::events::{Events, login, statistic};
-use common::postgres::Database;
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::json;
+use target_kit::test_postgres::Database;
 use tonic::Code;
 
 const ROWS: &str = "SELECT count(*) FROM user_goal_progress";

@@ -3,10 +3,10 @@
 mod common;
 
 use std::time::{Duration, Instant};
+use target_kit::test_postgres::Database;
 
 use common::Target;
 use common::events::Events;
-use common::postgres::Database;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::Code;

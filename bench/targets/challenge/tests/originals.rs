@@ -5,9 +5,9 @@ mod common;
 
 use common::Target;
 use common::events::{Events, login, statistic};
-use common::postgres::Database;
 use reqwest::Method;
 use serde_json::{Value, json};
+use target_kit::test_postgres::Database;
 use tonic::Code;
 
 const CHALLENGES: &str = "/v1/challenges";

@@ -4,9 +4,9 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use target_kit::test_postgres::Database;
 
 use common::Target;
-use common::postgres::Database;
 use serde_json::Value;
 
 const ROWS: &str = "SELECT count(*) FROM user_goal_progress";

@@ -5,7 +5,8 @@
 //! - [`Share`] and [`Percent`]: which users a fault hits, and by how much something is slower;
 //! - [`Rounds`] and [`next_full_second`]: work that is done again and again;
 //! - [`Latencies`]: how long its answers took, at `/latencies`; [`held_back`]: longer than they need to;
-//! - [`health`]: whether it can work.
+//! - [`health`]: whether it can work;
+//! - `test_postgres`, a feature for tests alone: a private PostgreSQL.
 //!
 //! Targets depend on this crate and on nothing else of this project, nothing else depends on it, and it depends on nothing
 //! of this project: a reference that shares code with what it tests proves nothing.
@@ -55,6 +56,8 @@ mod serve;
 mod share;
 mod start;
 mod switches;
+#[cfg(feature = "test-postgres")]
+pub mod test_postgres;
 
 pub use answers::{health, held_back, in_time};
 pub use latencies::Latencies;

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::postgres::Database;
 use common::{Target, number, text};
 use serde_json::json;
+use target_kit::test_postgres::Database;
 
 #[tokio::test]
 async fn rows_are_made_once_and_queried() {

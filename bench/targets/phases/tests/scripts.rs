@@ -5,9 +5,9 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use target_kit::test_postgres::Database;
 
 use common::Target;
-use common::postgres::Database;
 use serde_json::json;
 
 fn root() -> PathBuf {

@@ -4,13 +4,13 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod events;
-pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use target_kit::test_postgres::Database;
 
 use reqwest::{Method, Response};
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,16 +55,16 @@ pub struct Target {
 
 impl Target {
     /// `challenge service` on free ports, on this database.
-    pub fn service(database: &postgres::Database, arguments: &[&str]) -> Self {
+    pub fn service(database: &Database, arguments: &[&str]) -> Self {
         Self::start("service", database, arguments)
     }
 
     /// `challenge event-handler` on free ports, on this database.
-    pub fn handler(database: &postgres::Database, arguments: &[&str]) -> Self {
+    pub fn handler(database: &Database, arguments: &[&str]) -> Self {
         Self::start("event-handler", database, arguments)
     }
 
-    fn start(command: &str, database: &postgres::Database, arguments: &[&str]) -> Self {
+    fn start(command: &str, database: &Database, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("folder can be made");
         let port_file = folder.path().join("port");
         let log = std::fs::File::create(folder.path().join("log")).expect("log can be made");

@@ -3,8 +3,6 @@
 // Each test file is a crate of its own and uses its own part of this module.
 #![allow(dead_code, unreachable_pub)]
 
-pub mod postgres;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

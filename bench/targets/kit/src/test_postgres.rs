@@ -1,4 +1,6 @@
-//! A private PostgreSQL for one test file, and a database of its own for each test.
+//! A private PostgreSQL for tests of targets.
+//!
+//! The runner has one too, which no target may use: what is measured shares nothing with who measures it.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -11,16 +13,23 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
-use super::CONDITION_LIMIT;
+/// How long a condition may take to come true, on whatever machine.
+const CONDITION_LIMIT: Duration = Duration::from_secs(60);
 
 /// A server on a free port of the loopback, with one empty database. It is ended when dropped.
+#[derive(Debug)]
 pub struct Database {
     server: Child,
+    /// Where its database is.
     pub url: String,
     _folder: TempDir,
 }
 
 impl Database {
+    /// Starts it by the `postgres` that `POSTGRES_BIN` names, or that is on the path.
+    ///
+    /// # Panics
+    /// It does not start.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("folder can be made");
         let account = account();
@@ -77,11 +86,18 @@ impl Database {
         }
     }
 
+    /// A connection to its database.
+    ///
+    /// # Panics
+    /// It does not answer.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.expect("it answers")
     }
 
     /// The one value that a statement gives, as a number.
+    ///
+    /// # Panics
+    /// The statement fails, or gives none.
     pub async fn number(&self, statement: &str) -> i64 {
         let mut connection = self.connect().await;
         let number = sqlx::query_scalar(statement).fetch_one(&mut connection);
@@ -91,6 +107,9 @@ impl Database {
     }
 
     /// Waits until a statement gives this number.
+    ///
+    /// # Panics
+    /// It does not within a minute.
     pub async fn until(&self, statement: &str, expected: i64) {
         let started = Instant::now();
         loop {
@@ -106,7 +125,10 @@ impl Database {
         }
     }
 
-    /// Does something that gives nothing.
+    /// The rows that a statement gives.
+    ///
+    /// # Panics
+    /// The statement fails.
     pub async fn run(&self, statement: &str) -> Vec<PgRow> {
         let mut connection = self.connect().await;
         let rows = sqlx::query(statement).fetch_all(&mut connection).await;
@@ -114,6 +136,9 @@ impl Database {
     }
 
     /// Stops the server for a while (`STOP`), or lets it go on (`CONT`), with all its processes.
+    ///
+    /// # Panics
+    /// There is no `pgrep`.
     pub fn signal(&self, name: &str) {
         let id = self.server.id().to_string();
         let children = Command::new("pgrep").args(["-P", &id]).output();
