@@ -5,17 +5,8 @@ mod common;
 use std::path::PathBuf;
 
 use common::life::{Ends, wait_for};
-use common::own::{EXTERNAL, Own};
+use common::own::{EXTERNAL, Own, SLEEPS};
 use common::{finish, json, text};
-
-const HARNESS: &str = r#"
-import { sleep } from 'k6';
-export const options = { vus: 1, iterations: 1 };
-export default function () { sleep(Number(__ENV.SECONDS)); }
-export function handleSummary(data) {
-  return { 'summary.json': JSON.stringify(data) };
-}
-"#;
 
 /// What evidence would mask, and a fixture is not.
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
@@ -49,7 +40,7 @@ limit = "20m"
 
 /// A suite whose fixtures lie beside it.
 fn own(target: &str) -> Own {
-    let own = Own::new(&format!("{target}{SUITE}"), HARNESS);
+    let own = Own::new(&format!("{target}{SUITE}"), SLEEPS);
     let here = own.folder.display().to_string();
     own.edit("\"own/", &format!("\"{here}/"));
     own

@@ -4,18 +4,9 @@ mod common;
 
 use barrier_procs::PrivatePostgres;
 use common::life::wait_for;
-use common::own::{EXTERNAL, Own};
+use common::own::{EXTERNAL, Own, SLEEPS};
 use common::{finish, json, postgres, text};
 use serde_json::Value as Json;
-
-const HARNESS: &str = r#"
-import { sleep } from 'k6';
-export const options = { vus: 1, iterations: 1 };
-export default function () { sleep(Number(__ENV.SECONDS)); }
-export function handleSummary(data) {
-  return { 'summary.json': JSON.stringify(data) };
-}
-"#;
 
 const SUITE: &str = r#"
 [env.SECONDS]
@@ -50,7 +41,7 @@ impl Place {
         postgres::ask(&server, statement);
         let psql = postgres::program().with_file_name("psql");
         let target = target.replace("PSQL", &psql.display().to_string());
-        let own = postgres::suite(&format!("{target}{SUITE}{more}"), HARNESS, false);
+        let own = postgres::suite(&format!("{target}{SUITE}{more}"), SLEEPS, false);
         Self { server, own }
     }
 
@@ -598,7 +589,7 @@ fn what_may_not_be_declared_is_refused() {
     ] {
         assert!(suite.contains(old), "{old}");
         let suite = format!("{WRITER}{SUITE}{}", suite.replace(old, new));
-        let own = postgres::suite(&suite, HARNESS, false);
+        let own = postgres::suite(&suite, SLEEPS, false);
         let (code, printed) = finish(&mut own.call("validate", &[]));
         assert!(
             code == 2 && printed.contains(expected),

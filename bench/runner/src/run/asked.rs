@@ -14,6 +14,7 @@ use crate::suite::asked::{AskedKind, DrainTable};
 use crate::suite::schema::RecordTable;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exposition::{Selector, samples};
+use crate::values::number::as_written;
 use crate::values::place::at;
 
 /// For a statement that ought to be answered at once.
@@ -97,7 +98,7 @@ impl Question<'_> {
                 let told = |why: String| anyhow::anyhow!("GET {}: {why}", page.address());
                 let selector = Selector::parse(self.statement.get_ref()).map_err(told)?;
                 let samples = samples(&text, |name| name == selector.name()).map_err(told)?;
-                Ok(selector.value(&samples).map_err(told)?.map(plain))
+                Ok(selector.value(&samples).map_err(told)?.map(as_written))
             }
         }
     }
@@ -129,19 +130,6 @@ fn one(rows: &[Json]) -> anyhow::Result<Option<Json>> {
             rows.len(),
             columns.map_or(0, serde_json::Map::len)
         ),
-    }
-}
-
-/// Whole numbers without a fraction.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a whole number below 2^53 is exact"
-)]
-fn plain(number: f64) -> Json {
-    if number.fract() == 0.0 && number.abs() < 9e15 {
-        Json::from(number as i64)
-    } else {
-        Json::from(number)
     }
 }
 

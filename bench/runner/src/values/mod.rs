@@ -7,6 +7,7 @@ pub(crate) mod exposition;
 pub(crate) mod hash;
 pub(crate) mod http;
 pub(crate) mod mask;
+pub(crate) mod number;
 pub(crate) mod place;
 pub(crate) mod shortcut;
 pub(crate) mod template;

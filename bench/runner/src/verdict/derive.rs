@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use crate::series::recorded;
 use crate::suite::schema::{DeriveTable, File, How};
 use crate::suite::vars::{Value, Vars};
+use crate::values::number::as_written;
 use crate::verdict::metric::{Found, look, unnamed};
 use crate::verdict::over_time::OverTime;
 
@@ -152,19 +153,6 @@ impl Sources<'_> {
 pub(crate) fn metric_of(from: &str) -> Option<(&str, &str)> {
     from.strip_prefix("summary.metrics.")?
         .split_once(".values.")
-}
-
-/// Whole numbers without a fraction, as k6 writes them.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a whole number below 2^53 is exact"
-)]
-fn as_written(number: f64) -> Json {
-    if number.fract() == 0.0 && number.abs() < 9e15 {
-        Json::from(number as i64)
-    } else {
-        Json::from(number)
-    }
 }
 
 #[cfg(test)]

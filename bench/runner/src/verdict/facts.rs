@@ -269,9 +269,9 @@ mod tests {
     use super::*;
     use crate::verdict::gates::{Verdict, verdict};
 
-    #[test]
-    fn each_fact_has_its_gate() {
-        let good = Facts {
+    /// Of a run that nothing is wrong with.
+    fn good() -> Facts {
+        Facts {
             k6_exit_code: Some(0),
             aborted: None,
             cut: false,
@@ -285,7 +285,12 @@ mod tests {
             evidence_missing: Vec::new(),
             generator_cpu_percent_mean: Some(40.0),
             commands: None,
-        };
+        }
+    }
+
+    #[test]
+    fn each_fact_has_its_gate() {
+        let good = good();
         assert!(
             good.judge(&Crossed::default(), None)
                 .iter()
@@ -377,23 +382,12 @@ mod tests {
     fn who_has_not_written_everything_missed_an_objective_and_who_does_not_tell_says_nothing() {
         let judged = |holds: bool, known: bool| {
             let facts = Facts {
-                k6_exit_code: Some(0),
-                aborted: None,
-                cut: false,
-                exhausted: false,
-                cause: Cause::Own,
-                summary: true,
-                unhealthy: None,
-                locked: false,
                 drained: Some(Drained {
                     holds,
                     known,
                     text: "pending".to_owned(),
                 }),
-                preconditions: None,
-                evidence_missing: Vec::new(),
-                generator_cpu_percent_mean: None,
-                commands: None,
+                ..good()
             };
             verdict(&facts.judge(&Crossed::default(), None))
         };
@@ -407,18 +401,7 @@ mod tests {
         let judged = |code: i32| {
             let facts = Facts {
                 k6_exit_code: Some(code),
-                aborted: None,
-                cut: false,
-                exhausted: false,
-                cause: Cause::Own,
-                summary: true,
-                unhealthy: None,
-                locked: false,
-                drained: None,
-                preconditions: None,
-                evidence_missing: Vec::new(),
-                generator_cpu_percent_mean: None,
-                commands: None,
+                ..good()
             };
             verdict(&facts.judge(&Crossed::default(), None))
         };

@@ -6,6 +6,16 @@ use std::process::Command;
 
 use super::{Place, finish, k6, root};
 
+/// A harness that lasts as long as `SECONDS` says and does nothing.
+pub(crate) const SLEEPS: &str = r#"
+import { sleep } from 'k6';
+export const options = { vus: 1, iterations: 1 };
+export default function () { sleep(Number(__ENV.SECONDS)); }
+export function handleSummary(data) {
+  return { 'summary.json': JSON.stringify(data) };
+}
+"#;
+
 /// What every such suite begins with; the rest begins in line 23.
 const HEAD: &str = r#"[suite]
 schema = 2
