@@ -82,7 +82,9 @@ type SightRelease struct {
 	Arrived uint64            `json:"arrived"`
 	Failed  map[string]uint64 `json:"failed"`
 	Left    uint64            `json:"left"`
-	At      float64           `json:"at"`
+	// At is its instant, which may lie ahead. LastAt is when the last user goes, where they go one after the other.
+	At     float64  `json:"at"`
+	LastAt *float64 `json:"lastAt,omitempty"`
 }
 
 // Ended says what became of the attempt to end a barrier.
