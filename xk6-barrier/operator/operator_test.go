@@ -21,7 +21,7 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Lasting()) }
 
 const (
 	limit = 60 * time.Second
