@@ -212,11 +212,19 @@ func details(b *core.Sight) string {
 		row("last user", "goes %s", ago(r.LastAt, b.Now))
 	}
 	row("processes", "%d, last heard %s", b.Processes, ago(b.HeardAt, b.Now))
-	if b.TTLMs != nil {
-		row("expires", "in %s, if nobody writes", time.Duration(*b.TTLMs/1000)*time.Second)
+	if text := expires(b.TTLMs); text != "" {
+		row("expires", "%s", text)
 	}
 	_ = w.Flush()
 	return text.String()
+}
+
+// expires is when a record goes; empty where it has no life.
+func expires(ttlMs *int64) string {
+	if ttlMs == nil {
+		return ""
+	}
+	return fmt.Sprintf("in %s, if nobody writes", time.Duration(*ttlMs/1000)*time.Second)
 }
 
 func missing(b *core.Sight) string {

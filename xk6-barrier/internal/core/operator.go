@@ -73,6 +73,8 @@ type GroupSight struct {
 	HeardAt *float64 `json:"heardAt"`
 	// TTLMs is how long the record lives if nobody writes any more.
 	TTLMs *int64 `json:"ttlMs"`
+	// Now is when this was seen.
+	Now float64 `json:"now"`
 }
 
 // SightRelease is the release of a phase as an operator sees it.
