@@ -362,7 +362,7 @@ impl Barrier {
     pub fn status(&self) -> Status {
         let state = self.state.lock();
         let clock = self.backend.remote().map(|remote| remote.hub.clock());
-        Status::of(&state, &self.options, clock.as_deref())
+        Status::of(&state, &self.options, clock.as_deref(), self.coming(&state))
     }
 
     /// How the phase was released, once its instant has come, or its users have been told theirs; of the newest 16 phases.
