@@ -293,7 +293,10 @@ fn the_systems_authorities_are_read_once_beside_everything_else() {
             .expect("valid")
     };
     let open = |run: &str, url: &str| {
-        let barrier = process.engine.barrier(options(run, url)).expect("a barrier");
+        let barrier = process
+            .engine
+            .barrier(options(run, url))
+            .expect("a barrier");
         barrier.handle_or_init(|| process.fresh_token());
         let token = process.fresh_token();
         drop(barrier.open(token));

@@ -258,7 +258,8 @@ fn a_panic_within_an_answer_ends_the_question() {
         trap.says_where(&engine);
         // The next one is answered.
         ask(&engine, &server, 2);
-        let answered = |done: &[(u64, Option<Error>)]| done.iter().any(|(t, e)| *t == 2 && e.is_none());
+        let answered =
+            |done: &[(u64, Option<Error>)]| done.iter().any(|(t, e)| *t == 2 && e.is_none());
         trap.until(&trap.done, answered);
     }
 }

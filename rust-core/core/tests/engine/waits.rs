@@ -411,9 +411,7 @@ fn a_wait_that_is_cancelled_leaves_nothing() {
 fn an_arrival_whose_wait_is_cancelled_before_the_store_answers_is_delivered() {
     let server = RedisServer::start();
     let process = Process::start();
-    let barrier = process
-        .open(&options(&server, "stopped", 2))
-        .expect("open");
+    let barrier = process.open(&options(&server, "stopped", 2)).expect("open");
     server.signal("-STOP");
     let token = process.submit(&barrier, waiting(1, LONG));
     assert_eq!(barrier.arrivals([token]), [Arrival::Owed]);

@@ -59,7 +59,8 @@ pub(crate) fn not_before(release_at: u64, processes: &[Process], found: &mut Vec
             #[expect(clippy::cast_precision_loss)] // exact until the year 2255
             let early = info.server_released_at < release_at as f64;
             if complete && !lost && early {
-                let text = format!("process {at}: {info:?}, which was not to be before {release_at}");
+                let text =
+                    format!("process {at}: {info:?}, which was not to be before {release_at}");
                 found.push((Wrong::Early, text));
             }
         }

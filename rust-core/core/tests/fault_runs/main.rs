@@ -154,7 +154,10 @@ impl Totals {
             self.contested.to_string(),
         );
         row("that expect whoever runs", self.running.to_string());
-        row("whose users go one after the other", self.spread.to_string());
+        row(
+            "whose users go one after the other",
+            self.spread.to_string(),
+        );
         row("with `releaseAt`", self.at_an_instant.to_string());
         row("first seed", first.to_string());
         row("duration", format!("{} s", took.as_secs()));

@@ -385,8 +385,7 @@ impl Plan {
         } else {
             String::new()
         };
-        let release_at =
-            release_at.map_or(String::new(), |at| format!(r#","releaseAt":{at}"#));
+        let release_at = release_at.map_or(String::new(), |at| format!(r#","releaseAt":{at}"#));
         let parties = if self.running {
             r#"{"running":["users"]}"#.to_owned()
         } else {
