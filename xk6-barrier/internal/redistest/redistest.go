@@ -28,17 +28,37 @@ func Start(t testing.TB, more ...string) *Server {
 	s := &Server{Port: listener.Addr().(*net.TCPAddr).Port} //nolint:forcetypeassert // it is TCP
 	require.NoError(t, listener.Close())
 
+	s.run(t, more...)
+	t.Cleanup(func() { s.end() })
+	s.Client = redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.Port)})
+	t.Cleanup(func() { _ = s.Client.Close() })
+	s.answers(t)
+	return s
+}
+
+// Restart kills the server, and starts an empty one at its place.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.end()
+	s.run(t)
+	s.answers(t)
+}
+
+func (s *Server) run(t testing.TB, more ...string) {
+	t.Helper()
 	s.Process = exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(s.Port), //nolint:gosec // ours
 		"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, more...)...)
 	require.NoError(t, s.Process.Start(), "redis-server has to be installed")
-	t.Cleanup(func() {
-		_ = s.Process.Process.Kill()
-		_ = s.Process.Wait()
-	})
-	s.Client = redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.Port)})
-	t.Cleanup(func() { _ = s.Client.Close() })
+}
+
+func (s *Server) end() {
+	_ = s.Process.Process.Kill()
+	_ = s.Process.Wait()
+}
+
+func (s *Server) answers(t testing.TB) {
+	t.Helper()
 	require.Eventually(t, func() bool { return s.Ping(t.Context()).Err() == nil }, time.Minute, 5*time.Millisecond)
-	return s
 }
 
 // URL is where the server is.
