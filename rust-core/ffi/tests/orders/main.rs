@@ -104,7 +104,7 @@ fn a_pipe_is_closed_while_its_thread_writes() {
 fn cancelled_during(happens: impl FnOnce(&Arc<Host>)) -> usize {
     let (write_end, mut reader) = pipe_of(1000);
     let host = Arc::new(Host::new(write_end, 9));
-    host.begin(1).expect("begins");
+    host.begin(1, 0).expect("begins");
     let canceller = {
         let host = Arc::clone(&host);
         thread::spawn(move || host.cancel(1))
