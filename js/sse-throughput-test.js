@@ -94,13 +94,7 @@ export const teardown = around?.teardown;
 export const handleSummary = around?.handleSummary;
 
 if (config.lean) {
-  // What this script never calls: some 30 KB for each user.
-  pure.letGo([
-    [globalThis, ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout', 'clearInterval']],
-    [globalThis, ['open', 'require']],
-    [http, ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url', 'CookieJar']],
-    [http, ['expectedStatuses', 'setResponseCallback']],
-  ]);
+  pure.letGo(globalThis, http);
 }
 
 /**
