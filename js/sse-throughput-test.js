@@ -95,13 +95,7 @@ export const teardown = around?.teardown;
 export const handleSummary = around?.handleSummary;
 
 if (config.lean) {
-  // What this script never calls: some 30 KB for each user.
-  pure.letGo([
-    [globalThis, ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout', 'clearInterval']],
-    [globalThis, ['open', 'require']],
-    [http, ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url', 'CookieJar']],
-    [http, ['expectedStatuses', 'setResponseCallback']],
-  ]);
+  pure.letGo(globalThis, http);
 }
 
 /**
@@ -262,7 +256,7 @@ export async function adminController(data) {
   await stored;
   console.log('admin controller: all events are OPEN');
   // Of this process; the last one of them is the controller.
-  queues.watchDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
+  queues.seeDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
 }
 
 // --- The calls of the system under test
@@ -281,28 +275,27 @@ const failureOf = (call, password = config.loginPassword) => pure.failureOf(call
  * @param {string} email
  * @param {string} password
  * @param {number} [attempts]
- * @param {number} [endsAt] epoch ms after which there is no further attempt
+ * @param {number} [endsAt] epoch ms at which the user gives up, in an attempt or between two
  * @returns {{ session?: any, why: string, cutOff?: boolean }} what went wrong last, where all attempts failed
  */
 function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Infinity) {
   let why = '';
-  for (let count = 1; count <= attempts; count++) {
-    if (Date.now() >= endsAt) {
-      addLoginFinalFailures(1);
-      return { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff: true };
-    }
+  for (let count = 1, leftMs = endsAt - Date.now(); count <= attempts && leftMs > 0; count++) {
     let session;
-    why = failureOf(() => (session = system.logIn(config, { email, password })), password);
+    const settings = leftMs < config.loginTimeoutMs ? { ...config, loginTimeoutMs: leftMs } : config;
+    why = failureOf(() => (session = system.logIn(settings, { email, password })), password);
     if (why === '') {
       return { session, why };
     }
     addLoginFailures(1);
-    if (count < attempts && config.loginRetryDelayMs > 0) {
-      sleep(config.loginRetryDelayMs / 1000);
+    leftMs = endsAt - Date.now();
+    if (count < attempts && leftMs > 0 && config.loginRetryDelayMs > 0) {
+      sleep((leftMs < config.loginRetryDelayMs ? leftMs : config.loginRetryDelayMs) / 1000);
+      leftMs = endsAt - Date.now();
     }
   }
   addLoginFinalFailures(1);
-  return { why };
+  return Date.now() < endsAt ? { why } : { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff: true };
 }
 
 /**
