@@ -20,6 +20,7 @@
 import http from 'k6/http';
 import { sleep } from 'k6';
 import { Counter, Trend } from 'k6/metrics';
+import { QueueCounter } from 'k6/x/barrier';
 
 import { timesOf, whyImpossible } from './lib/plan.js';
 import * as pure from './lib/pure.js';
