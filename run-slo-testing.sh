@@ -11,8 +11,8 @@ usage() {
 usage: ./run-slo-testing.sh VERB
 
   run-health           ask the service for all that the test needs
-  run-websocket        the test: the users of VUS, for DURATION
-  run-comprehensive    all of the application's addresses
+  run-websocket        the test: the users of VUS, for DURATION; before it, as before each load, run-health
+  run-comprehensive    the whole application: by default 50 users
   run-detached         run-health and run-websocket, also when this terminal goes away
   status               what runs, or how the last run ended
   attach               the output of a detached run
@@ -31,7 +31,7 @@ TEXT
 case $1 in
   run-health) call=(run chat --scenario health) ;;
   run-websocket) call=(run chat --scenario websocket-streaming) ;;
-  run-comprehensive) call=(run chat --scenario custom --set CUSTOM_SCRIPT=js/chat/comprehensive-load-test.js) ;;
+  run-comprehensive) call=(run chat --scenario comprehensive) ;;
   run-detached) call=(run chat --detach) ;;
   status) call=(status chat) ;;
   attach) call=(attach chat) ;;

@@ -239,14 +239,18 @@ fn check_03_no_load_where_an_address_is_down() {
     // Nobody listens there, and nobody else can: it is this end of a connection.
     let taken = std::net::TcpStream::connect(&chat.api).expect("a connection");
     chat.stream = taken.local_addr().expect("an address").to_string();
-    let (code, printed) = finish(&mut chat.command("", &[]));
-    assert_eq!(code, 2, "the preflight did not pass: {printed}");
     let named = format!("http://{}/health: not so: status is 2xx", chat.stream);
-    let folder = chat.place.run_folder("service/health");
-    let told = common::text(&folder.join("stdout.txt"));
-    assert!(told.contains(&named), "{told}");
-    assert_eq!(json(&folder.join("verdict.json"))["verdict"], "FAIL");
-    assert_eq!(chat.counter("upgrades"), 0, "no load was sent: {printed}");
+    // Whether all of the suite is asked for, or a load alone.
+    for scenario in ["", "websocket-streaming"] {
+        chat.place = Place::new();
+        let (code, printed) = finish(&mut chat.command(scenario, &[]));
+        assert_eq!(code, 2, "the preflight did not pass: {printed}");
+        let folder = chat.place.run_folder("service/health");
+        let told = common::text(&folder.join("stdout.txt"));
+        assert!(told.contains(&named), "{told}");
+        assert_eq!(json(&folder.join("verdict.json"))["verdict"], "FAIL");
+        assert_eq!(chat.counter("upgrades"), 0, "no load was sent: {printed}");
+    }
 }
 
 #[test]

@@ -10,12 +10,12 @@ use common::{Place, files, finish, json, root, text, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
-/// The folder of the only run.
+/// The folder of the only run of the test; the health check before it has one of its own.
 fn run_folder(place: &Place) -> PathBuf {
     let found = files(&place.evidence());
     let mut found = found
         .iter()
-        .filter(|path| path.ends_with("verdict.json"))
+        .filter(|path| path.ends_with("websocket-streaming/verdict.json"))
         .filter_map(|path| path.parent());
     let folder = found.next().expect("a run").to_owned();
     assert!(found.next().is_none(), "one run");

@@ -46,7 +46,7 @@ class Machine {
 const CALLS = {
   'run-health': 'run chat --scenario health',
   'run-websocket': 'run chat --scenario websocket-streaming',
-  'run-comprehensive': 'run chat --scenario custom --set CUSTOM_SCRIPT=js/chat/comprehensive-load-test.js',
+  'run-comprehensive': 'run chat --scenario comprehensive',
   'run-detached': 'run chat --detach',
   status: 'status chat',
   attach: 'attach chat',
