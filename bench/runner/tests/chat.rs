@@ -14,27 +14,13 @@
 mod common;
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::chat::Chat;
 use common::wire::{Fault, Wire};
-use common::{Place, chat_service, finish, json, k6, pause, wait};
+use common::{Place, finish, json, k6, pause, wait};
 use serde_json::{Value as Json, json};
-
-/// A chat service that a person started.
-struct Chat {
-    place: Place,
-    child: Child,
-    api: String,
-    stream: String,
-}
-
-impl Drop for Chat {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// What a run came to.
 struct Ran {
@@ -111,56 +97,6 @@ const BUSY_MACHINE: [(&str, &str); 5] = [
 ];
 
 impl Chat {
-    /// Replies of five chunks in 80 ms: hundreds of them in a few seconds of a few users.
-    fn start() -> Self {
-        let place = Place::new();
-        let port_file = place.evidence().with_file_name("ports");
-        let mut child = Command::new(chat_service())
-            .args(["--listen", "127.0.0.1:0", "--stream-listen", "127.0.0.1:0"])
-            .args(["--chunks", "5", "--first-chunk-ms", "20"])
-            .args(["--chunk-interval-ms", "15", "--port-file"])
-            .arg(&port_file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the chat service starts");
-        loop {
-            if let Ok(text) = std::fs::read_to_string(&port_file)
-                && let Some((api, stream)) = text.trim().split_once("\nstream ")
-            {
-                let (api, stream) = (api.to_owned(), stream.to_owned());
-                let of = |address: String| match address.split_once("://") {
-                    Some((_, rest)) => rest.to_owned(),
-                    None => address,
-                };
-                let (api, stream) = (of(api), of(stream));
-                return Self {
-                    place,
-                    child,
-                    api,
-                    stream,
-                };
-            }
-            let ended = child.try_wait().expect("state");
-            assert!(ended.is_none(), "the chat service runs");
-            pause();
-        }
-    }
-
-    fn set_faults(&self, faults: &Json) {
-        let address = format!("http://{}/faults", self.api);
-        let sent = ureq::put(&address).send(faults.to_string());
-        sent.expect("the service takes the faults");
-    }
-
-    fn counter(&self, name: &str) -> u64 {
-        let address = format!("http://{}/counters", self.api);
-        let mut answer = ureq::get(&address).call().expect("an answer");
-        let text = answer.body_mut().read_to_string().expect("a text");
-        let counters: Json = serde_json::from_str(&text).expect("JSON");
-        counters[name].as_u64().expect("a number")
-    }
-
     /// Four users, 12 s of ramps, then 9 s that count; all of the suite's order where no scenario is named.
     fn command(&self, scenario: &str, set: &[&str]) -> Command {
         let mut command = self.place.runner();

@@ -159,9 +159,9 @@ fn a_run_outlives_its_prometheus_and_says_since_when_alerts_are_unknown() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the runner starts");
-    // As soon as k6's own values have come in, Prometheus knows of the run.
+    // As soon as k6's own values have come in, Prometheus knows of the run; the health check before it sends no messages.
     until("values of k6", || {
-        let answer = monitor.ask("query", &[("query", "k6_vus > 0")]);
+        let answer = monitor.ask("query", &[("query", "k6_attempted_messages_total > 0")]);
         (answer["data"]["result"] != Json::Array(vec![])).then_some(())
     });
     let (_, prometheus) = monitor.processes();
@@ -206,9 +206,9 @@ fn the_monitor_ends_what_a_killed_runner_left_open() {
     let folder = common::monitor::folder(&place);
     let targets = || text(&folder.join("targets.json"));
     let record = until("a run", || {
-        let runs = std::fs::read_dir(folder.join("runs")).ok()?;
-        let path = runs.flatten().next()?.path();
-        targets().contains("run_id").then_some(path)
+        let mut runs = std::fs::read_dir(folder.join("runs")).ok()?.flatten();
+        let path = runs.find(|run| text(&run.path()).contains("websocket-streaming"))?;
+        targets().contains("run_id").then_some(path.path())
     });
     assert_eq!(json(&record)["endMs"], Json::Null);
     let metrics = monitor.page("/metrics");
