@@ -45,7 +45,7 @@ fn what_was_started_ends_and_what_was_kept_stays() {
     let rules = rules["data"]["groups"][0]["rules"]
         .as_array()
         .expect("rules");
-    assert_eq!(rules.len(), 4, "{rules:?}");
+    assert_eq!(rules.len(), 5, "{rules:?}");
     assert_eq!(monitor.page("/api/health"), "ok\n");
     assert!(
         monitor
