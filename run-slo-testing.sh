@@ -3,8 +3,10 @@
 #
 # The service is one that a person has started: BASE_URL (default http://localhost:4000) and WS_URL (default ws://localhost:8080)
 # say where. All variables of bench/suites/chat.toml come by the environment: VUS=200 DURATION=1m ./run-slo-testing.sh run-websocket
+# or by a file .env.test, of which .env.test.example is the beginning.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+. scripts/lib/settings.sh
 
 usage() {
   cat >&2 <<'TEXT'
@@ -42,6 +44,7 @@ case $1 in
   *) usage "\"$1\" is no verb" ;;
 esac
 
+settings
 runner=${BARRIER_BENCH_BIN:-$([[ ! -x bin/barrier-bench ]] || echo bin/barrier-bench)}
 runner=$(command -v "${runner:-barrier-bench}") || {
   echo "run-slo-testing: barrier-bench is neither in bin/ nor on the PATH: run 'make build', or set BARRIER_BENCH_BIN" >&2
