@@ -58,7 +58,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf control-series container $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf control-series container chat-faults chat-originals $(SUITE_RUNS)
 
 # A Prometheus, for what watches runs.
 WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
@@ -250,6 +250,22 @@ container: ## Build the container fw-k6 without a daemon, and run the chat suite
 	$(call say,building and trying the container)
 	@scripts/ensure-tools.sh node cargo go
 	@node --test --test-reporter=spec js/test/container/*.test.mjs
+
+# Seven runs of more than eight minutes. They have the machine to themselves, one after another.
+.PHONY: chat-faults
+chat-faults: PROGRAMS = barrier-bench $(TARGETS_chat)
+chat-faults: k6 binaries ## Run the chat suite at each fault with the declared users and durations: CHAT_VUS=1000 CHAT_DURATION=5m
+	$(call say,running the chat suite at a service with faults that change while it runs)
+	@scripts/ensure-tools.sh gcc cargo
+	@CHAT_DECLARED=1 CHAT_VUS=$(CHAT_VUS) CHAT_DURATION=$(CHAT_DURATION) \
+	  cargo test --release --locked --package barrier-bench --test chat -- --test-threads 1 check_
+
+.PHONY: chat-originals
+chat-originals: PROGRAMS = $(TARGETS_chat)
+chat-originals: k6 binaries ## Do on the wire what existing chat scripts do, with their own pauses
+	$(call say,doing what existing chat scripts do, with their own pauses)
+	@scripts/ensure-tools.sh node
+	@ORIGINALS_PACE=1 node --test --test-reporter=spec js/test/e2e/chat-originals.test.mjs
 
 .PHONY: fault-runs
 fault-runs: ## Run 2,000 randomised faults on Redis 6.2 and the one at hand: RUNS=2000 SEED=1

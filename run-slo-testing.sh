@@ -6,6 +6,7 @@
 # or by a file .env.test, of which .env.test.example is the beginning.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=scripts/lib/settings.sh
 . scripts/lib/settings.sh
 
 usage() {

@@ -3,6 +3,7 @@
 # one. What is missing is named with its remedy; exit code 0 only if nothing is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=scripts/lib/settings.sh
 . scripts/lib/settings.sh
 
 (($# == 0)) || {

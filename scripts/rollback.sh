@@ -8,6 +8,7 @@
 # --dry-run says what each step would do. Exit code 1: a step has failed, and the others were done all the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib/settings.sh
 . scripts/lib/settings.sh
 settings
 

@@ -73,7 +73,7 @@ fn a_run_of_record_is_the_test_itself_as_it_is_declared() {
         let found = of_record(test, &[lesser], false);
         assert_eq!(found, json!(false), "{lesser:?}");
     }
-    for other in ["health", "together", "comprehensive", "load-test"] {
+    for other in ["health", "quiet", "together", "comprehensive", "load-test"] {
         let usual = [("VUS", "1000"), ("DURATION", "5m")];
         assert_eq!(of_record(other, &usual, false), json!(false), "{other}");
     }
@@ -136,5 +136,5 @@ fn no_load_is_sent_before_the_health_check_has_passed() {
         assert_eq!(runs, [("health", true), (id.as_str(), false)]);
         looked += 1;
     }
-    assert!(looked >= 5, "{looked} scenarios");
+    assert!(looked >= 6, "{looked} scenarios");
 }

@@ -9,7 +9,7 @@ use super::{Place, chat_service, pause};
 /// A chat service that a person started.
 pub(crate) struct Chat {
     pub(crate) place: Place,
-    pub(crate) child: Child,
+    child: Child,
     /// Host and port of the API.
     pub(crate) api: String,
     /// Host and port of the streams.
@@ -26,12 +26,18 @@ impl Drop for Chat {
 impl Chat {
     /// Replies of five chunks in 80 ms: hundreds of them in a few seconds of a few users.
     pub(crate) fn start() -> Self {
+        let short = ["--chunks", "5", "--first-chunk-ms", "20"];
+        Self::with(&[&short[..], &["--chunk-interval-ms", "15"]].concat())
+    }
+
+    /// With arguments of its own.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let place = Place::new();
         let port_file = place.evidence().with_file_name("ports");
         let mut child = Command::new(chat_service())
             .args(["--listen", "127.0.0.1:0", "--stream-listen", "127.0.0.1:0"])
-            .args(["--chunks", "5", "--first-chunk-ms", "20"])
-            .args(["--chunk-interval-ms", "15", "--port-file"])
+            .args(arguments)
+            .arg("--port-file")
             .arg(&port_file)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
