@@ -39,7 +39,7 @@ TARGETS_waiting-room := waiting-room
 DECLARED_waiting-room := baseline
 TARGETS_controls := waiting-room
 TARGETS_chat := chat-service
-DECLARED_chat := health,websocket-streaming
+DECLARED_chat := health,quiet,websocket-streaming
 TARGETS_m2 := challenge
 # The lowest level of each ladder, which takes half an hour each: whole ladders take a night, and end where something fails.
 DECLARED_m2 := scenario1,scenario2,scenario3
@@ -213,6 +213,12 @@ e2e: build $(NODE_MODULES) ## Run harness, examples and a report with the built 
 alerts-test: binaries ## Check the suites' alerts and run their unit tests with promtool
 	$(call say,testing the alerts of the suites)
 	@$(WITH_PROMETHEUS) && scripts/test-alerts.sh
+
+# None is fetched: no registry of packages has one.
+.PHONY: grafana-test
+grafana-test: ## Try the monitor with a real Grafana: GRAFANA_HOME=FOLDER, or grafana on the path
+	$(call say,trying the monitor with a real Grafana)
+	@$(WITH_PROMETHEUS) && cargo test --locked --package barrier-bench --test grafana -- --ignored
 
 # For the inner loop: what tells most in seconds, once everything is built.
 .PHONY: quick-core
