@@ -139,6 +139,19 @@ bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-ro
 	@$(if $(FIXTURES_$(SUITE)),PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench fixtures bench/suites/$(SUITE).toml,:)
 	@$(WITH_SERVERS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
+# The chat suite by the names that people know; run-slo-testing.sh has the others.
+.PHONY: slo-validate
+slo-validate: ## Say whether this machine can run the chat suite
+	@./validate-slo-setup.sh
+
+.PHONY: slo-test
+slo-test: ## Run the chat suite's test at the service of BASE_URL
+	@./run-slo-testing.sh run-websocket
+
+.PHONY: docker-up
+docker-up: ## Start Prometheus and Grafana of compose.yaml: GRAFANA_PASSWORD=…
+	@docker compose --profile monitoring up --detach
+
 .PHONY: suite-exists
 suite-exists:
 	@$(if $(filter $(SUITE),$(SUITES)),:,echo "there is no suite \"$(SUITE)\" in bench/suites; there are: $(SUITES)" >&2; exit 2)
