@@ -119,7 +119,7 @@ fi
 [[ ${1-} != all ]] || set -- "${steps[@]}"
 (($# > 0)) || usage 'takes a step, received none'
 for step; do
-  [[ " ${steps[*]} " == *" $step "* ]] || usage "\"$step\" is no step; allowed: all, ${steps[*]}"
+  [[ " ${steps[*]} " == *" $step "* ]] || usage "\"$step\" is no step; allowed: all$(printf ', %s' "${steps[@]}")"
 done
 for step; do
   case $step in

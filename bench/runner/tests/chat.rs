@@ -36,7 +36,11 @@ fn given(name: &str) -> Option<String> {
 
 /// The service, whose replies are as short as the time.
 fn service() -> Chat {
-    if declared() { Chat::with(&[]) } else { Chat::start() }
+    if declared() {
+        Chat::with(&[])
+    } else {
+        Chat::start()
+    }
 }
 
 /// What a run came to.
@@ -246,7 +250,10 @@ fn check_04_10_15_a_healthy_service_is_smoke_and_is_read_twice_a_second() {
     }
     let meta = json(&ran.folder.join("meta.json"));
     let whole = declared() && given("CHAT_VUS").is_none() && given("CHAT_DURATION").is_none();
-    assert_eq!(meta["ofRecord"], whole, "a thousand users, for five minutes");
+    assert_eq!(
+        meta["ofRecord"], whole,
+        "a thousand users, for five minutes"
+    );
     // Twice a second by the monitor, however many users there are, and once by the health check; on a machine that is slow less.
     let seconds = meta["k6Run"]["wallClockMs"].as_f64().expect("a time") / 1000.0;
     let reads = chat.counter("metricsReads");
@@ -266,7 +273,10 @@ fn the_loop_and_the_machine_without_load_are_on_record() {
     let folder = chat.place.run_folder("service").join("quiet");
     let verdict = json(&folder.join("verdict.json"));
     let gates = verdict["gates"].as_array().expect("gates");
-    for (id, holds) in [("pace-without-load", Some(false)), ("machine-without-load", None)] {
+    for (id, holds) in [
+        ("pace-without-load", Some(false)),
+        ("machine-without-load", None),
+    ] {
         let gate = gates.iter().find(|gate| gate["id"] == id);
         let gate = gate.unwrap_or_else(|| panic!("{id}: {printed}"));
         assert!(value(gate) > 0.0, "{gate}");

@@ -53,7 +53,10 @@ fn a_stream_that_nobody_serves_is_named_with_its_address() {
         "fault    service, health of the streams: http://{}/health: no answer: ",
         chat.stream
     );
-    let stream = format!("fault    service, connection: ws://{}/api/chat: ", chat.stream);
+    let stream = format!(
+        "fault    service, connection: ws://{}/api/chat: ",
+        chat.stream
+    );
     for expected in [health.as_str(), &stream, "say by WS_URL where it is"] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
@@ -65,14 +68,16 @@ fn a_refused_connection_is_told_with_its_status_and_whether_a_token_was_sent() {
     chat.set_faults(&json!({ "refuse-share": "100%" }));
     let (code, printed) = told(&chat, &[]);
     assert_eq!(code, 2, "{printed}");
-    let expected = "/api/chat: status 403; no token was sent\n         mend: give the file of TOKENS";
+    let expected =
+        "/api/chat: status 403; no token was sent\n         mend: give the file of TOKENS";
     assert!(printed.contains(expected), "{printed}");
 
     let tokens = chat.place.evidence().with_file_name("tokens");
     std::fs::write(&tokens, "topsecret-4711\n").expect("a file");
     let tokens = tokens.display().to_string();
     let (_, printed) = told(&chat, &[("TOKENS", &tokens)]);
-    let expected = "/api/chat: status 403; a token was sent\n         mend: see whether the first token";
+    let expected =
+        "/api/chat: status 403; a token was sent\n         mend: see whether the first token";
     assert!(printed.contains(expected), "{printed}");
     assert!(!printed.contains("topsecret-4711"), "{printed}");
 }
@@ -101,5 +106,8 @@ fn the_reference_service_is_started_for_a_trial() {
         .env("CHAT_SERVICE_BIN", chat_service());
     let (code, printed) = finish(&mut command);
     assert_eq!(code, 0, "{printed}");
-    assert!(printed.contains("chat, reply: a message was answered in "), "{printed}");
+    assert!(
+        printed.contains("chat, reply: a message was answered in "),
+        "{printed}"
+    );
 }

@@ -100,7 +100,10 @@ fn passwords_are_given_and_never_written_down() {
         .args(&words[1..])
         .env("GF_SECURITY_ADMIN_PASSWORD", "");
     let (code, told) = finish(&mut without);
-    assert!(code == 2 && told.contains("GRAFANA_PASSWORD is missing"), "{told}");
+    assert!(
+        code == 2 && told.contains("GRAFANA_PASSWORD is missing"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -136,7 +139,12 @@ fn what_the_containers_run_is_what_the_suite_has() {
 /// A mount's path on this machine, and the one inside; named volumes have no path here.
 fn mounts(service: &Json) -> impl Iterator<Item = (String, String)> {
     let all = service["volumes"].as_array().into_iter().flatten();
-    let texts = all.map(|mount| mount.as_str().expect("a text").replace("${SCRAPE:-chat}", "chat"));
+    let texts = all.map(|mount| {
+        mount
+            .as_str()
+            .expect("a text")
+            .replace("${SCRAPE:-chat}", "chat")
+    });
     texts.filter(|mount| mount.starts_with("./")).map(|mount| {
         let (from, to) = mount.split_once(':').expect("two paths");
         let to = to.strip_suffix(":ro").expect("nothing here is written");
@@ -159,14 +167,22 @@ fn prometheus_has_the_alerts_of_the_suite_and_takes_what_it_is_given() {
         assert!(targets[0]["targets"][0].is_string(), "{targets}");
     }
     let config = inside.path().join("prometheus.yml");
-    let (code, told) = finish(Command::new(promtool()).args(["check", "config"]).arg(&config));
+    let (code, told) = finish(
+        Command::new(promtool())
+            .args(["check", "config"])
+            .arg(&config),
+    );
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("rules found"), "{told}");
     let words: Json = serde_saphyr::from_str(&text(&config)).expect("YAML");
     assert_eq!(words["scrape_configs"][0]["job_name"], "service");
 
     let place = Place::new();
-    let (code, rules) = finish(place.runner().args(["monitor", "chat", "rules", "--limits"]));
+    let (code, rules) = finish(
+        place
+            .runner()
+            .args(["monitor", "chat", "rules", "--limits"]),
+    );
     assert_eq!(code, 0, "{rules}");
     assert_eq!(
         rules.trim(),
@@ -180,8 +196,12 @@ fn promtool() -> PathBuf {
     let prometheus = std::env::var_os("PROMETHEUS_BIN").map(PathBuf::from);
     let prometheus = prometheus.expect("PROMETHEUS_BIN, as scripts/ensure-prometheus.sh prints it");
     let real = prometheus.canonicalize().expect("a program");
-    let mut beside = [prometheus, real].into_iter().map(|path| path.with_file_name("promtool"));
-    beside.find(|path| path.is_file()).expect("promtool beside it")
+    let mut beside = [prometheus, real]
+        .into_iter()
+        .map(|path| path.with_file_name("promtool"));
+    beside
+        .find(|path| path.is_file())
+        .expect("promtool beside it")
 }
 
 #[test]
@@ -203,8 +223,15 @@ fn grafana_has_its_data_source_and_its_dashboard() {
     assert_eq!(environment["PROMETHEUS_URL"], "http://prometheus:9090");
     let provision = root().join("bench/monitoring/grafana-provisioning");
     for path in files(&provision) {
-        for (_, rest) in text(&path).lines().filter_map(|line| line.split_once(": $")) {
-            assert!(environment[rest.trim()].is_string(), "{}: {rest}", path.display());
+        for (_, rest) in text(&path)
+            .lines()
+            .filter_map(|line| line.split_once(": $"))
+        {
+            assert!(
+                environment[rest.trim()].is_string(),
+                "{}: {rest}",
+                path.display()
+            );
         }
     }
     // One version, whoever starts it.

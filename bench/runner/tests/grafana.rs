@@ -25,7 +25,9 @@ fn a_real_grafana_has_data_source_and_dashboard_without_a_click() {
     let grafana = record["grafana"].as_str().expect("a text");
     assert!(!grafana.contains("no Grafana"), "{grafana}");
     let dashboard = record["dashboard"].as_str().expect("an address");
-    let (origin, path) = dashboard.split_once("/d/").expect("the way to the dashboard");
+    let (origin, path) = dashboard
+        .split_once("/d/")
+        .expect("the way to the dashboard");
     assert!(path.starts_with("testing"), "{dashboard}");
 
     // Who only looks needs no password.

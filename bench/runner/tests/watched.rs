@@ -66,11 +66,14 @@ fn a_slow_loop_raises_its_alert_and_every_query_has_samples() {
     let monitor = Monitor::start(&place);
     // The loop falls while users talk to it: the twelve seconds after which its alert fires are within the run.
     let chat = Chat::start();
-    let mut child = at(&chat, &mut run(&place, &["--scenario", "websocket-streaming"]))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the runner starts");
+    let mut child = at(
+        &chat,
+        &mut run(&place, &["--scenario", "websocket-streaming"]),
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .expect("the runner starts");
     until("the first message", || {
         (chat.counter("messages") > 0).then_some(())
     });

@@ -71,7 +71,11 @@ pub(super) fn limits(suite: &Suite, vars: &Vars, scenario: &str) -> anyhow::Resu
     for gate in gate::of_scenario(&suite.file.gate, scenario) {
         let limit = gate::limit(gate, vars)?;
         let _ = writeln!(text, "      - record: barrier_bench_gate_limit");
-        let _ = writeln!(text, "        expr: {}", quoted(&format!("vector({limit})")));
+        let _ = writeln!(
+            text,
+            "        expr: {}",
+            quoted(&format!("vector({limit})"))
+        );
         let _ = writeln!(
             text,
             "        labels: {{ gate: {}, scenario: {} }}",

@@ -116,7 +116,10 @@ pub(crate) fn start(
         without_grafana: options.without_grafana,
     };
     let _ = std::fs::remove_file(place.file("monitor.json"));
-    place.write("alerting-rules.yml", &rules(suite, vars, options.quick)?)?;
+    place.write(
+        "alerting-rules.yml",
+        &rules(suite, vars, options.quick, None)?,
+    )?;
     prometheus::check_rules(&program, &place.file("alerting-rules.yml"))?;
     if let Some(file) = &settings.dashboard {
         Dashboard::read(file)?;

@@ -97,21 +97,21 @@ fn each_load_has_its_own_number_of_users_unless_somebody_says_another() {
     let expect = |users: [i64; 5], hold: &str| (users.to_vec(), json!(hold));
     let minute = [("VUS", "200"), ("DURATION", "1m")];
     for (scenario, environment, expected) in [
-        ("comprehensive", &[][..], expect([10, 20, 50, 50, 0], "5m")),
+        (
+            "comprehensive",
+            &[][..],
+            expect([10, 20, 50, 50, 0], "300s"),
+        ),
         (
             "comprehensive",
             &minute,
-            expect([40, 80, 200, 200, 0], "1m"),
+            expect([40, 80, 200, 200, 0], "60s"),
         ),
-        (
-            "load-test",
-            &[],
-            expect([100, 500, 1000, 1000, 0], "1m"),
-        ),
+        ("load-test", &[], expect([100, 500, 1000, 1000, 0], "60s")),
         (
             "websocket-streaming",
             &[],
-            expect([250, 500, 1000, 1000, 0], "5m"),
+            expect([250, 500, 1000, 1000, 0], "300s"),
         ),
     ] {
         let found: (Vec<i64>, Json) = course(scenario, environment);

@@ -416,7 +416,7 @@ script = "s.js"
 after = ["health"]
 limit = "30s"
 [[scenario]]
-id = "stress"
+id = "smoke"
 script = "s.js"
 after = ["health"]
 limit = "30s"
@@ -433,10 +433,10 @@ limit = "30s"
             told.collect::<Vec<_>>().join(", ")
         };
         assert_eq!(planned(&["load"]), "health true, load false");
-        let all = "health true, load false, stress false";
-        assert_eq!(planned(&["load", "stress"]), all);
-        assert_eq!(planned(&["load", "health", "stress"]), all);
-        assert_eq!(planned(&["health", "load", "stress"]), all);
+        let all = "health true, load false, smoke false";
+        assert_eq!(planned(&["load", "smoke"]), all);
+        assert_eq!(planned(&["load", "health", "smoke"]), all);
+        assert_eq!(planned(&["health", "load", "smoke"]), all);
         assert_eq!(planned(&["health"]), "health false");
     }
 

@@ -58,11 +58,7 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
 }
 
 /// Whether a scenario may come after another one in any case: that has to be something that others wait for.
-fn after(
-    file: &File,
-    scenario: &ScenarioTable,
-    first: &Spanned<String>,
-) -> Result<(), Problem> {
+fn after(file: &File, scenario: &ScenarioTable, first: &Spanned<String>) -> Result<(), Problem> {
     let preflights = file.scenario.iter().filter(|other| other.preflight);
     let preflights: Vec<&str> = preflights
         .map(|other| other.id.get_ref().as_str())
