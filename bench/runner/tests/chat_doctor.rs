@@ -83,13 +83,13 @@ fn a_refused_connection_is_told_with_its_status_and_whether_a_token_was_sent() {
 }
 
 #[test]
-fn a_pace_that_is_not_told_is_missed_beside_the_names_that_come_near_it() {
+fn a_pace_that_is_not_told_is_missed_by_its_name() {
     let chat = Chat::start();
     chat.set_faults(&json!({ "no-hz": true }));
     let (code, printed) = told(&chat, &[]);
     assert_eq!(code, 2, "{printed}");
     for expected in [
-        "/metrics: no sample backend_loop_hz; names with hz: none; with loop: backend_loop_ticks_total",
+        "/metrics: no sample backend_loop_hz, no sample backend_loop_ticks_total; names with hz: none",
         "mend: without it a run is INVALID: read the log of the loop",
     ] {
         assert!(printed.contains(expected), "{expected}: {printed}");
