@@ -544,9 +544,9 @@ fn rules_hold_the_values_of_variables() {
     let (code, told) = finish(&mut command);
     assert_eq!(code, 0, "{told}");
     assert!(
-        told.contains("expr: \"backend_loop_hz < 42\"\n        for: 30000ms"),
+        told.contains("expr: \"backend_loop_hz < 42\"\n        for: 120000ms"),
         "{told}"
     );
     let (_, told) = finish(command.arg("--quick"));
-    assert!(told.contains("for: 3000ms"), "{told}");
+    assert!(told.contains("for: 12000ms"), "{told}");
 }
