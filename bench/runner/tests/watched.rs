@@ -39,11 +39,14 @@ fn gate(folder: &Path, id: &str) -> Json {
         .clone()
 }
 
-/// The run at a service that is there already.
+/// The run at a service that is there already, with messages in quick succession: enough to be judged in a short window.
 fn at<'c>(chat: &Chat, command: &'c mut Command) -> &'c mut Command {
     command
         .env("BASE_URL", format!("http://{}", chat.api))
         .env("WS_URL", format!("ws://{}", chat.stream))
+        .env("SESSION_MS", "2000-4000")
+        .env("PAUSE_MS", "0")
+        .env("THINK_MS", "50")
 }
 
 /// Every query of the dashboard that can be without samples: of panels, of annotations. A constant is none, and what stands for nothing
