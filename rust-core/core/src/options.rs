@@ -167,6 +167,12 @@ impl SharedOptions {
         Some(ms.saturating_mul(1000))
     }
 
+    /// A release may lie ahead of its decision though there is one process alone.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.spread.is_some() || self.release_at.is_some()
+    }
+
     /// The first option in which two openers differ, as an error that shows both values.
     #[must_use]
     pub fn difference(mine: &str, theirs: &str) -> OptionError {

@@ -69,11 +69,14 @@ impl Barrier {
                 me.tell(state);
             }
         };
-        self.context.spawn(fired, move |error| {
+        let started = self.context.spawn(fired, move |error| {
             if let Some(me) = given_up.upgrade() {
                 me.give_up(error);
             }
         });
+        if let Err(error) = started {
+            self.end(state, &error);
+        }
     }
 
     /// A release's instant on this process's clock.
