@@ -19,10 +19,12 @@
 
 import http from 'k6/http';
 import { sleep } from 'k6';
+import { Counter, Trend } from 'k6/metrics';
+import { QueueCounter } from 'k6/x/barrier';
 
 import { timesOf, whyImpossible } from './lib/plan.js';
 import * as pure from './lib/pure.js';
-import { openQueues } from './lib/queues.js';
+import { queuesOf } from './lib/queues.js';
 import { accountsOf, readConfig } from './lib/settings.js';
 import { redisOf, seatsByGet } from './lib/trial.js';
 
@@ -46,7 +48,7 @@ let config;
 let system;
 /** @type {{ email: string, password: string }[] | undefined} */
 let accounts;
-/** @type {ReturnType<typeof openQueues>} what the waiting room has in Redis */
+/** @type {ReturnType<ReturnType<typeof queuesOf>>} what the waiting room has in Redis */
 let room;
 /** @type {ReturnType<typeof redisOf>} what stands there */
 let inRedis;
@@ -58,7 +60,7 @@ try {
   if (why !== '') {
     throw new Error(why);
   }
-  room = openQueues(config);
+  room = queuesOf({ sleep, Counter, Trend, QueueCounter, errorText: pure.errorText })(config);
   inRedis = redisOf(config, room.keys);
 } catch (error) {
   wrong = error;

@@ -22,7 +22,7 @@ import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
-import { openQueues } from './lib/queues.js';
+import { queuesOf } from './lib/queues.js';
 import * as sse from './systems/sse.js';
 
 // The names of metrics are a contract with the runner and with earlier results. Of each metric a VU keeps only what adds a
@@ -55,6 +55,7 @@ const addPromotedBeforeRelease = new Counter('promoted_before_release').add;
 const addCompletedUsers = new Counter('completed_users').add;
 /** Users who could not give back what they held. */
 const addDisconnectFailures = new Counter('disconnect_failures').add;
+const openQueues = queuesOf({ sleep, Counter, Trend, QueueCounter, errorText: pure.errorText });
 /** Pause after the opening of an event, s. */
 const OPEN_PAUSE = 0.05;
 
@@ -87,7 +88,7 @@ const accounts =
 
 /** Setup, teardown and summary: k6 has them done by a VU that is no user's, and reads its options from it; no other loads them. */
 const around =
-  __VU === 0 ? require('./lib/around.js').around({ config, system, barrierOf, logInAsAdmin, setEventStatus, endRun }) : undefined;
+  __VU === 0 ? require('./lib/around.js').around({ config, system, openQueues, barrierOf, logInAsAdmin, setEventStatus, endRun }) : undefined;
 export const options = around?.options;
 export const setup = around?.setup;
 export const teardown = around?.teardown;
@@ -349,7 +350,8 @@ function barrierOf(runId) {
 function recordWait(barrier) {
   const { releasedAt } = barrier.status();
   if (releasedAt !== null) {
-    addOpenToPromoteMs(Math.max(Date.now() - releasedAt, 0));
+    const sinceMs = Date.now() - releasedAt;
+    addOpenToPromoteMs(sinceMs > 0 ? sinceMs : 0); // a VU keeps `Math` and each function of it that it has used
   }
 }
 
