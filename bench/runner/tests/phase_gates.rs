@@ -67,6 +67,16 @@ fn gate(place: &Place, scenario: &str, id: &str) -> Json {
         .clone()
 }
 
+/// The lines of gates among what was printed: the runner's alone, one of each run.
+#[track_caller]
+fn says(printed: &str, expected: &[&str]) {
+    let lines: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.contains(" Gate: "))
+        .collect();
+    assert_eq!(lines, expected, "{printed}");
+}
+
 #[test]
 fn check_01_all_phases_are_listed() {
     let (code, printed) = finish(Place::new().runner().args(["list", "phase-gates"]));
@@ -86,8 +96,9 @@ fn check_03_added_latency_is_a_missed_objective() {
     assert_ne!(code, 0, "{printed}");
     let call = gate(&place, "phase-03", "03-genserver-call-duration");
     assert_eq!(call["holds"], false, "{call:#}");
-    let stdout = text(&folder(&place, "phase-03").join("stdout.txt"));
-    assert!(stdout.contains("Phase 3 Gate: FAILED ✗"), "{stdout}");
+    let verdict = json(&folder(&place, "phase-03").join("verdict.json"));
+    assert_eq!(verdict["verdict"], "FAIL", "{verdict:#}");
+    says(&printed, &["Phase 3 Gate: FAILED ✗"]);
 }
 
 #[test]
@@ -246,6 +257,7 @@ fn check_09_13_a_tool_that_fails_is_named_and_ends_the_call() {
             .is_some_and(|text| text.contains("licences")),
         "{succeed:#}"
     );
+    says(&printed, &["Phase 0 Gate: FAILED ✗"]);
     assert!(
         printed.lines().any(|line| line == "NOT_RUN  phase-11"),
         "{printed}"

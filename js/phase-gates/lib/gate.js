@@ -90,7 +90,7 @@ export function gate(phase, title, loads, usual) {
     /** @param {any} data */
     handleSummary(data) {
       return {
-        stdout: gateText(phase, title, targets, data).text,
+        stdout: gateText(phase, title, targets, data, config.judged).text,
         'summary.json': JSON.stringify(data, null, 2),
       };
     },

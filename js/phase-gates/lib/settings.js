@@ -15,6 +15,7 @@
  * @property {number} rate calls of nodes to begin in a second, phase 9
  * @property {number} requests whose share of good ones says something, phase 10
  * @property {number} kills of nodes, phase 9
+ * @property {boolean} judged elsewhere: the runner says the verdict, which has more to go by. VERDICT_BY names it
  * @property {string} results what the tools of phases 0 and 11 left: a file, from the repository's root on
  */
 
@@ -61,6 +62,7 @@ export function readConfig(env, { seconds = 60 } = {}) {
     rate: sized('RPC_RATE', 1000, 1000),
     requests: sized('REQUESTS', 10000, 1000),
     kills: sized('KILLS', 5, 1),
+    judged: text('VERDICT_BY') !== '',
     results: text('RESULTS', '.cache/phase-results.json'),
   };
 }

@@ -17,7 +17,7 @@ const PHASES = Array.from({ length: 16 }, (_, phase) => phase);
 const two = (phase) => String(phase).padStart(2, '0');
 
 test('without settings a gate is the one of the reference', () => {
-  const usual = { baseUrl: 'http://localhost:4000', quick: false, seconds: 60, views: 1000, rows: 1000000, rate: 1000, requests: 10000, kills: 5, results: '.cache/phase-results.json' };
+  const usual = { baseUrl: 'http://localhost:4000', quick: false, seconds: 60, views: 1000, rows: 1000000, rate: 1000, requests: 10000, kills: 5, judged: false, results: '.cache/phase-results.json' };
   assert.deepEqual(readConfig({}), usual);
   assert.deepEqual(readConfig({ BASE_URL: 'http://there:1/', QUICK: '1' }, { seconds: 300 }), {
     ...usual, baseUrl: 'http://there:1', quick: true, seconds: 8, views: 100, rows: 100000, requests: 1000, kills: 1,
@@ -75,6 +75,15 @@ test('a gate passes when all its targets are reached, and each that is missed or
       assert.ok(told.includes('too few samples') && told.endsWith(others ? 'FAILED ✗\n' : 'PASSED ✓\n'), told);
     }
   }
+});
+
+test('where the runner says the verdict a script says none', () => {
+  const targets = targetsOf(9, SIZE);
+  for (const [data, says] of [[reached(targets), '4 of 4'], [{ metrics: {} }, '0 of 4']]) {
+    const { text } = gateText(9, 'title', targets, data, true);
+    assert.ok(text.endsWith(`\n${says} targets are reached; the verdict is the runner's\n`) && !/PASSED|FAILED/.test(text), text);
+  }
+  assert.deepEqual([readConfig({ VERDICT_BY: 'barrier-bench' }).judged, readConfig({}).judged], [true, false]);
 });
 
 test('no data is no pass', () => {
