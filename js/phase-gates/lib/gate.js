@@ -109,6 +109,12 @@ export function gate(phase, title, loads, usual) {
       return understood(answer, status, name, quiet);
     },
 
+    /** Has the target forget what it has measured for this phase: what an earlier run had it record is no part of this one. */
+    forget() {
+      const path = `/phase/${String(phase).padStart(2, '0')}/stats`;
+      understood(http.del(config.baseUrl + path, null, { tags: { name: path }, timeout: '30s' }), 200, path, false);
+    },
+
     /**
      * @param {string} path of the target, or an address
      * @param {{ status?: number, name?: string, quiet?: boolean }} [more]

@@ -127,10 +127,10 @@ const PHASES = {
     trend('until the alert of a drill fires', 'phase10_alert_ms', 'max', '<', 10000, 'ms'),
     trend('requests', 'http_req_duration', 'p(95)', '<', 150, 'ms', watched),
   ],
-  11: () => [
-    trend('all tests', 'phase11_suite_ms', 'max', '<', 30000, 'ms', { samples: 10 }),
-    trend('coverage', 'phase11_coverage_percent', 'min', '>', 90, '%', { samples: 10 }),
-    rate('runs that failed', 'phase11_flake_share', '==', 0, { samples: 10 }),
+  11: ({ quick }) => [
+    trend('all tests', 'phase11_suite_ms', 'max', '<', 30000, 'ms', { samples: quick ? 10 : 100 }),
+    trend('coverage', 'phase11_coverage_percent', 'min', '>', 90, '%', { samples: quick ? 10 : 100 }),
+    rate('runs that failed', 'phase11_flake_share', '==', 0, { samples: quick ? 10 : 100 }),
   ],
   12: () => [
     trend('health check', 'phase12_health_ms', 'p(95)', '<', 100, 'ms', { samples: 100 }),
