@@ -20,63 +20,6 @@ use common::{Place, finish, json, k6, pause, program, root, text, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
-/// The reference target: `PHASES_BIN`, else beside the runner, else the one in `bin/`.
-fn phases() -> PathBuf {
-    let beside = Path::new(env!("CARGO_BIN_EXE_barrier-bench")).with_file_name("phases");
-    let installed = root().join("bin/phases");
-    program("PHASES_BIN", &[beside, installed], "make binaries")
-}
-
-/// A run of these phases that is as short as may be.
-fn run(place: &Place, scenarios: &[&str]) -> Command {
-    let mut command = place.runner();
-    command.args(["run", "phase-gates"]);
-    // Quickly, a suite would run once, of which no share can be told.
-    if scenarios != ["phase-11"] {
-        command.arg("--quick");
-    }
-    for scenario in scenarios {
-        command.args(["--scenario", scenario]);
-    }
-    command.env("K6_BIN", k6()).env("PHASES_BIN", phases());
-    if let Some(postgres) = std::env::var_os("POSTGRES_BIN") {
-        command.env("POSTGRES_BIN", postgres);
-    }
-    command
-}
-
-/// The folder of a scenario's only run. Beside that of its call lies the board.
-fn folder(place: &Place, scenario: &str) -> PathBuf {
-    let entries = std::fs::read_dir(place.evidence())
-        .expect("evidence")
-        .flatten();
-    let mut calls = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir());
-    let call = calls.next().expect("a call");
-    assert!(calls.next().is_none(), "one call");
-    call.join(scenario)
-}
-
-fn gate(place: &Place, scenario: &str, id: &str) -> Json {
-    let verdict = json(&folder(place, scenario).join("verdict.json"));
-    let gates = verdict["gates"].as_array().expect("gates");
-    let found = gates.iter().find(|gate| gate["id"] == id);
-    found
-        .unwrap_or_else(|| panic!("no gate {id}: {verdict:#}"))
-        .clone()
-}
-
-/// The lines of gates among what was printed: the runner's alone, one of each run.
-#[track_caller]
-fn says(printed: &str, expected: &[&str]) {
-    let lines: Vec<&str> = printed
-        .lines()
-        .filter(|line| line.contains(" Gate: "))
-        .collect();
-    assert_eq!(lines, expected, "{printed}");
-}
-
 #[test]
 fn check_01_all_phases_are_listed() {
     let (code, printed) = finish(Place::new().runner().args(["list", "phase-gates"]));
@@ -144,46 +87,6 @@ fn check_06_a_stampede_without_a_guard_is_seen() {
     assert_ne!(code, 0, "{printed}");
     let loads = gate(&place, "phase-08", "08-stampede-loads");
     assert_eq!(loads["holds"], false, "{loads:#}");
-}
-
-/// A target that somebody started, with three nodes.
-struct System {
-    child: Child,
-    url: String,
-}
-
-impl System {
-    fn start(place: &Place) -> Self {
-        let port_file = place.evidence().with_file_name("port");
-        let child = Command::new(phases())
-            .args(["--listen=127.0.0.1:0", "--node-port=0", "--nodes=3"])
-            .arg(format!("--port-file={}", port_file.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        while !port_file.is_file() {
-            pause();
-        }
-        let url = text(&port_file).trim().to_owned();
-        Self { child, url }
-    }
-
-    fn tells(&self, path: &str) -> Json {
-        let mut answer = ureq::get(format!("{}{path}", self.url))
-            .call()
-            .expect("it answers");
-        let body = answer.body_mut().read_to_string().expect("text");
-        serde_json::from_str(&body).expect("JSON")
-    }
-}
-
-impl Drop for System {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

@@ -102,6 +102,7 @@ const PHASES = {
     trend('event', 'phase07_event_ms', 'p(95)', '<', 100, 'ms', watched),
     trend('jobs', 'phase07_jobs_per_second', 'avg', '>=', 1000, '/s', watched),
     trend('empty again after an overload', 'phase07_drained_ms', 'max', '<', 5000, 'ms', watched),
+    trend('memory with 100,000 jobs that wait', 'phase07_memory_mb', 'max', '<', 500, 'MB', watched),
   ],
   8: () => [
     trend('read', 'phase08_read_ms', 'p(95)', '<', 0.5, 'ms', { samples: 1000 }),
@@ -110,6 +111,7 @@ const PHASES = {
     trend('loads of a cold key that all ask for at once', 'phase08_stampede_loads', 'max', '==', 1, '', { samples: 250 }),
     trend('read', 'phase08_read_ms', 'p(99)', '<', 1, 'ms', watched),
     trend('write', 'phase08_write_ms', 'p(95)', '<', 1, 'ms', watched),
+    trend('memory for 1,000,000 entries', 'phase08_memory_mb', 'max', '<', 100, 'MB', watched),
   ],
   9: (size) => [
     trend('call of another node', 'rpc_call_duration', 'p(95)', '<', 20, 'ms', { samples: 1000 }),
@@ -126,6 +128,7 @@ const PHASES = {
     rate('availability', 'phase10_availability', '>=', 0.999, { samples: requests }),
     trend('until the alert of a drill fires', 'phase10_alert_ms', 'max', '<', 10000, 'ms'),
     trend('requests', 'http_req_duration', 'p(95)', '<', 150, 'ms', watched),
+    trend('memory', 'phase10_memory_mb', 'max', '<', 50, 'MB', watched),
   ],
   11: ({ quick }) => [
     trend('all tests', 'phase11_suite_ms', 'max', '<', 30000, 'ms', { samples: quick ? 10 : 100 }),
@@ -136,6 +139,9 @@ const PHASES = {
     trend('health check', 'phase12_health_ms', 'p(95)', '<', 100, 'ms', { samples: 100 }),
     trend('end of a node in good order', 'phase12_shutdown_ms', 'max', '<', 30000, 'ms'),
     rate('requests that failed while nodes were replaced', 'phase12_failed_requests', '==', 0, { samples: 100 }),
+    trend('readiness', 'phase12_readiness_ms', 'p(95)', '<', 200, 'ms', watched),
+    trend('deploy', 'phase12_deploy_ms', 'max', '<', 600000, 'ms', watched),
+    trend('rollback', 'phase12_rollback_ms', 'max', '<', 120000, 'ms', watched),
   ],
   13: (size) => [
     trend('order, over the whole path', 'phase13_order_ms', 'p(95)', '<', 200, 'ms', { samples: 1000 }),
@@ -143,6 +149,7 @@ const PHASES = {
     rate('orders that failed', 'phase13_failed_orders', '<', 0.01, { samples: 1000 }),
     rate('orders that were placed and never written down', 'phase13_lost_orders', '==', 0),
     trend('order, over the whole path', 'phase13_order_ms', 'p(99)', '<', 500, 'ms', watched),
+    trend('from the end of a node until it is back', 'phase13_recovery_ms', 'max', '<', 300000, 'ms', watched),
   ],
   14: () => [
     trend('what the audit log costs, upper 95 % bound', 'phase14_audit_overhead_ms', 'max', '<', 5, 'ms'),
@@ -157,6 +164,8 @@ const PHASES = {
     trend('from a swap to the first new answer', 'phase15_swap_ms', 'max', '<', 1000, 'ms', { samples: 3 }),
     rate('inferences that failed', 'phase15_failed', '==', 0, { samples: 100 }),
     trend('inference', 'phase15_infer_ms', 'p(99)', '<', 500, 'ms', watched),
+    trend('load of a model, a stub', 'phase15_load_ms', 'max', '<', 10000, 'ms', watched),
+    trend('memory', 'phase15_memory_mb', 'max', '<', 500, 'MB', watched),
   ],
 };
 
