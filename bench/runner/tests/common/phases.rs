@@ -141,4 +141,3 @@ impl Drop for System {
         let _ = self.child.wait();
     }
 }
-

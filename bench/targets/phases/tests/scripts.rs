@@ -146,7 +146,9 @@ async fn gates_of_a_server_and_a_table() {
 async fn gates_of_the_web_and_of_metrics() {
     let target = Target::alone(&[]);
     all_well(&target, &[6, 10]).await;
-    target.change_faults(json!({ "lose-messages": "20%" })).await;
+    target
+        .change_faults(json!({ "lose-messages": "20%" }))
+        .await;
     on(&target, 6).await.misses(6, "checks");
     target
         .change_faults(json!({ "fail-share": "2%", "export-delay-ms": 20 }))
@@ -326,13 +328,14 @@ async fn drills_by_hand_are_survived_and_leave_nothing() {
     assert_eq!(target.tells("/faults").await["partition"], "");
     // Whoever ends it in the middle leaves nothing, either.
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let mut cut = tokio::process::Command::new(root().join("tools/gameday/partition-network.sh"))
-            .args(["node3", "60"])
-            .env("BASE_URL", &target.urls["main"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("bash runs");
+        let mut cut =
+            tokio::process::Command::new(root().join("tools/gameday/partition-network.sh"))
+                .args(["node3", "60"])
+                .env("BASE_URL", &target.urls["main"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("bash runs");
         while target.tells("/faults").await["partition"] != "node3" {
             tokio::task::yield_now().await;
         }
