@@ -62,7 +62,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf control-series container $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf control-series container phase-gate-checks $(SUITE_RUNS)
 
 # A Prometheus, for what watches runs.
 WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
@@ -278,6 +278,11 @@ control-series: k6 binaries ## Count the differences in series of one build give
 	$(call say,running series that must and series that must not differ)
 	@scripts/ensure-tools.sh node
 	@$(WITH_REDIS) && node scripts/control-series.mjs $(or $(SERIES),10) $(or $(CYCLES),7)
+
+.PHONY: phase-gate-checks
+phase-gate-checks: k6 binaries ## Run the acceptance checks of the phase gates that have declared durations
+	$(call say,running phases as they are declared)
+	@$(WITH_REDIS) && $(WITH_POSTGRES) && cargo test --release --locked --package barrier-bench --test phase_gates -- --ignored --test-threads 1
 
 .PHONY: rules
 rules: ## Remove each rule of the core once and see the fault runs and the model test notice
