@@ -93,7 +93,11 @@ fn check_01_all_phases_are_listed() {
 #[test]
 fn check_02_each_target_has_its_limit() {
     let place = Place::new();
-    let (code, printed) = finish(&mut run(&place, &["phase-03"]));
+    // What somebody wants of k6's values beside the evidence.
+    let wanted = place.evidence().with_file_name("wanted.json");
+    let further = format!("json={}", wanted.display());
+    let (code, printed) = finish(run(&place, &["phase-03"]).env("K6_OUT", further));
+    assert!(text(&wanted).contains("genserver_call_duration"));
     targets_of_phase_3(&place, 3);
     says(&printed, &[&quick_line(&place, "phase-03", 3, code)]);
 }

@@ -157,6 +157,7 @@ const PHASES = {
     trend('recovery from a disaster', 'phase14_recovery_ms', 'max', '<', 4 * 3600 * 1000, 'ms'),
     trend('entries lost by it', 'phase14_lost_entries', 'max', '==', 0, ''),
     trend('backup', 'phase14_backup_ms', 'max', '<', 3600 * 1000, 'ms', watched),
+    trend('another key for the log', 'phase14_rotation_ms', 'max', '<', 600 * 1000, 'ms', watched),
   ],
   15: () => [
     trend('inference', 'phase15_infer_ms', 'p(95)', '<', 200, 'ms', { samples: 100 }),

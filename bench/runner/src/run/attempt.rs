@@ -442,6 +442,7 @@ impl Attempt<'_, '_> {
         declared::check(&self.run.load.scenarios, &said)?;
         trend_stats::add(&mut call, suite, said.options(), self.stream);
         series::add(&mut call, suite, self.run.scenario, self.folder)?;
+        series::further(&mut call, suite, &self.run.vars)?;
         let live = Live::begin(
             suite,
             self.run,
