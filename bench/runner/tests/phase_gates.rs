@@ -375,6 +375,13 @@ fn check_11_a_quick_run_keeps_the_shape_and_says_smoke() {
     let views = gate(&place, "phase-06", "06-concurrent-liveviews");
     assert_eq!(views["limit"].as_f64(), Some(100.0), "{views:#}");
     assert!(views["value"].as_f64() >= Some(100.0), "{views:#}");
+    // Counted by the target.
+    let sockets = gate(&place, "phase-06", "06-concurrent-websockets");
+    assert_eq!(
+        (&sockets["limit"], &sockets["value"]),
+        (&json!(500.0), &json!(500.0)),
+        "{sockets:#}"
+    );
     // All targets of the full form, and nothing else of the suite.
     let verdict = json(&folder(&place, "phase-06").join("verdict.json"));
     let gates = verdict["gates"].as_array().expect("gates").iter();
@@ -388,6 +395,7 @@ fn check_11_a_quick_run_keeps_the_shape_and_says_smoke() {
         "06-liveview-patch-duration",
         "06-websocket-msg-duration",
         "06-memory-per-liveview-kb",
+        "06-concurrent-websockets",
     ] {
         assert!(ids.contains(&id), "{id}: {ids:?}");
     }

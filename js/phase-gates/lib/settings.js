@@ -11,6 +11,7 @@
  * @property {boolean} quick whether loads are short and what is counted is small, so that nothing follows from it: QUICK=1
  * @property {number} seconds that the load of the gate lasts; GATE_MS has it in ms
  * @property {number} views that are open at once, phase 6
+ * @property {number} sockets that are open at once, phase 6
  * @property {number} rows of the database, phase 5
  * @property {number} rate calls of nodes to begin in a second, phase 9
  * @property {number} requests whose share of good ones says something, phase 10
@@ -58,6 +59,7 @@ export function readConfig(env, { seconds = 60 } = {}) {
     quick,
     seconds: Math.ceil(sized('GATE_MS', 1000 * seconds, 1000 * Math.min(seconds, 8)) / 1000),
     views: sized('VIEWS', 1000, 100),
+    sockets: sized('SOCKETS', 5000, 500),
     rows: sized('ROWS', 1000000, 100000),
     rate: sized('RPC_RATE', 1000, 1000),
     requests: sized('REQUESTS', 10000, 1000),

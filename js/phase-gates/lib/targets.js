@@ -24,6 +24,7 @@
  * @typedef {object} Size
  * @property {number} seconds that the load of the gate lasts
  * @property {number} views open at once, phase 6
+ * @property {number} sockets open at once, phase 6
  * @property {number} kills of nodes, phase 9
  * @property {boolean} quick whether what is counted is small
  * @property {number} requests whose share of good ones says something, phase 10
@@ -85,13 +86,14 @@ const PHASES = {
     trend('transaction', 'phase05_transaction_ms', 'p(95)', '<', 30, 'ms', watched),
     trend('a connection of the pool', 'phase05_checkout_ms', 'p(95)', '<', 1, 'ms', watched),
   ],
-  6: ({ views, quick }) => [
+  6: ({ views, sockets, quick }) => [
     trend('page', 'http_request_duration', 'p(95)', '<', 50, 'ms', { samples: 20 }),
     trend('mount of a view', 'liveview_mount_duration', 'p(95)', '<', 150, 'ms', { samples: views }),
     trend('views open all the time', 'concurrent_liveviews', 'min', '>=', views, '', { samples: quick ? 2 : 20 }),
     trend('JSON', 'json_api_duration', 'p(95)', '<', 100, 'ms', watched),
     trend('patch of a view', 'liveview_patch_duration', 'p(95)', '<', 50, 'ms', watched),
     trend('message in a room', 'websocket_msg_duration', 'p(95)', '<', 100, 'ms', watched),
+    trend('sockets open all the time', 'concurrent_websockets', 'min', '>=', sockets, '', { samples: quick ? 2 : 20, ...watched }),
     trend('memory of a view', 'memory_per_liveview_kb', 'avg', '<', 50, 'KB', watched),
   ],
   7: () => [
