@@ -206,7 +206,7 @@ fn the_line_of_a_suite_follows_from_the_verdict_alone() {
         ),
     ] {
         let own = own(&format!(
-            "say = {{ pass = \"Gate: PASSED\", fail = \"Gate: FAILED\" }}\n{commands}{}",
+            "repeats = 2\nsay = {{ pass = \"Gate: PASSED\", fail = \"Gate: FAILED\" }}\n{commands}{}[quick]\nmin_samples = 0.5\n",
             gate("cases", "cases", "max", "1")
         ));
         let (found, printed) = run(&own, more);
