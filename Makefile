@@ -45,8 +45,12 @@ TARGETS_m2 := challenge
 DECLARED_m2 := scenario1,scenario2,scenario3
 DECLARED_ARGS_m2 := --level TARGET_RPS=50 --level TARGET_EPS=100
 
-# Suites that need a PostgreSQL beside a Redis.
+# Suites that need a PostgreSQL beside a Redis, or start one themselves: it is unpacked before a run waits for it.
 DATABASE_m2 := yes
+DATABASE_phase-gates := yes
+# What has to be built before a suite times it, unless other scenarios were named. What fails here fails again where it is judged.
+WARM_phase-gates = $(if $(SCENARIO)$(findstring --scenario,$(ARGS)),$(findstring phase-00,$(SCENARIO) $(ARGS)),yes)
+WARM = $(if $(WARM_$(SUITE)),scripts/phase-tools.sh 0 warm || true,:)
 # Suites whose runs need fixtures, which are made before.
 FIXTURES_m2 := yes
 TARGETS_phase-gates := phases
@@ -58,7 +62,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf perf-peers control-series container chat-faults chat-originals $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf perf-peers control-series container chat-faults chat-originals phase-gate-checks $(SUITE_RUNS)
 
 # A Prometheus, for what watches runs.
 WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
@@ -135,6 +139,7 @@ build: k6 binaries ## Build everything
 .PHONY: bench
 bench: PROGRAMS = barrier-bench $(TARGETS_$(SUITE))
 bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-room SCENARIO=smoke CYCLES=1 ARGS="--discard 1"
+	@$(WARM)
 	$(call say,running the suite $(SUITE)$(if $(SCENARIO),: $(SCENARIO)))
 	@$(if $(FIXTURES_$(SUITE)),PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench fixtures bench/suites/$(SUITE).toml,:)
 	@$(WITH_SERVERS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
@@ -308,6 +313,11 @@ control-series: k6 binaries ## Count the differences in series of one build give
 	$(call say,running series that must and series that must not differ)
 	@scripts/ensure-tools.sh node
 	@$(WITH_REDIS) && node scripts/control-series.mjs $(or $(SERIES),10) $(or $(CYCLES),7)
+
+.PHONY: phase-gate-checks
+phase-gate-checks: k6 binaries ## Run the acceptance checks of the phase gates that have declared durations
+	$(call say,running phases as they are declared)
+	@$(WITH_REDIS) && $(WITH_POSTGRES) && cargo test --release --locked --package barrier-bench --test phase_gates -- --ignored --test-threads 1
 
 .PHONY: rules
 rules: ## Remove each rule of the core once and see the fault runs and the model test notice

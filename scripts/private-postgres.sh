@@ -31,7 +31,8 @@ stop() {
   rm -rf "$folder"
 }
 trap stop EXIT
-trap 'exit 0' INT TERM
+# Once: of a runner with several threads that is killed, the kernel tells this more than one time, and the second would end what cleans up.
+trap 'trap "" INT TERM; exit 0' INT TERM
 
 cd "$folder"
 programs=$(dirname "$(readlink -f "$postgres")")

@@ -10,7 +10,7 @@ const { config, options, feed, handleSummary, post } = gate(5, 'Data, Ecto', ({ 
   simple: { executor: 'constant-vus', exec: 'simple', vus: 2, duration: `${seconds}s`, startTime: `${seconds + 1}s` },
   complex: { executor: 'constant-vus', exec: 'complex', vus: 2, duration: `${seconds}s`, startTime: `${2 * seconds + 2}s` },
   transactions: { executor: 'constant-vus', exec: 'transact', vus: 2, duration: `${Math.ceil(seconds / 2)}s`, startTime: `${3 * seconds + 3}s` },
-}), { seconds: 30 });
+}), { seconds: 60 });
 
 export { options, handleSummary };
 

@@ -1,9 +1,10 @@
 // @ts-check
-/** Phase 6, the web: pages and JSON; views that are held open, counted by the target; a room of messages. */
+/** Phase 6, the web: pages and JSON; views and sockets that are held open, counted by the target; a room of messages. */
 
 import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
+import { WebSocket } from 'k6/websockets';
 import ws from 'k6/ws';
 
 import { gate } from './lib/gate.js';
@@ -11,8 +12,16 @@ import { gate } from './lib/gate.js';
 /** From the start of the last view until it is open, and before the first of them goes, s. */
 const SETTLE = 1;
 
+/** Users that hold sockets open; each has its share of them. */
+const HOLDERS = 50;
+/** While so many s they come, one after another. */
+const rampOf = (/** @type {boolean} */ quick) => (quick ? 5 : 30);
+
 const { config, options, feed, handleSummary, get } = gate(6, 'Phoenix web', ({ seconds, views, quick }) => {
-  const ramp = quick ? 5 : 30;
+  const ramp = rampOf(quick);
+  const room = { from: 2 * seconds + ramp + (quick ? 9 : 25), lasts: Math.ceil(seconds / 2) };
+  // When the last of the room has left.
+  const sockets = room.from + room.lasts + 5;
   return {
     http_requests: {
       executor: 'ramping-vus', exec: 'browse', startVUs: 10,
@@ -23,7 +32,9 @@ const { config, options, feed, handleSummary, get } = gate(6, 'Phoenix web', ({ 
       stages: [{ duration: `${ramp}s`, target: views }, { duration: `${seconds}s`, target: views }, { duration: '5s', target: 0 }],
     },
     liveview_count: { executor: 'constant-vus', exec: 'count', vus: 1, startTime: `${seconds + 2 + ramp + SETTLE}s`, duration: `${Math.max(1, seconds - 2 * SETTLE)}s` },
-    websocket_messaging: { executor: 'constant-vus', exec: 'talk', vus: 20, startTime: `${2 * seconds + ramp + (quick ? 9 : 25)}s`, duration: `${Math.ceil(seconds / 2)}s` },
+    websocket_messaging: { executor: 'constant-vus', exec: 'talk', vus: 20, startTime: `${room.from}s`, duration: `${room.lasts}s` },
+    websocket_connections: { executor: 'per-vu-iterations', exec: 'hold', vus: HOLDERS, iterations: 1, startTime: `${sockets}s`, maxDuration: `${seconds + ramp + 60}s` },
+    websocket_count: { executor: 'constant-vus', exec: 'countSockets', vus: 1, startTime: `${sockets + ramp + 2 * SETTLE}s`, duration: `${Math.max(1, seconds - 4 * SETTLE)}s` },
   };
 }, { seconds: 60 });
 
@@ -107,4 +118,31 @@ export function talk() {
     room.setTimeout(() => room.close(), 3500);
   });
   check(answer, { 'websocket connected': ({ status }) => status === 101, 'all own messages are heard': () => heard === number && heard > 0 });
+}
+
+/** Sockets, each in a room of its own: in one room all would hear each other, and that would be another load. */
+export function hold() {
+  const ramp = 1000 * rampOf(config.quick);
+  const first = exec.scenario.iterationInTest;
+  let joined = 0;
+  let own = 0;
+  for (let number = first; number < config.sockets; number += HOLDERS) {
+    own += 1;
+    setTimeout(() => {
+      const one = new WebSocket(socket('/socket/websocket'));
+      one.onopen = () => one.send(JSON.stringify({ topic: `room:${number}`, event: 'phx_join', payload: {}, ref: '1' }));
+      one.onmessage = () => {
+        joined += 1;
+      };
+      const left = ramp * (1 - number / config.sockets) + 1000 * config.seconds;
+      setTimeout(() => one.close(), left);
+    }, (ramp * number) / config.sockets);
+  }
+  setTimeout(() => check(joined, { 'all sockets were let in': (all) => all === own }), ramp + 1000 * config.seconds - 500);
+}
+
+/** What is open now, again and again while all are to be. */
+export function countSockets() {
+  feed('concurrent_websockets', get('/phase/06/views')?.sockets ?? []);
+  sleep(0.25);
 }

@@ -4,7 +4,7 @@
 import { gate, repeated } from './lib/gate.js';
 import { milliseconds } from './lib/numbers.js';
 
-const { config, options, feed, handleSummary, post } = gate(7, 'Jobs, ingestion', ({ quick }) => ({
+const { config, options, feed, handleSummary, get, post } = gate(7, 'Jobs, ingestion', ({ quick }) => ({
   events: repeated('events', quick ? 5 : 20),
   jobs: repeated('jobs', quick ? 5 : 10, quick ? '5s' : '30s'),
   overload: repeated('overload', quick ? 1 : 5, quick ? '10s' : '60s'),
@@ -36,4 +36,10 @@ export function overload() {
     feed('phase07_lost_events', told.lost);
     feed('phase07_drained_ms', told.drained_ms);
   }
+}
+
+/** What so many jobs take that wait at once; none of them has anything to do. */
+export function teardown() {
+  const told = post('/phase/07/jobs', { n: 100000, work_ms: 0 });
+  feed('phase07_memory_mb', told ? get('/phase/07/stats').most.job_memory_bytes / 1e6 : []);
 }

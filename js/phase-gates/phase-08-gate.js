@@ -53,3 +53,7 @@ export function stampede({ run }) {
     feed('phase08_stampede_loads', told.loads);
   }
 }
+
+export function teardown() {
+  feed('phase08_memory_mb', post('/phase/08/memory', { n: 1000000 })?.mb_per_million ?? []);
+}

@@ -55,5 +55,6 @@ export function alert() {
 }
 
 export function teardown() {
+  feed('phase10_memory_mb', get('/phase/10/stats').memory_bytes / 1e6);
   post('/phase/10/export', { on: true });
 }

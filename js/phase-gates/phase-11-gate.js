@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Phase 11, testing: a small suite runs ten times, quickly, with most of the code covered, and never fails. scripts/phase-tools.sh runs
- * it and leaves the results, which this script judges.
+ * Phase 11, testing: a small suite runs a hundred times, fast, with most of the code covered, and never fails. scripts/phase-tools.sh
+ * runs it and leaves the results, which this script judges; with QUICK=1 for both, ten times.
  *
  *   scripts/phase-tools.sh 11 && k6 run js/phase-gates/phase-11-gate.js
  */

@@ -15,9 +15,11 @@ const { options, feed, handleSummary, get, post } = gate(12, 'Delivery, operatio
 export { options, handleSummary };
 
 export function health() {
-  const began = Date.now();
-  if (get('/health')) {
-    feed('phase12_health_ms', Date.now() - began);
+  for (const [path, metric] of [['/health', 'phase12_health_ms'], ['/api/cluster/health', 'phase12_readiness_ms']]) {
+    const began = Date.now();
+    if (get(path)) {
+      feed(metric, Date.now() - began);
+    }
   }
 }
 
@@ -33,4 +35,6 @@ export function deploy() {
   const told = post('/phase/12/rolling-restart', {});
   check(told, { 'all nodes were replaced': (deployed) => deployed?.nodes.length > 0 });
   feed('phase12_shutdown_ms', told ? told.shutdown_ms : []);
+  // Going back is the same again: all nodes are replaced by others.
+  feed(exec.scenario.iterationInTest === 0 ? 'phase12_deploy_ms' : 'phase12_rollback_ms', told ? told.elapsed_us / 1000 : []);
 }

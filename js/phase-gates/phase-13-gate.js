@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Phase 13, all together: orders through cache, counter, cluster and queue, at a rate. The suite kills a node meanwhile and cuts another
+ * Phase 13, all together: orders through cache, counter, cluster, queue and, where there is one, a database, at a rate. The suite kills a node meanwhile and cuts another
  * one off, each for a while, and judges the orders of these times on their own; under bare k6 tools/gameday has the drills.
  */
 
@@ -11,7 +11,7 @@ import http from 'k6/http';
 import { gate, POLL } from './lib/gate.js';
 
 const RATE = 1100;
-const { config, options, feed, handleSummary, get } = gate(13, 'Capstone integration', ({ seconds }) => ({
+const { config, options, feed, handleSummary, get, post } = gate(13, 'Capstone integration', ({ seconds }) => ({
   orders: { executor: 'constant-arrival-rate', exec: 'order', rate: RATE, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 100, maxVUs: 400 },
 }), { seconds: 60 });
 
@@ -33,8 +33,17 @@ export function order() {
   }
 }
 
+/** Where there is a database, orders go through it; one that has rows already keeps them. */
+export function setup() {
+  if (post('/phase/05/simple', { n: 1 }, { quiet: true }) === undefined) {
+    post('/phase/05/prepare', { n: 20000 }, { quiet: true, timeout: '300s' });
+  }
+}
+
 /** Every order that was placed is written down in the end. */
 export function teardown() {
+  const recovery = get('/phase/09/stats', { quiet: true })?.durations.node_recovery;
+  feed('phase13_recovery_ms', recovery ? recovery.max / 1000 : []);
   for (const began = Date.now(); Date.now() - began < LIMIT; sleep(POLL)) {
     const told = get('/phase/13/orders', { quiet: true });
     if (told && told.placed === told.written) {

@@ -42,6 +42,17 @@ function account() {
     feed('phase14_lost_entries', disaster.lost - verified.n);
     check(recovered, { 'it ends as the log did': ({ last }) => last === backup.last && verified.n > 0 });
   }
+  rotate();
+}
+
+/** Another key for the log, while somebody acts: what was written before and after has to hold. */
+function rotate() {
+  const acted = () => post('/phase/14/action', { what: 'customer 7 was shown to clerk 3' });
+  const before = acted() && post('/phase/14/verify', {});
+  const rotated = post('/phase/14/rotate', {});
+  const after = acted() && post('/phase/14/verify', {});
+  check(after, { 'entries of both keys hold': (told) => told?.n === before?.n + 1 });
+  feed('phase14_rotation_ms', rotated ? rotated.elapsed_us / 1000 : []);
 }
 
 export function teardown() {

@@ -6,7 +6,7 @@ import exec from 'k6/execution';
 
 import { gate, POLL, repeated } from './lib/gate.js';
 
-const { options, feed, handleSummary, post } = gate(15, 'AI/ML integration', ({ seconds, quick }) => ({
+const { options, feed, handleSummary, get, post } = gate(15, 'AI/ML integration', ({ seconds, quick }) => ({
   inferences: { executor: 'constant-arrival-rate', exec: 'infer', rate: 110, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 10, maxVUs: 100 },
   swaps: repeated('swap', 3, '2s'),
   batches: repeated('batch', quick ? 5 : 20, `${seconds + 1}s`),
@@ -44,4 +44,11 @@ export function swap() {
 export function batch() {
   const told = post('/phase/15/batch', { n: 1000 });
   feed('phase15_items_per_second', told ? told.per_second : []);
+}
+
+/** The model is a stub of 512 neurons: how long a real one takes to load, this does not say. */
+export function teardown() {
+  const told = get('/phase/15/stats');
+  feed('phase15_load_ms', told?.durations.load ? told.durations.load.max / 1000 : []);
+  feed('phase15_memory_mb', told ? told.memory_bytes / 1e6 : []);
 }

@@ -447,3 +447,151 @@ fn gates_tell_the_time_of_a_fault_from_the_rest() {
     }
     assert_eq!(judged.gate("chaos-kill-made")["holds"], true, "k6 ran on");
 }
+
+/// A target whose switches take their time, and what it was told.
+fn slow_switches(
+    delay: std::time::Duration,
+) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let told = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let kept = std::sync::Arc::clone(&told);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, kept) = (stream.expect("a connection"), kept.clone());
+            std::thread::spawn(move || {
+                let (mut text, mut buffer) = (String::new(), [0; 4096]);
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+                    if let Some((_, body)) = text.split_once("\r\n\r\n")
+                        && body.ends_with('}')
+                    {
+                        let injects = body.contains("true");
+                        kept.lock().expect("kept").push(body.to_owned());
+                        if injects {
+                            std::thread::sleep(delay);
+                        }
+                        let _ = stream.write_all(
+                            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                        );
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, told)
+}
+
+/// Two faults: the switches of a slow target, and a command soon after.
+fn beside_a_slow_one(seconds: &str) -> Own {
+    own(
+        &format!(
+            "{EXTERNAL}\n{}\
+             [[chaos]]\nid = \"slow\"\nkind = \"faults\"\nurl = \"{{address}}/faults\"\n\
+             inject = '{{\"broken\": true}}'\nundo = '{{\"broken\": false}}'\nat = \"100ms\"\nhold = \"1s\"\n\
+             [[chaos]]\nid = \"quick\"\nkind = \"command\"\ninject = [\"true\"]\nundo = [\"true\"]\nat = \"300ms\"\nhold = \"1s\"\n",
+            lasting(seconds)
+        ),
+        "",
+    )
+}
+
+#[test]
+fn a_target_that_is_slow_to_break_holds_nothing_else_up() {
+    let own = beside_a_slow_one("8");
+    let (address, told) = slow_switches(std::time::Duration::from_secs(3));
+    let (_, printed) = finish(own.call("run", &[]).env("BASE_URL", &address));
+    let slow = fault(&own, "slow");
+    let at = |fault: &Json, name: &str| {
+        fault[name]
+            .as_i64()
+            .unwrap_or_else(|| panic!("{name}: {fault:#}"))
+    };
+    assert!(
+        at(&slow, "injectedMs") - at(&slow, "injectMs") >= 3000,
+        "{printed}"
+    );
+    let quick = fault(&own, "quick");
+    // It began, and was over, while the other one was still waited for.
+    assert!(
+        at(&quick, "undoneMs") < at(&slow, "injectedMs"),
+        "{slow:#} {quick:#}"
+    );
+    for fault in [&slow, &quick] {
+        assert_eq!(fault["end"], "held", "{fault:#}");
+    }
+    assert_eq!(
+        *told.lock().expect("told"),
+        [r#"{"broken": true}"#, r#"{"broken": false}"#]
+    );
+}
+
+#[test]
+fn a_target_that_does_not_say_whether_it_broke_is_mended_twice() {
+    let own = beside_a_slow_one("15");
+    let (address, told) = slow_switches(std::time::Duration::from_secs(600));
+    let (code, printed) = finish(own.call("run", &[]).env("BASE_URL", &address));
+    assert_eq!(code, 3, "{printed}");
+    let slow = fault(&own, "slow");
+    assert_eq!(slow["end"], "failed", "{slow:#}");
+    let mend = r#"{"broken": false}"#;
+    assert_eq!(
+        *told.lock().expect("told"),
+        [r#"{"broken": true}"#, mend, mend]
+    );
+    assert!(journal(&own).is_empty());
+}
+
+#[test]
+fn an_undo_that_needs_a_password_gets_it_or_says_so() {
+    let own = own(
+        &format!(
+            "[env.DB]\ntype = \"string\"\nrole = \"place\"\n[env.TOKEN]\ntype = \"string\"\nrole = \"place\"\nsecret = true\n{EXTERNAL}\n{}\
+             [[chaos]]\nid = \"break\"\nkind = \"command\"\ninject = [\"sh\", \"-c\", \"echo $TOKEN > broken\"]\n\
+             undo = [\"sh\", \"-c\", \"echo $DB $TOKEN > mended\"]\nat = \"10ms\"\nhold = \"600s\"\n",
+            lasting("600")
+        ),
+        "",
+    );
+    let secrets = [
+        ("DB", "postgres://u:hunter2@127.0.0.1/d"),
+        ("TOKEN", "hunter3hunter3"),
+    ];
+    let mut command = own.call("run", &[]);
+    command.env("BASE_URL", own.address()).envs(secrets);
+    let mut runner = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the runner starts");
+    let broken = own.folder.join("broken");
+    wait_for("the fault", || {
+        let written = std::fs::read_to_string(&broken).ok()?;
+        written.contains("hunter3hunter3").then_some(())
+    });
+    runner.kill().expect("killed");
+    runner.wait().expect("its end");
+    let entry = text(&journal(&own)[0]);
+    assert!(!entry.contains("hunter"), "{entry}");
+    let mended = own.folder.join("mended");
+    let (code, printed) = finish(own.place.runner().arg("undo"));
+    assert!(
+        code == 2 && printed.contains("DB=… TOKEN=… barrier-bench undo") && !mended.exists(),
+        "{printed}"
+    );
+    assert_eq!(journal(&own).len(), 1);
+    let (code, printed) = finish(own.place.runner().arg("undo").envs(secrets));
+    assert!(code == 0 && printed.contains("taken back"), "{printed}");
+    assert!(text(&mended).contains("hunter2@127.0.0.1/d hunter3hunter3"));
+    assert!(journal(&own).is_empty());
+    for file in common::files(&own.place.evidence()) {
+        let bytes = std::fs::read(&file).expect("a file");
+        assert!(
+            !String::from_utf8_lossy(&bytes).contains("hunter"),
+            "{}",
+            file.display()
+        );
+    }
+}

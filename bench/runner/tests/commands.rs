@@ -177,6 +177,55 @@ fn a_value_that_is_not_there_is_invalid() {
 }
 
 #[test]
+fn the_line_of_a_suite_follows_from_the_verdict_alone() {
+    let values = "[[scenario.command.value]]\nmetric = \"cases\"\nregex = 'ran (\\d+) cases'\n";
+    let command =
+        |run: &str| format!("[[scenario.command]]\nid = \"work\"\nrun = {run}\n{values}");
+    let good = command(r#"["echo", "ran 1 cases"]"#);
+    for (commands, more, code, line) in [
+        (&good, &[][..], 0, "Gate: PASSED"),
+        (&good, &["--quick"][..], 0, "Gate: PASSED (SMOKE)"),
+        (
+            &command(r#"["echo", "ran 2 cases"]"#),
+            &[][..],
+            3,
+            "Gate: FAILED",
+        ),
+        // What was measured holds nothing that could be judged.
+        (
+            &command(r#"["echo", "nothing"]"#),
+            &[][..],
+            3,
+            "Gate: FAILED (INVALID)",
+        ),
+        (
+            &command(r#"["no-such-program-here"]"#),
+            &[][..],
+            2,
+            "Gate: FAILED (NOT_RUN)",
+        ),
+    ] {
+        let own = own(&format!(
+            "repeats = 2\nsay = {{ pass = \"Gate: PASSED\", fail = \"Gate: FAILED\" }}\n{commands}{}[quick]\nmin_samples = 0.5\n",
+            gate("cases", "cases", "max", "1")
+        ));
+        let (found, printed) = run(&own, more);
+        assert_eq!(found, code, "{line}: {printed}");
+        let lines: Vec<&str> = printed
+            .lines()
+            .filter(|line| line.contains("Gate: "))
+            .collect();
+        assert_eq!(lines, [line], "{printed}");
+        let folder = own.place.run_folder("main");
+        assert_eq!(json(&folder.join("verdict.json"))["said"], line);
+        if code != 2 {
+            let (_, judged) = finish(own.place.runner().arg("judge").arg(&folder));
+            assert!(judged.lines().any(|said| said == line), "{judged}");
+        }
+    }
+}
+
+#[test]
 fn a_program_that_is_missing_is_named_before_anything_runs() {
     let own = own(
         "[[scenario.command]]\nid = \"first\"\nrun = [\"touch\", \"ran\"]\n\
@@ -273,6 +322,12 @@ fn what_is_of_scripts_or_of_commands_alone_is_refused() {
                 "[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\n{command}[[scenario.command.value]]\nmetric = \"m\"\njson = \"a\"\nfile = \"../up\"\n"
             ),
             "inside {work}",
+        ),
+        (
+            format!(
+                "[[scenario]]\nid = \"main\"\ntarget = \"none\"\ntime_limit = \"5s\"\nsay = {{ pass = \"a\", fail = \"a\" }}\n{command}"
+            ),
+            "a line each, and not the same",
         ),
     ] {
         let own = Own::new(&suite, "");

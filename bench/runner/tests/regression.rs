@@ -156,7 +156,7 @@ fn the_board_shows_every_scenario_with_its_distances() {
     let own = measuring();
     let path = own.folder.join("suite.toml");
     let whole = text(&path).replace("[\"validity\"]", "[\"validity\", \"board\"]")
-        + "[[scenario]]\nid = \"later\"\nstub = \"when there is time <soon>\"\n[[scenario]]\nid = \"never\"\ntarget = \"none\"\ntime_limit = \"5s\"\n[[scenario.command]]\nid = \"c\"\nrun = [\"true\"]\n";
+        + "[[gate]]\nid = \"seen\"\nclass = \"watch\"\nmetric = \"took\"\nstat = \"max\"\nop = \"<\"\nlimit = 100\nunit = \"ms\"\n[[scenario]]\nid = \"later\"\nstub = \"when there is time <soon>\"\n[[scenario]]\nid = \"never\"\ntarget = \"none\"\ntime_limit = \"5s\"\n[[scenario.command]]\nid = \"c\"\nrun = [\"true\"]\n";
     own.write("suite.toml", &whole);
     let (_, _, first) = made(&own, "100");
     finish(own.place.runner().args(["baseline", "accept", &first]));
@@ -174,6 +174,7 @@ fn the_board_shows_every_scenario_with_its_distances() {
             "main PASS 20",
             "fast 120 ms < 150 ms 20 % left",
             "many 833 >= 500 66.6 % left",
+            "· seen 120 ms < 100 ms 20 % beyond",
             "regression: main: fast is worse by 20 %",
             "later NOT_IMPLEMENTED when there is time <soon>",
             "never NOT_RUN",

@@ -90,7 +90,7 @@ export function gate(phase, title, loads, usual) {
     /** @param {any} data */
     handleSummary(data) {
       return {
-        stdout: gateText(phase, title, targets, data).text,
+        stdout: gateText(phase, title, targets, data, config.judged).text,
         'summary.json': JSON.stringify(data, null, 2),
       };
     },
@@ -107,6 +107,12 @@ export function gate(phase, title, loads, usual) {
       const params = { headers: { 'Content-Type': 'application/json' }, tags: { name }, timeout };
       const answer = http.post(path.startsWith('/') ? config.baseUrl + path : path, JSON.stringify(body), params);
       return understood(answer, status, name, quiet);
+    },
+
+    /** Has the target forget what it has measured for this phase: what an earlier run had it record is no part of this one. */
+    forget() {
+      const path = `/phase/${String(phase).padStart(2, '0')}/stats`;
+      understood(http.del(config.baseUrl + path, null, { tags: { name: path }, timeout: '30s' }), 200, path, false);
     },
 
     /**

@@ -11,10 +11,12 @@
  * @property {boolean} quick whether loads are short and what is counted is small, so that nothing follows from it: QUICK=1
  * @property {number} seconds that the load of the gate lasts; GATE_MS has it in ms
  * @property {number} views that are open at once, phase 6
+ * @property {number} sockets that are open at once, phase 6
  * @property {number} rows of the database, phase 5
  * @property {number} rate calls of nodes to begin in a second, phase 9
  * @property {number} requests whose share of good ones says something, phase 10
  * @property {number} kills of nodes, phase 9
+ * @property {boolean} judged elsewhere: the runner says the verdict, which has more to go by. VERDICT_BY names it
  * @property {string} results what the tools of phases 0 and 11 left: a file, from the repository's root on
  */
 
@@ -57,10 +59,12 @@ export function readConfig(env, { seconds = 60 } = {}) {
     quick,
     seconds: Math.ceil(sized('GATE_MS', 1000 * seconds, 1000 * Math.min(seconds, 8)) / 1000),
     views: sized('VIEWS', 1000, 100),
+    sockets: sized('SOCKETS', 5000, 500),
     rows: sized('ROWS', 1000000, 100000),
     rate: sized('RPC_RATE', 1000, 1000),
     requests: sized('REQUESTS', 10000, 1000),
     kills: sized('KILLS', 5, 1),
+    judged: text('VERDICT_BY') !== '',
     results: text('RESULTS', '.cache/phase-results.json'),
   };
 }

@@ -39,14 +39,15 @@ export function judged(target, { metrics }) {
 }
 
 /**
- * k6's summary, then a line for each target, then the verdict.
+ * k6's summary, then a line for each target, then the verdict; or, where somebody else says it, how many targets are reached.
  *
  * @param {number} phase
  * @param {string} title
  * @param {Target[]} targets
  * @param {Data} data
+ * @param {boolean} [elsewhere] the verdict is said
  */
-export function gateText(phase, title, targets, data) {
+export function gateText(phase, title, targets, data, elsewhere = false) {
   const rows = targets.map((target) => {
     const { value, holds } = judged(target, data);
     const told = value === undefined ? 'too few samples' : number(target, value);
@@ -58,7 +59,10 @@ export function gateText(phase, title, targets, data) {
   const width = (/** @type {'what' | 'told'} */ part) => Math.max(...rows.map((row) => row[part].length));
   const [whats, tolds] = [width('what'), width('told')];
   const lines = rows.map(({ mark, what, told, limit }) => `  ${mark} ${what.padEnd(whats)}  ${told.padStart(tolds)}  ${limit}`);
-  const verdict = `Phase ${phase} Gate: ${passed ? 'PASSED ✓' : 'FAILED ✗'}`;
+  const judging = targets.flatMap(({ watched }, at) => (watched ? [] : [rows[at].holds]));
+  const verdict = elsewhere
+    ? `${judging.filter((holds) => holds).length} of ${judging.length} targets are reached; the verdict is the runner's`
+    : `Phase ${phase} Gate: ${passed ? 'PASSED ✓' : 'FAILED ✗'}`;
   return { passed, text: ['', metricsText(data), '', `Phase ${phase}: ${title}`, ...lines, '', verdict, ''].join('\n') };
 }
 

@@ -24,6 +24,7 @@
  * @typedef {object} Size
  * @property {number} seconds that the load of the gate lasts
  * @property {number} views open at once, phase 6
+ * @property {number} sockets open at once, phase 6
  * @property {number} kills of nodes, phase 9
  * @property {boolean} quick whether what is counted is small
  * @property {number} requests whose share of good ones says something, phase 10
@@ -85,13 +86,14 @@ const PHASES = {
     trend('transaction', 'phase05_transaction_ms', 'p(95)', '<', 30, 'ms', watched),
     trend('a connection of the pool', 'phase05_checkout_ms', 'p(95)', '<', 1, 'ms', watched),
   ],
-  6: ({ views, quick }) => [
+  6: ({ views, sockets, quick }) => [
     trend('page', 'http_request_duration', 'p(95)', '<', 50, 'ms', { samples: 20 }),
     trend('mount of a view', 'liveview_mount_duration', 'p(95)', '<', 150, 'ms', { samples: views }),
     trend('views open all the time', 'concurrent_liveviews', 'min', '>=', views, '', { samples: quick ? 2 : 20 }),
     trend('JSON', 'json_api_duration', 'p(95)', '<', 100, 'ms', watched),
     trend('patch of a view', 'liveview_patch_duration', 'p(95)', '<', 50, 'ms', watched),
     trend('message in a room', 'websocket_msg_duration', 'p(95)', '<', 100, 'ms', watched),
+    trend('sockets open all the time', 'concurrent_websockets', 'min', '>=', sockets, '', { samples: quick ? 2 : 20, ...watched }),
     trend('memory of a view', 'memory_per_liveview_kb', 'avg', '<', 50, 'KB', watched),
   ],
   7: () => [
@@ -102,6 +104,7 @@ const PHASES = {
     trend('event', 'phase07_event_ms', 'p(95)', '<', 100, 'ms', watched),
     trend('jobs', 'phase07_jobs_per_second', 'avg', '>=', 1000, '/s', watched),
     trend('empty again after an overload', 'phase07_drained_ms', 'max', '<', 5000, 'ms', watched),
+    trend('memory with 100,000 jobs that wait', 'phase07_memory_mb', 'max', '<', 500, 'MB', watched),
   ],
   8: () => [
     trend('read', 'phase08_read_ms', 'p(95)', '<', 0.5, 'ms', { samples: 1000 }),
@@ -110,6 +113,7 @@ const PHASES = {
     trend('loads of a cold key that all ask for at once', 'phase08_stampede_loads', 'max', '==', 1, '', { samples: 250 }),
     trend('read', 'phase08_read_ms', 'p(99)', '<', 1, 'ms', watched),
     trend('write', 'phase08_write_ms', 'p(95)', '<', 1, 'ms', watched),
+    trend('memory for 1,000,000 entries', 'phase08_memory_mb', 'max', '<', 100, 'MB', watched),
   ],
   9: (size) => [
     trend('call of another node', 'rpc_call_duration', 'p(95)', '<', 20, 'ms', { samples: 1000 }),
@@ -126,16 +130,20 @@ const PHASES = {
     rate('availability', 'phase10_availability', '>=', 0.999, { samples: requests }),
     trend('until the alert of a drill fires', 'phase10_alert_ms', 'max', '<', 10000, 'ms'),
     trend('requests', 'http_req_duration', 'p(95)', '<', 150, 'ms', watched),
+    trend('memory', 'phase10_memory_mb', 'max', '<', 50, 'MB', watched),
   ],
-  11: () => [
-    trend('all tests', 'phase11_suite_ms', 'max', '<', 30000, 'ms', { samples: 10 }),
-    trend('coverage', 'phase11_coverage_percent', 'min', '>', 90, '%', { samples: 10 }),
-    rate('runs that failed', 'phase11_flake_share', '==', 0, { samples: 10 }),
+  11: ({ quick }) => [
+    trend('all tests', 'phase11_suite_ms', 'max', '<', 30000, 'ms', { samples: quick ? 10 : 100 }),
+    trend('coverage', 'phase11_coverage_percent', 'min', '>', 90, '%', { samples: quick ? 10 : 100 }),
+    rate('runs that failed', 'phase11_flake_share', '==', 0, { samples: quick ? 10 : 100 }),
   ],
   12: () => [
     trend('health check', 'phase12_health_ms', 'p(95)', '<', 100, 'ms', { samples: 100 }),
     trend('end of a node in good order', 'phase12_shutdown_ms', 'max', '<', 30000, 'ms'),
     rate('requests that failed while nodes were replaced', 'phase12_failed_requests', '==', 0, { samples: 100 }),
+    trend('readiness', 'phase12_readiness_ms', 'p(95)', '<', 200, 'ms', watched),
+    trend('deploy', 'phase12_deploy_ms', 'max', '<', 600000, 'ms', watched),
+    trend('rollback', 'phase12_rollback_ms', 'max', '<', 120000, 'ms', watched),
   ],
   13: (size) => [
     trend('order, over the whole path', 'phase13_order_ms', 'p(95)', '<', 200, 'ms', { samples: 1000 }),
@@ -143,6 +151,7 @@ const PHASES = {
     rate('orders that failed', 'phase13_failed_orders', '<', 0.01, { samples: 1000 }),
     rate('orders that were placed and never written down', 'phase13_lost_orders', '==', 0),
     trend('order, over the whole path', 'phase13_order_ms', 'p(99)', '<', 500, 'ms', watched),
+    trend('from the end of a node until it is back', 'phase13_recovery_ms', 'max', '<', 300000, 'ms', watched),
   ],
   14: () => [
     trend('what the audit log costs, upper 95 % bound', 'phase14_audit_overhead_ms', 'max', '<', 5, 'ms'),
@@ -150,6 +159,7 @@ const PHASES = {
     trend('recovery from a disaster', 'phase14_recovery_ms', 'max', '<', 4 * 3600 * 1000, 'ms'),
     trend('entries lost by it', 'phase14_lost_entries', 'max', '==', 0, ''),
     trend('backup', 'phase14_backup_ms', 'max', '<', 3600 * 1000, 'ms', watched),
+    trend('another key for the log', 'phase14_rotation_ms', 'max', '<', 600 * 1000, 'ms', watched),
   ],
   15: () => [
     trend('inference', 'phase15_infer_ms', 'p(95)', '<', 200, 'ms', { samples: 100 }),
@@ -157,6 +167,8 @@ const PHASES = {
     trend('from a swap to the first new answer', 'phase15_swap_ms', 'max', '<', 1000, 'ms', { samples: 3 }),
     rate('inferences that failed', 'phase15_failed', '==', 0, { samples: 100 }),
     trend('inference', 'phase15_infer_ms', 'p(99)', '<', 500, 'ms', watched),
+    trend('load of a model, a stub', 'phase15_load_ms', 'max', '<', 10000, 'ms', watched),
+    trend('memory', 'phase15_memory_mb', 'max', '<', 500, 'MB', watched),
   ],
 };
 

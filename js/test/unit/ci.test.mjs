@@ -81,3 +81,31 @@ test('make bench builds the runner and what its suite starts, and nothing else',
     assert.deepEqual(packages.sort(), ['barrier-bench', ...new Set(starts)].sort(), suite);
   }
 });
+
+test('what phase 0 times is built before the suite begins, and PostgreSQL unpacked; other suites and phases build nothing more', () => {
+  const line = (text, ...args) => make('--dry-run', 'bench', ...args).stdout.split('\n').findIndex((one) => one.includes(text));
+  const warm = 'phase-tools.sh 0 warm';
+  for (const args of [[], ['ARGS=--quick'], ['SCENARIO=phase-00'], ['SCENARIO=phase-03,phase-00'], ['ARGS=--scenario phase-00']]) {
+    const [built, run] = [warm, 'bin/barrier-bench run'].map((text) => line(text, 'SUITE=phase-gates', ...args));
+    assert.ok(built >= 0 && built < run, `${args}: ${built}, ${run}`);
+  }
+  for (const args of [['SUITE=phase-gates', 'SCENARIO=phase-03'], ['SUITE=phase-gates', 'ARGS=--scenario phase-03'], ['SUITE=chat']]) {
+    assert.equal(line(warm, ...args), -1, `${args}`);
+  }
+  assert.ok(line('scripts/ensure-postgres.sh', 'SUITE=phase-gates') >= 0);
+});
+
+test('the workflow of the phase gates has a job for each phase, with faults where somebody starts it', () => {
+  const text = read('.github/workflows/mastery-gates.yml');
+  const [, all, usual] = /'(\[.*?\])' \|\| '(\[.*?\])'/.exec(text);
+  const phases = [...read('bench/suites/phase-gates.toml').matchAll(/^id = "phase-(\d\d)"$/gm)].map(([, phase]) => phase);
+  assert.deepEqual(JSON.parse(all), phases);
+  assert.equal(phases.length, 16);
+  assert.deepEqual(JSON.parse(usual), phases.filter((phase) => phase !== '09' && phase !== '13'));
+  for (const [, action] of text.matchAll(/uses: (\S+)/g)) {
+    assert.match(action, /@[0-9a-f]{40}$/, 'pinned by its hash');
+  }
+  const folder = 'k6-results-phase-${{ matrix.phase }}';
+  assert.ok(text.includes(`ARGS="--ci ${folder}"`) && text.includes(`name: ${folder}`) && text.includes(`path: ${folder}`));
+  assert.equal(text.match(/if: always\(\)/g).length, 2);
+});

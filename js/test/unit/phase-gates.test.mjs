@@ -12,15 +12,15 @@ import { gateText, judged, samplesOf } from '../../phase-gates/lib/summary.js';
 import { RESILIENCE, targetsOf } from '../../phase-gates/lib/targets.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const SIZE = { seconds: 30, views: 1000, requests: 10000, kills: 5, quick: false };
+const SIZE = { seconds: 30, views: 1000, sockets: 5000, requests: 10000, kills: 5, quick: false };
 const PHASES = Array.from({ length: 16 }, (_, phase) => phase);
 const two = (phase) => String(phase).padStart(2, '0');
 
 test('without settings a gate is the one of the reference', () => {
-  const usual = { baseUrl: 'http://localhost:4000', quick: false, seconds: 60, views: 1000, rows: 1000000, rate: 1000, requests: 10000, kills: 5, results: '.cache/phase-results.json' };
+  const usual = { baseUrl: 'http://localhost:4000', quick: false, seconds: 60, views: 1000, sockets: 5000, rows: 1000000, rate: 1000, requests: 10000, kills: 5, judged: false, results: '.cache/phase-results.json' };
   assert.deepEqual(readConfig({}), usual);
   assert.deepEqual(readConfig({ BASE_URL: 'http://there:1/', QUICK: '1' }, { seconds: 300 }), {
-    ...usual, baseUrl: 'http://there:1', quick: true, seconds: 8, views: 100, rows: 100000, requests: 1000, kills: 1,
+    ...usual, baseUrl: 'http://there:1', quick: true, seconds: 8, views: 100, sockets: 500, rows: 100000, requests: 1000, kills: 1,
   });
   const { quick, seconds, views } = readConfig({ QUICK: '1', GATE_MS: '6000', VIEWS: '7' });
   assert.deepEqual({ quick, seconds, views }, { quick: true, seconds: 6, views: 7 });
@@ -77,6 +77,15 @@ test('a gate passes when all its targets are reached, and each that is missed or
   }
 });
 
+test('where the runner says the verdict a script says none', () => {
+  const targets = targetsOf(9, SIZE);
+  for (const [data, says] of [[reached(targets), '4 of 4'], [{ metrics: {} }, '0 of 4']]) {
+    const { text } = gateText(9, 'title', targets, data, true);
+    assert.ok(text.endsWith(`\n${says} targets are reached; the verdict is the runner's\n`) && !/PASSED|FAILED/.test(text), text);
+  }
+  assert.deepEqual([readConfig({ VERDICT_BY: 'barrier-bench' }).judged, readConfig({}).judged], [true, false]);
+});
+
 test('no data is no pass', () => {
   for (const phase of PHASES) {
     const { passed, text } = gateText(phase, 'title', targetsOf(phase, SIZE), { metrics: {} });
@@ -110,7 +119,7 @@ function tables(text, name) {
 
 test('the suite judges what the scripts judge', () => {
   const gates = tables(readFileSync(join(root, 'bench/suites/phase-gates.toml'), 'utf8'), 'gate');
-  const computed = { '{half_thousand}': 500 * SIZE.seconds, '{thousand}': 1000 * SIZE.seconds, '${VIEWS}': SIZE.views };
+  const computed = { '{half_thousand}': 500 * SIZE.seconds, '{thousand}': 1000 * SIZE.seconds, '${VIEWS}': SIZE.views, '${SOCKETS}': SIZE.sockets };
   for (const phase of PHASES) {
     const all = gates.filter(({ scenarios, during }) => scenarios.includes(`phase-${two(phase)}`) && during === undefined);
     // Phases 0 and 11 are made of commands there.

@@ -18,6 +18,7 @@ use crate::suite::private::{POSTGRES, REDIS};
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::vars::RunValues;
 use crate::values::exit;
+use crate::values::text::words;
 use barrier_stats::host;
 pub(crate) use findings::{Level, Report};
 
@@ -224,6 +225,15 @@ fn target_present(suite: &Suite, run: &PlannedRun<'_>, table: &TargetTable, repo
                 table.id
             )
         });
+        if let (Err(error), true) = (&answered, table.ready.patient) {
+            let limit = words(table.ready.limit);
+            let text = format!(
+                "target {} does not answer yet: {error:#}; a run waits for it for {limit}",
+                table.id
+            );
+            let mend = "start its services, or leave out BASE_URL to use the reference target";
+            return report.add(Level::Warning, text, Some(mend));
+        }
         return report.note(
             answered,
             Some("start its services, or leave out BASE_URL to use the reference target"),

@@ -72,7 +72,13 @@ pub(crate) enum Event {
     /// A run has a verdict that follows from its evidence.
     Judged(Box<JudgedRun>),
     /// A run ended without evidence that could be judged.
-    NotJudged { verdict: String, title: String },
+    NotJudged {
+        verdict: String,
+        title: String,
+        /// What the suite tells beside the verdict.
+        #[serde(default)]
+        said: Option<String>,
+    },
     /// A run could not be made; the plan goes on.
     RunFailed { text: String },
     /// The run, with the pause after it, is over.
@@ -127,6 +133,9 @@ pub(crate) enum Ending {
 pub(crate) struct JudgedRun {
     pub(crate) title: String,
     pub(crate) verdict: String,
+    /// What the suite tells beside the verdict.
+    #[serde(default)]
+    pub(crate) said: Option<String>,
     pub(crate) derived: Map<String, Json>,
     /// Those that judge: what is only watched is none of them.
     pub(crate) gates: usize,

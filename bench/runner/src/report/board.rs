@@ -53,6 +53,8 @@ struct Row {
 struct Objective {
     gate: String,
     holds: bool,
+    /// It is told, and no part of the verdict.
+    watched: bool,
     value: String,
     limit: String,
     /// In percent of the limit; `None` where there is no such share.
@@ -144,7 +146,11 @@ impl Board {
             );
             lines.push(line.trim_end().to_owned());
             for own in &row.objectives {
-                let mark = if own.holds { " " } else { "!" };
+                let mark = match (own.watched, own.holds) {
+                    (true, _) => "·",
+                    (false, true) => " ",
+                    (false, false) => "!",
+                };
                 lines.push(format!(
                     "  {:<scenario$} {mark} {:<gate$}  {:>value$}  {:<limit$}  {}",
                     "", own.gate, own.value, own.limit, own.distance
@@ -242,7 +248,8 @@ impl Objective {
     fn of(id: &str, table: Option<&GateTable>, judged: &Json) -> Option<Self> {
         let limit = judged["limit"]
             .as_f64()
-            .filter(|_| judged["class"] == "slo")?;
+            .filter(|_| judged["class"] == "slo" || judged["class"] == "watch")?;
+        let watched = judged["class"] == "watch";
         let op = table.map_or(Op::Less, |table| table.op);
         let unit = match table {
             Some(table) => table.unit.as_ref().map(|unit| format!(" {unit}")),
@@ -255,6 +262,7 @@ impl Objective {
         Some(Self {
             gate: id.to_owned(),
             holds: judged["holds"] == true,
+            watched,
             value: value.map_or_else(
                 || "no value".to_owned(),
                 |value| format!("{}{unit}", figure(value)),

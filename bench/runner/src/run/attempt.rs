@@ -125,8 +125,12 @@ impl Attempt<'_, '_> {
     ) -> anyhow::Result<()> {
         self.folder.release();
         let reason = masked(why);
+        let said = verdict.said(&self.shared.suite.file, self.run.scenario.id.get_ref());
         if !self.folder.has("verdict.json") {
-            let record = json!({ "schemaVersion": 1, "verdict": verdict, "reasons": [&reason], "k6ExitCode": null, "exitCode": code, "gates": [] });
+            let mut record = json!({ "schemaVersion": 1, "verdict": verdict, "reasons": [&reason], "k6ExitCode": null, "exitCode": code, "gates": [] });
+            if let Some(said) = &said {
+                record["said"] = json!(said);
+            }
             self.folder.write_json("verdict.json", &record)?;
         }
         meta.ended(&verdict.to_string(), code, self.folder);
@@ -135,6 +139,7 @@ impl Attempt<'_, '_> {
         self.stream.tell(Event::NotJudged {
             verdict: verdict.to_string(),
             title: self.run.title(),
+            said,
         });
         Ok(())
     }
@@ -432,12 +437,17 @@ impl Attempt<'_, '_> {
         if self.shared.quick {
             call.setting("QUICK", "1", None);
         }
+        // It sees less than the gates do: two lines could contradict each other.
+        if self.run.scenario.say.is_some() {
+            call.setting("VERDICT_BY", "barrier-bench", None);
+        }
         call.settings(self.run.scenario.k6_settings());
         call.load(&self.run.load.scenarios, &self.run.args);
         let said = inspect::ask(&call, self.inbox)?;
         declared::check(&self.run.load.scenarios, &said)?;
         trend_stats::add(&mut call, suite, said.options(), self.stream);
         series::add(&mut call, suite, self.run.scenario, self.folder)?;
+        series::further(&mut call, suite, &self.run.vars)?;
         let live = Live::begin(
             suite,
             self.run,

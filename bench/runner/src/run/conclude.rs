@@ -131,6 +131,9 @@ pub(super) fn conclude(
         "exitCode": judgement.code,
         "gates": judgement.gates,
     });
+    if let Some(said) = &judgement.said {
+        record["said"] = json!(said);
+    }
     if let Some(window) = window {
         record["window"] = json!(window);
     }

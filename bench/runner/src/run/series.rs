@@ -8,6 +8,7 @@ use crate::series::{LINES, LOG};
 use crate::suite::Suite;
 use crate::suite::over_time::{OUTPUT, is_recorded, tags};
 use crate::suite::scenario::ScenarioTable;
+use crate::suite::vars::Vars;
 use crate::values::mask::masked_json_line;
 
 /// Asks k6 for its values over time, if a scenario needs them. k6 writes them where they are kept: what there is of them outlives
@@ -29,6 +30,29 @@ pub(super) fn add(
         .with_context(|| format!("resolving {}", folder.path().display()))?;
     let tags = tags(&suite.file).join(",");
     call.output(&format!("{OUTPUT}={}?tags={tags}", path.display()));
+    Ok(())
+}
+
+/// The variable with a further output of k6, in the suites that declare it.
+const FURTHER: &str = "K6_OUT";
+
+/// Lets k6 write its values to where somebody wants them as well; nothing of it is read back. Files are named from the folder on in which
+/// the runner was called: k6 works in one of its own.
+///
+/// # Errors
+/// The suite does not allow its host, or there is no folder to name a file from.
+pub(super) fn further(call: &mut Call, suite: &Suite, vars: &Vars) -> anyhow::Result<()> {
+    let Some(output) = vars.text(FURTHER).filter(|output| !output.is_empty()) else {
+        return Ok(());
+    };
+    suite.allow(FURTHER, &output)?;
+    match output.split_once('=') {
+        Some((kind @ ("json" | "csv"), file)) => {
+            let file = std::path::absolute(file).with_context(|| format!("resolving {file}"))?;
+            call.output(&format!("{kind}={}", file.display()));
+        }
+        _ => call.output(&output),
+    }
     Ok(())
 }
 

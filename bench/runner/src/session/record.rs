@@ -190,7 +190,7 @@ impl Record {
                 }
             }
             Event::Judged(run) => self.verdict(run.title, run.verdict),
-            Event::NotJudged { title, verdict } => self.verdict(title, verdict),
+            Event::NotJudged { title, verdict, .. } => self.verdict(title, verdict),
             _ => {}
         }
     }

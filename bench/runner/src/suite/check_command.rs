@@ -30,6 +30,14 @@ pub(super) fn scenario(file: &File, scenario: &ScenarioTable) -> Result<(), Prob
         );
         return Err(problem(&scenario.id, text));
     }
+    if let Some(say) = &scenario.say {
+        let texts = [&say.get_ref().pass, &say.get_ref().fail];
+        let line = |text: &&String| !text.trim().is_empty() && !text.contains('\n');
+        if !texts.iter().all(line) || texts[0] == texts[1] {
+            let text = "`say` needs `pass` and `fail`: a line each, and not the same";
+            return Err(problem(say, text));
+        }
+    }
     if scenario.work() != Work::Script {
         only_scripts(scenario)?;
     }

@@ -36,6 +36,8 @@ pub(crate) struct ScenarioTable {
     /// The other commands of a repeat run although one has failed.
     #[serde(default)]
     pub(crate) keep_going: bool,
+    /// The last line of a run, by its verdict.
+    pub(crate) say: Option<Spanned<SayTable>>,
     /// Variables of the caller that commands get.
     #[serde(default)]
     pub(crate) pass_env: Vec<Spanned<String>>,
@@ -89,6 +91,28 @@ pub(crate) struct ScenarioTable {
     /// The loads that the harness applies; see [`ScenarioTable::hands_on_loads`].
     #[serde(default)]
     pub(crate) load: Vec<LoadTable>,
+}
+
+/// `scenario.say`: what is told of a run beside its verdict.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SayTable {
+    /// Where every gate that judges holds.
+    pub(crate) pass: String,
+    /// Where one does not, or where there is nothing to judge.
+    pub(crate) fail: String,
+}
+
+impl SayTable {
+    /// The line of a run with this verdict; `usual`: it is PASS or FAIL, which the line says already.
+    pub(crate) fn line(&self, passed: bool, verdict: &str, usual: bool) -> String {
+        let text = if passed { &self.pass } else { &self.fail };
+        if usual {
+            text.clone()
+        } else {
+            format!("{text} ({verdict})")
+        }
+    }
 }
 
 impl ScenarioTable {

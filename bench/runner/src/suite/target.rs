@@ -78,6 +78,7 @@ impl TargetTable {
                 status: None,
                 every: Duration::ZERO,
                 limit: Duration::ZERO,
+                patient: false,
             },
             limits: None,
             logs: Vec::new(),
@@ -295,4 +296,7 @@ pub(crate) struct Ready {
     pub(crate) every: std::time::Duration,
     #[serde(with = "duration")]
     pub(crate) limit: std::time::Duration,
+    /// Of one that somebody else starts: a run waits for it for so long; without it, a run is refused where it does not answer yet.
+    #[serde(default)]
+    pub(crate) patient: bool,
 }

@@ -207,8 +207,15 @@ fn said(event: &Event, runs: usize, nth: Option<usize>, left: &str) -> Vec<Strin
             lines.extend(judged(run));
             lines
         }
-        Event::NotJudged { verdict, title } | Event::Stored { verdict, title } => {
-            one(format!("verdict  {verdict}  {title}"))
+        Event::Stored { verdict, title } => one(format!("verdict  {verdict}  {title}")),
+        Event::NotJudged {
+            verdict,
+            title,
+            said,
+        } => {
+            let mut lines = vec![format!("verdict  {verdict}  {title}")];
+            lines.extend(said.clone());
+            lines
         }
         Event::RunFailed { text } => one(format!("         {text}")),
         Event::LadderEnded { text } => one(format!("\nladder   {text}")),
@@ -287,5 +294,6 @@ pub(crate) fn judged(run: &JudgedRun) -> Vec<String> {
             .map(|reason| format!("         {reason}")),
     );
     lines.push(format!("folder   {}", run.folder));
+    lines.extend(run.said.clone());
     lines
 }

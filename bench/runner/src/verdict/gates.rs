@@ -42,6 +42,15 @@ impl Verdict {
         )
     }
 
+    /// What the suite tells of a run of this scenario beside its verdict.
+    pub(crate) fn said(self, file: &File, scenario: &str) -> Option<String> {
+        let mut scenarios = file.scenario.iter();
+        let table = scenarios.find(|table| table.id.get_ref() == scenario)?;
+        let usual = matches!(self, Self::Pass | Self::Fail);
+        let say = table.say.as_ref()?.get_ref();
+        Some(say.line(self.passed(), &self.to_string(), usual))
+    }
+
     /// Whether every gate that judges holds.
     pub(crate) fn passed(self) -> bool {
         matches!(self, Self::Pass | Self::Smoke)

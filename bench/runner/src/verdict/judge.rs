@@ -43,6 +43,8 @@ pub(crate) struct Judgement {
     pub(crate) gates: Vec<Judged>,
     /// Why the verdict is not PASS.
     pub(crate) reasons: Vec<String>,
+    /// What the suite tells of it beside the verdict.
+    pub(crate) said: Option<String>,
     /// What the run contributes to the exit code.
     pub(crate) code: i32,
 }
@@ -156,6 +158,7 @@ impl Evidence {
         };
         Ok(Judgement {
             verdict,
+            said: verdict.said(&suite.file, &self.scenario),
             gates,
             reasons,
             code: exit::of_run(suite.file.suite.exit, outcome),
@@ -268,6 +271,7 @@ impl Judgement {
         JudgedRun {
             title: title.to_owned(),
             verdict: self.verdict.to_string(),
+            said: self.said.clone(),
             derived: derived.clone(),
             gates: judging().count(),
             holding: judging().filter(|gate| gate.holds).count(),

@@ -10,6 +10,7 @@ pub(crate) mod life;
 pub(crate) mod m2;
 pub(crate) mod monitor;
 pub(crate) mod own;
+pub(crate) mod phases;
 pub(crate) mod postgres;
 pub(crate) mod series;
 pub(crate) mod services;

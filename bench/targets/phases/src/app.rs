@@ -63,8 +63,16 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let audit = Audit::open(cli.audit.as_deref())?;
     let mut opening = cli.listen.open().await?;
     let mut aliases = Vec::new();
-    for &address in &cli.cluster.aliases {
-        aliases.push(opening.beside("alias", address).await?);
+    let (addresses, asked) = cli.cluster.aliases();
+    for address in addresses {
+        match opening.beside("alias", address).await {
+            Ok(listener) => aliases.push(Some(listener)),
+            Err(error) if !asked => {
+                tracing::warn!("{error}; the node has no further address");
+                aliases.push(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     let stop = Stop::new();
     let mut rounds = JoinSet::new();

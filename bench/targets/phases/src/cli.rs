@@ -63,7 +63,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "PORT", default_value_t = 4000)]
     pub(crate) node_port: u16,
 
-    /// A further address for one of the nodes: the first for node2, the next for node3, told as "alias"; can be given several times
+    /// A further address for one of the nodes: the first for node2, the next for node3, told as "alias"; can be given several times. Without any, 127.0.0.1:4001 and 4002 where the nodes have port 4000
     #[arg(long = "alias", value_name = "ADDRESS")]
     pub(crate) aliases: Vec<SocketAddr>,
 
@@ -73,6 +73,19 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// Further addresses of nodes, from node2 on, and whether somebody asked for them: a cluster of three is usually looked for at
+    /// 4000, 4001 and 4002 of one host.
+    pub(crate) fn aliases(&self) -> (Vec<SocketAddr>, bool) {
+        let usual = self.aliases.is_empty() && self.node_port == 4000;
+        if !usual {
+            return (self.aliases.clone(), true);
+        }
+        let others = usize::from(self.nodes.saturating_sub(1));
+        let ports = [4001, 4002].into_iter().take(others);
+        let address = |port| (Ipv4Addr::LOCALHOST, port).into();
+        (ports.map(address).collect(), false)
+    }
+
     /// What a node is called, counted from 1.
     pub(crate) fn name(number: u8) -> String {
         format!("node{number}@localhost")
@@ -138,6 +151,16 @@ mod tests {
         assert_eq!(cli.listen.listen.to_string(), "127.0.0.1:4000");
         assert_eq!(cli.cluster.nodes, 5);
         assert_eq!(cli.cluster.address(5).to_string(), "127.0.1.5:4000");
+        let aliases = |arguments: &[&str]| {
+            let (aliases, asked) = parse(arguments).expect("valid").cluster.aliases();
+            let ports: Vec<u16> = aliases.iter().map(SocketAddr::port).collect();
+            (ports, asked)
+        };
+        assert_eq!(aliases(&[]), (vec![4001, 4002], false));
+        assert_eq!(aliases(&["--nodes=2"]), (vec![4001], false));
+        assert_eq!(aliases(&["--nodes=0"]), (vec![], false));
+        assert_eq!(aliases(&["--node-port=0"]), (vec![], true));
+        assert_eq!(aliases(&["--alias=127.0.0.1:7"]), (vec![7], true));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Faults {
     pub(crate) no_alert: bool,
     /// Phase 12: nodes are ended without being drained.
     pub(crate) abrupt_restart: bool,
+    /// Phase 13: orders that are placed and never written down.
+    pub(crate) lose_orders: Share,
     /// Phase 14: an entry of the audit log takes so much longer.
     #[serde(rename = "audit-delay-ms", with = "target_kit::millis")]
     pub(crate) audit_delay: Duration,

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use target_kit::test_postgres::Database;
 
 use common::Target;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 fn root() -> PathBuf {
@@ -137,12 +138,18 @@ async fn gates_of_a_server_and_a_table() {
     let slow = on(&target, 3).await;
     slow.misses(3, "call, p(95)");
     slow.misses(3, "crashes that were recovered from");
+    target.change_faults(json!({ "hold-rows": true })).await;
+    on(&target, 1).await.misses(1, "memory for a table");
 }
 
 #[tokio::test]
 async fn gates_of_the_web_and_of_metrics() {
     let target = Target::alone(&[]);
     all_well(&target, &[6, 10]).await;
+    target
+        .change_faults(json!({ "lose-messages": "20%" }))
+        .await;
+    on(&target, 6).await.misses(6, "checks");
     target
         .change_faults(json!({ "fail-share": "2%", "export-delay-ms": 20 }))
         .await;
@@ -187,12 +194,44 @@ async fn gates_of_a_cluster() {
 }
 
 #[tokio::test]
+async fn gates_of_all_together_and_of_a_cluster_that_is_down() {
+    let target = Target::cluster(3, &[]);
+    // How many orders there are is a matter of the machine; none of them may get lost.
+    let well = on(&target, 13).await;
+    let kept = "✓ orders that were placed and never written down";
+    assert!(well.output.contains(kept), "{}", well.output);
+    target
+        .change_faults(json!({ "delay-ms": 250, "lose-orders": "20%" }))
+        .await;
+    let slow = gate(13, &target.urls["main"], &[("GATE_MS", "2000")]).await;
+    slow.misses(13, "order, over the whole path, p(95)");
+    slow.misses(13, "orders that were placed and never written down");
+    let down = json!({ "delay-ms": 0, "lose-orders": null, "down": "node1,node2,node3" });
+    target.change_faults(down).await;
+    let quickly = [("GATE_MS", "2000"), ("RPC_RATE", "600")];
+    let orders = gate(13, &target.urls["main"], &quickly).await;
+    orders.misses(13, "orders that failed");
+    let calls = gate(9, &target.urls["main"], &quickly).await;
+    calls.misses(9, "calls that failed");
+}
+
+#[tokio::test]
 async fn the_gate_of_a_database() {
     let database = Database::start().await;
     let url = format!("--database-url={}", database.url);
     let target = Target::alone(&[&url]);
     let main = &target.urls["main"];
     gate(5, main, &[("ROWS", "20000")]).await.is_well(5);
+    target.change_faults(json!({ "no-index": true })).await;
+    gate(5, main, &[("ROWS", "400000")])
+        .await
+        .misses(5, "simple query");
+    target.change_faults(json!({ "no-index": false })).await;
+    // Orders of phase 13 go through it as well; its preparation empties the table that they are written to.
+    let with_cluster = Target::cluster(1, &[&url]);
+    let orders = on(&with_cluster, 13).await;
+    let written = database.number("SELECT count(*) FROM phases.written").await;
+    assert!(written > 0, "{}", orders.output);
     let without = Target::alone(&[]);
     let refused = on(&without, 5).await;
     assert!(
@@ -290,6 +329,26 @@ async fn drills_by_hand_are_survived_and_leave_nothing() {
         "{text}"
     );
     assert_eq!(target.tells("/faults").await["partition"], "");
+    // Whoever ends it in the middle leaves nothing, either.
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut cut =
+            tokio::process::Command::new(root().join("tools/gameday/partition-network.sh"))
+                .args(["node3", "60"])
+                .env("BASE_URL", &target.urls["main"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("bash runs");
+        while target.tells("/faults").await["partition"] != "node3" {
+            tokio::task::yield_now().await;
+        }
+        let id = cut.id().and_then(|id| i32::try_from(id).ok());
+        let id = id.and_then(Pid::from_raw).expect("it runs");
+        kill_process(id, signal).expect("it is there");
+        let ended = cut.wait().await.expect("it ends");
+        assert_eq!(ended.code(), Some(code));
+        assert_eq!(target.tells("/faults").await["partition"], "");
+    }
     for name in ["kill-node.sh", "partition-network.sh"] {
         let (code, text) = drill(name, &["node9"]).await;
         assert!(code == Some(1) && text.contains("node9"), "{text}");

@@ -51,6 +51,13 @@ async fn batches_tell_percentiles_and_are_kept() {
         assert_eq!(status, 400, "{path}");
         assert!(text(&told, "error").contains("n: got 0; 1 to "), "{told}");
     }
+    let held = target.does("/phase/08/memory", json!({ "n": 100_000 })).await;
+    assert_eq!(held["n"], 100_000);
+    assert!(number(&held, "mb_per_million") > 10.0, "{held}");
+    let jobs = json!({ "n": 100, "work_ms": 0 });
+    is_batch(&target.does("/phase/07/jobs", jobs).await, 100);
+    let stats = target.tells("/phase/07/stats").await;
+    assert!(number(&stats["most"], "job_memory_bytes") > 1e6, "{stats}");
     let stats = target.tells("/phase/02/stats").await;
     assert_eq!(stats["counts"]["ends_told"], 100);
     target.ask(Method::DELETE, "/phase/02/stats", None).await;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,16 +34,41 @@ const LAST_LINES: usize = 3;
 /// The last words of a command.
 pub(super) type Last = Arc<Mutex<VecDeque<String>>>;
 
+/// What is under way to inject a fault, or to take it back.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Nothing of the runner's: it is only looked at.
+    None,
+    Command(Supervised),
+    /// Switches of a target, which may take its time.
+    Put(Receiver<Result<(), String>>),
+}
+
+impl Work {
+    /// How it ended; `None` while it goes on.
+    pub(super) fn ended(&mut self, last: &Last) -> Option<Result<(), String>> {
+        match self {
+            Self::None => Some(Ok(())),
+            Self::Command(process) => ended(process, last),
+            Self::Put(answer) => match answer.try_recv() {
+                Ok(answer) => Some(answer),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => Some(Err("nobody asks any more".to_owned())),
+            },
+        }
+    }
+}
+
 /// Where a fault is.
 #[derive(Debug)]
 pub(super) enum State {
     Waiting,
-    /// Under way; of a command with its process.
-    Injecting(Option<Supervised>, Instant),
+    /// Under way.
+    Injecting(Work, Instant),
     Holding(Instant),
     /// Being taken back, until the deadline at most; the next look is not before the other instant.
     Undoing {
-        process: Option<Supervised>,
+        work: Work,
         deadline: Instant,
         next: Instant,
     },
@@ -65,6 +91,8 @@ pub(super) struct Going<'a> {
     pub(super) kept: Option<Kept>,
     pub(super) reader: Option<Reader>,
     pub(super) last: Last,
+    /// It was asked for and not confirmed: it may still come, after what takes it back, which is done twice.
+    pub(super) late: bool,
     /// The command that injected it, kept for as long as it is there: what it has started ends with it.
     pub(super) holds: Option<Supervised>,
 }
@@ -157,6 +185,7 @@ impl<'a> Going<'a> {
             kept: None,
             reader: None,
             last: Last::default(),
+            late: false,
             holds: None,
         })
     }
@@ -230,15 +259,18 @@ fn program(
             suite.path.display()
         ))
     })?;
-    let shown = vars.iter().filter(|(name, _, _)| !vars.is_secret(name));
-    let environment: BTreeMap<String, String> = shown
-        .map(|(name, value, _)| (name.to_owned(), value.to_string()))
-        .collect();
+    let all = vars
+        .iter()
+        .map(|(name, value, _)| (name.to_owned(), value.to_string()));
+    let (secrets, environment): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        all.partition(|(name, _)| vars.is_secret(name));
     Ok(Undo::Command {
         program,
         arguments: arguments.to_vec(),
         folder: suite.root.clone(),
         environment,
+        secrets,
+        needs: Vec::new(),
         limit_ms: u64::try_from(limit(table).as_millis()).unwrap_or(u64::MAX),
     })
 }
@@ -263,7 +295,7 @@ pub(super) fn started(id: &str, undo: &Undo, last: &Last) -> Result<Supervised, 
 }
 
 /// How a command ended; `None` while it runs.
-pub(super) fn ended(process: &mut Supervised, last: &Last) -> Option<Result<(), String>> {
+fn ended(process: &mut Supervised, last: &Last) -> Option<Result<(), String>> {
     match process.ended() {
         Ok(None) => None,
         Ok(Some(status)) if status.success() => Some(Ok(())),

@@ -55,6 +55,12 @@ pub(crate) enum Undo {
         arguments: Vec<String>,
         folder: PathBuf,
         environment: BTreeMap<String, String>,
+        /// What no file may hold; whoever undoes it without this process has to give it.
+        #[serde(skip)]
+        secrets: BTreeMap<String, String>,
+        /// Names of variables that were left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        needs: Vec<String>,
         limit_ms: u64,
     },
 }
@@ -93,12 +99,52 @@ impl Entry {
     }
 }
 
-/// Addresses may hold passwords, which stay out of the file: a command that needs one has to be undone by its own runner, or by hand.
+/// Addresses may hold passwords, which stay out of the file like all secrets; their names are kept.
 fn without_passwords(mut undo: Undo) -> Undo {
-    if let Undo::Command { environment, .. } = &mut undo {
-        environment.retain(|_, value| masked_address(value) == *value && masked(value) == *value);
+    if let Undo::Command {
+        environment,
+        secrets,
+        needs,
+        ..
+    } = &mut undo
+    {
+        needs.extend(std::mem::take(secrets).into_keys());
+        environment.retain(|name, value| {
+            let open = masked_address(value) == *value && masked(value) == *value;
+            if !open {
+                needs.push(name.clone());
+            }
+            open
+        });
+        needs.sort();
     }
     undo
+}
+
+impl Undo {
+    /// The same with what the file does not hold.
+    ///
+    /// # Errors
+    /// The names of what is not given.
+    pub(super) fn supplied(
+        mut self,
+        given: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
+        if let Self::Command { secrets, needs, .. } = &mut self {
+            let (mut found, mut missing) = (BTreeMap::new(), Vec::new());
+            for name in needs.drain(..) {
+                match given(&name) {
+                    Some(value) => drop(found.insert(name, value)),
+                    None => missing.push(name),
+                }
+            }
+            if !missing.is_empty() {
+                return Err(missing);
+            }
+            secrets.extend(found);
+        }
+        Ok(self)
+    }
 }
 
 /// The folder of the journal.
@@ -306,6 +352,8 @@ mod tests {
             environment: environment
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
+            secrets: BTreeMap::from([("KEY".to_owned(), "hunter2".to_owned())]),
+            needs: Vec::new(),
             limit_ms: 1,
         };
         let entry = Entry::new(Path::new("/"), "f", undo, Vec::new()).expect("an entry");
@@ -314,6 +362,16 @@ mod tests {
             text.contains("http://h:1/x") && !text.contains("hunter2"),
             "{text}"
         );
+        let read: Entry = serde_json::from_str(&text).expect("an entry");
+        let given = |name: &str| (name == "B").then(|| "given".to_owned());
+        let missing = read.undo.clone().supplied(given);
+        assert_eq!(missing.expect_err("one is missing"), ["KEY"]);
+        let all = read.undo.supplied(|name| Some(format!("{name} given")));
+        let Ok(Undo::Command { secrets, .. }) = all else {
+            panic!("it has all: {all:?}");
+        };
+        assert_eq!(secrets.len(), 2, "{secrets:?}");
+        assert_eq!(secrets["KEY"], "KEY given");
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use barrier_procs::Identity;
 
-use super::going::{Act, Going, POLL, State, ended, limit, started};
+use super::going::{Act, Going, POLL, State, Work, limit, started};
 use super::journal::{Entry, Journal, Undo};
-use super::undo::put;
+use super::undo::{PUT, begin_put};
 use crate::events::{Event, Stream};
 use crate::evidence::Folder;
 use crate::plan::PlannedRun;
@@ -169,17 +169,16 @@ impl<'a> Timeline<'a> {
         match &mut fault.state {
             State::Waiting if self.ending.is_some() => fault.state = State::Over,
             State::Waiting if now >= began + fault.times.at => self.inject(number),
-            State::Injecting(process, deadline) => {
+            State::Injecting(work, deadline) => {
                 let late = now >= *deadline;
-                let done = match (process, &fault.inject) {
-                    (Some(process), _) => ended(process, &fault.last),
-                    (None, Act::End(target, _)) => {
+                let done = match (work, &fault.inject) {
+                    (Work::None, Act::End(target, _)) => {
                         let target = self.targets.named(target);
                         target
                             .is_none_or(|target| target.has_ended())
                             .then_some(Ok(()))
                     }
-                    (None, _) => Some(Ok(())),
+                    (work, _) => work.ended(&fault.last),
                 };
                 match done {
                     Some(Ok(())) => self.injected(number),
@@ -241,7 +240,7 @@ impl<'a> Timeline<'a> {
                         .for_each(|id| self.needs.remove(id));
                     target.end_by(*signal);
                 }
-                fault.state = State::Injecting(None, now + ENDS_WITHIN);
+                fault.state = State::Injecting(Work::None, now + ENDS_WITHIN);
                 return;
             }
             Act::Disturb(proxy) => {
@@ -254,10 +253,18 @@ impl<'a> Timeline<'a> {
                     None => Err(format!("there is no proxy {proxy}")),
                 }
             }
-            Act::Put { url, body } => put(url, body),
+            // Other faults have their time meanwhile.
+            Act::Put { url, body } => match begin_put(url, body) {
+                Ok(answer) => {
+                    fault.state = State::Injecting(Work::Put(answer), now + 2 * PUT);
+                    return;
+                }
+                Err(why) => Err(why),
+            },
             Act::Run(undo) => match started(id, undo, &fault.last) {
                 Ok(process) => {
-                    fault.state = State::Injecting(Some(process), now + limit(fault.table));
+                    fault.state =
+                        State::Injecting(Work::Command(process), now + limit(fault.table));
                     return;
                 }
                 Err(why) => Err(why),
@@ -275,8 +282,10 @@ impl<'a> Timeline<'a> {
         let Some(fault) = self.faults.get_mut(number) else {
             return;
         };
-        if let State::Injecting(process, _) = std::mem::replace(&mut fault.state, State::Waiting) {
-            fault.holds = process;
+        if let State::Injecting(Work::Command(process), _) =
+            std::mem::replace(&mut fault.state, State::Waiting)
+        {
+            fault.holds = Some(process);
         }
         fault.record.injected_ms = Some(now_ms());
         fault.state = State::Holding(Instant::now() + fault.times.hold);
@@ -290,6 +299,7 @@ impl<'a> Timeline<'a> {
     fn failed(&mut self, number: usize, why: &str) {
         if let Some(fault) = self.faults.get_mut(number) {
             fault.record.error = Some(masked(&format!("it could not be injected: {why}")));
+            fault.late = matches!(fault.inject, Act::Put { .. });
             self.take_back(number, End::Failed);
         }
     }
@@ -321,7 +331,7 @@ impl<'a> Timeline<'a> {
             }
         }
         fault.state = State::Undoing {
-            process: None,
+            work: Work::None,
             deadline,
             next: now,
         };
@@ -335,7 +345,7 @@ impl<'a> Timeline<'a> {
         };
         let id = fault.table.id.get_ref();
         let State::Undoing {
-            process,
+            work,
             deadline,
             next,
         } = &mut fault.state
@@ -361,31 +371,30 @@ impl<'a> Timeline<'a> {
                     .for_each(super::proxy::Proxy::heal);
                 Some(Ok(()))
             }
-            (_, Undo::Put { url, body }) => {
-                *next = now + AGAIN;
-                Some(put(url, body))
-            }
-            (_, undo) => match process {
-                None => {
-                    *next = now + POLL;
-                    match started(id, undo, &fault.last) {
-                        Ok(begun) => {
-                            *process = Some(begun);
+            (_, undo) => {
+                *next = now + POLL;
+                if let Work::None = work {
+                    let begun = match undo {
+                        Undo::Put { url, body } => begin_put(url, body).map(Work::Put),
+                        undo => started(id, undo, &fault.last).map(Work::Command),
+                    };
+                    begun.map_or_else(
+                        |why| Some(Err(why)),
+                        |begun| {
+                            *work = begun;
                             None
-                        }
-                        Err(why) => Some(Err(why)),
-                    }
-                }
-                Some(running) => {
-                    let done = ended(running, &fault.last);
-                    *next = now + POLL;
+                        },
+                    )
+                } else {
+                    let done = work.ended(&fault.last);
                     if done.is_some() {
-                        *process = None;
+                        *work = Work::None;
                         *next = now + AGAIN;
                     }
-                    done
+                    // What was asked for too long ago may have come in between.
+                    done.filter(|done| done.is_err() || !std::mem::take(&mut fault.late))
                 }
-            },
+            }
         };
         let deadline = *deadline;
         match done {

@@ -1,6 +1,7 @@
 //! Taking faults back: one step for whoever does it, the run itself, the next one, or a person.
 
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use barrier_procs::Output;
@@ -13,7 +14,7 @@ use crate::values::http::agent;
 use crate::values::mask::{masked, masked_address};
 
 /// How long a target may take to change its switches.
-const PUT: Duration = Duration::from_secs(5);
+pub(super) const PUT: Duration = Duration::from_secs(5);
 /// How long a program may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often a program is looked at.
@@ -39,6 +40,21 @@ pub(super) fn put(url: &str, body: &str) -> Result<(), String> {
     )))
 }
 
+/// The same beside whatever else is to be done; its answer comes once.
+///
+/// # Errors
+/// There is no thread for it.
+pub(super) fn begin_put(url: &str, body: &str) -> Result<Receiver<Result<(), String>>, String> {
+    let (tell, told) = channel();
+    let (url, body) = (url.to_owned(), body.to_owned());
+    let thread = std::thread::Builder::new().name("switches".to_owned());
+    let begun = thread.spawn(move || {
+        // Whoever asked may have gone.
+        let _ = tell.send(put(&url, &body));
+    });
+    begun.map(|_| told).map_err(|error| error.to_string())
+}
+
 /// Starts the program of an undo or an injection, whose output nobody needs but where it fails.
 ///
 /// # Errors
@@ -58,6 +74,7 @@ pub(super) fn command(undo: &Undo) -> Option<Command> {
         arguments,
         folder,
         environment,
+        secrets,
         ..
     } = undo
     else {
@@ -67,6 +84,7 @@ pub(super) fn command(undo: &Undo) -> Option<Command> {
     clean_environment(&mut command, NO_HOME);
     command
         .envs(environment)
+        .envs(secrets)
         .args(arguments)
         .current_dir(folder);
     Some(command)
@@ -78,7 +96,16 @@ fn take_back(kept: &Kept) -> Result<(), String> {
         Undo::WithRunner => Ok(()),
         Undo::Put { url, body } => put(url, body),
         undo @ Undo::Command { limit_ms, .. } => {
-            let Some(mut command) = command(undo) else {
+            let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+            let supplied = undo.clone().supplied(given).map_err(|names| {
+                let words: Vec<String> = names.iter().map(|name| format!("{name}=…")).collect();
+                format!(
+                    "its undo needs {}, which no file holds: {} barrier-bench undo",
+                    names.join(", "),
+                    words.join(" ")
+                )
+            })?;
+            let Some(mut command) = command(&supplied) else {
                 return Ok(());
             };
             let output = Output::Lines(Box::new(|_: &[u8]| {}));

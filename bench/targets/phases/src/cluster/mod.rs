@@ -121,7 +121,7 @@ impl Cluster {
     /// If a node does not start.
     pub(crate) async fn start(
         arguments: &ClusterArgs,
-        aliases: Vec<TcpListener>,
+        aliases: Vec<Option<TcpListener>>,
         faults: Switches<Faults>,
         stats: &Arc<Stats>,
         rounds: &mut JoinSet<()>,
@@ -136,7 +136,9 @@ impl Cluster {
             named.push((name, address));
         }
         for (alias, (_, address)) in aliases.into_iter().zip(named.iter().skip(1)) {
-            rounds.spawn(link(alias, *address, None, faults.clone()));
+            if let Some(alias) = alias {
+                rounds.spawn(link(alias, *address, None, faults.clone()));
+            }
         }
         let mut nodes = Vec::new();
         let mut starts = JoinSet::new();

@@ -1,4 +1,5 @@
-//! Phase 14, what is accounted for: an audit log whose entries hold each other, its backup, and its recovery.
+//! Phase 14, what is accounted for: an audit log whose entries hold each other and are sealed with a key that can be changed, its
+//! backup, and its recovery.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 use crate::answer::{Answer, Failure, asked, busy, failure, micros, refused};
 use crate::app::App;
@@ -33,9 +35,10 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/phase/14/backup", post(backup))
         .route("/phase/14/disaster", post(disaster))
         .route("/phase/14/recover", post(recover))
+        .route("/phase/14/rotate", post(rotate))
 }
 
-/// The log: a line for each action, with the hash of the line before it.
+/// The log: a line for each action, with the seal of the line before it.
 pub(crate) struct Audit {
     on: AtomicBool,
     folder: PathBuf,
@@ -45,7 +48,12 @@ pub(crate) struct Audit {
     log: Mutex<Log>,
 }
 
+/// What an entry is sealed with: without it nobody can write one that follows.
+type Key = [u8; 32];
+
 struct Log {
+    /// Those that were ever used, the one of new entries last: they outlive the log.
+    keys: Vec<Key>,
     file: std::fs::File,
     last: String,
     entries: u64,
@@ -60,7 +68,7 @@ impl Audit {
             Path::to_owned,
         );
         let log = std::fs::create_dir_all(&folder).map_err(anyhow::Error::from);
-        let log = log.and_then(|()| Log::begin(&folder));
+        let log = log.and_then(|()| Log::begin(&folder, vec![rand::random()]));
         let log = log.with_context(|| format!("--audit: cannot write to {}", folder.display()))?;
         Ok(Self {
             on: AtomicBool::new(true),
@@ -93,8 +101,9 @@ fn backup_path(folder: &Path) -> PathBuf {
 }
 
 impl Log {
-    fn begin(folder: &Path) -> anyhow::Result<Self> {
+    fn begin(folder: &Path, keys: Vec<Key>) -> anyhow::Result<Self> {
         Ok(Self {
+            keys,
             file: std::fs::File::create(path(folder))?,
             last: ROOT.to_owned(),
             entries: 0,
@@ -102,10 +111,11 @@ impl Log {
     }
 
     /// What is there already, if it holds together.
-    fn resume(folder: &Path) -> anyhow::Result<Self> {
-        let (entries, last) = verified(&path(folder))?;
+    fn resume(folder: &Path, keys: Vec<Key>) -> anyhow::Result<Self> {
+        let (entries, last) = verified(&path(folder), &keys)?;
         let file = std::fs::File::options().append(true).open(path(folder))?;
         Ok(Self {
+            keys,
             file,
             last,
             entries,
@@ -115,21 +125,26 @@ impl Log {
     /// It reaches the system, but not necessarily the disk, before the action is answered.
     fn append(&mut self, what: &str) -> std::io::Result<()> {
         let number = self.entries + 1;
-        let body = json!({ "number": number, "what": what, "after": self.last }).to_string();
-        let hash = hash(&body);
-        self.file.write_all(format!("{hash} {body}\n").as_bytes())?;
-        (self.last, self.entries) = (hash, number);
+        let key = self.keys.len();
+        let body = json!({ "number": number, "what": what, "after": self.last, "key": key });
+        let body = body.to_string();
+        let seal = self.keys.last().map(|key| seal(key, &body));
+        let seal = seal.unwrap_or_default();
+        self.file.write_all(format!("{seal} {body}\n").as_bytes())?;
+        (self.last, self.entries) = (seal, number);
         Ok(())
     }
 }
 
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+fn seal(key: &Key, text: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is allowed");
+    mac.update(text.as_bytes());
+    let bytes = mac.finalize().into_bytes();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The number of entries of a log, and the hash of the last one; the first that is wrong is named.
-fn verified(log: &Path) -> anyhow::Result<(u64, String)> {
+/// The number of entries of a log, and the seal of the last one; the first that is wrong is named.
+fn verified(log: &Path, keys: &[Key]) -> anyhow::Result<(u64, String)> {
     let file = std::fs::File::open(log).context("there is no log")?;
     let (mut entries, mut last) = (0, ROOT.to_owned());
     for line in BufReader::new(file).lines() {
@@ -138,8 +153,12 @@ fn verified(log: &Path) -> anyhow::Result<(u64, String)> {
         let (told, body) = line
             .split_once(' ')
             .with_context(|| format!("entry {number} is torn"))?;
-        ensure!(hash(body) == told, "entry {number} was changed");
-        let entry: serde_json::Value = serde_json::from_str(body)?;
+        let entry: serde_json::Value =
+            serde_json::from_str(body).with_context(|| format!("entry {number} is torn"))?;
+        let nth = entry["key"].as_u64().and_then(|nth| usize::try_from(nth).ok());
+        let key = nth.and_then(|nth| keys.get(nth.checked_sub(1)?));
+        let key = key.with_context(|| format!("entry {number}: nobody has its key"))?;
+        ensure!(seal(key, body) == told, "entry {number} was changed");
         let right = entry["after"] == last && entry["number"] == number;
         ensure!(right, "entry {number} does not follow the one before it");
         (entries, last) = (number, told.to_owned());
@@ -204,7 +223,7 @@ async fn with_log<T: Send + 'static>(
 async fn verify(State(app): State<Arc<App>>) -> Answer {
     let began = Instant::now();
     let entries = with_log(&app, |folder, log| {
-        let (entries, _) = verified(&path(folder))?;
+        let (entries, _) = verified(&path(folder), &log.keys)?;
         ensure!(
             entries == log.entries,
             "{entries} entries are there of {}",
@@ -244,19 +263,19 @@ async fn disaster(State(app): State<Arc<App>>) -> Answer {
     let lost = with_log(&app, |folder, log| {
         let lost = log.entries;
         std::fs::remove_file(path(folder))?;
-        *log = Log::begin(folder)?;
+        *log = Log::begin(folder, log.keys.clone())?;
         Ok(lost)
     });
     let lost = lost.await?;
     Ok(Json(json!({ "ok": true, "lost": lost })))
 }
 
-/// The log is what the backup has, and holds together. Whether that is all is told by the number and the last hash.
+/// The log is what the backup has, and holds together. Whether that is all is told by the number and the last seal.
 async fn recover(State(app): State<Arc<App>>) -> Answer {
     let began = Instant::now();
     let (entries, last) = with_log(&app, |folder, log| {
         std::fs::copy(backup_path(folder), path(folder)).context("there is no backup")?;
-        *log = Log::resume(folder)?;
+        *log = Log::resume(folder, log.keys.clone())?;
         Ok((log.entries, log.last.clone()))
     })
     .await?;
@@ -264,6 +283,23 @@ async fn recover(State(app): State<Arc<App>>) -> Answer {
     let elapsed = micros(began.elapsed());
     Ok(Json(
         json!({ "ok": true, "n": entries, "last": last, "elapsed_us": elapsed }),
+    ))
+}
+
+/// From here on entries are sealed with another key. Those before keep theirs, and are looked through once more, so that nothing that
+/// was changed under the old key passes for old.
+async fn rotate(State(app): State<Arc<App>>) -> Answer {
+    let began = Instant::now();
+    let (entries, key) = with_log(&app, |folder, log| {
+        let (entries, _) = verified(&path(folder), &log.keys)?;
+        log.keys.push(rand::random());
+        Ok((entries, log.keys.len()))
+    })
+    .await?;
+    app.stats.record(PHASE, "rotation", began.elapsed());
+    let elapsed = micros(began.elapsed());
+    Ok(Json(
+        json!({ "ok": true, "n": entries, "key": key, "elapsed_us": elapsed }),
     ))
 }
 
@@ -277,18 +313,33 @@ mod tests {
         for what in ["a", "b", "c"] {
             audit.log().append(what).expect("it is written");
         }
-        let file = path(&audit.folder);
-        assert_eq!(verified(&file).expect("it holds").0, 3);
+        let (file, keys) = (path(&audit.folder), audit.log().keys.clone());
+        assert_eq!(verified(&file, &keys).expect("it holds").0, 3);
         let text = std::fs::read_to_string(&file).expect("text");
         std::fs::write(&file, text.replace("\"b\"", "\"x\"")).expect("it is written");
-        let error = verified(&file).expect_err("it was changed").to_string();
+        let error = verified(&file, &keys).expect_err("it was changed").to_string();
         assert_eq!(error, "entry 2 was changed");
         let without: Vec<&str> = text
             .lines()
             .filter(|line| !line.contains("\"b\""))
             .collect();
         std::fs::write(&file, without.join("\n")).expect("it is written");
-        let error = verified(&file).expect_err("one is missing").to_string();
+        let error = verified(&file, &keys).expect_err("one is missing").to_string();
         assert_eq!(error, "entry 2 does not follow the one before it");
+    }
+
+    #[test]
+    fn entries_of_both_keys_hold_and_the_old_key_makes_no_new_ones() {
+        let audit = Audit::open(None).expect("a folder");
+        audit.log().append("before").expect("it is written");
+        audit.log().keys.push([7; 32]);
+        audit.log().append("after").expect("it is written");
+        let (file, keys) = (path(&audit.folder), audit.log().keys.clone());
+        assert_eq!(verified(&file, &keys).expect("it holds").0, 2);
+        let error = verified(&file, &keys[..1]).expect_err("one key is missing");
+        assert_eq!(error.to_string(), "entry 2: nobody has its key");
+        let old = [keys[0], keys[0]];
+        let error = verified(&file, &old).expect_err("it is another key");
+        assert_eq!(error.to_string(), "entry 2 was changed");
     }
 }

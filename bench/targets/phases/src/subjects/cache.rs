@@ -14,7 +14,7 @@ use rand_distr::{Distribution as _, Zipf};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::answer::{Answer, asked, batch, micros, refused, within};
+use crate::answer::{Answer, asked, batch, micros, refused, resident, within};
 use crate::app::App;
 use crate::measure::Durations;
 
@@ -25,6 +25,8 @@ const SKEW: f64 = 1.1;
 /// Entries that are kept; with the fault `small-cache`, the other.
 const ENTRIES: u64 = 50_000;
 const FEW_ENTRIES: u64 = 100;
+/// Entries that may be held to see what they take.
+const MOST_HELD: u64 = 2_000_000;
 /// The same reads at each run.
 const KEY: u64 = 0x0063_6163_6865;
 /// Between two looks at what else is to be done.
@@ -36,6 +38,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/phase/08/read", post(read))
         .route("/phase/08/write", post(write))
+        .route("/phase/08/memory", post(memory))
         .route("/phase/08/stampede", post(stampede))
 }
 
@@ -135,6 +138,28 @@ async fn write(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         }
     }
     Ok(Json(app.stats.batch(PHASE, "write", &durations, began)))
+}
+
+/// The growth of resident memory by so many entries, of which none is dropped, and what a million of them take of it.
+async fn memory(State(app): State<Arc<App>>, body: Bytes) -> Answer {
+    let count = within("n", batch(&body, 1_000_000)?, MOST_HELD)?;
+    let began = Instant::now();
+    let before = resident();
+    let entries = moka::future::Cache::new(count);
+    for key in 0..count {
+        entries.insert(key, load(key)).await;
+        if key % YIELD_EVERY == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    entries.run_pending_tasks().await;
+    let (growth, held) = (resident().saturating_sub(before), entries.entry_count());
+    app.stats.most(PHASE, "memory_growth_bytes", growth);
+    let per_million = growth as f64 * 1e6 / held.max(1) as f64 / 1e6;
+    let elapsed = micros(began.elapsed());
+    Ok(Json(
+        json!({ "ok": true, "n": held, "mb_per_million": per_million, "elapsed_us": elapsed }),
+    ))
 }
 
 #[derive(Debug, Deserialize)]

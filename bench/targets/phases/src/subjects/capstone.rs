@@ -73,9 +73,12 @@ async fn order(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             .write(i64::try_from(customer % 1_000_000).unwrap_or(0))
             .await?;
     }
-    let queued = app.orders.queue.send(customer).await;
-    queued.map_err(|_| unavailable("nobody writes orders down"))?;
-    app.orders.placed.fetch_add(1, Ordering::Relaxed);
+    let placed = app.orders.placed.fetch_add(1, Ordering::Relaxed) + 1;
+    let nth = u32::try_from(placed % u64::from(u32::MAX)).unwrap_or(0);
+    if !app.faults.with(|faults| faults.lose_orders.hits(nth)) {
+        let queued = app.orders.queue.send(customer).await;
+        queued.map_err(|_| unavailable("nobody writes orders down"))?;
+    }
     app.stats.record(PHASE, "order", began.elapsed());
     let elapsed = micros(began.elapsed());
     Ok(Json(

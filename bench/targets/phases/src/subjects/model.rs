@@ -177,8 +177,10 @@ async fn swap(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Fail
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         tokio::time::sleep(delay).await;
+        let loading = Instant::now();
         match busy(move || Model::load(version)).await {
             Ok(model) => {
+                app.stats.record(PHASE, "load", loading.elapsed());
                 app.models.serve(Some(Arc::new(model)));
                 app.stats.record(PHASE, "swap", began.elapsed());
             }
