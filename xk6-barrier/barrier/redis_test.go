@@ -168,7 +168,6 @@ func TestBarrierSurvivesARestartOfTheServer(t *testing.T) {
 	require.Eventually(t, func() bool { return p.waiting("default") == 1 }, wakeLimit, wakeTick)
 
 	server.Restart(t)
-
 	result := together(users[2:], `(() => { try { return b.arriveAndWait().arrived } catch (e) {
 		if (!e.pending) throw e; return b.wait().arrived } })()`)
 	assert.Equal(t, []string{`3`}, result, "the arrivals before the restart were replayed")

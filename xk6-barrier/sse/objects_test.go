@@ -29,7 +29,7 @@ func TestObjectsOfAStreamAreOrdinary(t *testing.T) {
 		Object.keys(result).join(), { ...result }.status); out`)
 	assert.Equal(t, []any{
 		"mine", "label,count", "function", true, `{"label":"mine","count":0}`, "overridden", int64(1), int64(200), true,
-		"id,comment,name,data", "url,status,headers,error", int64(200),
+		"id,comment,name,data", "url,status,headers,error,body", int64(200),
 	}, out)
 	for _, name := range []string{"got", "result"} {
 		_, ok := v.VU.Runtime().Get(name).Export().(map[string]any)

@@ -105,6 +105,14 @@ test('the README can be read in a minute or two', () => {
   assert.ok(readText('README.md').split('\n').length <= 150);
 });
 
+test('both tables of the metrics of the module have every one', () => {
+  const metrics = sorted(matches(readText('xk6-barrier/barrier/metrics.go'), /register\("(\w+)"/g));
+  assert.ok(metrics.length > 5, 'the pattern still fits');
+  for (const page of ['docs/reference/barrier.md', 'xk6-barrier/README.md']) {
+    assert.deepEqual(sorted(matches(section(readText(page), 'Metrics'), /^\| `(\w+)` \|/gm)), metrics, page);
+  }
+});
+
 test('the reference of the harness has every variable and every metric', () => {
   const reference = readText('docs/reference/harness.md');
   const variables = matches(section(reference, 'Environment variables'), /^\| ([^|]+) \|/gm).flatMap((cell) => matches(cell, /`([A-Z0-9_]+)`/g));

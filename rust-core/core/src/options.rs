@@ -186,10 +186,22 @@ impl SharedOptions {
             let got = mine.get(option).unwrap_or(nothing);
             let there = theirs.get(option).unwrap_or(nothing);
             if got != there {
+                // Scripts say within `release` how users go.
+                let is_spread = option == "spread";
+                let show = |value| {
+                    if is_spread {
+                        Spread::show(value)
+                    } else {
+                        format!("{value}")
+                    }
+                };
                 return OptionError::new(
-                    option,
-                    got.to_string(),
-                    format!("{there}, which the barrier was opened with elsewhere"),
+                    if is_spread { "release" } else { option },
+                    show(got),
+                    format!(
+                        "{}, which the barrier was opened with elsewhere",
+                        show(there)
+                    ),
                 );
             }
         }
@@ -585,7 +597,8 @@ mod tests {
         let c = parse(r#"{"name":"d","parties":2,"spread":{"pace":{"rate":5}}}"#);
         let c = c.expect("valid").shared;
         let e = SharedOptions::difference(&a.canonical(), &c.canonical());
-        assert_eq!((e.option.as_str(), e.got.as_str()), ("spread", "null"));
-        assert!(e.allowed.contains("rate"), "{e}");
+        let got = (e.option.as_str(), e.got.as_str());
+        assert_eq!(got, ("release", "neither spread nor rate"));
+        assert!(e.allowed.starts_with("{ rate: 5 }, which"), "{e}");
     }
 }

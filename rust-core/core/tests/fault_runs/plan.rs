@@ -289,8 +289,6 @@ impl Plan {
         }
         self.ends = own.random_bool(0.5);
         self.quorum = None; // there is no number that it could be a part of
-        // Two processes that claim one participant both run it, and one of them never has its outcome.
-        self.contested.clear();
         if matches!(self.expiry, Expiry::Release(_) | Expiry::Abort(_)) {
             self.expiry = Expiry::Never; // users of a killed process are waited for until it has been silent for long
         }

@@ -105,6 +105,17 @@ impl Barrier {
         }
     }
 
+    /// The newest release, where it is decided and has not fired.
+    pub(super) fn coming(&self, state: &State) -> Option<ReleaseInfo> {
+        if state.due == 0 {
+            return None;
+        }
+        let newest = state.session.releases().values().next_back();
+        let release = newest.filter(|newest| !state.fired.contains_key(&newest.phase))?;
+        let now = Instant::now();
+        Some(self.info_of(release, now, self.at(release, self.due(release, now))))
+    }
+
     pub(super) fn info_of(&self, release: &Release, received: Instant, at: i64) -> ReleaseInfo {
         let parties = self.options.shared.parties.of(&release.counts, 0);
         ReleaseInfo::of(release, at, epoch_micros(received), parties)
