@@ -24,6 +24,7 @@ export default function () {
 
 /** Who joins first leaves, joins again, waits in vain, and is in no group with the three that come then. */
 const DOOR = `
+import { sleep } from 'k6';
 import { Barrier, Group } from 'k6/x/barrier';
 const common = { store: __ENV.STORE, timeout: '120s' };
 const start = new Barrier('start', { parties: 4, ...common });
@@ -37,6 +38,9 @@ export default async function () {
     return;
   }
   const joined = lobby.asyncJoin().catch((e) => e.name);
+  while (lobby.status().waiting === 0) {
+    sleep(0.01);
+  }
   const { left } = await lobby.asyncLeave();
   const again = await lobby.asyncJoin({ timeout: '300ms' }).catch((e) => e.name);
   console.log('ENDED ' + JSON.stringify([left, await joined, again, (await lobby.asyncLeave()).left]) + '.');

@@ -108,7 +108,7 @@ for (const [trouble, disturb] of [
     const world = await startRedis(t);
     const start = Date.now() + 15_000;
     const ended = run(world, script('undefined', `, releaseAt: ${start}`, false), world.redisUrl, SEGMENTS);
-    const decided = async () => (await world.redis('HGET', 'K6_BARRIER_STATE:run:default', '@open')) === '1';
+    const decided = async () => (await world.redis('HGET', 'K6_BARRIER_STATE:run', '@open')) === '1';
     while (!(await decided())) {
       assert.ok(Date.now() < start, 'they arrive before it');
       await setTimeout(20);

@@ -166,7 +166,7 @@ impl Crowd {
             left: plan.joins,
             leaves: some(plan.leaves),
             claims: some(plan.claims),
-            rng: StdRng::seed_from_u64(plan.seed ^ 0x63_72_6f_77_64),
+            rng: StdRng::seed_from_u64(plan.seed ^ 0x6372_6f77),
             last: 0,
             told: Vec::new(),
             untold: Untold::default(),
@@ -198,6 +198,13 @@ impl Crowd {
         let users = (0..plan.users).map(|user| (user % processes, user));
         state.lock().free = users.collect();
         crowd
+    }
+
+    /// Whether each process has found the record. One that comes for the first time to a store that has just lost its memory cannot know
+    /// that there was anything.
+    pub(crate) fn is_open(&self) -> bool {
+        let is_connected = |g: &Arc<Group>| g.status().contains(r#""connected":true"#);
+        self.groups.iter().all(is_connected)
     }
 
     /// Whoever is free joins again, some leave, and some are claimed; whether nobody is to join and nobody waits any more.
@@ -264,7 +271,9 @@ impl Crowd {
             self.call(process, None, "filler", (&filler, 1), LONG);
             return;
         };
-        let hasty = self.expiry.filter(|_| self.state.lock().last % 3 == 0);
+        let hasty = self
+            .expiry
+            .filter(|_| self.state.lock().last.is_multiple_of(3));
         let wait = hasty.unwrap_or(LONG);
         let who = (&participant(user), 1);
         self.call(process, Some(user), &user.to_string(), who, wait);
