@@ -10,7 +10,7 @@
 import { declared } from '../lib/load.js';
 import { useApi } from './lib/api.js';
 import { readConfig } from './lib/settings.js';
-import { load, seed, settled } from './lib/start.js';
+import { load, objectives, seed, settled } from './lib/start.js';
 import { summaryText } from './lib/summary.js';
 
 const config = settled(() => readConfig(__ENV));
@@ -18,12 +18,7 @@ const config = settled(() => readConfig(__ENV));
 export const options = {
   scenarios: settled(() => declared({ api: load('api', config.rps, config.apiVus, config.duration) })),
   setupTimeout: '10m',
-  thresholds: {
-    'http_req_duration{load:api}': ['p(95)<2000'],
-    'http_req_failed{load:api}': ['rate<0.01'],
-    // Nothing is asked of this: so it appears in the summary.
-    'iterations{scenario:api}': [],
-  },
+  thresholds: settled(() => objectives(config, ['api'])),
 };
 
 export function setup() {

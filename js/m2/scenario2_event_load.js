@@ -11,7 +11,7 @@
 import { declared } from '../lib/load.js';
 import { sendEvent } from './lib/events.js';
 import { readConfig } from './lib/settings.js';
-import { load, settled } from './lib/start.js';
+import { load, objectives, settled } from './lib/start.js';
 import { summaryText } from './lib/summary.js';
 import { initializeUser, measureVisibility } from './lib/visibility.js';
 
@@ -26,12 +26,7 @@ export const options = {
     }),
   ),
   summaryTrendStats: ['count', 'avg', 'min', 'med', 'max', 'p(90)', 'p(95)', 'p(99)'],
-  thresholds: {
-    'grpc_req_duration{load:events}': ['p(95)<500'],
-    'grpc_req_failed{load:events}': ['rate<0.01'],
-    // Nothing is asked of this: so it appears in the summary.
-    'iterations{scenario:events}': [],
-  },
+  thresholds: settled(() => objectives(config, ['events'])),
 };
 
 export function events() {

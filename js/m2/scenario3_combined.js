@@ -11,7 +11,7 @@ import { declared } from '../lib/load.js';
 import { useApi } from './lib/api.js';
 import { sendEvent } from './lib/events.js';
 import { readConfig } from './lib/settings.js';
-import { load, seed, settled } from './lib/start.js';
+import { load, objectives, seed, settled } from './lib/start.js';
 import { summaryText } from './lib/summary.js';
 
 const config = settled(() => readConfig(__ENV, { rps: 300, eps: 500, claimShare: 0 }));
@@ -24,15 +24,7 @@ export const options = {
     }),
   ),
   setupTimeout: '10m',
-  thresholds: {
-    'http_req_duration{load:api}': ['p(95)<2000'],
-    'http_req_failed{load:api}': ['rate<0.01'],
-    'grpc_req_duration{load:events}': ['p(95)<500'],
-    'grpc_req_failed{load:events}': ['rate<0.01'],
-    // Nothing is asked of these: so they appear in the summary.
-    'iterations{scenario:api}': [],
-    'iterations{scenario:events}': [],
-  },
+  thresholds: settled(() => objectives(config, ['api', 'events'])),
 };
 
 export function setup() {

@@ -174,7 +174,35 @@ fn where_nothing_is_saturated_the_nearest_is_told() {
         found["text"],
         "none of the declared resources was saturated up to the last run at RPS=8 (FAIL); the nearest is Connections, 8 of 80 connections"
     );
-    assert!(found["resource"].is_null() && found["folder"].is_null());
+    assert!(found["resource"].is_null());
+    assert_eq!(found["folder"], "main/8/cycle-02", "what it was read from");
+}
+
+/// What follows from a cause may be over its limit by more, as it may grow without an end.
+#[test]
+fn of_what_is_saturated_the_suite_says_what_is_the_cause() {
+    let symptom = "[[resource]]\nid = \"flush\"\ntitle = \"Flush\"\nvalue = \"connections\"\nlimit = \"{room}\"\n";
+    let room = "half = \"RPS // 2\"\nroom = \"2 if RPS >= 8 else 100\"";
+    let resources = RESOURCES.replace("half = \"RPS // 2\"", room);
+    let after = resources.replace("[[gate]]", &format!("{symptom}[[gate]]"));
+    let before = resources.replacen("[[resource]]", &format!("{symptom}[[resource]]"), 1);
+    for (resources, expected) in [
+        (
+            after,
+            "Connections, 8 of 8 connections; beside it Flush, 8 of 2",
+        ),
+        (
+            before,
+            "Flush, 8 of 2; beside it Connections, 8 of 8 connections",
+        ),
+    ] {
+        let climb = climb(&resources);
+        let (_, printed) = climb.run(&[]);
+        let figures = climb.plan().join("figures.json");
+        assert!(figures.exists(), "{printed}");
+        let told = json(&figures)["bottlenecks"][0]["text"].clone();
+        assert_eq!(told, format!("saturated first at RPS=8 (FAIL): {expected}"));
+    }
 }
 
 #[test]

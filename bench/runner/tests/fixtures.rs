@@ -4,7 +4,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::life::{Ends, wait_for};
+use common::life::{Ends, Stops, wait_for};
 use common::own::{EXTERNAL, Own, SLEEPS};
 use common::{finish, json, text};
 
@@ -187,6 +187,31 @@ fn what_a_killed_run_left_in_a_targets_place_is_put_back() {
         code == 0 && printed.contains("nothing is to be put back"),
         "{printed}"
     );
+}
+
+#[test]
+fn targets_that_are_up_without_a_run_read_them_too() {
+    let own = own(READER);
+    let (code, printed) = finish(&mut own.call("up", &["--detach"]));
+    assert_eq!(code, 2, "{printed}");
+    assert!(
+        printed.contains("make it by: barrier-bench fixtures"),
+        "{printed}"
+    );
+    assert_eq!(finish(&mut own.call("fixtures", &[])).0, 0);
+    own.write("config.json", "a person's own\n");
+    let suite = own.folder.join("suite.toml").display().to_string();
+    let down = ["down", suite.as_str()];
+    let _stops = Stops(&own.place, &down);
+    let (code, printed) = finish(&mut own.call("up", &["--detach"]));
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        text(&place(&own, "config.json")).contains("71"),
+        "{printed}"
+    );
+    let (code, printed) = finish(own.place.runner().args(down));
+    assert_eq!(code, 0, "{printed}");
+    assert_eq!(text(&place(&own, "config.json")), "a person's own\n");
 }
 
 #[test]

@@ -69,7 +69,8 @@ fn the_limit_of_a_service_that_refuses_from_a_known_rate_on_is_that_rate() {
         page.contains("<tr><th>RPS=16</th><td>NOT_RUN</td>"),
         "{page}"
     );
-    for chart in ["Iterations per second, main", "errors, main"] {
+    let rate = "Iterations per second of the whole run, main";
+    for chart in [rate, "errors, main"] {
         assert!(
             page.contains(&format!("aria-label=\"{chart}\"")),
             "{chart}: {page}"
@@ -84,6 +85,56 @@ fn the_limit_of_a_service_that_refuses_from_a_known_rate_on_is_that_rate() {
     let (code, printed) = climb.at_plan("judge");
     assert!(code == 3 && printed.contains(limit), "{printed}");
     assert!(!printed.contains("never begun"), "{printed}");
+}
+
+/// What comes before the window, and what one load does beside another, is no rate of this one.
+#[test]
+fn the_rate_that_is_drawn_is_that_of_the_measured_part() {
+    let rate = |load: &str| {
+        format!(
+            "[[gate]]\nid = \"{load}-rate\"\nclass = \"watch\"\nmetric = \"iterations\"\n\
+             tag = \"scenario:{load}\"\nstat = \"rate\"\nop = \">=\"\nlimit = 0\n"
+        )
+    };
+    let gates = format!("[series]\n{}{}[[gate]]", rate("api"), rate("other"));
+    let report = "limit = 0.01\n[report]\nformats = [\"html\"]\nsections = [\"ladders\"]\n";
+    let edits = [
+        ("levels = [2, 4, 8, 16]", "levels = [10, 20]"),
+        (
+            "window = \"1s\"",
+            "ladder = { confirm = 0 }\nwarmup = \"1s\"\nwindow = \"3s\"",
+        ),
+        (
+            "pre_vus = 20 }",
+            "pre_vus = 20 }, { name = \"other\", executor = \"constant-arrival-rate\", rate = 5, pre_vus = 5 }",
+        ),
+        ("[[gate]]", &gates),
+        ("limit = 0.01\n", report),
+    ];
+    let climb = Climb::new(99, Way::Refuses, &edits);
+    climb
+        .own
+        .edit("needs = [\"k6\"]", "needs = [\"k6+hdrlog\"]");
+    let script = text(&climb.own.folder.join("run.js"));
+    let slow = "import { sleep } from 'k6';\nexport function setup() {\n  sleep(3);";
+    let script = script.replace("export function setup() {", slow);
+    climb.own.write("run.js", &script);
+    let (code, printed) = climb.run(&[]);
+    assert_eq!(code, 0, "{printed}");
+    let ladder = climb.ladder();
+    for (level, offered) in [(0, 10.0), (1, 20.0)] {
+        let rates = &ladder["levels"][level]["runs"][0]["rates"];
+        for (place, load, expected) in [(0, "api-rate", offered), (1, "other-rate", 5.0)] {
+            assert_eq!(rates[place]["gate"], load, "{ladder:#}");
+            let seen = rates[place]["perSecond"].as_f64().expect("a rate");
+            assert!((seen - expected).abs() <= 0.15 * expected, "{ladder:#}");
+        }
+    }
+    let page = text(&climb.plan().join("report.html"));
+    for load in ["api", "other"] {
+        let chart = format!("aria-label=\"Iterations per second, {load}-rate, main\"");
+        assert!(page.contains(&chart), "{load}: {page}");
+    }
 }
 
 #[test]

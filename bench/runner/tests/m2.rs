@@ -8,16 +8,19 @@
 //! | 7, the limit is the rate from which on the target is slow; 14, documents | `check_07_14_…` |
 //! | 15, interrupted, and gone on with | `check_15_…` |
 //! | 8 to 13 | `m2_faults.rs` |
+//! | a system that a person started | the last one |
 
 mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use common::bench::{background, signal, until};
-use common::life::Stops;
-use common::m2::M2;
-use common::{EVIDENCE, files, finish, json, text};
+use common::life::{Ends, Stops, wait_for};
+use common::m2::{M2, challenge};
+use common::{EVIDENCE, files, finish, json, postgres, text};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
@@ -117,7 +120,9 @@ fn check_05_06_a_level_that_holds() {
     let rate = ran.seen("api-rate");
     assert!((rate - 20.0).abs() <= 0.2, "{rate} a second");
     assert!(ran.derived("usersWhoClaimed") >= 2.0);
-    assert!(ran.derived("serviceMemory") > 0.0);
+    for memory in ["serviceMemory", "handlerMemory", "databaseMemory"] {
+        assert!(ran.derived(memory) > 1e6, "{memory}: {printed}");
+    }
 }
 
 /// Slow from 30 requests a second on: 20 hold, 40 do not.
@@ -242,5 +247,86 @@ fn check_15_an_interrupted_ladder_goes_on_where_it_was() {
         let after = cleaned.split("state after").nth(1);
         let rows = after.and_then(|after| after.lines().nth(2));
         assert_eq!(rows, Some("0"), "{folder}: {cleaned}");
+    }
+}
+
+/// A program of the reference as a person starts it, and where it and its admin socket listen.
+fn started(program: &str, m2: &M2, folder: &Path, database: &str) -> (Ends, [String; 2]) {
+    let addresses = folder.join(program);
+    let mut command = Command::new(challenge());
+    command
+        .args([
+            program,
+            "--listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+        ])
+        .arg("--port-file")
+        .arg(&addresses)
+        .arg("--challenges")
+        .arg(m2.path("js/m2/fixtures/challenges.json"))
+        .env("DATABASE_URL", database)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let child = Ends(command.spawn().expect("it starts"));
+    let told = wait_for("its addresses", || std::fs::read_to_string(&addresses).ok());
+    let mut lines = told.lines();
+    let mut line = || lines.next().expect("an address");
+    let own = [line(), line().trim_start_matches("admin ")].map(str::to_owned);
+    (child, own)
+}
+
+/// Its sessions have a name that the suite does not know, and nothing is lost for all that.
+#[test]
+fn a_system_that_a_person_started_is_measured_as_it_is() {
+    let m2 = M2::new(&[]);
+    let server = postgres::start("challenge_db");
+    let folder = tempfile::tempdir().expect("a folder");
+    let theirs = format!("{}?application_name=theirs", server.url());
+    let [(_service, api), (_handler, events)] =
+        ["service", "event-handler"].map(|name| started(name, &m2, folder.path(), &theirs));
+    let row = "INSERT INTO user_goal_progress (user_id, goal_id, challenge_id, namespace, progress, status) \
+               VALUES ('somebody', 'g', 'c', 'test', 1, 'in_progress')";
+    postgres::ask(&server, row);
+    let mut call = m2.call(
+        "run",
+        &["--scenario", "scenario2", "--level", "TARGET_EPS=20"],
+    );
+    call.args([
+        "--set",
+        "DURATION=4s",
+        "--set",
+        "WARMUP=1s",
+        "--set",
+        "EVENT_P95_MAX=60000",
+    ])
+    .env("BASE_URL", format!("{}/challenge", api[0]))
+    .env("EVENT_HANDLER_ADDR", events[0].replace("http://", ""))
+    .env("SERVICE_ADMIN_URL", &api[1])
+    .env("HANDLER_ADMIN_URL", &events[1])
+    .env("DATABASE_URL", server.url());
+    let (code, printed) = finish(&mut call);
+    assert_eq!(code, 0, "{printed}");
+    let ran = m2.ran();
+    assert_eq!(ran.verdict(), "PASS", "{printed}");
+    assert!(ran.derived("goalUpdates") > 0.0 && ran.seen("nothing-lost") == 0.0);
+    assert!(
+        !ran.folder.join("challenge-service.log").exists(),
+        "nothing was started"
+    );
+    let cleaned = text(&ran.folder.join("cleanup.txt"));
+    let after = cleaned.split("state after").nth(1);
+    let rows = after.and_then(|after| after.lines().nth(2));
+    assert_eq!(rows, Some("0"), "what lay there is gone: {cleaned}");
+    // What nobody said of their system is not known, and so never used up.
+    let figures = json(&m2.plan().join("figures.json"));
+    let used = figures["bottlenecks"][0]["runs"][0]["used"].as_array();
+    for id in ["handler-pool", "flush", "handler-memory"] {
+        let mut all = used.expect("resources").iter();
+        let one = all.find(|one| one["id"] == id).expect("a resource");
+        assert_eq!(
+            (&one["limit"], &one["saturated"]),
+            (&Json::Null, &json!(false)),
+            "{one}"
+        );
     }
 }

@@ -54,6 +54,39 @@ fn check_09_too_few_users_are_the_generators_fault() {
 }
 
 #[test]
+fn users_who_all_wait_for_a_slow_handler_are_its_failure() {
+    let m2 = M2::new(&[]);
+    let set = [
+        "--set=EVENT_VUS=8",
+        "--set=HANDLER_ARGS=--fault latency-ms=700",
+        "--set=E2E_P95_MAX=60000",
+    ];
+    let (code, printed) = m2.run("scenario5", 4, &set);
+    assert_eq!(code, 3, "{printed}");
+    let ran = m2.ran();
+    assert_eq!(ran.verdict(), "FAIL", "{printed}");
+    assert_eq!(ran.missed(), ["nothing-dropped", "event-p95"], "{printed}");
+    assert!(ran.derived("e2eP50Ms") >= 700.0, "the delay is told");
+}
+
+/// Both ways: the scripts have objectives too, for people who run them without the runner.
+#[test]
+fn an_objective_is_what_the_suite_was_told() {
+    let m2 = M2::new(&[]);
+    let slow = "--set=SERVICE_ARGS=--fault latency-ms=2500";
+    let (code, printed) = m2.run("scenario1", 5, &["--level=TARGET_RPS=10", slow, PATIENT[0]]);
+    assert_eq!(code, 0, "2.5 s are below a minute: {printed}");
+    assert!(m2.ran().seen("api-p95") >= 2500.0, "{printed}");
+    let (code, printed) = m2.run(
+        "scenario1",
+        3,
+        &["--level=TARGET_RPS=10", "--set=API_P95_MAX=1"],
+    );
+    assert_eq!(code, 3, "{printed}");
+    assert_eq!(m2.ran().missed(), ["api-p95"], "{printed}");
+}
+
+#[test]
 fn check_10_two_loads_are_judged_apart() {
     let m2 = M2::new(&[(
         "TARGET_RPS = 50, TARGET_EPS = 100",
@@ -120,7 +153,7 @@ fn check_11_the_database_is_looked_at_closely() {
     assert!(!analysis.contains("failed"), "{analysis}");
 }
 
-/// From an event to its visibility in the API, of half of the events, in ms.
+/// From an event to its visibility in the API, of 95 % of the events, in ms.
 fn delay(more: &[&str]) -> f64 {
     let m2 = M2::new(&[]);
     let set = [&["--set", "E2E_P95_MAX=60000"], more].concat();
@@ -130,15 +163,19 @@ fn delay(more: &[&str]) -> f64 {
     assert!(ran.derived("e2eP95Ms") >= ran.derived("e2eP50Ms"));
     let flushes = text(&ran.folder.join("flush_timing.log"));
     assert!(flushes.contains("buffer flush"), "{flushes}");
-    ran.derived("e2eP50Ms")
+    ran.derived("e2eP95Ms")
 }
 
 #[test]
 fn check_12_the_delay_is_measured_from_end_to_end() {
     let stalled = delay(&["--set=HANDLER_ARGS=--fault flush-stall-ms=3000"]);
-    assert!(stalled >= 3000.0, "each flush is held up: {stalled} ms");
     let usual = delay(&[]);
-    assert!(usual < 3000.0, "{usual} ms, and {stalled} ms with a stall");
+    let more = stalled - usual;
+    assert!(
+        (2500.0..4500.0).contains(&more),
+        "each flush is held up by 3 s: {usual} ms, and {stalled} ms with a stall"
+    );
+    assert!(usual < 1500.0, "without it a flush is not far: {usual} ms");
 }
 
 #[test]
@@ -179,6 +216,25 @@ fn what_is_acknowledged_and_not_stored_is_lost() {
     );
     let (lost, all) = (ran.derived("lostUpdates"), ran.derived("goalUpdates"));
     assert!(lost > 0.4 * all && lost < 0.6 * all, "{lost} of {all}");
+}
+
+/// Acknowledged, not stored, and sent in the last second: nothing but the look at the API tells.
+#[test]
+fn what_is_never_seen_is_missing() {
+    let m2 = M2::new(&[]);
+    let set = [
+        "--set=HANDLER_ARGS=--fault error-share=50% --fault false-acknowledgement",
+        "--set=E2E_LIMIT_MS=2000",
+        "--set=E2E_P95_MAX=60000",
+        PATIENT[1],
+    ];
+    let (code, printed) = m2.run("scenario5", 3, &set);
+    assert_eq!(code, 3, "{printed}");
+    let ran = m2.ran();
+    assert_eq!(ran.verdict(), "FAIL", "{printed}");
+    assert_eq!(ran.missed(), ["e2e-seen"], "{printed}");
+    let missing = ran.seen("e2e-seen");
+    assert!(missing >= 5.0, "{missing}");
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! The reset of a database before a run, at a real PostgreSQL.
+//! The reset of a database before a run, and one that does not answer in time after it, at a real PostgreSQL.
 
 mod common;
 
 use barrier_procs::PrivatePostgres;
-use common::own::{EXTERNAL, Own};
+use common::bench::{background, signal};
+use common::life::{Seen, children, wait_for};
+use common::own::{EXTERNAL, Own, SLEEPS};
 use common::{finish, json, postgres, text};
+use rustix::process::Signal;
 
 const HARNESS: &str = r#"
 export const options = { vus: 1, iterations: 1 };
@@ -333,4 +336,29 @@ fn what_a_reset_may_not_say_is_refused_before_anything_starts() {
             "{expected}: {printed}"
         );
     }
+}
+
+/// Whoever ends a run does not wait for the half minute that a database may take to answer.
+#[test]
+fn a_record_holds_an_interrupted_run_up_for_some_seconds_at_most() {
+    let record = "[env.SECONDS]\ntype = \"int\"\ndefault = 50\n[[record]]\nid = \"slow\"\nkind = \"sql\"\nsource = \"${DATABASE_URL}\"\n\
+        statement = \"SELECT 1 FROM pg_sleep(25)\"\n[[scenario]]";
+    let database = Database::new(&[("[[scenario]]", record)]);
+    database.own.write("run.js", SLEEPS);
+    let mut call = database.own.call("run", &["--set"]);
+    call.arg(format!("DATABASE_URL={}", database.server.url()))
+        .env("BASE_URL", database.own.address());
+    let (runner, lines) = background(call);
+    let id = i32::try_from(runner.id()).expect("an id");
+    wait_for("a k6 that runs", || {
+        let children = children(id);
+        let k6 = |child: &Seen| child.command.contains(" run ") && child.command.contains("run.js");
+        children.iter().any(k6).then_some(())
+    });
+    signal(&runner, Signal::INT);
+    let said: Vec<String> = lines.collect();
+    let (code, _) = common::wait(runner);
+    assert_eq!(code, 4, "{said:#?}");
+    let late = "warning  record slow: no answer within 5 s after the run was interrupted";
+    assert!(said.iter().any(|line| line.contains(late)), "{said:#?}");
 }

@@ -26,6 +26,9 @@
  * @property {number} e2eRate measurements to begin in a second
  * @property {number} e2ePollMs from one look to the next, ms
  * @property {number} e2eLimitMs what is not visible by then is missing, ms
+ * @property {number} apiP95MaxMs objective: 95 % of requests are answered below it, ms
+ * @property {number} eventP95MaxMs objective: 95 % of events are acknowledged below it, ms
+ * @property {number} errorRateMax objective: of requests, and of events, less than this share fails, 0..1
  */
 
 /**
@@ -82,5 +85,8 @@ export function readConfig(env, { rps = 100, eps = 1000, claimShare = 0.2 } = {}
     e2eRate: whole('E2E_RATE', 1, 1),
     e2ePollMs: whole('E2E_POLL_MS', 20),
     e2eLimitMs: whole('E2E_LIMIT_MS', 30000, 1),
+    apiP95MaxMs: whole('API_P95_MAX', 2000, 1),
+    eventP95MaxMs: whole('EVENT_P95_MAX', 500, 1),
+    errorRateMax: share('ERROR_RATE_MAX', 0.01),
   };
 }

@@ -47,6 +47,27 @@ export function load(name, rate, vus, duration) {
   };
 }
 
+/**
+ * The objectives of loads, as k6's thresholds: those that the suite's gates judge, so that one setting moves both.
+ *
+ * @param {import('./settings.js').Config} config
+ * @param {('api' | 'events')[]} loads
+ * @returns {Record<string, string[]>}
+ */
+export function objectives(config, loads) {
+  const told = { api: { requests: 'http_req', p95: config.apiP95MaxMs }, events: { requests: 'grpc_req', p95: config.eventP95MaxMs } };
+  /** @type {Record<string, string[]>} */
+  const thresholds = {};
+  for (const name of loads) {
+    const { requests, p95 } = told[name];
+    thresholds[`${requests}_duration{load:${name}}`] = [`p(95)<${p95}`];
+    thresholds[`${requests}_failed{load:${name}}`] = [`rate<${config.errorRateMax}`];
+    // Nothing is asked of this: so it appears in the summary.
+    thresholds[`iterations{scenario:${name}}`] = [];
+  }
+  return thresholds;
+}
+
 /** More than any goal asks for. */
 const ENOUGH = 1000000;
 

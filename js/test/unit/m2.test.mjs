@@ -33,6 +33,9 @@ test('without settings the run is the one of the reference', () => {
     e2eRate: 1,
     e2ePollMs: 20,
     e2eLimitMs: 30000,
+    apiP95MaxMs: 2000,
+    eventP95MaxMs: 500,
+    errorRateMax: 0.01,
   });
 });
 
@@ -60,6 +63,8 @@ test('a setting of the wrong kind is named with what is allowed', () => {
     [{ BASE_URL: 'localhost:8000' }, 'BASE_URL must be an address that begins with http:// or https://, got "localhost:8000"'],
     [{ EVENT_HANDLER_ADDR: 'http://localhost:6566' }, 'EVENT_HANDLER_ADDR must be a host and a port such as localhost:6566, got "http://localhost:6566"'],
     [{ CLAIM_SHARE: '20' }, 'CLAIM_SHARE must be a share from 0 to 1, such as 0.2, got "20"'],
+    [{ ERROR_RATE_MAX: '1%' }, 'ERROR_RATE_MAX must be a share from 0 to 1, such as 0.2, got "1%"'],
+    [{ API_P95_MAX: '2s' }, 'API_P95_MAX must be a whole number of at least 1, got "2s"'],
     [{ E2E: 'yes' }, 'E2E must be 0 or 1, got "yes"'],
     [{ API_PRE_VUS: '9', API_MAX_VUS: '7' }, 'API_MAX_VUS must be at least API_PRE_VUS, which is 9, got "7"'],
   ]) {
@@ -102,6 +107,24 @@ test('harness and reference target speak of the same messages', () => {
   for (const file of readdirSync(harness)) {
     assert.equal(readFileSync(join(harness, file), 'utf8'), readFileSync(join(target, file), 'utf8'), file);
   }
+});
+
+test('the wrapper of all scenarios makes the fixtures, then hands its arguments and the exit code on', () => {
+  const program = join(mkdtempSync(join(tmpdir(), 'all-')), 'barrier-bench');
+  const wrapper = `${root}/js/m2/run_all_scenarios.sh`;
+  const run = (args, says) => {
+    writeFileSync(program, `#!/bin/sh\necho "$PWD: $@"\n${says}\n`);
+    chmodSync(program, 0o755);
+    const { status, stdout } = spawnSync(wrapper, args, { encoding: 'utf8', cwd: tmpdir(), env: { PATH: process.env.PATH, BARRIER_BENCH_BIN: program } });
+    return [status, stdout.trim().split('\n')];
+  };
+  const fixtures = `${root}: fixtures bench/suites/m2.toml`.replace('/:', ':');
+  const ran = `${root}: run bench/suites/m2.toml --quick --set A=b c`.replace('/:', ':');
+  assert.deepEqual(run(['--quick', '--set', 'A=b c'], '[ "$1" = fixtures ] || exit 3'), [3, [fixtures, ran]]);
+  assert.deepEqual(run(['--quick'], 'exit 2'), [2, [fixtures]], 'without fixtures nothing runs');
+  const none = spawnSync(wrapper, [], { encoding: 'utf8', env: { PATH: process.env.PATH, BARRIER_BENCH_BIN: '/no/program' } });
+  assert.equal(none.status, 2);
+  assert.match(none.stderr, /\/no\/program is no program: run 'make build', or set BARRIER_BENCH_BIN/);
 });
 
 test('each wrapper of a fixture is one call, whose exit code it hands on', () => {

@@ -19,13 +19,13 @@ pub(crate) struct Bottleneck {
     pub(crate) scenario: String,
     /// What gave out first, in words.
     pub(crate) text: String,
-    /// The first run in which a resource was saturated, below the plan's folder.
+    /// The run that shows it, below the plan's folder: the first in which a resource was saturated, else the last one.
     pub(crate) folder: Option<String>,
     /// The resource.
     pub(crate) resource: Option<String>,
     /// What the suite says of it.
     pub(crate) say: Option<String>,
-    /// In the order of the levels, else in that of the runs.
+    /// In the order of the levels, else in that of the runs; `used` in that of the suite.
     pub(crate) runs: Vec<OfRun>,
 }
 
@@ -164,21 +164,18 @@ fn limit_of(text: &str, run: &StoredRun) -> Option<f64> {
     filled.trim().parse().ok()
 }
 
-/// What gave out first: of the lowest level at which anything did, what was used the most.
+/// What gave out first: of the lowest level at which anything did, what the suite names first. Shares do not tell causes from what
+/// follows from them: processors end at 100 %, and a flush that waits for them takes five times its interval.
 fn concluded(scenario: &str, tables: &[&ResourceTable], runs: Vec<OfRun>) -> Bottleneck {
-    let most = |used: &[Used], saturated: bool| -> Option<usize> {
-        let used = used.iter().enumerate();
-        let used = used.filter(|(_, used)| used.share.is_some() && (used.saturated || !saturated));
-        let most = used.max_by(|a, b| {
-            a.1.share
-                .unwrap_or(0.0)
-                .total_cmp(&b.1.share.unwrap_or(0.0))
-        });
-        most.map(|(place, _)| place)
+    let saturated = |run: &OfRun| run.used.iter().position(|used| used.saturated);
+    let first = runs.iter().find_map(|run| Some((run, saturated(run)?)));
+    let nearest = |run: &OfRun| -> Option<usize> {
+        let used = run.used.iter().zip(tables).enumerate();
+        let far = used
+            .filter_map(|(place, (used, table))| Some((place, used.share? / table.saturated_at())));
+        far.max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(place, _)| place)
     };
-    let first = runs
-        .iter()
-        .find_map(|run| Some((run, most(&run.used, true)?)));
     let at = |run: &OfRun| {
         let point = if run.point.is_empty() {
             String::new()
@@ -206,7 +203,7 @@ fn concluded(scenario: &str, tables: &[&ResourceTable], runs: Vec<OfRun>) -> Bot
         }
         None => {
             let last = runs.last();
-            let nearest = last.and_then(|run| Some(run.used[most(&run.used, false)?].told()));
+            let nearest = last.and_then(|run| Some(run.used[nearest(run)?].told()));
             let nearest = nearest.map_or_else(
                 || "nothing was measured of them".to_owned(),
                 |nearest| format!("the nearest is {nearest}"),
@@ -215,7 +212,7 @@ fn concluded(scenario: &str, tables: &[&ResourceTable], runs: Vec<OfRun>) -> Bot
             let text = format!(
                 "none of the declared resources was saturated up to the last run{up_to}; {nearest}"
             );
-            (text, None, None)
+            (text, last.map(|run| run.folder.clone()), None)
         }
     };
     Bottleneck {

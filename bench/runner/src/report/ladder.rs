@@ -15,21 +15,21 @@ pub(super) fn of(stored: &Stored) -> Vec<Found> {
 
 /// The columns of the table of a ladder.
 pub(super) fn columns(found: &Found) -> Vec<String> {
-    let fixed = ["Level", "Verdict", "Runs", "Iterations per second"];
-    let fixed = fixed.map(str::to_owned).to_vec();
-    [fixed, gates(found)].concat()
+    let fixed = ["Level", "Verdict", "Runs"].map(str::to_owned).to_vec();
+    let rates = rates(found).into_iter().map(|(_, title)| title).collect();
+    [fixed, rates, gates(found)].concat()
 }
 
 /// Its rows: the head, the cells behind it, and whether the level did not hold.
 pub(super) fn rows(found: &Found) -> Vec<(String, Vec<String>, bool)> {
-    let gates = gates(found);
+    let (rates, gates) = (rates(found), gates(found));
     let row = |level: &Level| {
         let runs: Vec<&str> = level.runs.iter().map(|run| run.verdict.as_str()).collect();
-        let mut cells = vec![
-            level.verdict.to_owned(),
-            runs.join(" "),
-            values(level.runs.iter().map(|run| run.iterations_per_second)),
-        ];
+        let mut cells = vec![level.verdict.to_owned(), runs.join(" ")];
+        cells.extend(rates.iter().map(|(gate, _)| {
+            let of = level.runs.iter().map(|run| achieved(run, gate.as_deref()));
+            values(of)
+        }));
         cells.extend(gates.iter().map(|id| {
             let of = level.runs.iter().map(|run| {
                 let mut gates = run.gates.iter();
@@ -96,17 +96,25 @@ pub(super) fn pictures(found: &Found) -> anyhow::Result<Vec<Picture>> {
         Ok(())
     };
     let line = |variant, points| Line { variant, points };
-    let rate = points(&|run| run.iterations_per_second);
     // One level alone makes no line.
-    if rate.len() < 2 {
+    if found
+        .levels
+        .iter()
+        .filter(|level| !level.runs.is_empty())
+        .count()
+        < 2
+    {
         return Ok(Vec::new());
     }
-    let offered = rate.iter().map(|(x, _)| (*x, *x)).collect();
-    let mut both = vec![line(0, rate)];
-    if found.variables.len() == 1 {
-        both.push(line(1, offered));
+    for (gate, title) in rates(found) {
+        let rate = points(&|run| achieved(run, gate.as_deref()));
+        let offered = rate.iter().map(|(x, _)| (*x, *x)).collect();
+        let mut both = vec![line(0, rate)];
+        if found.variables.len() == 1 {
+            both.push(line(1, offered));
+        }
+        draw(title, &both, &[])?;
     }
-    draw("Iterations per second".to_owned(), &both, &[])?;
     for id in gates(found) {
         let of = |run: &ladders::Run| {
             let mut gates = run.gates.iter();
@@ -138,6 +146,34 @@ fn axis(found: &Found) -> Vec<(String, f64)> {
     let values = numbers.unwrap_or_else(|| places().collect());
     let names = found.levels.iter().map(|level| shown(&level.point));
     names.zip(values).collect()
+}
+
+/// The rates that were seen at some level: the gate that looked, and how the rate is called.
+fn rates(found: &Found) -> Vec<(Option<String>, String)> {
+    let mut gates: Vec<Option<String>> = Vec::new();
+    let runs = found.levels.iter().flat_map(|level| &level.runs);
+    for rate in runs.flat_map(|run| &run.rates) {
+        if !gates.contains(&rate.gate) {
+            gates.push(rate.gate.clone());
+        }
+    }
+    let one = gates.len() == 1;
+    let named = |gate: Option<String>| {
+        let title = match &gate {
+            None => "Iterations per second of the whole run".to_owned(),
+            Some(_) if one => "Iterations per second".to_owned(),
+            Some(id) => format!("Iterations per second, {id}"),
+        };
+        (gate, title)
+    };
+    gates.into_iter().map(named).collect()
+}
+
+/// What a run achieved of a rate.
+fn achieved(run: &ladders::Run, gate: Option<&str>) -> Option<f64> {
+    let mut rates = run.rates.iter();
+    let rate = rates.find(|rate| rate.gate.as_deref() == gate)?;
+    Some(rate.per_second)
 }
 
 /// The objectives that have a value at some level.

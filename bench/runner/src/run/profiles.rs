@@ -12,6 +12,8 @@ use flate2::write::GzEncoder;
 use crate::evidence::{Folder, component};
 use crate::plan::PlannedRun;
 use crate::suite::Suite;
+use crate::suite::over_time::Declared;
+use crate::suite::profile::{At, ProfileTable};
 use crate::suite::quick::Shares;
 use crate::suite::scenario::looks_at;
 use crate::suite::vars::RunValues;
@@ -58,11 +60,12 @@ impl Profiles {
     pub(super) fn of(suite: &Suite, run: &PlannedRun<'_>, quick: bool) -> anyhow::Result<Self> {
         let shares = Shares::of(&suite.file, quick);
         let scenario = run.scenario.id.get_ref();
+        let declared = Declared::of(run.scenario, &run.vars, shares)?;
         let tables = suite.file.profile.iter();
         let due = tables
             .filter(|table| looks_at(&table.scenarios, scenario))
             .map(|table| {
-                let lasts = shares.time(table.lasts);
+                let (at, lasts) = when(table, declared, shares);
                 let mut known = RunValues::from([("seconds", lasts.as_secs().to_string())]);
                 if let Some(address) = run.vars.text("BASE_URL") {
                     known.insert("address", address);
@@ -73,7 +76,7 @@ impl Profiles {
                 Ok(Due {
                     id: id.clone(),
                     address,
-                    at: shares.time(table.at),
+                    at,
                     lasts,
                 })
             });
@@ -129,6 +132,20 @@ impl Profiles {
             }
         }
         wrong
+    }
+}
+
+/// From the beginning of the load to a profile, and how long that lasts. `declared`: the window of the run, as it became.
+fn when(table: &ProfileTable, declared: Declared, shares: Shares) -> (Duration, Duration) {
+    let lasts = shares.time(table.lasts);
+    match table.at {
+        At::Time(at) => (shares.time(at), lasts),
+        At::Share(share) => {
+            let window = declared.window.unwrap_or_default();
+            let at = window.mul_f64(share);
+            let left = Duration::from_secs((window - at).as_secs().max(1));
+            (declared.warmup + at, lasts.min(left))
+        }
     }
 }
 
@@ -189,6 +206,28 @@ fn packed(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_of_a_share_lies_within_the_window_however_long_that_is() {
+        let table = |at: &str, lasts: &str| -> ProfileTable {
+            let text = format!("id = \"cpu\"\nsource = \"u\"\nat = \"{at}\"\nlasts = \"{lasts}\"");
+            toml::from_str(&text).expect("a profile")
+        };
+        let seconds = Duration::from_secs;
+        let when = |at: &str, lasts: &str, warmup: u64, window: u64| {
+            let declared = Declared {
+                warmup: seconds(warmup),
+                window: Some(seconds(window)),
+            };
+            super::when(&table(at, lasts), declared, Shares::WHOLE)
+        };
+        assert_eq!(when("50%", "30s", 60, 1800), (seconds(960), seconds(30)));
+        assert_eq!(when("50%", "30s", 60, 60), (seconds(90), seconds(30)));
+        assert_eq!(when("50%", "30s", 1, 8), (seconds(5), seconds(4)));
+        let half = Duration::from_millis(500);
+        assert_eq!(when("50%", "30s", 1, 1), (seconds(1) + half, seconds(1)));
+        assert_eq!(when("15m", "30s", 60, 60), (seconds(900), seconds(30)));
+    }
 
     #[test]
     fn what_is_kept_is_compressed_once_and_holds_no_secret() {

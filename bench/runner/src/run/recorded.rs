@@ -1,5 +1,7 @@
 //! What servers answer to the suite's records.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value as Json;
 
 use crate::events::{Event, Stream};
@@ -8,6 +10,9 @@ use crate::run::inbox::Inbox;
 use crate::suite::Suite;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::mask::masked;
+
+/// Of a run that was interrupted, so long all of them together may take to answer: whoever has asked it to end waits for that.
+const AFTER_INTERRUPT: Duration = Duration::from_secs(5);
 
 /// An answer to a record.
 pub(super) struct Recorded {
@@ -48,15 +53,12 @@ pub(super) fn ask(
     let run = RunValues::from([("run_id", run_id)]);
     let records = suite.file.record.iter();
     let mut found = Vec::new();
+    let mut ends = None;
     for record in records.filter(|record| record.grows || !growing) {
         // These questions are short, and of an interrupted run they are asked as well.
-        let pause = &mut |time| {
-            if inbox.pause(time).is_err() {
-                std::thread::sleep(time);
-            }
-            Ok(())
-        };
-        let asked = Question::from(record).ask(suite, vars, &run, pause);
+        let mut pause = |time| wait(inbox, time, &mut ends);
+        let asked = pause(Duration::ZERO)
+            .and_then(|()| Question::from(record).ask(suite, vars, &run, &mut pause));
         let id = record.id.get_ref().clone();
         match asked {
             Ok(answer) => found.push(Recorded {
@@ -71,4 +73,48 @@ pub(super) fn ask(
         }
     }
     found
+}
+
+/// Passes the time. Once the run is interrupted that has an end, and whoever interrupts it again waits for nothing.
+fn wait(inbox: &mut Inbox, time: Duration, ends: &mut Option<Instant>) -> anyhow::Result<()> {
+    let until = Instant::now() + time;
+    while inbox.next(until).is_some() {}
+    let now = Instant::now();
+    match inbox.interrupts() {
+        0 => Ok(()),
+        1 if now < *ends.get_or_insert(now + AFTER_INTERRUPT) => Ok(()),
+        1 => anyhow::bail!(
+            "no answer within {} s after the run was interrupted",
+            AFTER_INTERRUPT.as_secs()
+        ),
+        _ => anyhow::bail!("the run was interrupted twice, so nobody waits for an answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::inbox::Message;
+
+    #[test]
+    fn whoever_interrupts_twice_waits_for_nothing() {
+        let mut inbox = Inbox::without_signals();
+        let mut ends = None;
+        let pause = |inbox: &mut Inbox, ends: &mut Option<Instant>| {
+            let waited = wait(inbox, Duration::ZERO, ends);
+            waited.map_err(|error| error.to_string())
+        };
+        assert_eq!(pause(&mut inbox, &mut ends), Ok(()));
+        assert_eq!(ends, None, "nobody is in a hurry");
+        let interrupt = |inbox: &Inbox| inbox.sender().send(Message::Interrupt).expect("sent");
+        interrupt(&inbox);
+        assert_eq!(pause(&mut inbox, &mut ends), Ok(()), "there is time left");
+        assert!(ends.is_some());
+        let mut over = Some(Instant::now());
+        let late = pause(&mut inbox, &mut over).expect_err("no time is left");
+        assert!(late.starts_with("no answer within 5 s"), "{late}");
+        interrupt(&inbox);
+        let twice = pause(&mut inbox, &mut ends).expect_err("it is over");
+        assert!(twice.contains("interrupted twice"), "{twice}");
+    }
 }

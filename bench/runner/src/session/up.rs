@@ -16,6 +16,7 @@ use super::{find, lock};
 use crate::events::{Event, Stream};
 use crate::evidence::{Folder, Invocation, resolved};
 use crate::plan::{Plan, PlannedRun};
+use crate::run::fixtures::{install::Installed, look};
 use crate::run::inbox::{Inbox, Message, Needs};
 use crate::run::logs;
 use crate::run::scratch::Scratch;
@@ -23,7 +24,7 @@ use crate::run::targets::Targets;
 use crate::suite::Suite;
 use crate::suite::vars::{RunValues, Vars};
 use crate::values::exit;
-use crate::values::mask::masked_address;
+use crate::values::mask::{masked, masked_address};
 use crate::values::text::shown;
 
 /// What was started, in the folder of the logs.
@@ -103,6 +104,9 @@ pub(crate) fn up(
     let timestamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let invocation = Invocation::create(&root, &format!("{FOLDER}{timestamp}"))?;
     let folder = invocation.shared();
+    // They read it when they start. A run beside them puts back what lay there, and installs it once more for its own.
+    look(suite, &vars)?;
+    let installed = Installed::all(suite, &vars)?;
     let program = run.under_test.program.as_deref();
     let targets = Targets::start(suite, run, program, &mut vars, &folder, &mut inbox)?;
     let ended = with(
@@ -121,6 +125,10 @@ pub(crate) fn up(
     let mut targets = targets;
     let health = targets.healthy();
     targets.stop(&folder);
+    if let Err(error) = installed.put_back() {
+        let text = masked(&format!("warning  {error:#}"));
+        stream.tell(Event::Finding { text });
+    }
     servers.end(&folder)?;
     if let Ended::ByItself = ended? {
         let why = health.err();

@@ -56,7 +56,7 @@ impl MonitorKind {
 }
 
 /// What a process monitor can pick of a process: percent of one processor, bytes, and numbers.
-pub(crate) const FIGURES: [&str; 5] = ["cpu", "rss", "threads", "fds", "connections"];
+pub(crate) const FIGURES: [&str; 6] = ["cpu", "rss", "private", "threads", "fds", "connections"];
 
 /// What a machine monitor can pick, each in percent of the time of all processors.
 pub(crate) const MACHINE: [&str; 3] = ["busy_percent", "steal_percent", "contention_percent"];

@@ -9,6 +9,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::evidence::{Folder, Invocation};
 use crate::plan::file::{Entry, PlanFile};
 use crate::plan::ladder::{End, Ladder, Outcome, Rung, Step};
+use crate::suite::faults::During;
+use crate::suite::gate::of_scenario;
+use crate::suite::over_time::Selector;
 use crate::suite::schema::{Class, File};
 use crate::verdict::gates::Verdict;
 use crate::verdict::judge::of_generator;
@@ -53,10 +56,20 @@ pub(crate) struct Run {
     /// Of its last attempt, below that of the plan.
     pub(crate) folder: String,
     pub(crate) verdict: String,
-    /// Iterations that k6 completed, a second; `null` if it said nothing.
-    pub(crate) iterations_per_second: Option<f64>,
+    /// What was achieved.
+    pub(crate) rates: Vec<Rate>,
     /// The objectives.
     pub(crate) gates: Vec<Objective>,
+}
+
+/// Iterations that were completed in a second.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rate {
+    /// The gate that looks at them, over the part of the run that counts. `null` where the suite has none: then they are k6's, of all
+    /// loads together and over the whole run, with `setup()` and warm-up.
+    pub(crate) gate: Option<String>,
+    pub(crate) per_second: f64,
 }
 
 /// An objective at a level.
@@ -155,6 +168,7 @@ impl Found {
         entries: &[&Entry],
         invocation: &Invocation,
     ) -> Self {
+        let rated = rated(file, scenario);
         let mut levels: BTreeMap<usize, Level> = BTreeMap::new();
         let mut names: BTreeMap<usize, String> = BTreeMap::new();
         for entry in entries {
@@ -175,7 +189,8 @@ impl Found {
                 continue;
             };
             if ladder.note(rung, outcome(file, &verdict)) {
-                level.runs.push(Run::read(folder, invocation, &verdict));
+                let run = Run::read(folder, invocation, &verdict, &rated);
+                level.runs.push(run);
             }
         }
         for level in levels.values_mut() {
@@ -262,17 +277,46 @@ impl Found {
     }
 }
 
+/// The gates of a scenario on the rate of its iterations.
+fn rated<'a>(file: &'a File, scenario: &'a str) -> Vec<&'a str> {
+    let rated = of_scenario(&file.gate, scenario).filter(|gate| {
+        let iterations = Selector::of(gate).is_ok_and(|of| of.metric == "iterations");
+        iterations && gate.stat.get_ref() == "rate" && During::of(gate).is_none()
+    });
+    rated.map(|gate| gate.id.get_ref().as_str()).collect()
+}
+
 impl Run {
-    fn read(folder: &Folder, invocation: &Invocation, verdict: &Json) -> Self {
+    /// `rated`: the gates on rates.
+    fn read(folder: &Folder, invocation: &Invocation, verdict: &Json, rated: &[&str]) -> Self {
         let below = folder.path().strip_prefix(invocation.path());
         let gates = verdict["gates"].as_array().into_iter().flatten();
         let slo = json!(Class::Slo);
+        let seen = gates.clone().filter_map(|gate| {
+            let id = gate["id"].as_str().filter(|id| rated.contains(id))?;
+            Some(Rate {
+                gate: Some(id.to_owned()),
+                per_second: gate["value"].as_f64()?,
+            })
+        });
+        let of_k6 = || {
+            let summary = folder.json("summary.json")?;
+            let per_second = statistic(&summary, "iterations", "rate")?;
+            Some(Rate {
+                gate: None,
+                per_second,
+            })
+        };
+        let rates = if rated.is_empty() {
+            of_k6().into_iter().collect()
+        } else {
+            seen.collect()
+        };
         let objectives = gates.filter(|gate| gate["class"] == slo && !gate["value"].is_null());
-        let summary = folder.json("summary.json").unwrap_or_default();
         Self {
             folder: below.unwrap_or(folder.path()).display().to_string(),
             verdict: verdict["verdict"].as_str().unwrap_or_default().to_owned(),
-            iterations_per_second: statistic(&summary, "iterations", "rate"),
+            rates,
             gates: objectives
                 .map(|gate| Objective {
                     id: gate["id"].as_str().unwrap_or_default().to_owned(),

@@ -1,13 +1,13 @@
 //! k6's thresholds beside gates: a harness may mirror gates for people who run it without the runner.
 //!
 //! k6 judges a threshold over the whole run, and a gate over time the part that counts. Where both say the same of the same metric, the
-//! gate's word counts, so that what was crossed before or after the window fails nothing.
+//! gate's word counts, so that what was crossed before or after the window fails nothing, and what a suite only watches neither.
 
 use serde_json::Value as Json;
 
 use crate::suite::gate::{limit, of_scenario};
 use crate::suite::over_time::source;
-use crate::suite::schema::{Class, File, GateTable, Op};
+use crate::suite::schema::{File, GateTable, Op};
 use crate::suite::vars::Vars;
 
 /// The crossed thresholds of a summary, as `METRIC: THRESHOLD`: those that a gate over time mirrors, and the others.
@@ -29,8 +29,7 @@ impl Crossed {
             let failed = thresholds.filter(|(_, told)| told["ok"] == false);
             for (text, _) in failed {
                 let mirrors = |gate: &&GateTable| {
-                    gate.class != Class::Watch
-                        && named(gate) == *metric
+                    named(gate) == *metric
                         && Some((gate.stat.get_ref().as_str(), gate.op)) == asked(text)
                         && limit(gate, vars).is_ok_and(|limit| Some(limit) == bound(text))
                 };
@@ -105,7 +104,7 @@ mod tests {
             } },
             "ok{kind:chat}": { "thresholds": { "rate==1": failed } },
             "ok": { "thresholds": { "rate==1": failed } },
-            "seen": { "thresholds": { "count>1": failed } },
+            "seen": { "thresholds": { "count>1": failed, "count>2": failed } },
             "none": {},
         } });
         let crossed = Crossed::read(&summary, &suite.file, "smoke", &Vars::default());
@@ -114,8 +113,10 @@ mod tests {
             [
                 "wait: p(95)<100",
                 "wait: p(95) < 100.0",
-                "ok{kind:chat}: rate==1"
-            ]
+                "ok{kind:chat}: rate==1",
+                "seen: count>1"
+            ],
+            "one that is only watched misses nothing"
         );
         assert_eq!(
             crossed.alone,
@@ -124,7 +125,7 @@ mod tests {
                 "wait: p(99)<100",
                 "wait: p(95)<90",
                 "ok: rate==1",
-                "seen: count>1"
+                "seen: count>2"
             ]
         );
     }

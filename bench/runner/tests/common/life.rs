@@ -164,10 +164,7 @@ pub(crate) fn verb_in(place: &super::Place, arguments: &[&str]) -> (i32, String)
 }
 
 /// Ends what a test began in the background, where the test fails before it does.
-pub(crate) struct Stops<'a>(
-    pub(crate) &'a super::Place,
-    pub(crate) &'static [&'static str],
-);
+pub(crate) struct Stops<'a>(pub(crate) &'a super::Place, pub(crate) &'a [&'a str]);
 
 impl Drop for Stops<'_> {
     fn drop(&mut self) {

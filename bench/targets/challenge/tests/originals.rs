@@ -169,6 +169,41 @@ async fn initialization_alone_is_new_once() {
     }
 }
 
+/// The mixed smoke: initialize, list and switch a goal on beside events, each with its answer, and none of them in another's way.
+#[tokio::test]
+async fn a_mixed_smoke_is_answered_beside_events() {
+    let system = System::start().await;
+    let events = Events::of(&system.handler).await;
+    let api = async {
+        for number in 1..=10 {
+            let user = format!("user-{number:06}");
+            let ask = async |method: Method, path: &str, body: Option<&str>| {
+                let path = format!("{CHALLENGES}{path}");
+                let (status, answer) = system.service.says(method, &path, &user, body).await;
+                assert_eq!(status, 200, "{path}: {answer}");
+                answer
+            };
+            let made = ask(Method::POST, "/initialize", Some("{}")).await;
+            assert_eq!(made["assignedGoals"].as_array().map(Vec::len), Some(500));
+            let list = ask(Method::GET, "", None).await;
+            assert_eq!(list["challenges"].as_array().map(Vec::len), Some(10));
+            let path = "/challenge-001/goals/challenge-001-goal-01/active";
+            let set = ask(Method::PUT, path, Some(r#"{"is_active":true}"#)).await;
+            assert_eq!(set["isActive"], true, "{set}");
+        }
+    };
+    let load = async {
+        for iteration in 0..200 {
+            assert_eq!(event(&events, iteration).await, Code::Ok);
+        }
+    };
+    tokio::join!(api, load);
+    system.settled().await;
+    let active = "SELECT count(*) FROM user_goal_progress WHERE is_active AND goal_id = 'challenge-001-goal-01'";
+    assert!(system.database.number(active).await >= 10);
+    assert_eq!(system.handler.counter("flushFailures").await, 0);
+}
+
 /// A session: initialize, browse, select in both ways, switch one off, look again, claim.
 #[tokio::test]
 async fn a_realistic_session_finds_every_address() {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use target_kit::test_postgres::Database;
@@ -256,5 +257,84 @@ async fn a_setting_of_the_wrong_kind_is_refused() {
             .contains("TARGET_RPS must be a whole number of at least 1"),
         "{}",
         run.output
+    );
+}
+
+/// A line of CSV at once, with as many values as names, and the password where nobody reads it.
+#[tokio::test]
+async fn the_database_is_watched_by_lines_of_csv() {
+    let database = Database::start().await;
+    let _service = Target::service(&database, &[]);
+    database.run("CREATE EXTENSION pg_stat_statements").await;
+    database
+        .number("SELECT count(*) FROM user_goal_progress")
+        .await;
+    // The server asks nobody for it.
+    let url = database.url.replace("postgres@", "postgres:se%20cret@");
+    assert_ne!(url, database.url);
+    let mut command = Command::new(root().join("js/m2/monitor_db.sh"));
+    command
+        .arg("-")
+        .env("DATABASE_URL", &url)
+        .stdout(Stdio::piped());
+    let read = move || {
+        let mut child = command.spawn().expect("it starts");
+        let output = child.stdout.take().expect("output is piped");
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let lines = [lines.next(), lines.next()].map(Option::unwrap_or_default);
+        // The script has become psql.
+        let of = format!("/proc/{}/", child.id());
+        let arguments = std::fs::read(format!("{of}cmdline")).unwrap_or_default();
+        let environment = std::fs::read(format!("{of}environ")).unwrap_or_default();
+        child.kill().expect("a signal");
+        child.wait().expect("its end");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (lines, text(arguments), text(environment))
+    };
+    let ([head, line], arguments, environment) = tokio::task::spawn_blocking(read)
+        .await
+        .expect("it was waited for");
+    assert_eq!(
+        head,
+        "time,active,idle,idle_in_transaction,waiting_for_locks,calls,total_ms,mean_ms"
+    );
+    let values: Vec<&str> = line.split(',').collect();
+    assert_eq!(values.len(), 8, "{line}");
+    assert!(
+        values[0].starts_with("20") && values[0].ends_with('Z'),
+        "{line}"
+    );
+    let number = |place: usize| values[place].parse::<f64>().expect("a number");
+    assert!((1..8).all(|place| number(place) >= 0.0), "{line}");
+    assert!(number(5) >= 1.0, "the table was asked: {line}");
+    assert!(
+        arguments.contains("psql") && !arguments.contains("cret"),
+        "{arguments}"
+    );
+    assert!(environment.contains("PGPASSWORD=se cret"));
+}
+
+/// What it is not told it asks for, and changes nothing.
+#[test]
+fn watching_the_database_needs_a_file_and_an_address() {
+    let says = |arguments: &[&str], database: Option<&str>| {
+        let mut command = Command::new(root().join("js/m2/monitor_db.sh"));
+        command.args(arguments).env_remove("DATABASE_URL");
+        command.envs(database.map(|url| ("DATABASE_URL", url)));
+        let output = command.output().expect("it runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, text) = says(&[], Some("postgres://postgres@127.0.0.1/challenge_db"));
+    assert!(
+        code == Some(2) && text.contains("received nothing"),
+        "{text}"
+    );
+    let (code, text) = says(&["-"], None);
+    assert!(
+        code == Some(2) && text.contains("DATABASE_URL is missing"),
+        "{text}"
     );
 }

@@ -388,6 +388,11 @@ pub(super) fn look(id: u32) -> Option<(u64, Map<String, Json>)> {
     let stat = process.stat().ok()?;
     let mut figures = Map::new();
     figures.insert("rss".to_owned(), (stat.rss * procfs::page_size()).into());
+    // Memory that several processes share counts once for each of them in `rss`, so that of many it says little.
+    if let Ok(pages) = process.statm() {
+        let private = pages.resident.saturating_sub(pages.shared);
+        figures.insert("private".to_owned(), (private * procfs::page_size()).into());
+    }
     figures.insert("threads".to_owned(), stat.num_threads.into());
     // Another user's process hides its descriptors.
     if let Ok(descriptors) = process.fd() {

@@ -71,7 +71,13 @@ impl DatabaseArgs {
                 .password(&self.db_password),
         };
         let options = options.ssl_mode(PgSslMode::Disable);
-        Ok(Reach(options.application_name(program)))
+        // Who gave a name in the address wants to find that one.
+        let named = options.get_application_name().is_some();
+        Ok(Reach(if named {
+            options
+        } else {
+            options.application_name(program)
+        }))
     }
 }
 
