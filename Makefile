@@ -58,7 +58,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf control-series container $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf perf-peers control-series container first-minute $(SUITE_RUNS)
 
 # A Prometheus, for what watches runs.
 WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
@@ -250,6 +250,13 @@ container: ## Build the container fw-k6 without a daemon, and run the chat suite
 	$(call say,building and trying the container)
 	@scripts/ensure-tools.sh node cargo go
 	@node --test --test-reporter=spec js/test/container/*.test.mjs
+
+# What it makes stays below .cache/first-minute.
+.PHONY: first-minute
+first-minute: build ## Time the way to the first rendezvous and to evidence, in systems of debootstrap: the archive alone, and stock xk6
+	$(call say,timing the first minute in systems that have nothing else)
+	@scripts/ensure-tools.sh cargo go git
+	@scripts/first-minute.sh
 
 .PHONY: fault-runs
 fault-runs: ## Run 2,000 randomised faults on Redis 6.2 and the one at hand: RUNS=2000 SEED=1
