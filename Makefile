@@ -296,6 +296,24 @@ fuzz: ## Fuzz the C ABI with any handles, lengths and bytes for FUZZ_SECONDS=60 
 	@[[ -x .cache/cargo-fuzz/bin/cargo-fuzz ]] || cargo install --quiet --locked --root .cache/cargo-fuzz cargo-fuzz
 	@cd rust-core/ffi && RUSTUP_TOOLCHAIN=nightly CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
 
+# --- Elsewhere
+
+# What is checked compiles there; nothing of it is run.
+ELSEWHERE_RUST := x86_64-unknown-linux-musl aarch64-unknown-linux-musl aarch64-unknown-linux-gnu x86_64-apple-darwin aarch64-apple-darwin
+ELSEWHERE_GO := darwin/amd64 darwin/arm64 linux/arm64 linux/386
+
+.PHONY: check-elsewhere
+check-elsewhere: ## Check that the core compiles for macOS, musl and arm64, and the Go module without cgo there
+	@scripts/ensure-tools.sh cargo go
+	@scripts/check-elsewhere.sh "$(ELSEWHERE_RUST)" "$(ELSEWHERE_GO)"
+
+.PHONY: next-k6
+next-k6: $(XK6) $(CORE) ## Build with another k6 than the pinned one and run the examples of one process: K6=latest
+	$(call say,building with k6 $(or $(K6),latest))
+	@$(XK6) build $(or $(K6),latest) --with ./xk6-barrier --output k6-next
+	@./k6-next x barrier version
+	@for script in first failures phases quorum late leave; do ./k6-next run --quiet js/examples/barrier-$$script.js >/dev/null || exit 1; done
+
 # --- Release
 
 .PHONY: release

@@ -75,6 +75,34 @@ test('the README can be read in a minute or two', () => {
   assert.ok(readText('README.md').split('\n').length <= 150);
 });
 
+test('each figure of the README is one of performance.md', () => {
+  const measured = readText('docs/performance.md').replaceAll(',', '');
+  const rows = section(readText('README.md'), 'How fast it is').split('\n').filter((line) => /^\| (?!What|-)/.test(line) && !/^\|[-|]+\|$/.test(line));
+  assert.ok(rows.length >= 4);
+  const amiss = [];
+  for (const row of rows) {
+    const figures = row.replaceAll(/`[^`]*`/g, '').replaceAll(',', '').match(/\d+(?:\.\d+)?/g) ?? [];
+    assert.ok(figures.length > 0, row);
+    for (const figure of figures) {
+      if (!new RegExp(`(?<![\\d.])${figure.replace('.', '\\.')}(?![\\d.]*\\d)`).test(measured)) amiss.push(`${figure}: ${row}`);
+    }
+  }
+  assert.deepEqual(amiss, []);
+});
+
+test('the dashboard of barriers shows metrics that there are', () => {
+  const documented = matches(section(readText('docs/reference/barrier.md'), 'Metrics'), /^\| `([a-z_]+)` \|/gm);
+  const shown = sorted(matches(readText('bench/monitoring/dashboards/barrier.json'), /\bk6_(barrier_[a-z_]+?)(?:_total|_p50|_p99|_max)\b/g));
+  assert.deepEqual(shown.filter((name) => !documented.includes(name)), []);
+  assert.ok(shown.length >= 5, shown.join(' '));
+});
+
+test('the oldest C library of an archive is the one that pages name', () => {
+  const [oldest] = matches(readText('scripts/archive.sh'), /^oldest_glibc=(\S+)$/gm);
+  assert.match(readText('docs/how-to/install.md'), new RegExp(`glibc ${oldest.replace('.', '\\.')} or later`));
+  assert.match(readText('docs/reference/support.md'), new RegExp(`\\| glibc ${oldest.replace('.', '\\.')}, amd64 \\|`));
+});
+
 test('the reference of the harness has every variable and every metric', () => {
   const reference = readText('docs/reference/harness.md');
   const variables = matches(section(reference, 'Environment variables'), /^\| ([^|]+) \|/gm).flatMap((cell) => matches(cell, /`([A-Z0-9_]+)`/g));
