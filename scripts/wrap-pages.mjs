@@ -15,7 +15,7 @@ export const WIDTH = 120;
 const FENCE = /^\s*(```|~~~)/;
 const ITEM = /^(\s*)((?:[-*+]|\d+[.)]) +)(.*)$/;
 /** What is a block of its own, line by line. */
-const WHOLE = /^\s*(?:$|\||#|<|>|\[[^\]]+\]: |!\[[^\]]*\]\([^)]*\)$|-{3,}$|={3,}$)/;
+const WHOLE = /^\s*(?:$|\||#|<|>|\[[^\]]+\]: |\[?!\[.*\)$|-{3,}$|={3,}$)/;
 
 /** Words that may stand at the end of a line: a span of code is one, and so is what would begin another block at the start of a line. */
 export function wordsOf(text) {
