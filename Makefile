@@ -388,14 +388,17 @@ header: ## Generate the C header of the core
 	@scripts/header.sh
 
 .PHONY: fmt
-fmt: ## Format Rust and Go
+fmt: ## Format Rust and Go, and wrap the pages
 	@cargo fmt --all
+	@scripts/ensure-tools.sh node
+	@scripts/wrap-pages.mjs
 	@gofmt -w tools xk6-barrier bench/targets/phases/suite
 
 .PHONY: clean
 clean: ## Remove what was built, but not evidence
 	@scripts/container.sh remove
-	@rm -rf bin k6 k6.new .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
+	@scripts/first-minute.sh remove
+	@rm -rf bin k6 k6.new k6-next .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
 	@cargo clean --quiet
 
 # For .ci/run and the workflow.

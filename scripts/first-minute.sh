@@ -5,6 +5,7 @@
 #
 #   archive   a system made by debootstrap with nothing but the release archive: without a network, without root, without a compiler
 #   xk6       one with gcc, git, Go and stock xk6 besides, which builds k6 from the tag of a git repository; the archive's runner uses it
+#   remove    takes away what earlier calls made
 #
 # What is tried is made of this tree: `make k6 binaries` must have been run. The systems stay below .cache/first-minute; the seconds
 # are printed and kept there in times.txt. Mounting a system needs root; others need sudo without a password.
@@ -27,6 +28,10 @@ fail() {
   exit 1
 }
 
+if [[ ${1-} == remove ]]; then
+  [[ ! -e $home ]] || rm -rf "$home" 2>/dev/null || sudo --non-interactive rm -rf "$home"
+  exit
+fi
 (($#)) || set -- archive xk6
 for trial in "$@"; do
   [[ $trial == archive || $trial == xk6 ]] || fail "\"$trial\" cannot be tried; what can is: archive, xk6"

@@ -63,6 +63,11 @@ test('files and targets of make that pages name exist', () => {
       if (place && !tag && !FILES.some((known) => known === place || known.startsWith(`${place}/`))) {
         amiss.push(`${path}: ${code}`);
       }
+      // Of the Go module, and of the core, pages leave the beginning out.
+      const source = /^(?:barrier|internal|sse|hdrlog|operator|src)\/[\w./-]+\.(?:go|rs|lua)$/.exec(code)?.[0];
+      if (source && !FILES.some((known) => known.endsWith(`/${source}`))) {
+        amiss.push(`${path}: ${code}`);
+      }
       const target = /^make ([a-z][a-z0-9-]*)/.exec(code)?.[1];
       if (target && !targets.includes(target)) {
         amiss.push(`${path}: ${code}`);
