@@ -107,7 +107,8 @@ func TestADoctorLooksAtAllItMayWithTheRulesThatABarrierNeeds(t *testing.T) {
 
 func TestADoctorHasAMendOfItsOwnForEachFaultOfAStore(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "--requirepass", "geheim")
+	server := redistest.Start(t)
+	require.NoError(t, server.Do(t.Context(), "CONFIG", "SET", "requirepass", "geheim").Err())
 	for _, c := range []struct{ url, mend string }{
 		{server.URL(), "redis://USER:PASSWORD@HOST:PORT"},
 		{strings.Replace(server.URL(), "redis://", "redis://:wrong@", 1), "redis://USER:PASSWORD@HOST:PORT"},
