@@ -246,7 +246,7 @@ $(SUITE_RUNS): suite-%:
 
 # Its images stay below .cache/container, for `scripts/container.sh run`.
 .PHONY: container
-container: ## Build the container fw-k6 without a daemon, and run the chat suite in it with 200 users for a minute
+container: build ## Build the container fw-k6 without a daemon, and run in it the smoke scenario, and the chat suite for a minute
 	$(call say,building and trying the container)
 	@scripts/ensure-tools.sh node cargo go
 	@node --test --test-reporter=spec js/test/container/*.test.mjs

@@ -10,6 +10,7 @@
 # What is tried is made of this tree: `make k6 binaries` must have been run. The systems stay below .cache/first-minute; the seconds
 # are printed and kept there in times.txt. Mounting a system needs root; others need sudo without a password.
 #
+# FIRST_MINUTE_ARCHIVE          an archive that is there already, its checksum beside it, in place of one made of this tree
 # DEBIAN_MIRROR, DEBIAN_SUITE   where the system comes from, by default http://deb.debian.org/debian and bookworm
 # DEBIAN_KEYRING                the keys that sign it, by default those of Debian
 set -euo pipefail
@@ -107,6 +108,19 @@ expect() {
   "$@" >printed.txt 2>&1 || { cat printed.txt; echo "failed: $*"; exit 1; }
   grep --quiet --extended-regexp "$pattern" printed.txt || { cat printed.txt; echo "nothing like \"$pattern\": $*"; exit 1; }
 }
+# A run with complete evidence. On a machine that others keep busy it may count for nothing by that alone; then it says so.
+measured() {
+  local code=0 broken
+  bin/barrier-bench run waiting-room --scenario smoke >printed.txt 2>&1 || code=$?
+  broken=$(grep --extended-regexp '^ {9}[a-z0-9-]+: ' printed.txt | grep --invert-match '^ *generator-health: the machine' || true)
+  kept=$(find evidence -name verdict.json | wc -l)
+  if [[ -n $broken || $kept != 2 ]]; then
+    cat printed.txt
+    echo "failed: the run has $kept of 2 verdicts, and these gates broke: ${broken:-none}"
+    exit 1
+  fi
+  ((code == 0)) || echo '          (the machine was too busy for the figures to count)'
+}
 export K6_NO_USAGE_REPORT=true
 STEPS
 }
@@ -124,10 +138,8 @@ mark 'the archive is checked and unpacked'
 expect 'barrier_arrivals\S*: 10 ' "$archive/k6" run --quiet "$archive/js/examples/barrier-first.js"
 mark 'the first rendezvous: ten users have met'
 cd "$archive"
-expect 'verdict +PASS' bin/barrier-bench run waiting-room --scenario smoke
-kept=$(grep --recursive --files-with-matches --include=verdict.json '"PASS"' evidence | wc -l)
+measured
 cd
-[[ $kept == 2 ]] || { cat printed.txt; echo "$kept runs passed, it should be 2"; exit 1; }
 mark 'a run with evidence: two variants of a waiting room, a Redis of its own'
 cd "$archive"
 expect "private Redis from .*/bin/redis-server" bin/barrier-bench doctor waiting-room --scenario smoke
@@ -168,7 +180,7 @@ tar xf k6-barrier-*.tar.gz
 cd k6-barrier-*/
 rm k6
 export K6_BIN=$HOME/k6
-expect 'verdict +PASS' bin/barrier-bench run waiting-room --scenario smoke
+measured
 cd
 mark 'a run with evidence: that k6 with the runner of the archive'
 STEPS
@@ -178,7 +190,12 @@ STEPS
 mkdir -p "$home"
 "${as_root[@]}" rm -rf "$home/release" "$home/user"
 mkdir -p "$home/user"
-scripts/archive.sh --trial "$version" "$home/release"
+if [[ -n ${FIRST_MINUTE_ARCHIVE-} ]]; then
+  mkdir "$home/release"
+  cp "$FIRST_MINUTE_ARCHIVE" "$FIRST_MINUTE_ARCHIVE.sha256" "$home/release"
+else
+  scripts/archive.sh --trial "$version" "$home/release"
+fi
 : >"$home/times.txt"
 for trial in "$@"; do
   case $trial in
