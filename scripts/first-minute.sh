@@ -112,7 +112,7 @@ expect() {
 measured() {
   local code=0 broken
   bin/barrier-bench run waiting-room --scenario smoke >printed.txt 2>&1 || code=$?
-  broken=$(grep --extended-regexp '^ {9}[a-z0-9-]+: ' printed.txt | grep --invert-match '^ *generator-health: the machine' || true)
+  broken=$(sed -n '/^gates /,/^folder /p' printed.txt | grep --extended-regexp '^ {9}[a-z0-9-]+: ' | grep --invert-match '^ *generator-health: the machine' || true)
   kept=$(find evidence -name verdict.json | wc -l)
   if [[ -n $broken || $kept != 2 ]]; then
     cat printed.txt
