@@ -13,16 +13,20 @@
  * meanwhile, as in a run; afterwards each event has the status that it had, also where the probe is interrupted. Only the
  * texts OPEN and CLOSED are a status: an event whose status is anything else, or cannot be known, is left as it is, and where
  * it is open the user may be let in. Who waited leaves again, by `withdraw` or else by `leave`. Nothing else is deleted.
+ *
+ * Nobody acts with the cookies of somebody else: k6 gives each iteration a jar of its own, and each is the act of one person.
  */
 
 import http from 'k6/http';
 import { sleep } from 'k6';
+import { Counter, Trend } from 'k6/metrics';
 import { QueueCounter } from 'k6/x/barrier';
 
 import { timesOf, whyImpossible } from './lib/plan.js';
 import * as pure from './lib/pure.js';
-import { openQueues } from './lib/queues.js';
+import { queuesOf } from './lib/queues.js';
 import { accountsOf, readConfig } from './lib/settings.js';
+import { redisOf, seatsByGet } from './lib/trial.js';
 
 /** Of a login. One that fails now and then is no reason to refuse a run, which tries more often. */
 const ATTEMPTS = 2;
@@ -30,6 +34,8 @@ const ATTEMPTS = 2;
 const JOIN_LIMIT_MS = 15000;
 /** Pause after a status change, s, as in a run. */
 const PAUSE = 0.5;
+/** More iterations than any trial has acts; those after its end do nothing. */
+const ACTS = 40;
 
 /** What the user's `wait` is left by once the user is in the queue. */
 const ENOUGH = new Error('the user is in the queue');
@@ -42,8 +48,10 @@ let config;
 let system;
 /** @type {{ email: string, password: string }[] | undefined} */
 let accounts;
-/** @type {ReturnType<typeof openQueues>} what the waiting room has in Redis */
+/** @type {ReturnType<ReturnType<typeof queuesOf>>} what the waiting room has in Redis */
 let room;
+/** @type {ReturnType<typeof redisOf>} what stands there */
+let inRedis;
 try {
   config = readConfig(__ENV, (path) => open(path));
   accounts = config.usersCsv === '' ? undefined : accountsOf(open(config.usersCsv), config.vus);
@@ -52,14 +60,25 @@ try {
   if (why !== '') {
     throw new Error(why);
   }
-  room = openQueues(config);
+  room = queuesOf({ sleep, Counter, Trend, QueueCounter, errorText: pure.errorText })(config);
+  inRedis = redisOf(config, room.keys);
 } catch (error) {
   wrong = error;
 }
 
+if (config?.lean) {
+  pure.letGo(globalThis, http); // as in a run: what a system of one's own misses then is found out now
+}
+
 /** What setup and teardown of a run may take is enough for those of its trial. */
 const adminLimit = config && `${timesOf(config).adminS}s`;
-export const options = { vus: 1, iterations: 1, noVUConnectionReuse: true, setupTimeout: adminLimit, teardownTimeout: adminLimit };
+export const options = {
+  vus: 1,
+  iterations: ACTS,
+  noVUConnectionReuse: true,
+  setupTimeout: adminLimit,
+  teardownTimeout: adminLimit,
+};
 
 /** The event that the first user waits for. */
 const trialEvent = () => pure.eventOf(config, 1);
@@ -88,30 +107,51 @@ export function setup() {
   return statuses;
 }
 
+/** @type {Generator<void, void, void> | undefined} what is left to try */
+let trial;
+
 /** @param {Statuses} statuses */
 export default function (statuses) {
+  trial ??= acts(statuses);
+  trial.next();
+}
+
+/**
+ * The trial. What follows a `yield` is the next iteration: it is somebody else who acts, and logs in first.
+ *
+ * @param {Statuses} statuses
+ * @returns {Generator<void, void, void>}
+ */
+function* acts(statuses) {
   if (wrong !== undefined) {
     tell('settings', pure.errorText(wrong), 'put right the setting, or the file that it names');
     return;
   }
   const admin = tryAdmin();
-  const user = tryUsers();
   const seats = tryEvents(admin, statuses);
+  yield;
+  const others = yield* tryOthers();
+  if (!others.goOn) {
+    return;
+  }
   const eventId = trialEvent();
-  if (user === undefined) {
-    return;
-  }
   // Whoever is promoted takes a slot, and gives it back later than the run that follows can wait.
-  if (statuses.known[eventId] === 'OPEN' && !closed(admin, eventId)) {
+  let mayWait = true;
+  if (statuses.known[eventId] === 'OPEN') {
+    mayWait = admin !== undefined && closed(eventId); // without an admin, that is told already
+    yield;
+  }
+  const user = tryFirst(others.told);
+  if (user === undefined || !mayWait) {
     return;
   }
-  const slotsBefore = slotsOf(eventId);
-  const indexBefore = lastIndexOf(eventId);
+  const slotsBefore = inRedis.slotsOf(eventId);
+  const indexBefore = inRedis.lastIndexOf(eventId);
   const { joined, promoted } = tryStream(user, eventId, indexBefore);
   if (!joined) {
     return;
   }
-  if (room.ownSystem && indexBefore !== undefined && lastIndexOf(eventId) === indexBefore) {
+  if (room.ownSystem && indexBefore !== undefined && inRedis.lastIndexOf(eventId) === indexBefore) {
     notOfThisRoom(`the first user joined the queue of event ${eventId}, and ${room.keys.index}[${eventId}] there is what it was`);
     return;
   }
@@ -139,14 +179,11 @@ export function teardown(statuses) {
 /**
  * Closes an event that is OPEN, so that nobody is let in meanwhile. Where that fails, it says so, and nobody is to wait there.
  *
- * @param {any} admin session
  * @param {string} eventId
  */
-function closed(admin, eventId) {
-  if (admin === undefined) {
-    return false; // that is told already
-  }
-  const why = failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
+function closed(eventId) {
+  const { session: admin, why: refused } = logIn(adminAccount());
+  const why = refused || failureOf(() => system.setEventStatus(config, admin, eventId, 'CLOSED'));
   if (why !== '') {
     const mend = `give ${config.adminEmail} the role MANAGER or ADMIN`;
     tell('stream', `nobody waited for event ${eventId}, which is OPEN and cannot be set to CLOSED: ${why}`, mend);
@@ -185,20 +222,27 @@ function tryAdmin() {
   return undefined;
 }
 
-/** The session of the first user. The last one is tried too; where only that one fails, it is found out how many can. */
-function tryUsers() {
+/**
+ * Tries the last user, and where that one fails the others: whether nobody logs in, or how many do.
+ *
+ * @returns {Generator<void, { goOn: boolean, told: boolean }, void>} whether the first user may be able to log in, and whether all
+ *   there is to say of the users has been said
+ */
+function* tryOthers() {
   const users = config.vus;
-  const first = logIn(accountOf(1));
-  const where = config.usersCsv === '' ? 'the right LOGIN_PASSWORD and LOGIN_EMAIL_DOMAIN' : `in ${config.usersCsv} accounts that exist`;
-  if (first.why !== '') {
-    tell('users', `the first user, ${accountOf(1).email}, cannot log in: ${first.why}`, `give ${where}, or make the accounts`);
-    return undefined;
+  if (users === 1) {
+    return { goOn: true, told: false };
   }
-  const last = users > 1 ? logIn(accountOf(users)) : first;
+  const last = logIn(accountOf(users));
+  yield;
   if (last.why === '') {
-    tell('users', users > 1 ? `the first and the last of ${users} users log in` : 'the user logs in');
-    return first.session;
+    return { goOn: true, told: false };
   }
+  // What nobody can needs no search for the last one who can.
+  if (tryFirst(true) === undefined) {
+    return { goOn: false, told: true };
+  }
+  yield;
   let can = 1;
   let cannot = users;
   let silent = last.isSilent ? users : 0;
@@ -206,6 +250,7 @@ function tryUsers() {
   while (cannot - can > 1 && silent === 0) {
     const middle = Math.floor((can + cannot) / 2);
     const { why, isSilent } = logIn(accountOf(middle), 1);
+    yield;
     if (isSilent) {
       silent = middle;
     } else if (why === '') {
@@ -217,15 +262,39 @@ function tryUsers() {
   if (silent > 0) {
     const which = silent === users ? '' : `; how many can was not found out, since ${accountOf(silent).email} got no answer`;
     const seen = `the last of ${users} users, ${accountOf(users).email}, cannot log in: ${last.why}${which}`;
-    tell('users', seen, `see why logins are not answered within LOGIN_TIMEOUT_MS=${config.loginTimeoutMs}, and give ${where}`);
-    return first.session;
+    tell('users', seen, `see why logins are not answered within LOGIN_TIMEOUT_MS=${config.loginTimeoutMs}, and give ${rightAccounts()}`);
+  } else {
+    tell(
+      'users',
+      `of ${users} users only the first ${can} can log in; the last, ${accountOf(users).email}: ${last.why}`,
+      `make the accounts from ${accountOf(cannot).email} on, with the password of the others, or run with VUS=${can} at most`,
+    );
   }
-  tell(
-    'users',
-    `of ${users} users only the first ${can} can log in; the last, ${accountOf(users).email}: ${last.why}`,
-    `make the accounts from ${accountOf(cannot).email} on, with the password of the others, or run with VUS=${can} at most`,
-  );
-  return first.session;
+  return { goOn: true, told: true };
+}
+
+/**
+ * The session of the first user, if that one logs in.
+ *
+ * @param {boolean} told whether it is known what the users can
+ */
+function tryFirst(told) {
+  const users = config.vus;
+  const { session, why } = logIn(accountOf(1));
+  if (why !== '') {
+    const mend = `give ${rightAccounts()}, or make the accounts`;
+    tell('users', `the first user, ${accountOf(1).email}, cannot log in: ${why}`, mend);
+    return undefined;
+  }
+  if (!told) {
+    tell('users', users > 1 ? `the first and the last of ${users} users log in` : 'the user logs in');
+  }
+  return session;
+}
+
+/** What is to be given where users do not log in. */
+function rightAccounts() {
+  return config.usersCsv === '' ? 'the right LOGIN_PASSWORD and LOGIN_EMAIL_DOMAIN' : `in ${config.usersCsv} accounts that exist`;
 }
 
 /**
@@ -295,7 +364,7 @@ function tryEvents(admin, statuses) {
     tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
   }
   for (const eventId of config.eventIds) {
-    const waiting = Number(asked('HLEN', room.keys.userIds(eventId)) ?? 0);
+    const waiting = Number(inRedis.asked('HLEN', room.keys.userIds(eventId)) ?? 0);
     if (waiting > 0) {
       const mend = 'a run deletes what is left over in its queues: make sure that nobody else uses this event';
       know('queues', `${waiting === 1 ? '1 user is' : `${waiting} users are`} in the queue of event ${eventId}`, mend);
@@ -313,8 +382,8 @@ function tryEvents(admin, statuses) {
  * @returns {{ joined: boolean, promoted: boolean }}
  */
 function tryStream(user, eventId, indexBefore) {
-  const queue = asked('TYPE', room.keys.waiting(eventId)) ?? 'none';
-  const queued = queue !== 'none' || Number(asked('HLEN', room.keys.userIds(eventId)) ?? 0) > 0;
+  const queue = inRedis.asked('TYPE', room.keys.waiting(eventId)) ?? 'none';
+  const queued = queue !== 'none' || Number(inRedis.asked('HLEN', room.keys.userIds(eventId)) ?? 0) > 0;
   const seen = { joined: false, promoted: false };
   const end = (promoted = false) => {
     seen.joined = true;
@@ -328,7 +397,7 @@ function tryStream(user, eventId, indexBefore) {
     const text = `the first user cannot wait for event ${eventId}: ${why || 'no message came'}`;
     // A run cleans before it begins. What is left over explains that this user is in the queue already, or that a broker which
     // got as far as the queue found one of another type there; it explains no broker that does not get there.
-    if (queued && (/\bstatus 409\b/.test(why) || (lastIndexOf(eventId) ?? 0) > (indexBefore ?? 0))) {
+    if (queued && (/\bstatus 409\b/.test(why) || (inRedis.lastIndexOf(eventId) ?? 0) > (indexBefore ?? 0))) {
       know('stream', text, 'somebody is in that queue, perhaps this very user: try again when a run or `barrier-bench clean` has emptied it');
     } else {
       const needs = 'users need the role that may wait (USER), streams a broker that is alive, and SYSTEM is to be of its kind';
@@ -388,7 +457,7 @@ function trySlots(eventId, before, promoted, seats) {
     return; // the run presets them
   }
   const expected = config.slots;
-  const after = slotsOf(eventId);
+  const after = inRedis.slotsOf(eventId);
   const mend = (/** @type {number} */ number) =>
     `give SEATS=${number}: the time limits of a run are computed from it; or give the events ${expected} seats`;
   if (!(expected > 0)) {
@@ -463,7 +532,7 @@ function statusOf(admin, eventId) {
     instead = why === '' ? `eventStatus returned ${JSON.stringify(told)}` : `eventStatus failed: ${why}`;
   } else if (room.ownSystem) {
     const none = '';
-    told = asked('HGET', 'event_statuses', eventId, none);
+    told = inRedis.asked('HGET', 'event_statuses', eventId, none);
     const other = `event_statuses says ${JSON.stringify(told)}`;
     instead = told === undefined ? 'event_statuses could not be read' : told === none ? NO_STATUS : other;
   } else {
@@ -505,53 +574,3 @@ function logIn(account, attempts = ATTEMPTS) {
  * @param {string} [password] that it was given
  */
 const failureOf = (call, password = config.loginPassword) => pure.failureOf(call, [password, config.adminPassword]);
-
-/**
- * The answer of Redis, or nothing where there is none, or where a user of Redis may not ask for it.
- *
- * @param {'HGET' | 'HLEN' | 'TYPE'} command
- * @param {string} key
- * @param {string} [field]
- * @param {string} [absent] what stands for an answer that nothing is there
- */
-function asked(command, key, field, absent) {
-  try {
-    const redis = new QueueCounter({ redis: config.redisUrl, tls: config.redisTls, keys: [key], timeout: '2s' });
-    return redis.command(command, key, ...(field === undefined ? [] : [field])) ?? absent;
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * The last index that was given out in an event, nothing where Redis does not say.
- *
- * @param {string} eventId
- */
-function lastIndexOf(eventId) {
-  const index = asked('HGET', room.keys.index, eventId, '0');
-  return index === undefined ? undefined : Number(index);
-}
-
-/** @param {string} eventId */
-function slotsOf(eventId) {
-  const slots = asked('HGET', room.keys.slots, eventId);
-  return slots === undefined ? undefined : Number(slots);
-}
-
-/**
- * The seats of an event as the waiting rooms that come with the harness tell them.
- *
- * @param {any} settings
- * @param {any} session
- * @param {string} eventId
- */
-function seatsByGet(settings, session, eventId) {
-  const url = `${settings.baseUrl}/api/v1/events/${encodeURIComponent(eventId)}`;
-  const params = { headers: session ?? {}, timeout: settings.eventTimeoutMs, throw: true };
-  const answer = http.get(url, /** @type {any} */ (params));
-  if (answer.status !== 200) {
-    throw new Error(pure.answerText(answer));
-  }
-  return Number(/** @type {any} */ (answer.json('data.seatCount')));
-}

@@ -22,7 +22,7 @@ import { Counter, Trend } from 'k6/metrics';
 import { Barrier, QueueCounter } from 'k6/x/barrier';
 
 import * as pure from './lib/pure.js';
-import { openQueues } from './lib/queues.js';
+import { queuesOf } from './lib/queues.js';
 import * as sse from './systems/sse.js';
 
 // The names of metrics are a contract with the runner and with earlier results. Of each metric a VU keeps only what adds a
@@ -55,6 +55,7 @@ const addPromotedBeforeRelease = new Counter('promoted_before_release').add;
 const addCompletedUsers = new Counter('completed_users').add;
 /** Users who could not give back what they held. */
 const addDisconnectFailures = new Counter('disconnect_failures').add;
+const openQueues = queuesOf({ sleep, Counter, Trend, QueueCounter, errorText: pure.errorText });
 /** Pause after the opening of an event, s. */
 const OPEN_PAUSE = 0.05;
 
@@ -87,20 +88,14 @@ const accounts =
 
 /** Setup, teardown and summary: k6 has them done by a VU that is no user's, and reads its options from it; no other loads them. */
 const around =
-  __VU === 0 ? require('./lib/around.js').around({ config, system, barrierOf, logInAsAdmin, setEventStatus, endRun }) : undefined;
+  __VU === 0 ? require('./lib/around.js').around({ config, system, openQueues, barrierOf, logInAsAdmin, setEventStatus, endRun }) : undefined;
 export const options = around?.options;
 export const setup = around?.setup;
 export const teardown = around?.teardown;
 export const handleSummary = around?.handleSummary;
 
 if (config.lean) {
-  // What this script never calls: some 30 KB for each user.
-  pure.letGo([
-    [globalThis, ['crypto', 'TextDecoder', 'TextEncoder', 'setTimeout', 'setInterval', 'clearTimeout', 'clearInterval']],
-    [globalThis, ['open', 'require']],
-    [http, ['get', 'head', 'post', 'put', 'patch', 'del', 'options', 'asyncRequest', 'batch', 'file', 'url', 'CookieJar']],
-    [http, ['expectedStatuses', 'setResponseCallback']],
-  ]);
+  pure.letGo(globalThis, http);
 }
 
 /**
@@ -261,7 +256,7 @@ export async function adminController(data) {
   await stored;
   console.log('admin controller: all events are OPEN');
   // Of this process; the last one of them is the controller.
-  queues.watchDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
+  queues.seeDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
 }
 
 // --- The calls of the system under test
@@ -280,28 +275,27 @@ const failureOf = (call, password = config.loginPassword) => pure.failureOf(call
  * @param {string} email
  * @param {string} password
  * @param {number} [attempts]
- * @param {number} [endsAt] epoch ms after which there is no further attempt
+ * @param {number} [endsAt] epoch ms at which the user gives up, in an attempt or between two
  * @returns {{ session?: any, why: string, cutOff?: boolean }} what went wrong last, where all attempts failed
  */
 function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Infinity) {
   let why = '';
-  for (let count = 1; count <= attempts; count++) {
-    if (Date.now() >= endsAt) {
-      addLoginFinalFailures(1);
-      return { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff: true };
-    }
+  for (let count = 1, leftMs = endsAt - Date.now(); count <= attempts && leftMs > 0; count++) {
     let session;
-    why = failureOf(() => (session = system.logIn(config, { email, password })), password);
+    const settings = leftMs < config.loginTimeoutMs ? { ...config, loginTimeoutMs: leftMs } : config;
+    why = failureOf(() => (session = system.logIn(settings, { email, password })), password);
     if (why === '') {
       return { session, why };
     }
     addLoginFailures(1);
-    if (count < attempts && config.loginRetryDelayMs > 0) {
-      sleep(config.loginRetryDelayMs / 1000);
+    leftMs = endsAt - Date.now();
+    if (count < attempts && leftMs > 0 && config.loginRetryDelayMs > 0) {
+      sleep((leftMs < config.loginRetryDelayMs ? leftMs : config.loginRetryDelayMs) / 1000);
+      leftMs = endsAt - Date.now();
     }
   }
   addLoginFinalFailures(1);
-  return { why };
+  return Date.now() < endsAt ? { why } : { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff: true };
 }
 
 /**
@@ -356,7 +350,8 @@ function barrierOf(runId) {
 function recordWait(barrier) {
   const { releasedAt } = barrier.status();
   if (releasedAt !== null) {
-    addOpenToPromoteMs(Math.max(Date.now() - releasedAt, 0));
+    const sinceMs = Date.now() - releasedAt;
+    addOpenToPromoteMs(sinceMs > 0 ? sinceMs : 0); // a VU keeps `Math` and each function of it that it has used
   }
 }
 

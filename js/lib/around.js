@@ -7,7 +7,6 @@ import { Gauge } from 'k6/metrics';
 
 import { optionsOf, timesOf, whyImpossible } from './plan.js';
 import { errorText } from './pure.js';
-import { openQueues } from './queues.js';
 import { addEnd, summaryText } from './summary.js';
 
 /** Events that setup has closed and nobody has opened since. */
@@ -27,6 +26,7 @@ const PAUSE = 0.5;
  * @typedef {object} Harness what this part shares with the users' part
  * @property {import('./settings.js').Config} config
  * @property {any} system the calls of the system under test
+ * @property {ReturnType<typeof import('./queues.js').queuesOf>} openQueues
  * @property {(runId: string) => import('k6/x/barrier').Barrier} barrierOf
  * @property {(attempts?: number) => { session?: any, why: string }} logInAsAdmin
  * @property {(session: any, eventId: string, status: 'OPEN' | 'CLOSED') => string} setEventStatus gives what went wrong
@@ -38,7 +38,7 @@ const PAUSE = 0.5;
  *
  * @param {Harness} harness
  */
-export function around({ config, system, barrierOf, logInAsAdmin, setEventStatus, endRun }) {
+export function around({ config, system, openQueues, barrierOf, logInAsAdmin, setEventStatus, endRun }) {
   /** @returns {SetupData} */
   function setup() {
     config.warnings.forEach((warning) => console.warn(warning));

@@ -97,10 +97,12 @@ export function wait(settings, session, eventId, place) {
       });
     },
   );
-  const established = check(response, { 'sse status 200': ({ status }) => status === 200 });
+  check(response, { 'sse status 200': ({ status }) => status === 200 });
   failure ||= response.error;
-  if (!established && response.status !== 0) {
-    failure = `status ${response.status} ${failure}`.trim();
+  if (response.status !== 200 && response.status !== 0) {
+    failure = answerText(response);
+  } else if (response.body !== '') {
+    failure = `${failure}, body ${response.body}`;
   }
   if (failure !== '') {
     throw new Error(failure);

@@ -16,9 +16,11 @@ import (
 	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/metrics"
 	"go.uber.org/goleak"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Lasting()) }
 
 // process is a k6 process: one root module and the virtual users that share it.
 type process struct {

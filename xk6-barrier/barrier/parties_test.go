@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -8,6 +9,8 @@ import (
 
 	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/lib/executor"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
 const crowd = `const b = new Barrier('crowd', { parties: { running: ['users'], grace: 0 }, cyclic: true, timeout: '60s' })`
@@ -186,6 +189,30 @@ func TestWhoStandsForAUserThatBeginsLaterDoesNotEndIt(t *testing.T) {
 	assert.Equal(t, `[1,2]`, third.json(`[b.status().phase, b.status().parties]`), "the second one still runs")
 	second.mustRun(`b.arrive()`)
 	assert.Equal(t, `2`, third.json(`b.status().phase`))
+}
+
+func TestWhoseClaimIsRefusedHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	script := fmt.Sprintf(`const b = new Barrier('crowd', { parties: { running: ['users'] }, cyclic: true, store: '%s', runId: 'r', timeout: '20s' })`,
+		server.URL())
+	one, two := newProcess(t), newProcess(t)
+	first, twin, other := one.watched(1, script), two.watched(1, script), two.watched(2, script)
+	for _, v := range []watched{first, twin, other} {
+		v.emit("IterStart", "users")
+	}
+	eventually(t, func() bool { return first.json(`b.status().parties`) == `3` }, "the store knows who runs in both")
+	first.mustRun(`b.arrive()`)
+	assert.Equal(t, `BarrierConflictError`, twin.errorOf(`b.arrive()`, `e.name`), "its iteration goes on")
+	assert.Equal(t, `[0,2,2]`, other.json(`(({ phase, arrived, parties }) => [phase, arrived, parties])(b.arriveAndWait())`))
+
+	first.mustRun(`b.arrive()`)
+	twin.mustRun(`b.arrive({ participant: 'twin' })`)
+	assert.Equal(t, `[1,3]`, other.json(`(({ phase, arrived }) => [phase, arrived])(b.arriveAndWait())`), "under another id it takes part")
+	first.mustRun(`b.arrive()`)
+	other.mustRun(`b.arrive()`)
+	twin.mustRun(`b.arrive({ participant: 'twin' })`)
+	assert.Equal(t, `[2,3]`, other.json(`(({ phase, arrived }) => [phase, arrived])(b.wait())`), "and is waited for from then on")
 }
 
 func TestWhoRunsIsSaidInTheInitContext(t *testing.T) {

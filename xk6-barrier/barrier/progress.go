@@ -77,7 +77,7 @@ func (s *openBarrier) reportProgress(stop <-chan struct{}) {
 	}
 }
 
-// describeProgress is the counts and who is missing, or that the users of a release are going.
+// describeProgress is the counts and who is missing, or that the users of a release are going, or will.
 func (s *openBarrier) describeProgress(ctx context.Context) (string, error) {
 	if left := s.turnsLeft(); left > 0 {
 		return fmt.Sprintf("%s; the last of them goes in about %s", s.describeEnd(), left.Round(time.Second)), nil
@@ -85,6 +85,10 @@ func (s *openBarrier) describeProgress(ctx context.Context) (string, error) {
 	status, err := s.Status()
 	if err != nil {
 		return "", err
+	}
+	if coming := status.Coming; coming != nil { // whoever arrives now is of the next phase
+		left := time.Until(time.UnixMicro(int64(coming.ReleasedAt * 1000)))
+		return fmt.Sprintf("%s; they go in about %s", releaseText(coming), left.Round(time.Second)), nil
 	}
 	return progressText(status, s.missingFor(ctx)), nil
 }
@@ -105,6 +109,11 @@ func (s *openBarrier) describeEnd() string {
 	if release == nil {
 		return ""
 	}
+	return releaseText(release)
+}
+
+// releaseText is `released (all): 9,997 of 10,000 arrived, 3 failed (login 3)`.
+func releaseText(release *core.Release) string {
 	return fmt.Sprintf("released (%s): %s", release.Reason,
 		wording.Counts(release.Arrived, release.Parties, release.FailedTotal, release.Failed, release.Left))
 }

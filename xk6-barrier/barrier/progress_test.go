@@ -1,6 +1,8 @@
 package barrier
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
 func TestProgressText(t *testing.T) {
@@ -56,6 +59,22 @@ func TestLongWaitReportsItsProgress(t *testing.T) {
 	users[0].mustRun(`b.fail('login', { participant: 2 }); b.arrive({ participant: 3 })`)
 	assert.Equal(t, []string{`"all"`, `"all"`}, <-waited)
 	require.Eventually(t, seen(`barrier "default": released (all): 2 of 3 arrived, 1 failed (login 1)`), wakeLimit, wakeTick)
+}
+
+func TestAReleaseThatLiesAheadIsReported(t *testing.T) {
+	t.Parallel()
+	says := regexp.MustCompile(`: released \(all\): 1 of 1 arrived; they go in about (59m\d+|1h0m0)s$`).MatchString
+	for _, store := range []string{"memory", redistest.Start(t).URL()} {
+		p := newProcess(t)
+		p.root.progressEvery = time.Millisecond
+		v := p.user(1, fmt.Sprintf(`const b = new Barrier('default', { parties: 1, cyclic: true, store: '%s', runId: 'r',
+			releaseAt: Date.now() + 36e5 })`, store))
+		ended := make(chan error, 1)
+		go func() { _, err := v.run(`b.arriveAndWait()`); ended <- err }()
+		require.Eventually(t, func() bool { return slices.ContainsFunc(p.messages(), says) }, wakeLimit, wakeTick)
+		v.cancel()
+		require.Error(t, <-ended)
+	}
 }
 
 func TestShortWaitSaysNothing(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -168,14 +167,7 @@ func TestBarrierSurvivesARestartOfTheServer(t *testing.T) {
 	go func() { waited <- together(users[1:2], `b.arriveAndWait().arrived`) }()
 	require.Eventually(t, func() bool { return p.waiting("default") == 1 }, wakeLimit, wakeTick)
 
-	require.NoError(t, server.Process.Process.Signal(syscall.SIGKILL))
-	_ = server.Process.Wait()
-	again := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(server.Port), //nolint:gosec // ours
-		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	require.NoError(t, again.Start())
-	server.Process = again
-	require.Eventually(t, func() bool { return server.Ping(t.Context()).Err() == nil }, wakeLimit, 10*time.Millisecond)
-
+	server.Restart(t)
 	result := together(users[2:], `(() => { try { return b.arriveAndWait().arrived } catch (e) {
 		if (!e.pending) throw e; return b.wait().arrived } })()`)
 	assert.Equal(t, []string{`3`}, result, "the arrivals before the restart were replayed")

@@ -56,11 +56,39 @@ func TestUsersGoOneAfterTheOther(t *testing.T) {
 	assert.Equal(t, []float64{0, 100, 200, 300, 400}, dues(wentInTurn(t, users, `b.arriveAndWait()`)))
 
 	p.root.outbox.flush()
-	assert.Len(t, p.collected("barrier_spread_skew_duration"), 5)
+	skews := values(p.collected("barrier_spread_skew_duration"))
+	assert.Len(t, skews, 5)
+	for _, ms := range skews {
+		assert.GreaterOrEqual(t, ms, 0.0, "however far, to either side")
+		assert.Less(t, ms, 60e3, "in milliseconds")
+	}
 	assert.Len(t, p.collected("barrier_wait_duration"), 5)
 	assert.Empty(t, p.collected("barrier_skew_duration"), "it is for those who go at the release's instant")
 	assert.Equal(t, `["all","arrived",5]`, users[0].json(`(({ reason, outcome, arrived }) => [reason, outcome, arrived])(b.arriveAndWait())`))
 	assert.Equal(t, `true`, users[0].json(`b.wait().dueAt === undefined`), "a wait without an arrival goes with the first")
+}
+
+func TestNobodyWaitsForTheInstantOfALaterOne(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('default', { parties: 3, release: { spread: '24h' } })`
+	users := p.users(3, script)
+	went := make(chan error, len(users))
+	for _, v := range users {
+		go func() { _, err := v.run(`b.arriveAndWait()`); went <- err }()
+	}
+	select {
+	case err := <-went:
+		require.NoError(t, err)
+	case <-time.After(wakeLimit):
+		assert.Fail(t, "the first one waits for one of the others")
+	}
+	assert.Equal(t, 2, p.waiting("default"), "for eight hours and sixteen")
+	for _, v := range users {
+		v.cancel()
+	}
+	require.Error(t, <-went)
+	require.Error(t, <-went)
 }
 
 func TestUsersOfTwoProcessesTakeTurns(t *testing.T) {

@@ -98,7 +98,20 @@ func listed(barriers []core.Sight, groups []core.GroupSight, complete bool) any 
 
 // groupDetails is all of groups.
 func groupDetails(g *core.GroupSight) string {
-	text := fmt.Sprintf("groups %q of run %s\n  size       %s\n  formed     %s\n  waiting    %s\n  processes  %d\n", g.Name, g.RunID,
-		wording.Grouped(g.Size), wording.Grouped(g.Groups), waitingOf(g), g.Processes)
-	return text
+	var text strings.Builder
+	_, _ = fmt.Fprintf(&text, "groups %q of run %s\n", g.Name, g.RunID)
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, row := range [][2]string{
+		{"size", wording.Grouped(g.Size)},
+		{"formed", wording.Grouped(g.Groups)},
+		{"waiting", waitingOf(g)},
+		{"processes", fmt.Sprintf("%d, last heard %s", g.Processes, ago(g.HeardAt, g.Now))},
+		{"expires", expires(g.TTLMs)},
+	} {
+		if row[1] != "" {
+			_, _ = fmt.Fprintf(w, "  %s\t%s\n", row[0], row[1])
+		}
+	}
+	_ = w.Flush()
+	return text.String()
 }

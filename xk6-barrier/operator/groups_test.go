@@ -48,12 +48,38 @@ func TestGroupsAreSeen(t *testing.T) {
 		return strings.Contains(listed, "1 (")
 	}, limit, tick)
 	assert.Regexp(t, `(?m)^RUN +GROUPS +SIZE +FORMED +WAITING +PROCESSES\nrun-1 +lobby +2 +1 +1 \((ann|ben|cid)\) +1$`, listed)
-	assert.Regexp(t, `groups "lobby" of run run-1\n +size +2\n +formed +1\n +waiting +1 \(`, prints(t, url, "status"))
+	assert.Regexp(t, `groups "lobby" of run run-1\n +size +2\n +formed +1\n +waiting +1 \(\w+\)\n +processes +1, last heard \d+s ago\n`+
+		` +expires +in \w+, if nobody writes\n`, prints(t, url, "status"))
 	assert.Regexp(t, `"name":"lobby","size":2,"groups":1,"waiting":1`, prints(t, url, "status", "--json"))
 
 	goes()
 	require.Error(t, <-done)
 	assert.Regexp(t, `run-1 lobby: groups of 2: 1 formed, 0 waiting, all processes have gone`, prints(t, url, "watch"))
+}
+
+func TestGroupsAreWatched(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	plain, terminal := newConsole(map[string]string{redisEnv: url}), newConsole(map[string]string{redisEnv: url})
+	terminal.redraws = true
+	end, endTerminal := watching(t, plain), watching(t, terminal)
+	group, goes := lobby(t, url)
+	done := make(chan error, 2)
+	join := func(who string) {
+		_, err := group.Join(context.Background(), core.GroupJoin{Participant: who, Wait: time.Hour})
+		done <- err
+	}
+	go join("ann")
+	plain.eventually(t, "run-1 lobby: groups of 2: 0 formed, 1 waiting (ann)\n")
+	terminal.eventually(t, "\x1b[2A\x1b[JRUN    GROUPS  SIZE  FORMED  WAITING  PROCESSES\nrun-1  lobby   2     0       1 (ann)  1\n")
+	go join("ben")
+	plain.eventually(t, "run-1 lobby: groups of 2: 1 formed, 0 waiting\n")
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	goes()
+	require.NoError(t, end())
+	require.NoError(t, endTerminal())
+	assert.Regexp(t, `run-1 +lobby +2 +1 +0 +0\n$`, terminal.out.String())
 }
 
 // Nobody says of the last process that it was killed.

@@ -146,12 +146,42 @@ func failures(b *core.Sight) string {
 	return fmt.Sprintf("%s (%s)", wording.Grouped(b.FailedTotal), wording.Reasons(b.Failed))
 }
 
-// ago is how long before the other an instant was, in whole seconds.
+// ago is how long before the other an instant was, or will be after it, in whole seconds.
 func ago(then *float64, now float64) string {
 	if then == nil {
 		return "unknown"
 	}
-	return (time.Duration(math.Max(now-*then, 0)/1000) * time.Second).String() + " ago"
+	apart := (time.Duration(math.Abs(now-*then)/1000) * time.Second).String()
+	if *then > now {
+		return "in " + apart
+	}
+	return apart + " ago"
+}
+
+// since says when the barrier came to be as it is. A release whose instant lies ahead is decided, but nobody has gone.
+func since(b *core.Sight) string {
+	word := "since"
+	if b.Since != nil && *b.Since > b.Now {
+		word = "begins"
+		if b.State == core.StateReleased {
+			word = "goes"
+		}
+	}
+	return word + " " + ago(b.Since, b.Now)
+}
+
+// ahead is the next instant of the newest release: that of all, or of the last of those who go one after the other. It is nil where
+// all have gone.
+func ahead(b *core.Sight) (at *float64, last bool) {
+	r := b.NewestRelease
+	switch {
+	case r == nil || b.State == core.StateBroken:
+	case r.At > b.Now:
+		return &r.At, false
+	case r.LastAt != nil && *r.LastAt > b.Now:
+		return r.LastAt, true
+	}
+	return nil, false
 }
 
 // details is all of one barrier.
@@ -162,7 +192,7 @@ func details(b *core.Sight) string {
 	row := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("state", "%s, phase %d, since %s", stateOf(b), b.Phase, ago(b.Since, b.Now))
+	row("state", "%s, phase %d, %s", stateOf(b), b.Phase, since(b))
 	if b.Broken != nil {
 		row("why", "%s", b.Broken.Message)
 	}
@@ -178,12 +208,23 @@ func details(b *core.Sight) string {
 	if r := b.NewestRelease; r != nil && b.Cyclic {
 		row("last release", "phase %d (%s), %s", r.Phase, r.Reason, ago(&r.At, b.Now))
 	}
+	if r := b.NewestRelease; r != nil && r.LastAt != nil && *r.LastAt > b.Now {
+		row("last user", "goes %s", ago(r.LastAt, b.Now))
+	}
 	row("processes", "%d, last heard %s", b.Processes, ago(b.HeardAt, b.Now))
-	if b.TTLMs != nil {
-		row("expires", "in %s, if nobody writes", time.Duration(*b.TTLMs/1000)*time.Second)
+	if text := expires(b.TTLMs); text != "" {
+		row("expires", "%s", text)
 	}
 	_ = w.Flush()
 	return text.String()
+}
+
+// expires is when a record goes; empty where it has no life.
+func expires(ttlMs *int64) string {
+	if ttlMs == nil {
+		return ""
+	}
+	return fmt.Sprintf("in %s, if nobody writes", time.Duration(*ttlMs/1000)*time.Second)
 }
 
 func missing(b *core.Sight) string {
@@ -198,7 +239,7 @@ func missing(b *core.Sight) string {
 	return text
 }
 
-// line is a barrier in one line, without times.
+// line is a barrier in one line, without times that go on.
 func line(b *core.Sight) string {
 	text := wording.Counts(b.Arrived, b.Parties, b.FailedTotal, b.Failed, b.Left)
 	if b.State == core.StateOpen && b.Missing > 0 {
@@ -210,9 +251,25 @@ func line(b *core.Sight) string {
 	if b.Cyclic {
 		text = fmt.Sprintf("phase %d: %s", b.Phase, text)
 	}
+	goes := ""
+	if at, last := ahead(b); at != nil {
+		goes = "all go at "
+		if last {
+			goes = "the last user goes at "
+		}
+		goes += time.UnixMilli(int64(math.Ceil(*at))).UTC().Format(time.RFC3339)
+	}
 	switch b.State {
+	case core.StateOpen:
+		if goes != "" {
+			text += fmt.Sprintf("; of phase %d %s", b.NewestRelease.Phase, goes)
+		}
 	case core.StateReleased:
-		text = stateOf(b) + ": " + text
+		state := stateOf(b)
+		if goes != "" {
+			state += ", " + goes
+		}
+		text = state + ": " + text
 	case core.StateBroken:
 		if b.Broken != nil {
 			text = "broken: " + b.Broken.Message + "; " + text

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,7 @@ import (
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Lasting()) }
 
 const (
 	limit = 60 * time.Second
@@ -30,12 +31,18 @@ const (
 // open opens a barrier as a process of a test does.
 func open(t *testing.T, url, runID, more string) *core.Barrier {
 	t.Helper()
+	return openFor(t, url, runID, "3", more)
+}
+
+// openFor does so for other parties.
+func openFor(t *testing.T, url, runID, parties, more string) *core.Barrier {
+	t.Helper()
 	engine, err := core.NewEngine()
 	require.NoError(t, err)
 	client, err := core.NewClient(engine, func(core.LogLine) {}, core.SystemResolver)
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(5 * time.Second) })
-	options := fmt.Sprintf(`{"name":"default","parties":3,"store":%q,"runId":%q,"connectTimeoutMs":60000%s}`, url, runID, more)
+	options := fmt.Sprintf(`{"name":"default","parties":%s,"store":%q,"runId":%q,"connectTimeoutMs":60000%s}`, parties, url, runID, more)
 	barrier, err := client.Open(t.Context(), []byte(options))
 	require.NoError(t, err)
 	return barrier
@@ -157,6 +164,84 @@ func TestStatusShowsAllOfOneBarrier(t *testing.T) {
 	assert.Contains(t, prints(t, url, "status", "--run-id", "run-2", "--name", "default"), "of run run-2")
 	assert.Equal(t, `there is no barrier "gate" in run run-2`, fails(t, url, "status", "--run-id", "run-2", "--name", "gate"))
 	assert.Equal(t, `there is no barrier in run run-3`, fails(t, url, "status", "--run-id", "run-3"))
+}
+
+func TestWhoRunsIsExpected(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	b := openFor(t, url, "run-1", `{"running":["users"]}`, "")
+	for _, user := range []string{"1", "2", "3"} {
+		report(t, b, core.Begin, user, "")
+	}
+	report(t, b, core.Arrive, "1", "")
+	assert.Regexp(t, `(?m)^run-1 +default +open +0 +3 +1 +0 +0 +0 +2 `, prints(t, url, "list"))
+	shown := prints(t, url, "status")
+	assert.Regexp(t, `expected +3\n`, shown)
+	assert.Regexp(t, `missing +2\n`, shown, "nobody knows who they are")
+
+	report(t, b, core.End, "2", "")
+	report(t, b, core.End, "3", "")
+	require.Eventually(t, func() bool {
+		listed := prints(t, url, "list")
+		return regexp.MustCompile(`(?m)^run-1 +default +released \(all\) +0 +1 +1 +0 +0 +0 +0 `).MatchString(listed)
+	}, limit, tick)
+}
+
+// A release is decided some time before its users go. Until then they wait.
+func TestAnInstantAheadIsShown(t *testing.T) {
+	t.Parallel()
+	const shortly = `(59m\d+|1h0m0)s`
+	at := time.Now().Add(time.Hour)
+	for name, test := range map[string]struct {
+		options             string
+		status, list, watch string
+	}{
+		"releaseAt": {
+			fmt.Sprintf(`,"releaseAt":%d`, at.UnixMilli()),
+			`state +released \(all\), phase 0, goes in ` + shortly, ` 0 +in ` + shortly + `\n`,
+			`run-1 default: released \(all\), all go at 20[-0-9T:]+Z: 3 of 3 arrived\n`,
+		},
+		"phases": {
+			fmt.Sprintf(`,"cyclic":true,"releaseAt":%d`, at.UnixMilli()),
+			`state +open, phase 1, begins in ` + shortly + `\n(?s:.*)last release +phase 0 \(all\), in ` + shortly, ` 3 +in ` + shortly + `\n`,
+			`run-1 default: phase 1: 0 of 3 arrived, 3 missing; of phase 0 all go at 20[-0-9T:]+Z\n`,
+		},
+		"spread": {
+			`,"spread":{"pace":{"spanMs":5400000}}`,
+			`state +released \(all\), phase 0, (?s:.*)last user +goes in ` + shortly, ` 0 +(in )?\d`,
+			`run-1 default: released \(all\), the last user goes at 20[-0-9T:]+Z: 3 of 3 arrived\n`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := redistest.Start(t).URL()
+			b := open(t, url, "run-1", test.options)
+			for _, user := range []string{"1", "2", "3"} {
+				report(t, b, core.Arrive, user, "")
+			}
+			assert.Regexp(t, test.status, prints(t, url, "status"))
+			assert.Regexp(t, test.list, prints(t, url, "list"))
+
+			c := newConsole(map[string]string{redisEnv: url})
+			_ = watching(t, c)
+			seen := regexp.MustCompile(test.watch)
+			require.Eventually(t, func() bool { return seen.MatchString(c.out.String()) }, limit, tick, test.watch)
+			open(t, url, "run-2", "")
+			c.eventually(t, "run-2 default: 0 of 3 arrived") // it goes on
+		})
+	}
+}
+
+func TestAWatchEndsWhenTheLastUserHasGone(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	b := open(t, url, "run-1", `,"spread":{"pace":{"spanMs":3000}}`)
+	for _, user := range []string{"1", "2", "3"} {
+		report(t, b, core.Arrive, user, "")
+	}
+	c := newConsole(map[string]string{redisEnv: url})
+	require.NoError(t, watching(t, c)())
+	assert.Contains(t, c.out.String(), "run-1 default: released (all): 3 of 3 arrived\n")
 }
 
 func TestReleaseLetsWaitersGo(t *testing.T) {

@@ -21,7 +21,8 @@ func (s *settings) watchCommand() *cobra.Command {
 		Use:   "watch",
 		Short: "Follow barriers and groups until all of them are over",
 		Long: `Follows barriers until all of them are released, broken or gone, and groups until their processes
-have gone, or until it is interrupted.
+have gone, or until it is interrupted. A release whose instant lies ahead, or whose users go one after
+the other, is followed until the last of them has gone.
 Where there is none yet it waits for one. On a terminal it keeps a table up to date; elsewhere
 it prints a line for each change, with --json as one JSON object.`,
 		Args: cobra.NoArgs,
@@ -92,10 +93,11 @@ func isStoreError(err error) bool {
 	return errors.As(err, &failed) && failed.Status == core.Store
 }
 
-// over tells whether nothing can happen any more at these barriers.
+// over tells whether nothing can happen any more at these barriers: all are released or broken, and nobody waits for an instant.
 func over(barriers []core.Sight) bool {
 	for i := range barriers {
-		if barriers[i].State == core.StateOpen {
+		b := &barriers[i]
+		if at, _ := ahead(b); b.State == core.StateOpen || at != nil {
 			return false
 		}
 	}

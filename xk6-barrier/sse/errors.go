@@ -81,6 +81,7 @@ type streamError struct {
 	code   int
 	label  string       // the value of the error tag: short, and the same for every server and VU
 	wrong  *wrongOption // with nameOptionError
+	body   *string      // what came instead of a stream, where there was an answer
 	cause  error
 }
 
@@ -111,10 +112,10 @@ func newTimeoutError(op, name, option string, limit time.Duration, what string) 
 }
 
 // newStatusError is for what cannot go on without a 200.
-func newStatusError(op string, status int) *streamError {
+func newStatusError(op string, status int, body string) *streamError {
 	e := &streamError{
 		op: op, name: nameStatusError, code: codeDefault, label: "unexpected status",
-		reason: fmt.Sprintf("got the status %d; expected %d", status, http.StatusOK),
+		reason: fmt.Sprintf("got the status %d; expected %d", status, http.StatusOK), body: &body,
 	}
 	if status >= http.StatusBadRequest {
 		e.code = codeHTTPStatus + status
@@ -247,6 +248,9 @@ func (mi *instance) errorValue(e *streamError) *sobek.Object {
 	object := mi.errors.New(mi.vu.Runtime(), e.Error(), e.name, "").Tell("errorCode", e.code).Tell("error", e.Error)
 	if w := e.wrong; w != nil {
 		object.TellOption(w.option, w.got, w.allowed)
+	}
+	if e.body != nil {
+		object.Tell("body", *e.body)
 	}
 	return object.Object
 }

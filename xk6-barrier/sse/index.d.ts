@@ -155,6 +155,8 @@ declare module "k6/x/sse" {
     errorCode: number;
     /** The message, as scripts for earlier modules read it. */
     error(): string;
+    /** With `SSEStatusError` and `SSEContentTypeError`: what the answer says, as in `Result`. */
+    body?: string;
     /** With `SSEOptionError`: which option or argument, what it was and what it may be. */
     option?: string;
     got?: string;
@@ -189,6 +191,8 @@ declare module "k6/x/sse" {
     headers: Record<string, string>;
     /** What went wrong; empty if nothing did, the script closed the stream, or the status alone tells it. */
     error: string;
+    /** What an answer that is no event stream says: its first 8 KiB, decompressed, as text. Else empty. */
+    body: string;
   }
 
   /**

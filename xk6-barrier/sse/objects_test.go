@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/objecttest"
 )
 
 func TestObjectsOfAStreamAreOrdinary(t *testing.T) {
@@ -27,11 +29,44 @@ func TestObjectsOfAStreamAreOrdinary(t *testing.T) {
 		Object.keys(result).join(), { ...result }.status); out`)
 	assert.Equal(t, []any{
 		"mine", "label,count", "function", true, `{"label":"mine","count":0}`, "overridden", int64(1), int64(200), true,
-		"id,comment,name,data", "url,status,headers,error", int64(200),
+		"id,comment,name,data", "url,status,headers,error,body", int64(200),
 	}, out)
 	for _, name := range []string{"got", "result"} {
 		_, ok := v.VU.Runtime().Get(name).Export().(map[string]any)
 		require.True(t, ok, "as k6 takes out a form body and the result of setup()")
+	}
+}
+
+func TestEventsAndResultsArePlainData(t *testing.T) {
+	t.Parallel()
+	v := newVU(t)
+	v.set("url", rawServer(t, func(w *wire) { w.stream(); w.send("event: e\ndata: d\n\n"); w.hang() }))
+	v.eval(`%s`, objecttest.Copies)
+	for _, line := range objecttest.DataLines {
+		v.eval(`var event, result = sse.open(url, (client) => client.on('event', (e) => { event = e; client.close() }))`)
+		for _, name := range []string{"event", "result"} {
+			want := v.eval("var other = plain(%s), out = %s", name, objecttest.EvaluatedOn(line, "other"))
+			assert.Equal(t, want, v.eval("out = %s", objecttest.EvaluatedOn(line, name)), "%s: %s", name, line)
+		}
+	}
+}
+
+func TestEventSourceCanBeUsedAsAClassOfItsOwn(t *testing.T) {
+	t.Parallel()
+	methods := objecttest.Methods{
+		Call: "close", Other: "addEventListener", Third: "removeEventListener", Async: "more", AsyncOther: "addEventListener",
+		Returns: "",
+	}
+	for _, line := range methods.Lines() {
+		evaluate := func(prelude string) any {
+			v := newVU(t)
+			v.set("url", rawServer(t, func(w *wire) { w.stream(); w.hang() }))
+			return v.eval("%s; var out = %s; made.forEach((one) => close.call(one))", prelude, objecttest.Evaluated(line))
+		}
+		want := evaluate(methods.Plain("EventSource") + "; const made = [], close = null")
+		ours := evaluate(`const C = EventSource, made = [], { close } = C.prototype;
+			const make = (Class) => { const one = new Class(url); made.push(one); return one };`)
+		assert.Equal(t, want, ours, line)
 	}
 }
 

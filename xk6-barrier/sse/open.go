@@ -277,7 +277,7 @@ func (s *session) result(failure *streamError) *sobek.Object {
 		message = failure.Error()
 	}
 	return script.NewData(s.rt).Put("url", s.stream.url()).Put("status", s.stream.status()).
-		Put("headers", plainHeaders(s.rt, s.stream.headers())).Put("error", message).Object
+		Put("headers", plainHeaders(s.rt, s.stream.headers())).Put("error", message).Put("body", s.stream.said).Object
 }
 
 // isException reports whether err came out of JavaScript.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 	"gopkg.in/guregu/null.v3"
@@ -27,6 +28,9 @@ const (
 	drainBytes = 64 << 10
 	drainTime  = 500 * time.Millisecond
 )
+
+// shownBytes is how much of it a script gets: enough for a reason, and little for each of thousands who are refused at once.
+const shownBytes = 8 << 10
 
 // stream is one HTTP response that is read as an event stream. It knows nothing of JavaScript. One goroutine at a
 // time may use it, except for close, which any goroutine may call.
@@ -48,7 +52,8 @@ type stream struct {
 	tags    metrics.TagsAndMeta // of the samples that belong to this stream
 	sent    time.Time
 	opened  time.Time
-	accept  bool // the response is an event stream
+	accept  bool   // the response is an event stream
+	said    string // by a response that is none; see drain
 	gotData bool
 }
 
@@ -187,7 +192,7 @@ func (s *stream) pass(lastEventID string, read func() error) (opened bool, failu
 	}
 	failure = s.finish(readErr)
 	if failure == nil && connected && s.status() != http.StatusOK {
-		failure = newStatusError(s.req.op, s.status())
+		failure = newStatusError(s.req.op, s.status(), s.said)
 	}
 	return opened, failure
 }
@@ -219,11 +224,25 @@ func (s *stream) count(ev *event) {
 	}
 }
 
-// drain reads what is left of a response that is no event stream.
+// drain reads a response that is no event stream, and keeps the beginning of what it says.
 func (s *stream) drain() {
 	timer := time.AfterFunc(drainTime, s.closeBody)
 	defer timer.Stop()
-	_, _ = io.CopyN(io.Discard, s.wire, drainBytes) // how it ends is of no interest: finish closes it
+	// How it ends is of no interest, here and below: what has come so far may tell why, and finish closes it.
+	head, _ := io.ReadAll(io.LimitReader(decoded(s.wire, s.res.Header), shownBytes))
+	s.said = readable(head)
+	_, _ = io.CopyN(io.Discard, s.wire, drainBytes-s.wire.bytes)
+}
+
+// readable makes a text of bytes that may have been cut off within a character, or be none at all.
+func readable(head []byte) string {
+	for range utf8.UTFMax - 1 {
+		if last, size := utf8.DecodeLastRune(head); last != utf8.RuneError || size != 1 {
+			break
+		}
+		head = head[:len(head)-1]
+	}
+	return strings.ToValidUTF8(string(head), string(utf8.RuneError))
 }
 
 // close ends the connection at once.
@@ -249,6 +268,7 @@ func (s *stream) finish(readErr error) *streamError {
 		failure = &streamError{
 			op: s.req.op, name: nameContentTypeError, code: codeDefault, label: "unexpected content type",
 			reason: fmt.Sprintf("got Content-Type %q; expected %s", s.res.Header.Get("Content-Type"), eventStreamType),
+			body:   &s.said,
 		}
 	}
 	if s.total != nil {

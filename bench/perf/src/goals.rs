@@ -264,11 +264,11 @@ pub(crate) fn rows(scale: Scale) -> Vec<Row> {
             Goal::AtMost(0.0),
         ));
         rows.push(worst(
-            what("memory of k6 at most"),
+            what("memory of k6 at most, with LEAN=1"),
             of,
             "k6_gb",
             "GB",
-            Goal::AtMost(3.0),
+            Goal::AtMost(3.2),
         ));
         rows.push(worst(
             what("open files of k6 per user at most"),
@@ -444,6 +444,7 @@ mod tests {
 
     use super::*;
     use crate::cases::CASES;
+    use crate::samples::Samples;
 
     #[test]
     fn rows_speak_of_runs_that_exist() {
@@ -464,6 +465,34 @@ mod tests {
                 row.title
             );
         }
+    }
+
+    /// Figures are copied to the page by hand; a goal that is out of reach must not get lost on the way.
+    #[test]
+    fn the_page_has_each_row_with_its_goal() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        let shown: Vec<(&str, &str)> = page
+            .lines()
+            .filter_map(|line| {
+                let mut cells = line.strip_prefix("| ")?.split(" | ");
+                let title = cells.next()?;
+                let mut rest = line.strip_suffix('|')?.rsplit('|');
+                Some((title, rest.nth(1)?.trim()))
+            })
+            .collect();
+        let scale = Scale {
+            users: 10_000,
+            processes: 2,
+            memory_gb: 20.0,
+        };
+        let missing: Vec<_> = rows(scale)
+            .iter()
+            .map(|row| row.fill(&Samples::default()))
+            .map(|line| (line.title, line.goal.unwrap_or_default()))
+            .filter(|(title, goal)| !shown.contains(&(title, goal)))
+            .collect();
+        assert!(missing.is_empty(), "{missing:#?}");
     }
 
     #[test]

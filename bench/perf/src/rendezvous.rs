@@ -82,7 +82,11 @@ pub(crate) fn release(
     Ok(figures)
 }
 
-/// How late the users of a spread release make their next statements: the 99th percentile of each round.
+/// What reading the wall clock in a script may be wrong by, in ms.
+const CLOCKS_APART: f64 = 1.0;
+
+/// How far from their own instants the users of a spread release make their next statements: the 99th percentile of each round. Nobody
+/// goes before its instant, so that it is how late they are; a round that says otherwise has compared its clocks wrongly.
 ///
 /// # Errors
 /// As [`release`].
@@ -96,6 +100,11 @@ pub(crate) fn turns(bench: &mut Bench, variant: &str) -> anyhow::Result<Figures>
         all_of(users, late.count)?;
         // Of a barrier the script tells the difference of two clocks and how far these are apart.
         let apart = round.get("wall").map_or(0.0, |wall| wall.med);
+        ensure!(
+            late.min - apart >= -CLOCKS_APART,
+            "a user went {} ms before its instant",
+            apart - late.min
+        );
         let ready = round.get("ready").zip(round.get("last"));
         if ready.is_none_or(|(ready, first)| ready.max < first.max) {
             off.push(late.p99 - apart);

@@ -57,6 +57,11 @@ fn each_way_of_naming_is_watched_and_to_be_external_is_no_anomaly() {
     let place = Place::new();
     let (code, printed) = finish(&mut services.call(&place, "run"));
     assert_eq!(code, 0, "{printed}");
+    assert_eq!(
+        json(&only(&place, "figures.json"))["anomalies"],
+        Json::Array(Vec::new()),
+        "{printed}"
+    );
     let machine = &json(&only(&place, "meta.json"))["machine"];
     assert_eq!(
         (&machine["busy"], &machine["measured"]),

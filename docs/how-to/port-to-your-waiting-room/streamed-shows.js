@@ -5,7 +5,7 @@ export { leave, logIn, setEventStatus } from './shows.js';
 
 export function wait(settings, session, eventId, place) {
   let failure = '';
-  const { status } = sse.open(
+  const { status, body } = sse.open(
     `${settings.baseUrl}/shows/${eventId}/numbers`,
     { headers: session, timeout: place.limitMs, idleTimeout: settings.sseIdleTimeoutMs },
     (client) => {
@@ -21,6 +21,6 @@ export function wait(settings, session, eventId, place) {
     },
   );
   if (status !== 200 || failure !== '') {
-    throw new Error(`status ${status} ${failure}`);
+    throw new Error(`status ${status} ${failure} ${body}`); // `body`: what came instead of a stream
   }
 }

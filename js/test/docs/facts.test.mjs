@@ -63,11 +63,6 @@ test('files and targets of make that pages name exist', () => {
       if (place && !tag && !FILES.some((known) => known === place || known.startsWith(`${place}/`))) {
         amiss.push(`${path}: ${code}`);
       }
-      // Of the Go module, and of the core, pages leave the beginning out.
-      const source = /^(?:barrier|internal|sse|hdrlog|operator|src)\/[\w./-]+\.(?:go|rs|lua)$/.exec(code)?.[0];
-      if (source && !FILES.some((known) => known.endsWith(`/${source}`))) {
-        amiss.push(`${path}: ${code}`);
-      }
       const target = /^make ([a-z][a-z0-9-]*)/.exec(code)?.[1];
       if (target && !targets.includes(target)) {
         amiss.push(`${path}: ${code}`);
@@ -80,6 +75,36 @@ test('files and targets of make that pages name exist', () => {
 test('prose is wrapped; scripts/wrap-pages.mjs does it', () => {
   const pages = book.filter(({ path }) => !path.startsWith('THIRD-PARTY') && !path.startsWith('bench/runner/src'));
   assert.deepEqual(pages.filter(({ text }) => wrapped(text) !== text).map(({ path }) => path), []);
+});
+
+test('source files that pages name by their ends exist', () => {
+  const amiss = [];
+  for (const { path, text } of book) {
+    for (const code of matches(prose(text), /`([\w./-]+\.(?:go|rs|lua))`/g)) {
+      if (!FILES.some((known) => `/${known}`.endsWith(`/${code}`))) {
+        amiss.push(`${path}: ${code}`);
+      }
+    }
+  }
+  assert.deepEqual(amiss, []);
+});
+
+test('what servers refuse with is on the troubleshooting page', () => {
+  const table = section(readText('docs/troubleshooting.md'), 'It answers, but refuses');
+  const source = readText('rust-core/core/src/engine/net/failure.rs').split('const REFUSALS')[1].split('\n];')[0];
+  const codes = matches(source, /\(\s*"([A-Z]+)"/g);
+  assert.ok(codes.length > 10);
+  assert.deepEqual(codes.filter((code) => !table.includes(`\`${code}\``)), []);
+});
+
+test('the figures of the fault runs are of the runs that there are', () => {
+  const figures = section(readText('docs/explanation/fault-runs.md'), 'Figures');
+  const rows = matches(figures, /^\| ([^|]+) \| \d[\d ]*s? \|$/gm).map((row) => row.replace(/^on Redis .*/, 'on Redis').replace(/^runs broken by .*/, 'runs broken by'));
+  const source = readText('rust-core/core/tests/fault_runs/main.rs').split('fn print(')[1].split('\n    }\n')[0];
+  const printed = matches(source, /row\(\s*(?:&format!\()?"([^"{]+?) ?["{]/g);
+  const kinds = matches(readText('rust-core/core/tests/fault_runs/plan.rs').split('KINDS: ')[1].split('];')[0], /"([^"]+)"/g);
+  const faults = kinds.map((kind) => `fault: ${kind}`);
+  assert.deepEqual(sorted(rows), sorted([...printed.filter((row) => row !== 'fault:'), ...faults]));
 });
 
 test('the README can be read in a minute or two', () => {
@@ -117,6 +142,14 @@ test('the oldest C library of an archive is the one that pages name', () => {
   const [oldest] = matches(readText('scripts/archive.sh'), /^oldest_glibc=(\S+)$/gm);
   assert.match(readText('docs/how-to/install.md'), new RegExp(`glibc ${oldest.replace('.', '\\.')} or later`));
   assert.match(readText('docs/reference/support.md'), new RegExp(`\\| glibc ${oldest.replace('.', '\\.')}, amd64 \\|`));
+});
+
+test('both tables of the metrics of the module have every one', () => {
+  const metrics = sorted(matches(readText('xk6-barrier/barrier/metrics.go'), /register\("(\w+)"/g));
+  assert.ok(metrics.length > 5, 'the pattern still fits');
+  for (const page of ['docs/reference/barrier.md', 'xk6-barrier/README.md']) {
+    assert.deepEqual(sorted(matches(section(readText(page), 'Metrics'), /^\| `(\w+)` \|/gm)), metrics, page);
+  }
 });
 
 test('the reference of the harness has every variable and every metric', () => {

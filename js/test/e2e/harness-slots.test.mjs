@@ -103,6 +103,26 @@ test('looks that fail are counted and named', async (t) => {
   assert.equal(run.value('slots_at_end', 'min'), 0);
 });
 
+test('a drain that is not watched to its end is no sound look', async (t) => {
+  const world = await startWorld(t, ['--seats', '2']);
+  const system = join(world.folder, 'breaking.js');
+  // In the controller alone: users do not open events.
+  await writeFile(
+    system,
+    `import * as sse from '${join(dirname(HARNESS), 'systems/sse.js')}';
+    export const { logIn, wait, leave } = sse;
+    export function setEventStatus(...all) {
+      sse.setEventStatus(...all);
+      if (all[3] === 'OPEN') Date.now = () => { throw new Error('the clock stands still'); };
+    }`,
+  );
+  const run = (await world.k6({ EVENT_IDS: EVENT, VUS: 2, SEATS: 2, SYSTEM: system })).expect(
+    0,
+    'the drain was not watched to its end: the clock stands still',
+  );
+  assert.deepEqual(['failed_looks', 'completed_users'].map((name) => run.value(name)), [1, 2]);
+});
+
 test('a Redis that is not that of the room is no sound look', async (t) => {
   const world = await startWorld(t, ['--seats', '2']);
   const other = await startRedis(t);

@@ -122,6 +122,25 @@ test('users whom the time limit cuts off have failed, and have waited', async (t
   assert.ok(run.value('sse_connection_time', 'min') > 50_000);
 });
 
+test('users who are still logging in when the time limit comes have failed by it', async (t) => {
+  const world = await startRedis(t);
+  const admin = { headers: { Authorization: 'token', 'Set-Cookie': 'refreshToken=r; Path=/' } };
+  const { baseUrl } = await startRoom(t, () => ({
+    'POST /api/v1/auth/login': ({ body: { email } }) =>
+      email.startsWith('admin@') ? admin : email.startsWith('user1@') ? { silent: true } : { status: 401 },
+    'PATCH /api/v1/events/*': () => ({}),
+  }));
+  // Both would take longer than k6 waits for them: one attempt, and the pause before the next.
+  const env = { VUS: 2, BASE_URL: baseUrl, LOGIN_TIMEOUT_MS: 200_000, LOGIN_RETRY_DELAY_MS: 200_000, MAX_LOGIN_RETRIES: 2 };
+  const run = (await world.k6(env)).expect(
+    ABORTED,
+    /user 1 could not log in: cut off by the users' time limit of 60 s: .*; before: request timeout/,
+    /user 2 could not log in: cut off by the users' time limit of 60 s: .*; before: status 401/,
+    'joined=0, loginFail=2',
+  );
+  assert.deepEqual(['login_final_failures', 'cut_off_users'].map((name) => run.value(name)), [2, 2]);
+});
+
 test('telling failures counts no arrivals', async (t) => {
   const world = await startWorld(t, ['--fail-logins', '3']);
   const run = (await world.k6({ VUS: 8, MAX_LOGIN_RETRIES: 1, RUN_ID: 'told' })).expect(ABORTED, 'user 3 could not log in');

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 
-import { boxOffice, startRoom } from './room.mjs';
+import { TURNSTILE_PORT, boxOffice, startRoom, turnstile } from './room.mjs';
 import { EVENTS, startRedis, startWorld } from './world.mjs';
 
 const js = resolve(fileURLToPath(import.meta.url), '../../..');
@@ -52,6 +52,42 @@ test('the user of a port that cannot close events leaves the queue of an open on
   assert.deepEqual(said.wrong, [], said.output);
   assert.deepEqual(said.of('stream').map(({ seen }) => seen), [`the first user waits for event ${EVENT} and leaves it`]);
   assert.deepEqual(room.promote(EVENT), []);
+});
+
+test('each person acts with cookies of their own, as in a run', async (t) => {
+  const world = await startRedis(t);
+  let room;
+  const { baseUrl, requests } = await startRoom(t, (queues) => {
+    room = queues;
+    return turnstile(queues);
+  });
+  const port = join(world.folder, 'port.js');
+  await writeFile(port, TURNSTILE_PORT);
+  const env = { BASE_URL: baseUrl, SYSTEM: port };
+  for (const open of [true, false]) {
+    EVENTS.forEach((event) => room.setOpen(event, open));
+    requests.length = 0;
+    const said = await probe(world, { ...env, VUS: 4 });
+    assert.deepEqual(said.wrong, [], said.output);
+    assert.deepEqual(said.of('events').map(({ seen }) => seen), ['all 2 events can be opened and closed'], said.output);
+    assert.deepEqual(said.of('users').map(({ seen }) => seen), ['the first and the last of 4 users log in']);
+    assert.deepEqual(said.of('stream').map(({ seen }) => seen), [`the first user waits for event ${EVENT} and leaves it`]);
+    assert.deepEqual(EVENTS.map((event) => room.isOpen(event)), [open, open]);
+    const users = requests.filter(({ call, body }) => call === 'POST /session' && body.user.startsWith('user'));
+    assert.deepEqual(users.map(({ body }) => body.user).sort(), ['user1@example.com', 'user4@example.com'], 'each logs in once');
+  }
+  (await world.k6({ ...env, VUS: 4 })).expect(0, 'Completed users: 4');
+});
+
+test('what LEAN=1 takes from a port is found out before a run', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl } = await startRoom(t, boxOffice);
+  const said = await probe(world, { BASE_URL: baseUrl, SYSTEM: join(PORTS, 'shows.js'), LEAN: 1 });
+  assert.match(said.of('admin')[0].seen, /LEAN=1 has taken away what is used here: of k6\/http all but request/);
+  assert.deepEqual(said.ok('users'), [false], said.output);
+  const own = await startWorld(t);
+  const sound = await probe(own, { LEAN: 1 });
+  assert.deepEqual(sound.wrong, [], sound.output);
 });
 
 test('only the texts OPEN and CLOSED are a status, and what else is told changes no event', async (t) => {
@@ -131,9 +167,9 @@ test('logins that nobody answers are no search for the last user who can', async
     return silent.includes(user) ? { silent: true } : user > 5 ? { status: 401 } : login;
   };
   for (const [silent, seen, asked] of [
-    [[50], /^the last of 100 users, user100@example\.com, cannot log in: status 401.*; how many can was not found out, since user50@example\.com got no answer$/, [1, 50, 100, 100]],
-    [[100], /^the last of 100 users, user100@example\.com, cannot log in: .*timeout/, [1, 100, 100]],
-    [[], /^of 100 users only the first 5 can log in; the last, user100@example\.com: status 401/, [1, 4, 5, 6, 7, 13, 25, 50, 100, 100]],
+    [[50], /^the last of 100 users, user100@example\.com, cannot log in: status 401.*; how many can was not found out, since user50@example\.com got no answer$/, [1, 1, 50, 100, 100]],
+    [[100], /^the last of 100 users, user100@example\.com, cannot log in: .*timeout/, [1, 1, 100, 100]],
+    [[], /^of 100 users only the first 5 can log in; the last, user100@example\.com: status 401/, [1, 1, 4, 5, 6, 7, 13, 25, 50, 100, 100]],
   ]) {
     const { baseUrl, requests } = await startRoom(t, () => ({ 'POST /api/v1/auth/login': answers(silent) }));
     const said = await probe(world, { VUS: 100, BASE_URL: baseUrl, LOGIN_TIMEOUT_MS: 300 });

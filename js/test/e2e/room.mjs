@@ -75,6 +75,56 @@ export const boxOffice = (queues) => {
   };
 };
 
+/** One whose people are known by a cookie alone, which k6's jar holds, and who may not log in while they have one. */
+export const turnstile = (queues) => {
+  const whoIs = ({ headers }) => /\bsid=([^;]+)/.exec(headers.cookie ?? '')?.[1] ?? '';
+  const only = (isGood, act) => (request) => {
+    const who = whoIs(request);
+    return isGood(who) ? act(request, who) : { status: 403, body: { why: `${who || 'nobody'} may not do this` } };
+  };
+  const isAdmin = (who) => who.startsWith('admin@');
+  const isUser = (who) => who.startsWith('user');
+  return {
+    'POST /session': only((who) => who === '', ({ body: { user } }) => ({ headers: { 'Set-Cookie': `sid=${user}; Path=/; HttpOnly` } })),
+    'GET /shows/*': only(isAdmin, ({ event }) => ({ body: { open: queues.isOpen(event) } })),
+    'PUT /shows/*': only(isAdmin, ({ event, body }) => queues.setOpen(event, body.open) ?? {}),
+    'GET /shows/*/number': only(isUser, ({ event }, who) => ({ body: { ahead: queues.placeOf(event, who) } })),
+    'DELETE /shows/*/number': only(isUser, ({ event }, who) => ({ status: queues.leave(event, who) ? 200 : 404 })),
+  };
+};
+
+/** The file of a port to it. */
+export const TURNSTILE_PORT = `
+import http from 'k6/http';
+import { sleep } from 'k6';
+function ask(settings, method, path, body) {
+  const answer = http.request(method, settings.baseUrl + path, body && JSON.stringify(body), { timeout: 5000 });
+  if (answer.status !== 200) {
+    throw new Error('status ' + answer.status + ' ' + answer.body);
+  }
+  return answer.json();
+}
+export function logIn(settings, { email }) {
+  ask(settings, 'POST', '/session', { user: email });
+}
+export function setEventStatus(settings, session, eventId, status) {
+  ask(settings, 'PUT', '/shows/' + eventId, { open: status === 'OPEN' });
+}
+export function eventStatus(settings, session, eventId) {
+  return ask(settings, 'GET', '/shows/' + eventId).open ? 'OPEN' : 'CLOSED';
+}
+export function wait(settings, session, eventId, place) {
+  while (ask(settings, 'GET', '/shows/' + eventId + '/number').ahead > 0) {
+    place.position();
+    sleep(0.05);
+  }
+  place.promoted();
+}
+export function leave(settings, session, eventId) {
+  ask(settings, 'DELETE', '/shows/' + eventId + '/number');
+}
+`;
+
 /** Who waits for which event, and who has been let in: two at a time. */
 class Queues {
   /** Whether somebody is let in only when `promote` is called, and not whenever anybody asks. */
@@ -85,6 +135,10 @@ class Queues {
 
   setOpen(event, open) {
     this.#open[open ? 'add' : 'delete'](event);
+  }
+
+  isOpen(event) {
+    return this.#open.has(event);
   }
 
   /** The user's place, from 1; 0 once let in. Whoever is not known yet joins at the end. */

@@ -15,10 +15,14 @@ import { sleep } from 'k6';
 import { Barrier } from 'k6/x/barrier';
 const env = JSON.parse(__ENV.CROWD);
 const barrier = new Barrier('crowd', {
-  parties: { running: ['users'], atLeast: env.atLeast, grace: env.grace },
+  parties: env.parties ?? { running: ['users'], atLeast: env.atLeast, grace: env.grace },
   cyclic: true, store: env.store, timeout: '200s',
 });
-export const options = { scenarios: { users: { gracefulStop: '0s', ...env.scenario } } };
+const stop = { gracefulStop: '0s' };
+export const options = { scenarios: { users: { ...stop, ...env.scenario }, ...(env.others && { others: { ...stop, ...env.others } }) } };
+export function elsewhere() {
+  sleep(0.2);
+}
 export default function () {
   const { phase, outcome, arrived, failedTotal, parties, reason } = barrier.arriveAndWait();
   console.log('MET ' + JSON.stringify([phase, outcome, arrived, failedTotal, parties, reason]));
@@ -86,6 +90,43 @@ for (const place of ['in memory', 'over Redis']) {
     assert.ok(sizes.at(-1) <= 2, 'without those whom it has taken away');
   });
 }
+
+test('who runs in a scenario that is not named is not expected', async (t) => {
+  const { run } = await runner(t);
+  const others = { ...always(2, '4s'), exec: 'elsewhere' };
+  const sizes = meetings((await run({ atLeast: 5, scenario: always(5, '4s'), others })).expect(0)).map(({ arrived }) => arrived);
+  assert.deepEqual(new Set(sizes), new Set([5]));
+});
+
+test("'running' alone expects the users of all scenarios", async (t) => {
+  const { run } = await runner(t);
+  const crowd = { parties: 'running', scenario: always(5, '5s'), others: always(2, '5s') };
+  const sizes = meetings((await run(crowd)).expect(0)).map(({ arrived }) => arrived);
+  const all = sizes.slice(sizes.indexOf(7));
+  assert.ok(all.length > 2, `all seven met: ${sizes}`);
+  assert.deepEqual(new Set(all), new Set([7]), 'and nobody is missed from then on');
+});
+
+test('a store that forgets is told again who runs', async (t) => {
+  const { world, segment } = await runner(t);
+  const crowd = (duration) => ({ atLeast: 6, scenario: always(6, duration) });
+  const told = [];
+  const onLine = (line) => told.push(...[...line.replaceAll('\\', '').matchAll(/MET (\[.*?\])/g)].map(([, json]) => JSON.parse(json)));
+  let [disturbed, before] = [undefined, 0];
+  const watch = (line) => {
+    onLine(line);
+    if ((told.at(-1)?.[0] ?? 0) >= 3) {
+      disturbed ??= world.redis('FLUSHALL').then(() => (before = told.length));
+    }
+  };
+  const runs = [segment(crowd('8s'), '0:1/2', { onLine: watch }), segment(crowd('16s'), '1/2:1', { onLine: watch })];
+  (await Promise.all(runs)).forEach((outcome) => outcome.expect(0));
+  await disturbed;
+  assert.ok(before > 0, 'it forgot');
+  // Until both have come back nobody waits for the users of one that has not.
+  assert.ok(told.slice(before + 12).some(([, , arrived]) => arrived === 6), 'all six meet again');
+  assert.equal(told.at(-1)[2], 3, 'and in the end those who are left');
+});
 
 test('users of two processes meet, and of one where the other has ended', async (t) => {
   const { segment } = await runner(t);

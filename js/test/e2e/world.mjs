@@ -136,6 +136,14 @@ export async function startRedis(t, options = {}) {
   return Object.assign(new World(t, folder, port), { redisServer: child });
 }
 
+/** Kills the Redis of this world and starts an empty one in its place. */
+export async function restartRedis(world) {
+  const ended = once(world.redisServer, 'exit');
+  world.redisServer.kill('SIGKILL');
+  await ended;
+  world.redisServer = (await startRedis(world.t, { port: world.redisPort })).redisServer;
+}
+
 /** A folder that goes away with the test. */
 export async function newFolder(t) {
   const folder = await mkdtemp(join(tmpdir(), 'k6-barrier-'));

@@ -146,12 +146,15 @@ test('what a system says is shortened, on one line and without secrets', () => {
 
 test('what was let go names the setting, however it is used', () => {
   const http = { get: () => 1, CookieJar: class {}, request: () => 2 };
-  letGo([[http, ['get', 'CookieJar']]]);
+  const globals = { require: () => 1, JSON };
+  letGo(globals, http);
   const refusal = /LEAN=1 has taken away what is used here: .*; run without LEAN=1/;
   assert.throws(() => http.get('x'), refusal);
   assert.throws(() => new http.CookieJar(), refusal);
   assert.throws(() => http.CookieJar.any, refusal);
+  assert.throws(() => globals.require('x'), refusal);
   assert.equal(http.request(), 2);
+  assert.equal(globals.JSON, JSON);
 });
 
 test('what was never recorded reads 0 or n/a', () => {

@@ -159,13 +159,13 @@ fn soak(name: &str, store: String) {
                 "  after {round:6}: {now:6} KiB, {:+6} KiB",
                 now.cast_signed() - begin.cast_signed()
             );
-            if round == 2000 {
+            if round == OVER_MAX {
                 settled = now;
             }
         }
     }
     let grown = resident().cast_signed() - settled.cast_signed();
-    println!("  grown since the 2000th: {grown} KiB");
+    println!("  grown since the {OVER_MAX}th: {grown} KiB");
     println!("  {:?}", process.engine.tally());
     println!(
         "  idle for {IDLE:?} after that: {:?} of processor time",

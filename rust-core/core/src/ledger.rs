@@ -409,6 +409,9 @@ impl Ledger {
                         let waiting = theirs.all().flat_map(|own| take(&mut own.waiting));
                         done.extend(waiting.map(|(ticket, _)| (ticket, Err(error.clone()))));
                     }
+                    if let Some(running) = &mut self.running {
+                        running.refused(&queued.participant);
+                    }
                     continue;
                 }
                 // Those who wait hear of the break; nothing more is owed.

@@ -167,6 +167,12 @@ impl SharedOptions {
         Some(ms.saturating_mul(1000))
     }
 
+    /// A release may lie ahead of its decision though there is one process alone.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.spread.is_some() || self.release_at.is_some()
+    }
+
     /// The first option in which two openers differ, as an error that shows both values.
     #[must_use]
     pub fn difference(mine: &str, theirs: &str) -> OptionError {
@@ -180,10 +186,22 @@ impl SharedOptions {
             let got = mine.get(option).unwrap_or(nothing);
             let there = theirs.get(option).unwrap_or(nothing);
             if got != there {
+                // Scripts say within `release` how users go.
+                let is_spread = option == "spread";
+                let show = |value| {
+                    if is_spread {
+                        Spread::show(value)
+                    } else {
+                        format!("{value}")
+                    }
+                };
                 return OptionError::new(
-                    option,
-                    got.to_string(),
-                    format!("{there}, which the barrier was opened with elsewhere"),
+                    if is_spread { "release" } else { option },
+                    show(got),
+                    format!(
+                        "{}, which the barrier was opened with elsewhere",
+                        show(there)
+                    ),
                 );
             }
         }
@@ -579,7 +597,8 @@ mod tests {
         let c = parse(r#"{"name":"d","parties":2,"spread":{"pace":{"rate":5}}}"#);
         let c = c.expect("valid").shared;
         let e = SharedOptions::difference(&a.canonical(), &c.canonical());
-        assert_eq!((e.option.as_str(), e.got.as_str()), ("spread", "null"));
-        assert!(e.allowed.contains("rate"), "{e}");
+        let got = (e.option.as_str(), e.got.as_str());
+        assert_eq!(got, ("release", "neither spread nor rate"));
+        assert!(e.allowed.starts_with("{ rate: 5 }, which"), "{e}");
     }
 }

@@ -67,6 +67,24 @@ const fn first_seed() -> u32 {
 }
 
 impl Spread {
+    /// A value of the option as scripts write it.
+    pub(crate) fn show(value: &serde_json::Value) -> String {
+        let Ok(spread) = Self::deserialize(value) else {
+            return "neither spread nor rate".to_owned();
+        };
+        let mut text = match spread.pace {
+            Pace::SpanMs(ms) => format!("{{ spread: {ms}"),
+            Pace::Rate(rate) => format!("{{ rate: {rate}"),
+        };
+        if spread.shape == Shape::Poisson {
+            text += ", shape: 'poisson'";
+        }
+        if spread.seed != first_seed() {
+            text += &format!(", seed: {}", spread.seed);
+        }
+        text + " }"
+    }
+
     /// Refuses what cannot be kept.
     ///
     /// # Errors
@@ -245,6 +263,25 @@ mod tests {
         // Independent users: of their gaps 37 per cent are longer than the mean one; of even ones none.
         let gaps = one.windows(2).filter(|w| w[1] - w[0] > 200).count();
         assert!((3_300..4_000).contains(&gaps), "{gaps}");
+    }
+
+    #[test]
+    fn it_is_shown_as_scripts_write_it() {
+        for (json, text) in [
+            (r#"{"pace":{"spanMs":2000}}"#, "{ spread: 2000 }"),
+            (
+                r#"{"pace":{"rate":5},"shape":"poisson","seed":7}"#,
+                "{ rate: 5, shape: 'poisson', seed: 7 }",
+            ),
+            (
+                r#"{"pace":{"rate":5},"shape":"poisson"}"#,
+                "{ rate: 5, shape: 'poisson' }",
+            ),
+            ("null", "neither spread nor rate"),
+        ] {
+            let value = serde_json::from_str(json).expect("JSON");
+            assert_eq!(Spread::show(&value), text);
+        }
     }
 
     #[test]

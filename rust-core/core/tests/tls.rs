@@ -9,7 +9,9 @@ mod host;
 mod redis_cluster;
 mod support;
 
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use barrier_core::engine::CounterOptions;
@@ -18,6 +20,7 @@ use barrier_core::ids::Phase;
 use host::Process;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use redis_cluster::RedisCluster;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use support::{RedisServer, free_port};
 
@@ -257,4 +260,62 @@ fn a_run_meets_on_a_cluster_over_tls() {
     for (process, barrier) in processes.iter().zip(&barriers) {
         process.released(barrier, 0);
     }
+}
+
+/// Set for the process whose system has its authorities where reading takes as long as the test wants.
+const AUTHORITIES: &str = "SSL_CERT_FILE";
+
+/// The engine has one thread, which serves others meanwhile. A pipe without a writer would not be read a second time.
+#[test]
+fn the_systems_authorities_are_read_once_beside_everything_else() {
+    let this = "the_systems_authorities_are_read_once_beside_everything_else";
+    let marked = std::env::args().any(|argument| argument == "--nocapture");
+    let Some(authorities) = std::env::var_os(AUTHORITIES).filter(|_| marked) else {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let pipe = folder.path().join("authorities");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        let ended = Command::new("timeout")
+            .arg("120")
+            .arg(std::env::current_exe().expect("its own path"))
+            .args(["--exact", this, "--nocapture"])
+            .env(AUTHORITIES, pipe)
+            .env_remove("SSL_CERT_DIR")
+            .status()
+            .expect("the same program");
+        assert!(ended.success(), "{ended}");
+        return;
+    };
+    let server = SecureServer::start(&["--tls-auth-clients", "no"]);
+    let process = Process::start();
+    let options = |run: &str, url: &str| {
+        let options = json!({ "store": url, "runId": run, "name": "d", "parties": 1, "connectTimeoutMs": 60_000 });
+        barrier_core::options::BarrierOptions::from_json(options.to_string().as_bytes())
+            .expect("valid")
+    };
+    let open = |run: &str, url: &str| {
+        let barrier = process
+            .engine
+            .barrier(options(run, url))
+            .expect("a barrier");
+        barrier.handle_or_init(|| process.fresh_token());
+        let token = process.fresh_token();
+        drop(barrier.open(token));
+        token
+    };
+    let secure = open("first", &server.url());
+    // This opens when somebody reads.
+    let mut pipe = std::fs::OpenOptions::new()
+        .write(true)
+        .open(authorities)
+        .expect("a reader");
+    let other = open("plain", &server.plain.url());
+    process.done(other).expect("open meanwhile");
+    assert!(process.silent(secure), "nobody is trusted yet");
+    pipe.write_all(server.authority.pem().as_bytes())
+        .expect("written");
+    drop(pipe);
+    process.done(secure).expect("trusted");
+    let database = format!("{}/1", server.url());
+    let again = open("again", &database);
+    process.done(again).expect("trusted without another look");
 }

@@ -461,7 +461,7 @@ int32_t kbar_resolved(uint64_t engine,
                       size_t len);
 
 /**
- * The caller does not wait for the token any more; its completion is dropped. What it reported stands.
+ * The caller does not wait for the token any more, at a gate neither; its completion is dropped. What it reported stands.
  *
  * Threads: any. Blocks: no. Ownership: none.
  */

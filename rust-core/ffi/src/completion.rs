@@ -51,9 +51,9 @@ impl Host {
         self.pipe.close();
     }
 
-    /// A call begins, whose completion is owed.
-    pub(crate) fn begin(&self, token: u64) -> Result<(), Refused> {
-        self.calls.enter(token)
+    /// A call of a barrier begins, whose completion is owed.
+    pub(crate) fn begin(&self, token: u64, barrier: u64) -> Result<(), Refused> {
+        self.calls.enter(token, barrier)
     }
 
     /// The call needs no completion after all; false where one is on its way, or the host does not want it any more.
@@ -61,12 +61,14 @@ impl Host {
         self.calls.leave(token)
     }
 
-    /// The host does not want to hear of the token any more.
-    pub(crate) fn cancel(&self, token: u64) {
-        if !self.calls.leave(token) {
+    /// The host does not want to hear of the token any more. The handle of its barrier, where it is still under way.
+    pub(crate) fn cancel(&self, token: u64) -> Option<u64> {
+        let barrier = self.calls.take(token);
+        if barrier.is_none() {
             // Its completion is on the way, which the host ignores, and nobody fetches the text of that.
             self.texts.lock().remove(&token);
         }
+        barrier
     }
 
     pub(crate) fn keep_text(&self, token: u64, text: String) {

@@ -122,8 +122,8 @@ fn a_pipe_that_never_was_full_has_no_thread() {
 #[test]
 fn a_call_that_is_cancelled_first_is_not_completed() {
     let (host, mut frames) = host(9);
-    host.begin(1).expect("begins");
-    host.cancel(1);
+    host.begin(1, 0).expect("begins");
+    let _ = host.cancel(1);
     done(&host, 1);
     assert_eq!(host.owes(), (0, 0));
     host.close();
@@ -133,13 +133,13 @@ fn a_call_that_is_cancelled_first_is_not_completed() {
 #[test]
 fn a_cancel_that_comes_too_late_leaves_nothing() {
     let (host, mut frames) = host(9);
-    host.begin(1).expect("begins");
-    host.begin(2).expect("begins");
+    host.begin(1, 0).expect("begins");
+    host.begin(2, 0).expect("begins");
     done(&host, 1);
     assert!(!host.end(1), "it is answered by its frame");
-    host.cancel(1);
+    let _ = host.cancel(1);
     assert_eq!(next(&mut frames), Some(1));
-    host.cancel(2);
+    let _ = host.cancel(2);
     done(&host, 2);
     assert_eq!(host.owes(), (0, 0));
 }
@@ -152,7 +152,7 @@ fn of_cancels_and_completions_at_once_nothing_is_left() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for token in 1..=calls {
-                host.begin(token).expect("begins");
+                host.begin(token, 0).expect("begins");
                 both.wait();
                 done(&host, token);
                 both.wait();
@@ -161,7 +161,7 @@ fn of_cancels_and_completions_at_once_nothing_is_left() {
         });
         for token in 1..=calls {
             both.wait();
-            host.cancel(token);
+            let _ = host.cancel(token);
             both.wait();
         }
     });
@@ -176,17 +176,17 @@ fn of_cancels_and_completions_at_once_nothing_is_left() {
 #[test]
 fn a_call_beyond_the_limit_is_refused_until_another_one_ends() {
     let (host, _frames) = host(2);
-    assert_eq!(host.begin(1), Ok(()));
-    assert_eq!(host.begin(2), Ok(()));
-    assert_eq!(host.begin(3), Err(Refused::TooMany));
-    host.cancel(1);
-    assert_eq!(host.begin(3), Ok(()));
-    assert_eq!(host.begin(4), Err(Refused::TooMany));
+    assert_eq!(host.begin(1, 0), Ok(()));
+    assert_eq!(host.begin(2, 0), Ok(()));
+    assert_eq!(host.begin(3, 0), Err(Refused::TooMany));
+    let _ = host.cancel(1);
+    assert_eq!(host.begin(3, 0), Ok(()));
+    assert_eq!(host.begin(4, 0), Err(Refused::TooMany));
     done(&host, 2);
-    assert_eq!(host.begin(4), Ok(()));
+    assert_eq!(host.begin(4, 0), Ok(()));
     host.end(3);
-    assert_eq!(host.begin(5), Ok(()));
-    assert_eq!(host.begin(6), Err(Refused::TooMany));
+    assert_eq!(host.begin(5, 0), Ok(()));
+    assert_eq!(host.begin(6, 0), Err(Refused::TooMany));
 }
 
 #[test]

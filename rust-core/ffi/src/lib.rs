@@ -284,7 +284,7 @@ pub unsafe extern "C" fn kbar_open(
         if !unsafe { put(handle, key) } {
             return invalid(&host, token, "the place for the handle is a null pointer");
         }
-        if let Err(refused) = host.begin(token) {
+        if let Err(refused) = host.begin(token, key) {
             return refuse(&host, token, &refused);
         }
         match barrier.open(token) {
@@ -353,7 +353,7 @@ fn submit(request: &KbarRequest, text: Option<&[u8]>, out: &mut KbarFrame) -> i3
         let message = "only a store in memory answers at once, and not to a call that waits";
         return invalid(&host, token, message);
     }
-    if completes && let Err(refused) = host.begin(token) {
+    if completes && let Err(refused) = host.begin(token, request.barrier) {
         return refuse(&host, token, &refused);
     }
     match barrier.submit(call, token) {
@@ -475,14 +475,16 @@ pub unsafe extern "C" fn kbar_resolved(
     })
 }
 
-/// The caller does not wait for the token any more; its completion is dropped. What it reported stands.
+/// The caller does not wait for the token any more, at a gate neither; its completion is dropped. What it reported stands.
 ///
 /// Threads: any. Blocks: no. Ownership: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn kbar_cancel(engine: u64, token: u64) -> i32 {
     guard(|| match self::engine(engine) {
         Some((host, _)) => {
-            host.cancel(token);
+            if let Some((_, barrier)) = host.cancel(token).and_then(self::barrier) {
+                barrier.cancel(token);
+            }
             KBAR_OK
         }
         None => KBAR_CLOSED,

@@ -192,7 +192,7 @@ pub unsafe extern "C" fn kbar_query(
         else {
             return invalid(&host, token, "this handle does not take that question");
         };
-        if let Err(refused) = host.begin(token) {
+        if let Err(refused) = host.begin(token, 0) {
             return refuse(&host, token, &refused);
         }
         ask(token);

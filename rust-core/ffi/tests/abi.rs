@@ -254,6 +254,25 @@ fn whoever_waits_goes_by_one_frame_for_all() {
 }
 
 #[test]
+fn a_wait_that_is_cancelled_is_not_kept() {
+    let mut host = Host::start();
+    let (_, barrier) = host.open(1, OPTIONS);
+    host.frame();
+    let waits = KbarRequest {
+        barrier,
+        token: 2,
+        kind: KBAR_WAIT,
+        wait_us: 3_600_000_000,
+        ..KbarRequest::default()
+    };
+    assert_eq!(submit(&waits, b"").0, KBAR_PENDING);
+    assert_eq!(arrivals(barrier, &[2]), [KBAR_ARRIVAL_ACKNOWLEDGED]);
+    assert_eq!(kbar_cancel(host.engine, 2), KBAR_OK);
+    assert_eq!(arrivals(barrier, &[2]), [KBAR_ARRIVAL_OVER]);
+    assert_eq!(kbar_cancel(host.engine, 2), KBAR_OK, "twice is nothing");
+}
+
+#[test]
 fn what_a_store_in_memory_answers_at_once_takes_no_token() {
     let mut host = Host::start_with(br#"{"hostResolves":true}"#);
     let (_, barrier) = host.open(1, OPTIONS);

@@ -72,6 +72,7 @@ type BarrierStatus struct {
 	Left             uint64            `json:"left"`
 	Late             uint64            `json:"late"`
 	Released         []uint32          `json:"released"`
+	Coming           *Release          `json:"coming"` // the newest release, where its instant lies ahead
 	ReleasedAt       *float64          `json:"releasedAt"`
 	ServerReleasedAt *float64          `json:"serverReleasedAt"`
 	ReceivedMs       *float64          `json:"receivedMs"`

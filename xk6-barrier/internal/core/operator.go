@@ -73,6 +73,8 @@ type GroupSight struct {
 	HeardAt *float64 `json:"heardAt"`
 	// TTLMs is how long the record lives if nobody writes any more.
 	TTLMs *int64 `json:"ttlMs"`
+	// Now is when this was seen.
+	Now float64 `json:"now"`
 }
 
 // SightRelease is the release of a phase as an operator sees it.
@@ -82,7 +84,9 @@ type SightRelease struct {
 	Arrived uint64            `json:"arrived"`
 	Failed  map[string]uint64 `json:"failed"`
 	Left    uint64            `json:"left"`
-	At      float64           `json:"at"`
+	// At is its instant, which may lie ahead. LastAt is when the last user goes, where they go one after the other.
+	At     float64  `json:"at"`
+	LastAt *float64 `json:"lastAt,omitempty"`
 }
 
 // Ended says what became of the attempt to end a barrier.

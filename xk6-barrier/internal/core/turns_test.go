@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // inTurn is a frame that is due at an instant.
@@ -31,6 +32,24 @@ func TestFramesGoInTheOrderOfTheirInstants(t *testing.T) {
 	}
 	assert.True(t, slices.IsSorted(order), order)
 	turns.end()
+}
+
+func TestEachFrameGoesAtItsOwnInstant(t *testing.T) {
+	t.Parallel()
+	delivered := make(chan Frame, 10)
+	turns := newTurns(func(frame Frame) { delivered <- frame })
+	defer turns.end()
+	turns.add(inTurn(3, time.Now().Add(time.Hour)))
+	// Whether or not the timer was set for a later one, and fired for an earlier one.
+	for _, token := range []uint64{1, 2} {
+		turns.add(inTurn(token, time.Now().Add(50*time.Millisecond)))
+		select {
+		case frame := <-delivered:
+			assert.Equal(t, token, frame.Token)
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "it waits for a later one")
+		}
+	}
 }
 
 func TestNoFrameGoesAfterTheEnd(t *testing.T) {

@@ -52,17 +52,28 @@ fn refused(scenario: &str, set: &[(&str, &str)]) -> String {
 #[test]
 fn figures_of_the_presets() {
     for (scenario, set, expected) in [
-        ("baseline", &[][..], ["2000", "19000", "322000", "baseline"]),
-        ("target", &[], ["10000", "99000", "702000", "target"]),
+        (
+            "baseline",
+            &[][..],
+            (["2000", "19000", "322000", "baseline"], None),
+        ),
+        (
+            "target",
+            &[],
+            (["10000", "99000", "702000", "target"], Some("1")),
+        ),
         (
             "stress",
             &[("HOLD_MS", "60000"), ("SEATS", "1000")],
-            ["30000", "299000", "362000", "stress"],
+            (["30000", "299000", "362000", "stress"], Some("1")),
         ),
-        ("smoke", &[], ["50", "0", "60000", "smoke"]),
+        ("smoke", &[], (["50", "0", "60000", "smoke"], None)),
     ] {
         let names = ["VUS", "skew_ms", "main_limit_ms", "load"];
+        let (expected, lean) = expected;
         assert_eq!(figures(scenario, set, names), expected, "{scenario}");
+        let found = first(scenario, set, |run| run.vars.text("LEAN"));
+        assert_eq!(found.as_deref(), lean, "LEAN of {scenario}");
     }
     let [users, hold] = figures("matrix", &[], ["VUS", "HOLD_MS"]);
     assert_eq!([users, hold], ["2000", "300000"]);
@@ -82,18 +93,38 @@ fn comparisons_are_lifelike_and_what_tries_a_machine_is_fast() {
         let [like] = figures(scenario, set, ["LIKE"]);
         assert_eq!(like, expected, "{scenario}");
     }
+    let suite = suite();
+    let matrix = |selection: &Selection| {
+        let matrix = Plan::new(&suite, selection).expect("a plan");
+        assert_eq!(matrix.runs.len(), 8);
+        let text = |run: &PlannedRun<'_>, name: &str| run.vars.text(name).expect("a value");
+        let likes = matrix.runs.iter();
+        likes
+            .map(|run| (text(run, "SCENARIO"), text(run, "LIKE")))
+            .collect::<Vec<_>>()
+    };
+    for (scenario, like) in matrix(&selection("matrix", &[])) {
+        let expected = if scenario == "target" { "fast" } else { "real" };
+        assert_eq!(like, expected, "{scenario}");
+    }
+    // Whoever says which, by whatever way, is heard.
+    let mut exported = selection("matrix", &[]);
+    exported
+        .given
+        .environment
+        .insert("LIKE".to_owned(), "real".to_owned());
+    for (scenario, like) in matrix(&exported) {
+        assert_eq!(like, "real", "{scenario}");
+    }
     let [chosen] = figures("smoke", &[("LIKE", "real")], ["LIKE"]);
     assert_eq!(chosen, "real");
-    let suite = suite();
-    let matrix = Plan::new(&suite, &selection("matrix", &[])).expect("a plan");
-    assert_eq!(matrix.runs.len(), 8);
-    for run in &matrix.runs {
-        let [scenario, like] = ["SCENARIO", "LIKE"].map(|name| run.vars.text(name));
-        let expected = match scenario.as_deref() {
-            Some("target") => "fast",
-            _ => "real",
-        };
-        assert_eq!(like.as_deref(), Some(expected), "{scenario:?}");
+    // A room that a person started is what it is.
+    let own = [("BASE_URL", "http://localhost:1"), ("EVENT_IDS", "a")];
+    for scenario in ["smoke", "target"] {
+        let mut selection = selection(scenario, &own);
+        selection.variants.clear();
+        let plan = Plan::new(&suite, &selection).expect("a plan");
+        assert_eq!(plan.runs[0].vars.text("LIKE").as_deref(), Some("real"));
     }
 }
 

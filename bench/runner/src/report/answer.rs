@@ -107,6 +107,12 @@ fn said(stored: &Stored, runs: &[&StoredRun]) -> anyhow::Result<String> {
         };
         values.insert(name.clone(), middle.into());
     }
+    // Alike in all of these runs, or it is a place.
+    for (name, setting) in &first.meta.environment {
+        values
+            .entry(name.clone())
+            .or_insert_with(|| setting.value.as_str().into());
+    }
     values.insert("scenario".to_owned(), first.meta.scenario.as_str().into());
     values.insert("point".to_owned(), first.point().into());
     values.insert("variant".to_owned(), first.variant().into());

@@ -7,7 +7,7 @@ use minijinja::{Environment, UndefinedBehavior};
 
 use crate::values::text::figure;
 
-/// What an answer may name beside derived values.
+/// What an answer may name beside derived values and variables.
 const NAMES: &[&str] = &["scenario", "point", "variant", "runs"];
 
 /// What reads an answer.
@@ -32,25 +32,27 @@ fn seconds(ms: f64) -> String {
     }
 }
 
-/// Looks whether an answer can be given with these derived values.
+/// Looks whether an answer can be given with these derived values and variables.
 ///
 /// # Errors
 /// A text that says what was received and what is allowed.
-pub(super) fn check(template: &str, derived: &[&str]) -> Result<(), String> {
+pub(super) fn check(template: &str, derived: &[&str], variables: &[&str]) -> Result<(), String> {
     let environment = environment();
     let parsed = environment
         .template_from_str(template)
         .map_err(|error| format!("`answer`: {error}"))?;
     let named: BTreeSet<String> = parsed.undeclared_variables(false).into_iter().collect();
     let allowed: Vec<&str> = derived.iter().chain(NAMES).copied().collect();
-    if let Some(name) = named.iter().find(|name| !allowed.contains(&name.as_str())) {
+    let allowed_too = |name: &&str| allowed.contains(name) || variables.contains(name);
+    if let Some(name) = named.iter().find(|name| !allowed_too(&name.as_str())) {
         return Err(format!(
-            "`answer` names `{name}`; allowed: {}",
+            "`answer` names `{name}`; allowed: {}, and variables that are no secret",
             allowed.join(", ")
         ));
     }
     // A filter that there is not shows itself only when it is used.
-    let values: BTreeMap<&str, f64> = allowed.into_iter().map(|name| (name, 1000.0)).collect();
+    let all = allowed.iter().chain(variables);
+    let values: BTreeMap<&str, f64> = all.map(|name| (*name, 1000.0)).collect();
     parsed
         .render(values)
         .map(drop)
@@ -65,14 +67,17 @@ mod tests {
     fn an_answer_names_what_there_is() {
         let good = "{{ completedUsers }} of {{ expectedVUs }} in {{ drainMs | seconds }}";
         let derived = ["completedUsers", "expectedVUs", "drainMs"];
-        assert_eq!(check(good, &derived), Ok(()));
-        let error = check(good, &derived[..2]).expect_err("refused");
+        assert_eq!(check(good, &derived, &[]), Ok(()));
+        let error = check(good, &derived[..2], &["USERS"]).expect_err("refused");
         assert!(
             error.contains("names `drainMs`; allowed: completedUsers, expectedVUs, scenario"),
             "{error}"
         );
-        assert!(check("{{ drainMs", &derived).is_err());
-        assert!(check("{{ drainMs | fortnights }}", &derived).is_err());
+        assert!(check("{{ drainMs", &derived, &[]).is_err());
+        assert!(check("{{ drainMs | fortnights }}", &derived, &[]).is_err());
+        let by_variable = "{{ 'soon' if LIKE == 'fast' else '' }}";
+        assert_eq!(check(by_variable, &[], &["LIKE"]), Ok(()));
+        assert!(check(by_variable, &[], &[]).is_err());
     }
 
     #[test]

@@ -334,7 +334,14 @@ fn check_comparisons(file: &File, scenarios: &[&str]) -> Result<(), Problem> {
             .iter()
             .map(|table| table.id.get_ref().as_str())
             .collect();
-        super::answer::check(answer.get_ref(), &derived).map_err(|text| problem(answer, text))?;
+        let variables: Vec<&str> = file
+            .env
+            .iter()
+            .filter(|(_, table)| !table.secret)
+            .map(|(name, _)| name.get_ref().as_str())
+            .collect();
+        super::answer::check(answer.get_ref(), &derived, &variables)
+            .map_err(|text| problem(answer, text))?;
     }
     Ok(())
 }

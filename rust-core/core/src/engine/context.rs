@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
-use crate::panics::{THREADS, guarded_task};
+use crate::panics::{THREADS, guarded, guarded_task};
 use crate::ticket::{Issuer, Ticket, Token};
 
 use super::barrier::Roll;
@@ -65,13 +65,18 @@ impl Context {
     /// Starts the runtime where it is not running yet.
     pub(crate) fn runtime(self: &Arc<Self>) -> Result<&Handle, Error> {
         self.runtime.get_or_try_init(|| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .thread_name(THREADS)
-                .on_thread_start(self.on_thread_start)
-                .enable_all()
-                .build()
-                .map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
+            let build = || {
+                tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .thread_name(THREADS)
+                    .on_thread_start(self.on_thread_start)
+                    .enable_all()
+                    .build()
+            };
+            // Without a descriptor it says so; without a thread it panics.
+            let runtime = guarded(build).and_then(|built| built.map_err(|e| e.to_string()));
+            let runtime =
+                runtime.map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
             let weak = Arc::downgrade(self);
             let bug = move |message: &str| match weak.upgrade() {
                 Some(context) => context.bug(message),
@@ -104,31 +109,34 @@ impl Context {
         error
     }
 
-    /// Runs a task; where it panics, `given_up` is told why.
+    /// Runs a task; where it panics, `given_up` is told why. It is never told before this returns, so that whoever holds a lock
+    /// which `given_up` takes may call this.
+    ///
+    /// # Errors
+    /// The runtime cannot start, and nothing runs.
     pub(crate) fn spawn(
         self: &Arc<Self>,
         task: impl Future<Output = ()> + Send + 'static,
         given_up: impl FnOnce(&Error) + Send + 'static,
-    ) {
-        match self.runtime() {
-            Ok(runtime) => drop(runtime.spawn(Arc::clone(self).guard(task, given_up))),
-            Err(error) => given_up(&error),
-        }
+    ) -> Result<(), Error> {
+        let runtime = self.runtime()?;
+        drop(runtime.spawn(Arc::clone(self).guard(task, given_up)));
+        Ok(())
     }
 
     /// Runs a connection's life, likewise.
+    ///
+    /// # Errors
+    /// As [`Context::spawn`].
     pub(crate) fn spawn_connection(
         self: &Arc<Self>,
         life: impl Future<Output = ()> + Send + 'static,
         given_up: impl FnOnce(&Error) + Send + 'static,
-    ) {
-        match self.runtime() {
-            Ok(runtime) => {
-                let life = Arc::clone(self).guard(life, given_up);
-                self.connections.spawn_on(life, runtime);
-            }
-            Err(error) => given_up(&error),
-        }
+    ) -> Result<(), Error> {
+        let runtime = self.runtime()?;
+        let life = Arc::clone(self).guard(life, given_up);
+        self.connections.spawn_on(life, runtime);
+        Ok(())
     }
 
     async fn guard(self: Arc<Self>, task: impl Future<Output = ()>, given_up: impl FnOnce(&Error)) {
@@ -150,11 +158,16 @@ impl Context {
     ) {
         let ticket = self.ticket(token, None);
         let sink = Arc::clone(&self.sink);
+        if let Err(error) = self.runtime() {
+            let result = Err(error);
+            sink.emit(&mut vec![Emission::Text { ticket, result }]);
+            return;
+        }
         let answered = async move {
             let result = answer.await;
             sink.emit(&mut vec![Emission::Text { ticket, result }]);
         };
-        self.spawn(answered, |_| {});
+        let _started = self.spawn(answered, |_| {}); // whoever asked has a ticket, which answers where the task is lost
     }
 }
 

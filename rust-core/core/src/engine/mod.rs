@@ -96,7 +96,12 @@ impl Engine {
     pub fn barrier(&self, options: BarrierOptions) -> Result<Arc<Barrier>, Error> {
         self.context.roll.find_or_make(options, |options| {
             let hub = match &options.store {
-                StoreAddress::Memory => None,
+                StoreAddress::Memory => {
+                    if options.shared.is_timed() {
+                        self.context.runtime()?; // a release that lies ahead has nobody to hear that it cannot start
+                    }
+                    None
+                }
                 StoreAddress::Redis(address) => {
                     self.context.runtime()?;
                     let target = target_of(address, options.run_id.as_ref());

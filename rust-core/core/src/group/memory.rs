@@ -10,7 +10,7 @@ use crate::protocol::StoreTime;
 
 use super::options::Shared;
 use super::protocol::{
-    Answer, Formed, Item, ItemAnswer, Join, Member, Op, Push, Reply, Request, Why,
+    Answer, Formed, FormedBy, Item, ItemAnswer, Join, Member, Op, Push, Reply, Request,
 };
 
 /// A process that has not been heard of for so many microseconds has gone: it has missed three heartbeats.
@@ -297,15 +297,22 @@ impl Record {
                 return; // the next operation goes on
             }
             brought.placed += self.size;
-            self.form(me, self.size, Why::All, now, brought);
+            self.form(me, self.size, FormedBy::All, now, brought);
         }
         if self.waiting.iter().any(|p| p.is_due) {
-            self.form(me, self.waiting.len(), Why::Timeout, now, brought);
+            self.form(me, self.waiting.len(), FormedBy::Timeout, now, brought);
         }
     }
 
     /// The first so many who wait are a group.
-    fn form(&mut self, me: &ProcessId, n: usize, why: Why, now: StoreTime, brought: &mut Brought) {
+    fn form(
+        &mut self,
+        me: &ProcessId,
+        n: usize,
+        why: FormedBy,
+        now: StoreTime,
+        brought: &mut Brought,
+    ) {
         self.groups += 1;
         let formed = Arc::new(Formed {
             group: self.groups,
@@ -445,7 +452,7 @@ impl Record {
                     self.waiting[at].is_due = true;
                     return ItemAnswer::Waits;
                 }
-                self.form(me, self.waiting.len(), Why::Timeout, now, brought);
+                self.form(me, self.waiting.len(), FormedBy::Timeout, now, brought);
                 ItemAnswer::Formed
             }
             Item::Heard { join, participant } => {

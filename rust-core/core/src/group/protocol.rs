@@ -122,14 +122,14 @@ pub enum ItemAnswer {
 /// Why a group formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Why {
+pub enum FormedBy {
     /// As many came as it has members.
     All,
     /// Somebody had waited long enough.
     Timeout,
 }
 
-impl Why {
+impl FormedBy {
     /// The name that scripts see.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -192,7 +192,7 @@ pub struct Formed {
     /// Its number: 1, 2, …
     pub group: u32,
     /// Why it formed.
-    pub why: Why,
+    pub why: FormedBy,
     /// When, on the store's clock.
     pub at: StoreTime,
     /// Its members, in the order in which they came.

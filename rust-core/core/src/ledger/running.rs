@@ -26,6 +26,12 @@ impl Running {
             self.owing -= 1;
         }
     }
+
+    /// Its outcome was refused: another process speaks for it, and here nobody is waited for who can never have one. Who owes one is
+    /// [counted anew](Ledger::count_running) after that.
+    pub(super) fn refused(&mut self, participant: &Participant) {
+        self.participants.remove(participant);
+    }
 }
 
 impl Entry {
@@ -101,8 +107,10 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::ids::Reason;
     use crate::ledger::Report;
+    use crate::protocol::ItemAnswer;
 
     fn id(n: u32) -> Participant {
         Participant::new(&n.to_string()).expect("valid")
@@ -199,6 +207,26 @@ mod tests {
         ledger.end(&id(1));
         ledger.end(&id(2));
         assert_eq!(census(&mut ledger), (0, 0));
+    }
+
+    #[test]
+    fn whose_claim_is_refused_is_not_waited_for_until_it_begins_again() {
+        let mut ledger = ledger();
+        ledger.begin(&id(1));
+        ledger.begin(&id(2));
+        for _ in 0..2 {
+            arrive(&mut ledger, 1);
+            let (batch, _items) = ledger.next_batch().expect("the arrival");
+            let mut done = Vec::new();
+            ledger.acknowledge(batch, vec![ItemAnswer::Conflict], &mut done);
+            assert!(matches!(done[..], [(_, Err(Error::Conflict(_)))]));
+            assert_eq!(census(&mut ledger), (1, 1), "the other one still is");
+            ledger.begin(&id(1));
+            assert_eq!(census(&mut ledger), (2, 2));
+        }
+        ledger.end(&id(1));
+        ledger.end(&id(1));
+        assert_eq!(census(&mut ledger), (1, 1));
     }
 
     #[test]

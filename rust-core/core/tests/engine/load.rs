@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use barrier_core::engine::Barrier;
 use barrier_core::error::Error;
+use barrier_core::options::BarrierOptions;
 use barrier_core::session::Done;
 use tokio::runtime::Runtime;
 
@@ -89,4 +90,56 @@ fn all_waits_that_expire_at_once_release_in_time() {
         }
         process.released(barrier, 0);
     });
+}
+
+/// How often a script has run.
+fn scripts(server: &RedisServer) -> u32 {
+    let stats: String = server.ask(&["INFO", "commandstats"]);
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    let calls = line.and_then(|line| line.split(',').next()?.parse().ok());
+    calls.expect("there were some")
+}
+
+/// All barriers of a server share a connection: the others do not wait for the answer to a new one's subscription.
+#[test]
+fn a_new_barrier_holds_nobody_up() {
+    let runtime = Runtime::new().expect("a runtime");
+    let server = RedisServer::start();
+    let way = Proxy::start(runtime.handle(), server.port());
+    let process = Process::start();
+    let options = |run: &str| {
+        let port = way.port();
+        format!(
+            r#"{{"store":"redis://127.0.0.1:{port}","runId":"{run}","name":"default","parties":9}}"#
+        )
+    };
+    let old = process.open(&options("old")).expect("open");
+    // Its first heartbeat is over: nothing of it is on its way, and nothing will be for a while.
+    let before = scripts(&server);
+    process.arrive(&old, 1).expect("recorded");
+    until("an arrival and a heartbeat", || {
+        scripts(&server) >= before + 2
+    });
+    process.arrive(&old, 2).expect("recorded");
+
+    way.hold_replies(true);
+    let json = options("new");
+    let options = BarrierOptions::from_json(json.as_bytes()).expect("valid");
+    let new = process.engine.barrier(options).expect("a barrier");
+    new.handle_or_init(|| process.fresh_token());
+    let opened = process.fresh_token();
+    drop(new.open(opened));
+    until("both subscriptions", || {
+        let channels: Vec<String> = server.ask(&["PUBSUB", "CHANNELS", "K6_BARRIER_EVENTS:*"]);
+        channels.len() == 2
+    });
+    let arrives = process.submit(&old, call(3, arrival(3)));
+    until("an arrival at the old one", || {
+        server.ask::<u32>(&["SCARD", "K6_BARRIER_JOINED:old"]) == 3
+    });
+    way.hold_replies(false);
+    process.done(arrives).expect("recorded");
+    process.done(opened).expect("open");
 }

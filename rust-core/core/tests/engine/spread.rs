@@ -161,9 +161,9 @@ fn openers_have_to_agree_on_how_users_go() {
     let first = with(&server, "r", 2, &format!("{MINUTE}{AHEAD}"));
     here.open(&first).expect("open");
     for (other, option) in [
-        (first.replace("60000", "60001"), "spread"),
+        (first.replace("60000", "60001"), "release"),
         (first.replace(AHEAD, ""), "releaseAt"),
-        (first.replace(MINUTE, ""), "spread"),
+        (first.replace(MINUTE, ""), "release"),
     ] {
         for process in [&here, &Process::start()] {
             match process.open(&other) {

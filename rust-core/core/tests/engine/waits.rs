@@ -379,3 +379,47 @@ fn a_standing_failure_is_no_arrival_and_does_not_wait() {
     assert!(matches!(answered.outcome, Outcome::Failed(_)));
     assert_eq!(barrier.arrivals([token]), [Arrival::Over]);
 }
+
+/// As where an iteration ends while its wait is under way.
+#[test]
+fn a_wait_that_is_cancelled_leaves_nothing() {
+    let server = RedisServer::start();
+    for json in [memory(3, ""), options(&server, "cancelled", 3)] {
+        let process = Process::start();
+        let barrier = process.open(&json).expect("open");
+        let arrives = process.submit(&barrier, waiting(1, LONG));
+        acknowledged(&barrier, arrives);
+        let watches = process.submit(&barrier, Call::Wait(Phase(0), None, LONG));
+        for token in [arrives, watches] {
+            assert_eq!(barrier.arrivals([token]), [Arrival::Acknowledged]);
+            barrier.cancel(token);
+            assert_eq!(barrier.arrivals([token]), [Arrival::Over]);
+        }
+        // What was reported stands, and nobody hears of the release by these.
+        process.arrive(&barrier, 2).expect("recorded");
+        let last = process.submit(&barrier, waiting(3, LONG));
+        process.released(&barrier, 0);
+        assert_eq!(answered(&barrier, last), Arrival::Over);
+        let info = barrier.release_info(Phase(0)).expect("released");
+        assert_eq!(info.arrived, 3);
+        assert!(process.silent(arrives) && process.silent(watches));
+        process.check();
+    }
+}
+
+#[test]
+fn an_arrival_whose_wait_is_cancelled_before_the_store_answers_is_delivered() {
+    let server = RedisServer::start();
+    let process = Process::start();
+    let barrier = process.open(&options(&server, "stopped", 2)).expect("open");
+    server.signal("-STOP");
+    let token = process.submit(&barrier, waiting(1, LONG));
+    assert_eq!(barrier.arrivals([token]), [Arrival::Owed]);
+    barrier.cancel(token);
+    assert_eq!(barrier.arrivals([token]), [Arrival::Over]);
+    server.signal("-CONT");
+    process.arrive(&barrier, 2).expect("recorded");
+    process.released(&barrier, 0);
+    let info = barrier.release_info(Phase(0)).expect("released");
+    assert_eq!(info.arrived, 2);
+}

@@ -19,6 +19,7 @@ mod crowd;
 #[path = "../support/ground.rs"]
 mod ground;
 mod host;
+mod instants;
 mod plan;
 #[path = "../support/proxy.rs"]
 mod proxy;
@@ -85,6 +86,8 @@ struct Totals {
     on_cluster: u64,
     contested: u64,
     running: u64,
+    spread: u64,
+    at_an_instant: u64,
     broken: [u64; 3],
     sum: Figures,
     wrong: Vec<(u64, Wrong, String)>,
@@ -99,6 +102,8 @@ impl Totals {
         self.on_cluster += u64::from(plan.place == Place::Cluster);
         self.contested += u64::from(!plan.contested.is_empty());
         self.running += u64::from(plan.running);
+        self.spread += u64::from(plan.spread);
+        self.at_an_instant += u64::from(plan.release_at.is_some());
         let by = [BrokenBy::Abort, BrokenBy::MaxFailures, BrokenBy::Timeout];
         for (n, by) in self.broken.iter_mut().zip(by) {
             *n += u64::from(figures.broken == Some(by));
@@ -149,6 +154,11 @@ impl Totals {
             self.contested.to_string(),
         );
         row("that expect whoever runs", self.running.to_string());
+        row(
+            "whose users go one after the other",
+            self.spread.to_string(),
+        );
+        row("with `releaseAt`", self.at_an_instant.to_string());
         row("first seed", first.to_string());
         row("duration", format!("{} s", took.as_secs()));
         row("participants", self.sum.participants.to_string());

@@ -136,6 +136,8 @@ pub(crate) struct Plan {
     pub(crate) ends: bool,
     /// Users of a release go one after the other, within [`SPREAD_MS`].
     pub(crate) spread: bool,
+    /// No complete phase is released before so long after the processes have started.
+    pub(crate) release_at: Option<Duration>,
     pub(crate) leaves: bool,
     pub(crate) expiry: Expiry,
     /// More failures break the barrier.
@@ -159,6 +161,12 @@ pub(crate) struct Plan {
 
 fn ms(rng: &mut StdRng, range: std::ops::RangeInclusive<u64>) -> Duration {
     Duration::from_millis(rng.random_range(range))
+}
+
+/// In a tenth of the runs a complete phase waits for an instant. From a sequence of its own, as the spread.
+fn instant(seed: u64) -> Option<Duration> {
+    let mut own = StdRng::seed_from_u64(seed ^ 0x0069_6e73_7461_6e74);
+    own.random_bool(0.1).then(|| ms(&mut own, 1000..=3000))
 }
 
 impl Plan {
@@ -204,6 +212,7 @@ impl Plan {
             ends: false,
             // From a sequence of its own: the faults of the seeds that are known stay what they are.
             spread: StdRng::seed_from_u64(!seed).random_bool(0.3),
+            release_at: instant(seed),
             leaves: rng.random_bool(0.3),
             expiry,
             max_failures: rng
@@ -280,8 +289,6 @@ impl Plan {
         }
         self.ends = own.random_bool(0.5);
         self.quorum = None; // there is no number that it could be a part of
-        // Two processes that claim one participant both run it, and one of them never has its outcome.
-        self.contested.clear();
         if matches!(self.expiry, Expiry::Release(_) | Expiry::Abort(_)) {
             self.expiry = Expiry::Never; // users of a killed process are waited for until it has been silent for long
         }
@@ -356,8 +363,8 @@ impl Plan {
         }
     }
 
-    /// The options of a process that reaches the record there.
-    pub(crate) fn options(&self, store: &str) -> String {
+    /// The options of a process that reaches the record there; all have the same instant.
+    pub(crate) fn options(&self, store: &str, release_at: Option<u64>) -> String {
         let release = match self.quorum {
             Some(Quorum::Count(n)) => format!(r#","release":{{"count":{n}}}"#),
             Some(Quorum::Percent(p)) => format!(r#","release":{{"percent":{p}}}"#),
@@ -376,6 +383,7 @@ impl Plan {
         } else {
             String::new()
         };
+        let release_at = release_at.map_or(String::new(), |at| format!(r#","releaseAt":{at}"#));
         let parties = if self.running {
             r#"{"running":["users"]}"#.to_owned()
         } else {
@@ -383,7 +391,7 @@ impl Plan {
         };
         format!(
             r#"{{"store":"{store}","runId":"{}","name":"default","parties":{parties},"cyclic":{},
-                "reasons":["login"],"ttlMs":{TTL_MS},"connectTimeoutMs":1000,"opTimeoutMs":{}{release}{spread}{on_timeout}{max_failures}}}"#,
+                "reasons":["login"],"ttlMs":{TTL_MS},"connectTimeoutMs":1000,"opTimeoutMs":{}{release}{spread}{release_at}{on_timeout}{max_failures}}}"#,
             self.run_id(),
             self.cyclic(),
             self.op_timeout.as_millis()

@@ -1,7 +1,7 @@
 //! One run: processes, participants and trouble; then calm, in which everything must settle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use barrier_core::engine::BrokenBy;
 use barrier_core::error::Error;
@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::crowd::{Calm, Crowd};
 use crate::ground::{Ground, Place};
 use crate::host::{Process, arrival, failure};
+use crate::instants;
 use crate::plan::{Plan, TTL_MS};
 use crate::proxy::Proxy;
 use crate::redis_cluster::until;
@@ -47,9 +48,11 @@ pub(crate) fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> Figures
     let proxies: Vec<Proxy> = (0..plan.processes)
         .map(|_| Proxy::start(runtime, ground.server().port()))
         .collect();
+    let release_at = plan.release_at.map(from_now);
     let processes: Vec<Process> = proxies
         .iter()
-        .map(|proxy| Process::start(&plan.options(&ground.url(proxy)), plan.batch_max))
+        .map(|proxy| plan.options(&ground.url(proxy), release_at))
+        .map(|options| Process::start(&options, plan.batch_max))
         .collect();
     let calm = Calm::new(plan);
     if !open(&processes, &mut figures.found) {
@@ -76,7 +79,10 @@ pub(crate) fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> Figures
     });
     settle(plan, &processes, &calm, &mut figures.found);
     let truth = verdict::calls(plan, &processes, &mut figures.found);
-    verdict::turns(plan, &processes, &mut figures.found);
+    instants::turns(plan, &processes, &mut figures.found);
+    if let Some(at) = release_at {
+        instants::not_before(at, &processes, &mut figures.found);
+    }
     let forgot = figures.trouble.amnesia;
     let seen = verdict::releases(plan, &processes, &truth, forgot, &mut figures.found);
     let live = || processes.iter().filter(|p| !p.is_dead());
@@ -118,6 +124,13 @@ pub(crate) fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> Figures
     figures
 }
 
+/// In ms since the epoch.
+fn from_now(ahead: Duration) -> u64 {
+    let at = SystemTime::now() + ahead;
+    let since = at.duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("small")
+}
+
 /// All processes open the barrier at the same time, before the trouble.
 fn open(processes: &[Process], found: &mut Vec<Finding>) -> bool {
     let tokens: Vec<_> = processes.iter().map(Process::open).collect();
@@ -137,8 +150,12 @@ fn open(processes: &[Process], found: &mut Vec<Finding>) -> bool {
 
 /// All participants begin; the store knows before the first of them reports.
 fn all_run(plan: &Plan, ground: &Ground, processes: &[Process]) {
+    let mut all = 0; // one that two processes claim runs in both
     for (at, process) in processes.iter().enumerate() {
-        plan.members(at).for_each(|n| process.runs(n, true));
+        for n in plan.members(at) {
+            process.runs(n, true);
+            all += 1;
+        }
     }
     let key = format!("K6_BARRIER_STATE:{}", plan.suffix());
     let mut connection = ground.connection();
@@ -150,7 +167,7 @@ fn all_run(plan: &Plan, ground: &Ground, processes: &[Process]) {
         let of_processes = record.iter().filter(|(field, _)| field.starts_with("@p:"));
         let running =
             of_processes.filter_map(|(_, text)| text.split('|').nth(8)?.parse::<u32>().ok());
-        running.sum::<u32>() == plan.parties
+        running.sum::<u32>() == all
     });
 }
 

@@ -10,7 +10,7 @@ use barrier_core::protocol::{Outcome, Why};
 use barrier_core::session::Done;
 
 use crate::host::{Ended, Heard, Made, Process};
-use crate::plan::{Expiry, Plan, SPREAD_MS};
+use crate::plan::{Expiry, Plan};
 
 /// In what way a run went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,7 +153,7 @@ pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>
                 found.push((Wrong::Hang, text));
             }
             if call.waits {
-                found.extend(wrong_wait(at, &heard, call, ended));
+                found.extend(wrong_wait(plan, at, &heard, call, ended));
             }
             first_outcome(plan, (at, process), call, ended, &mut truth, found);
             match &ended.result {
@@ -207,40 +207,26 @@ pub(crate) fn calls(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>
     truth
 }
 
-/// Whoever waits goes with the release of its phase: not before, and not without.
-fn wrong_wait(at: usize, heard: &Heard, call: &Made, ended: &Ended) -> Option<Finding> {
+/// Whoever waits goes with the release of its phase: not before, and not without. Where users go one after the other, it is told its
+/// own instant.
+fn wrong_wait(
+    plan: &Plan,
+    at: usize,
+    heard: &Heard,
+    call: &Made,
+    ended: &Ended,
+) -> Option<Finding> {
     let phase = call.decision.as_ref()?.phase;
     let of_phase = |(p, at): &&(Phase, Instant)| *p >= phase && *at <= ended.at;
     let released = heard.released.iter().find(of_phase).is_some();
     let wrong = match ended.result {
         Ok(Done::Over) if !released && heard.broken == 0 => Wrong::Early,
+        Ok(Done::Over) if plan.spread && heard.broken == 0 => Wrong::Other,
         Err(Error::Timeout(_)) if ended.standing.is_none() && released => Wrong::Hang,
         _ => return None,
     };
     let text = format!("process {at}: {call:?} ended with {ended:?}, released: {released}");
     Some((wrong, text))
-}
-
-/// Whoever arrived and hears of an instant of its own goes after the release and within the time; where the store forgot nothing
-/// and no phase was before, in the order of the arrivals, one as far from the next as the other.
-pub(crate) fn turns(plan: &Plan, processes: &[Process], found: &mut Vec<Finding>) {
-    let span = SPREAD_MS * 1000;
-    for (at, process) in processes.iter().enumerate() {
-        let turns = process.heard().turns.clone();
-        for (answered, instant) in turns {
-            let Some(info) = process.barrier().release_info(answered.phase) else {
-                continue; // it is too long ago
-            };
-            #[expect(clippy::cast_possible_truncation)] // whole microseconds
-            let after = instant - (info.released_at * 1000.0).round() as i64;
-            let (n, place) = (i64::from(info.arrived), i64::from(answered.index) - 1);
-            let exact = !plan.cyclic() && !plan.forgets() && (0..n).contains(&place);
-            if !(0..span).contains(&after) || exact && after != place * span / n {
-                let text = format!("process {at}: {answered:?} goes after {after} µs: {info:?}");
-                found.push((Wrong::Early, text));
-            }
-        }
-    }
 }
 
 /// Several processes have spoken for the participant, for whom the barrier waited: one that does not may be over before it

@@ -1,6 +1,7 @@
 //! Groups under faults: engines over a real Redis behind proxies that cut, delay and swallow, a server that is flushed, restarted
-//! empty and frozen, a replica that takes over, a cluster whose slot moves, and processes that are killed. Whatever happens,
-//! no group is too large or too small, no user is in two, and nobody is lost.
+//! empty and frozen, a replica that takes over, a cluster whose slot moves, and processes that are killed or silent; and users whose waits
+//! expire, who leave, and who are claimed by others. Whatever happens, no group is too large or too small, no user is in two, and
+//! nobody is lost.
 //!
 //! `K6_BARRIER_GROUP_RUNS` and `K6_BARRIER_FAULT_SEED` set how many runs there are and where they start.
 
@@ -19,11 +20,11 @@ mod trouble;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crowd::{Crowd, Told};
+use crowd::{Crowd, Told, Untold};
 use ground::{Ground, Place};
 use proxy::Proxy;
 use tokio::runtime::Handle;
-use trouble::{KINDS, Plan};
+use trouble::{KINDS, Plan, go_on_for};
 
 /// Nobody waits so long unless somebody was lost.
 const LOST: Duration = Duration::from_secs(120);
@@ -39,27 +40,24 @@ fn number(name: &str, default: u64) -> u64 {
 #[derive(Default)]
 struct Seen(BTreeMap<u64, (Vec<String>, BTreeSet<String>)>);
 
-fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> usize {
+fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> (usize, usize, Untold) {
     let proxies: Vec<_> = (0..plan.processes)
         .map(|_| Proxy::start(runtime, ground.server().port()))
         .collect();
     let urls = proxies.iter().map(|proxy| ground.url(proxy));
     let mut crowd = Crowd::start(urls.collect(), plan);
     for (before, fault) in &plan.faults {
-        let until = Instant::now() + *before;
-        while Instant::now() < until {
-            crowd.is_done(); // they go on joining
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        go_on_for(*before, &crowd);
         fault.happen(ground, &proxies, &mut crowd);
     }
     let began = Instant::now();
-    let seen = loop {
+    let (seen, untold) = loop {
         if crowd.is_done() {
             // Who fills up a group may be told of it later than those who waited for it.
-            let seen = check(plan, &crowd.told());
-            if seen.untold(plan).is_empty() {
-                break seen;
+            let (told, untold) = crowd.told();
+            let seen = check(plan, &told);
+            if seen.not_told(plan, &untold).is_empty() {
+                break (seen, untold);
             }
         }
         crowd.fill_up();
@@ -67,11 +65,29 @@ fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> usize {
         std::thread::sleep(Duration::from_millis(5));
     };
     crowd.close();
-    if plan.killed().is_none() {
-        let members: usize = seen.0.values().map(|(members, _)| members.len()).sum();
-        assert_eq!(members, plan.joins, "who joined and who was told");
+    let groups = seen.0.values();
+    let members = || groups.clone().flat_map(|(members, _)| members);
+    for (ended, who) in [
+        ("a time-out", &untold.expired),
+        ("a leave", &untold.left),
+        ("a conflict", &untold.refused),
+    ] {
+        let both = members().find(|member| who.contains(*member));
+        assert_eq!(both, None, "in a group, though its call ended with {ended}");
     }
-    seen.0.len()
+    if plan.killed().is_none() {
+        let users = members().filter(|m| is_user(m) && !untold.unknown.contains(*m));
+        assert_eq!(users.count(), plan.joins, "who joined and who was told");
+    }
+    let small = groups
+        .clone()
+        .filter(|(members, _)| members.len() < plan.size);
+    (groups.len(), small.count(), untold)
+}
+
+/// Somebody who joins until enough were told; neither one who fills up a group in the end nor one who claims to be another.
+fn is_user(payload: &str) -> bool {
+    !payload.contains("filler") && !payload.contains("claim")
 }
 
 /// Where the server forgets what only a killed process knew, those whom that had told are members who do not know.
@@ -82,7 +98,7 @@ fn counts(plan: &Plan, process: usize) -> bool {
 fn check(plan: &Plan, told: &[Told]) -> Seen {
     let mut seen = Seen::default();
     for told in told.iter().filter(|told| counts(plan, told.process)) {
-        seen.take(plan.size, told);
+        seen.take(plan, told);
     }
     let mut grouped = BTreeMap::new();
     for (number, (members, _)) in &seen.0 {
@@ -97,13 +113,16 @@ fn check(plan: &Plan, told: &[Told]) -> Seen {
 
 impl Seen {
     /// One member's news.
-    fn take(&mut self, size: usize, told: &Told) {
+    fn take(&mut self, plan: &Plan, told: &Told) {
         let group: serde_json::Value = serde_json::from_str(&told.text).expect("JSON");
         let text = |v: &serde_json::Value| v.as_str().expect("text").to_owned();
         let members = group[7].as_array().expect("members");
         let members: Vec<_> = members.iter().map(|m| text(&m[1])).collect();
-        assert_eq!(members.len(), size, "{group}");
-        assert_eq!(group[3], "all");
+        match group[3].as_str() {
+            Some("all") => assert_eq!(members.len(), plan.size, "{group}"),
+            Some("timeout") if plan.releases => assert!(members.len() < plan.size, "{group}"),
+            _ => panic!("nothing forms a group so: {group}"),
+        }
         let index = usize::try_from(group[1].as_u64().expect("an index")).expect("small");
         assert_eq!(members[index - 1], told.payload, "its place");
         let number = group[0].as_u64().expect("a number");
@@ -116,14 +135,15 @@ impl Seen {
         assert!(first, "{} was told twice", told.payload);
     }
 
-    /// Members of processes that live who have not been told.
-    fn untold(&self, plan: &Plan) -> Vec<&String> {
+    /// Members of processes that live who have not been told, but for those whose call could not ask the store in time.
+    fn not_told(&self, plan: &Plan, untold: &Untold) -> Vec<&String> {
         let dead = plan.killed().map(|process| format!("{process}-"));
         let lives = |member: &&String| dead.as_ref().is_none_or(|dead| !member.starts_with(dead));
         let members = self.0.values();
-        let untold =
+        let missing =
             members.flat_map(|(members, told)| members.iter().filter(|m| !told.contains(*m)));
-        untold.filter(lives).collect()
+        let waits = |member: &&String| !untold.unknown.contains(*member);
+        missing.filter(lives).filter(waits).collect()
     }
 }
 
@@ -137,8 +157,8 @@ fn whatever_happens_groups_are_whole() {
         .build()
         .expect("a runtime");
     let mut ground = Ground::new(&support::binary());
-    let (mut groups, mut faults) = (0, [0_u64; KINDS.len()]);
-    let mut places = [0_u64; 3];
+    let (mut groups, mut small, mut faults) = (0, 0, [0_u64; KINDS.len()]);
+    let (mut places, mut users, mut ends) = ([0_u64; 3], [0_u64; 4], [0_usize; 4]);
     for seed in first..first + runs {
         let plan = Plan::from_seed(seed);
         println!("seed {seed}"); // the last one is that which fails
@@ -146,23 +166,57 @@ fn whatever_happens_groups_are_whole() {
             println!("{plan:#?}");
         }
         ground.prepare(plan.place, &plan.run_id());
-        groups += run(&plan, &mut ground, runtime.handle());
+        let (formed, smaller, untold) = run(&plan, &mut ground, runtime.handle());
+        groups += formed;
+        small += smaller;
         plan.faults.iter().for_each(|(_, f)| faults[f.kind()] += 1);
         places[match plan.place {
             Place::Alone => 0,
             Place::WithReplica => 1,
             Place::Cluster => 2,
         }] += 1;
+        let does = [
+            plan.expiry.is_some(),
+            plan.releases,
+            plan.leaves,
+            plan.claims,
+        ];
+        let Untold {
+            expired,
+            left,
+            refused,
+            unknown,
+        } = untold;
+        for (n, does) in users.iter_mut().zip(does) {
+            *n += u64::from(does);
+        }
+        for (n, who) in ends.iter_mut().zip([expired, left, refused, unknown]) {
+            *n += who.len();
+        }
     }
-    println!("| | |\n|---|---|\n| runs | {runs} |\n| first seed | {first} |");
-    println!(
-        "| with a replica | {} |\n| on a cluster | {} |",
-        places[1], places[2]
+    let row = |name: &str, n: u64| println!("| {name} | {n} |");
+    let many = |n: usize| u64::try_from(n).expect("small");
+    println!("| | |\n|---|---|");
+    row("runs", runs);
+    row("first seed", first);
+    row("with a replica", places[1]);
+    row("on a cluster", places[2]);
+    row("in which waits expire", users[0]);
+    row("of these, with `onTimeout: 'release'`", users[1]);
+    row("in which users leave", users[2]);
+    row("in which others claim a participant", users[3]);
+    row("groups", many(groups));
+    row("of these, of a wait that expired", many(small));
+    row("joins that ended by a time-out", many(ends[0]));
+    row("by a leave", many(ends[1]));
+    row("with a conflict", many(ends[2]));
+    row(
+        "because the store could not be asked in time",
+        many(ends[3]),
     );
-    println!("| groups | {groups} |");
     for (kind, n) in KINDS.iter().zip(faults) {
-        println!("| fault: {kind} | {n} |");
+        row(&format!("fault: {kind}"), n);
     }
-    println!("| **too large, too small, double or lost** | 0 |");
+    row("**too large, too small, double or lost**", 0);
     assert!(groups > 0 && faults.iter().sum::<u64>() > 0);
 }

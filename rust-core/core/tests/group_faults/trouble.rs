@@ -1,6 +1,6 @@
 //! What happens to the server, to a process's way to it, and to processes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -28,10 +28,12 @@ pub(crate) enum Fault {
     MoveSlot(usize, Duration),
     /// The process ends without a word.
     Kill(usize),
+    /// The process is not heard of for longer than anybody waits for it, while the others come anew.
+    Silence(usize, Duration),
 }
 
 /// Names of the faults, in the order of [`Fault::kind`].
-pub(crate) const KINDS: [&str; 14] = [
+pub(crate) const KINDS: [&str; 15] = [
     "all connections killed",
     "FLUSHALL",
     "server restarted empty",
@@ -46,6 +48,7 @@ pub(crate) const KINDS: [&str; 14] = [
     "failover with lost writes",
     "slot moved",
     "process killed",
+    "process silent for 3 to 4 s",
 ];
 
 impl Fault {
@@ -65,6 +68,7 @@ impl Fault {
             Self::Failover(_) => 11,
             Self::MoveSlot(..) => 12,
             Self::Kill(_) => 13,
+            Self::Silence(..) => 14,
         }
     }
 
@@ -143,6 +147,13 @@ impl Fault {
                 std::thread::sleep(how_long);
                 proxies[at].calm();
             }
+            Self::Silence(whom, how_long) => {
+                proxies[whom].black_hole(true);
+                let others = proxies.iter().enumerate().filter(|(at, _)| *at != whom);
+                others.for_each(|(_, proxy)| proxy.cut());
+                go_on_for(how_long, crowd);
+                proxies[whom].calm();
+            }
             Self::Failover(how) => ground.fail_over(how, |port| {
                 proxies.iter().for_each(|proxy| proxy.lead_to(port));
             }),
@@ -155,6 +166,15 @@ impl Fault {
     }
 }
 
+/// Lets so much time pass, in which users go on joining.
+pub(crate) fn go_on_for(how_long: Duration, crowd: &Crowd) {
+    let until = Instant::now() + how_long;
+    while Instant::now() < until {
+        crowd.is_done();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// What one run is made of, drawn from its seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -164,6 +184,14 @@ pub(crate) struct Plan {
     pub(crate) size: usize,
     pub(crate) users: usize,
     pub(crate) joins: usize,
+    /// How long one of three waits.
+    pub(crate) expiry: Option<Duration>,
+    /// The first wait to expire makes a group of all who wait.
+    pub(crate) releases: bool,
+    /// Some leave while they wait.
+    pub(crate) leaves: bool,
+    /// Others claim to be some of those who wait.
+    pub(crate) claims: bool,
     /// Each with the time before it.
     pub(crate) faults: Vec<(Duration, Fault)>,
 }
@@ -190,14 +218,40 @@ impl Plan {
             let whom = rng.random_range(0..processes);
             faults.insert(at, (before, Fault::Kill(whom)));
         }
-        Self {
+        let mut plan = Self {
             seed,
             place,
             processes,
             size,
             users: size + rng.random_range(0..6),
             joins: size * rng.random_range(5..25),
+            expiry: None,
+            releases: false,
+            leaves: false,
+            claims: false,
             faults,
+        };
+        plan.users();
+        plan
+    }
+
+    /// What users do, and who is silent for long. From a sequence of its own: the other faults of a seed stay what they are.
+    fn users(&mut self) {
+        let mut own = StdRng::seed_from_u64(self.seed ^ 0x75_73_65_72_73);
+        if own.random_bool(0.4) {
+            self.expiry = Some(Duration::from_millis(own.random_range(5..400)));
+            self.releases = own.random_bool(0.5);
+        }
+        self.leaves = own.random_bool(0.3);
+        self.claims = own.random_bool(0.2);
+        // With a store that forgets as well, what it may come to is named as an exception.
+        let cuts = self.processes > 1 && self.place != Place::Cluster && !self.forgets();
+        if cuts && own.random_bool(0.1) {
+            let how_long = Duration::from_millis(own.random_range(3200..=4000));
+            let at = own.random_range(0..=self.faults.len());
+            let whom = own.random_range(0..self.processes);
+            let silence = Fault::Silence(whom, how_long);
+            self.faults.insert(at, (Duration::from_millis(30), silence));
         }
     }
 

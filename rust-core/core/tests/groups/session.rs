@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use barrier_core::error::Error;
 use barrier_core::group::memory::GroupStore;
 use barrier_core::group::options::GroupOptions;
-use barrier_core::group::protocol::{Item, Op, Push, Why};
+use barrier_core::group::protocol::{FormedBy, Item, Op, Push};
 use barrier_core::group::session::{BATCH_MAX, Event, Session};
 use barrier_core::ids::{Participant, ProcessId};
 use barrier_core::protocol::StoreTime;
@@ -153,8 +153,8 @@ impl Process {
                     let members = placed.formed.members.iter();
                     let members: Vec<_> = members.map(|m| m.participant.as_str()).collect();
                     let why = match placed.formed.why {
-                        Why::All => "",
-                        Why::Timeout => " by time-out",
+                        FormedBy::All => "",
+                        FormedBy::Timeout => " by time-out",
                     };
                     (ticket, format!("{}{why}", members.join("+")))
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use barrier_core::group::memory::{FORM_MAX, SETTLE_MAX, SILENT_MAX};
 use barrier_core::group::options::GroupOptions;
 use barrier_core::group::protocol::{
-    Answer, Formed, Item, ItemAnswer, Join, Member, Op, Reply, Request, Why,
+    Answer, Formed, FormedBy, Item, ItemAnswer, Join, Member, Op, Reply, Request,
 };
 use barrier_core::group::redis::SCRIPT;
 use barrier_core::ids::{Incarnation, Participant, ProcessId};
@@ -191,7 +191,7 @@ fn who_speaks_is_waited_for_however_long_it_takes() {
         };
         let formed = Formed {
             group: 7,
-            why: Why::All,
+            why: FormedBy::All,
             at: StoreTime(1),
             members: vec![of(&slow, "c", 1), of(&one, "a", joined - 1)],
         };
@@ -254,7 +254,7 @@ fn a_time_out_while_no_group_forms_is_decided_when_they_form_again() {
         slow.joins(store, "c");
         let reply = slow.item(store, Item::Said);
         assert_eq!(members(&reply), [["a", "b"]], "those who wait come first");
-        assert_eq!((reply.formed[0].why, reply.waiting), (Why::All, 1));
+        assert_eq!((reply.formed[0].why, reply.waiting), (FormedBy::All, 1));
 
         let slower = Speaker::comes(store, "release");
         one.joins(store, "d");
@@ -279,7 +279,7 @@ fn whose_time_is_over_is_released_with_those_who_wait_and_who_leaves_is_not() {
             reply
         };
         assert_eq!(members(&reply), [["a"]]);
-        assert_eq!(reply.formed[0].why, Why::Timeout);
+        assert_eq!(reply.formed[0].why, FormedBy::Timeout);
 
         let mut slower = Speaker::comes(store, "release");
         one.joins(store, "b");
@@ -346,7 +346,7 @@ fn a_crowd_forms_its_groups_in_parts() {
         assert!(!reply.more);
         assert_eq!((u64::from(reply.groups), reply.waiting), (crowd / 2 + 1, 0));
         let last = reply.formed.last().expect("a group");
-        assert_eq!((last.why, last.members.len()), (Why::Timeout, 1));
+        assert_eq!((last.why, last.members.len()), (FormedBy::Timeout, 1));
     });
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use barrier_core::error::Error;
 use barrier_core::group::memory::{SETTLE_MAX, SETTLING_GAP_MAX};
 use barrier_core::group::options::GroupOptions;
-use barrier_core::group::protocol::{Formed, Join, Push, Reply, Request, Why};
+use barrier_core::group::protocol::{Formed, FormedBy, Join, Push, Reply, Request};
 use barrier_core::group::session::{Event, Placed, Session};
 use barrier_core::ids::{Participant, ProcessId};
 use barrier_core::ticket::{Issuer, Ticket, Token};
@@ -361,10 +361,10 @@ impl<'a> World<'a> {
     /// Never too large or too small, never two groups of one join, never one number for two groups.
     fn formed(&mut self, formed: &Arc<Formed>) {
         match formed.why {
-            Why::All => assert_eq!(formed.members.len(), self.plan.size),
-            Why::Timeout => assert!(formed.members.len() <= self.plan.size),
+            FormedBy::All => assert_eq!(formed.members.len(), self.plan.size),
+            FormedBy::Timeout => assert!(formed.members.len() <= self.plan.size),
         }
-        assert!(formed.why == Why::All || self.plan.release && self.plan.expires);
+        assert!(formed.why == FormedBy::All || self.plan.release && self.plan.expires);
         let mut participants = BTreeSet::new();
         for member in &formed.members {
             assert!(

@@ -22,6 +22,8 @@ struct Weather {
     server: u16,
     latency: Duration,
     black_hole: bool,
+    /// What the server answers waits here.
+    holds_replies: bool,
     /// Connections of an earlier generation are cut.
     generation: u64,
 }
@@ -52,6 +54,7 @@ impl Proxy {
             server,
             latency: Duration::ZERO,
             black_hole: false,
+            holds_replies: false,
             generation: 0,
         });
         let cuts = Arc::new(Cuts {
@@ -82,6 +85,11 @@ impl Proxy {
 
     pub(crate) fn black_hole(&self, black_hole: bool) {
         self.weather.send_modify(|w| w.black_hole = black_hole);
+    }
+
+    /// Requests pass, and nothing comes back.
+    pub(crate) fn hold_replies(&self, hold: bool) {
+        self.weather.send_modify(|w| w.holds_replies = hold);
     }
 
     pub(crate) fn cut(&self) {
@@ -140,8 +148,8 @@ async fn join(client: TcpStream, mut weather: watch::Receiver<Weather>, cuts: Ar
     let (from_server, to_server) = server.into_split();
     let (there, back) = (weather.clone(), weather.clone());
     tokio::select! {
-        () = pump(from_client, to_server, there, &cuts.request) => {}
-        () = pump(from_server, to_client, back, &cuts.reply) => {}
+        () = pump(from_client, to_server, there, |w| !w.black_hole, &cuts.request) => {}
+        () = pump(from_server, to_client, back, |w| !w.black_hole && !w.holds_replies, &cuts.reply) => {}
         _ = weather.wait_for(|w| w.generation != generation) => {}
     }
 }
@@ -150,6 +158,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    lets_pass: fn(&Weather) -> bool,
     cut: &AtomicUsize,
 ) {
     let mut data = vec![0; 64 * 1024];
@@ -163,7 +172,7 @@ async fn pump(
             let share: f64 = rand::rng().random();
             tokio::time::sleep(latency.mul_f64(share)).await;
         }
-        if weather.wait_for(|w| !w.black_hole).await.is_err() {
+        if weather.wait_for(lets_pass).await.is_err() {
             return;
         }
         let after = cut.swap(NO_CUT, Ordering::Relaxed);

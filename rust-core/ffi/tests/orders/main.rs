@@ -104,7 +104,7 @@ fn a_pipe_is_closed_while_its_thread_writes() {
 fn cancelled_during(happens: impl FnOnce(&Arc<Host>)) -> usize {
     let (write_end, mut reader) = pipe_of(1000);
     let host = Arc::new(Host::new(write_end, 9));
-    host.begin(1).expect("begins");
+    host.begin(1, 0).expect("begins");
     let canceller = {
         let host = Arc::clone(&host);
         thread::spawn(move || host.cancel(1))
@@ -142,9 +142,9 @@ fn a_token_that_two_give_is_under_way_once() {
         let calls = Arc::new(Calls::at_most(9));
         let other = {
             let calls = Arc::clone(&calls);
-            thread::spawn(move || calls.enter(1))
+            thread::spawn(move || calls.enter(1, 0))
         };
-        let mine = calls.enter(1);
+        let mine = calls.enter(1, 0);
         let both = [mine, other.join().expect("answered")];
         assert!(both.contains(&Ok(())) && both.contains(&Err(Refused::Twice)));
         assert_eq!(calls.len(), 1);
@@ -158,7 +158,7 @@ fn no_more_calls_than_the_limit_are_under_way() {
         let enter = |token: u64| {
             let calls = Arc::clone(&calls);
             thread::spawn(move || {
-                let entered = calls.enter(token).is_ok();
+                let entered = calls.enter(token, 0).is_ok();
                 if entered {
                     assert!(calls.leave(token));
                 }
@@ -169,6 +169,6 @@ fn no_more_calls_than_the_limit_are_under_way() {
         let any = one.join().expect("answered") | two.join().expect("answered");
         assert!(any, "both were refused");
         assert_eq!(calls.len(), 0);
-        assert_eq!(calls.enter(3), Ok(()));
+        assert_eq!(calls.enter(3, 0), Ok(()));
     });
 }

@@ -72,3 +72,47 @@ impl Remote {
         Ok(search.found())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::super::tenant::tests::Ended;
+    use super::*;
+    use crate::engine::{Call, Engine, Submitted};
+    use crate::ids::Participant;
+    use crate::ledger::Report;
+    use crate::options::BarrierOptions;
+
+    /// Whoever calls while somebody looks for those who are missing waits for a step of that, and not for the whole search.
+    #[test]
+    fn calls_go_on_between_the_steps_of_a_search() {
+        const PARTIES: u32 = 100 * IDS_AT_ONCE;
+        let engine = Engine::new(Arc::new(Ended::default()));
+        let json = format!(r#"{{"name":"many","parties":{PARTIES}}}"#);
+        let options = BarrierOptions::from_json(json.as_bytes()).expect("options");
+        let barrier = engine.barrier(options).expect("a barrier");
+        drop(barrier.open(1));
+        let mut search = pin!(barrier.backend.missing(usize::MAX, Duration::ZERO));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut steps = 0;
+        let missing = loop {
+            if let Poll::Ready(missing) = search.as_mut().poll(&mut context) {
+                break missing.expect("found");
+            }
+            steps += 1;
+            // Each has been looked at by then, so that none is taken off what is found.
+            let participant = Participant::new(&steps.to_string()).expect("valid");
+            let call = Call::Report {
+                participant,
+                report: Report::Arrive { owner: steps },
+                explicit: true,
+            };
+            let arrived = barrier.submit(call, 1 + steps);
+            assert!(matches!(arrived, Submitted::Done(Ok(_))), "{arrived:?}");
+        };
+        assert_eq!(steps, 100);
+        assert!(missing.ids.len() > 99_000, "{}", missing.ids.len());
+    }
+}

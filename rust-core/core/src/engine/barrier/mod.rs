@@ -362,7 +362,7 @@ impl Barrier {
     pub fn status(&self) -> Status {
         let state = self.state.lock();
         let clock = self.backend.remote().map(|remote| remote.hub.clock());
-        Status::of(&state, &self.options, clock.as_deref())
+        Status::of(&state, &self.options, clock.as_deref(), self.coming(&state))
     }
 
     /// How the phase was released, once its instant has come, or its users have been told theirs; of the newest 16 phases.
@@ -472,7 +472,13 @@ impl Barrier {
     /// Nothing comes any more because of a bug: whoever waits hears of it, at a gate too.
     fn give_up(&self, error: &Error) {
         let mut state = self.state.lock();
-        let over = Self::end_calls(&mut state, error);
+        self.end(&mut state, error);
+        self.tell(state);
+    }
+
+    /// The same for whoever has the lock, and tells.
+    fn end(&self, state: &mut State, error: &Error) {
+        let over = Self::end_calls(state, error);
         if state.bug.is_none() {
             state.bug = Some(BrokenInfo {
                 reason: BrokenBy::Bug,
@@ -484,7 +490,6 @@ impl Barrier {
             state.outbox.push(Emission::Broken { barrier });
         }
         state.outbox.extend(Emission::over(over));
-        self.tell(state);
     }
 
     /// Ends all calls with this error, but for those that wait for nothing but news for all: whoever calls this tells these.

@@ -69,11 +69,14 @@ impl Barrier {
                 me.tell(state);
             }
         };
-        self.context.spawn(fired, move |error| {
+        let started = self.context.spawn(fired, move |error| {
             if let Some(me) = given_up.upgrade() {
                 me.give_up(error);
             }
         });
+        if let Err(error) = started {
+            self.end(state, &error);
+        }
     }
 
     /// A release's instant on this process's clock.
@@ -100,6 +103,17 @@ impl Barrier {
         } else {
             at
         }
+    }
+
+    /// The newest release, where it is decided and has not fired.
+    pub(super) fn coming(&self, state: &State) -> Option<ReleaseInfo> {
+        if state.due == 0 {
+            return None;
+        }
+        let newest = state.session.releases().values().next_back();
+        let release = newest.filter(|newest| !state.fired.contains_key(&newest.phase))?;
+        let now = Instant::now();
+        Some(self.info_of(release, now, self.at(release, self.due(release, now))))
     }
 
     pub(super) fn info_of(&self, release: &Release, received: Instant, at: i64) -> ReleaseInfo {

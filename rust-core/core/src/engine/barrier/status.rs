@@ -86,6 +86,9 @@ pub struct Status {
     pub late: u32,
     /// Phases that are released, the newest 16.
     pub released: Vec<Phase>,
+    /// The newest release, where its instant lies ahead; as if it had been heard of just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coming: Option<ReleaseInfo>,
     /// Instant of the newest release, in ms since the epoch on this process's clock.
     pub released_at: Option<f64>,
     /// The same on the store's clock.
@@ -109,7 +112,12 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn of(state: &State, options: &BarrierOptions, clock: Option<&StoreClock>) -> Self {
+    pub(super) fn of(
+        state: &State,
+        options: &BarrierOptions,
+        clock: Option<&StoreClock>,
+        coming: Option<ReleaseInfo>,
+    ) -> Self {
         let session = &state.session;
         let counts = session.counts();
         let (late, _, processes) = session.tally();
@@ -132,6 +140,7 @@ impl Status {
             left: counts.left,
             late,
             released: state.fired.keys().copied().collect(),
+            coming,
             released_at: newest.map(|r| r.released_at),
             server_released_at: newest.map(|r| r.server_released_at),
             received_ms: newest.map(|r| r.received_ms),

@@ -281,6 +281,14 @@ impl Barrier {
         self.appoint(state, Some(until));
     }
 
+    /// Nobody waits for the call with this token any more. What it reported stands, and is delivered.
+    pub fn cancel(&self, token: Token) {
+        let mut state = self.state.lock();
+        if let Some(ticket) = state.waiting.0.remove(&token).and_then(|wait| wait.ticket) {
+            let _nobody_waits = ticket.redeem();
+        }
+    }
+
     /// What has become of the arrivals of these calls.
     pub fn arrivals(&self, tokens: impl IntoIterator<Item = Token>) -> Vec<Arrival> {
         let state = self.state.lock();

@@ -31,7 +31,7 @@ use super::news::Emission;
 const LOOK_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Where the record of groups is.
-enum Backend {
+enum Record {
     /// In this process.
     Memory(Box<Mutex<GroupStore>>),
     /// In Redis.
@@ -42,7 +42,7 @@ enum Backend {
 }
 
 /// What the lock of groups guards.
-struct State {
+struct Guarded {
     session: Session,
     /// What the host is to be told, in order, once the lock is free; groups become text only then.
     outbox: Vec<News>,
@@ -78,10 +78,10 @@ pub struct JoinCall {
 /// The groups of one name in this process. Safe to share between threads.
 pub struct Group {
     options: Arc<GroupOptions>,
-    state: Mutex<State>,
+    state: Mutex<Guarded>,
     /// Held by whoever tells the host, so that what is told keeps its order.
     telling: Mutex<()>,
-    backend: Backend,
+    record: Record,
     context: Arc<Context>,
     me: Weak<Self>,
 }
@@ -97,7 +97,7 @@ type ToldMember<'a> = (&'a str, Option<&'a str>);
 /// Groups as this process knows them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status<'a> {
+struct Known<'a> {
     name: &'a str,
     run_id: &'a str,
     store: &'static str,
@@ -120,19 +120,19 @@ impl Group {
             None => ProcessId::random(),
         };
         let mut session = Session::new(process, Arc::clone(&options));
-        let backend = match hub {
-            Some(hub) => Backend::Redis {
+        let record = match hub {
+            Some(hub) => Record::Redis {
                 hub,
                 script: Arc::new(GroupScript::new(&options)),
             },
             None => {
                 session.connected();
-                Backend::Memory(Box::default())
+                Record::Memory(Box::default())
             }
         };
         let group = Arc::new_cyclic(|me| Self {
             options,
-            state: Mutex::new(State {
+            state: Mutex::new(Guarded {
                 session,
                 outbox: Vec::new(),
                 overdue_at: None,
@@ -142,11 +142,11 @@ impl Group {
                 bug: None,
             }),
             telling: Mutex::new(()),
-            backend,
+            record,
             context: Arc::clone(context),
             me: me.clone(),
         });
-        if let Backend::Redis { hub, .. } = &group.backend {
+        if let Record::Redis { hub, .. } = &group.record {
             let tenant: Arc<dyn Tenant> = Arc::clone(&group) as _;
             hub.attach(&tenant);
         }
@@ -223,14 +223,14 @@ impl Group {
     pub fn status(&self) -> String {
         let state = self.state.lock();
         let (groups, here, there, processes) = state.session.tally();
-        let (waiting, store, connected) = match &self.backend {
-            Backend::Memory(_) => (here, "memory", true),
-            Backend::Redis { .. } => {
+        let (waiting, store, connected) = match &self.record {
+            Record::Memory(_) => (here, "memory", true),
+            Record::Redis { .. } => {
                 let there = usize::try_from(there).unwrap_or(usize::MAX);
                 (there, "redis", state.session.is_live())
             }
         };
-        let status = Status {
+        let status = Known {
             name: self.options.name.as_str(),
             run_id: self.options.run_id.as_ref().map_or("", |r| r.as_str()),
             store,
@@ -246,7 +246,7 @@ impl Group {
 
     fn carry_out(
         &self,
-        call: impl FnOnce(&mut State, &mut Vec<Event>) -> Result<(), Error>,
+        call: impl FnOnce(&mut Guarded, &mut Vec<Event>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let done = guarded(|| {
             let mut state = self.state.lock();
@@ -267,7 +267,7 @@ impl Group {
     }
 
     /// Sees to it that somebody looks when a call is due then.
-    fn appoint(&self, state: &mut State, due: Instant) {
+    fn appoint(&self, state: &mut Guarded, due: Instant) {
         if state.overdue_at.is_none_or(|at| due < at) {
             state.overdue_at = Some(due);
             let me: Weak<dyn Waits> = self.me.clone();
@@ -278,9 +278,9 @@ impl Group {
     // ---- the store's side ----
 
     /// Goes on after a change: with a store in this process to the end, else by asking the hub for a turn.
-    fn go_on(&self, state: &mut State, mut events: Vec<Event>) {
-        match &self.backend {
-            Backend::Memory(store) => {
+    fn go_on(&self, state: &mut Guarded, mut events: Vec<Event>) {
+        match &self.record {
+            Record::Memory(store) => {
                 let mut store = store.lock();
                 let mut pushes = Vec::new(); // of one process, which has the same as an answer
                 while let Some(request) = state.session.next_request() {
@@ -290,7 +290,7 @@ impl Group {
                     state.session.flush();
                 }
             }
-            Backend::Redis { hub, .. } => {
+            Record::Redis { hub, .. } => {
                 if state.retry_at.is_none()
                     && state.session.has_request()
                     && let Some(me) = self.me.upgrade()
@@ -333,9 +333,9 @@ impl Group {
         }
         let members = last.as_ref().map_or("[]", |(_, text)| text);
         let at = formed.at;
-        let (here, server) = match &self.backend {
-            Backend::Memory(_) => (at.0, None),
-            Backend::Redis { hub, .. } => {
+        let (here, server) = match &self.record {
+            Record::Memory(_) => (at.0, None),
+            Record::Redis { hub, .. } => {
                 let now = Instant::now();
                 let instant = hub.clock().instant(at, now);
                 (instant.map_or(at.0, epoch_micros), Some(ms(at.0)))
@@ -357,7 +357,7 @@ impl Group {
     }
 
     /// Tells the host what is in the outbox, when the lock is free. Whoever tells already also tells what comes meanwhile.
-    fn tell(&self, state: MutexGuard<'_, State>) {
+    fn tell(&self, state: MutexGuard<'_, Guarded>) {
         let mut untold = !state.outbox.is_empty();
         drop(state);
         while untold {

@@ -16,7 +16,7 @@ use crate::group::session::Event;
 use crate::protocol::StoreTime;
 use crate::store::redis::Keep;
 
-use super::{Backend, Group, LOOK_TIMEOUT, News};
+use super::{Group, LOOK_TIMEOUT, News, Record};
 
 const BEAT_MAX: Duration = Duration::from_secs(5);
 /// How often the store is asked while it waits to hear of processes.
@@ -28,9 +28,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 impl Group {
     fn script(&self) -> &Arc<GroupScript> {
-        match &self.backend {
-            Backend::Redis { script, .. } => script,
-            Backend::Memory(_) => unreachable!("a tenant has its record in Redis"),
+        match &self.record {
+            Record::Redis { script, .. } => script,
+            Record::Memory(_) => unreachable!("a tenant has its record in Redis"),
         }
     }
 

@@ -102,9 +102,9 @@ impl Hub {
                     tenant.give_up(error);
                 }
             };
-            self.desk
-                .context
-                .spawn_connection(async move { hub.live().await }, given_up);
+            let context = &self.desk.context;
+            // Whoever made the hub has started the runtime, or has heard that it cannot start.
+            let _started = context.spawn_connection(async move { hub.live().await }, given_up);
         });
     }
 

@@ -31,6 +31,7 @@ struct GroupView {
     processes: usize,
     heard_at: Option<f64>,
     ttl_ms: Option<i64>,
+    now: f64,
 }
 
 /// What the record has of a process: its id, epoch, number, when it was heard last on the record's clock, whether it has gone and
@@ -106,7 +107,8 @@ impl Operator {
         let processes = processes.split_terminator(';').map(Seen::read);
         let processes: Vec<Seen> = processes.collect::<Option<_>>().ok_or_else(unreadable)?;
         // The record's own clock stands still while nobody speaks: a process that was killed last is found out by the server's.
-        let silence = (time.0 * 1_000_000 + time.1 - at).max(0);
+        let now = time.0 * 1_000_000 + time.1;
+        let silence = (now - at).max(0);
         let is_here = |p: &Seen| !p.is_gone && age + silence - p.seen < SILENT_MAX;
         let waiting = processes.iter().filter(|p| is_here(p)).map(|p| p.waits);
         let waiting: usize = waiting.sum();
@@ -152,6 +154,7 @@ impl Operator {
                 Value::Int(ms) if ms >= 0 => Some(ms),
                 _ => None,
             },
+            now: ms(now),
         }))
     }
 }

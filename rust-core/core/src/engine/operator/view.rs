@@ -9,6 +9,7 @@ use crate::engine::barrier::{BrokenInfo, ms};
 use crate::ids::{BarrierName, Phase, RunId};
 use crate::options::Quorum;
 use crate::protocol::{Release, Why};
+use crate::spread::Timetable;
 use crate::store::redis::Look;
 
 /// Where a barrier stands.
@@ -31,6 +32,9 @@ struct ReleaseView {
     left: u32,
     /// The instant, in ms since the epoch on the server's clock.
     at: f64,
+    /// When the last user goes, where they go one after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_at: Option<f64>,
 }
 
 /// A barrier as an operator sees it; times are ms since the epoch on the server's clock.
@@ -66,8 +70,9 @@ pub(super) struct View {
     now: f64,
 }
 
-fn instant(release: &Release) -> f64 {
-    ms(release.at.0.saturating_add(release.delay.0))
+/// In microseconds since the epoch on the server's clock.
+const fn instant(release: &Release) -> i64 {
+    release.at.0.saturating_add(release.delay.0)
 }
 
 impl View {
@@ -85,7 +90,7 @@ impl View {
             _ => look
                 .newest
                 .as_ref()
-                .map(instant)
+                .map(|release| ms(instant(release)))
                 .or_else(|| look.since.map(|t| ms(t.0))),
         };
         Self {
@@ -113,7 +118,11 @@ impl View {
                 arrived: release.counts.arrived,
                 failed: release.counts.failed.clone(),
                 left: release.counts.left,
-                at: instant(release),
+                at: ms(instant(release)),
+                last_at: options.spread.map(|spread| {
+                    let parties = options.parties.of(&release.counts, 0);
+                    ms(Timetable::new(spread, release, instant(release), parties).last())
+                }),
             }),
             broken: look.broken.as_ref().map(BrokenInfo::of),
             processes: look.processes,
