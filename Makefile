@@ -39,7 +39,7 @@ TARGETS_waiting-room := waiting-room
 DECLARED_waiting-room := baseline
 TARGETS_controls := waiting-room
 TARGETS_chat := chat-service
-DECLARED_chat := health,websocket-streaming
+DECLARED_chat := health,quiet,websocket-streaming
 TARGETS_m2 := challenge
 # The lowest level of each ladder, which takes half an hour each: whole ladders take a night, and end where something fails.
 DECLARED_m2 := scenario1,scenario2,scenario3
@@ -58,7 +58,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf perf-peers control-series container first-minute $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf perf-peers control-series container first-minute chat-faults chat-originals $(SUITE_RUNS)
 
 # A Prometheus, for what watches runs.
 WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
@@ -139,6 +139,19 @@ bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-ro
 	@$(if $(FIXTURES_$(SUITE)),PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench fixtures bench/suites/$(SUITE).toml,:)
 	@$(WITH_SERVERS) && PATH="$(CURDIR)/bin:$$PATH" bin/barrier-bench run bench/suites/$(SUITE).toml $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(CYCLES),--cycles $(CYCLES)) $(ARGS)
 
+# The chat suite by the names that people know; run-slo-testing.sh has the others.
+.PHONY: slo-validate
+slo-validate: ## Say whether this machine can run the chat suite
+	@./validate-slo-setup.sh
+
+.PHONY: slo-test
+slo-test: ## Run the chat suite's test at the service of BASE_URL
+	@./run-slo-testing.sh run-websocket
+
+.PHONY: docker-up
+docker-up: ## Start Prometheus and Grafana of compose.yaml: GRAFANA_PASSWORD=…
+	@docker compose --profile monitoring up --detach
+
 .PHONY: suite-exists
 suite-exists:
 	@$(if $(filter $(SUITE),$(SUITES)),:,echo "there is no suite \"$(SUITE)\" in bench/suites; there are: $(SUITES)" >&2; exit 2)
@@ -214,6 +227,12 @@ alerts-test: binaries ## Check the suites' alerts and run their unit tests with 
 	$(call say,testing the alerts of the suites)
 	@$(WITH_PROMETHEUS) && scripts/test-alerts.sh
 
+# None is fetched: no registry of packages has one.
+.PHONY: grafana-test
+grafana-test: ## Try the monitor with a real Grafana: GRAFANA_HOME=FOLDER, or grafana on the path
+	$(call say,trying the monitor with a real Grafana)
+	@$(WITH_PROMETHEUS) && cargo test --locked --package barrier-bench --test grafana -- --ignored
+
 # For the inner loop: what tells most in seconds, once everything is built.
 .PHONY: quick-core
 quick-core: ## Test the Rust core in under 10 s: without models, faults and clusters
@@ -257,6 +276,22 @@ first-minute: build ## Time the way to the first rendezvous and to evidence, in 
 	$(call say,timing the first minute in systems that have nothing else)
 	@scripts/ensure-tools.sh cargo go git
 	@scripts/first-minute.sh
+
+# Seven runs of more than eight minutes. They have the machine to themselves, one after another.
+.PHONY: chat-faults
+chat-faults: PROGRAMS = barrier-bench $(TARGETS_chat)
+chat-faults: k6 binaries ## Run the chat suite at each fault with the declared users and durations: CHAT_VUS=1000 CHAT_DURATION=5m
+	$(call say,running the chat suite at a service with faults that change while it runs)
+	@scripts/ensure-tools.sh gcc cargo
+	@CHAT_DECLARED=1 CHAT_VUS=$(CHAT_VUS) CHAT_DURATION=$(CHAT_DURATION) \
+	  cargo test --release --locked --package barrier-bench --test chat -- --test-threads 1 check_
+
+.PHONY: chat-originals
+chat-originals: PROGRAMS = $(TARGETS_chat)
+chat-originals: k6 binaries ## Do on the wire what existing chat scripts do, with their own pauses
+	$(call say,doing what existing chat scripts do, with their own pauses)
+	@scripts/ensure-tools.sh node
+	@ORIGINALS_PACE=1 node --test --test-reporter=spec js/test/e2e/chat-originals.test.mjs
 
 .PHONY: fault-runs
 fault-runs: ## Run 2,000 randomised faults on Redis 6.2 and the one at hand: RUNS=2000 SEED=1

@@ -3,16 +3,19 @@
 #
 # The service is one that a person has started: BASE_URL (default http://localhost:4000) and WS_URL (default ws://localhost:8080)
 # say where. All variables of bench/suites/chat.toml come by the environment: VUS=200 DURATION=1m ./run-slo-testing.sh run-websocket
+# or by a file .env.test, of which .env.test.example is the beginning.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=scripts/lib/settings.sh
+. scripts/lib/settings.sh
 
 usage() {
   cat >&2 <<'TEXT'
 usage: ./run-slo-testing.sh VERB
 
   run-health           ask the service for all that the test needs
-  run-websocket        the test: the users of VUS, for DURATION
-  run-comprehensive    all of the application's addresses
+  run-websocket        the test: the users of VUS, for DURATION; before it, as before each load, run-health
+  run-comprehensive    the whole application: by default 50 users
   run-detached         run-health and run-websocket, also when this terminal goes away
   status               what runs, or how the last run ended
   attach               the output of a detached run
@@ -31,7 +34,7 @@ TEXT
 case $1 in
   run-health) call=(run chat --scenario health) ;;
   run-websocket) call=(run chat --scenario websocket-streaming) ;;
-  run-comprehensive) call=(run chat --scenario custom --set CUSTOM_SCRIPT=js/chat/comprehensive-load-test.js) ;;
+  run-comprehensive) call=(run chat --scenario comprehensive) ;;
   run-detached) call=(run chat --detach) ;;
   status) call=(status chat) ;;
   attach) call=(attach chat) ;;
@@ -42,6 +45,7 @@ case $1 in
   *) usage "\"$1\" is no verb" ;;
 esac
 
+settings
 runner=${BARRIER_BENCH_BIN:-$([[ ! -x bin/barrier-bench ]] || echo bin/barrier-bench)}
 runner=$(command -v "${runner:-barrier-bench}") || {
   echo "run-slo-testing: barrier-bench is neither in bin/ nor on the PATH: run 'make build', or set BARRIER_BENCH_BIN" >&2

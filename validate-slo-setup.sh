@@ -3,6 +3,8 @@
 # one. What is missing is named with its remedy; exit code 0 only if nothing is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=scripts/lib/settings.sh
+. scripts/lib/settings.sh
 
 (($# == 0)) || {
   echo "usage: ./validate-slo-setup.sh
@@ -10,6 +12,7 @@ validate-slo-setup: takes no arguments, received: $*; addresses come by BASE_URL
   exit 2
 }
 
+settings
 missing=0
 lacks() {
   echo "missing  $1: $2"

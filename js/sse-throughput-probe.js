@@ -138,16 +138,16 @@ function* acts(statuses) {
   // Whoever is promoted takes a slot, and gives it back later than the run that follows can wait.
   let mayWait = true;
   if (statuses.known[eventId] === 'OPEN') {
-    mayWait = admin !== undefined && closed(eventId); // without an admin, that is told already
+    mayWait = admin.why === '' && closed(eventId); // without an admin, that is told already
     yield;
   }
-  const user = tryFirst(others.told);
-  if (user === undefined || !mayWait) {
+  const first = tryFirst(others.told);
+  if (first.why !== '' || !mayWait) {
     return;
   }
   const slotsBefore = inRedis.slotsOf(eventId);
   const indexBefore = inRedis.lastIndexOf(eventId);
-  const { joined, promoted } = tryStream(user, eventId, indexBefore);
+  const { joined, promoted } = tryStream(first.session, eventId, indexBefore);
   if (!joined) {
     return;
   }
@@ -209,17 +209,17 @@ function notOfThisRoom(why) {
   tell('redis', `REDIS_URL is not the Redis of this room: ${why}`, 'give as REDIS_URL the Redis that the room itself uses');
 }
 
-/** The session of the account that controls the events, if it logs in. */
+/** The account that controls the events, logged in or not. */
 function tryAdmin() {
-  const { session, why } = logIn(adminAccount());
-  if (why === '') {
+  const admin = logIn(adminAccount());
+  if (admin.why === '') {
     tell('admin', `${config.adminEmail} logs in at ${config.baseUrl}`);
-    return session;
+    return admin;
   }
   const mend =
     'give ADMIN_EMAIL and ADMIN_PASSWORD of an account that may open events (role MANAGER or ADMIN), and as BASE_URL the gateway';
-  tell('admin', `the admin ${config.adminEmail} cannot log in at ${config.baseUrl}: ${why}`, mend);
-  return undefined;
+  tell('admin', `the admin ${config.adminEmail} cannot log in at ${config.baseUrl}: ${admin.why}`, mend);
+  return admin;
 }
 
 /**
@@ -239,7 +239,7 @@ function* tryOthers() {
     return { goOn: true, told: false };
   }
   // What nobody can needs no search for the last one who can.
-  if (tryFirst(true) === undefined) {
+  if (tryFirst(true).why !== '') {
     return { goOn: false, told: true };
   }
   yield;
@@ -274,22 +274,20 @@ function* tryOthers() {
 }
 
 /**
- * The session of the first user, if that one logs in.
+ * The first user, logged in or not.
  *
  * @param {boolean} told whether it is known what the users can
  */
 function tryFirst(told) {
   const users = config.vus;
-  const { session, why } = logIn(accountOf(1));
-  if (why !== '') {
+  const first = logIn(accountOf(1));
+  if (first.why !== '') {
     const mend = `give ${rightAccounts()}, or make the accounts`;
-    tell('users', `the first user, ${accountOf(1).email}, cannot log in: ${why}`, mend);
-    return undefined;
-  }
-  if (!told) {
+    tell('users', `the first user, ${accountOf(1).email}, cannot log in: ${first.why}`, mend);
+  } else if (!told) {
     tell('users', users > 1 ? `the first and the last of ${users} users log in` : 'the user logs in');
   }
-  return session;
+  return first;
 }
 
 /** What is to be given where users do not log in. */
@@ -301,12 +299,13 @@ function rightAccounts() {
  * Reads the events, and sets each to the status that it has. A run does not need to read them: a system that does not tell the
  * seats is as good.
  *
- * @param {any} admin session
+ * @param {ReturnType<typeof logIn>} admin
  * @param {Statuses} statuses
  * @returns {Map<string, number>} the seats of those that tell them
  */
 function tryEvents(admin, statuses) {
   const seats = new Map();
+  const isIn = admin.why === '';
   const readSeats = system.seats ?? (room.ownSystem ? seatsByGet : undefined);
   /** @type {{ seen: string, mend: string }[]} */
   const wrong = [];
@@ -315,12 +314,12 @@ function tryEvents(admin, statuses) {
   const OTHER_EVENTS = 'EVENT_IDS must be ids of events that exist there; make them, or name others';
   for (const eventId of config.eventIds) {
     const unread = failureOf(() => {
-      const number = Number(readSeats?.(config, admin, eventId));
+      const number = Number(readSeats?.(config, admin.session, eventId));
       if (Number.isFinite(number)) {
         seats.set(eventId, number);
       }
     });
-    if (admin === undefined) {
+    if (!isIn) {
       continue;
     }
     const status = statuses.known[eventId];
@@ -330,7 +329,7 @@ function tryEvents(admin, statuses) {
       }
       continue;
     }
-    const why = failureOf(() => system.setEventStatus(config, admin, eventId, status));
+    const why = failureOf(() => system.setEventStatus(config, admin.session, eventId, status));
     if (why !== '') {
       const mend =
         unread === ''
@@ -348,7 +347,7 @@ function tryEvents(admin, statuses) {
   if (wrong.length > 0) {
     const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : '';
     tell('events', `${wrong[0].seen}${more}`, wrong[0].mend);
-  } else if (unknown.length > 0 && admin !== undefined) {
+  } else if (unknown.length > 0 && isIn) {
     const which = `${unknown[0]}${unknown.length > 1 ? ` (and ${unknown.length - 1} more)` : ''}`;
     const instead = statuses.unknown[unknown[0]];
     const seen = `whether event ${which} is OPEN is not known here, so it was left as it is: ${instead}`;
@@ -359,7 +358,7 @@ function tryEvents(admin, statuses) {
       const own = 'the user of REDIS_URL is to read event_statuses, which is to hold OPEN or CLOSED';
       know('events', seen, `${room.ownSystem ? own : 'let SYSTEM export eventStatus, which returns OPEN or CLOSED'}; ${untried}`);
     }
-  } else if (admin !== undefined) {
+  } else if (isIn) {
     const read = seats.size === events ? 'read, ' : '';
     tell('events', `${events === 1 ? 'the event' : `all ${events} events`} can be ${read}opened and closed`);
   }

@@ -6,7 +6,7 @@ const events: SSEEvent[] = client.pollEvents();
 const done: SSEEvent = client.waitForEvent((event) => event.name === 'done', '5s');
 const first: Promise<SSEEvent> = client.waitForEventAsync();
 const error: SSEError | null = client.getError();
-const refusal: string | undefined = error?.body ?? sse.open('http://localhost', () => {}).body;
+export const refusal: string | undefined = error?.body ?? sse.open('http://localhost', () => {}).body;
 const code: ErrorCode | undefined = error?.code;
 const number: number | undefined = error?.errorCode;
 client.close();

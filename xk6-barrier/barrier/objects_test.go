@@ -58,7 +58,7 @@ func TestResultsArePlainData(t *testing.T) {
 		const make = (options) => new Barrier('x' + n++, { parties: 1, ...options });
 		const q = new QueueCounter({ redis: '%s', keys: ['q2', 'q1', '__proto__'] });
 		const caught = (f) => { try { f() } catch (e) { return e } };
-		const group = (size) => new Group('g' + n++, { size });`, server.URL())+objecttest.Copies)
+		const group = () => new Group('g' + n++, { size: 2, onTimeout: 'release' });`, server.URL())+objecttest.Copies)
 	for _, call := range []string{
 		`make().arriveAndWait()`, `make().arrive()`, `make().fail('login')`, `make().leave()`, `make({ parties: 2 }).status()`,
 		`(() => { const b = make({ parties: 2, maxFailures: 0 }); b.fail('x'); return b.status() })()`,
@@ -66,7 +66,7 @@ func TestResultsArePlainData(t *testing.T) {
 		`caught(() => make({ parties: 2 }).arriveAndWait({ timeout: 1 })).status`,
 		`q.counts()`, `q.waitFor(1)`, `q.waitFor(1).counts`,
 		`make({ parties: 2 }).status().failed`,
-		`group(1).join({ payload: 'p' })`, `group(1).join().members[0]`, `group(2).leave()`, `group(2).status()`,
+		`group().join({ payload: 'p', timeout: 1 })`, `group().join({ timeout: 1 }).members[0]`, `group().leave()`, `group().status()`,
 	} {
 		v.mustRun(`var one = ` + call + `, other;`)
 		for _, line := range objecttest.DataLines {

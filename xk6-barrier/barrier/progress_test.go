@@ -71,7 +71,7 @@ func TestAReleaseThatLiesAheadIsReported(t *testing.T) {
 			releaseAt: Date.now() + 36e5 })`, store))
 		ended := make(chan error, 1)
 		go func() { _, err := v.run(`b.arriveAndWait()`); ended <- err }()
-		require.Eventually(t, func() bool { return slices.ContainsFunc(p.messages(), says) }, wakeLimit, wakeTick)
+		require.Eventually(t, func() bool { return slices.ContainsFunc(p.messages(), says) }, wakeLimit, wakeTick, store)
 		v.cancel()
 		require.Error(t, <-ended)
 	}

@@ -70,7 +70,7 @@ func TestGroupsAreWatched(t *testing.T) {
 		done <- err
 	}
 	go join("ann")
-	plain.eventually(t, "run-1 lobby: groups of 2: 0 formed, 1 waiting (ann)\n")
+	plain.eventually(t, "run-1 lobby: groups of 2: 0 formed, 1 (ann) waiting\n")
 	terminal.eventually(t, "\x1b[2A\x1b[JRUN    GROUPS  SIZE  FORMED  WAITING  PROCESSES\nrun-1  lobby   2     0       1 (ann)  1\n")
 	go join("ben")
 	plain.eventually(t, "run-1 lobby: groups of 2: 1 formed, 0 waiting\n")

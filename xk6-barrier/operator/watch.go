@@ -168,7 +168,10 @@ func (w *watch) redraw(barriers []core.Sight, groups []core.GroupSight) {
 	if len(barriers)+len(groups) == 0 && w.drawn == 0 {
 		return
 	}
-	text := table(barriers)
+	text := ""
+	if len(barriers) > 0 || len(groups) == 0 {
+		text = table(barriers)
+	}
 	if len(groups) > 0 {
 		text += groupTable(groups)
 	}

@@ -4,8 +4,10 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
 
-use common::{root, text};
+use common::{Place, files, finish, root, text};
 use serde_json::Value as Json;
 
 fn compose() -> Json {
@@ -84,11 +86,24 @@ fn passwords_are_given_and_never_written_down() {
     assert!(!variables.is_empty());
     for (name, value) in variables {
         let value = value.as_str().expect("a text");
+        // A variable that compose requires is required whichever profile is started.
         assert!(
-            value.starts_with("${") && value.contains(":?"),
+            value.starts_with("${") && value.ends_with(":-}"),
             "{name} has no default: {value}"
         );
     }
+    let begin = compose["services"]["grafana"]["entrypoint"].as_array();
+    let words = begin.expect("words").iter().filter_map(Json::as_str);
+    let words: Vec<String> = words.map(|word| word.replace("$$", "$")).collect();
+    let mut without = Command::new(&words[0]);
+    without
+        .args(&words[1..])
+        .env("GF_SECURITY_ADMIN_PASSWORD", "");
+    let (code, told) = finish(&mut without);
+    assert!(
+        code == 2 && told.contains("GRAFANA_PASSWORD is missing"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -112,12 +127,117 @@ fn what_the_containers_run_is_what_the_suite_has() {
         if name.starts_with("k6-") {
             for (variable, _) in object(&service["environment"]) {
                 assert!(
-                    suite.contains(&format!("[env.{variable}]")),
+                    variable.starts_with("K6_PROMETHEUS_RW_")
+                        || suite.contains(&format!("[env.{variable}]")),
                     "{name}: {variable}"
                 );
             }
         }
     }
+}
+
+/// A mount's path on this machine, and the one inside; named volumes have no path here.
+fn mounts(service: &Json) -> impl Iterator<Item = (String, String)> {
+    let all = service["volumes"].as_array().into_iter().flatten();
+    let texts = all.map(|mount| {
+        mount
+            .as_str()
+            .expect("a text")
+            .replace("${SCRAPE:-chat}", "chat")
+    });
+    texts.filter(|mount| mount.starts_with("./")).map(|mount| {
+        let (from, to) = mount.split_once(':').expect("two paths");
+        let to = to.strip_suffix(":ro").expect("nothing here is written");
+        (from.to_owned(), to.to_owned())
+    })
+}
+
+#[test]
+fn prometheus_has_the_alerts_of_the_suite_and_takes_what_it_is_given() {
+    let compose = compose();
+    let prometheus = &compose["services"]["prometheus"];
+    let inside = tempfile::tempdir().expect("a folder");
+    for (from, to) in mounts(prometheus) {
+        let name = to.strip_prefix("/etc/prometheus/").expect("its own folder");
+        std::fs::copy(root().join(&from), inside.path().join(name)).expect(&from);
+    }
+    for place in ["chat", "host"] {
+        let file = root().join(format!("bench/monitoring/prometheus/targets-{place}.yml"));
+        let targets: Json = serde_saphyr::from_str(&text(&file)).expect("YAML");
+        assert!(targets[0]["targets"][0].is_string(), "{targets}");
+    }
+    let config = inside.path().join("prometheus.yml");
+    let (code, told) = finish(
+        Command::new(promtool())
+            .args(["check", "config"])
+            .arg(&config),
+    );
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("rules found"), "{told}");
+    let words: Json = serde_saphyr::from_str(&text(&config)).expect("YAML");
+    assert_eq!(words["scrape_configs"][0]["job_name"], "service");
+
+    let place = Place::new();
+    let (code, rules) = finish(
+        place
+            .runner()
+            .args(["monitor", "chat", "rules", "--limits"]),
+    );
+    assert_eq!(code, 0, "{rules}");
+    assert_eq!(
+        rules.trim(),
+        text(&inside.path().join("alerting-rules.yml")).trim(),
+        "write it anew: barrier-bench monitor chat rules --limits >bench/monitoring/prometheus/alerting-rules.yml"
+    );
+}
+
+/// The one that comes with the Prometheus of the tests.
+fn promtool() -> PathBuf {
+    let prometheus = std::env::var_os("PROMETHEUS_BIN").map(PathBuf::from);
+    let prometheus = prometheus.expect("PROMETHEUS_BIN, as scripts/ensure-prometheus.sh prints it");
+    let real = prometheus.canonicalize().expect("a program");
+    let mut beside = [prometheus, real]
+        .into_iter()
+        .map(|path| path.with_file_name("promtool"));
+    beside
+        .find(|path| path.is_file())
+        .expect("promtool beside it")
+}
+
+#[test]
+fn grafana_has_its_data_source_and_its_dashboard() {
+    let compose = compose();
+    let grafana = &compose["services"]["grafana"];
+    let found: BTreeMap<String, String> = mounts(grafana).map(|(from, to)| (to, from)).collect();
+    for (inside, file) in [
+        ("/etc/grafana/provisioning", "datasources/prometheus.yml"),
+        ("/etc/grafana/provisioning", "dashboards/files.yml"),
+        ("/etc/grafana/dashboards", "testing.json"),
+    ] {
+        let folder = found.get(inside).expect(inside);
+        assert!(root().join(folder).join(file).is_file(), "{file}");
+    }
+    // Each variable that the files take, and where the dashboards lie.
+    let environment = &grafana["environment"];
+    assert_eq!(environment["DASHBOARDS_FOLDER"], "/etc/grafana/dashboards");
+    assert_eq!(environment["PROMETHEUS_URL"], "http://prometheus:9090");
+    let provision = root().join("bench/monitoring/grafana-provisioning");
+    for path in files(&provision) {
+        for (_, rest) in text(&path)
+            .lines()
+            .filter_map(|line| line.split_once(": $"))
+        {
+            assert!(
+                environment[rest.trim()].is_string(),
+                "{}: {rest}",
+                path.display()
+            );
+        }
+    }
+    // One version, whoever starts it.
+    let image = grafana["image"].as_str().expect("an image");
+    let runner = text(&root().join("bench/runner/src/monitoring/grafana.rs"));
+    assert!(runner.contains(&format!("\"{image}\"")), "{image}");
 }
 
 #[test]

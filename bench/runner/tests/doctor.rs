@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::life::chat_service;
 use common::services::Services;
-use common::{Place, Redis, ask, finish, k6, waiting_room};
+use common::{Place, Redis, ask, finish, k6, root, text, waiting_room};
 
 const SUITE: &str = "bench/suites/waiting-room.toml";
 
@@ -431,4 +431,56 @@ fn a_port_to_another_waiting_room_is_tried_by_its_own_calls() {
         printed.contains("exports no function setEventStatus, wait, leave"),
         "{printed}"
     );
+}
+
+#[test]
+fn a_port_finds_the_variables_that_its_suite_declares() {
+    let services = Services::start(&[]);
+    let place = Place::new();
+    let beside = |name: &str| place.evidence().with_file_name(name);
+    let js = root().join("js");
+    let port = format!(
+        "import * as sse from '{}';\n\
+         export const {{ setEventStatus, wait, leave, withdraw }} = sse;\n\
+         export function logIn(settings, account) {{\n\
+           if (__ENV.BOX_OFFICE_PIN !== 'topsecret7') throw new Error('the PIN is ' + __ENV.BOX_OFFICE_PIN);\n\
+           return sse.logIn(settings, account);\n\
+         }}\n",
+        js.join("systems/sse.js").display()
+    );
+    std::fs::write(beside("port.js"), port).expect("written");
+    let call = |mut command: Command| {
+        command
+            .env("SYSTEM", beside("port.js"))
+            .env("BOX_OFFICE_PIN", "topsecret7");
+        finish(&mut command)
+    };
+    // What the suite does not declare stays outside.
+    let (code, printed) = call(services.call(&place, "doctor"));
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("the PIN is undefined"), "{printed}");
+
+    // As the page for ports says, in a copy elsewhere.
+    let suite = text(&root().join("bench/suites/waiting-room.toml"))
+        .replace("\"js/", &format!("\"{}/", js.display()));
+    let page = text(&root().join("docs/how-to/port-to-your-waiting-room.md"));
+    let (_, table) = page.split_once("```toml\n").expect("a table");
+    let (table, _) = table.split_once("```").expect("its end");
+    assert!(table.starts_with("[env.BOX_OFFICE_PIN]"), "{table}");
+    std::fs::write(beside("own.toml"), format!("{suite}\n{table}")).expect("written");
+    let own = beside("own.toml").display().to_string();
+    for verb in ["doctor", "run"] {
+        let (code, printed) = call(services.call_suite(&own, &place, verb));
+        assert_eq!(code, 0, "{verb}: {printed}");
+        assert!(!printed.contains("topsecret"), "{verb}: {printed}");
+    }
+    for path in common::files(&place.evidence()) {
+        let kept = std::fs::read(&path).expect("read");
+        let secret = b"topsecret7";
+        assert!(
+            !kept.windows(secret.len()).any(|part| part == secret),
+            "{}",
+            path.display()
+        );
+    }
 }

@@ -45,7 +45,7 @@ fn what_was_started_ends_and_what_was_kept_stays() {
     let rules = rules["data"]["groups"][0]["rules"]
         .as_array()
         .expect("rules");
-    assert_eq!(rules.len(), 4, "{rules:?}");
+    assert_eq!(rules.len(), 5, "{rules:?}");
     assert_eq!(monitor.page("/api/health"), "ok\n");
     assert!(
         monitor
@@ -544,9 +544,9 @@ fn rules_hold_the_values_of_variables() {
     let (code, told) = finish(&mut command);
     assert_eq!(code, 0, "{told}");
     assert!(
-        told.contains("expr: \"backend_loop_hz < 42\"\n        for: 30000ms"),
+        told.contains("expr: \"backend_loop_hz < 42\"\n        for: 120000ms"),
         "{told}"
     );
     let (_, told) = finish(command.arg("--quick"));
-    assert!(told.contains("for: 3000ms"), "{told}");
+    assert!(told.contains("for: 12000ms"), "{told}");
 }

@@ -57,11 +57,12 @@ fn each_way_of_naming_is_watched_and_to_be_external_is_no_anomaly() {
     let place = Place::new();
     let (code, printed) = finish(&mut services.call(&place, "run"));
     assert_eq!(code, 0, "{printed}");
-    assert_eq!(
-        json(&only(&place, "figures.json"))["anomalies"],
-        Json::Array(Vec::new()),
-        "{printed}"
-    );
+    let figures = json(&only(&place, "figures.json"));
+    let anomalies = figures["anomalies"].as_array().expect("a list");
+    // How busy the machine of this test is is none of the target's being external.
+    let own = |line: &&Json| !line.to_string().contains("the machine itself was the limit");
+    let anomalies: Vec<&Json> = anomalies.iter().filter(own).collect();
+    assert!(anomalies.is_empty(), "{anomalies:?}");
     let machine = &json(&only(&place, "meta.json"))["machine"];
     assert_eq!(
         (&machine["busy"], &machine["measured"]),

@@ -371,6 +371,18 @@ fn missing_variables_are_named() {
 }
 
 #[test]
+fn a_suite_without_anything_to_clean_asks_for_no_server() {
+    for more in [&[][..], &["--dry-run"]] {
+        let place = Place::new();
+        let (code, text) = finish(place.runner().args(["clean", "chat"]).args(more));
+        assert!(
+            code == 0 && text.contains("the suite declares nothing to clean"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn impossible_plans_are_refused() {
     let text = refused(
         &[

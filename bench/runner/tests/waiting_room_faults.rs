@@ -143,12 +143,12 @@ const WHILE_IT_DRAINS: &[Case] = &[
         set: &[],
         verdict: INVALID,
         gates: &[
+            "slots-came-back",
             "nobody-cut-off",
             "streams-held",
             "all-escaped",
             "k6-exit",
             "promotion-went-on",
-            "slots-came-back",
         ],
         reasons: &[
             "slots_at_end min: 0; expected >= 2",

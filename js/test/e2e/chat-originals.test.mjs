@@ -23,7 +23,7 @@ test('metrics 83 times a second, a message with a number as its time, silence be
   assert.ok(outcome.value('hz_avg', 'avg') > 50);
   assert.equal(outcome.value('dropped_iterations'), 0);
   const { metricsReads } = await chat.counters();
-  assert.ok(metricsReads >= 2 * 83, `${metricsReads} reads in 2 s`);
+  assert.ok(metricsReads >= 2 * 83, `${metricsReads} reads in 2 s or more`);
 });
 
 test('a login form under the wrong label, a token in the address, a pace with labels', async (t) => {

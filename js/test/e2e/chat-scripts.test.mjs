@@ -60,6 +60,23 @@ describe('the health check', () => {
   });
 });
 
+test('the probe names the samples that come near the one that is missing', async (t) => {
+  const chat = await startChat(t);
+  const args = ['--quiet', '--log-format', 'raw', '--summary-mode', 'disabled'];
+  const run = await chat.run(chatScript('probe.js'), { HZ_METRIC: 'loop_pace' }, { args });
+  const looks = run.output.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  const [pace] = looks.filter(({ check }) => check === 'pace');
+  assert.match(pace.seen, /no sample loop_pace; names with hz: backend_loop_hz, .*; with loop: .*backend_loop_ticks_total/);
+  assert.match(pace.mend, /a run is INVALID/);
+  assert.deepEqual(looks.map(({ check, ok }) => [check, ok]), [
+    ['health of the API', true],
+    ['health of the streams', true],
+    ['pace', false],
+    ['connection', true],
+    ['reply', true],
+  ]);
+});
+
 describe('the load of the whole application', () => {
   const COMPREHENSIVE = chatScript('comprehensive-load-test.js');
   const brief = { VUS: 8, DURATION: '3s', PAUSE_MS: '50-150' };

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 
-import { boxOffice, startRoom } from './room.mjs';
+import { TURNSTILE_PORT, boxOffice, startRoom, turnstile } from './room.mjs';
 import { EVENTS, startRedis, startWorld } from './world.mjs';
 
 const ABORTED = 108;
@@ -67,6 +67,59 @@ test('a room that falls silent holds the users of a port no longer than it may',
   const env = { VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, SSE_IDLE_TIMEOUT_MS: 1000, SSE_TIMEOUT_MS: 30000 };
   const run = (await world.k6(env)).expect(ABORTED, /user 1 lost the place at event event-a: status 0 .*timeout/);
   assert.deepEqual(['sse_failures', 'cut_off_users'].map((name) => run.value(name)), [1, 0], 'long before its time was up');
+});
+
+test('users of a port whose question fails leave the queue that they are in', async (t) => {
+  const world = await startRedis(t);
+  let asked = 0;
+  const { baseUrl, requests } = await startRoom(t, (queues) => {
+    queues.byRounds = true;
+    const room = boxOffice(queues);
+    return { ...room, 'GET /shows/*/number': (request) => (++asked === 2 ? { status: 500, body: { why: 'too busy' } } : room['GET /shows/*/number'](request)) };
+  });
+  const env = { VUS: 1, BASE_URL: baseUrl, SYSTEM: PORT, POLL_INTERVAL_MS: 100 };
+  (await world.k6(env)).expect(99, /user 1 lost the place at event event-a: status 500 .*too busy/);
+  assert.deepEqual(requests.filter(({ call }) => call === 'DELETE /shows/*/number').length, 1);
+});
+
+test('an answer that a port calls ordinary is no failed request, with LEAN=1 too', async (t) => {
+  const world = await startRedis(t);
+  let asked = 0;
+  const { baseUrl } = await startRoom(t, (queues) => {
+    const room = turnstile(queues);
+    return { ...room, 'GET /shows/*/number': (request) => (++asked % 2 === 0 ? { status: 429 } : room['GET /shows/*/number'](request)) };
+  });
+  const port = join(world.folder, 'port.js');
+  const again = TURNSTILE_PORT.replace('if (answer.status !== 200)', 'if (answer.status === 429) return { ahead: 1 };\n  if (answer.status !== 200)');
+  const ordinary = `${again.replace('timeout: 5000', 'timeout: 5000, responseCallback: fine')}\nconst fine = http.expectedStatuses(200, 429);`;
+  const env = { VUS: 4, BASE_URL: baseUrl, SYSTEM: port, LEAN: 1 };
+  for (const [text, code] of [[ordinary, 0], [again, 99]]) {
+    await writeFile(port, text);
+    const run = (await world.k6(env)).expect(code);
+    assert.equal(run.value('completed_users'), 4);
+    assert.equal(run.value('http_req_failed', 'rate') > 0.05, code === 99);
+  }
+});
+
+test('why a stream is refused is told in the words of the room', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl } = await startRoom(t, (queues) => ({
+    ...boxOffice(queues),
+    'GET /shows/*/numbers': () => ({ status: 403, body: { why: 'the show is for members' } }),
+  }));
+  const env = { VUS: 1, BASE_URL: baseUrl, SYSTEM: join(PORTS, 'streamed-shows.js') };
+  (await world.k6(env)).expect(ABORTED, /user 1 lost the place at event event-a: status 403 .*the show is for members/);
+  const login = { headers: { Authorization: 'token', 'Set-Cookie': 'refreshToken=r; Path=/' } };
+  const waiting = 'GET /api/v1/broker/events/*/tickets/waiting';
+  for (const [answer, seen] of [
+    [{ status: 401, body: { message: 'expired', token: 'topsecret' } }, /user 1 lost the place at event event-a: status 401, body {\\?"message\\?":\\?"expired\\?",\\?"token\\?":\\?"\*\*\*/],
+    [{ body: { message: 'log in first' } }, /user 1 lost the place at event event-a: got Content-Type .*, body .*log in first/],
+    [{ status: 500, body: 'x'.repeat(20_000) }, /event-a: status 500, body .{0,2}x{250,290}…/],
+  ]) {
+    const other = await startRoom(t, () => ({ 'POST /api/v1/auth/login': () => login, 'PATCH /api/v1/events/*': () => ({}), [waiting]: () => answer }));
+    const run = (await world.k6({ VUS: 1, BASE_URL: other.baseUrl })).expect(ABORTED, seen);
+    assert.doesNotMatch(run.output, /topsecret/);
+  }
 });
 
 test('what a ported system refuses is told in its own words', async (t) => {

@@ -57,10 +57,12 @@ export async function startRoom(t, callsOf) {
 /** A box office with paths and JSON of its own. */
 export const boxOffice = (queues) => {
   const userOf = ({ headers }) => headers['x-token'].replace('token of ', '');
+  const json = (act) => (request) => (request.headers['content-type'] === 'application/json' ? act(request) : { status: 415 });
   return {
-    'POST /session': ({ body: { user, secret } }) =>
+    'POST /session': json(({ body: { user, secret } }) =>
       secret === 'password123' ? { status: 201, body: { token: `token of ${user}` } } : { status: 403, body: { why: 'no such pair' } },
-    'PUT /shows/*': ({ event, body }) => queues.setOpen(event, body.open) ?? {},
+    ),
+    'PUT /shows/*': json(({ event, body }) => queues.setOpen(event, body.open) ?? {}),
     'GET /shows/*/number': (request) => {
       const ahead = queues.placeOf(request.event, userOf(request));
       return { body: ahead === 0 ? { state: 'called' } : { state: 'waiting', ahead } };

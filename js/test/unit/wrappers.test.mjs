@@ -10,15 +10,17 @@ import { test } from 'node:test';
 const ROOT = join(import.meta.dirname, '../../..');
 const RUN = 'run-slo-testing.sh';
 const VALIDATE = 'validate-slo-setup.sh';
+const ROLLBACK = 'scripts/rollback.sh';
+const EXAMPLE = '.env.test.example';
 
 /** The wrappers in a folder and on a path of a test's own. */
 class Machine {
   constructor(t) {
     this.root = realpathSync(mkdtempSync(join(tmpdir(), 'wrappers-')));
     t.after(() => rmSync(this.root, { recursive: true }));
-    for (const script of [RUN, VALIDATE]) cpSync(join(ROOT, script), join(this.root, script));
+    for (const script of [RUN, VALIDATE, ROLLBACK, 'scripts/lib/settings.sh', EXAMPLE]) cpSync(join(ROOT, script), join(this.root, script));
     mkdirSync(join(this.root, 'path'));
-    for (const name of ['bash', 'cat', 'dirname', 'env']) {
+    for (const name of ['bash', 'cat', 'cp', 'df', 'dirname', 'du', 'env', 'sed']) {
       const folder = process.env.PATH.split(delimiter).find((folder) => existsSync(join(folder, name)));
       symlinkSync(join(folder ?? assert.fail(`there is no ${name} on the path`), name), join(this.root, 'path', name));
     }
@@ -28,6 +30,15 @@ class Machine {
   put(name, code = 0) {
     const file = join(this.root, 'path', name);
     writeFileSync(file, `#!/usr/bin/env bash\necho "${name} $* at \${BASE_URL-}" >>'${this.root}/calls'\nexit ${code}\n`);
+    chmodSync(file, 0o755);
+  }
+
+  /** Puts a container engine onto the path that has what is told, by kind; what it is asked beside that is noted. */
+  putEngine(has) {
+    const file = join(this.root, 'path', 'docker');
+    const listed = (words, kind) => `"${words}"*) printf '%s' '${(has[kind] ?? []).map((id) => `${id}\n`).join('')}' ;;\n`;
+    const cases = listed('ps --all', 'containers') + listed('volume ls', 'volumes') + listed('network ls', 'networks');
+    writeFileSync(file, `#!/usr/bin/env bash\ncase "$*" in\ninfo) ;;\n${cases}*) echo "docker $*" >>'${this.root}/calls' ;;\nesac\n`);
     chmodSync(file, 0o755);
   }
 
@@ -46,7 +57,7 @@ class Machine {
 const CALLS = {
   'run-health': 'run chat --scenario health',
   'run-websocket': 'run chat --scenario websocket-streaming',
-  'run-comprehensive': 'run chat --scenario custom --set CUSTOM_SCRIPT=js/chat/comprehensive-load-test.js',
+  'run-comprehensive': 'run chat --scenario comprehensive',
   'run-detached': 'run chat --detach',
   status: 'status chat',
   attach: 'attach chat',
@@ -119,4 +130,73 @@ test('a set-up with all programs is looked at by the runner, whose exit code cou
   const { status, stderr } = machine.call(VALIDATE, ['please']);
   assert.equal(status, 2);
   assert.match(stderr, /takes no arguments, received: please/);
+});
+
+test('a file of settings counts where the environment says nothing, in each wrapper', (t) => {
+  const machine = new Machine(t);
+  for (const name of ['barrier-bench', 'k6', 'prometheus']) machine.put(name);
+  writeFileSync(join(machine.root, '.env.test'), '# where\nexport BASE_URL="http://localhost:4200"  \nVUS=\n');
+  for (const [script, args] of [
+    [RUN, ['run-health']],
+    [VALIDATE, []],
+  ]) {
+    machine.call(script, args);
+    assert.match(machine.calls.at(-1), / at http:\/\/localhost:4200$/);
+    machine.call(script, args, { BASE_URL: 'http://localhost:4300' });
+    assert.match(machine.calls.at(-1), / at http:\/\/localhost:4300$/);
+  }
+});
+
+test('the example of settings has each variable of the suite, and changes none', () => {
+  const example = readFileSync(join(ROOT, EXAMPLE), 'utf8');
+  const suite = readFileSync(join(ROOT, 'bench/suites/chat.toml'), 'utf8');
+  const declared = [...suite.matchAll(/^\[env\.([A-Z0-9_]+)\]$/gm)].map(([, name]) => name);
+  const named = [...example.matchAll(/^([A-Z0-9_]+)=(.*)$/gm)];
+  assert.deepEqual(named.filter(([, , value]) => value !== ''), []);
+  const others = ['GRAFANA_PASSWORD', 'K6_PROMETHEUS_RW_SERVER_URL'];
+  assert.deepEqual(named.map(([, name]) => name).sort(), [...declared, ...others].sort());
+});
+
+test('a rollback removes what has the label, step by step, and says beforehand what it would do', (t) => {
+  const machine = new Machine(t);
+  machine.put('barrier-bench');
+  machine.putEngine({ containers: ['c1', 'c2'], volumes: ['fw-k6_evidence', 'fw-k6_grafana-storage'], networks: [] });
+  const dry = machine.call(ROLLBACK, ['--dry-run', 'all']);
+  assert.equal(dry.status, 0, dry.stderr);
+  assert.match(dry.stdout, /^would {4}containers: docker rm --force c1 c2$/m);
+  assert.match(dry.stdout, /^would {4}volumes: docker volume rm fw-k6_grafana-storage$/m);
+  assert.match(dry.stdout, /^none {5}networks$/m);
+  assert.deepEqual(machine.calls, [], 'nothing was done');
+  assert.ok(!existsSync(join(machine.root, '.env.test')));
+
+  const done = machine.call(ROLLBACK, ['all']);
+  assert.equal(done.status, 0, done.stdout + done.stderr);
+  assert.deepEqual(machine.calls, [
+    'barrier-bench monitor chat stop at ',
+    'barrier-bench down chat at ',
+    'docker rm --force c1 c2',
+    'docker volume rm fw-k6_grafana-storage',
+  ]);
+  assert.equal(readFileSync(join(machine.root, '.env.test'), 'utf8'), readFileSync(join(ROOT, EXAMPLE), 'utf8'));
+});
+
+test('a rollback knows its steps, and looks at what is left', (t) => {
+  const machine = new Machine(t);
+  machine.put('barrier-bench', 2);
+  for (const [args, expected] of [
+    [[], 'takes a step, received none'],
+    [['--dry-run'], 'takes a step, received none'],
+    [['image'], '"image" is no step; allowed: all, monitoring, services, containers, volumes, networks, settings'],
+    [['check', 'all'], 'check stands alone, received: check all'],
+  ]) {
+    const { status, stderr } = machine.call(ROLLBACK, args);
+    assert.equal(status, 2);
+    assert.ok(stderr.includes(expected), stderr);
+  }
+  machine.putEngine({ containers: ['c1'], volumes: ['fw-k6_evidence'] });
+  const { status, stdout } = machine.call(ROLLBACK, ['check']);
+  assert.equal(status, 1, stdout);
+  assert.match(stdout, /^left {5}containers: scripts\/rollback\.sh containers$/m);
+  assert.doesNotMatch(stdout, /volumes|the monitor/);
+  assert.match(stdout, /^disk /m);
 });

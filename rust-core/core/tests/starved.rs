@@ -98,7 +98,9 @@ fn a_core_that_cannot_start_leaves_nobody_waiting() {
     let engine = Engine::new(Arc::clone(&answers) as Arc<dyn Sink>);
     let open = |json: &str| {
         let options = BarrierOptions::from_json(json.as_bytes()).expect("valid");
-        engine.barrier(options)
+        let barrier = engine.barrier(options)?;
+        drop(barrier.open(1 << 40));
+        Ok(barrier)
     };
     starve(&short_of);
 

@@ -192,12 +192,12 @@ fn a_call_beyond_the_limit_is_refused_until_another_one_ends() {
 #[test]
 fn a_token_is_under_way_once_and_so_many_at_most() {
     let calls = Calls::at_most(2);
-    assert_eq!(calls.enter(1), Ok(()));
-    assert_eq!(calls.enter(1), Err(Refused::Twice));
-    assert_eq!(calls.enter(2), Ok(()));
-    assert_eq!(calls.enter(3), Err(Refused::TooMany));
+    assert_eq!(calls.enter(1, 0), Ok(()));
+    assert_eq!(calls.enter(1, 0), Err(Refused::Twice));
+    assert_eq!(calls.enter(2, 0), Ok(()));
+    assert_eq!(calls.enter(3, 0), Err(Refused::TooMany));
     assert!(calls.leave(1));
     assert!(!calls.leave(1));
-    assert_eq!(calls.enter(3), Ok(()));
+    assert_eq!(calls.enter(3, 0), Ok(()));
     assert_eq!(calls.len(), 2);
 }

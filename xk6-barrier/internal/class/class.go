@@ -4,6 +4,8 @@ package class
 
 import (
 	"github.com/grafana/sobek"
+	"maps"
+	"slices"
 )
 
 type (
@@ -84,7 +86,8 @@ func (c Class[T]) Constructor(rt *sobek.Runtime) (*sobek.Object, error) {
 		}
 	}
 	for _, holder := range []*sobek.Object{constructor, prototype} {
-		for name, value := range c.Constants {
+		for _, name := range slices.Sorted(maps.Keys(c.Constants)) { // in one order, which scripts see
+			value := c.Constants[name]
 			if err := holder.DefineDataProperty(
 				name, rt.ToValue(value), sobek.FLAG_FALSE, sobek.FLAG_FALSE, sobek.FLAG_TRUE); err != nil {
 				return nil, err

@@ -12,11 +12,13 @@ type Methods struct {
 	Call, Other, Third, Async, AsyncOther string
 	// Returns is what a call gives, as a plain class has it: an expression.
 	Returns string
+	// Listed are the names that a for-in loop finds on the prototype: strings of a script, with commas.
+	Listed string
 }
 
 func (m Methods) named(code string) string {
 	return strings.NewReplacer("%call%", m.Call, "%other%", m.Other, "%third%", m.Third, "%async%", m.Async,
-		"%asyncOther%", m.AsyncOther, "%returns%", m.Returns).Replace(code)
+		"%asyncOther%", m.AsyncOther, "%returns%", m.Returns, "%listed%", m.Listed).Replace(code)
 }
 
 // Lines are what a script may do with instances of a class C, each made by make(C).
@@ -96,6 +98,7 @@ const plainClass = `class Plain {
 	%%other%%() { return {} }
 	%%asyncOther%%() { return {} }
 }
+for (const value of [%%listed%%]) Object.defineProperty(Plain.prototype, value, { value, enumerable: true });
 Plain.inside = { add() {} };
 Object.defineProperty(Plain, 'name', { value: '%s' });
 const C = Plain; let n = 0;

@@ -15,6 +15,10 @@ use crate::values::exit;
 /// The verb `clean`.
 pub(super) fn clean(what: What, dry_run: bool) -> anyhow::Result<i32> {
     let (suite, selection) = what.load(How::default())?;
+    if suite.file.clean.is_empty() {
+        say("the suite declares nothing to clean");
+        return Ok(exit::OK);
+    }
     // Somebody else's run must not lose its queues.
     let _lock = if dry_run {
         None

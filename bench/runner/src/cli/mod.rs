@@ -540,4 +540,24 @@ mod tests {
     fn definition_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
+
+    #[test]
+    fn a_monitor_has_the_ports_that_everybody_knows_unless_others_are_given() {
+        let ports = |more: &[&str]| {
+            let words = ["barrier-bench", "monitor", "chat", "start"];
+            let words = words.iter().chain(more);
+            let parsed = <Cli as clap::Parser>::try_parse_from(words).expect("a call");
+            format!("{:?}", parsed.verb)
+        };
+        let usual = ports(&[]);
+        assert!(
+            usual.contains("prometheus_port: 9090") && usual.contains("dashboard_port: 3001"),
+            "{usual}"
+        );
+        let other = ports(&["--prometheus-port", "0", "--dashboard-port", "7"]);
+        assert!(
+            other.contains("prometheus_port: 0") && other.contains("dashboard_port: 7"),
+            "{other}"
+        );
+    }
 }

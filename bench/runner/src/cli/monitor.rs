@@ -34,6 +34,9 @@ pub(super) enum MonitorVerb {
         /// As after `start --quick`
         #[arg(long)]
         quick: bool,
+        /// The limits of the gates too, as series, so that a dashboard without a monitor has its lines
+        #[arg(long)]
+        limits: bool,
     },
 }
 
@@ -92,8 +95,10 @@ pub(super) fn monitor(suite: &Suite, plan: &Plan<'_>, what: &MonitorVerb) -> any
             lines.iter().for_each(|line| say(line));
             Ok(if healthy { exit::OK } else { exit::SET_UP })
         }
-        MonitorVerb::Rules { quick } => {
-            say(life::rules(suite, vars, *quick)?.trim_end());
+        MonitorVerb::Rules { quick, limits } => {
+            let scenario = run.scenario.id.get_ref().as_str();
+            let of = limits.then_some(scenario);
+            say(life::rules(suite, vars, *quick, of)?.trim_end());
             Ok(exit::OK)
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::suite::Suite;
 use crate::suite::alert::expanded;
+use crate::suite::gate;
 use crate::suite::quick::Shares;
 use crate::suite::vars::Vars;
 
@@ -56,6 +57,31 @@ pub(super) fn rules(suite: &Suite, vars: &Vars, shares: Shares) -> anyhow::Resul
         if let Some(say) = &alert.say {
             let _ = writeln!(text, "          description: {}", quoted(say));
         }
+    }
+    Ok(text)
+}
+
+/// A further group of rules: the limits of a scenario's gates as series, as the monitor's own page offers them.
+///
+/// # Errors
+/// A limit names a variable without a value.
+pub(super) fn limits(suite: &Suite, vars: &Vars, scenario: &str) -> anyhow::Result<String> {
+    let name = quoted(&format!("{}, limits of {scenario}", suite.file.suite.id));
+    let mut text = format!("  - name: {name}\n    interval: 5s\n    rules:\n");
+    for gate in gate::of_scenario(&suite.file.gate, scenario) {
+        let limit = gate::limit(gate, vars)?;
+        let _ = writeln!(text, "      - record: barrier_bench_gate_limit");
+        let _ = writeln!(
+            text,
+            "        expr: {}",
+            quoted(&format!("vector({limit})"))
+        );
+        let _ = writeln!(
+            text,
+            "        labels: {{ gate: {}, scenario: {} }}",
+            quoted(gate.id.get_ref()),
+            quoted(scenario)
+        );
     }
     Ok(text)
 }

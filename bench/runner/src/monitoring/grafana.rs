@@ -16,7 +16,7 @@ use crate::values::mask;
 /// The variable with the password of Grafana's user `admin`.
 const PASSWORD: &str = "GRAFANA_PASSWORD";
 /// What a container engine runs.
-const IMAGE: &str = "grafana/grafana:11.6.0";
+const IMAGE: &str = "grafana/grafana:12.0.2";
 const GRACE: Duration = Duration::from_secs(20);
 /// An image may have to be fetched first.
 const READY_LIMIT: Duration = Duration::from_secs(300);

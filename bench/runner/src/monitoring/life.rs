@@ -41,12 +41,22 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
 }
 
-/// The suite's alerts as a file of rules for any Prometheus.
+/// The suite's alerts as a file of rules for any Prometheus. `limits_of`: a scenario whose gates' limits are recorded too, for panels that a
+/// monitor would tell them.
 ///
 /// # Errors
 /// A variable has no value.
-pub(crate) fn rules(suite: &Suite, vars: &Vars, quick: bool) -> anyhow::Result<String> {
-    config::rules(suite, vars, Shares::of(&suite.file, quick))
+pub(crate) fn rules(
+    suite: &Suite,
+    vars: &Vars,
+    quick: bool,
+    limits_of: Option<&str>,
+) -> anyhow::Result<String> {
+    let mut text = config::rules(suite, vars, Shares::of(&suite.file, quick))?;
+    if let Some(scenario) = limits_of {
+        text.push_str(&config::limits(suite, vars, scenario)?);
+    }
+    Ok(text)
 }
 
 /// Starts the monitor and returns its record; also that of one that is up already.
@@ -106,7 +116,10 @@ pub(crate) fn start(
         without_grafana: options.without_grafana,
     };
     let _ = std::fs::remove_file(place.file("monitor.json"));
-    place.write("alerting-rules.yml", &rules(suite, vars, options.quick)?)?;
+    place.write(
+        "alerting-rules.yml",
+        &rules(suite, vars, options.quick, None)?,
+    )?;
     prometheus::check_rules(&program, &place.file("alerting-rules.yml"))?;
     if let Some(file) = &settings.dashboard {
         Dashboard::read(file)?;

@@ -110,14 +110,15 @@ impl Sight<'_> {
             return "No run was watched yet; shown are the last five minutes.".to_owned();
         };
         let passed = |to: i64| figure(seconds(to - run.start_ms).round());
+        // The id is what k6's values, the service's and the evidence have in common.
+        let name = format!("{} (run {})", run.title, run.run_id);
         match run.end_ms {
-            Some(end) => format!("{}: ended after {} s.", run.title, passed(end)),
+            Some(end) => format!("{name}: ended after {} s.", passed(end)),
             None if run.measures(self.now_ms) => {
-                format!("{}: {} s, being measured.", run.title, passed(self.now_ms))
+                format!("{name}: {} s, being measured.", passed(self.now_ms))
             }
             None => format!(
-                "{}: {} s, {}.",
-                run.title,
+                "{name}: {} s, {}.",
                 passed(self.now_ms),
                 if self.now_ms < run.window_from_ms {
                     "warming up"

@@ -19,6 +19,8 @@ pub(crate) use runs::Plan;
 pub(crate) use selection::Selection;
 
 #[cfg(test)]
+mod chat_tests;
+#[cfg(test)]
 mod ladder_tests;
 #[cfg(test)]
 mod suite_tests;

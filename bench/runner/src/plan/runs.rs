@@ -3,7 +3,7 @@
 //! Scenarios follow one another, within a scenario its points, within a point its cycles. A cycle of a point is a block:
 //! each variant runs once, and its runs are compared with each other alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use barrier_stats::order;
@@ -201,7 +201,8 @@ fn no_shortcut(scenario: &ScenarioTable, selection: &Selection) -> anyhow::Resul
     }
 }
 
-/// The scenarios to run, in order. Levels must concern at least one of them.
+/// The scenarios to run, in order: before each the preflights that it comes after, asked for or not. Levels must concern at least
+/// one of them.
 fn scenarios<'a>(
     suite: &'a Suite,
     selection: &Selection,
@@ -215,9 +216,22 @@ fn scenarios<'a>(
     } else {
         selection.scenarios.clone()
     };
-    let mut scenarios = Vec::new();
+    let mut scenarios: Vec<&ScenarioTable> = Vec::new();
+    let mut brought = BTreeSet::new();
     for name in &names {
-        scenarios.push(suite.scenario(name)?);
+        let scenario = suite.scenario(name)?;
+        for first in &scenario.after {
+            let first = suite.scenario(first.get_ref())?;
+            let id = first.id.get_ref();
+            if !scenarios.iter().any(|known| known.id.get_ref() == id) {
+                brought.insert(id.as_str());
+                scenarios.push(first);
+            }
+        }
+        // Named behind those that wait for it, it was brought forward.
+        if !brought.contains(name.as_str()) {
+            scenarios.push(scenario);
+        }
     }
     for (name, _) in &selection.levels {
         if !scenarios
@@ -381,6 +395,49 @@ limit = "30s"
                 .to_string()
                 .contains("at most one")
         );
+    }
+
+    #[test]
+    fn a_scenario_brings_the_preflights_that_it_comes_after() {
+        const ALL: &str = r#"
+[[target]]
+id = "room"
+kind = "builtin"
+start = ["waiting-room"]
+ready = { url = "{address}/health", every = "50ms", limit = "5s" }
+[[scenario]]
+id = "health"
+script = "s.js"
+preflight = true
+limit = "30s"
+[[scenario]]
+id = "load"
+script = "s.js"
+after = ["health"]
+limit = "30s"
+[[scenario]]
+id = "smoke"
+script = "s.js"
+after = ["health"]
+limit = "30s"
+"#;
+        let suite = suite(ALL).expect("suite");
+        let planned = |names: &[&str]| {
+            let selection = Selection {
+                scenarios: names.iter().map(|name| (*name).to_owned()).collect(),
+                ..Selection::default()
+            };
+            let plan = Plan::new(&suite, &selection).expect("a plan");
+            let runs = plan.runs.iter();
+            let told = runs.map(|run| format!("{} {}", run.scenario.id.get_ref(), run.preflight));
+            told.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(planned(&["load"]), "health true, load false");
+        let all = "health true, load false, smoke false";
+        assert_eq!(planned(&["load", "smoke"]), all);
+        assert_eq!(planned(&["load", "health", "smoke"]), all);
+        assert_eq!(planned(&["health", "load", "smoke"]), all);
+        assert_eq!(planned(&["health"]), "health false");
     }
 
     #[test]

@@ -325,6 +325,7 @@ impl Attempt<'_, '_> {
             monitors: Some(monitors),
             machine: Machine::default(),
             live,
+            unwatched: None,
             profiles: Profiles::of(self.shared.suite, self.run, self.shared.quick)?,
             stream: self.stream,
             timeline,
@@ -361,7 +362,11 @@ impl Attempt<'_, '_> {
         meta.k6_ended(&shown, &finished);
         // What fails from here on is among the faults, and the verdict tells it.
         let _ = meta.write(folder);
-        let (machine, profiles) = watched.over();
+        let (machine, profiles, unwatched) = watched.over();
+        // It is told already, among the alerts.
+        if let Some(text) = unwatched {
+            meta.label(text);
+        }
         server::read(self.shared.suite, self.run, folder);
         for text in profiles.end(folder, finished.cause != Cause::Interrupt) {
             self.beware(meta, text);
@@ -517,6 +522,8 @@ struct Watched<'a> {
     machine: Machine,
     /// Where somebody watches the run.
     live: Option<Live>,
+    /// What is not known of its alerts.
+    unwatched: Option<String>,
     profiles: Profiles,
     stream: &'a Stream,
     /// The faults of the run.
@@ -525,8 +532,8 @@ struct Watched<'a> {
 
 impl Watched<'_> {
     /// What is left once the driver has ended; faults that still stand are taken back.
-    fn over(self) -> (Machine, Profiles) {
-        (self.machine, self.profiles)
+    fn over(self) -> (Machine, Profiles, Option<String>) {
+        (self.machine, self.profiles, self.unwatched)
     }
 }
 
@@ -562,7 +569,7 @@ impl Watch for Watched<'_> {
             self.machine = monitors.stop(self.folder)?;
         }
         if let Some(live) = self.live.take() {
-            live.ended(self.folder, self.stream);
+            self.unwatched = live.ended(self.folder, self.stream);
         }
         Ok(())
     }

@@ -198,15 +198,14 @@ impl Watched {
         Ok(())
     }
 
-    /// k6 has ended: keeps which alerts fired, and tells it. The verdict does not rest on that, so nothing here fails the run.
-    pub(super) fn ended(mut self, folder: &Folder, stream: &Stream) {
+    /// k6 has ended: keeps which alerts fired, and tells it. The verdict does not rest on that, so nothing here fails the run; what
+    /// is not known of them goes beside it.
+    pub(super) fn ended(mut self, folder: &Folder, stream: &Stream) -> Option<String> {
         let To::Monitor { prometheus, .. } = &self.to else {
-            return;
+            return None;
         };
         let prometheus = prometheus.clone();
-        let Some(Looking { end, thread }) = self.looking.take() else {
-            return;
-        };
+        let Looking { end, thread } = self.looking.take()?;
         let _ = end.send(());
         let alerts = match thread.join() {
             Ok(Ok(alerts)) => alerts,
@@ -227,6 +226,8 @@ impl Watched {
         stream.tell(Event::Alerts {
             lines: alerts.lines(),
         });
+        let unknown = alerts.told_unknown()?;
+        Some(format!("which alerts fired is {unknown}"))
     }
 
     /// Nothing of this run is scraped any more.

@@ -22,9 +22,17 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
         for (name, value) in &scenario.set {
             given(file, name, value)?;
         }
+        for (name, value) in &scenario.defaults {
+            level(file, name, value)?;
+            not_set(scenario, name)?;
+        }
         for variant in &scenario.variants {
             known(variant, &variants, "target variant")?;
         }
+        for first in &scenario.after {
+            after(file, scenario, first)?;
+        }
+        unique(scenario.after.iter(), "name in `after`")?;
         if let Some(cycles) = scenario.cycles.as_ref().filter(|n| *n.get_ref() == 0) {
             return Err(problem(cycles, "`cycles` must be at least 1"));
         }
@@ -45,6 +53,20 @@ pub(super) fn scenarios(file: &File) -> Result<(), Problem> {
     }
     if let Some(probe) = &file.probe {
         duration(file, &probe.limit, "limit")?;
+    }
+    Ok(())
+}
+
+/// Whether a scenario may come after another one in any case: that has to be something that others wait for.
+fn after(file: &File, scenario: &ScenarioTable, first: &Spanned<String>) -> Result<(), Problem> {
+    let preflights = file.scenario.iter().filter(|other| other.preflight);
+    let preflights: Vec<&str> = preflights
+        .map(|other| other.id.get_ref().as_str())
+        .collect();
+    known(first, &preflights, "scenario with `preflight`")?;
+    if scenario.preflight {
+        let text = "a preflight comes first itself: `after` is of the scenarios that wait for it";
+        return Err(problem(first, text));
     }
     Ok(())
 }

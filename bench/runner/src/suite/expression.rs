@@ -10,8 +10,10 @@ use minijinja::value::{Object, Rest, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value as Json;
 
+use crate::values::duration::parse_time;
+
 /// The functions beside the filters and tests of the language.
-pub(super) const FUNCTIONS: [&str; 5] = ["ceil", "ceil_div", "floor", "max", "min"];
+pub(super) const FUNCTIONS: [&str; 6] = ["ceil", "ceil_div", "floor", "max", "millis", "min"];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -22,6 +24,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.add_function("max", |values: Rest<Value>| {
         numbers("max", &values).map(|numbers| numbers.max().cloned())
     });
+    environment.add_function("millis", millis);
     environment.add_function("min", |values: Rest<Value>| {
         numbers("min", &values).map(|numbers| numbers.min().cloned())
     });
@@ -44,6 +47,12 @@ fn ceil_div(number: i64, by: i64) -> Result<i64, Error> {
         )));
     }
     Ok(number / by + i64::from(number % by > 0))
+}
+
+/// A duration as a person writes it, in milliseconds.
+fn millis(text: &str) -> Result<u64, Error> {
+    let time = parse_time(text).map_err(refused)?;
+    u64::try_from(time.as_millis()).map_err(|_| refused(format!("`{text}` is too long")))
 }
 
 fn numbers<'a>(name: &str, values: &'a [Value]) -> Result<std::slice::Iter<'a, Value>, Error> {
@@ -186,6 +195,8 @@ mod tests {
             ("floor(USERS * SHARE)", json!(300)),
             ("max(60000, USERS, 7)", json!(60_000)),
             ("min(SHARE, 1)", json!(0.3)),
+            ("millis('5m') == millis('300s')", json!(true)),
+            ("millis('250') + millis('1s')", json!(1250)),
             ("IDS|length", json!(3)),
             ("IDS[-2:]", json!(["b", "c"])),
             ("IDS[:1] if USERS > 1 else IDS", json!(["a"])),
@@ -223,6 +234,7 @@ mod tests {
         for (text, expected) in [
             ("max(1, NAME)", "max takes numbers, received `x`"),
             ("ceil_div(USERS, 0)", "above 0, received 0"),
+            ("millis(NAME)", "not a duration: `x`"),
             (
                 "NAME - 1 if MORE is undefined else 1",
                 "tried to use - operator on unsupported types",

@@ -47,6 +47,9 @@ pub(crate) struct ScenarioTable {
     /// Other scenarios of the same plan only begin once this one has passed.
     #[serde(default)]
     pub(crate) preflight: bool,
+    /// Preflights that come before it, also where it alone is asked for.
+    #[serde(default)]
+    pub(crate) after: Vec<Spanned<String>>,
     #[serde(default)]
     pub(crate) plan: PlanKind,
     /// The axes of a product, the first one changing slowest; the one axis of a ladder, from its lowest level on.
@@ -80,6 +83,9 @@ pub(crate) struct ScenarioTable {
     pub(crate) estimate: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) set: BTreeMap<Spanned<String>, toml::Value>,
+    /// What variables are where nobody gives them a value, in place of the suite's own default.
+    #[serde(default)]
+    pub(crate) defaults: BTreeMap<Spanned<String>, toml::Value>,
     /// The loads that the harness applies; see [`ScenarioTable::hands_on_loads`].
     #[serde(default)]
     pub(crate) load: Vec<LoadTable>,

@@ -465,6 +465,7 @@ impl Sources<'_> {
             ),
             (environment.cloned(), Origin::Environment),
             (file.cloned(), Origin::EnvFile),
+            (self.scenario.defaults.get(name).map(plain), Origin::Default),
             (default, Origin::Default),
         ];
         found

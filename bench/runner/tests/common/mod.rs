@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod bench;
+pub(crate) mod chat;
 pub(crate) mod climb;
 pub(crate) mod evidence;
 pub(crate) mod life;

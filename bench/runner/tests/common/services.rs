@@ -48,9 +48,14 @@ impl Services {
 
     /// A call of the runner with settings that fit.
     pub(crate) fn call(&self, place: &Place, verb: &str) -> Command {
+        self.call_suite(SUITE, place, verb)
+    }
+
+    /// The same with a suite of one's own.
+    pub(crate) fn call_suite(&self, suite: &str, place: &Place, verb: &str) -> Command {
         let mut command = place.runner();
         command
-            .args([verb, SUITE, "--scenario", "custom"])
+            .args([verb, suite, "--scenario", "custom"])
             .env("K6_BIN", k6())
             .env("BASE_URL", &self.address)
             .env("REDIS_URL", &self.redis.address)

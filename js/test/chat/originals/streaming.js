@@ -28,7 +28,7 @@ export const options = {
   scenarios: {
     users: { executor: 'per-vu-iterations', vus: 3, iterations: 1, exec: 'user' },
     silent: { executor: 'per-vu-iterations', vus: 1, iterations: 1, exec: 'silent' },
-    readers: { executor: 'constant-arrival-rate', rate: READS, duration: '2s', preAllocatedVUs: READS, exec: 'read' },
+    readers: { executor: 'constant-arrival-rate', rate: READS, duration: `${Math.max(2, 60 * PACE)}s`, preAllocatedVUs: READS, exec: 'read' },
   },
   thresholds: {
     error_rate: ['rate<0.01'],

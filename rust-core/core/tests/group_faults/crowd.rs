@@ -149,6 +149,8 @@ pub(crate) struct Crowd {
     size: usize,
     /// How long one of three waits; the others wait long.
     expiry: Option<Duration>,
+    /// Users come one after the other, so that somebody waits for a while: else there is hardly anybody who could leave.
+    dawdles: bool,
     /// Somebody may take a place in a group without being told of it, or as somebody else, so that too few are left for the last one.
     strands: bool,
 }
@@ -177,6 +179,7 @@ impl Crowd {
             groups: Vec::new(),
             size: plan.size,
             expiry: plan.expiry,
+            dawdles: plan.expiry.is_some() || plan.leaves || plan.claims,
             strands: plan.expiry.is_some() || plan.claims,
         };
         let on_timeout = if plan.releases { "release" } else { "throw" };
@@ -211,6 +214,9 @@ impl Crowd {
             if state.left == 0 {
                 return state.waiting.values().all(|join| join.user.is_none());
             }
+            if self.dawdles && state.rng.random_bool(0.85) {
+                return false;
+            }
             let Some((process, user)) = state.free.pop() else {
                 return false;
             };
@@ -242,9 +248,11 @@ impl Crowd {
             let dead = state.dead;
             let alive = (0..self.groups.len()).filter(|p| Some(*p) != dead);
             let claimant = alive.choose(&mut state.rng);
+            let owner = state.last + 2; // each is another virtual user
             drop(state);
             if let Some(process) = claimant {
-                self.call(process, None, "claim", (&participant(user), 2), CLAIM);
+                let who = (&participant(user), owner);
+                self.call(process, None, "claim", who, CLAIM);
             }
         }
     }

@@ -62,7 +62,7 @@ fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> (usize, usize, Unt
         }
         crowd.fill_up();
         assert!(began.elapsed() < LOST, "lost: {}", crowd.describe());
-        std::thread::sleep(Duration::from_millis(5));
+        go_on_for(Duration::from_millis(5), &crowd);
     };
     crowd.close();
     let groups = seen.0.values();

@@ -239,14 +239,14 @@ impl Plan {
     fn users(&mut self) {
         let mut own = StdRng::seed_from_u64(self.seed ^ 0x75_73_65_72_73);
         if own.random_bool(0.4) {
-            self.expiry = Some(Duration::from_millis(own.random_range(5..400)));
+            self.expiry = Some(Duration::from_millis(own.random_range(1..20)));
             self.releases = own.random_bool(0.5);
         }
         self.leaves = own.random_bool(0.3);
         self.claims = own.random_bool(0.2);
         // With a store that forgets as well, what it may come to is named as an exception.
         let cuts = self.processes > 1 && self.place != Place::Cluster && !self.forgets();
-        if cuts && own.random_bool(0.1) {
+        if cuts && own.random_bool(0.25) {
             let how_long = Duration::from_millis(own.random_range(3200..=4000));
             let at = own.random_range(0..=self.faults.len());
             let whom = own.random_range(0..self.processes);

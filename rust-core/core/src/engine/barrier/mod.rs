@@ -361,8 +361,9 @@ impl Barrier {
     #[must_use]
     pub fn status(&self) -> Status {
         let state = self.state.lock();
+        let coming = self.coming(&state); // it reads the clock, which is locked from here on
         let clock = self.backend.remote().map(|remote| remote.hub.clock());
-        Status::of(&state, &self.options, clock.as_deref(), self.coming(&state))
+        Status::of(&state, &self.options, clock.as_deref(), coming)
     }
 
     /// How the phase was released, once its instant has come, or its users have been told theirs; of the newest 16 phases.
