@@ -62,7 +62,7 @@ PROGRAMS = barrier-bench $(sort $(foreach suite,$(SUITES),$(TARGETS_$(suite))))
 TEST_PARTS := unit test-rust test-go e2e alerts-test docs-test test-install
 CI_PARTS := build $(TEST_PARTS) lint
 SUITE_RUNS := $(addprefix suite-,$(SUITES))
-ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf perf-peers control-series container chat-faults chat-originals phase-gate-checks $(SUITE_RUNS)
+ACCEPTANCE_PARTS := fault-runs group-fault-runs rules perf perf-peers control-series container first-minute chat-faults chat-originals phase-gate-checks $(SUITE_RUNS)
 
 # A Prometheus, for what watches runs.
 WITH_PROMETHEUS := PROMETHEUS_BIN=$$(scripts/ensure-prometheus.sh) && export PROMETHEUS_BIN
@@ -270,10 +270,17 @@ $(SUITE_RUNS): suite-%:
 
 # Its images stay below .cache/container, for `scripts/container.sh run`.
 .PHONY: container
-container: ## Build the container fw-k6 without a daemon, and run the chat suite in it with 200 users for a minute
+container: build ## Build the container fw-k6 without a daemon, and run in it the smoke scenario, and the chat suite for a minute
 	$(call say,building and trying the container)
 	@scripts/ensure-tools.sh node cargo go
 	@node --test --test-reporter=spec js/test/container/*.test.mjs
+
+# What it makes stays below .cache/first-minute.
+.PHONY: first-minute
+first-minute: build ## Time the way to the first rendezvous and to evidence, in systems of debootstrap: the archive alone, and stock xk6
+	$(call say,timing the first minute in systems that have nothing else)
+	@scripts/ensure-tools.sh cargo go git
+	@scripts/first-minute.sh
 
 # Seven runs of more than eight minutes. They have the machine to themselves, one after another.
 .PHONY: chat-faults
@@ -333,6 +340,24 @@ miri: ## Run the tests of the C ABI under Miri (needs a nightly toolchain with i
 fuzz: ## Fuzz the C ABI with any handles, lengths and bytes for FUZZ_SECONDS=60 (needs a nightly toolchain)
 	@[[ -x .cache/cargo-fuzz/bin/cargo-fuzz ]] || cargo install --quiet --locked --root .cache/cargo-fuzz cargo-fuzz
 	@cd rust-core/ffi && RUSTUP_TOOLCHAIN=nightly CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
+
+# --- Elsewhere
+
+# What is checked compiles there; nothing of it is run.
+ELSEWHERE_RUST := x86_64-unknown-linux-musl aarch64-unknown-linux-musl aarch64-unknown-linux-gnu x86_64-apple-darwin aarch64-apple-darwin
+ELSEWHERE_GO := darwin/amd64 darwin/arm64 linux/arm64 linux/386
+
+.PHONY: check-elsewhere
+check-elsewhere: ## Check that the core compiles for macOS, musl and arm64, and the Go module without cgo there
+	@scripts/ensure-tools.sh cargo go
+	@scripts/check-elsewhere.sh "$(ELSEWHERE_RUST)" "$(ELSEWHERE_GO)"
+
+.PHONY: next-k6
+next-k6: $(XK6) $(CORE) ## Build with another k6 than the pinned one and run the examples of one process: K6=latest
+	$(call say,building with k6 $(or $(K6),latest))
+	@$(XK6) build $(or $(K6),latest) --with ./xk6-barrier --output k6-next
+	@./k6-next x barrier version
+	@for script in first failures phases quorum late leave; do ./k6-next run --quiet js/examples/barrier-$$script.js >/dev/null || exit 1; done
 
 # --- Release
 
@@ -408,14 +433,17 @@ header: ## Generate the C header of the core
 	@scripts/header.sh
 
 .PHONY: fmt
-fmt: ## Format Rust and Go
+fmt: ## Format Rust and Go, and wrap the pages
 	@cargo fmt --all
+	@scripts/ensure-tools.sh node
+	@scripts/wrap-pages.mjs
 	@gofmt -w tools xk6-barrier bench/targets/phases/suite
 
 .PHONY: clean
 clean: ## Remove what was built, but not evidence
 	@scripts/container.sh remove
-	@rm -rf bin k6 k6.new .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
+	@scripts/first-minute.sh remove
+	@rm -rf bin k6 k6.new k6-next .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
 	@cargo clean --quiet
 
 # For .ci/run and the workflow.

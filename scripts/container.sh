@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Builds the container of the Dockerfile without a daemon, and runs the suite in it:
 #
-#   scripts/container.sh build                  the image fw-k6:latest, kept below .cache/container
+#   scripts/container.sh build                  the image fw-k6:latest of an archive of this tree, kept below .cache/container
 #   scripts/container.sh run [ARGUMENT...]      its entry point; variables of the suite come by FW_K6_ENV="VUS=200 DURATION=1m"
 #   scripts/container.sh remove                 all that this script made
 #
-# The image's bases are not fetched from a registry of images: the system comes from debootstrap, Rust and Go are those of this
-# machine. Nothing but root may build so; others need sudo. Evidence goes to FW_K6_EVIDENCE, by default test-results/container.
+# The image's base is not fetched from a registry of images: it comes from debootstrap. `make k6 binaries` must have been run: the
+# archive is made of what they left. Nothing but root may build so; others need sudo. Evidence goes to FW_K6_EVIDENCE, by default test-results/container.
 #
 # DEBIAN_MIRROR, DEBIAN_SUITE   where the system comes from, by default http://deb.debian.org/debian and bookworm
 set -euo pipefail
@@ -40,8 +40,8 @@ import() {
 
 has() { buildah images --quiet "$1" >/dev/null 2>&1; }
 
-# The images that the Dockerfile begins with.
-bases() {
+# The image that the Dockerfile begins with.
+base() {
   if ! has localhost/system; then
     say "making a system: $suite from $mirror"
     "${as_root[@]}" rm -rf "$home/system"
@@ -52,51 +52,28 @@ bases() {
     import localhost/system "$home/system" /
     "${as_root[@]}" rm -rf "$home/system"
   fi
-  if ! has localhost/go; then
-    say 'taking the Go of this machine'
-    import localhost/go "$(go env GOROOT)" /usr/local/go
-  fi
-  if ! has localhost/rust; then
-    say 'taking the Rust of this machine, and a C compiler from the system'
-    local sysroot container
-    sysroot=$(rustc --print sysroot)
-    container=$(buildah from localhost/system)
-    buildah run "$container" -- sh -c 'apt-get update && apt-get install --yes --no-install-recommends ca-certificates gcc git libc6-dev make' \
-      >"$home/apt.log" 2>&1 || {
-      tail -n 5 "$home/apt.log" >&2
-      return 1
-    }
-    buildah add --quiet "$container" "$sysroot/bin" /usr/local/bin >/dev/null
-    buildah add --quiet "$container" "$sysroot/lib" /usr/local/lib >/dev/null
-    buildah config --env CARGO_HOME=/usr/local/cargo "$container"
-    buildah commit --quiet "$container" localhost/rust >/dev/null
-    buildah rm "$container" >/dev/null
-  fi
 }
 
 build() {
-  scripts/ensure-tools.sh cargo go
   "${as_root[@]}" scripts/ensure-tools.sh buildah debootstrap
   mkdir -p "$home"
-  bases
-  # What root has fetched already is not fetched again; others would find files of root in their folders afterwards.
-  local registry=$home/registry modules=$home/modules certificates
-  if ((${#as_root[@]} == 0)); then
-    registry=${CARGO_HOME:-$HOME/.cargo}/registry
-    modules=$(go env GOMODCACHE)
-  fi
-  mkdir -p "$registry" "$modules"
+  base
+  # Beside those of releases, as the Dockerfile sees no other folder.
+  local version=v0.0.0-container archives=dist/container certificates archive
+  rm -rf "$archives"
+  scripts/archive.sh --trial "$version" "$archives"
+  archive=$(echo "$archives"/*.tar.gz)
   # The certificates that this machine trusts, also where they are its own.
   certificates=$(readlink -f "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}")
   say "building $image"
   buildah build --layers --quiet --tag "$image" \
-    --build-arg BASE_IMAGE=localhost/system --build-arg RUST_IMAGE=localhost/rust --build-arg GO_IMAGE=localhost/go \
-    --volume "$registry:/usr/local/cargo/registry" --volume "$modules:/root/go/pkg/mod" \
+    --build-arg BASE_IMAGE=localhost/system --build-arg ARCHIVE="$archive" \
     --volume "$certificates:/etc/ssl/certs/ca-certificates.crt:ro" \
     . >"$home/build.log" 2>&1 || {
     tail -n 30 "$home/build.log" >&2
     return 1
   }
+  rm -rf "$archives"
   buildah images "$image"
 }
 

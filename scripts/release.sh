@@ -9,7 +9,7 @@
 #   repository.git/   the tag xk6-barrier/VERSION, of a commit that has the libraries: pushed to where the project lives, it lets stock
 #                xk6 build the module from there
 #   proxy/       a module proxy of files: GOPROXY=file://FOLDER/proxy,... makes `xk6 build --with MODULE@VERSION` find it
-#   SHA256SUMS   checksums of all its files
+#   SHA256SUMS   checksums of the files of proxy/; repository.git has its own, and archives have theirs beside them
 #
 # What git knows of xk6-barrier/ goes in, and nothing else but the libraries and the licences. The libraries hold neither
 # debug information nor paths of this machine.
@@ -70,12 +70,12 @@ find "$core/lib" \( -name '*.so' -o -name '*.dylib' -o -name build-id \) -delete
 
 go -C tools run ./release -version "$version" -time "$(git show --no-patch --format=%cI HEAD)" -proxy "$out/proxy" "$module"
 
-# The same files as a commit of its own, which no branch has.
-git clone --quiet --no-checkout "$root" "$stage/clone"
-git -C "$stage/clone" checkout --quiet --detach
+# The same files as a commit of its own, which no branch has and which has no history: a shallow clone, as CI has it, could not push one.
+git init --quiet "$stage/clone"
+git archive HEAD | tar --extract --directory="$stage/clone"
 rm -rf "$stage/clone/xk6-barrier"
 cp -r "$module" "$stage/clone"
-git -C "$stage/clone" add --all --force xk6-barrier
+git -C "$stage/clone" add --all --force
 export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE
 GIT_AUTHOR_NAME=$(git show --no-patch --format=%an HEAD)
 GIT_AUTHOR_EMAIL=$(git show --no-patch --format=%ae HEAD)

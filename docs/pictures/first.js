@@ -8,5 +8,5 @@ export const options = { scenarios: { users: { executor: 'per-vu-iterations', vu
 export default function () {
   sleep(Math.random()); // a login that takes up to a second
   const met = barrier.arriveAndWait(); // nobody goes on before all ten are here
-  console.log(`user ${__VU} goes on: ${met.arrived} of ${met.parties} arrived`);
+  console.log(`user ${__VU} goes on: ${met.arrived} of ${met.parties} arrived, failed: ${JSON.stringify(met.failed)}`);
 }

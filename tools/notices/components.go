@@ -15,6 +15,8 @@ import (
 
 // component is a package of others that is part of what is built.
 type component struct {
+	// kind is where the package comes from, as in package URLs: cargo, golang.
+	kind                   string
 	name, version, licence string
 	dir                    string
 	inCore                 bool
@@ -115,13 +117,18 @@ func crates(root string) ([]component, error) {
 		}
 	}
 
+	shipped, err := programs(root)
+	if err != nil {
+		return nil, err
+	}
+
 	core, programs := map[string]bool{}, map[string]bool{}
 
 	for _, p := range m.Packages {
-		switch p.Name {
-		case "barrier-ffi":
+		switch {
+		case p.Name == "barrier-ffi":
 			reach(p.ID, linked, core)
-		case "barrier-bench", "chat-service", "waiting-room":
+		case slices.Contains(shipped, filepath.Dir(p.Manifest)):
 			reach(p.ID, linked, programs)
 		}
 	}
@@ -134,12 +141,33 @@ func crates(root string) ([]component, error) {
 		}
 
 		found = append(found, component{
-			name: p.Name, version: p.Version, licence: strings.ReplaceAll(p.License, "/", " OR "),
+			kind: "cargo", name: p.Name, version: p.Version, licence: strings.ReplaceAll(p.License, "/", " OR "),
 			dir: filepath.Dir(p.Manifest), inCore: core[p.ID],
 		})
 	}
 
 	slices.SortFunc(found, byName)
+
+	return found, nil
+}
+
+// programs are the folders of the crates whose programs an archive has: the runner, and each reference target that is one.
+// scripts/archive.sh packs by the same rule.
+func programs(root string) ([]string, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+
+	mains, err := filepath.Glob(filepath.Join(root, "bench", "targets", "*", "src", "main.rs"))
+	if err != nil {
+		return nil, err
+	}
+
+	found := []string{filepath.Join(root, "bench", "runner")}
+	for _, file := range mains {
+		found = append(found, filepath.Dir(filepath.Dir(file)))
+	}
 
 	return found, nil
 }
@@ -182,7 +210,7 @@ func modules(root string) ([]component, error) {
 			return nil, fmt.Errorf("%s: %w", fields[0], err)
 		}
 
-		found = append(found, component{name: fields[0], version: fields[1], licence: licence, dir: fields[2]})
+		found = append(found, component{kind: "golang", name: fields[0], version: fields[1], licence: licence, dir: fields[2]})
 	}
 
 	slices.SortFunc(found, byName)

@@ -3,6 +3,9 @@
 //	notices -write FILE   writes the list
 //	notices -check FILE   fails where the list is not up to date
 //	notices -texts        prints the licence texts of what is linked into the core
+//	notices -all-texts    prints those of all that an archive has
+//	notices -sbom VERSION prints a bill of materials of the archive of that version, as CycloneDX in JSON
+//	notices -agpl         prints name and version of each Go module under the AGPL, whose sources go with an archive
 //
 // It asks cargo and go for what they build and reads the licence files of what they have downloaded.
 package main
@@ -12,31 +15,44 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
 func main() {
-	write := flag.String("write", "", "file to write the list to")
-	check := flag.String("check", "", "file to compare the list with")
-	texts := flag.Bool("texts", false, "print licence texts instead")
+	var want wanted
+
+	flag.StringVar(&want.write, "write", "", "file to write the list to")
+	flag.StringVar(&want.check, "check", "", "file to compare the list with")
+	flag.StringVar(&want.sbom, "sbom", "", "version of the archive whose bill of materials is to be printed")
+	flag.BoolVar(&want.texts, "texts", false, "print the licence texts of the core")
+	flag.BoolVar(&want.allTexts, "all-texts", false, "print the licence texts of an archive")
+	flag.BoolVar(&want.agpl, "agpl", false, "print the Go modules under the AGPL")
 	root := flag.String("root", "..", "the project's folder")
 	flag.Parse()
 
-	if err := run(*root, *write, *check, *texts); err != nil {
+	if err := run(*root, want, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "notices:", err)
 		os.Exit(1)
 	}
 }
 
-func run(root, write, check string, texts bool) error {
+// wanted is what was asked for: one of these.
+type wanted struct {
+	write, check, sbom    string
+	texts, allTexts, agpl bool
+}
+
+func run(root string, want wanted, out io.Writer) error {
 	crates, err := crates(root)
 	if err != nil {
 		return err
 	}
 
-	if texts {
-		return printTexts(crates)
+	if want.texts {
+		return printTexts(out, "the core of k6-barrier", of(crates, true))
 	}
 
 	modules, err := modules(root)
@@ -44,26 +60,40 @@ func run(root, write, check string, texts bool) error {
 		return err
 	}
 
-	list := list(crates, modules)
-
 	switch {
-	case write != "":
-		return os.WriteFile(write, list, 0o644)
-	case check != "":
-		committed, err := os.ReadFile(check)
-		if err != nil {
-			return err
-		}
-
-		if !bytes.Equal(committed, list) {
-			return errors.New("the list of third-party software is not up to date:" + difference(committed, list) +
-				"\nrun 'make notices' and commit it")
+	case want.allTexts:
+		return printTexts(out, "the programs of this archive", slices.Concat(crates, modules))
+	case want.sbom != "":
+		return bill(out, want.sbom, slices.Concat(crates, modules))
+	case want.agpl:
+		for _, c := range modules {
+			if strings.Contains(c.licence, "AGPL") {
+				fmt.Fprintln(out, c.name, c.version)
+			}
 		}
 
 		return nil
+	case want.write != "":
+		return os.WriteFile(want.write, list(crates, modules), 0o644)
+	case want.check != "":
+		return compare(want.check, list(crates, modules))
 	default:
-		return errors.New("give -write FILE, -check FILE or -texts")
+		return errors.New("give -write FILE, -check FILE, -texts, -all-texts, -sbom VERSION or -agpl")
 	}
+}
+
+func compare(file string, list []byte) error {
+	committed, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+
+	if !bytes.Equal(committed, list) {
+		return errors.New("the list of third-party software is not up to date:" + difference(committed, list) +
+			"\nrun 'make notices' and commit it")
+	}
+
+	return nil
 }
 
 const head = `# Third-party software
@@ -138,19 +168,19 @@ func difference(committed, wanted []byte) string {
 }
 
 // printTexts prints each text once, below those whose it is.
-func printTexts(crates []component) error {
+func printTexts(out io.Writer, what string, components []component) error {
 	var order []string
 
 	owners := map[string][]string{}
 
-	for _, c := range of(crates, true) {
+	for _, c := range components {
 		texts, err := c.texts()
 		if err != nil {
 			return err
 		}
 
 		if len(texts) == 0 {
-			// The crate has no file of its own: its declared licence is all there is to tell.
+			// It has no file of its own: its declared licence is all there is to tell.
 			texts = []string{"Licensed under " + c.licence + "; the package has no licence file."}
 		}
 
@@ -163,10 +193,10 @@ func printTexts(crates []component) error {
 		}
 	}
 
-	fmt.Println("Licences of the software that is linked into the core of k6-barrier.")
+	fmt.Fprintln(out, "Licences of the software that is linked into "+what+".")
 
 	for _, text := range order {
-		fmt.Printf("\n%s\n%s\n\n%s\n", strings.Repeat("=", 80), strings.Join(owners[text], ", "), text)
+		fmt.Fprintf(out, "\n%s\n%s\n\n%s\n", strings.Repeat("=", 80), strings.Join(owners[text], ", "), text)
 	}
 
 	return nil

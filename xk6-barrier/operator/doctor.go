@@ -157,7 +157,7 @@ func (e *examination) build() {
 }
 
 func (e *examination) meetInMemory(ctx context.Context) {
-	took, err := e.meet(ctx, "memory", nil, nil)
+	took, _, err := e.meet(ctx, "memory", nil, nil)
 	if err != nil {
 		e.add("core", bad, "build this k6 anew; if that does not help, report it with this line", "two users did not meet in memory: %v", err)
 		return
@@ -165,21 +165,22 @@ func (e *examination) meetInMemory(ctx context.Context) {
 	e.add("core", fine, "", "two users met in memory, in %s", rounded(took))
 }
 
-// meet has two users meet at a barrier of their own. What is looked at between is done while the barrier is open.
-func (e *examination) meet(ctx context.Context, store string, tls *core.TLSOptions, between func(*core.Client, string)) (time.Duration, error) {
+// meet has two users meet at a barrier of their own, and gives how long that took and its release. What is looked at between is done
+// while the barrier is open.
+func (e *examination) meet(ctx context.Context, store string, tls *core.TLSOptions, between func(*core.Client, string)) (time.Duration, *core.Release, error) {
 	engine, err := core.NewEngine()
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	logger := e.settings.host.logger
 	client, err := core.NewClient(engine, func(line core.LogLine) { line.To(logger) }, core.SystemResolver)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer client.Close(time.Second)
 	run, err := runOfItsOwn()
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	options, err := json.Marshal(struct {
 		Name    string           `json:"name"`
@@ -191,13 +192,13 @@ func (e *examination) meet(ctx context.Context, store string, tls *core.TLSOptio
 		Connect int64            `json:"connectTimeoutMs"`
 	}{"doctor", 2, store, tls, run, time.Minute.Milliseconds(), e.settings.timeout.Milliseconds()})
 	if err != nil {
-		return 0, fmt.Errorf("asking the core: %w", err)
+		return 0, nil, fmt.Errorf("asking the core: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*e.settings.timeout)
 	defer cancel()
 	barrier, err := client.Open(ctx, options)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if between != nil {
 		between(client, run)
@@ -205,14 +206,14 @@ func (e *examination) meet(ctx context.Context, store string, tls *core.TLSOptio
 	began := time.Now()
 	for user := range 2 {
 		if _, err := barrier.Do(ctx, core.Request{Kind: core.Arrive, Flags: core.Explicit}, strconv.Itoa(user+1), ""); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	select {
 	case <-barrier.Gate(0):
-		return time.Since(began), nil
+		return time.Since(began), barrier.Release(0), nil
 	case <-ctx.Done():
-		return 0, fmt.Errorf("both had arrived, and nobody was released within %s", 2*e.settings.timeout)
+		return 0, nil, fmt.Errorf("both had arrived, and nobody was released within %s", 2*e.settings.timeout)
 	}
 }
 
@@ -232,30 +233,55 @@ func (e *examination) store(ctx context.Context, tls *core.TLSOptions) {
 		return
 	}
 	where := withoutSecrets(at)
-	took, err := e.meet(ctx, at, tls, func(client *core.Client, run string) { e.askStore(ctx, client, tls, where, run) })
+	seen := false
+	took, release, err := e.meet(ctx, at, tls, func(client *core.Client, run string) { seen = e.askStore(ctx, client, tls, where, run) })
 	if err != nil {
-		e.add("store", bad, "see \"Connect to Redis\" in the documentation for addresses, TLS and the permissions that a user needs",
-			"two users did not meet over %s: %v", where, err)
+		e.add("store", bad, mendOf(err.Error()), "two users did not meet over %s: %v", where, err)
 		return
 	}
 	e.add("rights", fine, "", "two users met over the store, in %s", rounded(took))
+	// Who may do no more than a barrier needs has the server's clock from the release.
+	if !seen && release != nil && release.ServerReleasedAt != nil {
+		e.clock(time.Duration((*release.ServerReleasedAt - release.ReleasedAt) * float64(time.Millisecond)))
+	}
 }
 
-// askStore asks while two users are about to meet. What it may not ask is no reason against a test.
-func (e *examination) askStore(ctx context.Context, client *core.Client, tls *core.TLSOptions, where, run string) {
+// askStore asks while two users are about to meet, and tells whether the clock was among the answers. What it may not ask is no
+// reason against a test.
+func (e *examination) askStore(ctx context.Context, client *core.Client, tls *core.TLSOptions, where, run string) (clock bool) {
 	operator, err := client.OpenOperator(core.OperatorOptions{Redis: e.settings.redis, TLS: tls, Timeout: e.settings.timeout.Milliseconds()})
 	if err != nil {
-		e.add("store", bad, "", "%v", err)
-		return
+		e.add("store", bad, mendOf(err.Error()), "%s cannot be looked at: %v", where, err)
+		return false
 	}
-	var fastest, ahead time.Duration
+	fastest, ahead, looked := e.look(ctx, operator, run)
+	servers, err := operator.Servers(ctx)
+	switch {
+	case err != nil:
+		e.add("store", bad, mendOf(err.Error()), "%s does not say what it is: %v", where, err)
+		return false
+	case looked != nil:
+		e.add("store", note, "a test needs no more; with +pttl for the user, the doctor and `k6 x barrier status` see more",
+			"%s at %s: how quickly it answers was not looked at: %v", systemsOf(servers), where, looked)
+	default:
+		e.add("store", fine, "", "%s at %s answers in %s", systemsOf(servers), where, rounded(fastest))
+		e.clock(ahead)
+	}
+	e.eviction(servers)
+	return looked == nil
+}
+
+// look gives how quickly the store answers, and how far its clock is ahead of this one.
+func (e *examination) look(ctx context.Context, operator *core.Operator, run string) (fastest, ahead time.Duration, err error) {
 	for turn := range asked {
 		began := time.Now()
 		sight, err := operator.Look(ctx, run, "doctor", 0)
 		took := time.Since(began)
-		if err != nil || sight == nil {
-			e.add("store", note, "give the user of the store what \"See and end the barriers\" names", "%s cannot be looked at: %v", where, err)
-			return
+		if err != nil {
+			return 0, 0, err
+		}
+		if sight == nil {
+			return 0, 0, errors.New("it does not show the barrier that is open there")
 		}
 		if turn == 0 || took < fastest {
 			fastest = took
@@ -263,19 +289,17 @@ func (e *examination) askStore(ctx context.Context, client *core.Client, tls *co
 			ahead = time.UnixMicro(int64(sight.Now * 1000)).Sub(began.Add(took / 2))
 		}
 	}
-	servers, err := operator.Servers(ctx)
-	if err != nil {
-		e.add("store", bad, "", "%v", err)
-		return
-	}
-	e.add("store", fine, "", "%s at %s answers in %s", systemsOf(servers), where, rounded(fastest))
-	e.eviction(servers)
+	return fastest, ahead, nil
+}
+
+// clock says how far the store's clock and this one are apart.
+func (e *examination) clock(ahead time.Duration) {
 	if ahead.Abs() >= apart {
 		e.add("clock", note, "run NTP on both, if you compare times of several machines; waits do not depend on it",
 			"the store's clock and this one are %s apart", rounded(ahead.Abs()))
-	} else {
-		e.add("clock", fine, "", "%s apart from the store's", rounded(ahead.Abs()))
+		return
 	}
+	e.add("clock", fine, "", "%s apart from the store's", rounded(ahead.Abs()))
 }
 
 // systemsOf names what the servers of a store are.

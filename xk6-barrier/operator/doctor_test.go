@@ -26,6 +26,9 @@ func examined(t *testing.T, env map[string]string, args ...string) (map[string]f
 	found := map[string]finding{}
 	for _, f := range answer.Checks {
 		found[f.Check] = f
+		if f.State == bad {
+			assert.NotEmpty(t, f.Mend, "%s: %s", f.Check, f.Text)
+		}
 	}
 	return found, err
 }
@@ -78,6 +81,45 @@ func TestADoctorNamesWhatAStoreLacks(t *testing.T) {
 	require.EqualError(t, err, "not fit: store")
 	assert.Contains(t, found["store"].Text, "no permissions to run the 'evalsha' command; the ACL user needs ~K6_BARRIER_*")
 	assert.NotContains(t, found["store"].Text, "geheim")
+}
+
+// The rules are those of docs/how-to/connect-to-redis.md.
+func TestADoctorLooksAtAllItMayWithTheRulesThatABarrierNeeds(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rules := "ACL SETUSER k6 on >password resetchannels ~K6_BARRIER_* &K6_BARRIER_* +evalsha +script|load +subscribe +publish " +
+		"+time +type +hget +hmget +hset +hdel +hexists +set +del +sadd +pexpire"
+	words := []any{}
+	for word := range strings.FieldsSeq(rules) {
+		words = append(words, word)
+	}
+	require.NoError(t, server.Do(t.Context(), words...).Err())
+	url := strings.Replace(server.URL(), "redis://", "redis://k6:password@", 1)
+	found, err := examined(t, map[string]string{redisEnv: url})
+	require.NoError(t, err, "a test runs with these rules")
+	assert.Equal(t, fine, found["rights"].State)
+	assert.Equal(t, note, found["store"].State)
+	assert.Contains(t, found["store"].Text, "how quickly it answers was not looked at")
+	assert.Equal(t, note, found["eviction"].State)
+	assert.Equal(t, fine, found["clock"].State)
+	assert.Regexp(t, `^\S+ apart from the store's$`, found["clock"].Text)
+}
+
+func TestADoctorHasAMendOfItsOwnForEachFaultOfAStore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	require.NoError(t, server.Do(t.Context(), "CONFIG", "SET", "requirepass", "geheim").Err())
+	for _, c := range []struct{ url, mend string }{
+		{server.URL(), "redis://USER:PASSWORD@HOST:PORT"},
+		{strings.Replace(server.URL(), "redis://", "redis://:wrong@", 1), "redis://USER:PASSWORD@HOST:PORT"},
+		{strings.Replace(server.URL(), "redis://", "rediss://", 1), "redis:// in place of rediss://"},
+		{"redis://127.0.0.1:1", "correct host and port"},
+		{"redis://no.such.host.invalid:6379", "correct the host's name"},
+	} {
+		found, err := examined(t, map[string]string{redisEnv: c.url}, "--timeout", "2s")
+		require.EqualError(t, err, "not fit: store", c.url)
+		assert.Contains(t, found["store"].Mend, c.mend, found["store"].Text)
+	}
 }
 
 func TestADoctorComparesTheMachineWithTheUsers(t *testing.T) {

@@ -15,6 +15,10 @@ const (
 	modulePath = "github.com/k6-barrier/k6-barrier/xk6-barrier"
 )
 
+// released is the version of this module where it was built from a folder as part of a release, which scripts/archive.sh says to the
+// linker. Where xk6 took the module by its version, Go knows that itself.
+var released string
+
 // versions is what this k6 was made of. `k6 version` shows a module that was built from a folder as (devel), whatever is
 // in it; the core's build id tells one such build from another.
 type versions struct {
@@ -58,20 +62,24 @@ func versionsOf(info *debug.BuildInfo, known bool) (versions, error) {
 			case k6Path:
 				found.K6 = module.Version
 			case modulePath:
-				found.Module = versionOf(module)
+				found.Module = versionOf(module, released)
 			}
 		}
 	}
 	return found, nil
 }
 
-// versionOf is the version of a module, or that of what takes its place: a folder has none.
-func versionOf(module *debug.Module) string {
+// versionOf is the version of a module, or that of what takes its place: a folder has none, but it may be a release's.
+func versionOf(module *debug.Module, released string) string {
 	if module.Replace != nil {
 		module = module.Replace
 	}
-	if module.Version == "" {
+	switch {
+	case module.Version != "" && module.Version != "(devel)":
+		return module.Version
+	case released != "":
+		return released
+	default:
 		return "(devel)"
 	}
-	return module.Version
 }

@@ -45,6 +45,8 @@ func TestVersionsAreThoseOfTheBuild(t *testing.T) {
 		assert.Equal(t, "v2.2.0", found.K6)
 		assert.Equal(t, c.expected, found.Module)
 	}
+	assert.Equal(t, "v0.1.0", versionOf(folder, "v0.1.0"), "a folder that is built as a release")
+	assert.Equal(t, "v1.2.3", versionOf(module(modulePath, "v1.2.3"), "v0.1.0"), "Go knows best")
 	found, err := versionsOf(nil, false)
 	require.NoError(t, err)
 	assert.Equal(t, "unknown", found.K6)

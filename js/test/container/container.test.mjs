@@ -38,10 +38,20 @@ before(() => {
   assert.equal(status, 0, told);
 });
 
-test('the image has the suite, and says so to nobody but its user', () => {
-  const { status, told } = container(['run', 'list', 'chat']);
+test('the image has every suite', () => {
+  for (const file of readdirSync(join(ROOT, 'bench/suites')).filter((name) => name.endsWith('.toml'))) {
+    const suite = file.replace('.toml', '');
+    const { status, told } = container(['run', 'list', suite]);
+    assert.equal(status, 0, told);
+    assert.match(told, /\(runs by default\)/, suite);
+  }
+});
+
+test('the smoke scenario of the waiting room passes in it, with the Redis of the archive', () => {
+  const { status, told } = container(['run', 'run', 'waiting-room', '--scenario', 'smoke', '--variant', 'zset']);
   assert.equal(status, 0, told);
-  assert.match(told, /websocket-streaming .*\(runs by default\)/);
+  assert.match(told, /verdict +PASS/);
+  assert.equal(kept('verdict.json', 'smoke').content.verdict, 'PASS');
 });
 
 test('the suite runs by the environment alone, and is marked as no run of record', () => {

@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 
+import { wrapped } from '../../../scripts/wrap-pages.mjs';
 import { startRedis } from '../e2e/world.mjs';
 import { FILES, readBook, readText, ROOT } from './book.mjs';
 
@@ -71,6 +72,11 @@ test('files and targets of make that pages name exist', () => {
   assert.deepEqual(amiss, []);
 });
 
+test('prose is wrapped; scripts/wrap-pages.mjs does it', () => {
+  const pages = book.filter(({ path }) => !path.startsWith('THIRD-PARTY') && !path.startsWith('bench/runner/src'));
+  assert.deepEqual(pages.filter(({ text }) => wrapped(text) !== text).map(({ path }) => path), []);
+});
+
 test('source files that pages name by their ends exist', () => {
   const amiss = [];
   for (const { path, text } of book) {
@@ -93,6 +99,39 @@ test('what servers refuse with is on the troubleshooting page', () => {
 
 test('the README can be read in a minute or two', () => {
   assert.ok(readText('README.md').split('\n').length <= 150);
+});
+
+test('each figure of the README is one of performance.md, rounded', () => {
+  const rows = (text) => matches(text, /^\| (?!What|Case|Condition)(.*) \|$/gm);
+  const numbers = (text) => (text.replaceAll(',', '').match(/\d+(?:\.\d+)?/g) ?? []);
+  // What a row is about, its own figure, that of its peer and the difference; not the bounds of their intervals.
+  const cells = rows(section(readText('docs/performance.md'), 'Figures')).map((row) => row.split(' | ').slice(0, 4).join(' | '));
+  const measured = cells.flatMap((text) => numbers(text.replaceAll(/\([^)]* to [^)]*\)/g, ''))).map(Number);
+  const quoted = rows(section(readText('README.md'), 'How fast it is'));
+  assert.ok(quoted.length >= 4 && measured.length > 40);
+  const amiss = [];
+  for (const row of quoted) {
+    const figures = numbers(row.replaceAll(/`[^`]*`/g, ''));
+    assert.ok(figures.length > 0, row);
+    for (const figure of figures) {
+      const half = 0.5 * 10 ** -(figure.split('.')[1]?.length ?? 0);
+      if (!measured.some((value) => Math.abs(value - Number(figure)) <= half + 1e-9)) amiss.push(`${figure}: ${row}`);
+    }
+  }
+  assert.deepEqual(amiss, []);
+});
+
+test('the dashboard of barriers shows metrics that there are', () => {
+  const documented = matches(section(readText('docs/reference/barrier.md'), 'Metrics'), /^\| `([a-z_]+)` \|/gm);
+  const shown = sorted(matches(readText('bench/monitoring/dashboards/barrier.json'), /\bk6_(barrier_[a-z_]+?)(?:_total|_p50|_p99|_max)\b/g));
+  assert.deepEqual(shown.filter((name) => !documented.includes(name)), []);
+  assert.ok(shown.length >= 5, shown.join(' '));
+});
+
+test('the oldest C library of an archive is the one that pages name', () => {
+  const [oldest] = matches(readText('scripts/archive.sh'), /^oldest_glibc=(\S+)$/gm);
+  assert.match(readText('docs/how-to/install.md'), new RegExp(`glibc ${oldest.replace('.', '\\.')}\\s+or\\s+later`));
+  assert.match(readText('docs/reference/support.md'), new RegExp(`\\| glibc ${oldest.replace('.', '\\.')}, amd64 \\|`));
 });
 
 test('both tables of the metrics of the module have every one', () => {

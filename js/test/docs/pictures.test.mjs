@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { K6 } from '../e2e/world.mjs';
-import { readText, ROOT } from './book.mjs';
+import { readBook, readText, ROOT } from './book.mjs';
 
 const run = promisify(execFile);
 const plain = (text) => text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&');
@@ -24,6 +24,16 @@ function sessionOf(path) {
   }
   return commands;
 }
+
+test('a reader who inserts the second block of the README into the first has the second script of the picture', () => {
+  const [script, block] = ["import { sleep } from 'k6';", '  if (__VU === 3) {'].map((first) => {
+    const found = readBook().find(({ path }) => path === 'README.md').blocks.find(({ text }) => text.startsWith(first));
+    return found?.text ?? assert.fail(`README.md has no block that begins with ${first}`);
+  });
+  const lines = script.split('\n');
+  const at = lines.findIndex((line) => line.includes('arriveAndWait()'));
+  assert.equal([...lines.slice(0, at), ...block.trimEnd().split('\n'), ...lines.slice(at)].join('\n'), readText('docs/pictures/one-fails.js'));
+});
 
 test('the session of the README is what its scripts print', async () => {
   const session = sessionOf('docs/pictures/session.svg');

@@ -40,6 +40,7 @@ export async function portsFor(world) {
     ['6380', String(await freePort())],
     ['6381', String(await freePort())],
     ['8080', String(await freePort())],
+    ['9090', String(await freePort())],
     ['7001', first],
     ['7002', second],
     ['7003', third],
@@ -59,12 +60,12 @@ export function replacedText(block) {
 }
 
 /** Starts a server that the rest of the page needs. */
-export const SERVER = /(\bredis-server|ensure-redis\.sh\)"|\bwaiting-room) (?:.*\\\n)*.*[^&]&$/m;
+export const SERVER = /(\bredis-server|ensure-(?:redis|prometheus)\.sh\)"|\bwaiting-room) (?:.*\\\n)*.*[^&]&$/m;
 
 /** Servers are waited for, as a reader at the keyboard does without noticing. */
 function withPatience(text) {
   return text.replaceAll(/^(?:.*\\\n)*.*[^&]&$/gm, (command) => {
-    const port = /--(?:tls-port|port|listen) (?:127\.0\.0\.1:)?([1-9]\d*)/.exec(command)?.[1];
+    const port = /--(?:tls-port|port|listen|web\.listen-address)[ =](?:127\.0\.0\.1:)?([1-9]\d*)/.exec(command)?.[1];
     return SERVER.test(command) && port ? `${command}\nlistening ${port}` : command;
   });
 }

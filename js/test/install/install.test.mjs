@@ -5,9 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join, relative } from 'node:path';
+import { delimiter, dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 
@@ -116,7 +117,7 @@ test('a release builds without sources and without Rust', async (t) => {
   await runScript(join(here, 'k6'), here, join(cache, `${MODULE}@${version}`, 'smoke.test.js'));
 });
 
-test('stock xk6 builds from the tag of a git repository, and a module without its core says so', async (t) => {
+test('stock xk6 builds from the tag of a git repository', async (t) => {
   const release = await folder(t);
   const version = `v0.0.0-tag.${process.pid}`;
   await run(join(root, 'scripts/release.sh'), ['--built', version, release]);
@@ -136,25 +137,63 @@ test('stock xk6 builds from the tag of a git repository, and a module without it
     GOCACHE: await goEnv('GOCACHE'),
     HOME: here,
   };
-  await run(join(here, 'xk6'), ['build', await k6Version(), '--with', `${MODULE}@${version}`], { cwd: here, env: { ...env, ...go } });
+  await follow('osusergo \\\n  xk6 build v2.2.0 --with github.com/k6-barrier/k6-barrier/xk6-barrier@', { 'v2.2.0': await k6Version(), 'v0.1.0': version }, { cwd: here, env: { ...env, ...go } });
   await runScript(join(here, 'k6'), here);
+  assert.match(await run(join(here, 'k6'), ['x', 'barrier', 'version'], { env }), new RegExp(`xk6-barrier ${version},`));
+});
 
-  const sources = join(here, 'sources');
-  await mkdir(sources);
-  await run('bash', ['-c', 'git ls-files -z -- xk6-barrier | xargs -0 cp --parents --target-directory="$0"', sources], { cwd: root });
-  const refused = await promisify(execFile)('go', ['build', './internal/core'], { cwd: join(sources, 'xk6-barrier'), env: { ...env, CGO_ENABLED: '1' } }).then(
+test('a clone without history makes a release', async (t) => {
+  const release = await folder(t);
+  const here = await folder(t);
+  await run('git', ['clone', '--quiet', '--depth', '1', `file://${root}`, join(here, 'shallow')]);
+  // It has what is committed; the library and its name are those of this tree.
+  const core = 'xk6-barrier/internal/core';
+  await run('bash', ['-c', `cp -r ${core}/lib ${core}/buildid_*.go "$0"`, join(here, 'shallow', core)], { cwd: root });
+  await run(join(here, 'shallow/scripts/release.sh'), ['--built', 'v0.0.0-shallow', release]);
+  const tag = await run('git', ['--git-dir', join(release, 'repository.git'), 'log', '--format=%s', 'xk6-barrier/v0.0.0-shallow']);
+  assert.equal(tag, 'Release v0.0.0-shallow of the module, with the core as static libraries\n');
+  const files = await run('git', ['--git-dir', join(release, 'repository.git'), 'ls-tree', '-r', '--name-only', 'xk6-barrier/v0.0.0-shallow']);
+  assert.match(files, /^xk6-barrier\/internal\/core\/lib\/linux_\w+\/libbarrier_ffi\.a$/m);
+  assert.match(files, /^README\.md$/m);
+});
+
+/** The first line of the compiler that has an error, of a build of the module's sources without what these commands remove. */
+async function refusal(t, remove, env = {}) {
+  const sources = await folder(t);
+  await run('bash', ['-c', 'git ls-files -z -- xk6-barrier | xargs -0 cp --parents --target-directory="$0"; cp -r xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid_*.go "$0/xk6-barrier/internal/core"', sources], { cwd: root });
+  const module = join(sources, 'xk6-barrier');
+  await run('bash', ['-euc', remove], { cwd: join(module, 'internal/core') });
+  const told = await promisify(execFile)('go', ['build', './internal/core'], { cwd: module, env: { ...process.env, CGO_ENABLED: '1', ...env } }).then(
     () => 'it was built',
     (error) => error.stderr,
   );
-  assert.match(refused.split('\n').find((line) => line.includes('error')) ?? refused, /its native core is not here; build with bin\/xk6/);
+  return told.split('\n').find((line) => line.includes('error')) ?? told;
+}
+
+test('a module without its core says so, and so does one without the library of this system', async (t) => {
+  assert.match(await refusal(t, 'rm -r lib buildid_*.go'), /its native core is not here; build with bin\/xk6/);
+  assert.match(await refusal(t, 'rm lib/*/libbarrier_ffi.a'), /it has no native core for this system; tags and releases have it for Linux/);
 });
 
-test('an archive runs where nothing else is', async (t) => {
-  const page = PAGE.find(({ text }) => text.includes('tar xf'));
-  used.add(page);
+test('a core for glibc is refused by a compiler for another C library', async (t) => {
+  const preamble = /\/\*([^]*?)\*\//.exec(await readFile(join(root, 'xk6-barrier/internal/core/link_static.go'), 'utf8'))[1].replaceAll(/^#cgo.*$/gm, '');
+  const here = await folder(t);
+  await writeFile(join(here, 'features.h'), '/* of another C library, which says nothing of glibc */\n');
+  const compile = (...flags) =>
+    promisify(execFile)('bash', ['-c', 'gcc -fsyntax-only -x c "$@" - <<<"$0"', preamble, ...flags, '-I', join(root, 'xk6-barrier/internal/core/lib')]).then(
+      () => 'compiled',
+      (error) => error.stderr,
+    );
+  assert.equal(await compile(), 'compiled');
+  assert.match(await compile('-I', here), /its native core was built for glibc, and this system has another C library/);
+  assert.match(await compile('-U__x86_64__', '-U__aarch64__'), /its native core is for Linux and macOS on amd64 and arm64/);
+});
+
+test('an archive runs where nothing else is, and has all that its pages lead to', async (t) => {
+  used.add(PAGE.find(({ text }) => text.includes('tar xf')));
   const release = await folder(t);
-  const version = `v0.0.0-test.${process.pid}`;
-  await run(join(root, 'scripts/archive.sh'), [version, release]);
+  const version = 'v0.0.0-archive.test';
+  await run(join(root, 'scripts/archive.sh'), ['--trial', version, release]);
   const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
   const name = `k6-barrier-${version}-linux-${arch}`;
   await run('sha256sum', ['--check', '--quiet', `${name}.tar.gz.sha256`], { cwd: release });
@@ -165,15 +204,64 @@ test('an archive runs where nothing else is', async (t) => {
   const env = { PATH: join(place, 'nothing'), HOME: place, K6_NO_USAGE_REPORT: 'true' };
   const first = await run('./k6', ['run', '--quiet', 'js/examples/barrier-first.js'], { cwd: here, env });
   assert.match(first, /barrier_arrivals/);
+  assert.match(await run('./k6', ['x', 'barrier', 'version'], { cwd: here, env }), new RegExp(`xk6-barrier ${version},`));
   const printed = await run('bin/barrier-bench', ['run', 'waiting-room', '--scenario', 'smoke', '--variant', 'zset'], { cwd: here, env });
   assert.match(printed, /verdict +PASS/);
   const told = await run('bin/barrier-bench', ['doctor', 'waiting-room', '--scenario', 'smoke'], { cwd: here, env });
   assert.ok(told.includes(`private Redis from ${join(here, 'bin/redis-server')}`), told);
+  // A page's "$(scripts/ensure-redis.sh)" finds it, too.
+  const found = await run('scripts/ensure-redis.sh', [], { cwd: here, env: { ...env, PATH: await shellTools(place), ENSURE_DISTRIBUTION: place } });
+  assert.match(found, new RegExp(`${here}/bin/redis-server\n$`));
+  for (const suite of (await readdir(join(here, 'bench/suites'))).filter((file) => file.endsWith('.toml'))) {
+    await run('bin/barrier-bench', ['validate', `bench/suites/${suite}`], { cwd: here, env });
+  }
+
   const licences = await readdir(join(here, 'licences'));
   assert.deepEqual(licences.sort(), ['THIRD-PARTY-LICENSES.txt', 'k6-AGPL-3.0.md', 'redis-server.txt']);
   assert.match(await readFile(join(here, 'licences/k6-AGPL-3.0.md'), 'utf8'), /GNU AFFERO GENERAL PUBLIC LICENSE/);
+  const texts = await readFile(join(here, 'licences/THIRD-PARTY-LICENSES.txt'), 'utf8');
+  const bill = JSON.parse(await readFile(join(here, 'sbom.cdx.json'), 'utf8'));
+  const packages = bill.components.map(({ purl }) => purl);
+  for (const one of ['sqlx ', 'tokio ', 'go.k6.io/k6/v2 ']) assert.ok(texts.includes(one), `no text of ${one}`);
+  for (const one of ['pkg:cargo/sqlx@', 'pkg:golang/go.k6.io/k6/v2@', 'pkg:generic/redis@']) assert.ok(packages.some((purl) => purl.startsWith(one)), `no ${one}`);
+  assert.equal(bill.metadata.component.version, version);
+
+  // The sources of each module whose licence is the AGPL are there.
   const sources = await readdir(join(here, 'sources'));
-  assert.ok(sources.includes(`k6-${await k6Version()}.zip`) && sources.includes(`k6-barrier-${version}.tar.gz`), sources.join(' '));
+  assert.ok(sources.includes(`k6-barrier-${version}.tar.gz`), sources.join(' '));
+  const copyleft = bill.components.filter(({ licenses }) => licenses?.some(({ expression }) => expression.includes('AGPL')));
+  assert.ok(copyleft.length > 0);
+  for (const module of copyleft) assert.ok(sources.includes(`${module.name.replaceAll('/', '-')}-${module.version}.zip`), `${module.name}: ${sources.join(' ')}`);
+
+  // Pages lead to nothing that was left behind; tests, which are for those who have a checkout, they may name.
+  const dead = [];
+  for (const page of (await readdir(here, { recursive: true })).filter((file) => file.endsWith('.md') && !file.startsWith('sources/') && !file.startsWith('licences/'))) {
+    const text = (await readFile(join(here, page), 'utf8')).replaceAll(/^\s*```[^]*?^\s*```$/gm, '');
+    for (const [, link] of text.matchAll(/(?:\]\(|src(?:set)?=")([^)\s"#]+)/g)) {
+      if (!/^[a-z]+:/.test(link) && !existsSync(join(here, dirname(page), link))) dead.push(`${page}: ${link}`);
+    }
+  }
+  assert.deepEqual(dead, []);
+});
+
+/** A folder with the tools of a shell, and without servers. */
+async function shellTools(place) {
+  const tools = join(place, 'tools');
+  await mkdir(tools);
+  for (const name of 'cat chmod cp dirname env find head id ln mkdir mktemp mv printenv readlink rm sh tail tr'.split(' ')) {
+    await symlink((await run('bash', ['-c', `command -v ${name}`])).trim(), join(tools, name));
+  }
+  return tools;
+}
+
+test('an archive is not made of what is not committed', async (t) => {
+  const here = await folder(t);
+  await run('git', ['clone', '--quiet', '--depth', '1', `file://${root}`, join(here, 'clone')]);
+  await writeFile(join(here, 'clone/bench/runner/src/new.rs'), '// not committed\n');
+  await assert.rejects(promisify(execFile)('scripts/archive.sh', ['v0.0.1', here], { cwd: join(here, 'clone') }), ({ stderr }) => {
+    assert.match(stderr, /there are changes that are not committed, .*bench\/runner\/src\/new\.rs/);
+    return true;
+  });
 });
 
 test('another extension is built in as well', async (t) => {

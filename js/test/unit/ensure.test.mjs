@@ -62,7 +62,7 @@ class Machine {
 
 const RUNS = `printf '#!/bin/sh\\necho it runs\\n'`;
 
-test('the variable goes before the path, the path before the distribution, that before what was unpacked', (t) => {
+test('the variable goes before the path, the path before bin/ and the distribution, that before what was unpacked', (t) => {
   const machine = new Machine(t);
   const unpacked = machine.put('.cache/redis/bin/redis-server');
   assert.deepEqual(machine.run('redis'), { status: 0, path: unpacked, told: [`ensure-redis: using ${unpacked}`] });
@@ -70,6 +70,8 @@ test('the variable goes before the path, the path before the distribution, that 
   assert.equal(machine.run('redis').path, wheel);
   const distribution = machine.put('distribution/usr/sbin/redis-server');
   assert.deepEqual(machine.run('redis'), { status: 0, path: distribution, told: [`ensure-redis: using ${distribution}`] });
+  const packed = machine.put('bin/redis-server'); // an archive has one there
+  assert.equal(machine.run('redis').path, packed);
   const onThePath = machine.put('path/redis-server');
   assert.deepEqual(machine.run('redis'), { status: 0, path: onThePath, told: [] });
   const given = machine.put('given/any-name');
