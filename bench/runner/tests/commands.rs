@@ -179,8 +179,7 @@ fn a_value_that_is_not_there_is_invalid() {
 #[test]
 fn the_line_of_a_suite_follows_from_the_verdict_alone() {
     let values = "[[scenario.command.value]]\nmetric = \"cases\"\nregex = 'ran (\\d+) cases'\n";
-    let command =
-        |run: &str| format!("[[scenario.command]]\nid = \"work\"\nrun = {run}\n{values}");
+    let command = |run: &str| format!("[[scenario.command]]\nid = \"work\"\nrun = {run}\n{values}");
     let good = command(r#"["echo", "ran 1 cases"]"#);
     for (commands, more, code, line) in [
         (&good, &[][..], 0, "Gate: PASSED"),

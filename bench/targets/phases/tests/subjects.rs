@@ -51,7 +51,9 @@ async fn batches_tell_percentiles_and_are_kept() {
         assert_eq!(status, 400, "{path}");
         assert!(text(&told, "error").contains("n: got 0; 1 to "), "{told}");
     }
-    let held = target.does("/phase/08/memory", json!({ "n": 100_000 })).await;
+    let held = target
+        .does("/phase/08/memory", json!({ "n": 100_000 }))
+        .await;
     assert_eq!(held["n"], 100_000);
     assert!(number(&held, "mb_per_million") > 10.0, "{held}");
     let jobs = json!({ "n": 100, "work_ms": 0 });

@@ -13,9 +13,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
 use serde_json::json;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::answer::{Answer, Failure, asked, busy, failure, micros, refused};
@@ -155,7 +155,9 @@ fn verified(log: &Path, keys: &[Key]) -> anyhow::Result<(u64, String)> {
             .with_context(|| format!("entry {number} is torn"))?;
         let entry: serde_json::Value =
             serde_json::from_str(body).with_context(|| format!("entry {number} is torn"))?;
-        let nth = entry["key"].as_u64().and_then(|nth| usize::try_from(nth).ok());
+        let nth = entry["key"]
+            .as_u64()
+            .and_then(|nth| usize::try_from(nth).ok());
         let key = nth.and_then(|nth| keys.get(nth.checked_sub(1)?));
         let key = key.with_context(|| format!("entry {number}: nobody has its key"))?;
         ensure!(seal(key, body) == told, "entry {number} was changed");
@@ -317,14 +319,18 @@ mod tests {
         assert_eq!(verified(&file, &keys).expect("it holds").0, 3);
         let text = std::fs::read_to_string(&file).expect("text");
         std::fs::write(&file, text.replace("\"b\"", "\"x\"")).expect("it is written");
-        let error = verified(&file, &keys).expect_err("it was changed").to_string();
+        let error = verified(&file, &keys)
+            .expect_err("it was changed")
+            .to_string();
         assert_eq!(error, "entry 2 was changed");
         let without: Vec<&str> = text
             .lines()
             .filter(|line| !line.contains("\"b\""))
             .collect();
         std::fs::write(&file, without.join("\n")).expect("it is written");
-        let error = verified(&file, &keys).expect_err("one is missing").to_string();
+        let error = verified(&file, &keys)
+            .expect_err("one is missing")
+            .to_string();
         assert_eq!(error, "entry 2 does not follow the one before it");
     }
 

@@ -105,7 +105,9 @@ async fn workers(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let mut wrong = 0_u64;
     for number in NAMES..NAMES + count {
         let began = Instant::now();
-        app.registry.0.insert(name(number), worker(number, &mut started));
+        app.registry
+            .0
+            .insert(name(number), worker(number, &mut started));
         durations.record(began.elapsed());
         let found = app
             .registry
