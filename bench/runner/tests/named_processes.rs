@@ -60,7 +60,11 @@ fn each_way_of_naming_is_watched_and_to_be_external_is_no_anomaly() {
     let figures = json(&only(&place, "figures.json"));
     let anomalies = figures["anomalies"].as_array().expect("a list");
     // How busy the machine of this test is is none of the target's being external.
-    let own = |line: &&Json| !line.to_string().contains("the machine itself was the limit");
+    let own = |line: &&Json| {
+        !line
+            .to_string()
+            .contains("the machine itself was the limit")
+    };
     let anomalies: Vec<&Json> = anomalies.iter().filter(own).collect();
     assert!(anomalies.is_empty(), "{anomalies:?}");
     let machine = &json(&only(&place, "meta.json"))["machine"];

@@ -200,13 +200,6 @@ impl Crowd {
         crowd
     }
 
-    /// Whether each process has found the record. One that comes for the first time to a store that has just lost its memory cannot know
-    /// that there was anything.
-    pub(crate) fn is_open(&self) -> bool {
-        let is_connected = |g: &Arc<Group>| g.status().contains(r#""connected":true"#);
-        self.groups.iter().all(is_connected)
-    }
-
     /// Whoever is free joins again, some leave, and some are claimed; whether nobody is to join and nobody waits any more.
     pub(crate) fn is_done(&self) -> bool {
         {

@@ -46,11 +46,6 @@ fn run(plan: &Plan, ground: &mut Ground, runtime: &Handle) -> (usize, usize, Unt
         .collect();
     let urls = proxies.iter().map(|proxy| ground.url(proxy));
     let mut crowd = Crowd::start(urls.collect(), plan);
-    let began = Instant::now();
-    while !crowd.is_open() {
-        assert!(began.elapsed() < LOST, "not open: {}", crowd.describe());
-        std::thread::sleep(Duration::from_millis(1));
-    }
     for (before, fault) in &plan.faults {
         go_on_for(*before, &crowd);
         fault.happen(ground, &proxies, &mut crowd);
