@@ -578,7 +578,15 @@ fn an_undo_that_needs_a_password_gets_it_or_says_so() {
     let mended = own.folder.join("mended");
     let (code, printed) = finish(own.place.runner().arg("undo"));
     assert!(
-        code == 2 && printed.contains("DB=… TOKEN=… barrier-bench undo") && !mended.exists(),
+        code == 2
+            && printed.contains("DB (it led to postgres://u@127.0.0.1/d), TOKEN, which no file")
+            && !mended.exists(),
+        "{printed}"
+    );
+    let elsewhere = [("DB", "postgres://u:hunter2@localhost/d"), secrets[1]];
+    let (code, printed) = finish(own.place.runner().arg("undo").envs(elsewhere));
+    assert!(
+        code == 2 && printed.contains("leads elsewhere now") && !mended.exists(),
         "{printed}"
     );
     assert_eq!(journal(&own).len(), 1);

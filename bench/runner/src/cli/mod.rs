@@ -26,7 +26,7 @@ use crate::monitoring::place::Place;
 use crate::monitoring::serve;
 use crate::plan::Plan;
 use crate::report;
-use crate::run::chaos::undo::leftovers;
+use crate::run::chaos::undo::{Who, leftovers};
 use crate::session;
 use crate::session::{Manner, lock};
 use crate::suite::Suite;
@@ -503,7 +503,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<i32> {
             board::board(What::whole(suite, set, None), html.as_deref())
         }
         Verb::Undo { forget } => {
-            let done = leftovers(forget)?;
+            let done = leftovers(Who::Person { forget })?;
             done.iter().for_each(|done| say(done));
             if done.is_empty() {
                 say("no fault is left");

@@ -20,8 +20,9 @@ use crate::suite::faults::Times;
 use crate::suite::hosts;
 use crate::suite::quick::Shares;
 use crate::suite::vars::{RunValues, Vars};
+use crate::values::address::addresses;
 use crate::values::exit;
-use crate::values::mask::masked;
+use crate::values::mask::{masked, masked_address};
 use crate::verdict::chaos::Fault;
 
 /// How often something that is under way is looked at.
@@ -140,6 +141,7 @@ impl<'a> Going<'a> {
             Kind::Faults => {
                 let url = expand(table.url.as_ref().map_or("", |url| url.get_ref()))?;
                 suite.allow_now(&format!("chaos {id}"), &url)?;
+                without_secret(id, "url", &url)?;
                 let body = |words: &Option<toml::Spanned<Words>>| {
                     let words = words.as_ref().map(|words| words.get_ref());
                     words
@@ -164,7 +166,13 @@ impl<'a> Going<'a> {
                         .collect::<anyhow::Result<Vec<_>>>()?;
                     program(suite, &run.vars, table, &words)
                 };
-                (Act::Run(own(&table.inject)?), own(&table.undo)?)
+                let undo = own(&table.undo)?;
+                if let Undo::Command { arguments, .. } = &undo {
+                    for word in arguments {
+                        without_secret(id, "undo", word)?;
+                    }
+                }
+                (Act::Run(own(&table.inject)?), undo)
             }
         };
         let expect = table.expect.as_ref().map(|expect| expect.get_ref());
@@ -196,7 +204,8 @@ impl<'a> Going<'a> {
 
     pub(super) fn due(&self, began: Instant) -> Option<Instant> {
         Some(match &self.state {
-            State::Waiting => began + self.times.at,
+            // It may have to wait for another one.
+            State::Waiting => (began + self.times.at).max(Instant::now() + POLL),
             State::Injecting(..) => Instant::now() + POLL,
             State::Holding(until) | State::Looking(until) => *until,
             State::Undoing { next, .. } => *next,
@@ -230,6 +239,21 @@ impl<'a> Going<'a> {
 
 pub(super) fn limit(table: &ChaosTable) -> Duration {
     table.time_limit.unwrap_or(COMMAND)
+}
+
+/// Refuses what the journal would have to hold, and must not.
+fn without_secret(id: &str, field: &str, text: &str) -> anyhow::Result<()> {
+    let has_user = |text: &str| {
+        text.split_once("://")
+            .is_some_and(|(_, rest)| rest.contains('@'))
+    };
+    if !addresses(text).any(has_user) && masked(text) == text {
+        return Ok(());
+    }
+    Err(exit::set_up(format!(
+        "chaos {id}: `{field}` has a secret or an address with a user in it, which the journal of faults must not hold: got {}; let a command read it from the variable, as in [\"sh\", \"-c\", \"… $NAME\"]",
+        masked_address(&masked(text))
+    )))
 }
 
 /// A command with all that it needs, also where somebody else has to run it later.
@@ -271,6 +295,8 @@ fn program(
         environment,
         secrets,
         needs: Vec::new(),
+        takes: Vec::new(),
+        places: BTreeMap::new(),
         limit_ms: u64::try_from(limit(table).as_millis()).unwrap_or(u64::MAX),
     })
 }

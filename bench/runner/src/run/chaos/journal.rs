@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,9 @@ pub(crate) struct Entry {
     pub(crate) written_ms: i64,
     /// Who injects it.
     pub(crate) runner: Identity,
+    /// The suite whose run it is.
+    #[serde(default)]
+    pub(crate) suite: Option<String>,
     /// Evidence of its run.
     pub(crate) folder: String,
     pub(crate) fault: String,
@@ -58,9 +61,15 @@ pub(crate) enum Undo {
         /// What no file may hold; whoever undoes it without this process has to give it.
         #[serde(skip)]
         secrets: BTreeMap<String, String>,
-        /// Names of variables that were left out.
+        /// Names of variables that were left out, and without which it cannot be undone.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         needs: Vec<String>,
+        /// Names of further ones that it gets if they are there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        takes: Vec<String>,
+        /// Where those lead of both that are addresses, without what is secret in them; `None` where nobody can tell.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        places: BTreeMap<String, Option<String>>,
         limit_ms: u64,
     },
 }
@@ -71,6 +80,7 @@ impl Entry {
     /// # Errors
     /// The system tells nothing about this process.
     pub(super) fn new(
+        suite: &str,
         folder: &Path,
         fault: &str,
         undo: Undo,
@@ -80,6 +90,7 @@ impl Entry {
             schema_version: 1,
             written_ms: jiff::Timestamp::now().as_millisecond(),
             runner: Identity::own()?,
+            suite: Some(suite.to_owned()),
             folder: folder.display().to_string(),
             fault: fault.to_owned(),
             undo: without_passwords(undo),
@@ -99,49 +110,140 @@ impl Entry {
     }
 }
 
-/// Addresses may hold passwords, which stay out of the file like all secrets; their names are kept.
+/// Addresses may hold passwords, which stay out of the file like all secrets; their names are kept, and where they lead.
 fn without_passwords(mut undo: Undo) -> Undo {
     if let Undo::Command {
+        program,
+        arguments,
+        folder,
         environment,
         secrets,
         needs,
+        takes,
+        places,
         ..
     } = &mut undo
     {
-        needs.extend(std::mem::take(secrets).into_keys());
-        environment.retain(|name, value| {
-            let open = masked_address(value) == *value && masked(value) == *value;
-            if !open {
-                needs.push(name.clone());
+        let mut left_out = std::mem::take(secrets);
+        left_out.extend(environment.extract_if(.., |_, value| {
+            masked_address(value) != *value || masked(value) != *value
+        }));
+        let script = is_script(program, arguments, folder);
+        for (name, value) in left_out {
+            if let Some(place) = place(&value) {
+                places.insert(name.clone(), place);
             }
-            open
-        });
-        needs.sort();
+            let named = arguments.iter().any(|word| names(word, &name));
+            let list = if named || script {
+                &mut *needs
+            } else {
+                &mut *takes
+            };
+            list.push(name);
+        }
     }
     undo
 }
 
+/// Whether a command has a script of its own, which may read any variable: what is no program of the machine's.
+fn is_script(program: &Path, arguments: &[String], folder: &Path) -> bool {
+    let is_text = |path: &Path| {
+        let mut first = [0; 4];
+        let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut first));
+        path.is_file() && (read.is_err() || first != *b"\x7fELF")
+    };
+    let apart = |c: char| c.is_whitespace() || "'\"`;&|()<>".contains(c);
+    let mut words = arguments.iter().flat_map(|word| word.split(apart));
+    is_text(program) || words.any(|word| !word.is_empty() && is_text(&folder.join(word)))
+}
+
+/// Whether a variable of this name stands in a word of a command.
+fn names(word: &str, name: &str) -> bool {
+    let mut parts = word.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    parts.any(|part| part == name)
+}
+
+/// Where a value leads: `None` of what is no address, and nothing in it where nobody can tell.
+fn place(value: &str) -> Option<Option<String>> {
+    if !value.contains([':', '@']) && !value.contains("host") {
+        return None;
+    }
+    let Ok(mut address) = url::Url::parse(value) else {
+        return Some(None);
+    };
+    // Drivers of databases take another host from there.
+    let elsewhere = address.query().is_some_and(|query| query.contains("host"));
+    if !address.has_host() || elsewhere {
+        return Some(None);
+    }
+    if address.password().is_none() {
+        // Of some services a token stands there.
+        let _ = address.set_username("");
+    }
+    let _ = address.set_password(None);
+    address.set_query(None);
+    address.set_fragment(None);
+    let text = address.to_string();
+    Some((masked(&text) == text).then_some(text))
+}
+
+/// Who takes a fault back, and so says what a variable is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Somebody who has asked for just that.
+    Person,
+    /// A run, whose variables are meant for something else.
+    Run,
+}
+
 impl Undo {
-    /// The same with what the file does not hold.
+    /// The same with what the file does not hold. An address has to lead to where it led when the fault was injected.
     ///
     /// # Errors
-    /// The names of what is not given.
+    /// What is not given, by name, and why what is there is not taken.
     pub(super) fn supplied(
         mut self,
+        by: By,
         given: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<String>> {
-        if let Self::Command { secrets, needs, .. } = &mut self {
-            let (mut found, mut missing) = (BTreeMap::new(), Vec::new());
-            for name in needs.drain(..) {
-                match given(&name) {
-                    Some(value) => drop(found.insert(name, value)),
-                    None => missing.push(name),
-                }
+        let Self::Command {
+            secrets,
+            needs,
+            takes,
+            places,
+            ..
+        } = &mut self
+        else {
+            return Ok(self);
+        };
+        let found = |name: &str| match (places.get(name), given(name)) {
+            (Some(Some(at)), None) => Err(format!("{name} (it led to {at})")),
+            (_, None) => Err(name.to_owned()),
+            (Some(Some(at)), Some(value)) => match place(&value) {
+                Some(Some(now)) if now == *at => Ok(value),
+                _ => Err(format!("{name} (it led to {at}, and leads elsewhere now)")),
+            },
+            (Some(None), Some(_)) if by == By::Run => {
+                Err(format!("{name} (nobody can tell where it leads)"))
             }
-            if !missing.is_empty() {
-                return Err(missing);
+            (_, Some(value)) => Ok(value),
+        };
+        let mut missing = Vec::new();
+        for name in needs.iter() {
+            match found(name) {
+                Ok(value) => drop(secrets.insert(name.clone(), value)),
+                Err(why) => missing.push(why),
             }
-            secrets.extend(found);
+        }
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        for name in takes.iter() {
+            // Without its password it leads to the right place at least.
+            let own = || places.get(name).cloned().flatten();
+            if let Some(value) = found(name).ok().or_else(own) {
+                secrets.insert(name.clone(), value);
+            }
         }
         Ok(self)
     }
@@ -312,7 +414,7 @@ mod tests {
                 url: "http://h".to_owned(),
                 body: "{}".to_owned(),
             };
-            let entry = Entry::new(folder.path(), fault, put, Vec::new()).expect("an entry");
+            let entry = Entry::new("s", folder.path(), fault, put, Vec::new()).expect("an entry");
             journal
                 .write(Entry {
                     written_ms,
@@ -345,33 +447,94 @@ mod tests {
     #[test]
     fn passwords_stay_out() {
         let environment = [("A", "http://h:1/x"), ("B", "postgres://u:hunter2@h/d")];
-        let undo = Undo::Command {
+        let undo = |arguments: &[&str]| Undo::Command {
             program: PathBuf::from("/bin/true"),
-            arguments: Vec::new(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
             folder: PathBuf::from("/"),
             environment: environment
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             secrets: BTreeMap::from([("KEY".to_owned(), "hunter2".to_owned())]),
             needs: Vec::new(),
+            takes: Vec::new(),
+            places: BTreeMap::new(),
             limit_ms: 1,
         };
-        let entry = Entry::new(Path::new("/"), "f", undo, Vec::new()).expect("an entry");
-        let text = serde_json::to_string(&entry).expect("JSON");
-        assert!(
-            text.contains("http://h:1/x") && !text.contains("hunter2"),
-            "{text}"
-        );
-        let read: Entry = serde_json::from_str(&text).expect("an entry");
-        let given = |name: &str| (name == "B").then(|| "given".to_owned());
-        let missing = read.undo.clone().supplied(given);
-        assert_eq!(missing.expect_err("one is missing"), ["KEY"]);
-        let all = read.undo.supplied(|name| Some(format!("{name} given")));
-        let Ok(Undo::Command { secrets, .. }) = all else {
-            panic!("it has all: {all:?}");
+        let kept = |arguments: &[&str]| {
+            let undo = undo(arguments);
+            let entry = Entry::new("s", Path::new("/"), "f", undo, Vec::new()).expect("an entry");
+            let text = serde_json::to_string(&entry).expect("JSON");
+            assert!(
+                text.contains("http://h:1/x") && !text.contains("hunter2"),
+                "{text}"
+            );
+            let read: Entry = serde_json::from_str(&text).expect("an entry");
+            read.undo
         };
-        assert_eq!(secrets.len(), 2, "{secrets:?}");
-        assert_eq!(secrets["KEY"], "KEY given");
+        let given = |b: &str| {
+            let values = BTreeMap::from([("B", b.to_owned()), ("KEY", "k".to_owned())]);
+            move |name: &str| values.get(name).cloned()
+        };
+        let secrets = |undo: Result<Undo, Vec<String>>| match undo {
+            Ok(Undo::Command { secrets, .. }) => secrets,
+            other => panic!("it has all: {other:?}"),
+        };
+        let both = kept(&["-c", "echo $B${KEY}"]);
+        let here = "postgres://u:other@h/d";
+        for by in [By::Person, By::Run] {
+            let missing = both.clone().supplied(by, |_| None);
+            let missing = missing.expect_err("both are missing");
+            assert_eq!(missing, ["B (it led to postgres://u@h/d)", "KEY"]);
+            let wrong = both
+                .clone()
+                .supplied(by, given("postgres://u:other@else/d"));
+            let wrong = wrong.expect_err("it is another host");
+            assert!(
+                wrong.len() == 1 && wrong[0].contains("leads elsewhere"),
+                "{wrong:?}"
+            );
+            let all = secrets(both.clone().supplied(by, given(here)));
+            assert_eq!((all["B"].as_str(), all["KEY"].as_str()), (here, "k"));
+        }
+        // What it does not name it does not need, and yet it is not led elsewhere.
+        let none = kept(&["B_ELSE"]);
+        let without = secrets(none.clone().supplied(By::Run, |_| None));
+        assert_eq!(without["B"], "postgres://u@h/d");
+        assert!(!without.contains_key("KEY"));
+        let all = secrets(none.supplied(By::Run, given("postgres://u:other@else/d")));
+        assert_eq!(
+            (all["B"].as_str(), all["KEY"].as_str()),
+            ("postgres://u@h/d", "k")
+        );
+    }
+
+    #[test]
+    fn where_nobody_can_tell_only_a_person_says_what_is_meant() {
+        assert_eq!(place("a-token="), None);
+        for value in [
+            "h:1",
+            "host=h password=p",
+            "postgres://u:p@h/d?host=else",
+            "kafka://a:1,b:2",
+        ] {
+            assert_eq!(place(value), Some(None), "{value}");
+        }
+        assert_eq!(
+            place("https://token@h:1/p?key=k"),
+            Some(Some("https://h:1/p".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_script_may_read_any_variable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("mend.sh"), "echo $KEY").expect("written");
+        let script = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            is_script(Path::new("/bin/true"), &words, folder.path())
+        };
+        assert!(script(&["mend.sh"]) && script(&["-c", ". ./mend.sh; true"]));
+        assert!(!script(&["-c", "rm broken"]));
     }
 
     #[test]

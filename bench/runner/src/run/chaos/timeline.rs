@@ -168,7 +168,11 @@ impl<'a> Timeline<'a> {
         };
         match &mut fault.state {
             State::Waiting if self.ending.is_some() => fault.state = State::Over,
-            State::Waiting if now >= began + fault.times.at => self.inject(number),
+            State::Waiting if now >= began + fault.times.at => {
+                if !self.is_busy(number) {
+                    self.inject(number);
+                }
+            }
             State::Injecting(work, deadline) => {
                 let late = now >= *deadline;
                 let done = match (work, &fault.inject) {
@@ -205,6 +209,22 @@ impl<'a> Timeline<'a> {
         }
     }
 
+    /// Whether the switches of this fault are being changed for another one: two requests at once may come in either order.
+    fn is_busy(&self, number: usize) -> bool {
+        let url = |fault: &Going<'_>| match &fault.undo {
+            Undo::Put { url, .. } => Some(url.clone()),
+            Undo::WithRunner | Undo::Command { .. } => None,
+        };
+        let Some(own) = self.faults.get(number).and_then(url) else {
+            return false;
+        };
+        let mut under_way = self
+            .faults
+            .iter()
+            .filter(|fault| matches!(fault.state, State::Injecting(..) | State::Undoing { .. }));
+        under_way.any(|fault| url(fault).as_ref() == Some(&own))
+    }
+
     /// Writes down what takes the fault back, then injects it.
     fn inject(&mut self, number: usize) {
         let gone_with = self.gone_with(number);
@@ -212,13 +232,12 @@ impl<'a> Timeline<'a> {
             return;
         };
         let id = fault.table.id.get_ref();
-        let kept =
-            Entry::new(self.folder.path(), id, fault.undo.clone(), gone_with).and_then(|entry| {
-                match &self.journal {
-                    Some(journal) => journal.write(entry),
-                    None => anyhow::bail!("there is no journal"),
-                }
-            });
+        let suite = self.suite.file.suite.id.as_str();
+        let entry = Entry::new(suite, self.folder.path(), id, fault.undo.clone(), gone_with);
+        let kept = entry.and_then(|entry| match &self.journal {
+            Some(journal) => journal.write(entry),
+            None => anyhow::bail!("there is no journal"),
+        });
         match kept {
             Ok(kept) => fault.kept = Some(kept),
             Err(error) => {

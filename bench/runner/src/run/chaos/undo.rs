@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use barrier_procs::Output;
 
-use super::journal::{Journal, Kept, Undo};
+use super::journal::{By, Journal, Kept, Undo};
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::process::Supervised;
 use crate::values::exit;
@@ -91,18 +91,16 @@ pub(super) fn command(undo: &Undo) -> Option<Command> {
 }
 
 /// Takes a fault back, and waits for that.
-fn take_back(kept: &Kept) -> Result<(), String> {
+fn take_back(kept: &Kept, by: By) -> Result<(), String> {
     match &kept.entry.undo {
         Undo::WithRunner => Ok(()),
         Undo::Put { url, body } => put(url, body),
         undo @ Undo::Command { limit_ms, .. } => {
             let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-            let supplied = undo.clone().supplied(given).map_err(|names| {
-                let words: Vec<String> = names.iter().map(|name| format!("{name}=…")).collect();
+            let supplied = undo.clone().supplied(by, given).map_err(|names| {
                 format!(
-                    "its undo needs {}, which no file holds: {} barrier-bench undo",
-                    names.join(", "),
-                    words.join(" ")
+                    "its undo needs {}, which no file holds: export what it was when the fault was injected, and call `barrier-bench undo`",
+                    names.join(", ")
                 )
             })?;
             let Some(mut command) = command(&supplied) else {
@@ -131,11 +129,31 @@ fn take_back(kept: &Kept) -> Result<(), String> {
     }
 }
 
+/// Who asks for faults to be taken back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Who<'a> {
+    /// Somebody, who may forget what cannot be taken back.
+    Person { forget: bool },
+    /// A run of this suite, before it begins.
+    Run { suite: &'a str },
+}
+
+impl Who<'_> {
+    /// Whether a fault that another suite has left may stay; where nothing says whose it is, it may not.
+    fn goes_on(self, left_by: Option<&str>) -> bool {
+        matches!(self, Self::Run { suite } if left_by.is_some_and(|other| other != suite))
+    }
+}
+
 /// Takes back what runners that are no more have left, the last one first. Returns what was done, in words.
 ///
 /// # Errors
 /// The journal cannot be read, or something could not be taken back (exit code 2): the text names it. What comes before it was.
-pub(crate) fn leftovers(forget: bool) -> anyhow::Result<Vec<String>> {
+pub(crate) fn leftovers(who: Who<'_>) -> anyhow::Result<Vec<String>> {
+    let (by, forget) = match who {
+        Who::Person { forget } => (By::Person, forget),
+        Who::Run { .. } => (By::Run, false),
+    };
     let Some(journal) = Journal::existing()? else {
         return Ok(Vec::new());
     };
@@ -159,7 +177,7 @@ pub(crate) fn leftovers(forget: bool) -> anyhow::Result<Vec<String>> {
             ));
             continue;
         }
-        let (gone, taken) = (entry.is_gone(), || take_back(&kept));
+        let (gone, taken) = (entry.is_gone(), || take_back(&kept, by));
         // What it was in may end while it is asked.
         match if gone { Ok(()) } else { taken() } {
             Ok(()) if gone => done.push(format!("{what}: it went with what it was in")),
@@ -168,6 +186,13 @@ pub(crate) fn leftovers(forget: bool) -> anyhow::Result<Vec<String>> {
             Err(why) if forget => done.push(format!(
                 "{what}: forgotten, although it was not taken back: {why}"
             )),
+            Err(why) if who.goes_on(entry.suite.as_deref()) => {
+                done.push(format!(
+                    "warning: {what}: {why} (kept in {}); it is of another suite: call `barrier-bench undo`",
+                    kept.path.display()
+                ));
+                continue;
+            }
             Err(why) => {
                 failed.push(format!("{what}: {why} (kept in {})", kept.path.display()));
                 continue;
