@@ -146,7 +146,7 @@ fn seal(key: &Key, text: &str) -> String {
 /// The number of entries of a log, and the seal of the last one; the first that is wrong is named.
 fn verified(log: &Path, keys: &[Key]) -> anyhow::Result<(u64, String)> {
     let file = std::fs::File::open(log).context("there is no log")?;
-    let (mut entries, mut last) = (0, ROOT.to_owned());
+    let (mut entries, mut last, mut newest) = (0, ROOT.to_owned(), 0);
     for line in BufReader::new(file).lines() {
         let line = line?;
         let number = entries + 1;
@@ -158,6 +158,12 @@ fn verified(log: &Path, keys: &[Key]) -> anyhow::Result<(u64, String)> {
         let nth = entry["key"]
             .as_u64()
             .and_then(|nth| usize::try_from(nth).ok());
+        // Nobody seals with a key again that was changed: who has an old one, as it may be known, could write what follows.
+        ensure!(
+            nth.is_none_or(|nth| nth >= newest),
+            "entry {number} has an older key than the one before it"
+        );
+        newest = nth.unwrap_or(newest);
         let key = nth.and_then(|nth| keys.get(nth.checked_sub(1)?));
         let key = key.with_context(|| format!("entry {number}: nobody has its key"))?;
         ensure!(seal(key, body) == told, "entry {number} was changed");
@@ -347,5 +353,11 @@ mod tests {
         let old = [keys[0], keys[0]];
         let error = verified(&file, &old).expect_err("it is another key");
         assert_eq!(error.to_string(), "entry 2 was changed");
+        let key = audit.log().keys.pop();
+        audit.log().append("late").expect("it is written");
+        audit.log().keys.extend(key);
+        let error = verified(&file, &keys).expect_err("the old key was changed");
+        let right = "entry 3 has an older key than the one before it";
+        assert_eq!(error.to_string(), right);
     }
 }

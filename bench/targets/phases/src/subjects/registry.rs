@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::answer::{Answer, batch, busy, micros, resident, within};
+use crate::answer::{Answer, batch, busy, micros, resident, unavailable, within};
 use crate::app::App;
 use crate::measure::Durations;
 
@@ -21,6 +21,8 @@ const PHASE: u8 = 4;
 const NAMES: u64 = 10_000;
 /// Workers of one sweep.
 const MOST_SWEPT: u64 = 100_000;
+/// How long workers may take to end that nobody knows any more.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -145,7 +147,11 @@ async fn sweep(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         app.registry.0.remove(&name(number));
     }
     // Until the last one has gone; one that somebody still knows would not.
-    while workers.join_next().await.is_some() {}
+    let gone = async { while workers.join_next().await.is_some() {} };
+    if tokio::time::timeout(ENDS_WITHIN, gone).await.is_err() {
+        let left = workers.len();
+        return Err(unavailable(format!("{left} workers are still known")));
+    }
     let took = began.elapsed();
     app.stats.record(PHASE, "sweep", took);
     Ok(Json(
