@@ -40,11 +40,12 @@ export function sendEvent(config) {
  * @param {import('./settings.js').Config} config
  * @param {{ id: string, userId: string, statistic?: { statCode: string, latestValue: number } }} event a login without a statistic
  * @param {Record<string, string>} tags
+ * @param {number} [timeout] how long that may take, ms
  * @returns {boolean} whether it was acknowledged
  */
-export function send(config, { id, userId, statistic }, tags) {
+export function send(config, { id, userId, statistic }, tags, timeout = config.requestTimeoutMs) {
   const { namespace } = config;
-  const params = { tags, timeout: config.requestTimeoutMs, discardResponseMessage: true };
+  const params = { tags, timeout, discardResponseMessage: true };
   let status;
   let why;
   try {

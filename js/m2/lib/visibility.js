@@ -31,12 +31,15 @@ export function measureVisibility(config) {
   // However the target writes its JSON.
   const said = new RegExp(`"progress":\\s*${value}\\b`);
   const began = Date.now();
-  if (!send(config, { id: `e2e-${value}`, userId: user, statistic: { statCode: 'enemy_kills', latestValue: value } }, TAGS)) {
+  // No request goes on when its answer would be too late; 0 would be no limit at all.
+  const rest = () => Math.max(1, Math.min(config.requestTimeoutMs, began + config.e2eLimitMs - Date.now()));
+  const event = { id: `e2e-${value}`, userId: user, statistic: { statCode: 'enemy_kills', latestValue: value } };
+  if (!send(config, event, TAGS, rest())) {
     missing.add(1, TAGS);
     return;
   }
   while (Date.now() - began < config.e2eLimitMs) {
-    const params = { ...asUser(config, user), responseType: /** @type {const} */ ('text'), tags: { ...TAGS, name: 'list' } };
+    const params = { ...asUser(config, user), timeout: rest(), responseType: /** @type {const} */ ('text'), tags: { ...TAGS, name: 'list' } };
     const { body } = http.get(`${config.baseUrl}/v1/challenges`, params);
     if (said.test(body ?? '')) {
       visibility.add(Date.now() - began, TAGS);
