@@ -64,7 +64,10 @@ impl Audit {
     pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
         let temporary = folder.is_none();
         let folder = folder.map_or_else(
-            || std::env::temp_dir().join(format!("phases-audit-{}", std::process::id())),
+            || {
+                let own = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
+                std::env::temp_dir().join(format!("phases-audit-{own}"))
+            },
             Path::to_owned,
         );
         let log = std::fs::create_dir_all(&folder).map_err(anyhow::Error::from);
