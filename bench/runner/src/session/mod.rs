@@ -24,7 +24,8 @@ use crate::evidence::{Invocation, resolved};
 use crate::plan::file::{Beside, PlanFile};
 use crate::plan::{Plan, Selection};
 use crate::report;
-use crate::run::chaos::undo::leftovers;
+use crate::run::chaos::undo::{Who, leftovers};
+use crate::run::series;
 use crate::suite::Suite;
 use crate::suite::given::Given;
 use crate::suite::vars::RunValues;
@@ -35,7 +36,7 @@ use crate::verdict;
 use crate::verdict::gates::Verdict;
 use ready::Ready;
 use record::{Record, State};
-use state::{Planned, standing};
+use state::{Planned, look_again, standing};
 use work::Session;
 
 /// How somebody wants the work on a plan done.
@@ -59,10 +60,11 @@ pub(crate) fn run(
     manner: Manner,
     stream: &Stream,
 ) -> anyhow::Result<i32> {
+    series::one_file_each(plan.runs.iter())?;
     let before = MachineLock::last();
     let mut lock = lock::take(&suite.file.suite.id)?;
     tell_of_killed(before, stream);
-    take_back(stream)?;
+    take_back(&suite.file.suite.id, stream)?;
     let ready = Ready::new(suite, &plan, stream)?;
     let first = plan.runs.first().context("a plan holds a run")?;
     let root = suite.resolve(
@@ -128,9 +130,9 @@ fn tell_of_killed(before: Option<LastHolder>, stream: &Stream) {
     }
 }
 
-/// Takes back the faults that runs before this one have left: nothing is measured beside them.
-fn take_back(stream: &Stream) -> anyhow::Result<()> {
-    for done in leftovers(false)? {
+/// Takes back the faults that runs before this one have left: nothing is measured beside those of its own suite.
+fn take_back(suite: &str, stream: &Stream) -> anyhow::Result<()> {
+    for done in leftovers(Who::Run { suite })? {
         let text = format!("undo     {done}");
         stream.tell(Event::Finding { text });
     }
@@ -172,11 +174,12 @@ pub(crate) fn resume(
     selection.given = selection.given.with_secrets(given, &file.secrets)?;
     let mut plan = Plan::new(&suite, &selection)?;
     let mut lock = lock::take(&suite.file.suite.id)?;
-    take_back(stream)?;
+    take_back(&suite.file.suite.id, stream)?;
     let invocation = Invocation::open(folder);
     unchanged(folder, &invocation, &file)?;
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
-    let stands = standing(&suite, &invocation, &planned);
+    let mut stands = standing(&suite, &invocation, &planned);
+    look_again(&suite, &planned, &mut stands);
     if stands.iter().all(|run| run.complete) {
         stream.tell(Event::NothingLeft {
             runs: stands.iter().filter(|run| !run.spared).count(),

@@ -1,7 +1,7 @@
 //! What is left of a plan. The unit is the block: the runs of a cycle are compared with each other, so they are made right
 //! after each other or not at all. A block that lacks a sound run is made again as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ladders::Ladders;
 use crate::evidence::{Folder, Invocation, attempt};
@@ -107,6 +107,27 @@ fn spare(suite: &Suite, runs: &[Planned], stands: &mut [Standing]) {
             _ => true,
         };
         stands.complete = stands.spared;
+    }
+}
+
+/// Has the preflights made once more of what is left: what they saw was before the interruption.
+pub(super) fn look_again(suite: &Suite, runs: &[Planned], stands: &mut [Standing]) {
+    let left: BTreeSet<&str> = runs
+        .iter()
+        .zip(&*stands)
+        .filter(|(_, stands)| !stands.complete)
+        .map(|(run, _)| run.scenario.as_str())
+        .collect();
+    let scenarios = suite.file.scenario.iter();
+    let waiting = scenarios.filter(|scenario| left.contains(scenario.id.get_ref().as_str()));
+    let before: BTreeSet<&str> = waiting
+        .flat_map(|scenario| &scenario.after)
+        .map(|id| id.get_ref().as_str())
+        .collect();
+    for (run, stands) in runs.iter().zip(stands) {
+        if run.preflight && before.contains(run.scenario.as_str()) {
+            stands.complete = false;
+        }
     }
 }
 
@@ -216,6 +237,7 @@ fn run_id(folder: &Folder) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suite::tests::suite;
 
     #[test]
     fn what_is_sound_is_not_run_again_but_a_preflight_has_to_pass() {
@@ -238,6 +260,47 @@ mod tests {
             assert!(!settled(Some(verdict), false));
         }
         assert!(!settled(None, false), "killed in the middle");
+    }
+
+    #[test]
+    fn preflights_of_what_is_left_are_looked_at_again() {
+        let table = |id: &str, more: &str| {
+            format!("[[scenario]]\nid = \"{id}\"\nscript = \"s.js\"\nlimit = \"30s\"\n{more}\n")
+        };
+        let text = [
+            "[[target]]\nid = \"t\"\nkind = \"builtin\"\nstart = [\"t\"]\nready = { url = \"{address}/health\", every = \"1s\", limit = \"5s\" }\n".to_owned(),
+            table("health", "preflight = true"),
+            table("other", "preflight = true"),
+            table("smoke", "after = [\"health\"]"),
+        ];
+        let suite = suite(&text.concat()).expect("suite");
+        let planned = |(block, scenario): (u32, &str)| Planned {
+            folder: String::new(),
+            preflight: scenario != "smoke",
+            block,
+            scenario: scenario.to_owned(),
+            rung: None,
+        };
+        let runs = [(1, "health"), (2, "other"), (3, "smoke")].map(planned);
+        for (load, health) in [(true, true), (false, false)] {
+            let standing = |complete: bool| Standing {
+                state: State {
+                    attempts: 1,
+                    verdict: None,
+                    code: exit::OK,
+                    run_ids: Vec::new(),
+                    outcome: None,
+                    block_attempt: 1,
+                },
+                complete,
+                spared: false,
+                next: 2,
+            };
+            let mut stands = [true, true, load].map(standing);
+            look_again(&suite, &runs, &mut stands);
+            let complete = stands.map(|run| run.complete);
+            assert_eq!(complete, [health, true, load]);
+        }
     }
 
     #[test]
