@@ -34,7 +34,7 @@ mod recorded;
 pub(crate) mod redis;
 mod revive;
 pub(crate) mod scratch;
-mod series;
+pub(crate) mod series;
 mod server;
 pub(crate) mod settle;
 pub(crate) mod sql;
