@@ -146,6 +146,7 @@ pub(super) fn planned<'a>(
         ("variant", variant.as_deref().unwrap_or_default()),
         ("branch", &branch),
         ("label", &selection.label),
+        ("quick", if selection.quick { "true" } else { "" }),
     ] {
         vars.know(name, value);
     }

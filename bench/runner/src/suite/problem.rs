@@ -9,7 +9,7 @@ use crate::values::template::{Part, parts};
 use crate::values::text::suggestion;
 
 /// Run values that are known of every run, beside those that the suite computes.
-pub(super) const RUN_VALUES: &[&str] = &["scenario", "variant", "branch", "label"];
+pub(super) const RUN_VALUES: &[&str] = &["scenario", "variant", "branch", "label", "quick"];
 /// A fault in a suite file and its place.
 #[derive(Debug)]
 pub(super) struct Problem {
