@@ -529,6 +529,27 @@ fn a_target_that_is_slow_to_break_holds_nothing_else_up() {
 }
 
 #[test]
+fn a_fault_waits_while_another_one_changes_the_same_switches() {
+    let fault_of = |id: &str, at: &str| {
+        format!(
+            "[[chaos]]\nid = \"{id}\"\nkind = \"faults\"\nurl = \"{{address}}/faults\"\n\
+             inject = '{{\"{id}\": true}}'\nundo = '{{\"{id}\": false}}'\nat = \"{at}\"\nhold = \"5s\"\n"
+        )
+    };
+    let faults = [fault_of("one", "100ms"), fault_of("two", "200ms")].concat();
+    let own = own(&format!("{EXTERNAL}\n{}{faults}", lasting("12")), "");
+    let (address, _) = slow_switches(std::time::Duration::from_secs(1));
+    let (_, printed) = finish(own.call("run", &[]).env("BASE_URL", &address));
+    let (one, two) = (fault(&own, "one"), fault(&own, "two"));
+    let at = |fault: &Json, name: &str| fault[name].as_i64().expect("an instant");
+    assert!(
+        at(&two, "injectMs") >= at(&one, "injectedMs"),
+        "{one:#} {two:#} {printed}"
+    );
+    assert_eq!((&one["end"], &two["end"]), (&"held".into(), &"held".into()));
+}
+
+#[test]
 fn a_target_that_does_not_say_whether_it_broke_is_mended_twice() {
     let own = beside_a_slow_one("15");
     let (address, told) = slow_switches(std::time::Duration::from_secs(600));
