@@ -77,6 +77,12 @@ func TestOnlyTheCommandGoIsWatched(t *testing.T) {
 	assert.False(t, isGo(0), "no process")
 }
 
+func TestAServerOfAnotherTestIsNotTaken(t *testing.T) {
+	other := Start(t)
+	assert.Nil(t, startAt(t, other.Port, nil))
+	assert.NoError(t, other.Ping(t.Context()).Err())
+}
+
 func TestAServerThatIsRestartedIsEmptyAndEndsWithTheTest(t *testing.T) {
 	var port string
 	t.Run("restarted", func(t *testing.T) {
