@@ -280,9 +280,13 @@ const failureOf = (call, password = config.loginPassword) => pure.failureOf(call
  */
 function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Infinity) {
   let why = '';
-  for (let count = 1, leftMs = endsAt - Date.now(); count <= attempts && leftMs > 0; count++) {
+  let count = 1;
+  let leftMs = endsAt - Date.now();
+  let shortened = false;
+  for (; count <= attempts && leftMs > 0; count++) {
     let session;
-    const settings = leftMs < config.loginTimeoutMs ? { ...config, loginTimeoutMs: leftMs } : config;
+    shortened = leftMs < config.loginTimeoutMs;
+    const settings = shortened ? { ...config, loginTimeoutMs: leftMs } : config;
     why = failureOf(() => (session = system.logIn(settings, { email, password })), password);
     if (why === '') {
       return { session, why };
@@ -295,7 +299,9 @@ function logIn(email, password, attempts = config.maxLoginAttempts, endsAt = Inf
     }
   }
   addLoginFinalFailures(1);
-  return Date.now() < endsAt ? { why } : { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff: true };
+  // Who had all attempts, each with its whole time, was not cut off, however late the last one failed.
+  const cutOff = leftMs <= 0 && (count <= attempts || shortened);
+  return cutOff ? { why: `${config.cutOff.byScenario}${why && `; before: ${why}`}`, cutOff } : { why };
 }
 
 /**

@@ -142,7 +142,8 @@ export function queuesOf({ sleep, Counter, Trend, QueueCounter, errorText }) {
      * @param {number} endsAt epoch ms at which they give up
      */
     const watchDrain = (users, endsAt) => {
-      const queues = open();
+      /** Made within a look, as it may fail like one. @type {import('k6/x/barrier').QueueCounter | undefined} */
+      let opened;
       /** Who waits where, since when nobody of them has been let in, and whether that was told. */
       const seen = new Map([...config.eventIds, ''].map((place) => [place, { waiting: 0, since: 0, told: false }]));
       const over = new Set();
@@ -151,6 +152,7 @@ export function queuesOf({ sleep, Counter, Trend, QueueCounter, errorText }) {
       let failed = 0;
 
       const look = () => {
+        const queues = (opened ??= open());
         const counts = queues.counts();
         const now = Date.now();
         const total = config.eventIds.reduce((sum, eventId) => sum + counts[waitingKey(eventId)], 0);

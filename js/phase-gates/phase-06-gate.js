@@ -4,6 +4,7 @@
 import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
+import { setTimeout } from 'k6/timers';
 import { WebSocket } from 'k6/websockets';
 import ws from 'k6/ws';
 

@@ -16,9 +16,10 @@ var mends = []struct{ part, mend string }{
 	{"older than Redis 6", "a server of Redis 6.2 or later"},
 	{"out of memory", "CONFIG SET maxmemory with more, or free some"},
 	{"cannot save", "see the server's log: as long as it cannot save it refuses to write"},
-	{"replica", "name the primary: a replica takes no writes"},
+	{"too few replicas", "see why the primary's replicas do not follow it, or CONFIG SET min-replicas-to-write with fewer"},
 	{"lookup ", "correct the host's name, or see to it that this machine can look it up"},
 	{"cannot be reached", "start the server, or correct host and port; a firewall or the server's `bind` may also be in the way"},
+	{"is a replica", "name the primary: a replica takes no writes"},
 	{"does not answer", "see whether the server is overloaded or stopped; --timeout gives it longer"},
 }
 

@@ -109,12 +109,17 @@ func TestADoctorHasAMendOfItsOwnForEachFaultOfAStore(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	require.NoError(t, server.Do(t.Context(), "CONFIG", "SET", "requirepass", "geheim").Err())
+	lonely := redistest.Start(t, "--min-replicas-to-write", "1")
+	replica := redistest.Start(t, "--replicaof", "127.0.0.1", "1")
 	for _, c := range []struct{ url, mend string }{
 		{server.URL(), "redis://USER:PASSWORD@HOST:PORT"},
 		{strings.Replace(server.URL(), "redis://", "redis://:wrong@", 1), "redis://USER:PASSWORD@HOST:PORT"},
 		{strings.Replace(server.URL(), "redis://", "rediss://", 1), "redis:// in place of rediss://"},
 		{"redis://127.0.0.1:1", "correct host and port"},
 		{"redis://no.such.host.invalid:6379", "correct the host's name"},
+		{"redis://redis-replica-0.invalid:6379", "correct the host's name"},
+		{lonely.URL(), "min-replicas-to-write with fewer"},
+		{replica.URL(), "name the primary"},
 	} {
 		found, err := examined(t, map[string]string{redisEnv: c.url}, "--timeout", "2s")
 		require.EqualError(t, err, "not fit: store", c.url)

@@ -44,11 +44,14 @@ func (b *wireBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// mostEncodings is how many encodings a body may have one within the other: each takes memory of its own, and no server needs more.
+const mostEncodings = 3
+
 // unsupportedEncodingError names a Content-Encoding that cannot be read.
 type unsupportedEncodingError struct{ encoding string }
 
 func (e *unsupportedEncodingError) Error() string {
-	return fmt.Sprintf("got Content-Encoding %q; allowed are gzip, deflate and identity", e.encoding)
+	return fmt.Sprintf("got Content-Encoding %q; allowed are gzip, deflate and identity, at most %d at once", e.encoding, mostEncodings)
 }
 
 // decoded undoes the Content-Encoding of a response. The readers are made at the first read: their headers come over
@@ -61,6 +64,9 @@ func decoded(wire io.Reader, header http.Header) io.Reader {
 				encodings = append(encodings, encoding)
 			}
 		}
+	}
+	if len(encodings) > mostEncodings {
+		return &decodingReader{err: &unsupportedEncodingError{encoding: strings.Join(encodings, ", ")}}
 	}
 	body := wire
 	for i := len(encodings) - 1; i >= 0; i-- {

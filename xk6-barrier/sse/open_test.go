@@ -390,7 +390,8 @@ func TestContentEncodings(t *testing.T) {
 	for name, test := range map[string]struct{ encoding, body, want string }{
 		"identity":    {"identity", "data: a\n\n", "a"},
 		"two":         {"deflate, gzip", twice.String(), "a"},
-		"unknown":     {"br", "data: a\n\n", `SSEDecodingError: sse.open() failed; reason: error decompressing response body: got Content-Encoding "br"; allowed are gzip, deflate and identity`},
+		"unknown":     {"br", "data: a\n\n", `SSEDecodingError: sse.open() failed; reason: error decompressing response body: got Content-Encoding "br"; allowed are gzip, deflate and identity, at most 3 at once`},
+		"too many":    {"gzip, gzip, gzip, gzip", "", `SSEDecodingError: sse.open() failed; reason: error decompressing response body: got Content-Encoding "gzip, gzip, gzip, gzip"; allowed`},
 		"no gzip":     {"gzip", "data: this is not compressed\n\n", "SSEDecodingError: sse.open() failed; reason: error decompressing response body: gzip: invalid header"},
 		"broken gzip": {"gzip", twice.String()[:10] + "\x07" + strings.Repeat("x", 50), "SSEDecodingError: "},
 		"empty":       {"gzip", "", ""},

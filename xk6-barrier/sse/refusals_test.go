@@ -24,6 +24,20 @@ func zipped(t *testing.T, text string) string {
 	return packed.String()
 }
 
+// late is a compressed text behind more empty blocks than are read.
+func late(t *testing.T) string {
+	t.Helper()
+	var packed bytes.Buffer
+	writer := gzip.NewWriter(&packed)
+	for packed.Len() <= drainBytes {
+		assert.NoError(t, writer.Flush())
+	}
+	_, err := io.WriteString(writer, "too late")
+	assert.NoError(t, err)
+	assert.NoError(t, writer.Close())
+	return packed.String()
+}
+
 func TestWhatARefusalSaysIsToldInShort(t *testing.T) {
 	t.Parallel()
 	const asText, asStream = "Content-Type: text/plain", "Content-Type: text/event-stream"
@@ -44,6 +58,7 @@ func TestWhatARefusalSaysIsToldInShort(t *testing.T) {
 		"no text":              {500, []string{asText}, func(w *wire) { w.send("a\xff\xfeb") }, "a\uFFFDb"},
 		"compressed":           {503, []string{asText, "Content-Encoding: gzip"}, func(w *wire) { w.send(zipped(t, "come back later")) }, "come back later"},
 		"a compressed bomb":    {503, []string{asText, "Content-Encoding: gzip"}, func(w *wire) { w.send(zipped(t, strings.Repeat("x", 1<<20))) }, strings.Repeat("x", most)},
+		"behind much nothing":  {503, []string{asText, "Content-Encoding: gzip"}, func(w *wire) { w.send(late(t)) }, ""},
 		"not what it is named": {503, []string{asText, "Content-Encoding: br"}, func(w *wire) { w.send("?") }, ""},
 		"never whole":          {503, []string{asText}, func(w *wire) { w.send("the first word"); w.hang() }, "the first word"},
 		"cut off":              {503, []string{asText, "Content-Length: 100"}, func(w *wire) { w.send("half of it") }, "half of it"},

@@ -229,7 +229,7 @@ func (s *stream) drain() {
 	timer := time.AfterFunc(drainTime, s.closeBody)
 	defer timer.Stop()
 	// How it ends is of no interest, here and below: what has come so far may tell why, and finish closes it.
-	head, _ := io.ReadAll(io.LimitReader(decoded(s.wire, s.res.Header), shownBytes))
+	head, _ := io.ReadAll(io.LimitReader(decoded(io.LimitReader(s.wire, drainBytes), s.res.Header), shownBytes))
 	s.said = readable(head)
 	_, _ = io.CopyN(io.Discard, s.wire, drainBytes-s.wire.bytes)
 }

@@ -1,7 +1,8 @@
 /** What a run says of itself is so: who came, who was cut off, and why the events did or did not open. */
 
 import assert from 'node:assert/strict';
-import { resolve } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -122,7 +123,21 @@ test('users whom the time limit cuts off have failed, and have waited', async (t
   assert.ok(run.value('sse_connection_time', 'min') > 50_000);
 });
 
+/** A run whose only user is refused after the time limit, in the last attempt, which had its whole time. */
+async function refusedLate(t) {
+  const world = await startRedis(t);
+  const system = `
+    import { sleep } from 'k6';
+    export function logIn(config, { email }) { if (!email.startsWith('admin@')) { sleep(61); throw new Error('refused late'); } }
+    export function setEventStatus() {}
+    export function wait() {}
+    export function leave() {}`;
+  await writeFile(join(world.folder, 'late.js'), system);
+  return world.k6({ VUS: 1, BASE_URL: 'http://127.0.0.1:1', SYSTEM: 'late.js', PWD: world.folder, LOGIN_TIMEOUT_MS: 1000, MAX_LOGIN_RETRIES: 1 });
+}
+
 test('users who are still logging in when the time limit comes have failed by it', async (t) => {
+  const late = refusedLate(t);
   const world = await startRedis(t);
   const admin = { headers: { Authorization: 'token', 'Set-Cookie': 'refreshToken=r; Path=/' } };
   const { baseUrl } = await startRoom(t, () => ({
@@ -139,6 +154,8 @@ test('users who are still logging in when the time limit comes have failed by it
     'joined=0, loginFail=2',
   );
   assert.deepEqual(['login_final_failures', 'cut_off_users'].map((name) => run.value(name)), [2, 2]);
+  const refused = (await late).expect(ABORTED, /user 1 could not log in: refused late/);
+  assert.deepEqual(['login_final_failures', 'cut_off_users'].map((name) => refused.value(name)), [1, 0], 'not cut off');
 });
 
 test('telling failures counts no arrivals', async (t) => {

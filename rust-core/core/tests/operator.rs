@@ -187,6 +187,26 @@ fn an_operator_sees_who_is_there_and_who_is_not() {
 }
 
 #[test]
+fn the_last_user_goes_where_one_does() {
+    let server = RedisServer::start();
+    let desk = Desk::new(&server.url());
+    let options = json!({ "parties": 2, "cyclic": true, "spread": { "pace": { "rate": 1 } } });
+    let mut process = Process::open(&server, "run", &options);
+    process.arrive(0, "1");
+    process.arrive(0, "2");
+    let release = desk.look("run")["newestRelease"].clone();
+    let (at, last) = (release["at"].as_f64(), release["lastAt"].as_f64());
+    assert_eq!(last, at.map(|at| at + 1000.0), "{release}");
+
+    let failed = || ItemKind::Failed(Reason::new("reason", "login").expect("valid"));
+    process.report(1, "1", failed());
+    process.report(1, "2", failed());
+    let release = desk.look("run")["newestRelease"].clone();
+    assert_eq!(release["phase"], 1, "{release}");
+    assert_eq!(release["lastAt"], Value::Null, "nobody goes: {release}");
+}
+
+#[test]
 fn looking_changes_nothing() {
     let server = RedisServer::start();
     let mut process = Process::open(&server, "run", &json!({}));

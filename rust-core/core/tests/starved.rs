@@ -87,6 +87,12 @@ fn says_why(error: &Error) {
     assert!(text.contains("the core cannot start"), "{text}");
 }
 
+/// How many descriptors are open.
+fn descriptors() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("Linux");
+    open.count()
+}
+
 #[test]
 fn a_core_that_cannot_start_leaves_nobody_waiting() {
     let Ok(short_of) = std::env::var(SHORT_OF) else {
@@ -103,6 +109,8 @@ fn a_core_that_cannot_start_leaves_nobody_waiting() {
         Ok(barrier)
     };
     starve(&short_of);
+    let counts = short_of != "descriptors"; // which it would take one for
+    let before = counts.then(descriptors);
 
     // What has to be on time needs the core's thread, and is refused at once.
     for timed in [
@@ -131,4 +139,7 @@ fn a_core_that_cannot_start_leaves_nobody_waiting() {
     let two = arrive(&barrier, 2);
     assert!(matches!(two, Submitted::Done(Ok(_))), "{two:?}");
     assert!(barrier.release_info(Phase(0)).is_some(), "all were there");
+
+    // Many calls may find out that there is no thread.
+    assert_eq!(before, counts.then(descriptors), "open descriptors");
 }

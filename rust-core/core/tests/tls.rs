@@ -10,6 +10,7 @@ mod redis_cluster;
 mod support;
 
 use std::io::Write as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -262,15 +263,16 @@ fn a_run_meets_on_a_cluster_over_tls() {
     }
 }
 
-/// Set for the process whose system has its authorities where reading takes as long as the test wants.
+/// Where a system has its authorities, as whoever runs the tests may have said too.
 const AUTHORITIES: &str = "SSL_CERT_FILE";
+/// The pipe from which the process reads them that runs the test again: reading takes as long as the test wants.
+const PIPE: &str = "K6_BARRIER_TEST_AUTHORITIES";
 
 /// The engine has one thread, which serves others meanwhile. A pipe without a writer would not be read a second time.
 #[test]
 fn the_systems_authorities_are_read_once_beside_everything_else() {
     let this = "the_systems_authorities_are_read_once_beside_everything_else";
-    let marked = std::env::args().any(|argument| argument == "--nocapture");
-    let Some(authorities) = std::env::var_os(AUTHORITIES).filter(|_| marked) else {
+    let Some(authorities) = std::env::var_os(PIPE) else {
         let folder = tempfile::tempdir().expect("temporary folder");
         let pipe = folder.path().join("authorities");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
@@ -278,13 +280,21 @@ fn the_systems_authorities_are_read_once_beside_everything_else() {
             .arg("120")
             .arg(std::env::current_exe().expect("its own path"))
             .args(["--exact", this, "--nocapture"])
-            .env(AUTHORITIES, pipe)
+            .env(AUTHORITIES, &pipe)
+            .env(PIPE, &pipe)
             .env_remove("SSL_CERT_DIR")
             .status()
             .expect("the same program");
         assert!(ended.success(), "{ended}");
         return;
     };
+    let kind = std::fs::metadata(&authorities)
+        .expect("it is there")
+        .file_type();
+    assert!(
+        kind.is_fifo(),
+        "{authorities:?} is written to: it must be a pipe, not {kind:?}"
+    );
     let server = SecureServer::start(&["--tls-auth-clients", "no"]);
     let process = Process::start();
     let options = |run: &str, url: &str| {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,6 +60,27 @@ func TestServersEndWithATestThatIsKilled(t *testing.T) {
 	for _, port := range ports {
 		ends(t, port)
 	}
+}
+
+func TestOnlyTheCommandGoIsWatched(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	require.NoError(t, err)
+	for name, want := range map[string]bool{"go": true, "gopher": false, "bash": false} {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.Symlink(sleep, path))
+		cmd := &exec.Cmd{Path: path, Args: []string{"sleep", "600"}}
+		require.NoError(t, start(cmd))
+		assert.Equal(t, want, isGo(cmd.Process.Pid), name)
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+	}
+	assert.False(t, isGo(0), "no process")
+}
+
+func TestAServerOfAnotherTestIsNotTaken(t *testing.T) {
+	other := Start(t)
+	assert.Nil(t, startAt(t, other.Port, nil))
+	assert.NoError(t, other.Ping(t.Context()).Err())
 }
 
 func TestAServerThatIsRestartedIsEmptyAndEndsWithTheTest(t *testing.T) {

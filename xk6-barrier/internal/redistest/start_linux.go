@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -14,26 +15,38 @@ import (
 // this thread lives as long as the process.
 var orders = sync.OnceValue(func() chan<- func() {
 	c := make(chan func())
-	go nurse(c, os.Getppid())
+	go nurse(c)
 	return c
 })
 
-// nurse starts children. Where `go test` is killed it ends the test, which goes on for no one.
-func nurse(orders <-chan func(), parent int) {
+// nurse starts children. Where `go test` is killed it ends the test, which goes on for no one. Whoever else starts a test may end
+// before it: a shell leaves it to go on in the background.
+func nurse(orders <-chan func()) {
 	runtime.LockOSThread()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
+	var ticks <-chan time.Time
+	parent := os.Getppid()
+	if isGo(parent) {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		ticks = ticker.C
+	}
 	for {
 		select {
 		case order := <-orders:
 			order()
-		case <-ticker.C:
+		case <-ticks:
 			if os.Getppid() != parent {
 				_, _ = fmt.Fprintln(os.Stderr, "whoever started this test has ended, and so does the test")
 				os.Exit(1)
 			}
 		}
 	}
+}
+
+// isGo tells whether a process is the command `go`.
+func isGo(pid int) bool {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return err == nil && strings.TrimSpace(string(name)) == "go"
 }
 
 // start starts a child that ends with this process, however that ends.

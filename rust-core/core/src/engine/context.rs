@@ -65,6 +65,13 @@ impl Context {
     /// Starts the runtime where it is not running yet.
     pub(crate) fn runtime(self: &Arc<Self>) -> Result<&Handle, Error> {
         self.runtime.get_or_try_init(|| {
+            let refused = |e: String| Error::store(format!("the core cannot start: {e}"));
+            // Where there is no thread, a runtime panics when half of it is built, and leaves its descriptors open: each call would leak
+            // some. So a thread that does nothing is asked for first.
+            let probe = std::thread::Builder::new()
+                .name(THREADS.into())
+                .spawn(|| {});
+            let _ended = probe.map_err(|e| refused(e.to_string()))?.join();
             let build = || {
                 tokio::runtime::Builder::new_multi_thread()
                     .worker_threads(1)
@@ -73,10 +80,9 @@ impl Context {
                     .enable_all()
                     .build()
             };
-            // Without a descriptor it says so; without a thread it panics.
+            // Without a descriptor it says so; it panics where the thread is gone by now.
             let runtime = guarded(build).and_then(|built| built.map_err(|e| e.to_string()));
-            let runtime =
-                runtime.map_err(|e| Error::store(format!("the core cannot start: {e}")))?;
+            let runtime = runtime.map_err(refused)?;
             let weak = Arc::downgrade(self);
             let bug = move |message: &str| match weak.upgrade() {
                 Some(context) => context.bug(message),

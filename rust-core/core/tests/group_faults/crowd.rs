@@ -64,6 +64,8 @@ struct State {
     untold: Untold,
     failed: Vec<String>,
     dead: Option<usize>,
+    /// Processes that the store has answered.
+    come: HashSet<usize>,
 }
 
 impl State {
@@ -172,6 +174,7 @@ impl Crowd {
             untold: Untold::default(),
             failed: Vec::new(),
             dead: None,
+            come: HashSet::new(),
         }));
         let mut crowd = Self {
             state: Arc::clone(&state),
@@ -207,6 +210,7 @@ impl Crowd {
             let rested = std::mem::take(&mut state.resting);
             state.free.extend(rested);
         }
+        self.all_have_come();
         self.disturb();
         loop {
             let mut state = self.state.lock();
@@ -255,6 +259,24 @@ impl Crowd {
                 self.call(process, None, "claim", who, CLAIM);
             }
         }
+    }
+
+    /// Whether the store has answered every process that lives.
+    pub(crate) fn all_have_come(&self) -> bool {
+        let is_connected = |group: &Group| group.status().contains(r#""connected":true"#);
+        let (mut come, dead) = {
+            let state = self.state.lock();
+            (state.come.clone(), state.dead)
+        };
+        let mut rest = (0..self.groups.len()).filter(|at| Some(*at) != dead && !come.contains(at));
+        let new: Vec<_> = rest
+            .clone()
+            .filter(|at| is_connected(&self.groups[*at]))
+            .collect();
+        let all = rest.all(|at| new.contains(&at));
+        come.extend(new);
+        self.state.lock().come = come;
+        all
     }
 
     fn join(&self, process: usize, user: Option<usize>) {

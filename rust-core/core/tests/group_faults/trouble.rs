@@ -73,7 +73,7 @@ impl Fault {
     }
 
     /// The server forgets something.
-    const fn is_amnesia(self) -> bool {
+    pub(crate) const fn is_amnesia(self) -> bool {
         matches!(self.kind(), 1 | 2 | 11)
     }
 

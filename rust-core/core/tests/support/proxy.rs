@@ -104,8 +104,10 @@ impl Proxy {
         self.cuts.reply.store(after, Ordering::Relaxed);
     }
 
-    /// It leads nowhere from now on.
+    /// It leads nowhere from now on. The task ends a while after it was told to: until then nothing passes either, not even a farewell.
     pub(crate) fn end(&self) {
+        self.black_hole(true);
+        self.cut();
         self.task.abort();
     }
 

@@ -32,7 +32,8 @@ impl Barrier {
             self.fire(state, &release, now, self.at(&release, due), news);
             return;
         }
-        state.due += 1;
+        let phase = release.phase;
+        state.coming.insert(phase, (release.clone(), latest));
         let (me, given_up) = (self.me.clone(), self.me.clone());
         let fired = async move {
             // Two clocks drift apart: how far off a distant instant is, is asked again on the way.
@@ -74,8 +75,13 @@ impl Barrier {
                 me.give_up(error);
             }
         });
-        if let Err(error) = started {
-            self.end(state, &error);
+        match started {
+            Ok(()) => state.due += 1, // nothing has fired yet: that takes the lock
+            // Hardly so: whoever opens a barrier with such releases is refused where the core cannot start. It never fires.
+            Err(error) => {
+                state.coming.remove(&phase);
+                self.end(state, &error);
+            }
         }
     }
 
@@ -105,15 +111,13 @@ impl Barrier {
         }
     }
 
-    /// The newest release, where it is decided and has not fired.
+    /// The first release that is decided and has not fired, with the instant at which it will.
     pub(super) fn coming(&self, state: &State) -> Option<ReleaseInfo> {
-        if state.due == 0 {
-            return None;
-        }
-        let newest = state.session.releases().values().next_back();
-        let release = newest.filter(|newest| !state.fired.contains_key(&newest.phase))?;
+        let mut coming = state.coming.iter();
+        let (_, (release, latest)) = coming.find(|(phase, _)| !state.fired.contains_key(phase))?;
         let now = Instant::now();
-        Some(self.info_of(release, now, self.at(release, self.due(release, now))))
+        let due = self.due(release, now).min(*latest);
+        Some(self.info_of(release, now, self.at(release, due)))
     }
 
     pub(super) fn info_of(&self, release: &Release, received: Instant, at: i64) -> ReleaseInfo {
@@ -133,6 +137,7 @@ impl Barrier {
         let newest = state.fired.keys().next_back().copied();
         let info = self.info_of(release, received, at);
         state.announced.remove(&phase);
+        state.coming.remove(&phase);
         state.fired.insert(phase, info);
         let oldest = phase.0.saturating_sub(RELEASES_KEPT - 1);
         state.fired.retain(|p, _| p.0 >= oldest);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::engine::news::Emission;
 use crate::ids::Phase;
 use crate::ledger::Answered;
+use crate::protocol::Release;
 use crate::session::Session;
 use crate::spread::Timetable;
 use crate::ticket::Ticket;
@@ -26,6 +27,8 @@ pub(super) struct State {
     pub(super) timetables: BTreeMap<Phase, Timetable>,
     /// Releases whose instant lies ahead.
     pub(super) due: u32,
+    /// They themselves, and when each fires at the latest.
+    pub(super) coming: BTreeMap<Phase, (Release, Instant)>,
     /// Late participants that wait for that instant.
     pub(super) held: Vec<(Ticket, Answered)>,
     /// Calls that wait for the release of a phase.
@@ -62,6 +65,7 @@ impl State {
             announced: BTreeMap::new(),
             timetables: BTreeMap::new(),
             due: 0,
+            coming: BTreeMap::new(),
             held: Vec::new(),
             waiting: Waiting::default(),
             broken_told: false,

@@ -75,6 +75,13 @@ const fn instant(release: &Release) -> i64 {
     release.at.0.saturating_add(release.delay.0)
 }
 
+/// Users go with it: those who arrived, or those of whom the store has lost count. A time-out may release nobody at all.
+fn lets_go(release: &Release) -> bool {
+    let counts = &release.counts;
+    let none = counts.failed_total() == 0 && counts.left == 0;
+    counts.arrived > 0 || none && matches!(release.why, Why::All | Why::Quorum)
+}
+
 impl View {
     pub(super) fn of(run: &RunId, name: &BarrierName, look: &Look) -> Self {
         let options = &look.options;
@@ -119,7 +126,7 @@ impl View {
                 failed: release.counts.failed.clone(),
                 left: release.counts.left,
                 at: ms(instant(release)),
-                last_at: options.spread.map(|spread| {
+                last_at: options.spread.filter(|_| lets_go(release)).map(|spread| {
                     let parties = options.parties.of(&release.counts, 0);
                     ms(Timetable::new(spread, release, instant(release), parties).last())
                 }),
