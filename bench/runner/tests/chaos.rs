@@ -2,6 +2,8 @@
 //! whoever is left to do it. Targets are real chat services; commands stand for k6 where no load is needed.
 
 mod common;
+#[path = "chaos/switches.rs"]
+mod switches;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -448,42 +450,6 @@ fn gates_tell_the_time_of_a_fault_from_the_rest() {
     assert_eq!(judged.gate("chaos-kill-made")["holds"], true, "k6 ran on");
 }
 
-/// A target whose switches take their time, and what it was told.
-fn slow_switches(
-    delay: std::time::Duration,
-) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
-    use std::io::{Read as _, Write as _};
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", listener.local_addr().expect("an address"));
-    let told = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
-    let kept = std::sync::Arc::clone(&told);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, kept) = (stream.expect("a connection"), kept.clone());
-            std::thread::spawn(move || {
-                let (mut text, mut buffer) = (String::new(), [0; 4096]);
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    text.push_str(&String::from_utf8_lossy(&buffer[..count]));
-                    if let Some((_, body)) = text.split_once("\r\n\r\n")
-                        && body.ends_with('}')
-                    {
-                        let injects = body.contains("true");
-                        kept.lock().expect("kept").push(body.to_owned());
-                        if injects {
-                            std::thread::sleep(delay);
-                        }
-                        let _ = stream.write_all(
-                            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-                        );
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    (address, told)
-}
-
 /// Two faults: the switches of a slow target, and a command soon after.
 fn beside_a_slow_one(seconds: &str) -> Own {
     own(
@@ -501,7 +467,7 @@ fn beside_a_slow_one(seconds: &str) -> Own {
 #[test]
 fn a_target_that_is_slow_to_break_holds_nothing_else_up() {
     let own = beside_a_slow_one("8");
-    let (address, told) = slow_switches(std::time::Duration::from_secs(3));
+    let (address, told) = switches::slow_switches(std::time::Duration::from_secs(3));
     let (_, printed) = finish(own.call("run", &[]).env("BASE_URL", &address));
     let slow = fault(&own, "slow");
     let at = |fault: &Json, name: &str| {
@@ -538,7 +504,7 @@ fn a_fault_waits_while_another_one_changes_the_same_switches() {
     };
     let faults = [fault_of("one", "100ms"), fault_of("two", "200ms")].concat();
     let own = own(&format!("{EXTERNAL}\n{}{faults}", lasting("12")), "");
-    let (address, _) = slow_switches(std::time::Duration::from_secs(1));
+    let (address, _) = switches::slow_switches(std::time::Duration::from_secs(1));
     let (_, printed) = finish(own.call("run", &[]).env("BASE_URL", &address));
     let (one, two) = (fault(&own, "one"), fault(&own, "two"));
     let at = |fault: &Json, name: &str| fault[name].as_i64().expect("an instant");
@@ -552,7 +518,7 @@ fn a_fault_waits_while_another_one_changes_the_same_switches() {
 #[test]
 fn a_target_that_does_not_say_whether_it_broke_is_mended_twice() {
     let own = beside_a_slow_one("15");
-    let (address, told) = slow_switches(std::time::Duration::from_secs(600));
+    let (address, told) = switches::slow_switches(std::time::Duration::from_secs(600));
     let (code, printed) = finish(own.call("run", &[]).env("BASE_URL", &address));
     assert_eq!(code, 3, "{printed}");
     let slow = fault(&own, "slow");
