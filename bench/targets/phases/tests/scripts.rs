@@ -331,14 +331,16 @@ async fn drills_by_hand_are_survived_and_leave_nothing() {
     assert_eq!(target.tells("/faults").await["partition"], "");
     // Whoever ends it in the middle leaves nothing, either.
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let mut cut =
-            tokio::process::Command::new(root().join("tools/gameday/partition-network.sh"))
-                .args(["node3", "60"])
-                .env("BASE_URL", &target.urls["main"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-                .expect("bash runs");
+        // A shell cannot heed a signal that was ignored when it began, as in tests that run in the background.
+        let mut cut = tokio::process::Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(root().join("tools/gameday/partition-network.sh"))
+            .args(["node3", "60"])
+            .env("BASE_URL", &target.urls["main"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("bash runs");
         while target.tells("/faults").await["partition"] != "node3" {
             tokio::task::yield_now().await;
         }
