@@ -79,7 +79,7 @@ if ! $trial && [[ $newest != "$oldest_glibc" ]]; then
 fi
 
 # Pages, what they link to, and what suites and scripts run. Tests and what only builds stay behind; `sources` has them.
-git ls-files -z -- '*.md' '*.marks.yaml' LICENSE Dockerfile compose.yaml bench/suites bench/monitoring bench/perf/cases bench/perf/peers bench/targets/phases/suite js docs scripts \
+git ls-files -z -- '*.md' '*.marks.yaml' LICENSE Dockerfile compose.yaml .env.test.example bench/suites bench/monitoring bench/perf/cases bench/perf/peers bench/targets/phases/suite js docs scripts \
   ':(glob)xk6-barrier/**/*.d.ts' xk6-barrier/examples rust-core/ffi/include/barrier.h ':(glob)*.sh' \
   ':!*.marks.yaml' ':!js/test' ':!js/types' ':!js/package*.json' |
   xargs -0 cp --dereference --parents --target-directory="$here"

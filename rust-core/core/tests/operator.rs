@@ -378,13 +378,18 @@ fn what_cannot_be_done_says_why() {
 #[test]
 fn servers_say_what_they_are_to_those_who_may_ask() {
     let server = RedisServer::start();
-    let set = ["maxmemory", "104857600", "maxmemory-policy", "allkeys-lru"];
     let mut redis = server.connection();
-    redis::cmd("CONFIG")
-        .arg("SET")
-        .arg(&set)
-        .exec(&mut redis)
-        .expect("set");
+    // One at a time: before Redis 7, CONFIG SET takes one.
+    for setting in [
+        ["maxmemory", "104857600"],
+        ["maxmemory-policy", "allkeys-lru"],
+    ] {
+        redis::cmd("CONFIG")
+            .arg("SET")
+            .arg(&setting)
+            .exec(&mut redis)
+            .expect("set");
+    }
     redis::cmd("ACL")
         .arg("SETUSER")
         .arg(&["narrow", "on", ">word", "~K6_BARRIER_*", "+@all", "-info"])
