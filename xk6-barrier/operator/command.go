@@ -250,13 +250,26 @@ func (s *settings) narrowed() string {
 }
 
 func namesOf(barriers []core.Sight) string {
-	const shown = 10
 	var names []string
-	for _, b := range barriers[:min(len(barriers), shown)] {
-		names = append(names, b.RunID+" "+b.Name)
+	for i := range barriers {
+		names = append(names, barriers[i].RunID+" "+barriers[i].Name)
 	}
-	if len(barriers) > shown {
-		names = append(names, "…")
+	return someOf(names)
+}
+
+func namesOfGroups(groups []core.GroupSight) string {
+	var names []string
+	for i := range groups {
+		names = append(names, groups[i].RunID+" "+groups[i].Name)
+	}
+	return someOf(names)
+}
+
+// someOf is the first of the names, and whether there are more.
+func someOf(names []string) string {
+	const shown = 10
+	if len(names) > shown {
+		names = append(names[:shown:shown], "…")
 	}
 	return strings.Join(names, ", ")
 }

@@ -17,13 +17,18 @@ import (
 // lobby opens groups of two as a process of a test does; the process goes when it is closed.
 func lobby(t *testing.T, url string) (group *core.Group, goes func()) {
 	t.Helper()
+	return groupsNamed(t, url, "lobby")
+}
+
+func groupsNamed(t *testing.T, url, name string) (group *core.Group, goes func()) {
+	t.Helper()
 	engine, err := core.NewEngine()
 	require.NoError(t, err)
 	client, err := core.NewClient(engine, func(core.LogLine) {}, core.SystemResolver)
 	require.NoError(t, err)
 	goes = func() { client.Close(5 * time.Second) }
 	t.Cleanup(goes)
-	group, err = client.OpenGroup([]byte(fmt.Sprintf(`{"name":"lobby","size":2,"store":%q,"runId":"run-1"}`, url)))
+	group, err = client.OpenGroup([]byte(fmt.Sprintf(`{"name":%q,"size":2,"store":%q,"runId":"run-1"}`, name, url)))
 	require.NoError(t, err)
 	return group, goes
 }
@@ -101,4 +106,23 @@ func TestGroupsWhoseProcessesWereKilledAreGone(t *testing.T) {
 	listed := prints(t, server.URL(), "list")
 	assert.Regexp(t, `(?m)^run-1 +lobby +2 +0 +1 \(ann\) +1$`, listed)
 	assert.Regexp(t, `(?m)^run-2 +lobby +2 +0 +0 +0$`, listed)
+	assert.Contains(t, fails(t, server.URL(), "status", "--name", "lobby"),
+		`several groups "lobby" in the store: run-1 lobby, run-2 lobby; name one by --run-id and --name`)
+}
+
+func TestABarrierAndGroupsOfOneNameAreShownTogether(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).URL()
+	open(t, url, "run-1", "")
+	group, _ := groupsNamed(t, url, "default")
+	done := make(chan error, 2)
+	for _, who := range []string{"ann", "ben"} {
+		go func() {
+			_, err := group.Join(t.Context(), core.GroupJoin{Participant: who, Wait: time.Hour})
+			done <- err
+		}()
+	}
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	assert.Regexp(t, `^barrier "default" of run run-1\n(?s:.*)groups "default" of run run-1\n +size +2\n`, prints(t, url, "status"))
 }

@@ -78,7 +78,10 @@ func (s *settings) statusCommand() *cobra.Command {
 				return err
 			}
 			barriers, _, err := s.found(ctx, o, searched)
-			if err == nil && len(barriers) == 0 && len(groups) == 1 {
+			if err == nil && len(barriers) == 0 && len(groups) > 0 {
+				if len(groups) > 1 {
+					return fmt.Errorf("several groups%s: %s; name one by --run-id and --name", s.narrowed(), namesOfGroups(groups))
+				}
 				if s.json {
 					return s.print(groups[0])
 				}
@@ -93,6 +96,11 @@ func (s *settings) statusCommand() *cobra.Command {
 				return s.print(sight)
 			}
 			_, _ = fmt.Fprint(s.host.out, details(sight))
+			for at := range groups { // a barrier and groups may have one name
+				if g := &groups[at]; g.RunID == sight.RunID && g.Name == sight.Name {
+					_, _ = fmt.Fprint(s.host.out, groupDetails(g))
+				}
+			}
 			return nil
 		}),
 	}

@@ -155,8 +155,9 @@ local function listed(p, k) return '@n:' .. p.life .. ':' .. k end
 local function hole(p, k) return '@h:' .. p.life .. ':' .. k end
 
 local function note_place(id, w)
-  redis.call('HSET', state, listed(w, w.k), id, '@w:' .. id, string.format('%d %s %d %.0f %d %s%s', w.n, w.life, w.k, w.join,
-    w.due and 1 or 0, w.process, w.payload and ' =' .. w.payload or ''))
+  local kept = string.format('%d %s %d %.0f %d %s', w.n, w.life, w.k, w.join, w.due and 1 or 0, w.process)
+  -- Not by the format: that ends a short text at its first NUL.
+  redis.call('HSET', state, listed(w, w.k), id, '@w:' .. id, kept .. (w.payload and ' =' .. w.payload or ''))
 end
 
 -- A place in the list becomes free: it is one hole with those beside it. At either end the list gets shorter.

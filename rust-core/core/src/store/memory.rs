@@ -469,6 +469,13 @@ impl Record {
         } // of those who run, when the whole operation is done
     }
 
+    /// Whether the phase before was not let go before the instant of the options. What follows it may not overtake it.
+    fn follows_instant(&self, instant: i64) -> bool {
+        let before = self.open.0.checked_sub(1).map(Phase);
+        let release = before.and_then(|phase| self.releases.get(&phase));
+        release.is_some_and(|release| release.at.0.saturating_add(release.delay.0) >= instant)
+    }
+
     fn release(&mut self, why: Why, now: StoreTime, effects: &mut Effects) {
         // Nobody waits for those who are gone without a goodbye.
         let alive: Vec<_> = self
@@ -490,10 +497,11 @@ impl Record {
                 .max()
                 .unwrap_or_default(),
         };
-        let instant = match why {
-            Why::All | Why::Quorum => self.options.release_at_micros(),
-            Why::Timeout | Why::Operator => None, // they say that it is enough
+        let waits = |instant: &i64| match why {
+            Why::All | Why::Quorum => true,
+            Why::Timeout | Why::Operator => self.follows_instant(*instant), // they say that it is enough
         };
+        let instant = self.options.release_at_micros().filter(waits);
         let ahead = instant.map_or(0, |instant| instant.saturating_sub(now.0));
         let spread = self.options.spread;
         let lead = spread.map_or(Micros(0), |_| lead(self.counts.arrived));

@@ -210,6 +210,60 @@ fn all_are_there_and_the_instant_has_come() {
     }
 }
 
+/// Whoever waits for the instant would go with the others, before it and by their reason.
+#[test]
+fn a_later_phase_does_not_overtake_one_that_waits_for_its_instant() {
+    let server = RedisServer::start();
+    for is_redis in [false, true] {
+        let (option, instant) = soon(Duration::from_secs(2));
+        let more = format!(r#","cyclic":true,"onTimeout":"release"{option}"#);
+        let json = if is_redis {
+            with(&server, "overtakes", 2, &more)
+        } else {
+            memory(2, &more)
+        };
+        let process = Process::start();
+        let barrier = process.open(&json).expect("open");
+        let one = process.submit(&barrier, waiting(1));
+        acknowledged(&barrier, one);
+        process.arrive(&barrier, 2).expect("recorded");
+        let again = process.submit(&barrier, waiting(2));
+        acknowledged(&barrier, again);
+        process.expire(&barrier, 1).expect("decided");
+        process.over(again);
+        process.over(one);
+        for (phase, why) in [(0, Why::All), (1, Why::Timeout)] {
+            let info = barrier.release_info(Phase(phase)).expect("released");
+            assert_eq!((info.phase, info.reason), (Phase(phase), why), "{info:?}");
+            assert!(info.server_released_at >= instant, "{info:?}");
+        }
+        process.check();
+    }
+}
+
+#[test]
+fn who_waits_for_an_instant_that_is_decided_is_not_ended_by_its_own_limit() {
+    let server = RedisServer::start();
+    for is_redis in [false, true] {
+        let (option, _) = soon(Duration::from_secs(2));
+        let json = if is_redis {
+            with(&server, "patient", 1, &option)
+        } else {
+            memory(1, &option)
+        };
+        let process = Process::start();
+        let barrier = process.open(&json).expect("open");
+        let mut call = waiting(1);
+        if let Call::ArriveAndWait { limit, .. } = &mut call {
+            limit.wait = Duration::from_millis(100);
+        }
+        let one = process.submit(&barrier, call);
+        process.over(one);
+        assert!(process.silent(one), "it heard that its time was over");
+        assert_eq!(barrier.status().released.len(), 1);
+    }
+}
+
 #[test]
 fn an_instant_that_has_passed_holds_nobody_up() {
     let server = RedisServer::start();

@@ -203,7 +203,7 @@ impl<'a> World<'a> {
         let expires = self.plan.expires && self.rng.random_bool(0.3);
         let ticket = self.ticket(expires);
         let token = ticket.token();
-        let payload = (n % 2 == 0).then(|| format!("“{n}”/\"\\").into());
+        let payload = (n % 2 == 0).then(|| format!("“{n}”/\"\\\0.").into());
         let call = Call {
             process: p,
             participant: participant.clone(),

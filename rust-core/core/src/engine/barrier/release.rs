@@ -64,7 +64,10 @@ impl Barrier {
                     return; // nothing comes after the news of that
                 }
                 let mut news = Vec::new();
-                me.fire(&mut state, &release, now, at, &mut news);
+                // A later phase, whose timer was earlier, has taken it along otherwise.
+                if state.coming.contains_key(&release.phase) {
+                    me.fire(&mut state, &release, now, at, &mut news);
+                }
                 me.tell_broken(&mut state, &mut news);
                 state.outbox.append(&mut news);
                 me.tell(state);
@@ -134,6 +137,13 @@ impl Barrier {
         news: &mut Vec<Emission>,
     ) {
         let phase = release.phase;
+        // Phases go in their order: whoever waits for an earlier one goes by that one's own release.
+        if let Some((_, (earlier, latest))) = state.coming.range(..phase).next_back() {
+            let (earlier, latest) = (earlier.clone(), *latest);
+            let heard = latest - Duration::from(earlier.delay);
+            let due = self.due(&earlier, Instant::now()).min(latest);
+            self.fire(state, &earlier, heard, self.at(&earlier, due), news);
+        }
         let newest = state.fired.keys().next_back().copied();
         let info = self.info_of(release, received, at);
         state.announced.remove(&phase);

@@ -234,7 +234,8 @@ impl Waits for Barrier {
         }
         let mut overdue = Vec::new();
         let answers = state.session.take_overdue(now, &mut overdue);
-        let (over, waits) = state.waiting.take_overdue(now);
+        let decided = state.coming.keys().next_back().copied();
+        let (over, waits) = state.waiting.take_overdue(now, decided);
         let (closers, next_closer) = Self::overdue_closers(&mut state, now);
         let next = answers.into_iter().chain(waits).chain(next_closer).min();
         state.overdue_at = next.map(|next| next.max(now + BETWEEN_LOOKS));

@@ -153,10 +153,18 @@ impl Waiting {
         self.take(|_| true)
     }
 
-    /// Those that have waited long enough, and when the next one will have.
-    pub(super) fn take_overdue(&mut self, now: Instant) -> (Vec<Ticket>, Option<Instant>) {
+    /// Those that have waited long enough, and when the next one will have. Up to the phase that is decided nobody has: they go
+    /// when its instant comes, however far ahead that is.
+    pub(super) fn take_overdue(
+        &mut self,
+        now: Instant,
+        decided: Option<Phase>,
+    ) -> (Vec<Ticket>, Option<Instant>) {
         let mut next: Option<Instant> = None;
         let overdue = self.take(|wait| {
+            if decided.is_some_and(|decided| wait.phase <= decided) {
+                return false;
+            }
             let late = wait.until <= now;
             if !late {
                 next = next.into_iter().chain([wait.until]).min();

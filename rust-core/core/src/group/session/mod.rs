@@ -290,12 +290,12 @@ impl Session {
             let late = |t: &mut Ticket| !is_patient && t.until().is_some_and(|u| last(u) <= now);
             overdue.extend(there.joiners.extract_if(.., late));
             overdue.extend(there.ending.extract_if(.., late));
-            overdue.extend(there.leavers.extract_if(.., |t| t.is_overdue(now)));
+            overdue.extend(there.leavers.extract_if(.., late));
             let is_open = there.end == End::Open;
             let joiners = there.joiners.iter().filter_map(Ticket::until);
             let joiners = joiners.map(|until| if is_open { until } else { last(until) });
             let ending = there.ending.iter().filter_map(Ticket::until).map(last);
-            let leavers = there.leavers.iter().filter_map(Ticket::until);
+            let leavers = there.leavers.iter().filter_map(Ticket::until).map(last);
             next = joiners.chain(ending).chain(leavers).chain(next).min();
         }
         (overdue, next)

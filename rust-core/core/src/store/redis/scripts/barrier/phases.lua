@@ -51,10 +51,17 @@ local function keep_release(n, json)
   publish(string.format('{"kind":"release","inc":"%s","release":%s}', record.inc, json))
 end
 
+-- Whether the phase before was not let go before the instant of the options. What follows it may not overtake it.
+local function follows_instant()
+  local json = record.open > 0 and redis.call('HGET', state, '@r:' .. (record.open - 1))
+  local before = json and cjson.decode(json)
+  return before and before.at + before.delay >= options.releaseAt * 1000
+end
+
 local function release(why)
   local delay, crowded = common_release()
   local complete = why == 'all' or why == 'quorum' -- who else releases says that it is enough
-  if complete and options.releaseAt then
+  if options.releaseAt and (complete or follows_instant()) then
     delay = math.max(delay, options.releaseAt * 1000 - tonumber(now)) -- rule: not before its instant
   end
   if type(options.spread) == 'table' then -- rule: who goes first is told before
