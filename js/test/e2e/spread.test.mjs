@@ -40,6 +40,14 @@ async function run(world, text, store, processes, onLine) {
   return Promise.all(processes.map((args) => world.k6(env, { script: file, args, onLine })));
 }
 
+/** When the record's processes spoke last, by the server's clock. */
+async function seen(world) {
+  const record = await world.redis('HGETALL', 'K6_BARRIER_STATE:run');
+  const processes = record.flatMap((field, at) => (field.startsWith('@p:') ? [[field, record[at + 1]]] : []));
+  assert.equal(processes.length, SEGMENTS.length, record.join(' '));
+  return processes.sort().map(([, text]) => text.split('|')[4]);
+}
+
 /** Nobody waits for the instants of those behind it: with a spread of 3 s two places leave a slow machine 600 ms. */
 function nobodyWentWithTheLast(users) {
   const last = users.at(-1).dueAt;
@@ -106,12 +114,20 @@ for (const [trouble, disturb] of [
 ]) {
   test(`nobody goes before the instant: Redis ${trouble} when all have arrived`, async (t) => {
     const world = await startRedis(t);
-    const start = Date.now() + 15_000;
+    const start = Date.now() + 25_000;
     const ended = run(world, script('undefined', `, releaseAt: ${start}`, false), world.redisUrl, SEGMENTS);
     const decided = async () => (await world.redis('HGET', 'K6_BARRIER_STATE:run', '@open')) === '1';
-    while (!(await decided())) {
-      assert.ok(Date.now() < start, 'they arrive before it');
-      await setTimeout(20);
+    const until = async (condition, what) => {
+      while (!(await condition())) {
+        assert.ok(Date.now() < start, what);
+        await setTimeout(20);
+      }
+    };
+    await until(decided, 'they arrive before it');
+    // A server that is killed may take along what is on its way. Who speaks a second time has had the answer to the first.
+    for (let times = 0; times < 2; times += 1) {
+      const before = await seen(world);
+      await until(async () => (await seen(world)).every((at, process) => at !== before[process]), 'all know of it before it');
     }
     await disturb(world);
     const runs = await ended;

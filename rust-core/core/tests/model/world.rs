@@ -51,6 +51,8 @@ pub(crate) struct World<'a> {
     indices: BTreeMap<Phase, BTreeSet<u32>>,
     /// The newest phase that any process knew to be open.
     furthest: Phase,
+    /// Whether the release of a phase, as somebody saw it, waits for the instant of the options.
+    held: HashMap<Phase, bool>,
     /// The phases whose release the store has decided.
     decided: BTreeSet<Phase>,
     /// Nobody said anything for long.
@@ -89,6 +91,7 @@ impl<'a> World<'a> {
             truth_left: HashMap::new(),
             indices: BTreeMap::new(),
             furthest: Phase(0),
+            held: HashMap::new(),
             decided: BTreeSet::new(),
             stood_still: false,
             traced: std::env::var_os("K6_BARRIER_MODEL_TRACE").is_some(),
@@ -344,6 +347,31 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Who is complete goes at the instant of the options, everybody else at once, but never before those of the phase before.
+    fn check_instant(&mut self, release: &Release, text: &str) {
+        let n = release.phase;
+        let is_ahead = self.plan.release_at == Some(AHEAD);
+        let is_held = is_ahead && release.at.0 + release.delay.0 >= AHEAD * 1000;
+        let before =
+            n.0.checked_sub(1)
+                .map(|n| self.held.get(&Phase(n)).copied());
+        let follows = match before {
+            None => Some(false),
+            Some(_) if self.plan.amnesia => None,
+            Some(known) => known,
+        };
+        if is_ahead && matches!(release.why, Why::All | Why::Quorum) {
+            assert!(is_held, "before its instant: {text}");
+        } else if let Some(follows) = follows {
+            assert_eq!(is_held, follows && is_ahead, "held, or not: {text}");
+        }
+        assert!(
+            is_held || release.delay.0 < AHEAD,
+            "held for no reason: {text}"
+        );
+        self.held.insert(n, is_held);
+    }
+
     fn check_release(&mut self, p: usize, release: Release) {
         let n = release.phase;
         let decided = self.truth.get(&n).cloned().unwrap_or_default();
@@ -383,13 +411,8 @@ impl<'a> World<'a> {
             Why::Timeout => assert_eq!(self.plan.on_timeout, OnTimeout::Release, "{text}"),
             Why::Operator => panic!("nobody released by hand: {text}"),
         }
-        if let (Some(AHEAD), Why::All | Why::Quorum, false) =
-            (self.plan.release_at, release.why, lost)
-        {
-            let instant = release.at.0 + release.delay.0;
-            assert!(instant >= AHEAD * 1000, "before its instant: {text}");
-        } else if !lost {
-            assert!(release.delay.0 < AHEAD, "held for no reason: {text}");
+        if !lost {
+            self.check_instant(&release, &text);
         }
         let lead = i64::from(self.plan.spread) * LEAD_MIN;
         assert!(lost || release.delay.0 >= lead, "told too late: {text}");

@@ -55,7 +55,7 @@ end
 local function follows_instant()
   local json = record.open > 0 and redis.call('HGET', state, '@r:' .. (record.open - 1))
   local before = json and cjson.decode(json)
-  return before and before.at + before.delay >= options.releaseAt * 1000
+  return before and before.at + before.delay >= options.releaseAt * 1000 -- rule: phases go in their order
 end
 
 local function release(why)
