@@ -79,6 +79,14 @@ const BEFORE_IT_OPENS: &[Case] = &[
     },
 ];
 
+/// What the summary says of users whom a second promotion makes no difference to.
+const LET_IN_ONCE: &[&str] = &[
+    "Completed users: 10\n",
+    "Success rate: 100.00%\n",
+    "Disconnect failures: 0\n",
+    "Promoted before release: 0\n",
+];
+
 /// What happens to those who are in it.
 const WHILE_IT_DRAINS: &[Case] = &[
     // More of them than there are slots: whoever is let in last, the slots are theirs while others still wait.
@@ -131,7 +139,26 @@ const WHILE_IT_DRAINS: &[Case] = &[
         verdict: PASS,
         gates: &[],
         reasons: &[],
-        printed: &[],
+        printed: LET_IN_ONCE,
+        derived: &[("completedUsers", 10), ("disconnectFailures", 0)],
+    },
+    // The same in a room that takes its time: promotions come by the streams of two brokers, in three chunks.
+    Case {
+        faults: "--fault promote-twice=100%",
+        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
+        verdict: PASS,
+        gates: &[],
+        reasons: &[],
+        printed: LET_IN_ONCE,
+        derived: &[("completedUsers", 10), ("disconnectFailures", 0)],
+    },
+    Case {
+        faults: "--fault leak-slots=10%",
+        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
+        verdict: INVALID,
+        gates: &["slots-came-back"],
+        reasons: &["slots_at_end min: 1; expected >= 2"],
+        printed: &["has 1 slots after all users have left, where SEATS=2"],
         derived: &[("completedUsers", 10)],
     },
     Case {
