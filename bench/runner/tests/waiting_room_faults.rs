@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use common::room::{FAIL, INVALID, PASS, Services, gates, reasons, run};
-use common::{Place, finish, json, text};
+use common::{Place, finish, json, root, text};
 
 /// A fault of the reference, and what a run with it comes to.
 struct Case {
@@ -213,6 +214,54 @@ fn faults_before_the_events_open_are_said_by_their_gates_and_in_words() {
 #[test]
 fn faults_of_the_drain_are_said_by_their_gates_and_in_words() {
     each_is_said(WHILE_IT_DRAINS);
+}
+
+/// The table of the waiting room's page, by which a reader finds out what a fault comes to.
+#[test]
+fn the_page_names_the_gates_of_each_fault() {
+    let suite: toml::Table = text(&root().join("bench/suites/waiting-room.toml"))
+        .parse()
+        .expect("a suite");
+    let declared = suite["gate"].as_array().expect("a list");
+    // How k6 ended is a gate of every suite.
+    let mut known: Vec<&str> = declared
+        .iter()
+        .filter_map(|gate| gate["id"].as_str())
+        .collect();
+    known.push("k6-exit");
+    let page = text(&root().join("bench/targets/waiting-room/README.md"));
+    let (_, table) = page
+        .split_once("| Fault | Gate that does not hold | Words |\n|---|---|---|\n")
+        .expect("the table of gates");
+    let mut rows = BTreeSet::new();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let fault = cells[1].trim_matches('`');
+        rows.insert(fault);
+        let words = cells[2].split('`').skip(1).step_by(2);
+        let (verdicts, named): (Vec<&str>, Vec<&str>) =
+            words.partition(|word| [PASS, FAIL, INVALID].contains(word));
+        assert_eq!(named.is_empty(), verdicts == [PASS], "{row}");
+        for case in cases().filter(|case| fault_of(case) == fault) {
+            assert_eq!(case.verdict == PASS, verdicts == [PASS], "{row}");
+            for gate in &named {
+                assert!(known.contains(gate), "no gate is called {gate}: {row}");
+                assert!(case.gates.contains(gate), "{gate} holds: {row}");
+            }
+        }
+    }
+    let tried: BTreeSet<&str> = cases().map(fault_of).collect();
+    assert_eq!(rows, tried);
+}
+
+fn cases() -> impl Iterator<Item = &'static Case> {
+    BEFORE_IT_OPENS.iter().chain(WHILE_IT_DRAINS)
+}
+
+/// The fault's name, as in `--fault name=value`.
+fn fault_of(case: &'static Case) -> &'static str {
+    let (_, given) = case.faults.split_once("--fault ").expect("a fault");
+    given.split_once('=').expect("a value").0
 }
 
 fn each_is_said(cases: &[Case]) {
