@@ -143,25 +143,6 @@ const WHILE_IT_DRAINS: &[Case] = &[
         printed: LET_IN_ONCE,
         derived: &[("completedUsers", 10), ("disconnectFailures", 0)],
     },
-    // The same in a room that takes its time: promotions come by the streams of two brokers, in three chunks.
-    Case {
-        faults: "--fault promote-twice=100%",
-        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
-        verdict: PASS,
-        gates: &[],
-        reasons: &[],
-        printed: LET_IN_ONCE,
-        derived: &[("completedUsers", 10), ("disconnectFailures", 0)],
-    },
-    Case {
-        faults: "--fault leak-slots=10%",
-        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
-        verdict: INVALID,
-        gates: &["slots-came-back"],
-        reasons: &["slots_at_end min: 1; expected >= 2"],
-        printed: &["has 1 slots after all users have left, where SEATS=2"],
-        derived: &[("completedUsers", 10)],
-    },
     Case {
         faults: "--fault late-slots-ms=60000",
         set: &[],
@@ -204,6 +185,28 @@ const WHILE_IT_DRAINS: &[Case] = &[
     },
 ];
 
+/// The same where the room takes its time: promotions come by the streams of two brokers, in three chunks.
+const IN_A_LIFELIKE_ROOM: &[Case] = &[
+    Case {
+        faults: "--fault promote-twice=100%",
+        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
+        verdict: PASS,
+        gates: &[],
+        reasons: &[],
+        printed: LET_IN_ONCE,
+        derived: &[("completedUsers", 10), ("disconnectFailures", 0)],
+    },
+    Case {
+        faults: "--fault leak-slots=10%",
+        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
+        verdict: INVALID,
+        gates: &["slots-came-back"],
+        reasons: &["slots_at_end min: 1; expected >= 2"],
+        printed: &["has 1 slots after all users have left, where SEATS=2"],
+        derived: &[("completedUsers", 10)],
+    },
+];
+
 const BELOW: &str = "zset/1/seat-limited/custom";
 
 #[test]
@@ -214,6 +217,11 @@ fn faults_before_the_events_open_are_said_by_their_gates_and_in_words() {
 #[test]
 fn faults_of_the_drain_are_said_by_their_gates_and_in_words() {
     each_is_said(WHILE_IT_DRAINS);
+}
+
+#[test]
+fn faults_of_a_lifelike_room_are_said_by_their_gates_and_in_words() {
+    each_is_said(IN_A_LIFELIKE_ROOM);
 }
 
 /// The table of the waiting room's page, by which a reader finds out what a fault comes to.
@@ -255,7 +263,9 @@ fn the_page_names_the_gates_of_each_fault() {
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {
-    BEFORE_IT_OPENS.iter().chain(WHILE_IT_DRAINS)
+    [BEFORE_IT_OPENS, WHILE_IT_DRAINS, IN_A_LIFELIKE_ROOM]
+        .into_iter()
+        .flatten()
 }
 
 /// The fault's name, as in `--fault name=value`.
