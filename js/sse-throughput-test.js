@@ -256,7 +256,12 @@ export async function adminController(data) {
   await stored;
   console.log('admin controller: all events are OPEN');
   // Of this process; the last one of them is the controller.
-  queues.seeDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
+  const overdue = queues.seeDrain(() => exec.instance.vusActive - 1, exec.scenario.startTime + data.limitMs);
+  for (let left = overdue; left > 0; left--) {
+    addCutOffUsers(1);
+    addSseFailures(1);
+    recordWait(barrierOf(data.runId));
+  }
 }
 
 // --- The calls of the system under test

@@ -41,6 +41,8 @@ export function queuesOf({ sleep, Counter, Trend, QueueCounter, errorText }) {
     const TICK_MS = 20;
     /** How long slots may take to come back after the last user has left, ms. */
     const BACK_MS = 10_000;
+    /** How long users may still be there after their time, ms: k6 ends them after 30 s. */
+    const OVERDUE_MS = 25_000;
 
     const waitingKey = (/** @type {string} */ eventId) => `WAITING:${eventId}`;
     const userIdsKey = (/** @type {string} */ eventId) => `WAITING_USER_IDS:${eventId}`;
@@ -216,13 +218,36 @@ export function queuesOf({ sleep, Counter, Trend, QueueCounter, errorText }) {
       addPromotionPauseMs(longestMs);
     };
 
-    /** The same, and where it comes to no end, that is a look that failed: the drain would else seem to have been sound. */
-    const seeDrain = (/** @type {() => number} */ users, /** @type {number} */ endsAt) => {
+    /** Waits for those who stay beyond their time, until k6 is about to end them: they themselves can count nothing then. */
+    const watchOverdue = (/** @type {() => number} */ users, /** @type {number} */ endsAt) => {
+      while (users() > 0 && Date.now() < endsAt + OVERDUE_MS) {
+        sleep(TICK_MS / 1000);
+      }
+      const left = users();
+      if (left > 0) {
+        console.error(
+          `${left === 1 ? '1 user is' : `${left} users are`} still there ${OVERDUE_MS / 1000} s after their time limit, and k6 ends them: they count as cut off. ` +
+            `wait() of ${config.system} is to throw after place.limitMs at the latest, with the time-outs of its requests`,
+        );
+      }
+      return left;
+    };
+
+    /**
+     * Both; where they come to no end, that is a look that failed: the drain would else seem to have been sound.
+     *
+     * @param {() => number} users how many are left
+     * @param {number} endsAt epoch ms at which they give up
+     * @returns {number} how many did not
+     */
+    const seeDrain = (users, endsAt) => {
       try {
         watchDrain(users, endsAt);
+        return watchOverdue(users, endsAt);
       } catch (error) {
         addFailedLooks(1);
         console.error(`the drain was not watched to its end: ${errorText(error)}`);
+        return 0;
       }
     };
 

@@ -86,20 +86,12 @@ fn boosted_slots_are_there_before_the_run() {
 #[test]
 fn boosted_slots_are_carried_by_the_lifelike_room() {
     let place = Place::new();
-    let mut command = place.runner();
+    let mut command = place.lifelike_run();
     command
-        .args([
-            "run",
-            "bench/suites/waiting-room.toml",
-            "--scenario",
-            "custom",
-        ])
         .args(["--set", "LIKE=real", "--set", "SLOT_BOOST=true"])
         .args(["--set", "VUS=12", "--set", "BURST_OFFSET_MS=500ms"])
         // In line, the users who are let in together would give their slots back over 3 s, and their calls may take 2 s.
-        .args(["--set", "TARGET_ARGS=--gateway-ms 250"])
-        .env("K6_BIN", k6())
-        .env("WAITING_ROOM_BIN", waiting_room());
+        .args(["--set", "TARGET_ARGS=--gateway-ms 250"]);
     let (_, printed) = finish(&mut command);
     for variant in ["zset", "hash"] {
         let folder = place.run_folder(&format!("{variant}/5/slot-boosted/custom"));

@@ -3,14 +3,11 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeSet;
+use std::process::Command;
 
-use common::{Place, Redis, finish, json, text};
-
-const INVALID: &str = "INVALID";
-const FAIL: &str = "FAIL";
-const PASS: &str = "PASS";
+use common::room::{FAIL, INVALID, PASS, Services, gates, reasons, run};
+use common::{Place, finish, json, root, text};
 
 /// A fault of the reference, and what a run with it comes to.
 struct Case {
@@ -83,6 +80,14 @@ const BEFORE_IT_OPENS: &[Case] = &[
     },
 ];
 
+/// What the summary says of users whom a second promotion makes no difference to.
+const LET_IN_ONCE: &[&str] = &[
+    "Completed users: 10\n",
+    "Success rate: 100.00%\n",
+    "Disconnect failures: 0\n",
+    "Promoted before release: 0\n",
+];
+
 /// What happens to those who are in it.
 const WHILE_IT_DRAINS: &[Case] = &[
     // More of them than there are slots: whoever is let in last, the slots are theirs while others still wait.
@@ -135,8 +140,8 @@ const WHILE_IT_DRAINS: &[Case] = &[
         verdict: PASS,
         gates: &[],
         reasons: &[],
-        printed: &[],
-        derived: &[("completedUsers", 10)],
+        printed: LET_IN_ONCE,
+        derived: &[("completedUsers", 10), ("disconnectFailures", 0)],
     },
     Case {
         faults: "--fault late-slots-ms=60000",
@@ -180,52 +185,27 @@ const WHILE_IT_DRAINS: &[Case] = &[
     },
 ];
 
-/// A run with few users of one event, by compressed limits.
-fn run(place: &Place, more: &[&str]) -> Command {
-    let mut command = place.waiting_room_run();
-    let settings = [
-        "EVENT_COUNT=1",
-        "VUS=10",
-        "SEATS=2",
-        "BURST_OFFSET_MS=0",
-        "MAX_LOGIN_RETRIES=2",
-        "BARRIER_TIMEOUT_MS=20000",
-        "SSE_TIMEOUT_MS=12000",
-        "SSE_IDLE_TIMEOUT_MS=6000",
-        "STALL_MS=3000",
-    ];
-    let name = |setting: &str| setting.split('=').next().map(str::to_owned);
-    let kept = settings
-        .iter()
-        .filter(|own| !more.iter().any(|given| name(given) == name(own)));
-    for setting in kept.chain(more) {
-        command.args(["--set", setting]);
-    }
-    command
-}
-
-/// The reasons for the verdict of the only run, the first one first. A busy machine spoils any run, whatever the fault.
-fn reasons(place: &Place, below: &str, expected: &str) -> Vec<String> {
-    let verdict = json(&place.run_folder(below).join("verdict.json"));
-    let reasons = verdict["reasons"].as_array().expect("a list");
-    let text = |reason: &serde_json::Value| reason.as_str().expect("a text").to_owned();
-    let reasons: Vec<String> = reasons.iter().map(text).collect();
-    let busy = reasons
-        .iter()
-        .any(|reason| reason.starts_with("generator-"));
-    let expected = if busy { INVALID } else { expected };
-    assert_eq!(verdict["verdict"], expected, "{verdict:#}");
-    reasons
-}
-
-/// The gates that do not hold, in the order in which the verdict names them. How busy the machine is is not the fault's.
-fn gates(reasons: &[String]) -> Vec<&str> {
-    reasons
-        .iter()
-        .map(|reason| reason.split_once(": ").expect("a gate and its text").0)
-        .filter(|gate| !gate.starts_with("generator-"))
-        .collect()
-}
+/// The same where the room takes its time: promotions come by the streams of two brokers, in three chunks.
+const IN_A_LIFELIKE_ROOM: &[Case] = &[
+    Case {
+        faults: "--fault promote-twice=100%",
+        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
+        verdict: PASS,
+        gates: &[],
+        reasons: &[],
+        printed: LET_IN_ONCE,
+        derived: &[("completedUsers", 10), ("disconnectFailures", 0)],
+    },
+    Case {
+        faults: "--fault leak-slots=10%",
+        set: &["LIKE=real", "SSE_TIMEOUT_MS=60000", "STALL_MS=10000"],
+        verdict: INVALID,
+        gates: &["slots-came-back"],
+        reasons: &["slots_at_end min: 1; expected >= 2"],
+        printed: &["has 1 slots after all users have left, where SEATS=2"],
+        derived: &[("completedUsers", 10)],
+    },
+];
 
 const BELOW: &str = "zset/1/seat-limited/custom";
 
@@ -237,6 +217,61 @@ fn faults_before_the_events_open_are_said_by_their_gates_and_in_words() {
 #[test]
 fn faults_of_the_drain_are_said_by_their_gates_and_in_words() {
     each_is_said(WHILE_IT_DRAINS);
+}
+
+#[test]
+fn faults_of_a_lifelike_room_are_said_by_their_gates_and_in_words() {
+    each_is_said(IN_A_LIFELIKE_ROOM);
+}
+
+/// The table of the waiting room's page, by which a reader finds out what a fault comes to.
+#[test]
+fn the_page_names_the_gates_of_each_fault() {
+    let suite: toml::Table = text(&root().join("bench/suites/waiting-room.toml"))
+        .parse()
+        .expect("a suite");
+    let declared = suite["gate"].as_array().expect("a list");
+    // How k6 ended is a gate of every suite.
+    let mut known: Vec<&str> = declared
+        .iter()
+        .filter_map(|gate| gate["id"].as_str())
+        .collect();
+    known.push("k6-exit");
+    let page = text(&root().join("bench/targets/waiting-room/README.md"));
+    let (_, table) = page
+        .split_once("| Fault | Gate that does not hold | Words |\n|---|---|---|\n")
+        .expect("the table of gates");
+    let mut rows = BTreeSet::new();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let fault = cells[1].trim_matches('`');
+        rows.insert(fault);
+        let words = cells[2].split('`').skip(1).step_by(2);
+        let (verdicts, named): (Vec<&str>, Vec<&str>) =
+            words.partition(|word| [PASS, FAIL, INVALID].contains(word));
+        assert_eq!(named.is_empty(), verdicts == [PASS], "{row}");
+        for case in cases().filter(|case| fault_of(case) == fault) {
+            assert_eq!(case.verdict == PASS, verdicts == [PASS], "{row}");
+            for gate in &named {
+                assert!(known.contains(gate), "no gate is called {gate}: {row}");
+                assert!(case.gates.contains(gate), "{gate} holds: {row}");
+            }
+        }
+    }
+    let tried: BTreeSet<&str> = cases().map(fault_of).collect();
+    assert_eq!(rows, tried);
+}
+
+fn cases() -> impl Iterator<Item = &'static Case> {
+    [BEFORE_IT_OPENS, WHILE_IT_DRAINS, IN_A_LIFELIKE_ROOM]
+        .into_iter()
+        .flatten()
+}
+
+/// The fault's name, as in `--fault name=value`.
+fn fault_of(case: &'static Case) -> &'static str {
+    let (_, given) = case.faults.split_once("--fault ").expect("a fault");
+    given.split_once('=').expect("a value").0
 }
 
 fn each_is_said(cases: &[Case]) {
@@ -266,94 +301,6 @@ fn each_is_said(cases: &[Case]) {
     }
 }
 
-/// A Redis and a waiting room that a person started for one event, and a run on them.
-struct Services {
-    room: Child,
-    address: String,
-    redis: Redis,
-    place: Place,
-}
-
-impl Services {
-    fn start(arguments: &[&str]) -> Self {
-        let (redis, place) = (Redis::start(&[]), Place::new());
-        let port_file = place.evidence().with_file_name("address");
-        let mut room = Command::new(common::waiting_room())
-            .args(["--events", "e1", "--port-file"])
-            .arg(&port_file)
-            .args(arguments)
-            .env("REDIS_URL", &redis.address)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the waiting room starts");
-        let address = common::address_of(&mut room, &port_file);
-        Self {
-            room,
-            address,
-            redis,
-            place,
-        }
-    }
-
-    fn run(&self, more: &[&str]) -> Command {
-        let mut command = run(&self.place, more);
-        command
-            .env("BASE_URL", &self.address)
-            .env("REDIS_URL", &self.redis.address)
-            .env("EVENT_IDS", "e1");
-        command
-    }
-
-    /// Runs, and does something once a line has been printed that holds the text; returns all that was printed.
-    fn run_and(&self, more: &[&str], text: &str, disturb: impl Fn()) -> String {
-        self.run_and_each(more, &[(text, &disturb)])
-    }
-
-    /// The same with several things, one after the other.
-    fn run_and_each(&self, more: &[&str], steps: &[(&str, &dyn Fn())]) -> String {
-        let mut command = self.run(more);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the runner starts");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (mut printed, mut steps) = (String::new(), steps.iter());
-        let mut next = steps.next();
-        for line in output.lines() {
-            let line = line.expect("text");
-            printed.push_str(&line);
-            printed.push('\n');
-            if let Some((text, disturb)) = next
-                && line.contains(text)
-            {
-                disturb();
-                next = steps.next();
-            }
-        }
-        child.wait().expect("the runner ends");
-        let missing = next.map(|(text, _)| text);
-        assert!(missing.is_none(), "{missing:?} in {printed}");
-        printed
-    }
-
-    fn ask(&self, command: &str) -> i64 {
-        common::ask(&mut self.redis.connect(), command)
-    }
-
-    fn reasons(&self, verdict: &str) -> Vec<String> {
-        reasons(&self.place, "gateway/1/seat-limited/custom", verdict)
-    }
-}
-
-impl Drop for Services {
-    fn drop(&mut self) {
-        let _ = self.room.kill();
-        let _ = self.room.wait();
-    }
-}
-
 #[test]
 fn a_run_whose_slots_changed_is_invalid_and_says_so_in_one_line() {
     let services = Services::start(&["--seats", "2"]);
@@ -366,6 +313,40 @@ fn a_run_whose_slots_changed_is_invalid_and_says_so_in_one_line() {
             "slots-never-above: slots_most max: 5; expected <= 2: an event had more slots than SEATS=2 allow: \
           they are not those of the event, or users of an earlier run gave some back"
         ],
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_run_whose_slots_were_not_the_seats_at_the_join_is_invalid_and_says_so_in_one_line() {
+    let services = Services::start(&["--seats", "8"]);
+    // As a user of an earlier run does who leaves after the cleaning and before the first join: the field is made anew, and the
+    // join does not set it any more.
+    let late = || assert_eq!(services.ask("HINCRBY ENTRY_QUEUE_SLOTS e1 5"), 5);
+    // The warning of a setting without effect is what the harness begins with; nobody logs in before the burst.
+    let settings = [
+        "SEATS=8",
+        "BURST_OFFSET_MS=5000",
+        "BARRIER_POLL_INTERVAL_MS=100",
+    ];
+    let printed = services.run_and(
+        &settings,
+        "BARRIER_POLL_INTERVAL_MS has no effect: the barrier",
+        late,
+    );
+    let reasons = services.reasons(INVALID);
+    assert_eq!(
+        gates(&reasons),
+        ["slots-at-join", "slots-came-back"],
+        "{printed}"
+    );
+    assert_eq!(
+        reasons[0],
+        "slots-at-join: slots_at_join min: 5; expected >= 8: once all had joined an event had too few slots for SEATS=8: \
+         they are not those of the event, or users of an earlier run left after the cleaning"
+    );
+    assert!(
+        printed.contains("event e1 has 5 slots now that all users have joined, where SEATS=8"),
         "{printed}"
     );
 }

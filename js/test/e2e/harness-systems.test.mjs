@@ -1,16 +1,20 @@
 /** The harness speaks to other waiting rooms than the reference, and to brokers behind no gateway. */
 
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 
 import { TURNSTILE_PORT, boxOffice, startRoom, turnstile } from './room.mjs';
-import { EVENTS, startRedis, startWorld } from './world.mjs';
+import { EVENTS, K6, startRedis, startWorld } from './world.mjs';
 
 const ABORTED = 108;
-const PORTS = resolve(fileURLToPath(import.meta.url), '../../../../docs/how-to/port-to-your-waiting-room');
+const ROOT = resolve(fileURLToPath(import.meta.url), '../../../..');
+const PORTS = join(ROOT, 'docs/how-to/port-to-your-waiting-room');
 const PORT = join(PORTS, 'shows.js');
 
 /** The reference's calls, for users who ask again and again; one question finds the room too busy to answer, some are refused. */
@@ -59,6 +63,37 @@ test('a waiting room with streams of its own takes one file', async (t) => {
   assert.equal(requests.filter(({ call }) => call === 'DELETE /shows/*/number').length, 10);
   assert.equal(run.value('slots_at_join', 'max'), 0, 'a room without slots in Redis has none to compare');
   assert.doesNotMatch(run.output, /slots now|slots while|stalled/);
+});
+
+test('the suite of the reference runs a port, by the command of its page', async (t) => {
+  const world = await startRedis(t);
+  const { baseUrl, requests } = await startRoom(t, boxOffice);
+  const [, program, ...args] = /^SEATS=\d+ (bin\/barrier-bench run .* VUS=50)$/m.exec(await readFile(`${PORTS}.md`, 'utf8'))[0].split(' ');
+  const env = {
+    PATH: process.env.PATH,
+    HOME: world.folder,
+    TMPDIR: world.folder,
+    BARRIER_MACHINE_LOCK: join(world.folder, 'machine.lock'),
+    EVIDENCE_ROOT: join(world.folder, 'evidence'),
+    K6_BIN: resolve(K6),
+    BASE_URL: baseUrl,
+    REDIS_URL: world.redisUrl,
+    EVENT_IDS: EVENTS.join(','),
+    SYSTEM: 'docs/how-to/port-to-your-waiting-room/shows.js',
+    SEATS: '2',
+    POLL_INTERVAL_MS: '100',
+  };
+  const runner = spawn(join(ROOT, program), args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(() => runner.kill('SIGTERM'));
+  const [printed, errors] = await Promise.all([text(runner.stdout), text(runner.stderr), once(runner, 'close')]);
+  const kept = await readdir(env.EVIDENCE_ROOT, { recursive: true });
+  const read = async (name) => JSON.parse(await readFile(join(env.EVIDENCE_ROOT, kept.find((path) => path.endsWith(`/custom/${name}`))), 'utf8'));
+  const { reasons } = await read('verdict.json');
+  // How busy the machine is is not the port's.
+  assert.deepEqual(reasons.filter((reason) => !reason.startsWith('generator-')), [], `${printed}${errors}`);
+  const { completedUsers, sseFailures, disconnectFailures } = await read('derived.json');
+  assert.deepEqual({ completedUsers, sseFailures, disconnectFailures }, { completedUsers: 50, sseFailures: 0, disconnectFailures: 0 });
+  assert.ok(requests.filter(({ call }) => call === 'DELETE /shows/*/number').length >= 50, 'and whoever tried it before');
 });
 
 test('a room that falls silent holds the users of a port no longer than it may', async (t) => {

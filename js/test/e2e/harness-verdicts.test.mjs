@@ -110,7 +110,21 @@ for (const [when, began, env, isSetUp] of [
   });
 }
 
+/** A run of a port whose users wait for as long as they like. */
+async function heedless(t) {
+  const world = await startRedis(t);
+  const system = `
+    import { sleep } from 'k6';
+    export function logIn() {}
+    export function setEventStatus() {}
+    export function wait(config, session, eventId, place) { place.joined(); sleep(600); }
+    export function leave() {}`;
+  await writeFile(join(world.folder, 'heedless.js'), system);
+  return world.k6({ VUS: 2, BASE_URL: 'http://127.0.0.1:1', SYSTEM: 'heedless.js', PWD: world.folder });
+}
+
 test('users whom the time limit cuts off have failed, and have waited', async (t) => {
+  const endedByK6 = heedless(t);
   const world = await startWorld(t, ['--silent-after-ms', '0']);
   const run = (await world.k6({ VUS: 3, SSE_IDLE_TIMEOUT_MS: 100000, HOLD_MS: 61000 })).expect(
     THRESHOLDS,
@@ -121,6 +135,13 @@ test('users whom the time limit cuts off have failed, and have waited', async (t
   assert.equal(run.value('cut_off_users'), 3);
   assert.ok(run.value('open_to_promote_ms', 'min') > 50_000, 'the time that they had waited');
   assert.ok(run.value('sse_connection_time', 'min') > 50_000);
+  const ended = (await endedByK6).expect(
+    THRESHOLDS,
+    /2 users are still there 25 s after their time limit, and k6 ends them: they count as cut off\. wait\(\) of \S+heedless\.js is to throw/,
+    'Cut off users: 2: see why the queue is slow, or raise HOLD_MS',
+  );
+  assert.deepEqual(['sse_failures', 'cut_off_users'].map((name) => ended.value(name)), [2, 2]);
+  assert.ok(ended.value('open_to_promote_ms', 'min') > 80_000, 'the time that they had waited');
 });
 
 /** A run whose only user is refused after the time limit, in the last attempt, which had its whole time. */

@@ -80,6 +80,26 @@ fn figures_of_the_presets() {
 }
 
 #[test]
+fn an_axis_of_presets_gives_each_run_what_its_preset_has() {
+    let suite = suite();
+    let plan = Plan::new(&suite, &selection("matrix", &[])).expect("a plan");
+    let mut large = 0;
+    for run in &plan.runs {
+        let found = ["SCENARIO", "VUS", "LEAN"].map(|name| run.vars.text(name));
+        let found = found.each_ref().map(Option::as_deref);
+        let is_large = found[0] == Some("target");
+        large += usize::from(is_large);
+        let expected = if is_large {
+            [Some("target"), Some("10000"), Some("1")]
+        } else {
+            [Some("baseline"), Some("2000"), None]
+        };
+        assert_eq!(found, expected);
+    }
+    assert_eq!((large, plan.runs.len()), (4, 8));
+}
+
+#[test]
 fn comparisons_are_lifelike_and_what_tries_a_machine_is_fast() {
     let users = &[("VUS", "10")];
     for (scenario, set, expected) in [

@@ -12,6 +12,7 @@ pub(crate) mod monitor;
 pub(crate) mod own;
 pub(crate) mod phases;
 pub(crate) mod postgres;
+pub(crate) mod room;
 pub(crate) mod series;
 pub(crate) mod services;
 pub(crate) mod wire;
@@ -125,11 +126,17 @@ impl Place {
 
     /// The runner for the waiting-room suite with loads of one's own.
     pub(crate) fn waiting_room_run(&self) -> Command {
+        let mut command = self.lifelike_run();
+        command.args(["--set", "LIKE=fast"]);
+        command
+    }
+
+    /// The same, with a room that takes its time as a real one does.
+    pub(crate) fn lifelike_run(&self) -> Command {
         let mut command = self.runner();
         command
             .args(["run", "bench/suites/waiting-room.toml"])
             .args(["--scenario", "custom"])
-            .args(["--set", "LIKE=fast"])
             .env("K6_BIN", k6())
             .env("WAITING_ROOM_BIN", waiting_room());
         command

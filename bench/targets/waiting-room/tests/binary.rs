@@ -3,9 +3,10 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use common::client::Client;
+use common::client::{Client, login};
 use common::redis_server::RedisServer;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -127,6 +128,37 @@ async fn faults_are_given_by_name_and_the_profile_is_told() {
         "chunks": true, "round-ms": 1000, "late-rounds-ms": 700, "brokers": 2, "greeting": "연결되었습니다.",
     });
     assert_eq!(*life, expected);
+}
+
+#[tokio::test]
+async fn connections_are_limited_by_their_option_and_by_no_profile() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let start = |more: &[&str]| {
+        let all = [&["--redis", url.as_str(), "--events", "e1"], more].concat();
+        let (program, url, _) = Program::start(&all);
+        let address = url.trim_end().strip_prefix("http://");
+        let address: SocketAddr = address
+            .and_then(|address| address.parse().ok())
+            .expect("address has host and port");
+        (program, address)
+    };
+    let (_limited, address) = start(&["--connections", "1", "--connection-wait-ms", "1"]);
+    let user = Client::log_in(address, "user1@example.com").await;
+    let stream = user.join("e1").await;
+    let refused = login(address, "user2@example.com", "password123").await;
+    assert_eq!(refused.status(), 500, "the stream holds the only one");
+    drop(stream);
+    for profile in ["fast", "real"] {
+        let (_unlimited, address) = start(&["--like", profile]);
+        let faults = reqwest::get(format!("http://{address}/faults")).await;
+        let faults: Value = faults
+            .expect("program answers")
+            .json()
+            .await
+            .expect("answer is JSON");
+        assert_eq!(faults.get("connections"), Some(&Value::Null), "{profile}");
+    }
 }
 
 #[test]

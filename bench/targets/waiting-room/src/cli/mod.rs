@@ -178,7 +178,10 @@ impl NamedFaults {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::num::{NonZeroU32, NonZeroUsize};
+
+    use serde_json::Value;
 
     use super::*;
     use crate::{Hop, Life};
@@ -233,6 +236,65 @@ mod tests {
         let arguments = "--index-records --chunks=3 --login-ms=1 --join-ms=2 --gateway-ms=3 --late-rounds-ms=4 --brokers=5 --round-ms=100";
         let arguments: Vec<&str> = arguments.split(' ').collect();
         assert_eq!(life(&arguments), expected);
+    }
+
+    #[test]
+    fn the_page_names_each_switch_with_its_default() {
+        let page = include_str!("../../README.md").replace("\\|", "/");
+        let cells = |row: &str| -> Vec<String> {
+            let cells = row.split('|').map(|cell| cell.trim().replace('`', ""));
+            cells.collect()
+        };
+        let mut rows: BTreeMap<String, Vec<String>> = page
+            .lines()
+            .filter(|line| line.starts_with("| `--"))
+            .map(cells)
+            .map(|cells| {
+                let name = cells[1].split(' ').next().unwrap_or_default();
+                (name.trim_start_matches("--").to_owned(), cells)
+            })
+            .collect();
+        let profile = |life: Life| serde_json::to_value(life).expect("life can be written");
+        let (fast, real) = (profile(Life::fast()), profile(Life::real()));
+        // As it is given: the switch tells how many chunks there are, the room whether there is more than one.
+        let given = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let command = <Cli as clap::CommandFactory>::command();
+        for switch in command.get_arguments() {
+            let name = switch.get_long().expect("all have a long name");
+            if switch.get_help_heading() == Some("Faults") {
+                // That of all faults is told in words.
+                let also = format!("Also `--{name}`");
+                assert!(name == "fault" || page.contains(&also), "{also}");
+                continue;
+            }
+            if name == "like" {
+                assert!(page.contains("`--like fast`, the default"));
+                continue;
+            }
+            let row = rows
+                .remove(name)
+                .unwrap_or_else(|| panic!("no row has --{name}"));
+            if let (Some(fast), Some(real)) = (fast.get(name), real.get(name)) {
+                let expected = match name {
+                    "chunks" => ["1".to_owned(), "3".to_owned()],
+                    _ => [given(fast), given(real)],
+                };
+                assert_eq!(row[2..4], expected, "--{name}");
+                continue;
+            }
+            let defaults: Vec<_> = switch.get_default_values().iter().collect();
+            let expected = match (name, &defaults[..]) {
+                ("ticks", _) => "off".to_owned(),
+                ("events", [_, _, _, _, _]) => "the five fixed ids".to_owned(),
+                (_, []) => String::new(),
+                (_, defaults) => defaults[0].to_string_lossy().into_owned(),
+            };
+            assert_eq!(row[2], expected, "--{name}");
+        }
+        assert!(rows.is_empty(), "no such switches: {rows:?}");
     }
 
     #[test]
