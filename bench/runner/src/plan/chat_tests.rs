@@ -63,6 +63,7 @@ fn a_run_of_record_is_the_test_itself_as_it_is_declared() {
         ("HZ_AVERAGE_THRESHOLD", "90"),
         ("HZ_BAND_THRESHOLD", "0.9"),
         ("HZ_MIN_THRESHOLD", "10"),
+        ("HZ_DIFFERENCE_THRESHOLD", "5"),
         ("WS_CONNECTION_TIME_P95", "6000"),
         ("MESSAGE_RESPONSE_TIME_P90", "20000"),
         ("MACHINE_BUSY_MAX", "0"),
