@@ -16,6 +16,7 @@
 
 mod common;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -78,14 +79,30 @@ impl Ran {
         excuses.filter_map(|gate| gate["id"].as_str()).collect()
     }
 
-    /// Fails unless this is the verdict, or the machine has an excuse, and these gates of others than the loop and the machine are all
-    /// that do not hold.
+    /// Prints what the run came to: an excuse takes the place of the verdict that was looked for, and whoever reads of a series that
+    /// passed is to know which verdicts were said.
+    fn tell(&self, looked_for: &str, excuses: &[&str]) {
+        let test = std::thread::current();
+        let test = test.name().unwrap_or("a test");
+        let said = self.verdict["verdict"].as_str().unwrap_or("no verdict");
+        let mut lines = vec![format!("{test}: {said}, looked for {looked_for}\n")];
+        lines.extend(excuses.iter().map(|id| {
+            let text = self.gate(id)["text"].as_str().expect("a text");
+            format!("{test}: excused by {id}: {text}\n")
+        }));
+        // What a test prints by a macro is shown only where it fails.
+        let _ = std::io::stderr().write_all(lines.concat().as_bytes());
+    }
+
+    /// Fails unless this is the verdict, or the machine has an excuse, which is printed then, and these gates of others than the loop and
+    /// the machine are all that do not hold.
     fn expect(&self, verdict: &str, missed: &[&str]) {
         let verdict = match verdict {
             "SMOKE" if declared() => "PASS",
             verdict => verdict,
         };
         let excuses = self.excuses();
+        self.tell(verdict, &excuses);
         let verdict = if excuses.is_empty() {
             verdict
         } else {
