@@ -252,6 +252,7 @@ fn check_04_10_15_a_healthy_service_is_smoke_and_is_read_twice_a_second() {
     let chat = service();
     let ran = chat.judged(&[], |_| {});
     ran.expect("SMOKE", &[]);
+    assert!(!ran.printed.contains("own target"), "{}", ran.printed);
     for id in [
         "errors",
         "connected",
