@@ -288,7 +288,7 @@ chat-faults: PROGRAMS = barrier-bench $(TARGETS_chat)
 chat-faults: k6 binaries ## Run the chat suite at each fault with the declared users and durations: CHAT_VUS=1000 CHAT_DURATION=5m
 	$(call say,running the chat suite at a service with faults that change while it runs)
 	@scripts/ensure-tools.sh gcc cargo
-	@CHAT_DECLARED=1 CHAT_VUS=$(CHAT_VUS) CHAT_DURATION=$(CHAT_DURATION) \
+	@$(WITH_PROMETHEUS) && CHAT_DECLARED=1 CHAT_VUS=$(CHAT_VUS) CHAT_DURATION=$(CHAT_DURATION) \
 	  cargo test --release --locked --package barrier-bench --test chat -- --test-threads 1 check_
 
 .PHONY: chat-originals

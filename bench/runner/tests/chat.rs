@@ -22,6 +22,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::chat::Chat;
+use common::monitor::Monitor;
 use common::wire::{Fault, Wire};
 use common::{Place, finish, json, k6, pause, wait};
 use serde_json::{Value as Json, json};
@@ -309,6 +310,8 @@ fn the_loop_and_the_machine_without_load_are_on_record() {
 #[test]
 fn check_05_a_slow_loop_fails_on_its_pace_alone() {
     let chat = service();
+    // In compressed time tests/watched.rs looks at the alerts.
+    let monitor = declared().then(|| Monitor::declared(&chat.place));
     let slow = json!({ "loop-hz": 90 });
     let usual = "HZ_AVERAGE_THRESHOLD=95";
     let ran = chat.judged(&[usual], |chat| chat.set_faults(&slow));
@@ -316,6 +319,13 @@ fn check_05_a_slow_loop_fails_on_its_pace_alone() {
     let average = ran.gate("hz-average");
     assert_eq!(average["holds"], false, "{average}");
     assert!(value(average) < 95.0, "{average}");
+    if monitor.is_some() {
+        let alerts = json(&ran.folder.join("alerts.json"));
+        let mut all = alerts["alerts"].as_array().expect("alerts").iter();
+        let low = all.find(|alert| alert["title"] == "Low loop pace");
+        let low = low.unwrap_or_else(|| panic!("no such alert: {alerts:#}"));
+        assert!(low["fired"][0].is_object(), "{alerts:#}");
+    }
 }
 
 /// A pace that is an average since the service's start, or that somebody invented: the ticks say how fast the loop was.
