@@ -446,6 +446,10 @@ clean: ## Remove what was built, but not evidence
 	@rm -rf bin k6 k6.new k6-next .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
 	@cargo clean --quiet
 
+.PHONY: ci
+ci: ## Run what continuous integration runs: all tests, linters and drift checks, and how long each part took
+	@.ci/run
+
 # For .ci/run and the workflow.
 .PHONY: ci-parts acceptance-parts
 ci-parts:
