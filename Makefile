@@ -288,7 +288,7 @@ chat-faults: PROGRAMS = barrier-bench $(TARGETS_chat)
 chat-faults: k6 binaries ## Run the chat suite at each fault with the declared users and durations: CHAT_VUS=1000 CHAT_DURATION=5m
 	$(call say,running the chat suite at a service with faults that change while it runs)
 	@scripts/ensure-tools.sh gcc cargo
-	@CHAT_DECLARED=1 CHAT_VUS=$(CHAT_VUS) CHAT_DURATION=$(CHAT_DURATION) \
+	@$(WITH_PROMETHEUS) && CHAT_DECLARED=1 CHAT_VUS=$(CHAT_VUS) CHAT_DURATION=$(CHAT_DURATION) \
 	  cargo test --release --locked --package barrier-bench --test chat -- --test-threads 1 check_
 
 .PHONY: chat-originals
@@ -445,6 +445,10 @@ clean: ## Remove what was built, but not evidence
 	@scripts/first-minute.sh remove
 	@rm -rf bin k6 k6.new k6-next .cache js/node_modules xk6-barrier/internal/core/lib xk6-barrier/internal/core/buildid*.go dist
 	@cargo clean --quiet
+
+.PHONY: ci
+ci: ## Run what continuous integration runs: all tests, linters and drift checks, and how long each part took
+	@.ci/run
 
 # For .ci/run and the workflow.
 .PHONY: ci-parts acceptance-parts

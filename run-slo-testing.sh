@@ -16,7 +16,7 @@ usage: ./run-slo-testing.sh VERB
   run-health           ask the service for all that the test needs
   run-websocket        the test: the users of VUS, for DURATION; before it, as before each load, run-health
   run-comprehensive    the whole application: by default 50 users
-  run-detached         run-health and run-websocket, also when this terminal goes away
+  run-detached         run-health, a minute without load, run-websocket; also when this terminal goes away
   status               what runs, or how the last run ended
   attach               the output of a detached run
   start-monitoring     start Prometheus, and Grafana where there is one

@@ -11,7 +11,7 @@ import { check } from 'k6';
 import http from 'k6/http';
 
 import { declared } from '../lib/load.js';
-import { namesWith } from './lib/pace.js';
+import { namesWith, sampleOf, TICKS } from './lib/pace.js';
 import { readConfig } from './lib/settings.js';
 import { settled } from './lib/start.js';
 
@@ -21,6 +21,9 @@ export const options = {
   scenarios: settled(() => declared({ health: { executor: 'per-vu-iterations', vus: 1, iterations: 1, maxDuration: '1m' } })),
   thresholds: { checks: ['rate==1'] },
 };
+
+/** What has to be there by its own name: the pace, and where the runner reads it in place of k6 also the ticks, by which it sees a stall. */
+const SAMPLES = config.hz ? [config.hzMetric] : [config.hzMetric, TICKS];
 
 /** @typedef {{ status: number, error: string, body?: any }} Answer */
 
@@ -36,6 +39,7 @@ export default function () {
     ...healthy,
     'a sample has hz in its name': ({ body }) => namesWith(body, 'hz').length > 0,
     'a sample has loop in its name': ({ body }) => namesWith(body, 'loop').length > 0,
+    ...Object.fromEntries(SAMPLES.map((name) => [`there is a sample ${name}`, (/** @type {Answer} */ { body }) => sampleOf(body, name) !== undefined])),
   });
 }
 

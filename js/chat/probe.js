@@ -12,7 +12,7 @@
 import http from 'k6/http';
 
 import { addressOf } from './lib/dialects.js';
-import { namesWith, sampleOf } from './lib/pace.js';
+import { namesWith, sampleOf, TICKS } from './lib/pace.js';
 import { failureText, SYSTEM_TAGS, talk } from './lib/session.js';
 import { readConfig } from './lib/settings.js';
 import { dialectOf, prompts, settled, tokensOf } from './lib/start.js';
@@ -22,9 +22,6 @@ const dialect = dialectOf(config);
 const token = tokensOf(config.tokensFile)?.[0];
 
 export const options = { vus: 1, iterations: 1, systemTags: SYSTEM_TAGS };
-
-/** What counts the loop's ticks; a stall is seen by it alone. */
-const TICKS = 'backend_loop_ticks_total';
 
 export default function () {
   const stream = config.wsUrl.replace(/^ws/, 'http');

@@ -221,6 +221,8 @@ fn a_run_outlives_its_prometheus_and_says_since_when_alerts_are_unknown() {
     let prometheus = Pid::from_raw(prometheus).expect("a process");
     kill_process(prometheus, Signal::KILL).expect("killed");
     let (_, told) = wait(child);
+    let own = "target   without BASE_URL the suite's own target is tested: chat\n";
+    assert_eq!(told.matches(own).count(), 1, "{told}");
     let folder = run_folder(&place);
     let verdict = json(&folder.join("verdict.json"));
     assert_eq!(verdict["k6ExitCode"], 0, "{told}");

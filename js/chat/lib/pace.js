@@ -1,6 +1,9 @@
 // @ts-check
 /** Samples in the text of a /metrics. Needs nothing of k6. */
 
+/** What counts the loop's ticks; a stall is seen by it alone. */
+export const TICKS = 'backend_loop_ticks_total';
+
 /**
  * The value of a sample, with labels or without; the first one where there are several. Undefined where there is none, or
  * no number.

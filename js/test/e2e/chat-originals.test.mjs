@@ -20,6 +20,7 @@ test('metrics 83 times a second, a message with a number as its time, silence be
   const outcome = (await run(chat, 'streaming.js')).expect(0);
   expectChecks(outcome);
   assert.equal(outcome.value('completed_replies'), 4, 'three users and the silent one');
+  assert.ok(outcome.value('ws_session_duration', 'min') >= 5000, 'none is closed by its reply');
   assert.ok(outcome.value('hz_avg', 'avg') > 50);
   assert.equal(outcome.value('dropped_iterations'), 0);
   const { metricsReads } = await chat.counters();
@@ -51,6 +52,7 @@ test('conversations, an authorising frame, a message whose time is a number, an 
   const outcome = (await run(chat, 'load.js')).expect(0);
   expectChecks(outcome);
   assert.equal(outcome.value('chat_messages_sent'), 5);
+  assert.deepEqual([outcome.value('ws_sessions'), outcome.value('ws_msgs_sent')], [5, 10], 'both frames over one connection');
   assert.ok(outcome.value('frames_received') >= 5 * 5, outcome.output);
 });
 

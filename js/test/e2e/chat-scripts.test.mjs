@@ -1,6 +1,7 @@
 /** The other scripts of js/chat at the reference service. */
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { describe, test } from 'node:test';
 
 import { chatScript, expectChecks, startChat } from './chat.mjs';
@@ -16,20 +17,20 @@ describe('the health check', () => {
 
   test('passes where all is well', async (t) => {
     const chat = await startChat(t, FAST);
-    const run = (await chat.run(HEALTH)).expect(0, 'Chat health: 6 of 6 checks passed');
+    const run = (await chat.run(HEALTH)).expect(0, 'Chat health: 7 of 7 checks passed');
     assert.equal(run.value('http_reqs'), 4, 'one pass');
   });
 
   test('lets a slow second of the loop pass, which the streaming test judges', async (t) => {
     const chat = await startChat(t, ['--fault', 'loop-hz=20']);
-    (await chat.run(HEALTH)).expect(0, 'Chat health: 6 of 6 checks passed', /healthz: the loop is slow: \d+ Hz in the last second/);
+    (await chat.run(HEALTH)).expect(0, 'Chat health: 7 of 7 checks passed', /healthz: the loop is slow: \d+ Hz in the last second/);
   });
 
   test('ends by itself where the service stands still', async (t) => {
     const chat = await startChat(t, FAST);
     chat.child.kill('SIGSTOP');
     t.after(() => chat.child.kill('SIGCONT'));
-    (await chat.run(HEALTH)).expect(THRESHOLDS, `${chat.api}/health: not so: status is 2xx; received no answer:`, 'Chat health: 0 of 6 checks passed');
+    (await chat.run(HEALTH)).expect(THRESHOLDS, `${chat.api}/health: not so: status is 2xx; received no answer:`, 'Chat health: 0 of 7 checks passed');
   });
 
   test('names the address that does not answer', async (t) => {
@@ -39,7 +40,7 @@ describe('the health check', () => {
       THRESHOLDS,
       `http://127.0.0.1:${port}/health: not so: status is 2xx; received no answer:`,
       `http://127.0.0.1:${port}/healthz: not so`,
-      'Chat health: 4 of 6 checks passed',
+      'Chat health: 5 of 7 checks passed',
     );
   });
 
@@ -52,6 +53,23 @@ describe('the health check', () => {
     );
     await chat.setFaults({ 'no-hz': true });
     (await chat.run(HEALTH)).expect(THRESHOLDS, /\/metrics: not so: a sample has hz in its name; received status 200, body \S/);
+  });
+
+  test('names the samples that are missing where others have such names', async (t) => {
+    const chat = await startChat(t, FAST);
+    const server = createServer((_, answer) => answer.end('worker_hz 100\nbackend_loop_ticks 7\n'));
+    await new Promise((listens) => server.listen(0, '127.0.0.1', listens));
+    t.after(() => server.close());
+    const METRICS_URL = `http://127.0.0.1:${server.address().port}/metrics`;
+    const missing = (name) => `${METRICS_URL}: not so: there is a sample ${name}; received status 200, body worker_hz 100`;
+    // As the suite has it, whose monitor reads both.
+    (await chat.run(HEALTH, { METRICS_URL, HZ: 'off' })).expect(
+      THRESHOLDS,
+      missing('backend_loop_hz'),
+      missing('backend_loop_ticks_total'),
+      'Chat health: 6 of 8 checks passed',
+    );
+    (await chat.run(HEALTH, { METRICS_URL, HZ_METRIC: 'worker_hz' })).expect(0, 'Chat health: 7 of 7 checks passed');
   });
 
   test('refuses what the streaming test refuses', async (t) => {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
+use super::target::own_of_suite;
 use super::{Plan, Selection};
 use crate::suite::Suite;
 use crate::suite::given::Given;
@@ -63,6 +64,7 @@ fn a_run_of_record_is_the_test_itself_as_it_is_declared() {
         ("HZ_AVERAGE_THRESHOLD", "90"),
         ("HZ_BAND_THRESHOLD", "0.9"),
         ("HZ_MIN_THRESHOLD", "10"),
+        ("HZ_DIFFERENCE_THRESHOLD", "5"),
         ("WS_CONNECTION_TIME_P95", "6000"),
         ("MESSAGE_RESPONSE_TIME_P90", "20000"),
         ("MACHINE_BUSY_MAX", "0"),
@@ -78,6 +80,20 @@ fn a_run_of_record_is_the_test_itself_as_it_is_declared() {
         assert_eq!(of_record(other, &usual, false), json!(false), "{other}");
     }
     assert_eq!(of_record(test, &[], true), json!(false));
+}
+
+#[test]
+fn a_run_of_the_suites_own_service_says_so() {
+    let suite = suite();
+    let said = |environment: &[(&str, &str)]| {
+        let plan = Plan::new(&suite, &selection("websocket-streaming", environment));
+        let runs = plan.expect("a plan").runs;
+        let targets = runs.iter().map(|run| (run.target, run.variant.as_deref()));
+        own_of_suite(&suite, targets)
+    };
+    let own = "target   without BASE_URL the suite's own target is tested: chat";
+    assert_eq!(said(&[]).as_deref(), Some(own));
+    assert_eq!(said(&[("BASE_URL", "http://localhost:4000")]), None);
 }
 
 #[test]

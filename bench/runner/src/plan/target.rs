@@ -1,5 +1,7 @@
 //! The target of a run.
 
+use std::collections::BTreeSet;
+
 use crate::suite::Suite;
 use crate::suite::scenario::ScenarioTable;
 use crate::suite::schema::{TargetKind, TargetTable};
@@ -55,6 +57,36 @@ pub(crate) fn choose<'a>(
 pub(super) fn address_variables(target: &TargetTable) -> Vec<&str> {
     let address = target.ready.url.as_ref().or(target.ready.tcp.as_ref());
     address.map_or_else(Vec::new, |address| variables(address.get_ref()))
+}
+
+/// What is to be said where runs test what the suite brings along, and would test somebody's own target if its address were given: who
+/// forgot to give it would take the verdict for that of the own one. `runs`: the target of each, and the variant.
+pub(crate) fn own_of_suite<'a>(
+    suite: &Suite,
+    runs: impl Iterator<Item = (&'a TargetTable, Option<&'a str>)>,
+) -> Option<String> {
+    let (mut unnamed, mut tested) = (BTreeSet::new(), BTreeSet::new());
+    for (target, variant) in runs.filter(|(target, _)| target.kind == TargetKind::Builtin) {
+        let others = suite.file.target.iter().filter(|other| {
+            let own = other.variant.as_ref().map(|own| own.get_ref().as_str());
+            other.kind == TargetKind::External
+                && !other.is_service()
+                && (own.is_none() || own == variant)
+        });
+        let mut names = others.flat_map(address_variables).peekable();
+        if names.peek().is_some() {
+            unnamed.extend(names);
+            tested.insert(target.id.as_str());
+        }
+    }
+    let all = |names: BTreeSet<&str>| Vec::from_iter(names).join(", ");
+    (!tested.is_empty()).then(|| {
+        format!(
+            "target   without {} the suite's own target is tested: {}",
+            all(unnamed),
+            all(tested)
+        )
+    })
 }
 
 fn addressed(target: &TargetTable, vars: &Vars) -> bool {

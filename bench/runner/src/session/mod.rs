@@ -22,6 +22,7 @@ use barrier_procs::{Identity, LastHolder, MachineLock};
 use crate::events::{Event, Log, Stream};
 use crate::evidence::{Invocation, resolved};
 use crate::plan::file::{Beside, PlanFile};
+use crate::plan::target::own_of_suite;
 use crate::plan::{Plan, Selection};
 use crate::report;
 use crate::run::chaos::undo::{Who, leftovers};
@@ -79,6 +80,7 @@ pub(crate) fn run(
     let planned: Vec<Planned> = plan.runs.iter().map(Planned::from).collect();
     let stands = standing(suite, &invocation, &planned);
     begin(&mut lock, &invocation, manner, stream)?;
+    tell_of_own(suite, &plan, stream);
     told(stream, || {
         Session::new(suite, ready, invocation, &file, manner.keep_going, stream)?.work(plan, stands)
     })
@@ -115,6 +117,15 @@ fn told(stream: &Stream, work: impl FnOnce() -> anyhow::Result<i32>) -> anyhow::
         error: error.map(|error| masked(&format!("{error:#}"))),
     });
     result
+}
+
+/// Says so where nobody gave the address of what they may want to have tested.
+fn tell_of_own(suite: &Suite, plan: &Plan<'_>, stream: &Stream) {
+    let runs = plan.runs.iter();
+    let targets = runs.map(|run| (run.target, run.variant.as_deref()));
+    if let Some(text) = own_of_suite(suite, targets) {
+        stream.tell(Event::Finding { text });
+    }
 }
 
 /// Says so where something ended the runner that measured before: nobody may have seen it.

@@ -55,18 +55,18 @@ pub(crate) fn chat_service() -> PathBuf {
 impl<'a> Monitor<'a> {
     /// Starts it on free ports, its alerts in compressed time.
     pub(crate) fn start(place: &'a Place) -> Self {
-        let (code, told) = finish(&mut call(
-            place,
-            &[
-                "start",
-                "--quick",
-                "--without-grafana",
-                "--prometheus-port",
-                "0",
-                "--dashboard-port",
-                "0",
-            ],
-        ));
+        Self::with(place, &["--quick"])
+    }
+
+    /// Starts it on free ports, its alerts as they are declared.
+    pub(crate) fn declared(place: &'a Place) -> Self {
+        Self::with(place, &[])
+    }
+
+    fn with(place: &'a Place, more: &[&str]) -> Self {
+        let usual = ["start", "--without-grafana", "--prometheus-port", "0"];
+        let arguments = [&usual[..], &["--dashboard-port", "0"], more].concat();
+        let (code, told) = finish(&mut call(place, &arguments));
         assert_eq!(code, 0, "{told}");
         let record = json(&folder(place).join("monitor.json"));
         let text = |name: &str| record[name].as_str().expect(name).to_owned();

@@ -34,10 +34,11 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The pace of the loop over the last full second, unless it is not to be told.
+    /// The pace of the loop over the last full second, or the one that is told in its place, unless none is to be told.
     pub(crate) fn hz(&self) -> Option<f64> {
-        let told = self.faults.with(|faults| !faults.no_hz);
-        told.then(|| self.pace.hz())
+        let (told, wrong) = self.faults.with(|faults| (!faults.no_hz, faults.gauge_hz));
+        let wrong = wrong.map(|pace| f64::from(u32::from(pace)));
+        told.then(|| wrong.unwrap_or_else(|| self.pace.hz()))
     }
 }
 

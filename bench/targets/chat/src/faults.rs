@@ -18,6 +18,8 @@ pub struct Faults {
     pub loop_stall: Duration,
     /// The loop has this pace instead of its own.
     pub loop_hz: Option<Hertz>,
+    /// This pace is told, whatever the loop does; its ticks are counted as they are.
+    pub gauge_hz: Option<Hertz>,
     /// Each chunk comes so much later after the one before it.
     #[serde(rename = "chunk-delay-ms", with = "target_kit::millis")]
     pub chunk_delay: Duration,

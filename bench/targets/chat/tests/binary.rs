@@ -36,8 +36,8 @@ async fn addresses_are_announced_by_name() {
 #[tokio::test]
 async fn faults_are_given_by_name() {
     let faults = json!({
-        "chunk-delay-ms": 1, "cut-share": 1, "drop-chunk": "2.00%", "error-share": 2, "loop-hz": 90, "loop-stall-ms": 0,
-        "no-hz": true, "refuse-share": 3,
+        "chunk-delay-ms": 1, "cut-share": 1, "drop-chunk": "2.00%", "error-share": 2, "gauge-hz": 100, "loop-hz": 90,
+        "loop-stall-ms": 0, "no-hz": true, "refuse-share": 3,
     });
     let by_name = faults.as_object().expect("faults have names");
     for name in by_name.keys() {

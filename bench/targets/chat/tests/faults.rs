@@ -66,6 +66,18 @@ async fn the_loop_is_slow_for_as_long_as_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn another_pace_is_told_than_the_one_of_the_ticks() {
+    // It ticks once, and stands still for good.
+    let service = Service::start(&["--fault=loop-stall-ms=86400000", "--fault=gauge-hz=100"]);
+    let samples = service.samples("stream").await;
+    assert_eq!(samples["backend_loop_hz"], 100.0);
+    assert_eq!(samples["backend_loop_ticks_total"], 1.0);
+    service.health_when(|hz| hz == 100.0).await;
+    service.change_faults(fault("gauge-hz", Value::Null)).await;
+    service.health_when(|hz| hz == 0.0).await;
+}
+
+#[tokio::test]
 async fn what_the_loop_does_is_not_told() {
     let service = Service::start(&[]);
     let of_loop = [

@@ -1,13 +1,14 @@
 /**
- * What existing streaming scripts do: read /metrics in each iteration, open a stream at /chat, send one message, stay for a
- * while. Beside it the reads that a thousand such users make, and users who are silent before their first frame.
+ * What existing streaming scripts do: read /metrics in each iteration, open a stream at /chat, send one message, stay for 5
+ * to 15 s, whenever the reply is complete. Beside it the reads that a thousand such users make, and users who are silent
+ * before their first frame.
  */
 
 import { check } from 'k6';
 import http from 'k6/http';
 import { Counter, Rate, Trend } from 'k6/metrics';
 
-import { HZ_LIMIT, PACE, rest, session } from './wire.js';
+import { HZ_LIMIT, PACE, rest, session, stay } from './wire.js';
 
 export { handleSummary } from './wire.js';
 
@@ -69,7 +70,7 @@ export function read() {
 
 export function user() {
   read();
-  chat(0, 5);
+  chat(0, stay(5, 15));
   rest(1, 3);
 }
 
@@ -90,7 +91,7 @@ function chat(idleS, openS) {
       userId: `user_${__VU}`,
       timestamp: Date.now(),
     }),
-    frame: ({ type, event, content }, socket) => {
+    frame: ({ type, event, content }) => {
       check(type, {
         'WebSocket message is valid': (told) => Boolean(told),
         'Message has correct structure': () => Boolean(event || content),
@@ -107,7 +108,6 @@ function chat(idleS, openS) {
         if (idleS === 0) {
           responseTime.add(Date.now() - began); // it is counted from before the first frame
         }
-        socket.close();
       }
     },
   });
