@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::epoch_micros;
+use crate::ids::Phase;
 use crate::ledger::Answered;
 use crate::protocol::{Micros, Outcome, Release, StoreTime};
 use crate::session::Done;
@@ -141,8 +142,11 @@ impl Barrier {
         if let Some((_, (earlier, latest))) = state.coming.range(..phase).next_back() {
             let (earlier, latest) = (earlier.clone(), *latest);
             let heard = latest - Duration::from(earlier.delay);
-            let due = self.due(&earlier, Instant::now()).min(latest);
-            self.fire(state, &earlier, heard, self.at(&earlier, due), news);
+            let at = announced_at(state, earlier.phase).unwrap_or_else(|| {
+                let due = self.due(&earlier, Instant::now()).min(latest);
+                self.at(&earlier, due)
+            });
+            self.fire(state, &earlier, heard, at, news);
         }
         let newest = state.fired.keys().next_back().copied();
         let info = self.info_of(release, received, at);
@@ -180,6 +184,13 @@ impl Barrier {
             state.break_all(broken, news);
         }
     }
+}
+
+/// The instant that users were told theirs by, in microseconds.
+fn announced_at(state: &State, phase: Phase) -> Option<i64> {
+    let info = state.announced.get(&phase)?;
+    #[expect(clippy::cast_possible_truncation)] // whole microseconds, exact until the year 2255
+    Some((info.released_at * 1000.0).round() as i64)
 }
 
 /// An answer that may have to wait for a release's instant.
