@@ -242,6 +242,25 @@ fn a_later_phase_does_not_overtake_one_that_waits_for_its_instant() {
 }
 
 #[test]
+fn thousands_of_phases_may_wait_for_one_instant() {
+    const PHASES: u32 = 3000;
+    let (option, instant) = soon(Duration::from_secs(2));
+    let process = Process::start();
+    let more = format!(r#","cyclic":true{option}"#);
+    let barrier = process.open(&memory(1, &more)).expect("open");
+    for _ in 0..PHASES {
+        process.arrive(&barrier, 1).expect("recorded");
+    }
+    let last = PHASES - 1;
+    process.released(&barrier, last);
+    let info = barrier.release_info(Phase(last)).expect("released");
+    assert!(info.server_released_at >= instant, "{info:?}");
+    let aborted = process.abort(&barrier, "enough").expect("answered");
+    assert!(!matches!(aborted, Done::NothingToAbort(_)), "{aborted:?}");
+    process.broken(&barrier); // no release is waited for any more
+}
+
+#[test]
 fn who_waits_for_an_instant_that_is_decided_is_not_ended_by_its_own_limit() {
     let server = RedisServer::start();
     for is_redis in [false, true] {

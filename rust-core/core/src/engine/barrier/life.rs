@@ -25,7 +25,7 @@ impl State {
             return false; // it has yet to tell the store
         }
         let told = self.session.broken().is_none() || self.broken_told;
-        let settled = self.due == 0 && self.held.is_empty() && self.closers.is_empty();
+        let settled = self.coming.is_empty() && self.held.is_empty() && self.closers.is_empty();
         let idle = self.session.is_idle() && self.waiting.is_empty();
         self.session.is_over() && idle && told && settled
     }

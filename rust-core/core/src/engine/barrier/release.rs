@@ -18,6 +18,8 @@ use super::{Backend, Barrier};
 
 /// An instant further off than this is looked at again.
 const DISTANT: Duration = Duration::from_secs(1);
+/// How long a clock may have been set before that is seen.
+const UNSEEN: Duration = Duration::from_secs(10);
 /// What reading two clocks may be wrong by, in microseconds; beyond it, the wall clock was set.
 const READ_APART: u64 = 1000;
 
@@ -29,7 +31,7 @@ impl Barrier {
         let delay: Duration = release.delay.into();
         let latest = now + delay;
         let mut due = self.due(&release, now).min(latest);
-        if due <= now && state.due == 0 {
+        if due <= now && state.coming.is_empty() {
             self.fire(state, &release, now, self.at(&release, due), news);
             return;
         }
@@ -40,7 +42,7 @@ impl Barrier {
             // Two clocks drift apart: how far off a distant instant is, is asked again on the way.
             while due.saturating_duration_since(Instant::now()) > DISTANT {
                 let half = due.saturating_duration_since(Instant::now()) / 2;
-                tokio::time::sleep(half).await;
+                tokio::time::sleep(half.min(UNSEEN)).await;
                 let Some(me) = me.upgrade() else {
                     return;
                 };
@@ -60,7 +62,6 @@ impl Barrier {
             }
             if let Some(me) = me.upgrade() {
                 let mut state = me.state.lock();
-                state.due -= 1;
                 if state.gone {
                     return; // nothing comes after the news of that
                 }
@@ -79,13 +80,10 @@ impl Barrier {
                 me.give_up(error);
             }
         });
-        match started {
-            Ok(()) => state.due += 1, // nothing has fired yet: that takes the lock
+        if let Err(error) = started {
             // Hardly so: whoever opens a barrier with such releases is refused where the core cannot start. It never fires.
-            Err(error) => {
-                state.coming.remove(&phase);
-                self.end(state, &error);
-            }
+            state.coming.remove(&phase);
+            self.end(state, &error);
         }
     }
 
@@ -129,6 +127,7 @@ impl Barrier {
         ReleaseInfo::of(release, at, epoch_micros(received), parties)
     }
 
+    /// Phases go in their order: whoever waits for an earlier one goes by that one's own release.
     fn fire(
         &self,
         state: &mut State,
@@ -137,17 +136,27 @@ impl Barrier {
         at: i64,
         news: &mut Vec<Emission>,
     ) {
-        let phase = release.phase;
-        // Phases go in their order: whoever waits for an earlier one goes by that one's own release.
-        if let Some((_, (earlier, latest))) = state.coming.range(..phase).next_back() {
+        while let Some((_, (earlier, latest))) = state.coming.range(..release.phase).next() {
             let (earlier, latest) = (earlier.clone(), *latest);
             let heard = latest - Duration::from(earlier.delay);
             let at = announced_at(state, earlier.phase).unwrap_or_else(|| {
                 let due = self.due(&earlier, Instant::now()).min(latest);
                 self.at(&earlier, due)
             });
-            self.fire(state, &earlier, heard, at, news);
+            self.fire_one(state, &earlier, heard, at, news);
         }
+        self.fire_one(state, release, received, at, news);
+    }
+
+    fn fire_one(
+        &self,
+        state: &mut State,
+        release: &Release,
+        received: Instant,
+        at: i64,
+        news: &mut Vec<Emission>,
+    ) {
+        let phase = release.phase;
         let newest = state.fired.keys().next_back().copied();
         let info = self.info_of(release, received, at);
         state.announced.remove(&phase);
@@ -176,7 +185,7 @@ impl Barrier {
 
     /// Tells of the break once, after the releases that were decided before it.
     pub(super) fn tell_broken(&self, state: &mut State, news: &mut Vec<Emission>) {
-        if state.session.broken().is_some() && state.due == 0 && !state.broken_told {
+        if state.session.broken().is_some() && state.coming.is_empty() && !state.broken_told {
             state.broken_told = true;
             let broken = Emission::Broken {
                 barrier: self.handle(),
@@ -218,7 +227,7 @@ impl State {
     /// A late participant never returns before the instant of the release that it missed.
     pub(super) fn now_or_held(&mut self, ticket: Ticket, answered: Answered) -> Held {
         let early = answered.outcome == Outcome::Late
-            && self.due > 0
+            && !self.coming.is_empty()
             && self.fired.keys().next_back() < Some(&answered.phase);
         if early {
             self.held.push((ticket, answered.clone()));

@@ -25,9 +25,7 @@ pub(super) struct State {
     pub(super) announced: BTreeMap<Phase, ReleaseInfo>,
     /// When the arrivals of a spread release go, as long as the last one has not gone.
     pub(super) timetables: BTreeMap<Phase, Timetable>,
-    /// Releases whose instant lies ahead.
-    pub(super) due: u32,
-    /// They themselves, and when each fires at the latest.
+    /// Releases whose instant lies ahead, and when each fires at the latest.
     pub(super) coming: BTreeMap<Phase, (Release, Instant)>,
     /// Late participants that wait for that instant.
     pub(super) held: Vec<(Ticket, Answered)>,
@@ -64,7 +62,6 @@ impl State {
             fired: BTreeMap::new(),
             announced: BTreeMap::new(),
             timetables: BTreeMap::new(),
-            due: 0,
             coming: BTreeMap::new(),
             held: Vec::new(),
             waiting: Waiting::default(),
