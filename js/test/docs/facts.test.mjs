@@ -97,6 +97,16 @@ test('what servers refuse with is on the troubleshooting page', () => {
   assert.deepEqual(codes.filter((code) => !table.includes(`\`${code}\``)), []);
 });
 
+test('the figures of the fault runs are of the runs that there are', () => {
+  const figures = section(readText('docs/explanation/fault-runs.md'), 'Figures');
+  const rows = matches(figures, /^\| ([^|]+) \| \d[\d ]*s? \|$/gm).map((row) => row.replace(/^on Redis .*/, 'on Redis').replace(/^runs broken by .*/, 'runs broken by'));
+  const source = readText('rust-core/core/tests/fault_runs/main.rs').split('fn print(')[1].split('\n    }\n')[0];
+  const printed = matches(source, /row\(\s*(?:&format!\()?"([^"{]+?) ?["{]/g);
+  const kinds = matches(readText('rust-core/core/tests/fault_runs/plan.rs').split('KINDS: ')[1].split('];')[0], /"([^"]+)"/g);
+  const faults = kinds.map((kind) => `fault: ${kind}`);
+  assert.deepEqual(sorted(rows), sorted([...printed.filter((row) => row !== 'fault:'), ...faults]));
+});
+
 test('the README can be read in a minute or two', () => {
   assert.ok(readText('README.md').split('\n').length <= 150);
 });
