@@ -116,8 +116,9 @@ and so is this program as a whole. The sources of this project are \`k6-barrier-
 
 $(printf '%s\n' "${copyleft[@]}")
 
-\`k6-modules.txt\` names each other Go module with its version and hash: https://proxy.golang.org has its sources without charge
-(\`go mod download MODULE@VERSION\`). The Rust crates are those of \`Cargo.lock\`, at https://crates.io (\`cargo fetch --locked\`).
+\`k6-modules.txt\` names each other Go module with its version and hash; the public Go module proxy has its sources without
+charge (\`go mod download MODULE@VERSION\`). The Rust crates are those of \`Cargo.lock\`, in the public registry of crates
+(\`cargo fetch --locked\`).
 \`../sbom.cdx.json\` lists all of them with their licences. To build everything again, with Go, Rust by rustup, gcc and git:
 
     tar xf k6-barrier-$version.tar.gz
