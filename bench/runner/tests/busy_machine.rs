@@ -117,13 +117,38 @@ fn a_service_that_fills_the_machine_is_slow_and_no_victim() {
     // Others may take half of this machine all the same; where they nearly do, either may be so.
     if share > 0.55 {
         assert!(holds("machine-busy"), "{share}: {verdict:#}");
-        assert!(!holds("generator-health"), "{share}: {verdict:#}");
+        // Where the host takes time itself, the machine is not full for ten seconds in a row: the gate is held against the samples.
+        let full = longest_full(&text(&folder.join("monitor-generator.jsonl")));
+        assert!(
+            full >= 9 || holds("generator-health"),
+            "{full}: {verdict:#}"
+        );
+        assert!(
+            full <= 11 || !holds("generator-health"),
+            "{full}: {verdict:#}"
+        );
         assert_eq!(verdict["verdict"], "FAIL", "{printed}");
     } else if share < 0.45 {
         assert!(!holds("machine-busy"), "{share}: {verdict:#}");
         assert_eq!(verdict["verdict"], "INVALID", "{printed}");
     }
     assert_eq!(code, 3, "{printed}");
+}
+
+/// How many samples in a row say that the machine was full.
+fn longest_full(samples: &str) -> usize {
+    let full = samples.lines().map(|line| {
+        let sample: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        sample["generator"]["machineCpu"]
+            .as_f64()
+            .is_some_and(|busy| busy > 98.0)
+    });
+    let full: Vec<bool> = full.collect();
+    assert!(full.len() > 10, "{samples}");
+    full.split(|full| !full)
+        .map(<[bool]>::len)
+        .max()
+        .unwrap_or(0)
 }
 
 /// The mean share of the machine that all named processes took.
