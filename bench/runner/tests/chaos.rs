@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use common::life::{Ends, chat_service, send, wait_for};
 use common::own::{EXTERNAL, Own};
 use common::series::Verdict;
-use common::{address_of, finish, json, text};
+use common::{finish, json, start_target, text};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
@@ -173,20 +173,15 @@ struct Service {
 impl Service {
     fn start(place: &Path) -> Self {
         let file = place.join("address");
-        let mut child = Command::new(chat_service())
-            .args([
+        let (child, address) = start_target(
+            Command::new(chat_service()).args([
                 "--listen",
                 "127.0.0.1:0",
                 "--stream-listen",
                 "127.0.0.1:0",
-                "--port-file",
-            ])
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the chat service starts");
-        let address = address_of(&mut child, &file);
+            ]),
+            &file,
+        );
         let address = address.lines().next().expect("an address").to_owned();
         Self { child, address }
     }

@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
-use common::{Place, Redis, files, finish, json, k6, pause, root, text, waiting_room};
+use common::{Place, Redis, files, finish, json, k6, root, text, waiting_room};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
@@ -86,24 +86,17 @@ impl Secured {
             "--tls-key-file",
             &file("redis.test.key"),
         ]);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            pause();
-        }
         redis::cmd("ACL")
             .arg(permissions())
             .exec(&mut redis.connect())
             .expect("a user");
         let port_file = folder.path().join("address");
-        let mut services = Command::new(waiting_room())
-            .args(["--events", "e1,e2", "--redis"])
-            .arg(format!("{}/3", redis.address))
-            .arg("--port-file")
-            .arg(&port_file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the waiting room starts");
-        let address = common::address_of(&mut services, &port_file);
+        let (services, address) = common::start_target(
+            Command::new(waiting_room())
+                .args(["--events", "e1,e2", "--redis"])
+                .arg(format!("{}/3", redis.address)),
+            &port_file,
+        );
         Self {
             redis,
             port,

@@ -292,15 +292,12 @@ fn the_script_benchmarks_services_that_a_person_started() {
     }
     let place = Place::new();
     let port_file = place.evidence().with_file_name("address");
-    let mut services = Command::new(waiting_room())
-        .args(["--queue", "hash", "--events", "e1,e2", "--port-file"])
-        .arg(&port_file)
-        .env("REDIS_URL", redis.with(":topsecret7@"))
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("the waiting room starts");
-    let address = common::address_of(&mut services, &port_file);
+    let (mut services, address) = common::start_target(
+        Command::new(waiting_room())
+            .args(["--queue", "hash", "--events", "e1,e2"])
+            .env("REDIS_URL", redis.with(":topsecret7@")),
+        &port_file,
+    );
     let mut command = Command::new(root().join("scripts/run-k6-barrier-benchmark.sh"));
     let (path, tmp) = (
         std::env::var_os("PATH").unwrap_or_default(),

@@ -1,10 +1,10 @@
 //! The reference chat service, as one that a person has started.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use serde_json::Value as Json;
 
-use super::{Place, chat_service, pause};
+use super::{Place, chat_service, start_target};
 
 /// A chat service that a person started.
 pub(crate) struct Chat {
@@ -34,35 +34,22 @@ impl Chat {
     pub(crate) fn with(arguments: &[&str]) -> Self {
         let place = Place::new();
         let port_file = place.evidence().with_file_name("ports");
-        let mut child = Command::new(chat_service())
-            .args(["--listen", "127.0.0.1:0", "--stream-listen", "127.0.0.1:0"])
-            .args(arguments)
-            .arg("--port-file")
-            .arg(&port_file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the chat service starts");
-        loop {
-            if let Ok(text) = std::fs::read_to_string(&port_file)
-                && let Some((api, stream)) = text.trim().split_once("\nstream ")
-            {
-                let (api, stream) = (api.to_owned(), stream.to_owned());
-                let of = |address: String| match address.split_once("://") {
-                    Some((_, rest)) => rest.to_owned(),
-                    None => address,
-                };
-                let (api, stream) = (of(api), of(stream));
-                return Self {
-                    place,
-                    child,
-                    api,
-                    stream,
-                };
-            }
-            let ended = child.try_wait().expect("state");
-            assert!(ended.is_none(), "the chat service runs");
-            pause();
+        let (child, told) = start_target(
+            Command::new(chat_service())
+                .args(["--listen", "127.0.0.1:0", "--stream-listen", "127.0.0.1:0"])
+                .args(arguments),
+            &port_file,
+        );
+        let (api, stream) = told.split_once("\nstream ").expect("two addresses");
+        let [api, stream] = [api, stream].map(|url| match url.split_once("://") {
+            Some((_, rest)) => rest.to_owned(),
+            None => url.to_owned(),
+        });
+        Self {
+            place,
+            child,
+            api,
+            stream,
         }
     }
 

@@ -226,15 +226,23 @@ pub(crate) fn ask<T: redis::FromRedisValue>(
         .expect("reply")
 }
 
-/// Where the waiting room listens, once it has written that to its file.
-pub(crate) fn address_of(services: &mut Child, port_file: &Path) -> String {
+/// A target that a person has started, and what it has told in its file once it listens: its address, and what follows.
+pub(crate) fn start_target(command: &mut Command, port_file: &Path) -> (Child, String) {
+    let log = port_file.with_extension("log");
+    let file = std::fs::File::create(&log).expect("a log");
+    let mut target = command
+        .arg("--port-file")
+        .arg(port_file)
+        .stdout(Stdio::null())
+        .stderr(file)
+        .spawn()
+        .expect("the target starts");
     loop {
-        assert!(
-            services.try_wait().expect("state").is_none(),
-            "the waiting room runs"
-        );
+        if let Some(status) = target.try_wait().expect("state") {
+            panic!("{command:?} ended with {status}: {}", text(&log));
+        }
         match std::fs::read_to_string(port_file) {
-            Ok(address) => return address.trim().to_owned(),
+            Ok(told) => return (target, told.trim().to_owned()),
             Err(_) => pause(),
         }
     }
@@ -266,6 +274,7 @@ impl Redis {
         let program = std::env::var_os("REDIS_SERVER_BIN")
             .filter(|given| !given.is_empty())
             .unwrap_or_else(|| "redis-server".into());
+        let log = folder.path().join("redis.log");
         let child = Command::new(program)
             .args([
                 "--bind",
@@ -278,7 +287,7 @@ impl Redis {
             ])
             .arg(folder.path())
             .args(more)
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(&log).expect("a log"))
             .spawn()
             .expect("redis-server starts; get one with scripts/ensure-redis.sh");
         let mut redis = Self {
@@ -288,14 +297,18 @@ impl Redis {
         };
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
-            let answers = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            // Its own word: on the port a stranger may answer, whose socket came first.
+            if text(&log).contains("Ready to accept connections") {
+                return Some(redis);
+            }
             if redis.child.try_wait().expect("state").is_some() {
                 return None;
             }
-            if answers {
-                return Some(redis);
-            }
-            assert!(std::time::Instant::now() < deadline, "redis-server answers");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "redis-server is ready: {}",
+                text(&log)
+            );
             pause();
         }
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value as Json;
 
 use super::life::wait_for;
-use super::{Place, json, k6, program, root, text};
+use super::{Place, json, k6, program, root, start_target};
 
 /// The reference target: `PHASES_BIN`, else beside the runner, else the one in `bin/`.
 pub(crate) fn phases() -> PathBuf {
@@ -82,26 +82,13 @@ pub(crate) struct System {
 impl System {
     pub(crate) fn start(place: &Place) -> Self {
         let port_file = place.evidence().with_file_name("port");
-        let child = Command::new(phases())
-            .args(["--listen=127.0.0.1:0", "--node-port=0", "--nodes=3"])
-            .arg(format!("--port-file={}", port_file.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let mut system = Self {
-            child,
-            url: String::new(),
-        };
-        system.url = wait_for("the target listens", || {
-            let ended = system.child.try_wait().expect("state");
-            assert!(ended.is_none(), "the target runs: {ended:?}");
-            port_file
-                .is_file()
-                .then(|| text(&port_file).trim().to_owned())
-        });
-        system
+        let (child, url) = start_target(
+            Command::new(phases())
+                .args(["--listen=127.0.0.1:0", "--node-port=0", "--nodes=3"])
+                .stdin(Stdio::null()),
+            &port_file,
+        );
+        Self { child, url }
     }
 
     pub(crate) fn tells(&self, path: &str) -> Json {

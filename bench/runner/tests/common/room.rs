@@ -69,16 +69,13 @@ impl Services {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let (redis, place) = (Redis::start(&[]), Place::new());
         let port_file = place.evidence().with_file_name("address");
-        let mut room = Command::new(super::waiting_room())
-            .args(["--events", "e1", "--port-file"])
-            .arg(&port_file)
-            .args(arguments)
-            .env("REDIS_URL", &redis.address)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the waiting room starts");
-        let address = super::address_of(&mut room, &port_file);
+        let (room, address) = super::start_target(
+            Command::new(super::waiting_room())
+                .args(["--events", "e1"])
+                .args(arguments)
+                .env("REDIS_URL", &redis.address),
+            &port_file,
+        );
         Self {
             room,
             address,

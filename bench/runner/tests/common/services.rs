@@ -1,6 +1,6 @@
 //! The waiting room as services that a person has started.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use super::{Place, Redis, k6, waiting_room};
 
@@ -18,17 +18,13 @@ impl Services {
     pub(crate) fn start(more: &[&str]) -> Self {
         let (redis, place) = (Redis::start(&[]), Place::new());
         let port_file = place.evidence().with_file_name("address");
-        let mut child = Command::new(waiting_room())
-            .args(["--events", "e1,e2", "--seats", "8", "--users", "5"])
-            .args(more)
-            .arg("--port-file")
-            .arg(&port_file)
-            .env("REDIS_URL", &redis.address)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the waiting room starts");
-        let address = super::address_of(&mut child, &port_file);
+        let (child, address) = super::start_target(
+            Command::new(waiting_room())
+                .args(["--events", "e1,e2", "--seats", "8", "--users", "5"])
+                .args(more)
+                .env("REDIS_URL", &redis.address),
+            &port_file,
+        );
         Self {
             redis,
             child,
