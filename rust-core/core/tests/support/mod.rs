@@ -158,10 +158,16 @@ fn ready(child: &mut Child, port: u16) -> bool {
         if child.try_wait().expect("child").is_some() {
             return false;
         }
+        // Where the port was taken, a stranger may answer. None that still loads what it had saved is asked anything.
         let answers = redis::Client::open(format!("redis://127.0.0.1:{port}"))
             .and_then(|c| c.get_connection_with_timeout(Duration::from_secs(1)))
-            .and_then(|mut c| redis::cmd("PING").query::<String>(&mut c));
-        if answers.is_ok() {
+            .and_then(|mut c| {
+                redis::cmd("PING").query::<String>(&mut c)?;
+                redis::cmd("INFO")
+                    .arg("server")
+                    .query::<redis::InfoDict>(&mut c)
+            });
+        if answers.is_ok_and(|info| info.get("process_id") == Some(child.id())) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(10));
