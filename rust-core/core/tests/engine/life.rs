@@ -1,12 +1,15 @@
 //! Barriers that are over: what is kept of them, for how long, and what comes after.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use barrier_core::engine::{Barrier, Call, OVER_MAX, Submitted};
+use barrier_core::engine::{Barrier, Call, Emission, Engine, OVER_MAX, Sink, Submitted};
 use barrier_core::error::Error;
 use barrier_core::ids::Phase;
 use barrier_core::ledger::Report;
 use barrier_core::protocol::Outcome;
+use barrier_core::options::BarrierOptions;
 use barrier_core::session::Done;
 use tokio::runtime::Runtime;
 
@@ -167,6 +170,8 @@ fn one_that_is_forgotten_is_found_again_in_redis() {
     let process = Process::start();
     let first = process.open(&redis(&server, "first", "")).expect("open");
     process.arrive(&first, 1).expect("recorded");
+    // Whoever still has something on its way when the others retire does so after them, and is forgotten after them.
+    retire(&process, 1);
     cross(&process, OVER_MAX + SLACK, |n| {
         redis(&server, &format!("round-{n}"), "")
     });
@@ -345,4 +350,33 @@ fn letting_go_in_memory_ends_those_who_wait_for_nothing() {
     let anew = process.open(json).expect("open");
     assert_eq!(anew.status().arrived, 0);
     process.check();
+}
+
+/// A host that is asked for addresses and never answers.
+#[derive(Default)]
+struct Silent(AtomicBool);
+
+impl Sink for Silent {
+    fn emit(&self, news: &mut Vec<Emission>) {
+        let asked = |news: &Emission| matches!(news, Emission::Resolve { .. });
+        self.0.fetch_or(news.drain(..).any(|n| asked(&n)), Ordering::AcqRel);
+    }
+}
+
+#[test]
+fn an_engine_that_ends_while_it_connects_is_forgotten_whole() {
+    let host = Arc::new(Silent::default());
+    let left = Arc::downgrade(&host);
+    let engine = Engine::with_host(host, true, || {});
+    let json = r#"{"store":"redis://redis.test","runId":"r","name":"gate","parties":1}"#;
+    let options = BarrierOptions::from_json(json.as_bytes()).expect("options");
+    let barrier = engine.barrier(options).expect("a barrier");
+    assert!(matches!(barrier.open(1), Submitted::Pending(None)));
+    until("the question", || {
+        left.upgrade().is_some_and(|h| h.0.load(Ordering::Acquire))
+    });
+    engine.close(Duration::ZERO);
+    drop((engine, barrier));
+    // Its thread may end a moment later.
+    until("nothing is left of it", || left.strong_count() == 0);
 }

@@ -66,6 +66,16 @@ pub(crate) struct Hub {
     started: Once,
 }
 
+/// The connection's life. With its end, even where that comes before its first step, nobody waits for a turn any more: who does
+/// has the hub, which would have them for ever.
+struct Life(Arc<Hub>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.desk.tenants.clear();
+    }
+}
+
 impl Hub {
     pub(crate) fn new(address: RedisAddress, target: Target, context: &Arc<Context>) -> Arc<Self> {
         let at = match &target {
@@ -96,7 +106,7 @@ impl Hub {
     /// Connects, at the first need.
     fn start(self: &Arc<Self>) {
         self.started.call_once(|| {
-            let (hub, tenants) = (Arc::clone(self), Arc::clone(self));
+            let (life, tenants) = (Life(Arc::clone(self)), Arc::clone(self));
             let given_up = move |error: &Error| {
                 for tenant in tenants.desk.tenants.all() {
                     tenant.give_up(error);
@@ -104,7 +114,11 @@ impl Hub {
             };
             let context = &self.desk.context;
             // Whoever made the hub has started the runtime, or has heard that it cannot start.
-            let _started = context.spawn_connection(async move { hub.live().await }, given_up);
+            let live = async move {
+                let life = life;
+                life.0.live().await;
+            };
+            let _started = context.spawn_connection(live, given_up);
         });
     }
 
@@ -251,7 +265,6 @@ impl Hub {
                 () = self.desk.closing.cancelled() => {}
             }
         }
-        self.desk.tenants.clear();
     }
 
     /// Why the connection is of no use any more, and whether it ever was.
