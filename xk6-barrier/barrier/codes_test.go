@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -103,6 +104,20 @@ func find1(t *testing.T, text []byte, pattern string) []byte {
 	match := regexp.MustCompile(pattern).FindSubmatch(text)
 	require.NotNil(t, match, pattern)
 	return match[1]
+}
+
+// What status() returns is what the typings declare, so that a new property reaches editors and the reference.
+func TestStatusIsThatOfTheTypings(t *testing.T) {
+	t.Parallel()
+	typings := readTypings(t)
+	v := newProcess(t).user(1, `const b = new Barrier('x', { parties: 2 }); const g = new Group('x', { size: 2 })`)
+	v.mustRun(`b.arrive()`)
+	for shape, object := range map[string]string{"BarrierStatus": `b`, "GroupStatus": `g`} {
+		declared := find(find1(t, typings, `(?s)interface `+shape+` \{(.*?)\n  \}`), `(?m)^    ([a-zA-Z]+)\??:`)
+		var returned []string
+		require.NoError(t, json.Unmarshal([]byte(v.json(`Object.keys(`+object+`.status())`)), &returned))
+		assert.ElementsMatch(t, declared, returned, shape)
+	}
 }
 
 // The reference lists what the code has, and the file that the type checker reads uses it.

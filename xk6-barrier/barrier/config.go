@@ -163,3 +163,14 @@ func (c *config) checkScenarios(known lib.ScenarioConfigs) error {
 	}
 	return nil
 }
+
+// unknownScenarios is what failUnaccounted names although the test does not have it: nobody would ever be failed for it.
+// That is no error, because one script may serve tests with other scenarios, and `k6 run --vus` replaces them by "default".
+func (c *config) unknownScenarios(known lib.ScenarioConfigs) (unknown []string) {
+	for _, name := range c.FailUnaccounted {
+		if _, is := known[name]; !is && len(known) > 0 {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
+}

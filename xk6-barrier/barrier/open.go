@@ -3,7 +3,9 @@ package barrier
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -185,6 +187,10 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 	if c.RandomRunID {
 		r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
 			c.Name, c.RunID, runIDEnv)
+	}
+	if unknown := c.unknownScenarios(state.Options.Scenarios); len(unknown) > 0 {
+		r.logger.Warnf("barrier %q: failUnaccounted names %s, which this test does not have; its scenarios are %s", c.Name,
+			strings.Join(unknown, ", "), strings.Join(slices.Sorted(maps.Keys(state.Options.Scenarios)), ", "))
 	}
 	r.sweep()
 	s, _ := r.shared.LoadOrStore(opened.Handle(), &openBarrier{Barrier: opened, config: c, root: r})

@@ -2,6 +2,8 @@ package barrier
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -126,6 +128,24 @@ func TestAScenarioThatTheTestLacksIsNamed(t *testing.T) {
 	})
 	assert.Equal(t, `parties.running|"users"|scenarios of this test: buyers`,
 		v.errorOf(`b.arrive()`, `[e.option, e.got, e.allowed].join('|')`))
+}
+
+func TestAScenarioThatNobodyCanBeFailedForIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	const script = `const b = new Barrier('gate', { parties: 9, failUnaccounted: ['buyer', 'watchers'] })`
+	has := func(s *lib.State) {
+		s.Options.Scenarios = lib.ScenarioConfigs{
+			"watchers": executor.NewPerVUIterationsConfig("watchers"),
+			"buyers":   executor.NewPerVUIterationsConfig("buyers"),
+		}
+	}
+	p.user(1, script, has).mustRun(`b.arrive()`)
+	p.user(2, script, has).mustRun(`b.arrive()`)
+	warnings := slices.DeleteFunc(p.messages(), func(line string) bool { return !strings.Contains(line, "failUnaccounted") })
+	assert.Equal(t, []string{
+		`barrier "gate": failUnaccounted names buyer, which this test does not have; its scenarios are buyers, watchers`,
+	}, warnings)
 }
 
 func TestWhoWaitsWithoutAnArrivalDoesNotWaitForItself(t *testing.T) {

@@ -111,7 +111,7 @@ test('the README can be read in a minute or two', () => {
   assert.ok(readText('README.md').split('\n').length <= 150);
 });
 
-test('each figure of the README is one of performance.md, rounded', () => {
+test('each figure of the README is one of performance.md, rounded, and has its command', () => {
   const rows = (text) => matches(text, /^\| (?!What|Case|Condition)(.*) \|$/gm);
   const numbers = (text) => (text.replaceAll(',', '').match(/\d+(?:\.\d+)?/g) ?? []);
   // What a row is about, its own figure, that of its peer and the difference; not the bounds of their intervals.
@@ -119,8 +119,11 @@ test('each figure of the README is one of performance.md, rounded', () => {
   const measured = cells.flatMap((text) => numbers(text.replaceAll(/\([^)]* to [^)]*\)/g, ''))).map(Number);
   const quoted = rows(section(readText('README.md'), 'How fast it is'));
   assert.ok(quoted.length >= 4 && measured.length > 40);
+  const cases = matches(readText('bench/perf/src/cases.rs'), /^ {8}name: "([a-z]+)"/gm);
   const amiss = [];
   for (const row of quoted) {
+    const [command] = matches(row, /`make perf CASES=([a-z]+)`/g);
+    if (!cases.includes(command)) amiss.push(`no command: ${row}`);
     const figures = numbers(row.replaceAll(/`[^`]*`/g, ''));
     assert.ok(figures.length > 0, row);
     for (const figure of figures) {
