@@ -1,10 +1,11 @@
-//! Whoever dies in the middle of a run of the chat suite: the target, k6, or the runner itself.
+//! Whoever dies in the middle of a run of the chat suite: the target, one of somebody else's, k6, or the runner itself.
 
 mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use common::chat::Chat;
 use common::life::{
     Ends, Seen, all_end, chat_service, child, children, plan, send, verb_in, wait_for,
 };
@@ -16,12 +17,19 @@ use rustix::process::Signal;
 struct Run {
     place: Place,
     runner: Ends,
+    /// Where its evidence is.
+    folder: PathBuf,
     plan: PathBuf,
     started: Vec<Seen>,
 }
 
 impl Run {
+    /// The runner starts the service.
     fn new() -> Self {
+        Self::at(None)
+    }
+
+    fn at(service: Option<&Chat>) -> Self {
         let place = Place::new();
         let mut command = place.runner();
         command
@@ -35,13 +43,16 @@ impl Run {
             .args(["--set", "VUS=40", "--set", "DURATION=2h"])
             .env("K6_BIN", k6())
             .env("CHAT_SERVICE_BIN", chat_service())
+            .envs(service.map(|chat| ("BASE_URL", format!("http://{}", chat.api))))
+            .envs(service.map(|chat| ("WS_URL", format!("ws://{}", chat.stream))))
             .stdout(
                 std::fs::File::create(place.evidence().with_file_name("printed")).expect("file"),
             )
             .stderr(Stdio::null());
         let runner = Ends(command.spawn().expect("the runner starts"));
         let plan = plan(&place.evidence());
-        let folder = plan.join("chat/websocket-streaming");
+        let target = if service.is_some() { "service" } else { "chat" };
+        let folder = plan.join(target).join("websocket-streaming");
         wait_for("replies are measured", || {
             let lines = std::fs::read_to_string(folder.join("series.hlog.jsonl")).ok()?;
             lines.contains("message_response_time").then_some(())
@@ -50,6 +61,7 @@ impl Run {
         Self {
             place,
             runner,
+            folder,
             plan,
             started,
         }
@@ -64,8 +76,8 @@ impl Run {
         send(child.id, Signal::KILL);
     }
 
-    fn folder(&self) -> PathBuf {
-        self.plan.join("chat/websocket-streaming")
+    fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Waits for the end; what was printed comes with the code.
@@ -98,12 +110,12 @@ impl Run {
                 there,
                 !but_for.contains(&name),
                 "{name}: {:?}",
-                files(&self.folder())
+                files(self.folder())
             );
         }
         let partial = |path: &PathBuf| path.extension().is_some_and(|end| end == "partial");
-        assert!(!files(&self.folder()).iter().any(partial));
-        assert!(intervals(&self.folder()) > 0);
+        assert!(!files(self.folder()).iter().any(partial));
+        assert!(intervals(self.folder()) > 0);
     }
 
     fn verdict(&self) -> (String, String) {
@@ -160,6 +172,37 @@ fn a_target_that_dies_ends_the_run_at_once_and_is_named() {
 }
 
 #[test]
+fn a_service_of_somebody_elses_that_is_gone_ends_the_run_and_is_named() {
+    let mut chat = Chat::start();
+    let mut run = Run::at(Some(&chat));
+    chat.kill();
+    // Two hours are declared.
+    let (code, printed) = run.end();
+    assert_eq!(code, Some(3), "{printed}");
+    assert!(
+        printed.contains("nobody answers any more where a target was: k6 ends its run"),
+        "{printed}"
+    );
+    run.is_complete(&["chat.log"]);
+    let (verdict, reasons) = run.verdict();
+    assert_eq!(verdict, "INVALID");
+    let asked = format!("target-healthy: GET http://{}/health: ", chat.api);
+    for expected in [
+        asked.as_str(),
+        "the runner asked it to end, as nobody answered any more where a target had been",
+    ] {
+        assert!(reasons.contains(expected), "{expected}: {reasons}");
+    }
+    let meta = json(&run.folder().join("meta.json"));
+    assert_eq!(meta["observed"]["cause"], "target_gone");
+    let (code, printed) = run.judged_again();
+    assert!(
+        code == 3 && printed.contains("stored   the same verdict, INVALID"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn a_k6_that_dies_leaves_what_it_measured_and_a_verdict() {
     let mut run = Run::new();
     run.kill("k6");
@@ -194,10 +237,10 @@ fn a_runner_that_dies_takes_all_along_and_is_told_by_whoever_asks() {
         assert!(
             run.folder().join(name).is_file(),
             "{name}: {:?}",
-            files(&run.folder())
+            files(run.folder())
         );
     }
-    assert!(intervals(&run.folder()) > 0);
+    assert!(intervals(run.folder()) > 0);
     let (code, printed) = verb_in(&run.place, &["status"]);
     assert_eq!(code, 4, "{printed}");
     assert!(
@@ -224,4 +267,37 @@ fn a_runner_that_dies_takes_all_along_and_is_told_by_whoever_asks() {
         code == 0 && printed.contains("it has no manifest"),
         "{printed}"
     );
+}
+
+#[test]
+fn how_long_nobody_may_be_there_is_checked_by_validate() {
+    let place = Place::new();
+    let suite = text(&common::root().join("bench/suites/chat.toml"));
+    for (from, to, expected) in [
+        (
+            "gone = \"15s\"",
+            "gone = \"1s\"",
+            "`gone` is 1000 ms, and it is asked every 1000 ms: one look in vain would end a run",
+        ),
+        (
+            "gone = \"15s\"",
+            "gone = \"soon\"",
+            "not a duration: `soon`",
+        ),
+        (
+            "every = \"50ms\", limit",
+            "every = \"50ms\", gone = \"5s\", limit",
+            "only an external one has `gone`",
+        ),
+    ] {
+        assert!(suite.contains(from), "{from}");
+        let path = place.evidence().with_file_name("wrong.toml");
+        std::fs::write(&path, suite.replacen(from, to, 1)).expect("written");
+        let (code, printed) = finish(place.runner().arg("validate").arg(&path));
+        assert_eq!(code, 2, "{to}: {printed}");
+        assert!(
+            printed.contains("wrong.toml:") && printed.contains(expected),
+            "{to}: {printed}"
+        );
+    }
 }

@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::process::Stdio;
+
+use common::life::wait_for;
 use common::own::{EXTERNAL, Own};
-use common::{finish, json, text};
+use common::{finish, json, text, wait};
 use serde_json::Value as Json;
 
 /// A suite with one scenario of commands; `more` follows its head.
@@ -268,6 +271,38 @@ fn commands_know_the_target_that_they_are_for() {
         said.contains(&format!("told {address} and {address}")),
         "{said}"
     );
+}
+
+#[test]
+fn a_command_ends_with_the_target_of_somebody_elses_that_it_is_for() {
+    let patient = EXTERNAL.replace("every = \"20ms\"", "every = \"200ms\", gone = \"500ms\"");
+    assert_ne!(patient, EXTERNAL);
+    let own = Own::new(
+        &format!(
+            "{patient}\n[[scenario]]\nid = \"main\"\ntime_limit = \"20m\"\n\
+             [[scenario.command]]\nid = \"waits\"\nrun = [\"sh\", \"-c\", \"touch begun; exec sleep 1200\"]\n"
+        ),
+        "",
+    );
+    let target = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = target.local_addr().expect("an address");
+    let mut command = own.call("run", &[]);
+    command
+        .env("BASE_URL", format!("http://{address}"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let running = command.spawn().expect("the runner starts");
+    wait_for("the command begins", || {
+        own.folder.join("begun").exists().then_some(())
+    });
+    drop(target);
+    let (code, printed) = wait(running);
+    assert_eq!(code, 3, "{printed}");
+    let verdict = json(&own.place.run_folder("main").join("verdict.json"));
+    assert_eq!(verdict["verdict"], "INVALID", "{verdict:#}");
+    let reasons = verdict["reasons"].to_string();
+    let gone = format!("target-healthy: connecting to http://{address}");
+    assert!(reasons.contains(&gone), "{reasons}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ const RUN = 'run-slo-testing.sh';
 const VALIDATE = 'validate-slo-setup.sh';
 const ROLLBACK = 'scripts/rollback.sh';
 const EXAMPLE = '.env.test.example';
+/** What the runner, compose.yaml and nobody else gives to what they start. */
+const OWN = 'io.k6-barrier.suite=chat';
 
 /** The wrappers in a folder and on a path of a test's own. */
 class Machine {
@@ -33,12 +35,17 @@ class Machine {
     chmodSync(file, 0o755);
   }
 
-  /** Puts a container engine onto the path that has what is told, by kind; what it is asked beside that is noted. */
+  /**
+   * Puts a container engine onto the path that has what is told, by kind: names, each with its label. It lists those whose label is
+   * asked for, or all where none is; what it is asked beside that is noted.
+   */
   putEngine(has) {
     const file = join(this.root, 'path', 'docker');
-    const listed = (words, kind) => `"${words}"*) printf '%s' '${(has[kind] ?? []).map((id) => `${id}\n`).join('')}' ;;\n`;
-    const cases = listed('ps --all', 'containers') + listed('volume ls', 'volumes') + listed('network ls', 'networks');
-    writeFileSync(file, `#!/usr/bin/env bash\ncase "$*" in\ninfo) ;;\n${cases}*) echo "docker $*" >>'${this.root}/calls' ;;\nesac\n`);
+    const listed = (words, kind) =>
+      Object.entries(has[kind] ?? {}).map(([name, label]) => `"${words} --filter label=${label}" | "${words}") echo '${name}' ;;&\n`).join('');
+    const cases = listed('ps --all --quiet', 'containers') + listed('volume ls --quiet', 'volumes') + listed('network ls --quiet', 'networks');
+    const asked = "info | 'ps '* | 'volume ls '* | 'network ls '*) ;;\n";
+    writeFileSync(file, `#!/usr/bin/env bash\ncase "$*" in\n${cases}${asked}*) echo "docker $*" >>'${this.root}/calls' ;;\nesac\n`);
     chmodSync(file, 0o755);
   }
 
@@ -160,7 +167,11 @@ test('the example of settings has each variable of the suite, and changes none',
 test('a rollback removes what has the label, step by step, and says beforehand what it would do', (t) => {
   const machine = new Machine(t);
   machine.put('barrier-bench');
-  machine.putEngine({ containers: ['c1', 'c2'], volumes: ['fw-k6_evidence', 'fw-k6_grafana-storage'], networks: [] });
+  machine.putEngine({
+    containers: { c1: OWN, grafana: 'maintainer=somebody', c2: OWN, 'fw-k6-grafana-1': 'io.k6-barrier.suite=m2' },
+    volumes: { 'fw-k6_evidence': OWN, 'fw-k6_grafana-storage': OWN, 'grafana-storage': 'maintainer=somebody' },
+    networks: { 'k6-tests_k6-test': 'maintainer=somebody' },
+  });
   const dry = machine.call(ROLLBACK, ['--dry-run', 'all']);
   assert.equal(dry.status, 0, dry.stderr);
   assert.match(dry.stdout, /^would {4}containers: docker rm --force c1 c2$/m);
@@ -193,7 +204,7 @@ test('a rollback knows its steps, and looks at what is left', (t) => {
     assert.equal(status, 2);
     assert.ok(stderr.includes(expected), stderr);
   }
-  machine.putEngine({ containers: ['c1'], volumes: ['fw-k6_evidence'] });
+  machine.putEngine({ containers: { c1: OWN, grafana: 'maintainer=somebody' }, volumes: { 'fw-k6_evidence': OWN }, networks: { bridge: '' } });
   const { status, stdout } = machine.call(ROLLBACK, ['check']);
   assert.equal(status, 1, stdout);
   assert.match(stdout, /^left {5}containers: scripts\/rollback\.sh containers$/m);

@@ -125,6 +125,8 @@ pub(crate) enum Ending {
     OverLimit,
     /// A target that the runner started has ended, so that nothing more can be measured.
     TargetEnded,
+    /// Nobody is there any more where a target of somebody else's was.
+    TargetGone,
 }
 
 /// A judged run, as it is told.

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use barrier_procs::{Output, Supervised, find_on_path, last_lines};
 
 use super::api::Api;
+use super::container::Container;
 use super::place::Place;
 use crate::values::exit::{self, Stop};
 use crate::values::mask;
@@ -94,6 +95,8 @@ pub(super) fn find() -> Result<Found, String> {
 #[derive(Debug)]
 pub(super) struct Show<'a> {
     pub(super) place: &'a Place,
+    /// The suite's id.
+    pub(super) suite: &'a str,
     pub(super) port: u16,
     /// The address of Prometheus.
     pub(super) prometheus: &'a str,
@@ -101,6 +104,13 @@ pub(super) struct Show<'a> {
     pub(super) provision: &'a Path,
     /// The folder of the dashboard's file.
     pub(super) dashboards: &'a Path,
+}
+
+/// A Grafana that answers. Dropped, it ends, with its container where it has one.
+#[derive(Debug)]
+pub(super) struct Running {
+    _process: Supervised,
+    _container: Option<Container>,
 }
 
 /// Starts it on this machine's own address, provisioned from files.
@@ -111,10 +121,15 @@ pub(super) fn start(
     found: &Found,
     show: &Show<'_>,
     is_asked: &dyn Fn() -> bool,
-) -> anyhow::Result<Supervised> {
+) -> anyhow::Result<Running> {
     let path = show.place.file("grafana.log");
     let log = File::create(&path).with_context(|| format!("making {}", path.display()))?;
-    let mut command = command(found, show);
+    let container = match found {
+        Found::Engine(engine) => Some(Container::mark(show.place, engine)?),
+        Found::Program { .. } => None,
+    };
+    let labels = container.as_ref().map(|own| own.labels(show.suite));
+    let mut command = command(found, show, labels.as_ref().map_or(&[], |own| own));
     let mut process = Supervised::start("grafana", &mut command, Output::File(log), GRACE)?;
     let api = Api::new(&format!("http://127.0.0.1:{}", show.port));
     let deadline = Instant::now() + READY_LIMIT;
@@ -127,7 +142,10 @@ pub(super) fn start(
             return Err(failed(&format!("ended ({status})")));
         }
         if api.status("/api/health") == Ok(200) {
-            return Ok(process);
+            return Ok(Running {
+                _process: process,
+                _container: container,
+            });
         }
         if is_asked() {
             return Err(Stop::Interrupted.into());
@@ -139,7 +157,8 @@ pub(super) fn start(
     }
 }
 
-fn command(found: &Found, show: &Show<'_>) -> Command {
+/// `labels`: of its container.
+fn command(found: &Found, show: &Show<'_>, labels: &[String]) -> Command {
     let data = show.place.file("grafana");
     let port = show.port.to_string();
     let (data, provision, dashboards) = match found {
@@ -191,7 +210,9 @@ fn command(found: &Found, show: &Show<'_>) -> Command {
             let mut command = Command::new(engine);
             // Its own network would neither reach what listens on 127.0.0.1 nor be reached there alone.
             command.args(["run", "--rm", "--network", "host"]);
-            command.args(["--label", "k6-barrier.monitor"]);
+            for label in labels {
+                command.args(["--label", label]);
+            }
             for (from, to) in [(show.provision, &provision), (show.dashboards, &dashboards)] {
                 command
                     .arg("--volume")
@@ -219,6 +240,7 @@ mod tests {
         let place = Place::at(folder.path());
         let show = Show {
             place: &place,
+            suite: "chat",
             port: 3001,
             prometheus: "http://127.0.0.1:9090",
             provision: Path::new("/p"),
@@ -231,7 +253,7 @@ mod tests {
                 home: Some(PathBuf::from("/g")),
             },
         ] {
-            let command = command(&found, &show);
+            let command = command(&found, &show, &[]);
             let mut settings = command.get_envs();
             let password = settings.find(|(name, _)| *name == "GF_SECURITY_ADMIN_PASSWORD");
             let password = password.and_then(|(_, value)| value).expect("a password");

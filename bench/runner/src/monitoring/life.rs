@@ -16,7 +16,7 @@ use super::api::Api;
 use super::dashboard::Dashboard;
 use super::place::{Place, Record};
 use super::serve::{Settings, check_port};
-use super::{config, prometheus, scrape};
+use super::{config, container, prometheus, scrape};
 use crate::evidence::silence::{is_silent, last_written};
 use crate::suite::Suite;
 use crate::suite::quick::Shares;
@@ -94,6 +94,8 @@ pub(crate) fn start(
         &std::path::absolute(place.folder())
             .with_context(|| format!("resolving {}", place.folder().display()))?,
     );
+    // Of one that was killed. Where it cannot be removed, its port is taken.
+    let _ = container::remove_left(place);
     for (port, option) in [
         (options.prometheus_port, "prometheus-port"),
         (options.dashboard_port, "dashboard-port"),
@@ -237,12 +239,13 @@ pub(crate) enum Stopped {
 /// Ends the monitor that the record names, and nothing else. What it kept stays.
 ///
 /// # Errors
-/// It cannot be signalled, or does not end.
+/// It cannot be signalled, or does not end; or what it ran in a container is not removed.
 pub(crate) fn stop(place: &Place) -> anyhow::Result<Stopped> {
     refuse_elsewhere(place, "not stopped")?;
     let starting = place.starting().filter(Identity::lives);
     let record = place.record().map(|record| record.identity);
     let Some(identity) = starting.or(record) else {
+        container::remove_left(place)?;
         return Ok(Stopped::None);
     };
     let stopped = if identity.lives() {
@@ -267,10 +270,13 @@ pub(crate) fn stop(place: &Place) -> anyhow::Result<Stopped> {
     let path = place.file("monitor.json");
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
+            Err(error).with_context(|| format!("removing {}", path.display()))?;
         }
-        _ => Ok(stopped),
+        _ => {}
     }
+    // By itself where it could; who was killed could not.
+    container::remove_left(place)?;
+    Ok(stopped)
 }
 
 /// Refuses where nobody can tell whether a monitor is up. `what`: what is refused.

@@ -7,6 +7,7 @@
 pub(crate) mod alerts;
 mod api;
 mod config;
+mod container;
 mod dashboard;
 mod grafana;
 pub(crate) mod life;

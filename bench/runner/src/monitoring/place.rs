@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `starting.json` | the monitor, first of all, until everything answers | its [`Identity`] |
 //! | `monitor.json` | the monitor, once everything answers | [`Record`] |
+//! | `container.json` | the monitor, where a container engine runs Grafana | by what its container is known |
 //! | `settings.json` | `monitor start` | what the monitor is to start |
 //! | `alerting-rules.yml` | `monitor start` | the suite's alerts |
 //! | `targets.json` | `monitor start`, runs | what is scraped now |

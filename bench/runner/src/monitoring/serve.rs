@@ -127,10 +127,10 @@ pub(crate) fn serve(place: &Place) -> anyhow::Result<()> {
     let page = format!("http://{page}");
     let (grafana, dashboard, how) = match found {
         Ok(found) => {
-            let (process, address) =
+            let (running, address) =
                 start_grafana(&found, &settings, place, &prometheus.address, &is_asked)?;
             (
-                Some(process),
+                Some(running),
                 format!("{address}/d/{uid}"),
                 found.to_string(),
             )
@@ -208,7 +208,7 @@ fn start_grafana(
     place: &Place,
     prometheus: &str,
     is_asked: &dyn Fn() -> bool,
-) -> anyhow::Result<(Supervised, String)> {
+) -> anyhow::Result<(grafana::Running, String)> {
     let port = match settings.dashboard_port {
         // Grafana does not say which one it chose.
         0 => free()?,
@@ -219,13 +219,14 @@ fn start_grafana(
     };
     let show = grafana::Show {
         place,
+        suite: &settings.suite,
         port,
         prometheus,
         provision,
         dashboards: dashboard.parent().unwrap_or(dashboard),
     };
-    let process = grafana::start(found, &show, is_asked)?;
-    Ok((process, format!("http://127.0.0.1:{port}")))
+    let running = grafana::start(found, &show, is_asked)?;
+    Ok((running, format!("http://127.0.0.1:{port}")))
 }
 
 fn free() -> anyhow::Result<u16> {

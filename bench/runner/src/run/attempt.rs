@@ -314,6 +314,7 @@ impl Attempt<'_, '_> {
         let monitors = Monitors::start(self.shared.suite, self.run, folder, processes, own)?;
         let began = self.ask_records(run_id, true);
         let needs = targets.watch(self.inbox);
+        targets.look_after(self.inbox, &needs)?;
         let timeline = Timeline::new(Parts {
             suite: self.shared.suite,
             run: self.run,
@@ -378,7 +379,10 @@ impl Attempt<'_, '_> {
         }
         let mut drained = Drains::default();
         // A target that is gone writes nothing any more.
-        if !matches!(finished.cause, Cause::Interrupt | Cause::TargetEnded) {
+        if !matches!(
+            finished.cause,
+            Cause::Interrupt | Cause::TargetEnded | Cause::TargetGone
+        ) {
             let inbox = &mut *self.inbox;
             let pause = &mut |time| Ok(inbox.pause(time)?);
             match drain::after(self.shared.suite, self.run, pause) {

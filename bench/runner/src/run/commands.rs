@@ -232,7 +232,10 @@ impl Round<'_, '_> {
             let deadline = own.map_or(end, |own| own.min(end));
             let call = self.call(table, program, repeat, deadline, around)?;
             let cause = call.cause;
-            if matches!(cause, Cause::Interrupt | Cause::TargetEnded) {
+            if matches!(
+                cause,
+                Cause::Interrupt | Cause::TargetEnded | Cause::TargetGone
+            ) {
                 around.watch.ending(cause, around.inbox);
                 return Ok(cause);
             }
@@ -293,7 +296,7 @@ impl Round<'_, '_> {
         let ms = millis(began.elapsed());
         let status = match cause {
             Cause::Own => Some(process.end()?),
-            Cause::Interrupt | Cause::Limit | Cause::TargetEnded => {
+            Cause::Interrupt | Cause::Limit | Cause::TargetEnded | Cause::TargetGone => {
                 process.stop();
                 None
             }
@@ -371,7 +374,10 @@ fn wait(process: &mut Supervised, deadline: Instant, around: &mut Around<'_>) ->
         match driver::next(around.inbox, deadline, around.watch) {
             Some(Message::Exited(id)) if id == process.id() => return Cause::Own,
             Some(Message::Exited(id)) if around.needs.contains(id) => return Cause::TargetEnded,
-            Some(Message::Exited(_)) => {}
+            Some(Message::Gone(number)) if around.needs.contains_other(number) => {
+                return Cause::TargetGone;
+            }
+            Some(Message::Exited(_) | Message::Gone(_)) => {}
             Some(Message::Interrupt) => return Cause::Interrupt,
             None => return Cause::Limit,
         }

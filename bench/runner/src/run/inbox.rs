@@ -42,30 +42,50 @@ pub(crate) enum Message {
     Interrupt,
     /// The watched process with this id has ended (and is not reaped yet).
     Exited(u32),
+    /// Nobody is there any more where a target of somebody else's was, by the number of who looked after it.
+    Gone(u32),
 }
 
-/// Processes that a run needs, by their ids: the end of one of them ends it. Clones are the same list, which changes where a
-/// process is ended and started again on purpose.
+/// What a run needs: the end of one of them ends it. Clones are the same list, which changes where a process is ended and started
+/// again on purpose.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Needs(Arc<Mutex<Vec<u32>>>);
+pub(crate) struct Needs(Arc<Mutex<Needed>>);
+
+#[derive(Debug, Default)]
+struct Needed {
+    /// Processes that the runner started, by their ids.
+    processes: Vec<u32>,
+    /// Targets that somebody else started, by the numbers of who looks after them.
+    others: Vec<u32>,
+}
 
 impl Needs {
     /// The run needs this one from now on.
     pub(crate) fn add(&self, id: u32) {
-        self.list().push(id);
+        self.list().processes.push(id);
+    }
+
+    /// The run needs a target of somebody else's, which this one looks after.
+    pub(super) fn add_other(&self, number: u32) {
+        self.list().others.push(number);
     }
 
     /// It does without this one from now on.
     pub(super) fn remove(&self, id: u32) {
-        self.list().retain(|known| *known != id);
+        self.list().processes.retain(|known| *known != id);
     }
 
     /// Whether it needs it.
     pub(crate) fn contains(&self, id: u32) -> bool {
-        self.list().contains(&id)
+        self.list().processes.contains(&id)
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<u32>> {
+    /// Whether it needs the target that this one looks after.
+    pub(super) fn contains_other(&self, number: u32) -> bool {
+        self.list().others.contains(&number)
+    }
+
+    fn list(&self) -> MutexGuard<'_, Needed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

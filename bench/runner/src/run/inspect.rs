@@ -52,7 +52,7 @@ pub(super) fn ask(call: &Call, inbox: &mut Inbox) -> anyhow::Result<Said> {
     let ended = loop {
         match inbox.next(deadline) {
             Some(Message::Exited(id)) if id == process.id() => break true,
-            Some(Message::Exited(_)) => {}
+            Some(Message::Exited(_) | Message::Gone(_)) => {}
             Some(Message::Interrupt) => return Err(Stop::Interrupted.into()),
             None => break false,
         }

@@ -303,8 +303,7 @@ impl Call {
     }
 
     /// Runs k6 in a fresh working directory, so that a summary found there is of this run. Its output is told as it
-    /// comes, and kept in `stdout.txt`. It is asked to end where one of the processes that it `needs`, which the inbox hears of,
-    /// has ended.
+    /// comes, and kept in `stdout.txt`. It is asked to end where something that it `needs`, which the inbox hears of, has ended.
     ///
     /// # Errors
     /// k6 cannot be started or its output cannot be kept.
@@ -342,8 +341,8 @@ impl Call {
     }
 }
 
-/// Waits for the end. One interrupt is handed on to k6 (a second would keep it from its teardown), and the end of a process that
-/// it `needs` is one; a further one, or the end of its time, kills it.
+/// Waits for the end. One interrupt is handed on to k6 (a second would keep it from its teardown), and the end of what it
+/// `needs` is one; a further one, or the end of its time, kills it.
 pub(super) fn wait(
     process: &mut Supervised,
     limit: Duration,
@@ -361,7 +360,10 @@ pub(super) fn wait(
             Some(Message::Exited(id)) if needs.contains(id) && cause == Cause::Own => {
                 (Cause::TargetEnded, Ending::TargetEnded, END_LIMIT)
             }
-            Some(Message::Exited(_)) => continue,
+            Some(Message::Gone(number)) if needs.contains_other(number) && cause == Cause::Own => {
+                (Cause::TargetGone, Ending::TargetGone, END_LIMIT)
+            }
+            Some(Message::Exited(_) | Message::Gone(_)) => continue,
             Some(Message::Interrupt) if cause == Cause::Own => {
                 (Cause::Interrupt, Ending::Interrupted, END_LIMIT)
             }

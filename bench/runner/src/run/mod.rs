@@ -21,6 +21,7 @@ mod inspect;
 pub(crate) mod k6;
 mod limits;
 pub(crate) mod logs;
+mod lookout;
 pub(crate) mod meta;
 pub(crate) mod monitor;
 mod page;

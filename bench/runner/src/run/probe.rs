@@ -30,7 +30,7 @@ impl Unwell {
 }
 
 /// How a target is asked whether it answers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Question {
     Http { address: String, status: u16 },
     Tcp { address: String },

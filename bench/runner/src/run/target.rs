@@ -16,6 +16,7 @@ use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
 use crate::run::limits;
 use crate::run::logs;
+use crate::run::lookout::{Lookout, Spans};
 use crate::run::probe::{Question, Unwell};
 use crate::run::process::{self, Supervised, find_on_path, tail};
 use crate::run::program;
@@ -88,6 +89,9 @@ pub(crate) struct Target {
     pub(super) started: Option<Started>,
     /// Where it listens, if it tells.
     told: Option<String>,
+    /// How one that the runner has not started is looked after, and who does.
+    looked_after: Option<Spans>,
+    lookout: Option<Lookout>,
 }
 
 #[derive(Debug)]
@@ -133,6 +137,8 @@ impl Target {
                 question,
                 started: None,
                 told: None,
+                looked_after: Spans::of(&table.ready),
+                lookout: None,
             });
         }
         let mut started = Started::new(suite, table, given, vars, folder, inbox)?;
@@ -142,6 +148,8 @@ impl Target {
                 question,
                 started: Some(started),
                 told,
+                looked_after: None,
+                lookout: None,
             }),
             // What it said until then is evidence, too.
             Err(error) => {
@@ -177,6 +185,17 @@ impl Target {
         if let Some(started) = &self.started {
             process::watch(&started.process, inbox);
         }
+    }
+
+    /// Has the inbox hear of it where one that the runner has not started is gone. Returns by which number, if that is looked for.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub(super) fn look_after(&mut self, inbox: &Inbox) -> anyhow::Result<Option<u32>> {
+        if let Some(spans) = self.looked_after {
+            self.lookout = Some(Lookout::begin(self.question.clone(), spans, inbox)?);
+        }
+        Ok(self.lookout.as_ref().map(Lookout::number))
     }
 
     /// Whether it runs, if the runner started it, and answers now.

@@ -111,6 +111,19 @@ impl Targets {
         needs
     }
 
+    /// The same of those that somebody else started, as far as the suite asks for that. They are among the `needs` then.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub(super) fn look_after(&mut self, inbox: &Inbox, needs: &Needs) -> anyhow::Result<()> {
+        for target in &mut self.0 {
+            if let Some(number) = target.look_after(inbox)? {
+                needs.add_other(number);
+            }
+        }
+        Ok(())
+    }
+
     /// What each may take, by its id, as `meta.json` holds it; empty where nothing is limited.
     pub(super) fn limits(&self) -> Map<String, Json> {
         let limited = self.0.iter();

@@ -224,7 +224,7 @@ fn until_end(started: &Needs, inbox: &mut Inbox) -> anyhow::Result<Ended> {
         match inbox.next(Instant::now() + LONG) {
             Some(Message::Interrupt) => return Ok(Ended::Asked),
             Some(Message::Exited(id)) if started.contains(id) => return Ok(Ended::ByItself),
-            Some(Message::Exited(_)) | None => {}
+            Some(Message::Exited(_) | Message::Gone(_)) | None => {}
         }
     }
 }

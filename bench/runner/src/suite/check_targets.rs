@@ -93,6 +93,7 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
             });
         }
     }
+    gone(target)?;
     let by_compose = target.kind == TargetKind::Compose;
     match (target.is_started() && !by_compose, target.start.is_empty()) {
         (true, true) => return refuse(target, "needs `start`"),
@@ -104,6 +105,28 @@ fn one(file: &File, target: &TargetTable) -> Result<(), Problem> {
     limits(target)?;
     with(file, target)?;
     service(target)
+}
+
+/// How long nobody may be there, which is asked of a target that the runner does not start.
+fn gone(target: &TargetTable) -> Result<(), Problem> {
+    let ready = &target.ready;
+    let place = ready.url.as_ref().or(ready.tcp.as_ref());
+    let (Some(gone), Some(place)) = (ready.gone, place) else {
+        return Ok(());
+    };
+    if target.is_started() {
+        let text = "the end of a target that the runner starts is seen at once; only an external one has `gone`";
+        return Err(problem(place, text));
+    }
+    if gone <= ready.every {
+        let text = format!(
+            "`gone` is {} ms, and it is asked every {} ms: one look in vain would end a run; allowed: more than `every`",
+            gone.as_millis(),
+            ready.every.as_millis()
+        );
+        return Err(problem(place, text));
+    }
+    Ok(())
 }
 
 /// A service may belong to one target under test.

@@ -79,6 +79,7 @@ impl TargetTable {
                 every: Duration::ZERO,
                 limit: Duration::ZERO,
                 patient: false,
+                gone: None,
             },
             limits: None,
             logs: Vec::new(),
@@ -299,4 +300,7 @@ pub(crate) struct Ready {
     /// Of one that somebody else starts: a run waits for it for so long; without it, a run is refused where it does not answer yet.
     #[serde(default)]
     pub(crate) patient: bool,
+    /// Of one that somebody else starts: once nobody has been there for so long, a run that is under way ends.
+    #[serde(default, with = "duration::optional")]
+    pub(crate) gone: Option<std::time::Duration>,
 }

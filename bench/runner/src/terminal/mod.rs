@@ -197,6 +197,9 @@ fn said(event: &Event, runs: usize, nth: Option<usize>, left: &str) -> Vec<Strin
             Ending::TargetEnded => format!(
                 "a target has ended: k6 ends its run and writes its summary (at most {limit_s} s)"
             ),
+            Ending::TargetGone => format!(
+                "nobody answers any more where a target was: k6 ends its run and writes its summary (at most {limit_s} s)"
+            ),
         }),
         Event::Alerts { lines } => lines
             .iter()

@@ -35,6 +35,8 @@ pub(crate) enum Cause {
     Limit,
     /// A target that the runner started had ended.
     TargetEnded,
+    /// Nobody was there any more where a target of somebody else's had been.
+    TargetGone,
 }
 
 /// What the machine did while k6 ran, in percent of all its processors.
@@ -256,6 +258,9 @@ impl Facts {
             match &self.aborted {
                 None if self.cause == Cause::TargetEnded => format!(
                     "k6's exit code: {code}; expected 0: the runner asked it to end, as a target had ended"
+                ),
+                None if self.cause == Cause::TargetGone => format!(
+                    "k6's exit code: {code}; expected 0: the runner asked it to end, as nobody answered any more where a target had been"
                 ),
                 Some(why) => format!("k6's exit code: {code}; expected 0: {why}"),
                 None => format!("k6's exit code: {code}; expected 0"),

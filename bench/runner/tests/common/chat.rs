@@ -53,6 +53,12 @@ impl Chat {
         }
     }
 
+    /// Ends it as its person would not.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a signal");
+        self.child.wait().expect("its end");
+    }
+
     pub(crate) fn set_faults(&self, faults: &Json) {
         let address = format!("http://{}/faults", self.api);
         let sent = ureq::put(&address).send(faults.to_string());

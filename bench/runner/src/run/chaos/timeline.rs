@@ -126,7 +126,7 @@ impl<'a> Timeline<'a> {
     pub(crate) fn ending(&mut self, cause: Cause, inbox: Option<&Inbox>) {
         let why = match cause {
             Cause::Interrupt => End::Interrupted,
-            Cause::Own | Cause::Limit | Cause::TargetEnded => End::RunEnded,
+            Cause::Own | Cause::Limit | Cause::TargetEnded | Cause::TargetGone => End::RunEnded,
         };
         self.ending.get_or_insert(why);
         self.act(inbox);
