@@ -15,6 +15,14 @@ const LONGEST: u64 = 3_600_000_000_000;
 /// Values that stand for a batch: each for as many operations as any other.
 const SAMPLES: u32 = 100;
 
+/// So long a batch lasts that a fault slows: with all its operations it would outlast whoever asked for it.
+const SLOWED: Duration = Duration::from_secs(1);
+
+/// Whether a batch has a further operation, where a fault adds this to each.
+pub(crate) fn goes_on(began: Instant, delay: Duration) -> bool {
+    delay.is_zero() || began.elapsed() < SLOWED
+}
+
 /// Durations of one kind, to the nanosecond.
 #[derive(Debug, Clone)]
 pub(crate) struct Durations(Histogram<u64>);
@@ -36,6 +44,10 @@ impl Durations {
     pub(crate) fn add(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.0.add(&other.0);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
     }
 
     pub(crate) fn at(&self, share: f64) -> Duration {

@@ -103,6 +103,23 @@ async fn slowness_is_seen_where_it_is() {
     }
 }
 
+/// Whoever asks for many operations waits no longer for them where each is slow, and is told how many there were.
+#[tokio::test]
+async fn a_batch_that_a_fault_slows_ends_before_its_time() {
+    let target = Target::alone(&[]);
+    for (fault, path) in [
+        ("message-delay-ms", "/phase/02/message"),
+        ("lookup-delay-ms", "/phase/04/lookup"),
+        ("infer-delay-ms", "/phase/15/batch"),
+    ] {
+        target.change_faults(json!({ fault: 20 })).await;
+        let told = target.does(path, json!({ "n": 10_000 })).await;
+        let n = number(&told, "n");
+        assert!((1.0..=60.0).contains(&n), "{path}: {told}");
+        target.change_faults(json!({ fault: null })).await;
+    }
+}
+
 #[tokio::test]
 async fn a_killed_counter_is_down_until_its_supervisor_starts_it() {
     let target = Target::alone(&["--fault=restart-delay-ms=300"]);
