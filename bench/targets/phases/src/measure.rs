@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{micros, resident};
+use crate::answer::{micros, processor_time, resident};
 
 /// Durations up to this long are told apart, in nanoseconds; longer ones count as this.
 const LONGEST: u64 = 3_600_000_000_000;
@@ -170,6 +170,8 @@ impl Stats {
             "counts": recorded.counts,
             "most": recorded.most,
             "memory_bytes": resident(),
+            "processor_us": micros(processor_time()),
+            "processors": std::thread::available_parallelism().map_or(1, usize::from),
         })
     }
 }

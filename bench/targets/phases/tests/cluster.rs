@@ -323,5 +323,8 @@ async fn a_further_cluster_is_formed_timed_and_ended() {
     assert_eq!(target.nodes_when(2).await.len(), 2);
     let (status, told) = target.post("/phase/09/form", json!({ "n": 21 })).await;
     assert_eq!(status, 400);
-    assert!(text(&told, "error").contains("n: got 21; 1 to 20"), "{told}");
+    assert!(
+        text(&told, "error").contains("n: got 21; 1 to 20"),
+        "{told}"
+    );
 }

@@ -47,6 +47,7 @@ async fn batches_tell_percentiles_and_are_kept() {
         let stats = target.tells(&format!("{}/stats", &path[..9])).await;
         assert_eq!(stats["durations"][kept]["n"], n, "{path}: {stats}");
         assert!(number(&stats, "memory_bytes") > 1e6);
+        assert!(number(&stats, "processors") >= 1.0 && stats["processor_us"].is_number());
         let (status, told) = target.post(path, json!({ "n": 0 })).await;
         assert_eq!(status, 400, "{path}");
         assert!(text(&told, "error").contains("n: got 0; 1 to "), "{told}");
@@ -60,6 +61,9 @@ async fn batches_tell_percentiles_and_are_kept() {
     is_batch(&target.does("/phase/07/jobs", jobs).await, 100);
     let stats = target.tells("/phase/07/stats").await;
     assert!(number(&stats["most"], "job_memory_bytes") > 1e6, "{stats}");
+    let properties = json!({ "n": 100 });
+    let tried = target.does("/phase/01/properties", properties).await;
+    assert_eq!((&tried["n"], &tried["failed"]), (&json!(100), &json!(null)));
     let stats = target.tells("/phase/02/stats").await;
     assert_eq!(stats["counts"]["ends_told"], 100);
     target.ask(Method::DELETE, "/phase/02/stats", None).await;
