@@ -46,9 +46,21 @@ export function batch() {
   feed('phase15_items_per_second', told ? told.per_second : []);
 }
 
-/** The model is a stub of 512 neurons: how long a real one takes to load, this does not say. */
-export function teardown() {
+/** What the processors have done until now. */
+export function setup() {
+  return { at: Date.now(), before: get('/phase/15/stats', { quiet: true })?.processor_us };
+}
+
+/**
+ * The model is a stub of 512 neurons: how long a real one takes to load, this does not say.
+ *
+ * @param {{ at: number, before?: number }} began
+ */
+export function teardown({ at, before }) {
   const told = get('/phase/15/stats');
+  const known = told?.processor_us !== undefined && before !== undefined;
+  const share = known ? (told.processor_us - before) / (1000 * (Date.now() - at) * told.processors) : undefined;
+  feed('phase15_processors_percent', share === undefined ? [] : 100 * share);
   feed('phase15_load_ms', told?.durations.load ? told.durations.load.max / 1000 : []);
   feed('phase15_memory_mb', told ? told.memory_bytes / 1e6 : []);
 }

@@ -6,10 +6,14 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use common::life::{Seen, all_end, children, send, wait_for};
+use common::life::{self, Seen, all_end, children, send, wait_for};
 use common::phases::{System, folder, run};
 use common::{Place, finish, json, wait};
 use rustix::process::Signal;
+
+fn child_of(runner: &Child, program: &str) -> Option<Seen> {
+    life::child(id(runner), program)
+}
 
 fn id(runner: &Child) -> i32 {
     i32::try_from(runner.id()).expect("an id")
@@ -151,4 +155,36 @@ fn nothing_that_a_killed_runner_started_goes_on() {
     let (code, printed) = finish(place.runner().arg("undo"));
     assert_eq!(code, 0, "{printed}");
     assert!(journal(&place).is_empty());
+}
+
+/// A target that is killed cannot remove what it kept among temporary files: the runner does.
+#[test]
+fn a_target_that_is_killed_leaves_no_files() {
+    let place = Place::new();
+    let child = run(&place, &["phase-14"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let runner = child.expect("the runner starts");
+    let target = wait_for("load on the target", || {
+        child_of(&runner, "k6")?;
+        child_of(&runner, "phases")
+    });
+    send(target.id, Signal::KILL);
+    let (code, printed) = wait(runner);
+    assert!(code != 0 && printed.contains("phases"), "{code}: {printed}");
+    assert!(place.left_over().is_empty(), "{:?}", place.left_over());
+}
+
+/// A system that a test started and kills leaves nothing where other programs keep their temporary files.
+#[test]
+fn a_system_of_a_test_leaves_no_files() {
+    let place = Place::new();
+    let system = System::start(&place);
+    let own = format!("phases-audit-{}-", system.id());
+    drop(system);
+    let entries = std::fs::read_dir(std::env::temp_dir()).expect("temporary files");
+    let names = entries.map(|entry| entry.expect("entry").file_name());
+    let mut left = names.filter(|name| name.to_string_lossy().starts_with(&own));
+    assert_eq!(left.next(), None);
 }

@@ -55,6 +55,7 @@ const PHASES = {
     trend('memory for a table of 1,000,000 rows', 'memory_usage_mb', 'max', '<', 50, 'MB'),
     { what: 'errors', metric: 'errors', type: 'counter', stat: 'count', op: '==', limit: 0, unit: '' },
     trend('requests, with their transport', 'http_req_duration', 'p(95)', '<', 150, 'ms', watched),
+    trend('properties, a thousand cases of each', 'phase01_properties_ms', 'max', '<', 10000, 'ms', watched),
   ],
   2: () => [
     trend('pass a message', 'message_passing_duration', 'p(95)', '<', 1, 'ms', { samples: 1000 }),
@@ -123,7 +124,8 @@ const PHASES = {
     trend('look up where a key is', 'shard_lookup_duration', 'p(95)', '<', 5, 'ms', watched),
     each('calls', 'cross_node_messages', 1000, size, watched),
     { what: 'nodes alive at last', metric: 'nodes_alive', type: 'gauge', stat: 'value', op: '>=', limit: 2, unit: '', ...watched },
-    trend('all nodes form a cluster', 'phase09_formed_ms', 'max', '<', 10000, 'ms', watched),
+    trend('ten nodes form a cluster', 'phase09_formed_ms', 'max', '<', 10000, 'ms', watched),
+    trend('calls, fifty at once', 'phase09_calls_per_second', 'avg', '>=', 10000, '/s', watched),
   ],
   10: ({ requests }) => [
     trend('what exporting costs, upper 95 % bound', 'phase10_overhead_ms', 'max', '<', 5, 'ms'),
@@ -169,6 +171,7 @@ const PHASES = {
     trend('inference', 'phase15_infer_ms', 'p(99)', '<', 500, 'ms', watched),
     trend('load of a model, a stub', 'phase15_load_ms', 'max', '<', 10000, 'ms', watched),
     trend('memory', 'phase15_memory_mb', 'max', '<', 500, 'MB', watched),
+    trend('processors, of all of them', 'phase15_processors_percent', 'max', '<', 70, '%', watched),
   ],
 };
 

@@ -122,7 +122,7 @@ test('the suite judges what the scripts judge', () => {
   const computed = { '{half_thousand}': 500 * SIZE.seconds, '{thousand}': 1000 * SIZE.seconds, '${VIEWS}': SIZE.views, '${SOCKETS}': SIZE.sockets };
   for (const phase of PHASES) {
     const all = gates.filter(({ scenarios, during }) => scenarios.includes(`phase-${two(phase)}`) && during === undefined);
-    // Phases 0 and 11 are made of commands there.
+    // Phases 0 and 11 are made of commands there: see the next test.
     if (phase === 0 || phase === 11) {
       continue;
     }
@@ -136,4 +136,26 @@ test('the suite judges what the scripts judge', () => {
     }
     assert.equal(all.some(({ id }) => id === 'checks'), !RESILIENCE.includes(phase), `checks of ${phase}`);
   }
+});
+
+test('what commands are judged by is what the scripts of phases 0 and 11 judge', () => {
+  const text = readFileSync(join(root, 'bench/suites/phase-gates.toml'), 'utf8');
+  const gates = tables(text, 'gate');
+  // That each of the six tools succeeds is a gate of the runner's own, and `checks` of the scripts says the same once more.
+  const ofRunner = ['gate_pass_rate', 'checks'];
+  const judgedBy = {
+    pipeline_duration: '00-pipeline', phase11_suite_ms: '11-suite', phase11_coverage_percent: '11-coverage', phase11_flake_share: '11-flakes',
+  };
+  for (const phase of [0, 11]) {
+    for (const { metric, op, limit, samples = 1 } of targetsOf(phase, SIZE).filter((target) => !ofRunner.includes(target.metric))) {
+      const gate = gates.find(({ id }) => id === judgedBy[metric]);
+      assert.deepEqual([gate.op, gate.limit, gate.class], [op, limit, 'slo'], metric);
+      // Each of the hundred runs has a duration and a coverage; the gate on flakes says that there have to be so many.
+      assert.ok(phase === 0 || metric !== 'phase11_flake_share' || gate.min_samples === samples, metric);
+    }
+  }
+  const tools = [...text.matchAll(/^run = \["scripts\/phase-tools.sh", "0", "(\w+)"\]$/gm)].map(([, tool]) => tool);
+  const [, listed] = /^tools=\((.*)\)$/m.exec(readFileSync(join(root, 'scripts/phase-tools.sh'), 'utf8'));
+  assert.deepEqual(tools, listed.split(' '));
+  assert.equal(tools.length, targetsOf(0, SIZE).find(({ metric }) => metric === 'gate_pass_rate').samples);
 });

@@ -82,13 +82,21 @@ pub(crate) struct System {
 impl System {
     pub(crate) fn start(place: &Place) -> Self {
         let port_file = place.evidence().with_file_name("port");
+        // It is killed in the end, and what it leaves goes with the place. Files of the runner are looked for elsewhere.
+        let temporary = place.evidence().with_file_name("system");
+        std::fs::create_dir(&temporary).expect("a folder");
         let (child, url) = start_target(
             Command::new(phases())
                 .args(["--listen=127.0.0.1:0", "--node-port=0", "--nodes=3"])
+                .env("TMPDIR", temporary)
                 .stdin(Stdio::null()),
             &port_file,
         );
         Self { child, url }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn tells(&self, path: &str) -> Json {

@@ -93,6 +93,13 @@ pub(crate) async fn busy<T: Send + 'static>(
     })
 }
 
+/// Processor time that this process has taken; zero where the system does not tell.
+pub(crate) fn processor_time() -> Duration {
+    let stat = procfs::process::Process::myself().and_then(|process| process.stat());
+    let ticks = stat.map_or(0, |stat| stat.utime + stat.stime);
+    Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
+}
+
 /// Resident memory of this process, in bytes; 0 where the system does not tell.
 pub(crate) fn resident() -> u64 {
     let status = procfs::process::Process::myself().and_then(|process| process.status());
@@ -119,7 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_is_known() {
+    fn what_this_process_takes_is_known() {
         assert!(resident() > 100_000);
+        // Looking takes time of the processor as well.
+        assert!((0..1_000_000).any(|_| !processor_time().is_zero()));
     }
 }

@@ -7,13 +7,21 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{micros, resident};
+use crate::answer::{micros, processor_time, resident};
 
 /// Durations up to this long are told apart, in nanoseconds; longer ones count as this.
 const LONGEST: u64 = 3_600_000_000_000;
 
 /// Values that stand for a batch: each for as many operations as any other.
 const SAMPLES: u32 = 100;
+
+/// So long a batch lasts that a fault slows: with all its operations it would outlast whoever asked for it.
+const SLOWED: Duration = Duration::from_secs(1);
+
+/// Whether a batch has a further operation, where a fault adds this to each.
+pub(crate) fn goes_on(began: Instant, delay: Duration) -> bool {
+    delay.is_zero() || began.elapsed() < SLOWED
+}
 
 /// Durations of one kind, to the nanosecond.
 #[derive(Debug, Clone)]
@@ -36,6 +44,10 @@ impl Durations {
     pub(crate) fn add(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.0.add(&other.0);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
     }
 
     pub(crate) fn at(&self, share: f64) -> Duration {
@@ -158,6 +170,8 @@ impl Stats {
             "counts": recorded.counts,
             "most": recorded.most,
             "memory_bytes": resident(),
+            "processor_us": micros(processor_time()),
+            "processors": std::thread::available_parallelism().map_or(1, usize::from),
         })
     }
 }

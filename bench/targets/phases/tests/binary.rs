@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Target, program};
+use common::{Target, audit_folders, program};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -15,8 +15,20 @@ async fn the_address_is_announced_and_a_signal_ends_it_well() {
         format!("listening on {}\n", target.urls["main"])
     );
     assert_eq!(target.tells("/health").await["status"], "UP");
+    assert_eq!(target.temporary().len(), 1);
     target.signal(Signal::TERM);
     assert!(target.ended_well());
+    assert!(target.temporary().is_empty(), "{:?}", target.temporary());
+}
+
+/// A target that is killed cannot remove its folder: that goes with the folder of the test that started it.
+#[tokio::test]
+async fn a_target_that_its_test_kills_leaves_no_files() {
+    let target = Target::alone(&[]);
+    let id = format!("{}-", target.id());
+    drop(target);
+    let left = audit_folders(&std::env::temp_dir(), &id);
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]

@@ -61,8 +61,11 @@ async fn keys_are_spread_and_counted_where_they_are() {
         used.insert(node);
     }
     assert_eq!(used.len(), 3);
-    let told = target.does("/phase/09/calls", json!({ "n": 30 })).await;
-    assert_eq!(told["n"], 30);
+    let told = target.does("/phase/09/calls", json!({ "n": 300 })).await;
+    assert_eq!(told["n"], 300);
+    // Many are under way at once, so all together take less than one after another would.
+    let one_by_one = 300.0 * number(&told, "mean_us");
+    assert!(number(&told, "elapsed_us") < one_by_one / 2.0, "{told}");
     let (status, told) = said(target.ask(Method::GET, "/api/cluster/shard", None).await).await;
     assert_eq!(status, 400);
     assert!(text(&told, "error").starts_with("key: got none"), "{told}");
@@ -297,4 +300,31 @@ async fn aliases_lead_to_the_second_node_and_the_third() {
             .expect("it answers");
         assert_eq!(said(answer).await.1["node"], expected);
     }
+}
+
+/// Processes whose parent this one is.
+fn children(parent: u32) -> usize {
+    let found = std::process::Command::new("pgrep")
+        .args(["-P", &parent.to_string()])
+        .output();
+    let found = String::from_utf8(found.expect("pgrep runs").stdout).expect("ids are text");
+    found.lines().count()
+}
+
+#[tokio::test]
+async fn a_further_cluster_is_formed_timed_and_ended() {
+    let target = Target::cluster(2, &[]);
+    target.nodes_when(2).await;
+    let formed = target.does("/phase/09/form", json!({ "n": 3 })).await;
+    assert_eq!(formed["n"], 3);
+    let (took, all) = (number(&formed, "formed_ms"), number(&formed, "elapsed_us"));
+    assert!(took > 0.0 && took * 1000.0 < all, "{formed}");
+    assert_eq!(children(target.id()), 2);
+    assert_eq!(target.nodes_when(2).await.len(), 2);
+    let (status, told) = target.post("/phase/09/form", json!({ "n": 21 })).await;
+    assert_eq!(status, 400);
+    assert!(
+        text(&told, "error").contains("n: got 21; 1 to 20"),
+        "{told}"
+    );
 }

@@ -128,6 +128,21 @@ async fn phase_06_looks_at_products_and_talks_in_a_room() {
     }
 }
 
+/// Its clients say nothing for ten seconds after the upgrade, as they sleep before they read, and never send a heartbeat.
+#[tokio::test]
+async fn phase_06_keeps_a_socket_that_says_nothing_for_ten_seconds() {
+    let target = Target::alone(&[]);
+    let mut silent = target.socket("/socket/websocket").await;
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    silent.join().await;
+    let message = json!({ "topic": "room:lobby", "event": "new_msg", "payload": { "body": "late" }, "ref": "2" });
+    silent.send(message).await;
+    assert_eq!(
+        silent.next().await.expect("it is heard")["event"],
+        "new_msg"
+    );
+}
+
 #[tokio::test]
 async fn phase_09_finds_a_node_calls_it_and_kills_others() {
     let target = Target::cluster(5, &[]);
@@ -145,7 +160,13 @@ async fn phase_09_finds_a_node_calls_it_and_kills_others() {
         // Where the answer came late, the call goes to the address that they know.
         target.does("/api/cluster/rpc", call).await;
     }
-    for name in ["node4@localhost", "node2@localhost"] {
+    // Nodes are drawn, so that one may be killed again.
+    let victims = [
+        ("node4@localhost", 2),
+        ("node2@localhost", 2),
+        ("node4@localhost", 3),
+    ];
+    for (name, incarnation) in victims {
         let kill = format!("{}/api/cluster/kill", text(&nodes[name], "url"));
         assert_eq!(target.ask(Method::POST, &kill, None).await.status(), 202);
         let health = target
@@ -157,7 +178,7 @@ async fn phase_09_finds_a_node_calls_it_and_kills_others() {
                 let nodes = told["nodes"].as_array().expect("a list");
                 nodes
                     .iter()
-                    .any(|node| node["name"] == name && node["incarnation"] == 2)
+                    .any(|node| node["name"] == name && node["incarnation"] == incarnation)
             })
             .await;
     }
@@ -174,6 +195,16 @@ async fn load_and_smoke_fill_a_cart() {
     }
     let cart = target.tells("/api/cart").await;
     assert_eq!(cart["data"].as_array().map(Vec::len), Some(2));
+}
+
+/// A hundred users ask for the first page at once; fewer than a hundred answers may be 503.
+#[tokio::test]
+async fn spike_traffic_asks_for_the_first_page() {
+    let target = Target::alone(&[]);
+    let users = (0..100).map(|_| target.ask(Method::GET, "/", None));
+    for answer in futures_util::future::join_all(users).await {
+        assert_eq!(answer.status(), 200);
+    }
 }
 
 /// It looks for the process by its command line, ends it, and asks for the list of nodes until the node is back.

@@ -47,6 +47,7 @@ async fn batches_tell_percentiles_and_are_kept() {
         let stats = target.tells(&format!("{}/stats", &path[..9])).await;
         assert_eq!(stats["durations"][kept]["n"], n, "{path}: {stats}");
         assert!(number(&stats, "memory_bytes") > 1e6);
+        assert!(number(&stats, "processors") >= 1.0 && stats["processor_us"].is_number());
         let (status, told) = target.post(path, json!({ "n": 0 })).await;
         assert_eq!(status, 400, "{path}");
         assert!(text(&told, "error").contains("n: got 0; 1 to "), "{told}");
@@ -60,6 +61,9 @@ async fn batches_tell_percentiles_and_are_kept() {
     is_batch(&target.does("/phase/07/jobs", jobs).await, 100);
     let stats = target.tells("/phase/07/stats").await;
     assert!(number(&stats["most"], "job_memory_bytes") > 1e6, "{stats}");
+    let properties = json!({ "n": 100 });
+    let tried = target.does("/phase/01/properties", properties).await;
+    assert_eq!((&tried["n"], &tried["failed"]), (&json!(100), &json!(null)));
     let stats = target.tells("/phase/02/stats").await;
     assert_eq!(stats["counts"]["ends_told"], 100);
     target.ask(Method::DELETE, "/phase/02/stats", None).await;
@@ -99,6 +103,23 @@ async fn slowness_is_seen_where_it_is() {
         target.change_faults(json!({ fault: 30 })).await;
         let told = target.does(path, json!({ "n": n })).await;
         assert!(number(&told, "p50_us") >= 30_000.0, "{fault}: {told}");
+        target.change_faults(json!({ fault: null })).await;
+    }
+}
+
+/// Whoever asks for many operations waits no longer for them where each is slow, and is told how many there were.
+#[tokio::test]
+async fn a_batch_that_a_fault_slows_ends_before_its_time() {
+    let target = Target::alone(&[]);
+    for (fault, path) in [
+        ("message-delay-ms", "/phase/02/message"),
+        ("lookup-delay-ms", "/phase/04/lookup"),
+        ("infer-delay-ms", "/phase/15/batch"),
+    ] {
+        target.change_faults(json!({ fault: 20 })).await;
+        let told = target.does(path, json!({ "n": 10_000 })).await;
+        let n = number(&told, "n");
+        assert!((1.0..=60.0).contains(&n), "{path}: {told}");
         target.change_faults(json!({ fault: null })).await;
     }
 }

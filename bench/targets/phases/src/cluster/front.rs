@@ -10,15 +10,21 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Node, PHASE};
-use crate::answer::{Answer, Failure, asked, batch, failure, micros, refused, unavailable};
+use super::{Cluster, Node, PHASE};
+use crate::answer::{Answer, Failure, asked, batch, failure, micros, refused, unavailable, within};
 use crate::app::App;
 use crate::measure::Durations;
 
+/// Calls of a batch that are under way at the same time, and how many keys they are of.
+const AT_ONCE: usize = 50;
+const KEYS: u64 = 10_000;
+/// Of a cluster that is formed to be timed.
+const MOST_NODES: u64 = 20;
 /// The phase of delivery.
 const DELIVERY: u8 = 12;
 
@@ -28,6 +34,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/cluster/rpc", post(rpc))
         .route("/phase/09/rpc", post(rpc))
         .route("/phase/09/calls", post(calls))
+        .route("/phase/09/form", post(form))
         .route("/api/cluster/kill", post(kill))
         .route("/phase/09/kill", post(kill))
         .route("/api/cluster/failover", get(failover))
@@ -72,19 +79,50 @@ async fn rpc(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     Ok(Json(told))
 }
 
-/// Calls one after another, over all nodes, timed by the front.
+/// Calls over all nodes, so many at once, timed by the front.
 async fn calls(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let count = batch(&body, 1000)?;
     let began = Instant::now();
-    let mut durations = Durations::default();
-    for number in 0..count {
-        let key = format!("key_{number}");
+    let cluster = &app.cluster;
+    let calls = futures_util::stream::iter(0..count).map(async |number| {
+        let key = format!("key_{}", number % KEYS);
         let message = json!({ "key": key, "operation": "increment", "value": 1 });
         let began = Instant::now();
-        app.cluster.call(&key, &message).await?;
-        durations.record(began.elapsed());
-    }
+        cluster.call(&key, &message).await?;
+        Ok::<_, Failure>(began.elapsed())
+    });
+    let record = |mut durations: Durations, took| {
+        durations.record(took);
+        std::future::ready(Ok(durations))
+    };
+    let calls = calls.buffer_unordered(AT_ONCE);
+    let durations = calls.try_fold(Durations::default(), record).await?;
     Ok(Json(app.stats.batch(PHASE, "rpc", &durations, began)))
+}
+
+/// How long it takes until so many nodes are there: those of a further cluster, which ends at once.
+async fn form(State(app): State<Arc<App>>, body: Bytes) -> Answer {
+    let count = within("n", batch(&body, 10)?, MOST_NODES)?;
+    let began = Instant::now();
+    let Ok(_alone) = app.cluster.forming.try_lock() else {
+        let status = StatusCode::CONFLICT;
+        return Err(failure(status, "another cluster is being formed"));
+    };
+    let stop = app.stop.child_token();
+    // Not given up where nobody waits for it any more: its processes have to end.
+    let formed = tokio::spawn(async move {
+        let nodes = u8::try_from(count).unwrap_or(u8::MAX);
+        Cluster::formed_of(nodes, &stop).await
+    });
+    let formed = formed
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
+    let formed = formed.map_err(|error| unavailable(format!("{error:#}")))?;
+    app.stats.record(PHASE, "formed", formed);
+    let formed = micros(formed) / 1000.0;
+    Ok(Json(json!({
+        "ok": true, "n": count, "formed_ms": formed, "elapsed_us": micros(began.elapsed()),
+    })))
 }
 
 #[derive(Debug, Default, Deserialize)]

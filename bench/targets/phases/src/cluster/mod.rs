@@ -96,6 +96,8 @@ pub(crate) struct Cluster {
     formed: Duration,
     /// One rolling restart at a time.
     restarting: tokio::sync::Mutex<()>,
+    /// One further cluster at a time.
+    forming: tokio::sync::Mutex<()>,
 }
 
 async fn listen_inside() -> anyhow::Result<(TcpListener, String)> {
@@ -206,6 +208,7 @@ impl Cluster {
             keepers,
             formed: began.elapsed(),
             restarting: tokio::sync::Mutex::default(),
+            forming: tokio::sync::Mutex::default(),
         };
         stats.record(PHASE, "formed", cluster.formed);
         let told = watch::Sender::new(Vec::new());
@@ -214,6 +217,23 @@ impl Cluster {
         }
         rounds.spawn(tell_all(Arc::clone(&cluster.nodes), told));
         Ok(cluster)
+    }
+
+    /// Forms a cluster of so many nodes at free ports, without faults, and ends it: how long it took until all were there.
+    async fn formed_of(nodes: u8, stop: &Stop) -> anyhow::Result<Duration> {
+        let arguments = ClusterArgs {
+            nodes,
+            node_port: 0,
+            aliases: Vec::new(),
+            restart_after_ms: Duration::ZERO,
+        };
+        let faults = Switches::new(Faults::default());
+        let (mut rounds, stats) = (JoinSet::new(), Arc::default());
+        let cluster = Self::start(&arguments, Vec::new(), faults, &stats, &mut rounds, stop);
+        let cluster = cluster.await?;
+        stop.cancel();
+        cluster.end().await;
+        Ok(cluster.formed)
     }
 
     /// How many nodes there are.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::{Answer, asked, batch, micros, unavailable};
 use crate::app::App;
-use crate::measure::Durations;
+use crate::measure::{Durations, goes_on};
 
 const PHASE: u8 = 2;
 /// A mailbox holds so many messages; whoever sends more waits.
@@ -93,6 +93,9 @@ async fn message(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     });
     let sending = tokio::spawn(async move {
         for _ in 0..count {
+            if !goes_on(began, delay) {
+                break;
+            }
             let (reply, received) = oneshot::channel();
             if sender.send((Instant::now(), reply)).await.is_err() || received.await.is_err() {
                 break;

@@ -1,4 +1,5 @@
-//! One module for each subject. None of them uses another, but for the last phase's capstone, which goes through several.
+//! One module for each subject. None of them uses another, but for the last phase's capstone, which goes through several, and the
+//! properties, which are those of the tables.
 
 mod actors;
 mod audit;
@@ -8,6 +9,7 @@ mod counter;
 mod export;
 mod model;
 mod pipeline;
+mod properties;
 mod registry;
 mod sbom;
 mod sql;
@@ -35,6 +37,7 @@ use crate::app::App;
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .merge(table::routes())
+        .merge(properties::routes())
         .merge(actors::routes())
         .merge(counter::routes())
         .merge(registry::routes())

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::answer::{Answer, Failure, asked, busy, micros, refused, unavailable, within};
 use crate::app::App;
-use crate::measure::Durations;
+use crate::measure::{Durations, goes_on};
 
 const PHASE: u8 = 15;
 /// Numbers that an inference looks at, and neurons of the stub's only layer.
@@ -133,12 +133,15 @@ impl Default for Items {
 
 async fn infer_all(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let count = within("n", asked::<Items>(&body)?.n, MOST_ITEMS)?;
-    let began = Instant::now();
+    let batch = Instant::now();
     let model = app.models.serving()?;
     let delay = app.faults.with(|faults| faults.infer_delay);
     let durations = busy(move || {
         let mut durations = Durations::default();
         for seed in 0..count {
+            if !goes_on(batch, delay) {
+                break;
+            }
             let began = Instant::now();
             if !delay.is_zero() {
                 std::thread::sleep(delay);
@@ -149,8 +152,9 @@ async fn infer_all(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         durations
     });
     let durations = durations.await?;
-    app.stats.count(PHASE, "items", count);
-    Ok(Json(app.stats.batch(PHASE, "item", &durations, began)))
+    let told = app.stats.batch(PHASE, "item", &durations, batch);
+    app.stats.count(PHASE, "items", durations.count());
+    Ok(Json(told))
 }
 
 #[derive(Debug, Default, Deserialize)]

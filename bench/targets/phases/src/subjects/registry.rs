@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::answer::{Answer, batch, busy, micros, resident, unavailable, within};
 use crate::app::App;
-use crate::measure::Durations;
+use crate::measure::{Durations, goes_on};
 
 const PHASE: u8 = 4;
 /// Names that are always there to be looked up.
@@ -82,6 +82,9 @@ async fn lookup(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         let names: Vec<String> = (0..NAMES).map(name).collect();
         let (mut durations, mut missed) = (Durations::default(), 0_u64);
         for (nth, name) in (0..count).zip(names.iter().cycle()) {
+            if !goes_on(began, delay) {
+                break;
+            }
             let began = Instant::now();
             let found = for_work.registry.0.get(name).is_some();
             wait_busily(delay);

@@ -38,7 +38,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 }
 
 /// Reads a table: how many rows it has, and the mean of its column `value`.
-fn read(table: impl Read) -> Result<(u64, f64), csv::Error> {
+pub(super) fn read(table: impl Read) -> Result<(u64, f64), csv::Error> {
     let mut reader = csv::Reader::from_reader(table);
     let column = reader.headers()?.iter().position(|name| name == "value");
     let (mut rows, mut sum) = (0, 0.0);
@@ -73,7 +73,7 @@ struct Numbers {
 }
 
 /// Mean, median and so on. There is at least one number.
-fn statistics(mut numbers: Vec<f64>) -> Value {
+pub(super) fn statistics(mut numbers: Vec<f64>) -> Value {
     numbers.sort_unstable_by(f64::total_cmp);
     let count = numbers.len();
     let mean = numbers.iter().sum::<f64>() / count as f64;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,8 @@ impl Target {
             .arg("--listen=127.0.0.1:0")
             .arg(format!("--port-file={}", port_file.display()))
             .args(arguments)
+            // A killed target leaves what it has there, and this goes with the test.
+            .env("TMPDIR", folder.path())
             .stdout(Stdio::piped())
             .stderr(log);
         let mut child = command.spawn().expect("program starts");
@@ -95,6 +97,15 @@ impl Target {
 
     pub fn port_file(&self) -> PathBuf {
         self.folder.path().join("port")
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it keeps among the temporary files that are its own.
+    pub fn temporary(&self) -> Vec<String> {
+        audit_folders(self.folder.path(), "")
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -192,6 +203,15 @@ impl Drop for Target {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Folders of audit logs of the target with this process id, or of any.
+pub fn audit_folders(folder: &Path, id: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("folder can be read");
+    let names = entries.map(|entry| entry.expect("entry can be read").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let prefix = format!("phases-audit-{id}");
+    names.filter(|name| name.starts_with(&prefix)).collect()
 }
 
 /// Status and JSON of an answer.
