@@ -65,6 +65,7 @@ type (
 		watch        watch
 		outbox       outbox
 		unaccounted  sync.Map // the identities of barriers whose failUnaccounted failed
+		misnamed     sync.Map // lists of scenarios that this test does not have, and that were named once
 	}
 
 	// instance is the module as one virtual user has it.

@@ -188,9 +188,12 @@ func (r *RootModule) openBarrier(client *core.Client, c *config, state *lib.Stat
 		r.logger.Infof("barrier %q has the random run id %q; set the option runId or %s to let other processes in",
 			c.Name, c.RunID, runIDEnv)
 	}
-	if unknown := c.unknownScenarios(state.Options.Scenarios); len(unknown) > 0 {
-		r.logger.Warnf("barrier %q: failUnaccounted names %s, which this test does not have; its scenarios are %s", c.Name,
-			strings.Join(unknown, ", "), strings.Join(slices.Sorted(maps.Keys(state.Options.Scenarios)), ", "))
+	if unknown := strings.Join(c.unknownScenarios(state.Options.Scenarios), ", "); unknown != "" {
+		// Once, however many barriers a soak makes.
+		if _, told := r.misnamed.LoadOrStore(unknown, nil); !told {
+			r.logger.Warnf("barrier %q: failUnaccounted names %s, which this test does not have; its scenarios are %s", c.Name,
+				unknown, strings.Join(slices.Sorted(maps.Keys(state.Options.Scenarios)), ", "))
+		}
 	}
 	r.sweep()
 	s, _ := r.shared.LoadOrStore(opened.Handle(), &openBarrier{Barrier: opened, config: c, root: r})

@@ -142,6 +142,7 @@ func TestAScenarioThatNobodyCanBeFailedForIsNamedOnce(t *testing.T) {
 	}
 	p.user(1, script, has).mustRun(`b.arrive()`)
 	p.user(2, script, has).mustRun(`b.arrive()`)
+	p.user(3, strings.ReplaceAll(script, "gate", "another"), has).mustRun(`b.arrive()`)
 	warnings := slices.DeleteFunc(p.messages(), func(line string) bool { return !strings.Contains(line, "failUnaccounted") })
 	assert.Equal(t, []string{
 		`barrier "gate": failUnaccounted names buyer, which this test does not have; its scenarios are buyers, watchers`,

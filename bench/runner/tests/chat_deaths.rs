@@ -287,7 +287,7 @@ fn how_long_nobody_may_be_there_is_checked_by_validate() {
         (
             "every = \"50ms\", limit",
             "every = \"50ms\", gone = \"5s\", limit",
-            "only an external one has `gone`",
+            "only an external target has `gone`",
         ),
     ] {
         assert!(suite.contains(from), "{from}");

@@ -83,6 +83,7 @@ export function gate(phase, title, loads, usual) {
       thresholds,
       summaryTrendStats: ['avg', 'min', 'med', 'max', 'p(90)', 'p(95)', 'p(99)', 'count'],
       setupTimeout: '10m',
+      teardownTimeout: '10m',
       // Samples of a path with a key in it would otherwise be as many as keys.
       systemTags: ['status', 'method', 'name', 'check', 'error_code', 'scenario', 'expected_response'],
     },

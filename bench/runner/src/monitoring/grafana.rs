@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use barrier_procs::{Output, Supervised, find_on_path, last_lines};
 
 use super::api::Api;
-use super::container::Container;
+use super::container::{Container, Engine};
 use super::place::Place;
 use crate::values::exit::{self, Stop};
 use crate::values::mask;
@@ -32,14 +32,14 @@ pub(super) enum Found {
         home: Option<PathBuf>,
     },
     /// Docker or Podman, with a daemon that answers.
-    Engine(PathBuf),
+    Engine(Engine, PathBuf),
 }
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Program { program, .. } => write!(f, "{}", program.display()),
-            Self::Engine(engine) => write!(f, "{IMAGE} by {}", engine.display()),
+            Self::Engine(_, engine) => write!(f, "{IMAGE} by {}", engine.display()),
         }
     }
 }
@@ -71,10 +71,9 @@ pub(super) fn find() -> Result<Found, String> {
             home: Some(home).filter(|home| home.is_dir()),
         });
     }
-    let engines = ["docker", "podman"];
-    let engines = engines.iter().filter_map(|name| find_on_path(name));
-    for engine in engines {
-        let mut command = Command::new(&engine);
+    let engines = Engine::ALL.map(|engine| Some((engine, find_on_path(engine.name())?)));
+    for (engine, program) in engines.into_iter().flatten() {
+        let mut command = Command::new(&program);
         command.args(["info", "--format", "{{json .}}"]);
         let answers = command
             .stdin(Stdio::null())
@@ -82,7 +81,7 @@ pub(super) fn find() -> Result<Found, String> {
             .stderr(Stdio::null())
             .status();
         if answers.is_ok_and(|status| status.success()) {
-            return Ok(Found::Engine(engine));
+            return Ok(Found::Engine(engine, program));
         }
     }
     Err(
@@ -95,8 +94,6 @@ pub(super) fn find() -> Result<Found, String> {
 #[derive(Debug)]
 pub(super) struct Show<'a> {
     pub(super) place: &'a Place,
-    /// The suite's id.
-    pub(super) suite: &'a str,
     pub(super) port: u16,
     /// The address of Prometheus.
     pub(super) prometheus: &'a str,
@@ -125,11 +122,11 @@ pub(super) fn start(
     let path = show.place.file("grafana.log");
     let log = File::create(&path).with_context(|| format!("making {}", path.display()))?;
     let container = match found {
-        Found::Engine(engine) => Some(Container::mark(show.place, engine)?),
+        Found::Engine(engine, _) => Some(Container::mark(show.place, *engine)?),
         Found::Program { .. } => None,
     };
-    let labels = container.as_ref().map(|own| own.labels(show.suite));
-    let mut command = command(found, show, labels.as_ref().map_or(&[], |own| own));
+    let label = container.as_ref().map(Container::label);
+    let mut command = command(found, show, label.as_deref());
     let mut process = Supervised::start("grafana", &mut command, Output::File(log), GRACE)?;
     let api = Api::new(&format!("http://127.0.0.1:{}", show.port));
     let deadline = Instant::now() + READY_LIMIT;
@@ -157,8 +154,8 @@ pub(super) fn start(
     }
 }
 
-/// `labels`: of its container.
-fn command(found: &Found, show: &Show<'_>, labels: &[String]) -> Command {
+/// `label`: of its container.
+fn command(found: &Found, show: &Show<'_>, label: Option<&str>) -> Command {
     let data = show.place.file("grafana");
     let port = show.port.to_string();
     let (data, provision, dashboards) = match found {
@@ -168,7 +165,7 @@ fn command(found: &Found, show: &Show<'_>, labels: &[String]) -> Command {
             show.dashboards.display().to_string(),
         ),
         // Where the files are inside.
-        Found::Engine(_) => (
+        Found::Engine(..) => (
             "/var/lib/grafana".to_owned(),
             "/etc/grafana/provisioning".to_owned(),
             "/etc/grafana/dashboards".to_owned(),
@@ -206,13 +203,11 @@ fn command(found: &Found, show: &Show<'_>, labels: &[String]) -> Command {
             }
             command
         }
-        Found::Engine(engine) => {
+        Found::Engine(_, engine) => {
             let mut command = Command::new(engine);
             // Its own network would neither reach what listens on 127.0.0.1 nor be reached there alone.
             command.args(["run", "--rm", "--network", "host"]);
-            for label in labels {
-                command.args(["--label", label]);
-            }
+            command.args(label.iter().flat_map(|own| ["--label", own]));
             for (from, to) in [(show.provision, &provision), (show.dashboards, &dashboards)] {
                 command
                     .arg("--volume")
@@ -240,20 +235,19 @@ mod tests {
         let place = Place::at(folder.path());
         let show = Show {
             place: &place,
-            suite: "chat",
             port: 3001,
             prometheus: "http://127.0.0.1:9090",
             provision: Path::new("/p"),
             dashboards: Path::new("/d"),
         };
         for found in [
-            Found::Engine(PathBuf::from("docker")),
+            Found::Engine(Engine::Docker, PathBuf::from("docker")),
             Found::Program {
                 program: PathBuf::from("/g/bin/grafana"),
                 home: Some(PathBuf::from("/g")),
             },
         ] {
-            let command = command(&found, &show, &[]);
+            let command = command(&found, &show, None);
             let mut settings = command.get_envs();
             let password = settings.find(|(name, _)| *name == "GF_SECURITY_ADMIN_PASSWORD");
             let password = password.and_then(|(_, value)| value).expect("a password");

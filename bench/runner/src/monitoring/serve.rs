@@ -219,7 +219,6 @@ fn start_grafana(
     };
     let show = grafana::Show {
         place,
-        suite: &settings.suite,
         port,
         prometheus,
         provision,

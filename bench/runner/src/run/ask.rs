@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// It cannot be started, does not end in time, or says too much.
-pub(super) fn ask(command: &mut Command) -> Result<(ExitStatus, String)> {
+pub(crate) fn ask(command: &mut Command) -> Result<(ExitStatus, String)> {
     within(command, LIMIT)
 }
 

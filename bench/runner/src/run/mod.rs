@@ -1,6 +1,6 @@
 //! One attempt at a run: services, driver, monitors, cleaning, evidence.
 
-mod ask;
+pub(crate) mod ask;
 mod asked;
 mod attempt;
 mod build;

@@ -88,12 +88,26 @@ impl Question {
                 ))),
                 Err(error) => Err(Unwell {
                     text: format!("GET {address}: {error}"),
-                    there: matches!(error, ureq::Error::Timeout(_)),
+                    there: !nobody(&error),
                 }),
             },
             Self::Tcp { address } => connect(address)
                 .map_err(|error| Unwell::gone(format!("connecting to {address}: {error}"))),
         }
+    }
+}
+
+/// Whether an error says that nobody is there. Who closes connections is, and so may be who does not answer in time.
+fn nobody(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            std::io::ErrorKind::ConnectionRefused
+                | std::io::ErrorKind::HostUnreachable
+                | std::io::ErrorKind::NetworkUnreachable
+        ),
+        _ => false,
     }
 }
 

@@ -115,7 +115,7 @@ fn gone(target: &TargetTable) -> Result<(), Problem> {
         return Ok(());
     };
     if target.is_started() {
-        let text = "the end of a target that the runner starts is seen at once; only an external one has `gone`";
+        let text = "only an external target has `gone`, not one that the runner starts";
         return Err(problem(place, text));
     }
     if gone <= ready.every {

@@ -196,6 +196,19 @@ impl Facts {
                 .as_ref()
                 .map(|drained| Judged::built_in("countable", drained.holds, drained.text.as_str())),
         );
+        let cut_off = match self.cause {
+            Cause::TargetEnded => Some("a target had ended"),
+            Cause::TargetGone => Some("nobody answered any more where a target had been"),
+            Cause::Own | Cause::Interrupt | Cause::Limit => None,
+        };
+        // By the end of the run it may answer again.
+        if let Some(why) = cut_off.filter(|_| self.commands.is_some()) {
+            gates.push(Judged::built_in(
+                "commands-ended",
+                false,
+                format!("the runner asked the commands to end, as {why}; expected that each ends by itself"),
+            ));
+        }
         let share = share.or(self.generator_cpu_percent_mean);
         if let Some(share) = share.filter(|_| self.commands.is_none()) {
             gates.push(Judged::built_in(
@@ -301,7 +314,7 @@ mod tests {
                 .iter()
                 .all(|gate| gate.holds)
         );
-        let cases: [(&str, Facts); 6] = [
+        let cases: [(&str, Facts); 7] = [
             (
                 "k6-exit",
                 Facts {
@@ -334,6 +347,14 @@ mod tests {
                 "evidence-complete",
                 Facts {
                     evidence_missing: vec!["stdout.txt".to_owned()],
+                    ..good.clone()
+                },
+            ),
+            (
+                "commands-ended",
+                Facts {
+                    cause: Cause::TargetGone,
+                    commands: Some(Calls::default()),
                     ..good.clone()
                 },
             ),

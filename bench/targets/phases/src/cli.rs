@@ -32,7 +32,7 @@ pub struct Cli {
     pub(crate) pool_size: u32,
 
     /// Folder of the audit log and its backups; by default a temporary one that is removed at the end
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", overrides_with = "audit")]
     pub(crate) audit: Option<PathBuf>,
 
     /// Folder with the lock files that the list of parts (SBOM) of phase 14 is made of

@@ -18,9 +18,9 @@ const SAMPLES: u32 = 100;
 /// So long a batch lasts that a fault slows: with all its operations it would outlast whoever asked for it.
 const SLOWED: Duration = Duration::from_secs(1);
 
-/// Whether a batch has a further operation, where a fault adds this to each.
-pub(crate) fn goes_on(began: Instant, delay: Duration) -> bool {
-    delay.is_zero() || began.elapsed() < SLOWED
+/// Whether a batch has a further operation after so many, where a fault adds this to each. It has one at least.
+pub(crate) fn goes_on(done: u64, began: Instant, delay: Duration) -> bool {
+    done == 0 || delay.is_zero() || began.elapsed() < SLOWED
 }
 
 /// Durations of one kind, to the nanosecond.

@@ -8,8 +8,8 @@ use barrier_core::engine::{Barrier, Call, Emission, Engine, OVER_MAX, Sink, Subm
 use barrier_core::error::Error;
 use barrier_core::ids::Phase;
 use barrier_core::ledger::Report;
-use barrier_core::protocol::Outcome;
 use barrier_core::options::BarrierOptions;
+use barrier_core::protocol::Outcome;
 use barrier_core::session::Done;
 use tokio::runtime::Runtime;
 
@@ -359,7 +359,8 @@ struct Silent(AtomicBool);
 impl Sink for Silent {
     fn emit(&self, news: &mut Vec<Emission>) {
         let asked = |news: &Emission| matches!(news, Emission::Resolve { .. });
-        self.0.fetch_or(news.drain(..).any(|n| asked(&n)), Ordering::AcqRel);
+        self.0
+            .fetch_or(news.drain(..).any(|n| asked(&n)), Ordering::AcqRel);
     }
 }
 

@@ -92,8 +92,8 @@ async fn message(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         durations
     });
     let sending = tokio::spawn(async move {
-        for _ in 0..count {
-            if !goes_on(began, delay) {
+        for nth in 0..count {
+            if !goes_on(nth, began, delay) {
                 break;
             }
             let (reply, received) = oneshot::channel();

@@ -139,7 +139,7 @@ async fn infer_all(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let durations = busy(move || {
         let mut durations = Durations::default();
         for seed in 0..count {
-            if !goes_on(batch, delay) {
+            if !goes_on(seed, batch, delay) {
                 break;
             }
             let began = Instant::now();

@@ -82,7 +82,7 @@ async fn lookup(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         let names: Vec<String> = (0..NAMES).map(name).collect();
         let (mut durations, mut missed) = (Durations::default(), 0_u64);
         for (nth, name) in (0..count).zip(names.iter().cycle()) {
-            if !goes_on(began, delay) {
+            if !goes_on(nth, began, delay) {
                 break;
             }
             let began = Instant::now();
