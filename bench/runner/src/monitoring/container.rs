@@ -8,7 +8,7 @@ use barrier_procs::find_on_path;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
-use crate::run::ask::ask;
+use crate::values::ask::ask;
 use crate::values::exit;
 
 /// What those of one monitor have, with a value of its own. The label of a suite they do not have: whoever rolls a suite back removes

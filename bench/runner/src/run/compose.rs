@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::ask::ask;
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::process::find_on_path;
 use crate::suite::Suite;
 use crate::suite::compose::ComposeTable;
 use crate::suite::schema::TargetTable;
 use crate::suite::vars::Vars;
+use crate::values::ask::ask;
 use crate::values::exit;
 
 /// In the order in which they are looked for.

@@ -10,7 +10,6 @@ use serde_json::{Map, Value as Json};
 
 use crate::events::{Ending, Event, Stream};
 use crate::evidence::Folder;
-use crate::run::ask::ask;
 use crate::run::driver::{self, Finished, Watch};
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::{Inbox, Message, Needs};
@@ -18,6 +17,7 @@ use crate::run::process::{self, Supervised, find_on_path, homes};
 use crate::run::scratch;
 use crate::suite::load::LOAD;
 use crate::suite::vars::Vars;
+use crate::values::ask::ask;
 use crate::values::exit;
 use crate::values::shortcut;
 use crate::values::text::CORE;

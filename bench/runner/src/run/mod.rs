@@ -1,6 +1,5 @@
 //! One attempt at a run: services, driver, monitors, cleaning, evidence.
 
-pub(crate) mod ask;
 mod asked;
 mod attempt;
 mod build;

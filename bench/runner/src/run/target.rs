@@ -10,7 +10,6 @@ use tempfile::TempDir;
 
 use crate::evidence::Folder;
 use crate::plan::target::ADDRESS;
-use crate::run::ask::ask;
 use crate::run::compose::{self, Containers};
 use crate::run::environment::{NO_HOME, clean_environment};
 use crate::run::inbox::Inbox;
@@ -26,6 +25,7 @@ use crate::suite::Suite;
 use crate::suite::schema::{TargetKind, TargetTable};
 use crate::suite::target::{self, By, Told};
 use crate::suite::vars::{Origin, RunValues, Value, Vars};
+use crate::values::ask::ask;
 use crate::values::exit;
 
 /// The program of a target that the runner starts; of containers the compose file, which says all that is started.

@@ -1,6 +1,8 @@
-//! What every room uses: errors with their exit codes, masking, hashes, typed values and the texts that take them.
+//! What every room uses: errors with their exit codes, masking, hashes, typed values, the texts that take them, and
+//! questions to programs.
 
 pub(crate) mod address;
+pub(crate) mod ask;
 pub(crate) mod duration;
 pub(crate) mod exit;
 pub(crate) mod exposition;
