@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.k6.io/k6/v2/errext"
+	"go.k6.io/k6/v2/lib"
 
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/core"
 	"github.com/k6-barrier/k6-barrier/xk6-barrier/internal/wording"
@@ -26,6 +28,8 @@ const (
 	segmentEnv  = "K6_EXECUTION_SEGMENT"
 	sequenceEnv = "K6_EXECUTION_SEGMENT_SEQUENCE"
 
+	// wholeTest is the execution segment of a test that one process runs.
+	wholeTest = "0:1"
 	// spare is how many open files k6 and its system need beside those of users.
 	spare = 100
 	// apart is from which difference on a clock is named, as the times of several machines would be compared by it.
@@ -54,11 +58,13 @@ type finding struct {
 type examination struct {
 	settings *settings
 	users    uint64
-	findings []finding
+	// segment and sequence are what k6 would get by the flags or variables of these names.
+	segment, sequence string
+	findings          []finding
 }
 
 func (s *settings) doctorCommand() *cobra.Command {
-	var users uint64
+	e := &examination{settings: s}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Tell whether k6, the core, the store and this machine are fit for a test, and what helps",
@@ -69,18 +75,26 @@ written. Without a store, what needs one is left out.
 
 Exit code 0: fit. 1: something is bad, and the line says what helps.`,
 		Example: `  k6 x barrier doctor
-  k6 x barrier doctor --redis redis://redis.example:6379 --users 10000`,
+  k6 x barrier doctor --redis redis://redis.example:6379 --users 10000
+  k6 x barrier doctor --redis redis://redis.example:6379 --run-id load-7 \
+    --execution-segment 0:1/2 --execution-segment-sequence 0,1/2,1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return errext.WithExitCodeIfNone(s.examine(cmd, users), failed)
+			return errext.WithExitCodeIfNone(e.examine(cmd), failed)
 		},
 	}
-	cmd.Flags().Uint64Var(&users, "users", 0, "how many users this machine is to hold, each with one open connection")
+	flags := cmd.Flags()
+	flags.Uint64Var(&e.users, "users", 0, "how many users this machine is to hold, each with one open connection")
+	flags.StringVar(&e.segment, "execution-segment", "", "the part of the test that this process is to run, as k6 gets it (default: "+segmentEnv+")")
+	flags.StringVar(&e.sequence, "execution-segment-sequence", "", "all parts, as k6 gets them (default: "+sequenceEnv+")")
 	return cmd
 }
 
-func (s *settings) examine(cmd *cobra.Command, users uint64) error {
+func (e *examination) examine(cmd *cobra.Command) error {
+	s := e.settings
 	s.fromEnvironment()
+	e.segment = cmp.Or(e.segment, s.host.env[segmentEnv])
+	e.sequence = cmp.Or(e.sequence, s.host.env[sequenceEnv])
 	if err := s.checkTimeout(); err != nil {
 		return err
 	}
@@ -94,7 +108,6 @@ func (s *settings) examine(cmd *cobra.Command, users uint64) error {
 	}
 	ctx, cancel := s.host.interrupted(ctx)
 	defer cancel()
-	e := &examination{settings: s, users: users}
 	e.build()
 	e.meetInMemory(ctx)
 	e.store(ctx, tls)
@@ -372,24 +385,35 @@ func (e *examination) ports() {
 
 // segments looks whether this process would be one of several, which need a store and one run id.
 func (e *examination) segments() {
-	env := e.settings.host.env
-	segment := strings.TrimSpace(env[segmentEnv])
+	segment, err := lib.NewExecutionSegmentFromString(e.segment)
+	if err != nil {
+		e.add("segments", bad, "give a part as k6 does, such as 0:1/2", "the execution segment %q is none: %s", e.segment, err)
+		return
+	}
+	sequence, err := lib.NewExecutionSegmentSequenceFromString(e.sequence)
+	if err == nil {
+		_, err = lib.NewExecutionTuple(segment, &sequence)
+	}
 	missing := ""
 	switch {
-	case segment == "" || segment == "1" || segment == "0:1":
-		e.add("segments", fine, "", "none by the environment: this process has all users")
+	case err != nil:
+		e.add("segments", bad, "name all parts by where they begin and end, such as 0,1/2,1",
+			"the execution segment %s is not one of the sequence %q: %s", segment, e.sequence, err)
+		return
+	case segment.String() == wholeTest:
+		e.add("segments", fine, "", "none by flags or the environment: this process has all users")
 		return
 	case e.settings.runID == "":
-		missing = "set " + runIDEnv + ", the same in all processes"
-	case env[sequenceEnv] == "":
-		missing = "set " + sequenceEnv + ", the same in all processes"
+		missing = "give --run-id or set " + runIDEnv + ", the same in all processes"
+	case e.sequence == "":
+		missing = "give --execution-segment-sequence or set " + sequenceEnv + ", the same in all processes"
 	case e.settings.redis == "":
 		missing = "name the store that all processes share by --redis or " + redisEnv
 	default:
 		e.add("segments", fine, "", "%s of run %s", segment, e.settings.runID)
 		return
 	}
-	e.add("segments", bad, missing, "this process is one of several: %s=%s", segmentEnv, segment)
+	e.add("segments", bad, missing, "this process is one of several: it has the execution segment %s", segment)
 }
 
 // withoutSecrets is a store's address without user and password.

@@ -41,7 +41,7 @@ func TestADoctorFindsAStoreFitAndLeavesNothingForEver(t *testing.T) {
 		`ok +k6 +\S+ with xk6-barrier .*, core \w+, ABI \d+, go\d`, `ok +core +two users met in memory, in `,
 		`ok +store +Redis \d+\.\d+\.\d+ at 127\.0\.0\.1:\d+ answers in `, `ok +rights +two users met over the store, in `,
 		`ok +eviction +the store throws no key away`, `ok +clock +\S+ apart`, `ok +files +[\d,]+ open files`,
-		`ok +segments +none by the environment`,
+		`ok +segments +none by flags or the environment`,
 	} {
 		assert.Regexp(t, want, shown)
 	}
@@ -154,4 +154,24 @@ func TestADoctorNamesWhatOneOfSeveralProcessesLacks(t *testing.T) {
 	found, err := examined(t, env)
 	require.NoError(t, err)
 	assert.Equal(t, "0:1/2 of run load-7", found["segments"].Text)
+	// Flags, as k6 has them, go before the environment.
+	found, err = examined(t, env, "--execution-segment", "1/2:1")
+	require.NoError(t, err)
+	assert.Equal(t, "1/2:1 of run load-7", found["segments"].Text)
+}
+
+func TestADoctorRefusesSegmentsThatK6WouldRefuse(t *testing.T) {
+	t.Parallel()
+	for _, step := range []struct{ segment, sequence, text string }{
+		{"half", "", `"half" is none`},
+		{"0:1/3", "0,1/2,1", `0:1/3 is not one of the sequence "0,1/2,1"`},
+		{"0:1/2", "0", `not one of the sequence "0"`},
+	} {
+		found, err := examined(t, nil, "--execution-segment", step.segment, "--execution-segment-sequence", step.sequence)
+		require.EqualError(t, err, "not fit: segments", step.segment)
+		assert.Contains(t, found["segments"].Text, step.text)
+	}
+	found, err := examined(t, nil, "--execution-segment", "0:1")
+	require.NoError(t, err)
+	assert.Equal(t, fine, found["segments"].State)
 }
