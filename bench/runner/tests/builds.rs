@@ -171,6 +171,11 @@ fn builds_cross_the_variants_and_say_which_program_they_replace() {
         ),
         (
             suite.clone(),
+            vec!["old=/etc/passwd"],
+            "/etc/passwd cannot be started: Permission denied",
+        ),
+        (
+            suite.clone(),
             vec!["old=target-x:/bin/sh"],
             "no target `target-x` (there are: target-a, target-b",
         ),

@@ -31,6 +31,18 @@ fn the_committed_suites_are_valid() {
     );
 }
 
+#[test]
+fn a_mistyped_suite_is_answered_with_those_there_are() {
+    let text = refused(&["run", "waitin-room"], &[]);
+    for said in [
+        "no suite `waitin-room`",
+        ", did you mean `waiting-room`?",
+        "bench/suites has chat, controls, m2, phase-gates, waiting-room",
+    ] {
+        assert!(text.contains(said), "{text}");
+    }
+}
+
 /// The load would go there, and what was started would be known by its hash.
 #[test]
 fn an_address_for_a_target_that_the_runner_starts_is_refused() {

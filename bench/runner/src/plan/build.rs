@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use crate::suite::Suite;
@@ -291,6 +292,12 @@ fn parse(suite: &Suite, argument: &str) -> anyhow::Result<Build> {
     let path = std::path::absolute(path).map_err(|error| refuse(&error.to_string()))?;
     if !path.is_file() {
         return Err(refuse(&format!("there is no file {}", path.display())));
+    }
+    if let Err(error) = access(&path, Access::EXEC_OK) {
+        return Err(refuse(&format!(
+            "{} cannot be started: {error}",
+            path.display()
+        )));
     }
     Ok(build(Place::Program { target, path }))
 }

@@ -181,6 +181,23 @@ pub(crate) fn in_folder(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Which one was meant, and the names that would have been one.
+fn those_there_are(name: &str) -> String {
+    let found = in_folder(Path::new(FOLDER)).unwrap_or_default();
+    let names: Vec<&str> = found
+        .iter()
+        .filter_map(|path| path.file_stem()?.to_str())
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let meant = match suggestion(name, &names) {
+        none if none.is_empty() => ";".to_owned(),
+        meant => meant,
+    };
+    format!("{meant} {FOLDER} has {}", names.join(", "))
+}
+
 fn locate(name: &str) -> anyhow::Result<PathBuf> {
     let path = PathBuf::from(name);
     if path.is_file() {
@@ -191,9 +208,10 @@ fn locate(name: &str) -> anyhow::Result<PathBuf> {
         return Ok(named);
     }
     Err(exit::set_up(format!(
-        "no suite `{name}`: neither {} nor {} exists",
+        "no suite `{name}`: neither {} nor {} exists{}",
         from_here(&path).display(),
-        from_here(&named).display()
+        from_here(&named).display(),
+        those_there_are(name)
     )))
 }
 
