@@ -72,6 +72,28 @@ describe('the health check', () => {
     (await chat.run(HEALTH, { METRICS_URL, HZ_METRIC: 'worker_hz' })).expect(0, 'Chat health: 7 of 7 checks passed');
   });
 
+  test('asks nothing of /healthz that a service without it lacks, unless the address is given', async (t) => {
+    const bare = { '/health': 'well', '/metrics': 'backend_loop_hz 100\nbackend_loop_ticks_total 7\n' };
+    const server = createServer(({ url }, answer) => {
+      answer.statusCode = bare[url] === undefined ? 404 : 200;
+      answer.end(bare[url]);
+    });
+    await new Promise((listens) => server.listen(0, '127.0.0.1', listens));
+    t.after(() => server.close());
+    const at = `127.0.0.1:${server.address().port}`;
+    const chat = await startChat(t, FAST);
+    const addresses = { BASE_URL: `http://${at}`, WS_URL: `ws://${at}`, HZ: 'off' };
+    (await chat.run(HEALTH, addresses)).expect(0, 'Chat health: 8 of 8 checks passed');
+    server.removeAllListeners('request');
+    server.on('request', (_, answer) => answer.writeHead(404).end());
+    const given = { ...chat.env, CHAT_ORCHESTRATOR_URL: `http://${at}` };
+    (await chat.run(HEALTH, given)).expect(
+      THRESHOLDS,
+      `http://${at}/healthz: not so: status is 2xx, or 503 with the pace of a slow loop; received status 404`,
+      'Chat health: 6 of 7 checks passed',
+    );
+  });
+
   test('refuses what the streaming test refuses', async (t) => {
     const chat = await startChat(t, FAST);
     (await chat.run(HEALTH, { SSH_HOST: 'far.test' })).expect(REFUSED, 'SSH_HOST has no meaning here');
