@@ -2,7 +2,9 @@
 #
 #   make release
 #   docker build --tag fw-k6:latest .
-#   docker run --rm --env VUS=200 --env DURATION=1m --volume fw-k6-evidence:/evidence fw-k6:latest
+#   docker run --rm --network host --env VUS=200 --env DURATION=1m --volume fw-k6-evidence:/evidence fw-k6:latest
+#
+# Without BASE_URL it tests the service at http://localhost:4000; as `fw-k6:latest run chat` its own reference service.
 #
 # Nothing is compiled here. ARCHIVE is another one, such as that of another version; BASE_IMAGE any system with glibc 2.35 or later.
 ARG BASE_IMAGE=debian:bookworm-20250520-slim
@@ -11,6 +13,8 @@ FROM ${BASE_IMAGE} AS unpacked
 ARG ARCHIVE=dist/v0.1.0/k6-barrier-v0.1.0-linux-amd64.tar.gz
 COPY ${ARCHIVE} /archive.tar.gz
 RUN mkdir -p /out/app /out/evidence && tar xf /archive.tar.gz --directory=/out/app --strip-components=1
+# What runs where no command is given is at somebody's service. No ENV says so: it would be that of the other suites as well.
+RUN echo BASE_URL=http://localhost:4000 >/out/app/chat.env
 # For addresses that are https.
 RUN test -s /etc/ssl/certs/ca-certificates.crt \
     || { apt-get update && apt-get install --yes --no-install-recommends ca-certificates; } \
@@ -30,4 +34,4 @@ ENV PATH=/opt/k6-barrier/bin:/opt/k6-barrier:/usr/local/bin:/usr/bin:/bin \
 USER 10001:10001
 VOLUME /evidence
 ENTRYPOINT ["barrier-bench"]
-CMD ["run", "chat"]
+CMD ["run", "chat", "--env-file", "/opt/k6-barrier/chat.env"]

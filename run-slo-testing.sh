@@ -46,10 +46,10 @@ case $1 in
 esac
 
 settings
+service
 runner=${BARRIER_BENCH_BIN:-$([[ ! -x bin/barrier-bench ]] || echo bin/barrier-bench)}
 runner=$(command -v "${runner:-barrier-bench}") || {
   echo "run-slo-testing: barrier-bench is neither in bin/ nor on the PATH: run 'make build', or set BARRIER_BENCH_BIN" >&2
   exit 2
 }
-export BASE_URL=${BASE_URL:-http://localhost:4000}
 exec "$runner" "${call[@]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whether this machine can run the chat suite: programs and their versions, open files, ports, and the service where BASE_URL names
-# one. What is missing is named with its remedy; exit code 0 only if nothing is.
+# Whether this machine can run the chat suite: programs and their versions, open files, ports, and the service that ./run-slo-testing.sh
+# is at: that of BASE_URL (default http://localhost:4000). What is missing is named with its remedy; exit code 0 only if nothing is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/lib/settings.sh
@@ -13,6 +13,7 @@ validate-slo-setup: takes no arguments, received: $*; addresses come by BASE_URL
 }
 
 settings
+service
 missing=0
 lacks() {
   echo "missing  $1: $2"

@@ -28,6 +28,8 @@ const chatResponseTime = new Trend('chat_response_time', true);
 const authFailures = new Rate('auth_failures');
 /** 1 for each upload that failed, 0 for each other. */
 const uploadFailures = new Rate('upload_failures');
+/** 1 for each other answer that is not what was asked for, 0 for each that is: a status of 200 alone serves nobody. */
+const errors = new Rate('errors');
 
 const config = settled(() => readConfig(__ENV, { vus: 50, wsUrl: 'ws://localhost:4002', dialect: 'token' }));
 const dialect = dialectOf(config);
@@ -49,6 +51,7 @@ export const options = {
     ws_connection_errors: ['count<10'],
     auth_failures: ['rate<0.01'],
     upload_failures: ['rate<0.05'],
+    errors: ['rate<0.05'],
     chat_response_time: ['p(90)<5000'],
     error_rate: [`rate<${config.errorRateLimit}`],
   },
@@ -115,7 +118,7 @@ function seeProfile(user) {
   }
   const answer = http.get(`${config.baseUrl}/api/user/profile`, bearer(token));
   apiResponseTime.add(answer.timings.duration);
-  check(answer, {
+  expect(answer, {
     'profile fetch successful': ({ status }) => status === 200,
     'profile has user data': () => jsonOf(answer)?.email === user.email,
   });
@@ -146,7 +149,7 @@ function uploadFile(user) {
     sleep(asked === 0 ? 0 : 0.5);
     status = http.get(`${config.baseUrl}/api/files/${id}/status`, { ...bearer(token), tags: { name: 'file status' } });
   }
-  check(status, {
+  expect(status, {
     'file status check successful': (last) => last?.status === 200,
     'file processing completed': (last) => jsonOf(last)?.status === 'processed',
   });
@@ -162,13 +165,13 @@ function chatOverHttp(user) {
   const headers = { ...bearer(token).headers, 'Content-Type': 'application/json' };
   const answer = http.post(`${config.baseUrl}/api/chat/message`, JSON.stringify({ message, stream: false }), { headers });
   chatResponseTime.add(answer.timings.duration);
-  check(answer, {
+  check(answer, { 'chat response time < 10000ms': ({ timings }) => timings.duration < 10000 });
+  expect(answer, {
     'chat status is 200': ({ status }) => status === 200,
-    'chat response time < 10000ms': ({ timings }) => timings.duration < 10000,
     'chat returns response': () => Boolean(jsonOf(answer)?.response),
   });
   const history = http.get(`${config.baseUrl}/api/chat/history`, bearer(token));
-  check(history, {
+  expect(history, {
     'chat history accessible': ({ status }) => status === 200,
     'history contains messages': () => jsonOf(history)?.messages?.length > 0,
   });
@@ -192,6 +195,17 @@ function chatOverSocket(user) {
   if (!connected) {
     judge('refused');
   }
+}
+
+/**
+ * Checks what an answer says, and counts it. How long it took is judged elsewhere.
+ *
+ * @template T
+ * @param {T} answer
+ * @param {import('k6').Checkers<T>} expectations by what they say
+ */
+function expect(answer, expectations) {
+  errors.add(check(answer, expectations) ? 0 : 1);
 }
 
 /** @param {string} token */

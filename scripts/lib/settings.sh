@@ -12,3 +12,8 @@ settings() {
     [[ -z $value || -n ${!name-} ]] || export "$name=$value"
   done <.env.test
 }
+
+# Which service the wrappers look at, where nobody says it: the one that a person has started.
+service() {
+  export BASE_URL=${BASE_URL:-http://localhost:4000}
+}

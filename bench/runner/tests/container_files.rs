@@ -125,15 +125,90 @@ fn what_the_containers_run_is_what_the_suite_has() {
             );
         }
         if name.starts_with("k6-") {
-            for (variable, _) in object(&service["environment"]) {
+            let settings = &service["environment"];
+            for (variable, _) in object(settings) {
                 assert!(
                     variable.starts_with("K6_PROMETHEUS_RW_")
                         || suite.contains(&format!("[env.{variable}]")),
                     "{name}: {variable}"
                 );
             }
+            // What is not named here would be lost without a word. Evidence goes to the volume, wherever it goes on this machine.
+            let declared = suite.lines().filter_map(|line| line.strip_prefix("[env."));
+            let declared = declared.filter_map(|line| line.strip_suffix(']'));
+            for variable in declared.filter(|variable| *variable != "EVIDENCE_ROOT") {
+                assert!(
+                    settings.get(variable).is_some(),
+                    "{name} lacks {variable} of the suite"
+                );
+            }
         }
     }
+}
+
+/// Whoever says no address means the service on this machine's usual ports. A container that tested its own would vouch for it.
+#[test]
+fn without_an_address_the_containers_test_the_service_of_this_machine() {
+    let compose = compose();
+    for (name, service) in object(&compose["services"]) {
+        let settings = &service["environment"];
+        if name.starts_with("k6-") {
+            for (variable, expected) in [
+                ("BASE_URL", "${BASE_URL:-http://host.docker.internal:4000}"),
+                ("WS_URL", "${WS_URL:-ws://host.docker.internal:8080}"),
+            ] {
+                assert_eq!(settings[variable], expected, "{name}: {variable}");
+            }
+        }
+    }
+
+    let instructions = dockerfile();
+    let command = instructions.iter().find(|(name, _)| name == "CMD");
+    let command = &command.expect("a command").1;
+    let words: Vec<String> = serde_json::from_str(command).expect("words");
+    // A variable of the environment would be that of the other suites as well, and an argument would win over `--env`.
+    let [run, suite, option, file] = &words[..] else {
+        panic!("{words:?}");
+    };
+    assert_eq!([run, suite, option], ["run", "chat", "--env-file"]);
+    let kept = file.strip_prefix("/opt/k6-barrier/");
+    let kept = format!(" >/out/app/{}", kept.expect("what the image has"));
+    let steps = instructions.iter().filter(|(name, _)| name == "RUN");
+    let mut steps = steps.map(|(_, words)| words);
+    let written = steps.find_map(|words| {
+        let before = words
+            .split(" && ")
+            .find_map(|step| step.strip_suffix(&kept));
+        before?.strip_prefix("echo ").map(str::to_owned)
+    });
+    let settings = written.expect("a step that writes the file");
+
+    let place = Place::new();
+    let file = place.evidence().with_file_name("settings");
+    std::fs::write(&file, settings).expect("a file");
+    let run = |address: &str| {
+        let mut command = place.runner();
+        command
+            .args(["run", "chat", "--dry-run", "--env-file"])
+            .arg(&file)
+            .env("BASE_URL", address);
+        let (code, told) = finish(&mut command);
+        assert_eq!(code, 0, "{told}");
+        assert!(told.contains("target    service\n"), "{told}");
+        told
+    };
+    let told = run("");
+    for expected in [
+        "BASE_URL=http://localhost:4000 ",
+        "WS_URL=ws://localhost:8080",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+    let told = run("http://chat.internal:4000");
+    assert!(
+        told.contains("BASE_URL=http://chat.internal:4000 "),
+        "{told}"
+    );
 }
 
 /// A mount's path on this machine, and the one inside; named volumes have no path here.

@@ -10,6 +10,8 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { before, test } from 'node:test';
 
+import { serve } from '../e2e/world.mjs';
+
 const ROOT = resolve(fileURLToPath(import.meta.url), '../../../..');
 const EVIDENCE = join(ROOT, '.cache/container/evidence');
 const VUS = process.env.FW_K6_VUS ?? '200';
@@ -54,8 +56,12 @@ test('the smoke scenario of the waiting room passes in it, with the Redis of the
   assert.equal(kept('verdict.json', 'smoke').content.verdict, 'PASS');
 });
 
-test('the suite runs by the environment alone, and is marked as no run of record', () => {
-  const { status, told } = container(['run'], { FW_K6_ENV: `VUS=${VUS} DURATION=${DURATION}` });
+test('the suite runs by the environment alone, at the service that it names, and is marked as no run of record', async (t) => {
+  const listen = ['--listen', '127.0.0.1:0', '--stream-listen', '127.0.0.1:0'];
+  const { match } = await serve(t, join(ROOT, 'bin/chat-service'), listen, /listening on (\S+)\nstream on (\S+)\n/);
+  const [, api, stream] = match;
+  const addresses = `BASE_URL=${api} WS_URL=${stream.replace(/^http/, 'ws')}`;
+  const { status, told } = container(['run'], { FW_K6_ENV: `${addresses} VUS=${VUS} DURATION=${DURATION}` });
   const { path, content: meta } = kept('meta.json', 'websocket-streaming');
   const { content: verdict } = kept('verdict.json', 'websocket-streaming');
   assert.equal(verdict.verdict, 'PASS', told);
@@ -63,5 +69,18 @@ test('the suite runs by the environment alone, and is marked as no run of record
   assert.deepEqual([meta.environment.VUS.value, meta.environment.DURATION.value, meta.ofRecord], [VUS, DURATION, false]);
   const { content: summary } = kept('summary.json', 'websocket-streaming');
   assert.equal(summary.metrics.vus_max.values.max, Number(VUS));
+  const { messages } = await (await fetch(`${api}/counters`)).json();
+  assert.ok(messages > 0, 'that service had the load');
   assert.notEqual(statSync(path).uid, 0, 'nothing in the container runs as root');
+});
+
+test('without an address it is at the service of port 4000, and at its own where it is asked for the suite alone', () => {
+  for (const [options, expected] of [
+    [['--env-file', '/opt/k6-barrier/chat.env'], /target +service\n[^]*BASE_URL=http:\/\/localhost:4000 /],
+    [[], /target +chat\n/],
+  ]) {
+    const { status, told } = container(['run', 'run', 'chat', '--dry-run', ...options]);
+    assert.equal(status, 0, told);
+    assert.match(told, expected);
+  }
 });

@@ -72,6 +72,28 @@ describe('the health check', () => {
     (await chat.run(HEALTH, { METRICS_URL, HZ_METRIC: 'worker_hz' })).expect(0, 'Chat health: 7 of 7 checks passed');
   });
 
+  test('asks nothing of /healthz that a service without it lacks, unless the address is given', async (t) => {
+    const bare = { '/health': 'well', '/metrics': 'backend_loop_hz 100\nbackend_loop_ticks_total 7\n' };
+    const server = createServer(({ url }, answer) => {
+      answer.statusCode = bare[url] === undefined ? 404 : 200;
+      answer.end(bare[url]);
+    });
+    await new Promise((listens) => server.listen(0, '127.0.0.1', listens));
+    t.after(() => server.close());
+    const at = `127.0.0.1:${server.address().port}`;
+    const chat = await startChat(t, FAST);
+    const addresses = { BASE_URL: `http://${at}`, WS_URL: `ws://${at}`, HZ: 'off' };
+    (await chat.run(HEALTH, addresses)).expect(0, 'Chat health: 8 of 8 checks passed');
+    server.removeAllListeners('request');
+    server.on('request', (_, answer) => answer.writeHead(404).end());
+    const given = { ...chat.env, CHAT_ORCHESTRATOR_URL: `http://${at}` };
+    (await chat.run(HEALTH, given)).expect(
+      THRESHOLDS,
+      `http://${at}/healthz: not so: status is 2xx, or 503 with the pace of a slow loop; received status 404`,
+      'Chat health: 6 of 7 checks passed',
+    );
+  });
+
   test('refuses what the streaming test refuses', async (t) => {
     const chat = await startChat(t, FAST);
     (await chat.run(HEALTH, { SSH_HOST: 'far.test' })).expect(REFUSED, 'SSH_HOST has no meaning here');
@@ -105,6 +127,7 @@ describe('the load of the whole application', () => {
     expectChecks(run);
     const iterations = run.value('iterations');
     assert.deepEqual([run.value('auth_failures', 'passes'), run.value('auth_failures', 'fails')], [0, iterations], 'each iteration logs in');
+    assert.equal(run.value('errors', 'passes'), 0);
     for (const [metric, share] of [
       ['upload_failures', 0.25],
       ['error_rate', 0.1],
@@ -123,6 +146,26 @@ describe('the load of the whole application', () => {
     assert.ok(run.value('ws_connection_errors') > 0);
     assert.equal(run.value('ws_connection_errors'), run.value('error_rate', 'passes'));
     assert.equal(run.value('error_rate', 'rate'), 1);
+  });
+
+  test('fails where answers are well formed and say nothing', async (t) => {
+    const chat = await startChat(t);
+    const said = {
+      '/api/auth/login': { token: 'a token' },
+      '/api/upload': { fileId: 'a-file' },
+      '/api/files/a-file/status': { status: 'processed' },
+    };
+    const server = createServer((request, answer) => {
+      request.resume().on('end', () => answer.end(JSON.stringify(said[request.url] ?? {})));
+    });
+    await new Promise((listens) => server.listen(0, '127.0.0.1', listens));
+    t.after(() => server.close());
+    const BASE_URL = `http://127.0.0.1:${server.address().port}`;
+    const run = (await chat.run(COMPREHENSIVE, { ...chat.all, ...brief, BASE_URL })).expect(THRESHOLDS, /errors: DOES NOT HOLD: rate<0.05/);
+    for (const metric of ['auth_failures', 'upload_failures', 'error_rate', 'http_req_failed']) {
+      assert.equal(run.value(metric, 'passes'), 0, metric);
+    }
+    assert.ok(run.value('errors', 'passes') > 0 && run.value('errors', 'fails') > 0, 'files are what they should be');
   });
 
   test('does not begin without its users', async (t) => {

@@ -313,6 +313,9 @@ test('the page has every variable and every metric', () => {
 
   const variables = names(read('lib/settings.js'), /\b(?:text|whole|number|oneOf|address|span)\('([A-Z0-9_]+)'/g);
   assert.deepEqual(names(firstCells(settings), /`([A-Z0-9_]+)`/g), [...variables, 'LOAD', 'TEST_PASSWORD'].sort());
+  // The runner clears the environment of what the suite does not declare: such a variable would be ignored without a word.
+  const declared = names(read('../../bench/suites/chat.toml'), /^\[env\.([A-Z0-9_]+)\]$/gm);
+  assert.deepEqual([...variables, 'TEST_PASSWORD'].filter((name) => !declared.includes(name)), []);
 
   const streaming = ['websocket-streaming-load-test.js', 'lib/session.js', 'lib/meeting.js'].map(read).join('');
   const recorded = names(streaming, /new (?:Counter|Trend|Rate)\('([a-z_]+)'/g);

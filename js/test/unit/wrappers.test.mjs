@@ -132,7 +132,7 @@ test('a set-up with all programs is looked at by the runner, whose exit code cou
   for (const code of [0, 2]) {
     machine.put('barrier-bench', code);
     assert.equal(machine.call(VALIDATE).status, code);
-    assert.equal(machine.calls.at(-1), 'barrier-bench doctor chat at ');
+    assert.equal(machine.calls.at(-1), 'barrier-bench doctor chat at http://localhost:4000', 'the service that the runs are at');
   }
   const { status, stderr } = machine.call(VALIDATE, ['please']);
   assert.equal(status, 2);

@@ -82,6 +82,35 @@ fn a_run_of_record_is_the_test_itself_as_it_is_declared() {
     assert_eq!(of_record(test, &[], true), json!(false));
 }
 
+/// The scripts know more settings than a run can follow; what it cannot is refused, as it would be ignored without a word.
+#[test]
+fn settings_that_only_the_scripts_have_are_refused() {
+    let suite = suite();
+    let plan = |environment: &[(&str, &str)]| {
+        let plan = Plan::new(&suite, &selection("websocket-streaming", environment));
+        plan.map(|plan| plan.runs.len())
+            .map_err(|error| format!("{error:#}"))
+    };
+    for (given, expected) in [
+        (
+            ("HZ_METRIC", "worker_hz"),
+            "HZ_METRIC=worker_hz is of the scripts alone",
+        ),
+        (
+            ("METRICS_URL", "http://localhost:4000/own"),
+            "METRICS_URL=http://localhost:4000/own is of the scripts alone",
+        ),
+    ] {
+        let refused = plan(&[given]).expect_err("a refusal");
+        assert!(refused.contains(expected), "{refused}");
+    }
+    let usual = [
+        ("HZ_METRIC", "backend_loop_hz"),
+        ("TEST_PASSWORD", "another one"),
+    ];
+    assert_eq!(plan(&usual), Ok(2));
+}
+
 #[test]
 fn a_run_of_the_suites_own_service_says_so() {
     let suite = suite();
