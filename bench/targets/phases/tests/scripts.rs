@@ -453,6 +453,10 @@ async fn drills_by_hand_are_survived_and_leave_nothing() {
         code == Some(0) && text.contains("cut off: node3") && text.contains("mended"),
         "{text}"
     );
+    assert!(
+        text.contains("recovery: ") && text.contains(" ms until all 3 nodes"),
+        "{text}"
+    );
     assert_eq!(target.tells("/faults").await["partition"], "");
     // Whoever ends it in the middle leaves nothing, either.
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
@@ -480,6 +484,16 @@ async fn drills_by_hand_are_survived_and_leave_nothing() {
         let (code, text) = drill(name, &["node9"]).await;
         assert!(code == Some(1) && text.contains("node9"), "{text}");
         assert_eq!(drill(name, &["a b"]).await.0, Some(2));
+    }
+    // Where nothing is left to be drilled, both say so.
+    let down = json!({ "down": "node1,node2,node3" });
+    target.change_faults(down).await;
+    for name in ["kill-node.sh", "partition-network.sh"] {
+        let (code, text) = drill(name, &[]).await;
+        assert!(
+            code == Some(1) && text.contains("0 nodes are up at"),
+            "{text}"
+        );
     }
     assert_eq!(target.tells("/faults").await["partition"], "");
 }
