@@ -146,6 +146,23 @@ test('a script that injects no fault says of no drill that it was survived', () 
   assert.deepEqual(targetsOf(13, { ...SIZE, judged: true }), targetsOf(13, SIZE));
 });
 
+test('what a system has to answer is written down, address by address', () => {
+  const page = readFileSync(join(root, 'bench/targets/phases/README.md'), 'utf8');
+  const table = page.slice(page.indexOf('## What a system of yours has to answer'), page.indexOf('## The cluster'));
+  const rows = table.split('\n').filter((line) => line.startsWith('| '));
+  // Those of a row share their beginning: `/phase/05/simple`, `complex`.
+  const told = rows.flatMap((row) => {
+    const names = [...row.split('|')[2].matchAll(/`([^`?]+)[^`]*`/g)].map(([, name]) => name);
+    return names.map((name) => (name.startsWith('/') ? name : names[0].replace(/[^/]*$/, name)));
+  });
+  for (const phase of PHASES) {
+    const script = readFileSync(join(root, `js/phase-gates/phase-${two(phase)}-gate.js`), 'utf8');
+    const asked = [...script.matchAll(/\/(?:phase\/\d\d|api|socket)\/[a-z/_-]+[a-z]/g)].map(([path]) => path);
+    assert.deepEqual(asked.filter((path) => !told.includes(path)), [], `phase ${phase}`);
+  }
+  assert.ok(told.length > 50 && told.includes('/phase/05/complex'), told.join(' '));
+});
+
 test('there is a script for each phase', () => {
   const scripts = readdirSync(join(root, 'js/phase-gates')).filter((name) => name.endsWith('-gate.js'));
   assert.deepEqual(scripts.sort(), PHASES.map((phase) => `phase-${two(phase)}-gate.js`));

@@ -400,6 +400,24 @@ async fn tools_are_judged_by_what_they_left() {
     let settings = [("RESULTS", path.as_str())];
     let missing = gate(0, "http://unused", &settings).await;
     assert_eq!(missing.code, Some(108), "{}", missing.output);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("a clock that goes").as_secs();
+    // Those of an earlier day, and of nobody knows when, are not those of what is there now.
+    for (of, says) in [
+        (
+            json!({ "tools": [], "at": now - 7200, "commit": "abc" }),
+            " s old, of commit abc",
+        ),
+        (json!({ "tools": [] }), "of an unknown time"),
+    ] {
+        std::fs::write(&results, of.to_string()).expect("it is written");
+        let old = gate(0, "http://unused", &settings).await;
+        assert!(
+            old.code == Some(108) && old.output.contains(says),
+            "{}",
+            old.output
+        );
+    }
     let tool = |name: &str, ok: bool| json!({ "name": name, "ok": ok, "ms": 1000, "coverage": 95 });
     for ok in [true, false] {
         let tools: Vec<_> = ["format", "clippy", "vet", "licences", "documentation"]
@@ -409,7 +427,7 @@ async fn tools_are_judged_by_what_they_left() {
         let tests: Vec<_> = (0..10).map(|run| tool("run", ok || run != 4)).collect();
         std::fs::write(
             &results,
-            json!({ "tools": tools, "tests": tests }).to_string(),
+            json!({ "tools": tools, "tests": tests, "at": now }).to_string(),
         )
         .expect("it is written");
         for (phase, what) in [(0, "tools that succeed"), (11, "runs that failed")] {
