@@ -51,9 +51,12 @@ warm() {
 # The suite once; its coverage is the last line.
 suite() { go -C bench/targets/phases/suite test -count=1 -cover ./...; }
 
+# With their time and commit: what was found long ago, or of other sources, is nothing to be judged now.
 leave() {
+  local commit
+  commit=$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null) || commit=unknown
   mkdir -p "$(dirname "$results")"
-  printf '%s\n' "$1" >"$results.new"
+  printf '{"at":%s,"commit":"%s",%s}\n' "$(date +%s)" "$commit" "$1" >"$results.new"
   mv "$results.new" "$results"
 }
 
@@ -68,7 +71,7 @@ case "${1-} ${2-}" in
       [[ $well == true ]] || { failed=1; echo "phase-tools: $name FAILED" >&2; }
       list+=${list:+,}"{\"name\":\"$name\",\"ok\":$well,\"ms\":$took}"
     done
-    leave "{\"tools\":[$list]}"
+    leave "\"tools\":[$list]"
     exit "$failed"
     ;;
   "0 warm") warm ;;
@@ -90,7 +93,7 @@ case "${1-} ${2-}" in
       coverage=$(sed -n 's/.*coverage: \([0-9.]*\)% of statements.*/\1/p' "$log" | tail -n 1)
       list+=${list:+,}"{\"name\":\"run $run\",\"ok\":$well,\"ms\":$took${coverage:+,\"coverage\":$coverage}}"
     done
-    leave "{\"tests\":[$list]}"
+    leave "\"tests\":[$list]"
     exit "$failed"
     ;;
   "11 once") suite ;;

@@ -5,7 +5,7 @@ import { check, sleep } from 'k6';
 import http from 'k6/http';
 
 import { gate, POLL, repeated } from './lib/gate.js';
-import { milliseconds } from './lib/numbers.js';
+import { known, milliseconds } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, get, post } = gate(3, 'GenServer, supervision', ({ seconds, quick }) => ({
   genserver_calls: { executor: 'constant-arrival-rate', exec: 'call', rate: 550, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 50, maxVUs: 100 },
@@ -31,7 +31,7 @@ export function call() {
 
 export function cast() {
   const told = post('/phase/03/casts', { n: 20000 });
-  feed('genserver_cast_duration', told ? milliseconds(told) : []);
+  feed('genserver_cast_duration', milliseconds(told));
 }
 
 export function crash() {
@@ -39,6 +39,10 @@ export function crash() {
   const killed = post('/api/counter/kill', {}, { status: 202 });
   if (killed === undefined) {
     return; // nothing was killed, so nothing can recover
+  }
+  if (!known(killed.incarnation)) {
+    feed('crash_recovery_success', 0); // nobody could tell the next one from this one
+    return;
   }
   for (;;) {
     const health = get('/api/counter/health', { quiet: true });

@@ -4,7 +4,7 @@
 import { check } from 'k6';
 
 import { gate, repeated } from './lib/gate.js';
-import { milliseconds } from './lib/numbers.js';
+import { inMs, milliseconds } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, post } = gate(4, 'Naming, fleets', ({ quick }) => ({ fleets: repeated('fleets', quick ? 10 : 20) }));
 
@@ -23,6 +23,6 @@ export function fleets() {
   feed('phase04_lookup_ms', milliseconds(lookup));
   feed('phase04_workers_per_second', workers.per_second);
   feed('phase04_spawn_ms', milliseconds(workers));
-  feed('phase04_sweep_ms', sweep.elapsed_us / 1000);
+  feed('phase04_sweep_ms', inMs(sweep.elapsed_us));
   feed('phase04_registry_mb', memory.mb_per_10k);
 }

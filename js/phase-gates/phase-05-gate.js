@@ -4,6 +4,7 @@
 import exec from 'k6/execution';
 
 import { gate } from './lib/gate.js';
+import { inMs } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, post } = gate(5, 'Data, Ecto', ({ seconds }) => ({
   writes: { executor: 'constant-arrival-rate', exec: 'write', rate: 550, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 20, maxVUs: 100 },
@@ -23,11 +24,9 @@ export function setup() {
 /** The statements of all users are spread over the rows. */
 const some = () => ({ n: (exec.scenario.iterationInTest * 7919) % 1000003 });
 
-/** @param {string} operation @param {string} metric */
+/** Whether it was carried out, and timed. @param {string} operation @param {string} metric */
 function timed(operation, metric) {
-  const told = post(`/phase/05/${operation}`, some());
-  feed(metric, told ? told.elapsed_us / 1000 : []);
-  return told !== undefined;
+  return feed(metric, inMs(post(`/phase/05/${operation}`, some())?.elapsed_us));
 }
 
 export function write() {

@@ -87,7 +87,7 @@ export function count() {
   const told = get('/phase/06/views');
   if (told) {
     feed('concurrent_liveviews', told.open);
-    feed('memory_per_liveview_kb', told.open > 0 ? told.kb_per_view : []);
+    feed('memory_per_liveview_kb', told.open > 0 ? told.kb_per_view : undefined);
   }
   sleep(0.25);
 }
@@ -144,6 +144,6 @@ export function hold() {
 
 /** What is open now, again and again while all are to be. */
 export function countSockets() {
-  feed('concurrent_websockets', get('/phase/06/views')?.sockets ?? []);
+  feed('concurrent_websockets', get('/phase/06/views')?.sockets);
   sleep(0.25);
 }

@@ -2,7 +2,7 @@
 /** Phase 7, ingestion and jobs: measured in the target; an overload has to be held back, and nothing may get lost. */
 
 import { gate, repeated } from './lib/gate.js';
-import { milliseconds } from './lib/numbers.js';
+import { known, milliseconds } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, get, post } = gate(7, 'Jobs, ingestion', ({ quick }) => ({
   events: repeated('events', quick ? 5 : 20),
@@ -32,7 +32,7 @@ export function jobs() {
 export function overload() {
   const told = post('/phase/07/overload', { n: 20000 });
   if (told) {
-    feed('phase07_overload_share', told.most_waiting / told.bound);
+    feed('phase07_overload_share', known(told.most_waiting, told.bound) ? told.most_waiting / told.bound : undefined);
     feed('phase07_lost_events', told.lost);
     feed('phase07_drained_ms', told.drained_ms);
   }
@@ -41,5 +41,6 @@ export function overload() {
 /** What so many jobs take that wait at once; none of them has anything to do. */
 export function teardown() {
   const told = post('/phase/07/jobs', { n: 100000, work_ms: 0 });
-  feed('phase07_memory_mb', told ? get('/phase/07/stats').most.job_memory_bytes / 1e6 : []);
+  const bytes = told ? get('/phase/07/stats')?.most?.job_memory_bytes : undefined;
+  feed('phase07_memory_mb', known(bytes) ? bytes / 1e6 : undefined);
 }

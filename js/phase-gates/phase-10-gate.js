@@ -5,6 +5,7 @@ import { check, sleep } from 'k6';
 import http from 'k6/http';
 
 import { gate, POLL, repeated } from './lib/gate.js';
+import { known } from './lib/numbers.js';
 import { block } from './lib/paired.js';
 
 const BLOCKS = 10;
@@ -24,8 +25,9 @@ const LIMIT = 30000;
 
 export function overhead() {
   const set = (/** @type {boolean} */ on) => post('/phase/10/export', { on });
-  const bound = block(BLOCKS, set, `${config.baseUrl}/phase/10/work`, '{}');
-  feed('phase10_overhead_ms', bound ?? []);
+  const traces = () => get('/phase/10/slo')?.exported;
+  const bound = block(BLOCKS, set, traces, `${config.baseUrl}/phase/10/work`, '{}');
+  feed('phase10_overhead_ms', bound);
 }
 
 export function request() {
@@ -33,11 +35,15 @@ export function request() {
   feed('phase10_availability', status === 200 ? 1 : 0);
 }
 
-/** How long it takes until the alert fires, or does not; nothing where that is not in time. @param {boolean} firing */
+/** How long it takes until the alert fires, or does not; nothing where that is not in time, or not told. @param {boolean} firing */
 function until(firing) {
   for (const began = Date.now(); Date.now() - began < LIMIT; sleep(POLL)) {
-    if (get('/phase/10/slo')?.drill.firing === firing) {
+    const told = get('/phase/10/slo');
+    if (told?.drill?.firing === firing) {
       return Date.now() - began;
+    }
+    if (told && typeof told.drill?.firing !== 'boolean') {
+      break;
     }
   }
   return [];
@@ -55,6 +61,7 @@ export function alert() {
 }
 
 export function teardown() {
-  feed('phase10_memory_mb', get('/phase/10/stats').memory_bytes / 1e6);
+  const bytes = get('/phase/10/stats')?.memory_bytes;
+  feed('phase10_memory_mb', known(bytes) ? bytes / 1e6 : undefined);
   post('/phase/10/export', { on: true });
 }

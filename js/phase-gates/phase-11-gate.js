@@ -20,6 +20,6 @@ export function suite() {
   for (const { ok, ms, coverage } of results) {
     feed('phase11_suite_ms', ms);
     feed('phase11_flake_share', ok ? 0 : 1);
-    feed('phase11_coverage_percent', coverage ?? []);
+    feed('phase11_coverage_percent', coverage);
   }
 }

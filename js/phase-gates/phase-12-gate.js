@@ -5,11 +5,17 @@ import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 
 import { gate, repeated } from './lib/gate.js';
+import { inMs, replaced } from './lib/numbers.js';
 
-const { options, feed, handleSummary, get, post } = gate(12, 'Delivery, operations', ({ seconds, quick }) => ({
-  health: { executor: 'constant-arrival-rate', exec: 'health', rate: 20, timeUnit: '1s', duration: `${2 * seconds}s`, preAllocatedVUs: 10, maxVUs: 50 },
-  requests: { executor: 'constant-vus', exec: 'request', vus: 20, duration: `${2 * seconds}s`, gracefulStop: '10s' },
-  deploy: repeated('deploy', quick ? 1 : 2, '2s'),
+/** When the first deploy begins, s. */
+const FIRST = 2;
+/** How long the load lasts, s: beyond the last deploy. */
+const loadOf = (/** @type {number} */ seconds) => Math.max(2 * seconds, 16);
+
+const { config, options, feed, handleSummary, get, post } = gate(12, 'Delivery, operations', ({ seconds, quick }) => ({
+  health: { executor: 'constant-arrival-rate', exec: 'health', rate: 20, timeUnit: '1s', duration: `${loadOf(seconds)}s`, preAllocatedVUs: 10, maxVUs: 50 },
+  requests: { executor: 'constant-vus', exec: 'request', vus: 20, duration: `${loadOf(seconds)}s`, gracefulStop: '10s' },
+  deploy: repeated('deploy', quick ? 1 : 2, `${FIRST}s`),
 }), { seconds: 30 });
 
 export { options, handleSummary };
@@ -32,9 +38,16 @@ export function request() {
 }
 
 export function deploy() {
+  const before = get('/api/cluster/nodes');
   const told = post('/phase/12/rolling-restart', {});
-  check(told, { 'all nodes were replaced': (deployed) => deployed?.nodes.length > 0 });
-  feed('phase12_shutdown_ms', told ? told.shutdown_ms : []);
+  const left = exec.scenario.startTime + 1000 * (loadOf(config.seconds) - FIRST) - Date.now();
+  const after = get('/api/cluster/nodes');
+  check(told, { 'all nodes were replaced': (deployed) => deployed !== undefined && replaced(before, after) });
+  // A deploy of which a part had no requests to fail says nothing.
+  if (!check(left, { 'requests were under way until the end of the deploy': (ms) => ms > 0 })) {
+    console.error(`the deploy ended ${-left} ms after the load: a larger GATE_MS makes that longer`);
+  }
+  feed('phase12_shutdown_ms', told?.shutdown_ms);
   // Going back is the same again: all nodes are replaced by others.
-  feed(exec.scenario.iterationInTest === 0 ? 'phase12_deploy_ms' : 'phase12_rollback_ms', told ? told.elapsed_us / 1000 : []);
+  feed(exec.scenario.iterationInTest === 0 ? 'phase12_deploy_ms' : 'phase12_rollback_ms', inMs(told?.elapsed_us));
 }

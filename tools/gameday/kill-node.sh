@@ -42,7 +42,8 @@ answered() {
   told=$(call --fail --json "{\"key\":\"$1\",\"operation\":\"increment\",\"value\":1}" "$base/api/cluster/rpc") || return 1
   [[ $told == *'"node":"'* && $told != *"\"node\":\"$2"[@\"]* ]]
 }
-up() { call --fail "$base/api/cluster/nodes" | grep -o '"status":"up"' | wc -l; }
+# How many nodes are up: none where nobody answers, and where none is.
+up() { { call --fail "$base/api/cluster/nodes" || true; } | { grep -o '"status":"up"' || true; } | wc -l; }
 all_up() { (($(up) >= $1)); }
 
 before=$(up)

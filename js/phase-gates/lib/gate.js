@@ -6,6 +6,7 @@ import exec from 'k6/execution';
 import http from 'k6/http';
 import { Counter, Gauge, Rate, Trend } from 'k6/metrics';
 
+import { finite } from './numbers.js';
 import { readConfig } from './settings.js';
 import { gateText, isOwn, SAMPLES, samplesOf } from './summary.js';
 import { targetsOf } from './targets.js';
@@ -69,11 +70,20 @@ export function gate(phase, title, loads, usual) {
   }
   const samples = new Counter(SAMPLES);
 
-  /** Records a value, or several. @param {string} metric @param {number | number[]} value */
+  /**
+   * Records a value, or several. What is none is neither recorded nor counted.
+   *
+   * @param {string} metric
+   * @param {unknown} value as it was told
+   * @returns {boolean} whether there was one
+   */
   function feed(metric, value) {
-    const values = Array.isArray(value) ? value : [value];
+    const values = finite(value);
     values.forEach((one) => metrics[metric].add(one));
-    samples.add(values.length, { of: metric });
+    if (values.length > 0) {
+      samples.add(values.length, { of: metric });
+    }
+    return values.length > 0;
   }
 
   return {
@@ -149,8 +159,14 @@ function understood(answer, status, name, quiet) {
     }
     return undefined;
   }
+  return jsonOf(answer);
+}
+
+/** What an answer tells; nothing where that is no object. @param {import('k6/http').Response} answer @returns {any} */
+export function jsonOf(answer) {
   try {
-    return answer.json();
+    const told = answer.json();
+    return typeof told === 'object' && told !== null ? told : undefined;
   } catch {
     return undefined;
   }

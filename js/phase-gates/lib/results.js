@@ -5,6 +5,9 @@ import exec from 'k6/execution';
 
 /** @typedef {{ name: string, ok: boolean, ms: number, coverage?: number }} Result */
 
+/** Older ones are of other sources, or of a machine as it was then, s. */
+const OLDEST = 3600;
+
 /**
  * @param {import('./settings.js').Config} config
  * @param {'tools' | 'tests'} kind what is wanted of the file
@@ -12,7 +15,11 @@ import exec from 'k6/execution';
  */
 export function resultsOf({ results }, kind) {
   try {
-    const found = JSON.parse(open(results.startsWith('/') ? results : import.meta.resolve(`../../../${results}`)))[kind];
+    const { [kind]: found, at, commit } = JSON.parse(open(results.startsWith('/') ? results : import.meta.resolve(`../../../${results}`)));
+    const age = Math.round(Date.now() / 1000 - at);
+    if (!(Math.abs(age) <= OLDEST)) {
+      throw new Error(`it is ${Number.isFinite(age) ? `${age} s old` : 'of an unknown time'}, of commit ${commit}, and at most ${OLDEST} s are allowed`);
+    }
     if (!Array.isArray(found) || found.length === 0) {
       throw new Error(`it has no list "${kind}"`);
     }

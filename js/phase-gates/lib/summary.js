@@ -29,8 +29,12 @@ export function judged(target, { metrics }) {
   if (!isOwn(target)) {
     samples = target.metric === 'checks' ? (values?.passes ?? 0) + (values?.fails ?? 0) : (metrics.http_reqs?.values.count ?? 0);
   }
+  // What k6 did not take for a value was counted above and not here.
+  if (isOwn(target) && target.type === 'trend') {
+    samples = Math.min(samples, values?.count ?? 0);
+  }
   const value = values?.[target.stat];
-  if (value === undefined || samples < (target.samples ?? 1)) {
+  if (value === undefined || !Number.isFinite(value) || samples < (target.samples ?? 1)) {
     return { value: undefined, holds: false };
   }
   const { limit } = target;
@@ -50,7 +54,7 @@ export function judged(target, { metrics }) {
 export function gateText(phase, title, targets, data, elsewhere = false) {
   const rows = targets.map((target) => {
     const { value, holds } = judged(target, data);
-    const told = value === undefined ? 'too few samples' : number(target, value);
+    const told = value === undefined ? (target.missing ?? 'too few samples') : number(target, value);
     const mark = target.watched ? (holds ? '·' : '!') : holds ? '✓' : '✗';
     const limit = `${target.watched ? 'watched ' : ''}${target.op} ${number(target, target.limit)}`;
     return { mark, what: `${target.what}, ${target.stat === 'count' ? 'a second' : target.stat}`, told, limit, holds: holds || target.watched };

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { milliseconds, p95, upperBound } from '../../phase-gates/lib/numbers.js';
+import { finite, inMs, known, milliseconds, p95, replaced, switched, upperBound } from '../../phase-gates/lib/numbers.js';
 import { readConfig } from '../../phase-gates/lib/settings.js';
 import { gateText, judged, samplesOf } from '../../phase-gates/lib/summary.js';
 import { RESILIENCE, targetsOf } from '../../phase-gates/lib/targets.js';
@@ -46,10 +46,15 @@ test('a setting of the wrong kind is named with what is allowed', () => {
 /** What k6 would tell of a run in which each target is just reached. */
 function reached(targets) {
   const metrics = {};
-  for (const { metric, stat, op, limit, samples = 1 } of targets) {
+  for (const { metric, type, stat, op, limit, samples = 1 } of targets) {
     const value = op === '<' ? limit * 0.9 : op === '>' ? limit * 1.01 : limit;
-    metrics[metric] = { values: { ...metrics[metric]?.values, [stat]: value, passes: 5, fails: 0 } };
-    metrics[samplesOf(metric)] = { values: { count: Math.max(samples, metrics[samplesOf(metric)]?.values.count ?? 0) } };
+    const count = Math.max(samples, metrics[samplesOf(metric)]?.values.count ?? 0);
+    // Of a trend k6 tells how many values it has; of a counter, what they come to.
+    metrics[metric] = { values: { count, ...metrics[metric]?.values, [stat]: value, passes: 5, fails: 0 } };
+    if (type === 'trend') {
+      metrics[metric].values.count = count;
+    }
+    metrics[samplesOf(metric)] = { values: { count } };
   }
   metrics.http_reqs = { values: { count: 1 } };
   return { metrics };
@@ -92,8 +97,12 @@ test('no data is no pass', () => {
     assert.ok(!passed && text.endsWith(`Phase ${phase} Gate: FAILED ✗\n`));
   }
   const target = { what: '', metric: 'm', type: 'trend', stat: 'p(95)', op: '<', limit: 5, unit: 'ms', samples: 10 };
-  const data = (count) => ({ metrics: { m: { values: { 'p(95)': 1 } }, [samplesOf('m')]: { values: { count } } } });
-  assert.deepEqual([judged(target, data(9)), judged(target, data(10))], [{ value: undefined, holds: false }, { value: 1, holds: true }]);
+  const data = (count, taken = count, value = 1) => ({ metrics: { m: { values: { 'p(95)': value, count: taken } }, [samplesOf('m')]: { values: { count } } } });
+  const nothing = { value: undefined, holds: false };
+  assert.deepEqual([judged(target, data(9)), judged(target, data(10))], [nothing, { value: 1, holds: true }]);
+  // What k6 did not take is no sample: it tells 0 for the percentile of nothing.
+  const untold = { metrics: { ...data(10).metrics, m: { values: { 'p(95)': 0 } } } };
+  assert.deepEqual([judged(target, data(10, 0, 0)), judged(target, untold), judged(target, data(10, 10, NaN))], [nothing, nothing, nothing]);
 });
 
 test('the bound of a difference is above its mean, and wants six blocks', () => {
@@ -101,7 +110,57 @@ test('the bound of a difference is above its mean, and wants six blocks', () => 
   assert.ok(Math.abs(upperBound([1, 2, 3, 4, 5, 6]) - (3.5 + 2.015 * Math.sqrt(3.5 / 6))) < 1e-9);
   assert.equal(upperBound([2, 2, 2, 2, 2, 2]), 2);
   assert.equal(p95(Array.from({ length: 100 }, (_, at) => 100 - at)), 95);
-  assert.deepEqual(milliseconds({ sample_us: [1500, 2] }), [1.5, 0.002]);
+});
+
+test('what was not told is no number', () => {
+  assert.deepEqual(milliseconds({ n: 2, sample_us: [1500, 2] }), [1.5, 0.002]);
+  for (const none of [undefined, {}, { n: 2 }, { n: 0, sample_us: [0, 0] }, { sample_us: [1] }, { n: 1, sample_us: [null, '3', NaN] }]) {
+    assert.deepEqual(milliseconds(none), []);
+  }
+  assert.deepEqual(finite([1, undefined, null, '2', NaN, Infinity, true, 0]), [1, 0]);
+  assert.deepEqual([finite(undefined), finite(7), inMs(null), inMs(1500)], [[], [7], [], [1.5]]);
+  assert.deepEqual([known(), known(0, 1), known(0, undefined), known(undefined, undefined), known(null)], [true, true, false, false, false]);
+});
+
+test('a switch that does nothing is noticed, and somebody else who is under way is no such switch', () => {
+  assert.deepEqual([switched(true, 5, 225, 220), switched(false, 225, 225, 220), switched(false, 225, 230, 220)], [true, true, true]);
+  assert.deepEqual([switched(true, 5, 5, 220), switched(true, 5, 224, 220), switched(false, 0, 220, 220)], [false, false, false]);
+  assert.deepEqual([switched(false, undefined, undefined, 220), switched(true, 0, null, 220), switched(false, null, null, 220)], [false, false, false]);
+});
+
+test('a node is replaced when another life of it is there', () => {
+  const cluster = (...lives) => ({ nodes: lives.map((incarnation, at) => ({ name: `node${at + 1}`, incarnation })) });
+  assert.ok(replaced(cluster(1, 4), cluster(2, 5)) && replaced(cluster(1), cluster(2, 1)));
+  for (const [before, after] of [
+    [cluster(1, 1), cluster(2, 1)], [cluster(1, 1), cluster(2)], [cluster(), cluster()], [undefined, cluster(1)], [cluster(1), undefined], [{}, {}],
+    [cluster(undefined), cluster(undefined)], [cluster(1), cluster(undefined)],
+  ]) {
+    assert.ok(!replaced(before, after), JSON.stringify([before, after]));
+  }
+});
+
+test('a script that injects no fault says of no drill that it was survived', () => {
+  const bare = targetsOf(13, { ...SIZE, judged: false });
+  const { text, passed } = gateText(13, 'title', bare, reached(targetsOf(13, SIZE)), false);
+  assert.ok(!passed && /✗ chaos drills survived, rate +NOT JUDGED: the runner injects the faults/.test(text) && text.endsWith('FAILED ✗\n'), text);
+  assert.deepEqual(targetsOf(13, { ...SIZE, judged: true }), targetsOf(13, SIZE));
+});
+
+test('what a system has to answer is written down, address by address', () => {
+  const page = readFileSync(join(root, 'bench/targets/phases/README.md'), 'utf8');
+  const table = page.slice(page.indexOf('## What a system of yours has to answer'), page.indexOf('## The cluster'));
+  const rows = table.split('\n').filter((line) => line.startsWith('| '));
+  // Those of a row share their beginning: `/phase/05/simple`, `complex`.
+  const told = rows.flatMap((row) => {
+    const names = [...row.split('|')[2].matchAll(/`([^`?]+)[^`]*`/g)].map(([, name]) => name);
+    return names.map((name) => (name.startsWith('/') ? name : names[0].replace(/[^/]*$/, name)));
+  });
+  for (const phase of PHASES) {
+    const script = readFileSync(join(root, `js/phase-gates/phase-${two(phase)}-gate.js`), 'utf8');
+    const asked = [...script.matchAll(/\/(?:phase\/\d\d|api|socket)\/[a-z/_-]+[a-z]/g)].map(([path]) => path);
+    assert.deepEqual(asked.filter((path) => !told.includes(path)), [], `phase ${phase}`);
+  }
+  assert.ok(told.length > 50 && told.includes('/phase/05/complex'), told.join(' '));
 });
 
 test('there is a script for each phase', () => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{micros, processor_time, resident};
+use crate::answer::{Failure, micros, processor_time, resident, unavailable};
 
 /// Durations up to this long are told apart, in nanoseconds; longer ones count as this.
 const LONGEST: u64 = 3_600_000_000_000;
@@ -114,19 +114,24 @@ impl Stats {
         durations.entry(what).or_default().record(took);
     }
 
-    /// Adds the durations of a batch, and gives what it answers.
+    /// Adds the durations of a batch, and gives what it answers. One in which nothing was done is no fast one: it has no durations.
     pub(crate) fn batch(
         &self,
         phase: u8,
         what: &'static str,
         durations: &Durations,
         began: Instant,
-    ) -> Value {
+    ) -> Result<Value, Failure> {
+        if durations.count() == 0 {
+            return Err(unavailable(format!(
+                "{what}: none of the batch's operations was carried out, so there is nothing to tell"
+            )));
+        }
         let answer = durations.answer(began.elapsed());
         let mut phases = self.lock();
         let all = &mut phases.entry(phase).or_default().durations;
         all.entry(what).or_default().add(durations);
-        answer
+        Ok(answer)
     }
 
     /// Counts.
@@ -187,7 +192,11 @@ mod tests {
         for micros in 1..=100 {
             durations.record(Duration::from_micros(micros));
         }
-        let answer = stats.batch(2, "message", &durations, Instant::now());
+        let empty = Durations::default();
+        let error = stats.batch(2, "spawn", &empty, Instant::now());
+        assert!(error.is_err(), "a batch without operations");
+        let batch = |durations| stats.batch(2, "message", durations, Instant::now());
+        let answer = batch(&durations).expect("it has operations");
         assert_eq!((&answer["n"], &answer["ok"]), (&json!(100), &json!(true)));
         let p95 = answer["p95_us"].as_f64().expect("a number");
         assert!((p95 - 95.0).abs() < 0.5, "{p95}");
@@ -198,8 +207,9 @@ mod tests {
             values.filter(|&value| value > limit).count()
         };
         assert_eq!((over(90.2), over(50.2)), (10, 50));
-        stats.batch(2, "message", &durations, Instant::now());
+        batch(&durations).expect("it has operations");
         assert_eq!(stats.told(2)["durations"]["message"]["n"], 200);
+        assert_eq!(stats.told(2)["durations"]["spawn"], Value::Null);
         stats.count(2, "lost", 3);
         stats.most(2, "depth", 7);
         stats.most(2, "depth", 5);

@@ -205,6 +205,14 @@ async fn gates_of_all_together_and_of_a_cluster_that_is_down() {
     let well = on(&target, 13).await;
     let kept = "✓ orders that were placed and never written down";
     assert!(well.output.contains(kept), "{}", well.output);
+    // Without a fault no drill was survived, whatever else is well.
+    well.misses(13, "chaos drills survived, rate");
+    assert!(
+        well.output
+            .contains("NOT JUDGED: the runner injects the faults"),
+        "{}",
+        well.output
+    );
     target
         .change_faults(json!({ "delay-ms": 250, "lose-orders": "20%" }))
         .await;
@@ -272,6 +280,118 @@ async fn nothing_passes_where_nobody_answers() {
     }
 }
 
+/// A system that answers everything with success, and with these words.
+async fn who_says(told: serde_json::Value) -> String {
+    use axum::http::{StatusCode, Uri};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    let (asked, life) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(1)));
+    let answer = async move |uri: Uri| {
+        let path = uri.path();
+        let mut told = told.clone();
+        if path == "/phase/12/work" {
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+        if told["deploys"] == "late" {
+            if path == "/phase/12/rolling-restart" {
+                // Until nobody asks for anything any more.
+                let mut before = 0;
+                while before != asked.load(Ordering::Relaxed) {
+                    before = asked.load(Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
+                life.fetch_add(1, Ordering::Relaxed);
+            }
+            told["nodes"][0]["incarnation"] = json!(life.load(Ordering::Relaxed));
+        }
+        let later = ["kill", "swap", "drill"]
+            .iter()
+            .any(|end| path.ends_with(end));
+        let status = if later {
+            StatusCode::ACCEPTED
+        } else {
+            StatusCode::OK
+        };
+        (status, axum::Json(told))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let service = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    format!("http://{address}")
+}
+
+/// Whatever a system leaves out is not 0, and not equal to something else that it leaves out.
+#[tokio::test]
+async fn nothing_passes_where_answers_say_nothing() {
+    let url = &who_says(json!({})).await;
+    let expected: [(u8, &[&str]); 12] = [
+        (1, &["parse a table", "statistics of", "memory for a table"]),
+        (2, &["pass a message", "start a process", "checks"]),
+        (3, &["recovery by", "crashes that were recovered"]),
+        (4, &["look up a name", "starts and stops", "checks"]),
+        (5, &["simple query", "complex query", "writes"]),
+        (7, &["events, avg", "events lost", "events waiting"]),
+        (9, &["calls that failed", "kills that were confirmed"]),
+        (10, &["what exporting costs", "until the alert", "checks"]),
+        (12, &["end of a node", "checks"]),
+        (13, &["orders that were placed and never written", "chaos"]),
+        (14, &["what the audit log costs", "entries lost", "checks"]),
+        (15, &["inference, p(95)", "from a swap", "inferences that"]),
+    ];
+    // No more at a time than a small machine has room for.
+    for some in expected.chunks(4) {
+        let gates = some.iter().map(|&(phase, missed)| async move {
+            let quickly = [("GATE_MS", "1000"), ("RPC_RATE", "200")];
+            let gate = gate(phase, url, &quickly).await;
+            for what in missed {
+                gate.misses(phase, what);
+            }
+        });
+        futures_util::future::join_all(gates).await;
+    }
+}
+
+/// Switches that do nothing, and deploys that replace nothing or outlast those who would notice.
+#[tokio::test]
+async fn nothing_passes_where_it_is_only_said_to_be_done() {
+    let told = json!({
+        "ok": true, "n": 1000, "export": true, "exported": 1000, "audit": true, "elapsed_us": 1000, "shutdown_ms": 1,
+        "nodes": [{ "name": "node1", "status": "up", "incarnation": 1 }],
+    });
+    let mut late = told.clone();
+    late["deploys"] = json!("late");
+    let (told, late) = (&who_says(told).await, &who_says(late).await);
+    let quickly = [("GATE_MS", "1000")];
+    let (export, audit, sham, late) = tokio::join!(
+        gate(10, told, &quickly),
+        gate(14, told, &quickly),
+        gate(12, told, &quickly),
+        gate(12, late, &quickly)
+    );
+    for (phase, gate, what) in [
+        (10, export, "what exporting costs"),
+        (14, audit, "what the audit log costs"),
+    ] {
+        gate.misses(phase, "checks");
+        gate.misses(phase, what);
+        let says = "220 requests left traces from 1000 to 1000";
+        assert!(gate.output.contains(says), "{}", gate.output);
+    }
+    for (gate, why) in [(&sham, false), (&late, true)] {
+        gate.misses(12, "checks");
+        let outlasted = gate.output.contains("ms after the load");
+        assert!(
+            gate.missed().len() == 1 && outlasted == why,
+            "{}",
+            gate.output
+        );
+    }
+}
+
 #[tokio::test]
 async fn tools_are_judged_by_what_they_left() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -280,6 +400,24 @@ async fn tools_are_judged_by_what_they_left() {
     let settings = [("RESULTS", path.as_str())];
     let missing = gate(0, "http://unused", &settings).await;
     assert_eq!(missing.code, Some(108), "{}", missing.output);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("a clock that goes").as_secs();
+    // Those of an earlier day, and of nobody knows when, are not those of what is there now.
+    for (of, says) in [
+        (
+            json!({ "tools": [], "at": now - 7200, "commit": "abc" }),
+            " s old, of commit abc",
+        ),
+        (json!({ "tools": [] }), "of an unknown time"),
+    ] {
+        std::fs::write(&results, of.to_string()).expect("it is written");
+        let old = gate(0, "http://unused", &settings).await;
+        assert!(
+            old.code == Some(108) && old.output.contains(says),
+            "{}",
+            old.output
+        );
+    }
     let tool = |name: &str, ok: bool| json!({ "name": name, "ok": ok, "ms": 1000, "coverage": 95 });
     for ok in [true, false] {
         let tools: Vec<_> = ["format", "clippy", "vet", "licences", "documentation"]
@@ -289,7 +427,7 @@ async fn tools_are_judged_by_what_they_left() {
         let tests: Vec<_> = (0..10).map(|run| tool("run", ok || run != 4)).collect();
         std::fs::write(
             &results,
-            json!({ "tools": tools, "tests": tests }).to_string(),
+            json!({ "tools": tools, "tests": tests, "at": now }).to_string(),
         )
         .expect("it is written");
         for (phase, what) in [(0, "tools that succeed"), (11, "runs that failed")] {
@@ -333,6 +471,10 @@ async fn drills_by_hand_are_survived_and_leave_nothing() {
         code == Some(0) && text.contains("cut off: node3") && text.contains("mended"),
         "{text}"
     );
+    assert!(
+        text.contains("recovery: ") && text.contains(" ms until all 3 nodes"),
+        "{text}"
+    );
     assert_eq!(target.tells("/faults").await["partition"], "");
     // Whoever ends it in the middle leaves nothing, either.
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
@@ -360,6 +502,16 @@ async fn drills_by_hand_are_survived_and_leave_nothing() {
         let (code, text) = drill(name, &["node9"]).await;
         assert!(code == Some(1) && text.contains("node9"), "{text}");
         assert_eq!(drill(name, &["a b"]).await.0, Some(2));
+    }
+    // Where nothing is left to be drilled, both say so.
+    let down = json!({ "down": "node1,node2,node3" });
+    target.change_faults(down).await;
+    for name in ["kill-node.sh", "partition-network.sh"] {
+        let (code, text) = drill(name, &[]).await;
+        assert!(
+            code == Some(1) && text.contains("0 nodes are up at"),
+            "{text}"
+        );
     }
     assert_eq!(target.tells("/faults").await["partition"], "");
 }

@@ -97,7 +97,7 @@ async fn calls(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     };
     let calls = calls.buffer_unordered(AT_ONCE);
     let durations = calls.try_fold(Durations::default(), record).await?;
-    Ok(Json(app.stats.batch(PHASE, "rpc", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "rpc", &durations, began)?))
 }
 
 /// How long it takes until so many nodes are there: those of a further cluster, which ends at once.

@@ -108,7 +108,7 @@ async fn message(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let durations = receiver
         .await
         .map_err(|error| unavailable(error.to_string()))?;
-    Ok(Json(app.stats.batch(PHASE, "message", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "message", &durations, began)?))
 }
 
 /// From asking for a process until it runs.
@@ -128,7 +128,7 @@ async fn spawn(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let durations = spawning
         .await
         .map_err(|error| unavailable(error.to_string()))?;
-    Ok(Json(app.stats.batch(PHASE, "spawn", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "spawn", &durations, began)?))
 }
 
 /// A process that takes what it waits for out of a full mailbox, and leaves the rest in order.
@@ -154,9 +154,9 @@ async fn mailbox(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         // The last one: all others are looked at, and stay.
         let found = scan(&mut saved, SCANNED - 1);
         durations.record(began.elapsed());
-        if found.is_none() || saved.len() + 1 != SCANNED as usize {
-            app.stats.count(PHASE, "lost_messages", 1);
-        }
+        let lost = found.is_none() || saved.len() + 1 != SCANNED as usize;
+        // Also where none is: that is told, and not concluded from nothing being said.
+        app.stats.count(PHASE, "lost_messages", u64::from(lost));
         tokio::task::yield_now().await;
     }
     Ok(Json(app.stats.batch(
@@ -164,7 +164,7 @@ async fn mailbox(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         "mailbox_scan",
         &durations,
         began,
-    )))
+    )?))
 }
 
 /// From asking to be told of a process's end until it is certain that one will be.
@@ -185,7 +185,7 @@ async fn monitor(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         told += u64::from(monitor.await.is_ok_and(|ended| ended.is_ok()));
     }
     app.stats.count(PHASE, "ends_told", told);
-    Ok(Json(app.stats.batch(PHASE, "monitor", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "monitor", &durations, began)?))
 }
 
 #[cfg(test)]

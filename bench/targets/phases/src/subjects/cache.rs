@@ -120,7 +120,7 @@ async fn read(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     }
     app.stats.count(PHASE, "hits", hits);
     app.stats.count(PHASE, "reads", count);
-    let mut told = app.stats.batch(PHASE, "read", &durations, began);
+    let mut told = app.stats.batch(PHASE, "read", &durations, began)?;
     told["hit_share"] = json!(hits as f64 / count as f64);
     Ok(Json(told))
 }
@@ -137,7 +137,7 @@ async fn write(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             tokio::task::yield_now().await;
         }
     }
-    Ok(Json(app.stats.batch(PHASE, "write", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "write", &durations, began)?))
 }
 
 /// The growth of resident memory by so many entries, of which none is dropped, and what a million of them take of it.

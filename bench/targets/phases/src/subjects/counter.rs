@@ -226,7 +226,7 @@ async fn casts(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         durations.record(began.elapsed());
         sent.map_err(|_| unavailable("the counter has just ended"))?;
     }
-    Ok(Json(app.stats.batch(PHASE, "cast", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "cast", &durations, began)?))
 }
 
 async fn kill(State(app): State<Arc<App>>) -> Result<Response, Failure> {
@@ -261,7 +261,7 @@ async fn crash(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         app.counter.call(0).await?;
         durations.record(began.elapsed());
     }
-    Ok(Json(app.stats.batch(PHASE, "recovery", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "recovery", &durations, began)?))
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ async fn slo(State(app): State<Arc<App>>) -> Json<Value> {
     let told = |objective| Export::with(objective, |slo: &mut Objective| slo.told());
     let export = &app.export;
     Json(json!({
-        "ok": true, "export": export.on.load(Ordering::Relaxed),
+        "ok": true, "export": export.on.load(Ordering::Relaxed), "exported": export.requests.get(),
         "requests": told(&export.requests_slo), "drill": told(&export.drill_slo),
     }))
 }

@@ -152,7 +152,7 @@ async fn infer_all(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         durations
     });
     let durations = durations.await?;
-    let told = app.stats.batch(PHASE, "item", &durations, batch);
+    let told = app.stats.batch(PHASE, "item", &durations, batch)?;
     app.stats.count(PHASE, "items", durations.count());
     Ok(Json(told))
 }

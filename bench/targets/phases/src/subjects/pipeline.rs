@@ -160,7 +160,7 @@ async fn told(app: &App, what: &'static str, events: u64, batch: Duration) -> An
     app.stats.count(PHASE, "lost_events", lost);
     app.stats
         .most(PHASE, "events_waiting", outcome.most_waiting);
-    let mut answer = app.stats.batch(PHASE, what, &outcome.durations, began);
+    let mut answer = app.stats.batch(PHASE, what, &outcome.durations, began)?;
     answer["lost"] = json!(lost);
     answer["most_waiting"] = json!(outcome.most_waiting);
     answer["bound"] = json!(BETWEEN);
@@ -235,7 +235,7 @@ async fn jobs(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         let worker = worker.map_err(|error| unavailable(error.to_string()))?;
         durations.add(&worker);
     }
-    let told: Value = app.stats.batch(PHASE, "job", &durations, began);
+    let told: Value = app.stats.batch(PHASE, "job", &durations, began)?;
     Ok(Json(told))
 }
 

@@ -96,7 +96,7 @@ async fn lookup(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     })
     .await?;
     app.stats.count(PHASE, "missed_names", missed);
-    let mut told = app.stats.batch(PHASE, "lookup", &durations, began);
+    let mut told = app.stats.batch(PHASE, "lookup", &durations, began)?;
     told["missed"] = json!(missed);
     Ok(Json(told))
 }
@@ -131,7 +131,7 @@ async fn workers(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     // Whoever nobody knows any more ends by itself, and that is waited for.
     while started.join_next().await.is_some() {}
     app.stats.count(PHASE, "wrong_workers", wrong);
-    let mut told = app.stats.batch(PHASE, "spawn", &durations, began);
+    let mut told = app.stats.batch(PHASE, "spawn", &durations, began)?;
     told["wrong"] = json!(wrong);
     Ok(Json(told))
 }

@@ -166,7 +166,7 @@ async fn parse_batch(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         Ok::<_, Failure>(durations)
     });
     let durations = durations.await??;
-    Ok(Json(app.stats.batch(PHASE, "parse", &durations, began)))
+    Ok(Json(app.stats.batch(PHASE, "parse", &durations, began)?))
 }
 
 async fn statistics_batch(State(app): State<Arc<App>>, body: Bytes) -> Answer {
@@ -192,7 +192,7 @@ async fn statistics_batch(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         "statistics",
         &durations,
         began,
-    )))
+    )?))
 }
 
 /// A table that would not fit is read as it comes: the growth of resident memory at its highest, in MB.
