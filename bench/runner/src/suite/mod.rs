@@ -57,6 +57,7 @@ mod check_resources;
 mod check_server;
 mod check_targets;
 mod file;
+mod locate;
 mod problem;
 mod schema1;
 mod secrets;
@@ -65,4 +66,5 @@ mod secrets;
 pub(crate) use file::tests;
 #[cfg(test)]
 mod vars_tests;
-pub(crate) use file::{FOLDER, Suite, in_folder};
+pub(crate) use file::Suite;
+pub(crate) use locate::{FOLDER, in_folder};
