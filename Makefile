@@ -146,7 +146,7 @@ bench: suite-exists k6 binaries ## Run a suite on this machine: SUITE=waiting-ro
 
 # The chat suite by the names that people know; run-slo-testing.sh has the others.
 .PHONY: slo-validate
-slo-validate: ## Say whether this machine can run the chat suite
+slo-validate: ## Say whether this machine can run the chat suite, and whether the service of BASE_URL answers
 	@./validate-slo-setup.sh
 
 .PHONY: slo-test

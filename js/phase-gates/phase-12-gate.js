@@ -45,7 +45,7 @@ export function deploy() {
   check(told, { 'all nodes were replaced': (deployed) => deployed !== undefined && replaced(before, after) });
   // A deploy of which a part had no requests to fail says nothing.
   if (!check(left, { 'requests were under way until the end of the deploy': (ms) => ms > 0 })) {
-    console.error(`the deploy ended ${-left} ms after the load: a larger GATE_MS makes that longer`);
+    console.error(`the deploy ended ${-left} ms after the load: a larger GATE_MS makes that longer (with the runner: --set GATE_MS=...)`);
   }
   feed('phase12_shutdown_ms', told?.shutdown_ms);
   // Going back is the same again: all nodes are replaced by others.

@@ -123,7 +123,8 @@ describe('the load of the whole application', () => {
 
   test('goes all ways, and feeds its rates with what went well', async (t) => {
     const chat = await startChat(t);
-    const run = (await chat.run(COMPREHENSIVE, { ...chat.all, ...brief })).expect(0, 'auth_failures: holds');
+    const run = (await chat.run(COMPREHENSIVE, { ...chat.all, ...brief, TEST_PASSWORD: 'topsecret-users' })).expect(0, 'auth_failures: holds');
+    assert.ok(!JSON.stringify(run.summary).includes('topsecret-users'), 'what setup returned stands in the summary');
     expectChecks(run);
     const iterations = run.value('iterations');
     assert.deepEqual([run.value('auth_failures', 'passes'), run.value('auth_failures', 'fails')], [0, iterations], 'each iteration logs in');
