@@ -211,6 +211,8 @@ test-valkey: ## Test the core with Valkey: barriers, groups, the operator's ques
 	@export REDIS_SERVER_BIN=$$(scripts/ensure-valkey.sh) && \
 	  cargo test --locked --package barrier-core --test engine --test model --test operator --test groups --test group_faults --test fault_runs -- \
 	  --skip refusals::a_server_without_hello
+
+# Each benchmark once, so that those that pages name do run.
 .PHONY: test-go
 test-go: $(CORE)
 	$(call say,testing the Go module with the race detector)
