@@ -153,29 +153,42 @@ fn check_11_the_database_is_looked_at_closely() {
     assert!(!analysis.contains("failed"), "{analysis}");
 }
 
-/// From an event to its visibility in the API, of 95 % of the events, in ms.
-fn delay(more: &[&str]) -> f64 {
+/// From an event to its visibility in the API, in ms: of the fastest, and what the run reports of 95 % of the events.
+///
+/// Whatever else the machine does only adds to a delay, and the fastest event was held up least.
+fn delay(limit: &str, more: &[&str]) -> (f64, f64, Vec<String>) {
     let m2 = M2::new(&[]);
-    let set = [&["--set", "E2E_P95_MAX=60000"], more].concat();
-    let (code, printed) = m2.run("scenario5", 8, &set);
-    assert_eq!(code, 0, "{printed}");
+    let limit = format!("E2E_P95_MAX={limit}");
+    let (code, printed) = m2.run("scenario5", 8, &[&["--set", &limit], more].concat());
+    assert!(code == 0 || code == 3, "{printed}");
     let ran = m2.ran();
-    assert!(ran.derived("e2eP95Ms") >= ran.derived("e2eP50Ms"));
+    let p95 = ran.derived("e2eP95Ms");
+    assert!(p95 >= ran.derived("e2eP50Ms"));
     let flushes = text(&ran.folder.join("flush_timing.log"));
     assert!(flushes.contains("buffer flush"), "{flushes}");
-    ran.derived("e2eP95Ms")
+    let summary = common::json(&ran.folder.join("summary.json"));
+    let fastest = summary["metrics"]["e2e_visibility_ms"]["values"]["min"].as_f64();
+    let missed = ran.missed().into_iter().map(str::to_owned).collect();
+    (fastest.expect("events were seen"), p95, missed)
 }
 
 #[test]
 fn check_12_the_delay_is_measured_from_end_to_end() {
-    let stalled = delay(&["--set=HANDLER_ARGS=--fault flush-stall-ms=3000"]);
-    let usual = delay(&[]);
+    let (stalled, reported, missed) =
+        delay("2900", &["--set=HANDLER_ARGS=--fault flush-stall-ms=3000"]);
+    // No event can be seen before its flush, however fast the machine is.
+    assert!(
+        stalled >= 3000.0 && reported >= 3000.0,
+        "{stalled} ms, {reported} ms"
+    );
+    assert_eq!(missed, ["e2e-p95"], "the objective is of that delay");
+    let (usual, reported, missed) = delay("60000", &[]);
+    assert!(missed.is_empty() && reported >= usual, "{missed:?}");
     let more = stalled - usual;
     assert!(
         (2500.0..4500.0).contains(&more),
         "each flush is held up by 3 s: {usual} ms, and {stalled} ms with a stall"
     );
-    assert!(usual < 1500.0, "without it a flush is not far: {usual} ms");
 }
 
 #[test]
