@@ -1,7 +1,7 @@
 // @ts-check
 /** What something costs that can be switched on and off: the same requests with and without it, block by block. */
 
-import { check } from 'k6';
+import { check, sleep } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
 
@@ -10,6 +10,11 @@ import { p95, switched, upperBound } from './numbers.js';
 /** Requests of a half block, after a few that nobody counts. */
 const REQUESTS = 200;
 const FIRST = 20;
+
+/** So long an exporter may count behind what it has answered, ms. */
+const BEHIND = 5000;
+/** How often it is looked at meanwhile, s. */
+const LOOK = 0.1;
 
 /** Whether it was told what a failed check means. */
 let told = false;
@@ -20,6 +25,21 @@ function tell(on, before, after) {
     told = true;
     console.error(`switched ${on ? 'on' : 'off'}: ${FIRST + REQUESTS} requests left traces from ${before} to ${after}; ${on ? 'each' : 'none'} of them is to leave one`);
   }
+}
+
+/**
+ * How many traces there are now that all requests of a half block are answered. Those that an exporter counts late are waited for: in
+ * the next half they would be taken for its own.
+ *
+ * @param {() => unknown} traces @param {unknown} before
+ */
+function settled(traces, before) {
+  let after = traces();
+  // Where the switch was seen to do nothing, nothing comes any more.
+  for (const began = Date.now(); !told && Date.now() - began < BEHIND && !switched(true, before, after, FIRST + REQUESTS); after = traces()) {
+    sleep(LOOK);
+  }
+  return after;
 }
 
 /** What this user has seen so far. @type {number[]} */
@@ -53,7 +73,7 @@ export function block(blocks, set, traces, url, body) {
     if (times.length < REQUESTS) {
       return undefined; // what failed took no time that could be compared
     }
-    const after = traces();
+    const after = on ? settled(traces, before) : traces();
     const works = switched(on, before, after, FIRST + REQUESTS);
     if (!check(works, { 'what is measured is on where it is to be, and off where not': (holds) => holds })) {
       tell(on, before, after);

@@ -316,12 +316,44 @@ async fn who_says(told: serde_json::Value) -> String {
         };
         (status, axum::Json(told))
     };
+    served(axum::Router::new().fallback(answer)).await
+}
+
+async fn served(service: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
-    let service = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, service).await });
     format!("http://{address}")
+}
+
+/// A system whose exporter counts a request so long after it was answered.
+async fn exports_after(delay: std::time::Duration) -> String {
+    use axum::http::{StatusCode, Uri};
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    let counted: Arc<Mutex<(bool, bool, Vec<Instant>)>> = Arc::default();
+    let answer = async move |uri: Uri, body: String| {
+        let asked: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+        let mut counted = counted.lock().expect("nobody panics");
+        let (on, firing, requests) = &mut *counted;
+        let mut status = StatusCode::OK;
+        match uri.path() {
+            "/phase/10/export" => *on = asked["on"] == true,
+            "/phase/10/work" if *on => requests.push(Instant::now()),
+            "/phase/10/drill" => {
+                *firing = asked["bad"].is_number();
+                status = StatusCode::ACCEPTED;
+            }
+            _ => {}
+        }
+        let exported = requests.iter().filter(|at| at.elapsed() >= delay).count();
+        let told =
+            json!({ "exported": exported, "drill": { "firing": *firing }, "memory_bytes": 1 });
+        (status, axum::Json(told))
+    };
+    served(axum::Router::new().fallback(answer)).await
 }
 
 /// Whatever a system leaves out is not 0, and not equal to something else that it leaves out.
@@ -353,6 +385,19 @@ async fn nothing_passes_where_answers_say_nothing() {
         });
         futures_util::future::join_all(gates).await;
     }
+}
+
+/// What an exporter counts late belongs to the requests before, and to none of those after.
+#[tokio::test]
+async fn an_exporter_may_count_later_than_it_answers() {
+    let url = exports_after(std::time::Duration::from_millis(300)).await;
+    let gate = gate(10, &url, &[("GATE_MS", "1000")]).await;
+    assert!(!gate.output.contains("left traces"), "{}", gate.output);
+    assert!(
+        !gate.missed().iter().any(|line| line.contains("checks")),
+        "{}",
+        gate.output
+    );
 }
 
 /// Switches that do nothing, and deploys that replace nothing or outlast those who would notice.
