@@ -346,11 +346,11 @@ rules: ## Remove each rule of the core once and see the fault runs and the model
 miri: ## Run the tests of the C ABI under Miri (needs a nightly toolchain with it)
 	@MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --package barrier-ffi --lib --test abi
 
-# Leaks are not looked for: a thread that ends a moment after its engine looks like one.
+# Leaks are not looked for, neither by each run nor at the end: a thread that ends a moment after its engine looks like one.
 .PHONY: fuzz
 fuzz: ## Fuzz the C ABI with any handles, lengths and bytes for FUZZ_SECONDS=60 (needs a nightly toolchain)
 	@[[ -x .cache/cargo-fuzz/bin/cargo-fuzz ]] || cargo install --quiet --locked --root .cache/cargo-fuzz cargo-fuzz
-	@cd rust-core/ffi && RUSTUP_TOOLCHAIN=nightly CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
+	@cd rust-core/ffi && ASAN_OPTIONS=detect_leaks=0 RUSTUP_TOOLCHAIN=nightly CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz ../../.cache/cargo-fuzz/bin/cargo-fuzz fuzz run abi -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0
 
 # --- Elsewhere
 

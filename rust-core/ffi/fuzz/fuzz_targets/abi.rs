@@ -4,6 +4,7 @@
 #![no_main]
 
 use std::os::fd::IntoRawFd;
+use std::thread::JoinHandle;
 
 use arbitrary::Arbitrary;
 use barrier_ffi::*;
@@ -41,6 +42,7 @@ enum Operation<'a> {
 }
 
 struct World {
+    reader: Option<JoinHandle<()>>,
     engine: u64,
     stale: u64,
     barriers: Vec<u64>,
@@ -51,12 +53,20 @@ impl World {
     fn start() -> Self {
         let (read, write) = rustix::pipe::pipe().expect("a pipe");
         // Read away what comes, so that a full pipe is not what is tested.
-        std::thread::spawn(move || std::io::copy(&mut std::fs::File::from(read), &mut std::io::sink()));
+        let reader = std::thread::spawn(move || drop(std::io::copy(&mut std::fs::File::from(read), &mut std::io::sink())));
         let mut engine = 0;
         // SAFETY: live memory of the stated lengths; the descriptor is handed over.
         let status = unsafe { kbar_start(b"{}".as_ptr(), 2, write.into_raw_fd(), &raw mut engine) };
         assert_eq!(status, KBAR_OK);
-        Self { engine, stale: engine, barriers: Vec::new(), counter: 0 }
+        Self { reader: Some(reader), engine, stale: engine, barriers: Vec::new(), counter: 0 }
+    }
+
+    /// Closes the engine, and waits until it has let go of the pipe: one that keeps it hangs here.
+    fn end(&mut self) {
+        kbar_close(self.engine, 100);
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
     }
 
     fn handle(&self, handle: Handle) -> u64 {
@@ -154,7 +164,7 @@ impl World {
                     }
                 }
                 Operation::Close => {
-                    kbar_close(self.engine, 100);
+                    self.end();
                     *self = Self { stale: self.engine, ..Self::start() };
                 }
             }
@@ -168,5 +178,5 @@ fuzz_target!(|operations: Vec<Operation<'_>>| {
     for operation in &operations {
         world.run(operation);
     }
-    kbar_close(world.engine, 100);
+    world.end();
 });
