@@ -11,10 +11,11 @@ pom=$root/bench/perf/peers/gatling/pom.xml
 version=$(sed -n 's:.*<gatling.version>\(.*\)</gatling.version>.*:\1:p' "$pom")
 home=$root/.cache/gatling-$version
 
-"$root/scripts/ensure-tools.sh" java javac mvn || exit 1
+"$root/scripts/ensure-tools.sh" java javac || exit 1
 if [ -f "$home/version" ]; then
     found "$home"
 fi
+"$root/scripts/ensure-tools.sh" mvn || exit 1
 
 # shellcheck disable=SC2329 # `quietly` calls it
 fetch() {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { run, together } from './programs.mjs';
+import { together } from './programs.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 export const root = resolve(here, '../../..');
@@ -18,22 +18,26 @@ export function words(script, log, variables, more = []) {
     '--log-output', `file=${log}`, ...Object.entries(variables).flatMap(([name, value]) => ['-e', `${name}=${value}`]), ...more, script];
 }
 
-/** Lets users meet at one of ours; gives what they noted. */
-export async function meet(kind, users, rounds, folder, { store = 'memory', over = 0, processes = 1 } = {}) {
-  const variables = { MEET: kind, USERS: users, ROUNDS: rounds, STORE: store, OVER_MS: over, PROCESSES: processes };
-  const logs = Array.from({ length: processes }, (_, process) => join(folder, `notes-${process}`));
-  const bounds = Array.from({ length: processes + 1 }, (_, process) => (process === 0 || process === processes ? `${process / processes}` : `${process}/${processes}`));
-  await together(logs.map((log, process) => [k6, words(join(here, 'meetings.js'), log, variables, processes === 1 ? [] : [
-    '--execution-segment', `${bounds[process]}:${bounds[process + 1]}`, '--execution-segment-sequence', bounds.join(','),
-  ]), processes === 1 ? {} : { env: { K6_BARRIER_RUN_ID: `peers-${Date.now()}-${globalThis.process.pid}` } }]));
+/** Runs a script in one k6, or in several that share its users evenly; gives what their users wrote. */
+async function share(script, variables, folder, processes) {
+  const bounds = Array.from({ length: processes + 1 }, (_, bound) => (bound === 0 || bound === processes ? `${bound / processes}` : `${bound}/${processes}`));
+  const logs = Array.from({ length: processes }, (_, number) => join(folder, `notes-${number}`));
+  const env = processes === 1 ? {} : { K6_BARRIER_RUN_ID: `peers-${Date.now()}-${process.pid}` };
+  const segments = (number) => (processes === 1 ? []
+    : ['--execution-segment', `${bounds[number]}:${bounds[number + 1]}`, '--execution-segment-sequence', bounds.join(',')]);
+  await together(logs.map((log, number) => [k6, words(join(here, script), log, variables, segments(number)), { env }]));
   return logs.map((log) => readFileSync(log, 'utf8')).join('\n');
 }
 
+/** Lets users meet at one of ours; gives what they noted. */
+export function meet(kind, users, rounds, folder, { store = 'memory', over = 0, processes = 1 } = {}) {
+  const variables = { MEET: kind, USERS: users, ROUNDS: rounds, STORE: store, OVER_MS: over, PROCESSES: processes };
+  return share('meetings.js', variables, folder, processes);
+}
+
 /** Lets all but one come to a Barrier; gives what they wrote. */
-export async function oneFails(kind, users, folder, { store = 'memory' } = {}) {
-  const log = join(folder, 'events');
-  await run(k6, words(join(here, 'one-fails.js'), log, { MEET: kind, USERS: users, STORE: store, PATIENCE: `${PATIENCE}s` }));
-  return readFileSync(log, 'utf8');
+export function oneFails(kind, users, folder, { store = 'memory', processes = 1 } = {}) {
+  return share('one-fails.js', { MEET: kind, USERS: users, STORE: store, PATIENCE: `${PATIENCE}s` }, folder, processes);
 }
 
 /** What a line of ours has in it that tells who failed to come. */

@@ -1,8 +1,8 @@
-"""Users of Locust who meet by hand, out of what Locust gives: gevent's events within a process, messages between processes.
+"""Users of Locust who meet by hand, in one process or in several.
 
-Within a process those who wait sleep on an event. Over several, a worker tells the master of each arrival by
-`send_message`; the master counts, and where all have come it tells all workers, which wake their users. That is the way
-of Locust's manual, "Communicating across nodes".
+Those who wait sleep on an event of gevent. A user tells of its arrival by `send_message`; the master counts, and where all
+have come it tells all workers, which wake their users. That is the way of Locust's manual, "Communicating across nodes".
+Where there is one process alone, it gets its own messages.
 
 Variables: USERS and ROUNDS; FAILS=yes: the first user fails before it comes, and the others come once; NOTES, a folder,
 into which each process with users writes what early.mjs and outcomes.mjs read.
@@ -34,63 +34,50 @@ def write(line):
 
 
 class Count:
-    """Counts what users tell of, and says when all have: in the master, or in the only process."""
+    """Counts, in the master, what users tell of, and tells all workers once all have."""
 
-    def __init__(self, when_all):
+    def __init__(self, runner):
+        self.runner = runner
         self.counts = {}
-        self.when_all = when_all
 
-    def add(self, what):
+    def add(self, environment, msg, **_):
+        what = msg.data
         self.counts[what] = self.counts.get(what, 0) + 1
-        if self.counts[what] == USERS:
-            self.when_all(what)
+        if self.counts[what] < USERS:
+            return
+        if what == OVER:
+            self.runner.quit()
+        else:
+            self.runner.send_message("all-came", what)
 
 
 class Rendezvous:
-    """Where the users of a process wait for all users of the test."""
+    """Where the users of a worker wait for all users of the test."""
 
-    def __init__(self, tell):
-        self.tell = tell
+    def __init__(self, runner):
+        self.runner = runner
         self.rounds = [Event() for _ in range(ROUNDS)]
 
     def meet(self, number):
-        self.tell(number)
+        self.runner.send_message("came", number)
         self.rounds[number].wait()
 
-    def open(self, number):
-        self.rounds[number].set()
+    def open(self, environment, msg, **_):
+        self.rounds[msg.data].set()
 
 
-RENDEZVOUS = None
-TELL = None
 OVER = -1  # what a user tells after its last round
 
 
 @events.init.add_listener
 def connect(environment, **_):
-    """Gives each process its part."""
-    global RENDEZVOUS, TELL
+    """Gives each process its part; one that is alone has both."""
     runner = environment.runner
-
-    if isinstance(runner, MasterRunner):
-        def go(what):
-            if what == OVER:
-                runner.quit()
-            else:
-                runner.send_message("all-came", what)
-
-        count = Count(go)
-        runner.register_message("told", lambda environment, msg, **_: count.add(msg.data))
-        return
-
-    if isinstance(runner, WorkerRunner):
-        TELL = lambda what: runner.send_message("told", what)
-        RENDEZVOUS = Rendezvous(TELL)
-        runner.register_message("all-came", lambda environment, msg, **_: RENDEZVOUS.open(msg.data))
-        return
-
-    TELL = Count(lambda what: runner.quit() if what == OVER else RENDEZVOUS.open(what)).add
-    RENDEZVOUS = Rendezvous(TELL)
+    if not isinstance(runner, WorkerRunner):
+        runner.register_message("came", Count(runner).add)
+    if not isinstance(runner, MasterRunner):
+        environment.rendezvous = Rendezvous(runner)
+        runner.register_message("all-came", environment.rendezvous.open)
 
 
 class Visitor(User):
@@ -105,16 +92,17 @@ class Visitor(User):
 
     @task
     def visit(self):
+        rendezvous = self.environment.rendezvous
         if FAILS:
             write(f"came {self.name}")
-            RENDEZVOUS.meet(0)
+            rendezvous.meet(0)
             write(f"went {self.name}")
         else:
             came, went = [], []
             for number in range(ROUNDS):
                 came.append(now())
-                RENDEZVOUS.meet(number)
+                rendezvous.meet(number)
                 went.append(now())
             write(json.dumps({"came": came, "went": went}, separators=(",", ":")))
-        TELL(OVER)
+        rendezvous.runner.send_message("came", OVER)
         raise StopUser()
