@@ -42,8 +42,12 @@ export function count(users, rounds) {
  * @throws where there are more or fewer, or one is no line of a user
  */
 export function read(text, users) {
-  const notes = text.split('\n').filter((line) => line.startsWith('{"came"')).map((line) => JSON.parse(line));
-  if (notes.length !== users) throw new Error(`${notes.length} of ${users} users wrote what they noted`);
+  const lines = text.split('\n').filter((line) => line !== '');
+  const notes = lines.filter((line) => line.startsWith('{"came"')).map((line) => JSON.parse(line));
+  if (notes.length !== users) {
+    const other = lines.find((line) => !line.startsWith('{"came"')); // what went wrong, where the tool says so
+    throw new Error(`${notes.length} of ${users} users wrote what they noted${other ? `; the first other line: ${other.slice(0, 500)}` : ''}`);
+  }
   return notes;
 }
 

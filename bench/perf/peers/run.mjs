@@ -64,8 +64,8 @@ async function prepare(names) {
     try {
       Object.assign(versions, await PEERS[name].prepare());
     } catch (error) {
-      const others = Object.keys(PEERS).filter((other) => other !== name);
-      throw new Error(`${name} cannot be run: ${error.message}\nwithout it: --only ${others.join(',')}`);
+      const others = names.filter((other) => other !== name);
+      throw new Error(`${name} cannot be run: ${error.message}${others.length === 0 ? '' : `\nwithout it: --only ${others.join(',')}`}`);
     }
   }
   return versions;
@@ -104,9 +104,10 @@ async function main() {
   for (let cycle = 0; cycle < asked.cycles; cycle += 1) {
     const order = cycle % 2 === 0 ? figures : figures.toReversed();
     for (const figure of order.filter(({ question }) => question === 'all' || cycle === 0)) {
-      const one = await measure(figure);
+      const what = `${figure.meet}, ${figure.users} users${figure.question === 'fails' ? ', one fails' : ''}`;
+      const one = await measure(figure).catch((error) => Promise.reject(new Error(`${what}: ${error.message}`)));
       figure.runs.push(one);
-      console.error(`cycle ${cycle + 1} of ${asked.cycles}: ${figure.meet}, ${figure.users} users${figure.question === 'fails' ? ', one fails' : ''}: ${JSON.stringify(one)}`);
+      console.error(`cycle ${cycle + 1} of ${asked.cycles}: ${what}: ${JSON.stringify(one)}`);
     }
   }
   const folder = join(root, 'evidence/peers', conditions.at.replace(/[-:]/g, '').replace(/T(\d+)\..*/, '-$1'));

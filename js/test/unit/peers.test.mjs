@@ -34,7 +34,7 @@ test('where one never comes, all who go on are early, and who never goes on is s
 test('every user has to have written its line', () => {
   const lines = '{"came":[1],"went":[2]}\nsomething else\n{"came":[1],"went":[null]}\n';
   assert.equal(read(lines, 2)[1].went[0], null);
-  assert.throws(() => read(lines, 3), /2 of 3 users wrote/);
+  assert.throws(() => read(lines, 3), /2 of 3 users wrote what they noted; the first other line: something else$/);
 });
 
 test('how far apart a round was let go is the median of the rounds in which all were', () => {

@@ -36,6 +36,9 @@ class Client {
     this.socket = connect(port, '127.0.0.1').setEncoding('utf8');
     this.text = '';
     this.sent = 0;
+    /** Rejects once it is closed, also for who asks afterwards. */
+    this.closed = once(this.socket, 'close').then(() => Promise.reject(new Error('redis-server closed the connection')));
+    this.closed.catch(() => {});
     this.socket.on('data', (text) => { this.text += text; this.socket.emit('more'); });
   }
 
@@ -53,7 +56,7 @@ class Client {
         if (answer.startsWith('-')) throw new Error(`Redis answered ${JSON.stringify(command)} with ${answer}`);
         return answer;
       }
-      await once(this.socket, 'more');
+      await Promise.race([once(this.socket, 'more'), this.closed]);
     }
   }
 }
@@ -80,6 +83,7 @@ export async function startRedis(program) {
           await new Promise((resolve) => setTimeout(resolve, LOOK));
         }
       })();
+      looking.catch(() => {}); // who waits for it below hears of it
       try {
         const result = await use();
         const { info, 'config|resetstat': reset, ...calls } = read(await client.send('INFO commandstats')).calls; // without this one's
@@ -102,8 +106,7 @@ async function connected(port) {
     const client = new Client(port);
     try {
       await once(client.socket, 'connect'); // refused until it listens
-      client.socket.on('error', () => {}); // whoever waits for an answer sees it
-      client.socket.on('close', () => client.socket.emit('error', new Error('redis-server closed the connection')));
+      client.socket.on('error', () => {}); // whoever waits for an answer hears that it is closed
       return client;
     } catch {
       await new Promise((resolve) => setTimeout(resolve, LOOK));
