@@ -20,7 +20,7 @@ const group = __ENV.MEET === 'group' ? new Group('peers', { size: USERS, store: 
 
 export default function () {
   const instance = exec.instance; // its clock is the same for all users of a process
-  const now = __ENV.PROCESSES === '1' ? () => instance.currentTestRunDuration : () => Date.now();
+  const now = Number(__ENV.PROCESSES || 1) === 1 ? () => instance.currentTestRunDuration : () => Date.now();
   const after = (OVER * (exec.scenario.iterationInTest + 1)) / USERS;
   const came = new Float64Array(ROUNDS);
   const went = new Float64Array(ROUNDS);
