@@ -167,10 +167,10 @@ perf: build ## Measure the barrier beside its peers, in under 20 minutes: CASES=
 	$(call say,measuring $(if $(CASES),$(CASES),all cases; bin/barrier-perf --list names them))
 	@$(WITH_REDIS) && bin/barrier-perf $(if $(CYCLES),--cycles $(CYCLES)) $(if $(CASES),--cases $(CASES)) $(ARGS)
 
-# JMeter comes from Maven Central.
+# JMeter and Gatling come from Maven Central, Locust from an index of Python packages.
 .PHONY: perf-peers
-perf-peers: k6 ## Count who is let go too early, by JMeter's timer, a Group and a Barrier: ARGS="--users 10,100 --cycles 1"
-	$(call say,meeting without work between rounds)
+perf-peers: k6 ## Count who is let go too early or never, in other tools and in ours: ARGS="--only jmeter,redis,locust,gatling --cycles 1"
+	$(call say,meeting in other tools and in ours)
 	@scripts/ensure-tools.sh node
 	@node bench/perf/peers/run.mjs $(ARGS)
 

@@ -18,7 +18,9 @@ package_of() {
     x86_64-linux-gnu-gcc) echo gcc-x86-64-linux-gnu libc6-dev-amd64-cross ;;
     node) echo nodejs ;;
     java) echo default-jre-headless ;;
+    javac) echo default-jdk-headless ;;
     mvn) echo maven ;;
+    python3) echo python3-venv ;;
     npm | git | curl | openssl | buildah) echo "$1" ;;
     debootstrap) echo debootstrap debian-archive-keyring ;;
     redis-cli) echo redis-tools ;;

@@ -42,7 +42,30 @@ export function count(users, rounds) {
  * @throws where there are more or fewer, or one is no line of a user
  */
 export function read(text, users) {
-  const notes = text.split('\n').filter((line) => line.startsWith('{"came"')).map((line) => JSON.parse(line));
-  if (notes.length !== users) throw new Error(`${notes.length} of ${users} users wrote what they noted`);
+  const lines = text.split('\n').filter((line) => line !== '');
+  const notes = lines.filter((line) => line.startsWith('{"came"')).map((line) => JSON.parse(line));
+  if (notes.length !== users) {
+    const other = lines.find((line) => !line.startsWith('{"came"')); // what went wrong, where the tool says so
+    throw new Error(`${notes.length} of ${users} users wrote what they noted${other ? `; the first other line: ${other.slice(0, 500)}` : ''}`);
+  }
   return notes;
+}
+
+/**
+ * How far apart those of a round were let go: from the first to the last, the median of the rounds. It says something only
+ * of rounds in which nobody was early.
+ *
+ * @param {Notes[]} users
+ * @param {number} rounds
+ * @returns {number | null} in the unit of the notes; null where in no round everybody was let go
+ */
+export function apart(users, rounds) {
+  const distances = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const went = users.map((user) => user.went[round]);
+    if (went.some((instant) => instant == null)) continue;
+    distances.push(Math.max(.../** @type {number[]} */ (went)) - Math.min(.../** @type {number[]} */ (went)));
+  }
+  distances.sort((a, b) => a - b);
+  return distances[Math.floor(distances.length / 2)] ?? null;
 }
