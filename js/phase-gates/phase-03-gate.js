@@ -8,7 +8,7 @@ import { gate, POLL, repeated } from './lib/gate.js';
 import { known, milliseconds } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, get, post } = gate(3, 'GenServer, supervision', ({ seconds, quick }) => ({
-  genserver_calls: { executor: 'constant-arrival-rate', exec: 'call', rate: 550, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 50, maxVUs: 100 },
+  genserver_calls: { executor: 'constant-arrival-rate', exec: 'call', rate: 550, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 100 },
   genserver_casts: repeated('cast', quick ? 10 : 20, `${seconds + 1}s`),
   crash_recovery: repeated('crash', 10, `${seconds + (quick ? 5 : 15)}s`),
 }), { seconds: 30 });

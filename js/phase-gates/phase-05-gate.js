@@ -7,7 +7,7 @@ import { gate } from './lib/gate.js';
 import { inMs } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, post } = gate(5, 'Data, Ecto', ({ seconds }) => ({
-  writes: { executor: 'constant-arrival-rate', exec: 'write', rate: 550, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 20, maxVUs: 100 },
+  writes: { executor: 'constant-arrival-rate', exec: 'write', rate: 550, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 100 },
   simple: { executor: 'constant-vus', exec: 'simple', vus: 2, duration: `${seconds}s`, startTime: `${seconds + 1}s` },
   complex: { executor: 'constant-vus', exec: 'complex', vus: 2, duration: `${seconds}s`, startTime: `${2 * seconds + 2}s` },
   transactions: { executor: 'constant-vus', exec: 'transact', vus: 2, duration: `${Math.ceil(seconds / 2)}s`, startTime: `${3 * seconds + 3}s` },

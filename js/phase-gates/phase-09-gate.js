@@ -12,7 +12,7 @@ import { gate, jsonOf, POLL } from './lib/gate.js';
 import { known } from './lib/numbers.js';
 
 const { config, options, feed, handleSummary, get, post } = gate(9, 'Distribution', ({ seconds, rate, kills }) => ({
-  steady_state: { executor: 'constant-arrival-rate', exec: 'steady', rate, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 50, maxVUs: 200 },
+  steady_state: { executor: 'constant-arrival-rate', exec: 'steady', rate, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 200 },
   chaos_injection: {
     executor: 'per-vu-iterations', exec: 'chaos', vus: 1, iterations: kills, startTime: `${Math.ceil(seconds / 5)}s`, maxDuration: `${seconds}s`,
   },

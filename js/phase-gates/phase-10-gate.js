@@ -13,7 +13,7 @@ const { config, options, feed, handleSummary, get, post } = gate(10, 'Observabil
   overhead: repeated('overhead', BLOCKS),
   requests: {
     executor: 'constant-arrival-rate', exec: 'request', rate: Math.ceil((1.1 * requests) / seconds), timeUnit: '1s', duration: `${seconds}s`,
-    preAllocatedVUs: 20, maxVUs: 100, startTime: quick ? '10s' : '20s',
+    preAllocatedVUs: 100, startTime: quick ? '10s' : '20s',
   },
   alert: repeated('alert', 1, `${(quick ? 11 : 21) + seconds}s`),
 }), { seconds: 30 });

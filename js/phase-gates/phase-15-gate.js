@@ -8,7 +8,7 @@ import { gate, POLL, repeated } from './lib/gate.js';
 import { inMs, known } from './lib/numbers.js';
 
 const { options, feed, handleSummary, get, post } = gate(15, 'AI/ML integration', ({ seconds, quick }) => ({
-  inferences: { executor: 'constant-arrival-rate', exec: 'infer', rate: 110, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 10, maxVUs: 100 },
+  inferences: { executor: 'constant-arrival-rate', exec: 'infer', rate: 110, timeUnit: '1s', duration: `${seconds}s`, preAllocatedVUs: 100 },
   swaps: repeated('swap', 3, '2s'),
   batches: repeated('batch', quick ? 5 : 20, `${seconds + 1}s`),
 }), { seconds: 60 });
